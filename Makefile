@@ -1,0 +1,44 @@
+# `make demo` and `make test` are all that a newcomer needs; each sets up .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+JOBS ?= auto
+
+.PHONY: setup demo test test-slow lint format golden bench clean
+
+setup: $(READY)
+
+# torch goes first and by its exact pin: any other request brings gigabytes of CUDA.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/dlm-release demo
+
+test: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not slow"
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow --timeout 1800 --durations 0
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Rewrites what tests compare with: golden cards and recipes/*.schema.json. Read the difference before a commit.
+golden: setup
+	$(BIN)/python -m pytest -q --update-golden tests/cards tests/recipes
+
+bench: setup
+	$(BIN)/python bench/records.py
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
