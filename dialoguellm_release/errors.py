@@ -1,0 +1,104 @@
+"""The errors that a user can mend.
+
+ReleaseError
+├── RecipeError         a recipe is wrong
+├── DataError           a corpus, a dataset folder or a record is wrong
+├── CardError           a card cannot be rendered or is not accepted
+├── PublishError        a target refuses, or a gate does
+└── MissingExtraError   a library of an extra is not installed
+
+A broken invariant of this package is an ordinary exception, with its traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: where, what, what was expected, what stands there, what to do.
+
+    Args:
+        where: A file with line and column where there is one, else the place in the user's terms.
+        what: The fault in one clause.
+        expected: What would have been right; None where there is nothing to add to `what`.
+        got: What stands there instead, whole; None likewise.
+        fix: The next step for the user; None where `what` already says it.
+    """
+
+    where: str
+    what: str
+    expected: str | None = None
+    got: str | None = None
+    fix: str | None = None
+
+    def __str__(self) -> str:
+        lines = [f"{self.where}: {self.what}"]
+        for name, value in (("expected", self.expected), ("got", self.got), ("to do", self.fix)):
+            if value is not None:
+                lines.append(f"  {name}: {value}")
+        return "\n".join(lines)
+
+
+class ReleaseError(Exception):
+    """A mistake that the user can mend, with every problem that could be found at once.
+
+    Args:
+        problems: One problem or several, in the order in which they are shown.
+        outcome: What became of the step.
+        table: The problems in their surroundings, as lines of text; empty for none.
+    """
+
+    def __init__(
+        self,
+        problems: Problem | Sequence[Problem],
+        outcome: str = "nothing was written",
+        table: str = "",
+    ) -> None:
+        self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        if not self.problems:
+            raise ValueError("a ReleaseError needs at least one problem")
+        self.outcome = outcome
+        self.table = table
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        count = len(self.problems)
+        total = f"{count} problem{'s' if count > 1 else ''}; {self.outcome}."
+        return "\n".join([*map(str, self.problems), *filter(None, [self.table]), total])
+
+
+class RecipeError(ReleaseError):
+    """A recipe cannot be found, read or accepted."""
+
+
+class DataError(ReleaseError):
+    """A corpus, a dataset folder or a record is not what it should be."""
+
+
+class CardError(ReleaseError):
+    """A card cannot be rendered, or the Hub would not accept it."""
+
+
+class PublishError(ReleaseError):
+    """A release may not or cannot be published."""
+
+
+class MissingExtraError(ReleaseError):
+    """A library that the step needs is not installed.
+
+    Args:
+        extra: The extra of this package that brings the library.
+        library: The name of the module that could not be imported.
+    """
+
+    def __init__(self, extra: str, library: str) -> None:
+        super().__init__(
+            Problem(
+                where=f"import {library}",
+                what=f"this step needs the extra '{extra}'",
+                fix=f"pip install 'dialoguellm-release[{extra}]'",
+            )
+        )

@@ -1,0 +1,185 @@
+"""Folders that pass between the steps: written whole or not at all, stamped, and recognised when current."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.schemas.manifest import FileStamp, Manifest
+
+MANIFEST = "manifest.json"
+AnyManifest = TypeVar("AnyManifest", bound=Manifest)
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in lower-case hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def stamp(path: Path, root: Path) -> FileStamp:
+    """A file's path relative to `root`, its size and hash."""
+    return FileStamp(
+        path=path.relative_to(root).as_posix(), bytes=path.stat().st_size, sha256=sha256_of(path)
+    )
+
+
+def stamps(folder: Path) -> tuple[FileStamp, ...]:
+    """The stamps of every file below a folder but its manifest, by path."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
+    return tuple(stamp(path, folder) for path in sorted(files))
+
+
+def canonical_json(value: BaseModel | dict[str, object]) -> str:
+    """JSON with sorted keys and no white space: the form that is hashed."""
+    data = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    return json.dumps(data, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def sha256_of_text(text: str) -> str:
+    """The SHA-256 of a text in UTF-8."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def combined_sha256(parts: Iterable[tuple[str, str]]) -> str:
+    """One hash over named hashes, whatever their order."""
+    return sha256_of_text("".join(f"{name} {digest}\n" for name, digest in sorted(parts)))
+
+
+def package_versions(*names: str) -> dict[str, str]:
+    """The installed versions of this package and of others; a package that is not installed is left out."""
+    found = {}
+    for name in ("dialoguellm-release", *names):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Writes `manifest.json`, as the last file of a staged folder."""
+    write_text(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_manifest(folder: Path, model: type[AnyManifest]) -> AnyManifest:
+    """The manifest of a folder.
+
+    Raises:
+        DataError: There is none, or it is of another kind or damaged.
+    """
+    path = folder / MANIFEST
+    kind = model.model_fields["kind"].default
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except OSError as error:
+        problem = Problem(
+            str(path),
+            f"no {kind} folder here ({error.strerror})",
+            fix=f"make it first, or name the folder of the {kind}",
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        problem = Problem(
+            str(path),
+            f"not the manifest of a {kind}: {place}: {first['msg']}",
+            fix=f"make the {kind} again",
+        )
+    raise DataError(problem)
+
+
+def is_current(folder: Path, is_wanted: Callable[[AnyManifest], bool], model: type[AnyManifest]) -> bool:
+    """Whether a folder stands as its manifest says, made by the versions installed now, as is wanted.
+
+    Args:
+        is_wanted: Looks at recipe and inputs.
+        model: The kind of manifest.
+    """
+    try:
+        manifest = read_manifest(folder, model)
+    except DataError:
+        return False
+    is_of_these_versions = manifest.created_by == package_versions(*manifest.created_by)
+    return is_of_these_versions and is_wanted(manifest) and manifest.outputs == stamps(folder)
+
+
+@contextmanager
+def staged(out: Path) -> Iterator[Path]:
+    """A temporary sibling that takes the place of `out` when the block ends well, and goes when it does not.
+
+    Why: whoever looks at `out` sees the old folder or the new one, never half of either. What a killed
+    run left behind is removed by the next one.
+
+    Raises:
+        DataError: `out` is something that no step of this package made, or another run is writing it.
+    """
+    out = out.absolute()
+    partial = out.with_name(f".{out.name}.partial")
+    previous = out.with_name(f".{out.name}.previous")
+    lock = out.with_name(f".{out.name}.lock")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            problem = Problem(str(out), "another run is writing here", fix="wait for it to end")
+            raise DataError(problem) from None
+        try:
+            if previous.exists() and not out.exists():
+                previous.rename(out)
+            _refuse_foreign(out)
+            _remove(partial)
+            partial.mkdir()
+            try:
+                yield partial
+                if out.exists():
+                    _remove(previous)
+                    out.rename(previous)
+                partial.rename(out)
+                _remove(previous)
+            finally:
+                _remove(partial)
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _refuse_foreign(out: Path) -> None:
+    if not out.exists() or (out / MANIFEST).is_file() or (out.is_dir() and not os.listdir(out)):
+        return
+    raise DataError(
+        Problem(
+            str(out),
+            "holds something that this step did not make, and would replace",
+            expected=f"nothing, an empty folder, or a folder with a {MANIFEST}",
+            fix="name another --out, or move it away",
+        )
+    )
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

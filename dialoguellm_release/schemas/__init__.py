@@ -1,0 +1,1 @@
+"""Pydantic models of everything that is read from or written to disk."""

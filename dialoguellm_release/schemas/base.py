@@ -1,0 +1,26 @@
+"""The base of every schema: closed, strict and frozen."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Schema(BaseModel):
+    """A closed, strict and frozen model: an unknown key or a value of another type is an error."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+Text = Annotated[str, Field(min_length=1)]
+"""A string that is not empty."""
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""64 lower-case hexadecimal digits."""
+
+Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+"""A git commit: 40 lower-case hexadecimal digits."""
+
+Count = Annotated[int, Field(ge=0)]
+"""A number of things."""

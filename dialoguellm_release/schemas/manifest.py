@@ -1,0 +1,223 @@
+"""`manifest.json`: what a folder holds, from what and by what it was made."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue
+
+from dialoguellm_release.schemas.base import Count, Schema, Sha256, Text
+from dialoguellm_release.schemas.labels import CorpusName, Label, Split
+
+Kind = Literal["dataset", "backbone", "adapter", "score"]
+
+
+class FileStamp(Schema):
+    """A file by its path relative to the folder that the manifest speaks of, its size and hash."""
+
+    path: Annotated[str, Field(pattern=r"^[^/].*$")]
+    bytes: Count
+    sha256: Sha256
+
+
+class RecipeStamp(Schema):
+    """The recipe as it was resolved; `sha256` is over its canonical JSON."""
+
+    name: Text
+    sha256: Sha256
+    resolved: dict[str, JsonValue]
+
+
+class Sizes(Schema):
+    """How much there is of a split."""
+
+    dialogues: Count
+    utterances: Count
+
+
+class ExpectedSizes(Schema):
+    """What a recipe expects of a split; `utterances` is None where a draw decides their number."""
+
+    dialogues: Count
+    utterances: Count | None
+
+    def is_met_by(self, sizes: Sizes) -> bool:
+        """Whether what was built is what was expected."""
+        return self.dialogues == sizes.dialogues and self.utterances in (None, sizes.utterances)
+
+
+class Reconciliation(Schema):
+    """The counts of one corpus and split: the paper's, the public files', the expected and the built.
+
+    None: the paper does not state it, the files have no such split, the recipe expects nothing.
+    """
+
+    corpus: CorpusName
+    split: Split
+    paper: Sizes | None
+    public: Sizes | None
+    expected: ExpectedSizes | None
+    built: Sizes
+    reason: Text | None
+
+    @property
+    def misses(self) -> bool:
+        """Whether the recipe expects something else than what was built."""
+        return self.expected is not None and not self.expected.is_met_by(self.built)
+
+
+class CorpusFigures(Schema):
+    """What was read of one corpus and what was made of it.
+
+    Attributes:
+        repairs: How often each named rule mended or dropped something.
+        unused: Dialogues and utterances that the drawn split left over.
+        splits: What was built.
+        labels: Records per label and split.
+        content_sha256: Hash of the records of each split.
+    """
+
+    license: Text
+    may_redistribute: bool
+    label_space: tuple[Label, ...]
+    files: tuple[FileStamp, ...]
+    unknown_files: tuple[Text, ...]
+    repairs: dict[str, Count]
+    unused: Sizes
+    splits: dict[Split, Sizes]
+    labels: dict[Split, dict[Label, Count]]
+    content_sha256: dict[Split, Sha256]
+
+
+class DatasetFigures(Schema):
+    """The figures of a dataset build."""
+
+    records: dict[Split, Count]
+    dialogues: dict[Split, Count]
+    corpora: dict[CorpusName, CorpusFigures]
+    skipped: tuple[CorpusName, ...]
+    context_k: Count
+    prompt: Text
+    prompt_sha256: Sha256
+    split_draw: dict[str, JsonValue] | None
+    relabelled: dict[str, Count]
+    reconciliation: tuple[Reconciliation, ...]
+
+
+class Manifest(Schema):
+    """What every manifest says.
+
+    Attributes:
+        version: Of the manifest's format.
+        created_by: Versions of the packages that shaped the output.
+        inputs: The files that went in, each relative to its own source folder.
+        outputs: Every file of the folder but the manifest itself.
+        content_sha256: Hash of the content in canonical form, whatever wrote the files.
+    """
+
+    kind: Kind
+    version: Literal[1] = 1
+    created_by: dict[str, str]
+    recipe: RecipeStamp
+    inputs: tuple[FileStamp, ...]
+    outputs: tuple[FileStamp, ...]
+    content_sha256: Sha256
+
+
+class PublishedSubset(Schema):
+    """What a published copy holds of a dataset; `figures` still tell of the whole build.
+
+    Attributes:
+        left_out: Corpora whose text is not in the copy.
+        published_sha256: Hash of the copy's content, made as `content_sha256` is of the build's.
+    """
+
+    left_out: tuple[CorpusName, ...]
+    records: dict[Split, Count]
+    dialogues: dict[Split, Count]
+    published_sha256: Sha256
+
+
+class DatasetManifest(Manifest):
+    """The manifest of a dataset folder.
+
+    Attributes:
+        published: None in the maintainer's own copy.
+    """
+
+    kind: Literal["dataset"] = "dataset"
+    figures: DatasetFigures
+    published: PublishedSubset | None = None
+
+
+class BackboneManifest(Manifest):
+    """The manifest of a backbone of our own making."""
+
+    kind: Literal["backbone"] = "backbone"
+    parameters: Count
+
+
+class AdapterFigures(Schema):
+    """The figures of a training run.
+
+    Attributes:
+        base_content_sha256: Content of a backbone of our own making; None for one from the Hub.
+        dataset_content_sha256: The dataset that it was trained on.
+        truncated_records: Records whose context or description was shortened to fit.
+        first_loss: Mean loss over the first step; `last_loss` over the last logged steps.
+    """
+
+    base: Text
+    base_revision: Text | None
+    base_content_sha256: Sha256 | None
+    dataset_config: Text
+    dataset_content_sha256: Sha256
+    prompt_sha256: Sha256
+    records: Count
+    truncated_records: Count
+    trainable_parameters: Count
+    steps: Count
+    first_loss: float
+    last_loss: float
+    seed: int
+
+
+class AdapterManifest(Manifest):
+    """The manifest of an adapter folder."""
+
+    kind: Literal["adapter"] = "adapter"
+    figures: AdapterFigures
+
+
+class ScoreFigures(Schema):
+    """The figures of a scoring run; metrics are fractions.
+
+    Attributes:
+        truncated_records: Records whose context or description was shortened to fit.
+        majority: The same metrics for the answer that is always the commonest reference.
+        majority_label: That answer.
+        adapter_content_sha256: None where the backbone was scored alone.
+        base_content_sha256: Content of a backbone of our own making; None for one from the Hub.
+    """
+
+    corpus: Text
+    split: Split
+    records: Count
+    truncated_records: Count
+    metrics: dict[str, float]
+    majority: dict[str, float]
+    majority_label: Label
+    scorer: Text
+    dataset_content_sha256: Sha256
+    prompt_sha256: Sha256
+    adapter_content_sha256: Sha256 | None
+    base: Text
+    base_revision: Text | None
+    base_content_sha256: Sha256 | None
+
+
+class ScoreManifest(Manifest):
+    """The manifest of a score folder."""
+
+    kind: Literal["score"] = "score"
+    figures: ScoreFigures

@@ -1,0 +1,28 @@
+"""One module a kind of recipe, and the table of kinds."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from dialoguellm_release.schemas.claims import ClaimsRecipe
+from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
+from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
+from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
+from dialoguellm_release.schemas.recipes.prompt import PromptRecipe
+from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
+from dialoguellm_release.schemas.recipes.score import ScoreRecipe
+
+RecipeKind = Literal["dataset", "backbone", "adapter", "score", "release", "prompt", "claims"]
+Recipe = (
+    DatasetRecipe | BackboneRecipe | AdapterRecipe | ScoreRecipe | ReleaseRecipe | PromptRecipe | ClaimsRecipe
+)
+
+RECIPE_MODELS: dict[RecipeKind, type[Recipe]] = {
+    "dataset": DatasetRecipe,
+    "backbone": BackboneRecipe,
+    "adapter": AdapterRecipe,
+    "score": ScoreRecipe,
+    "release": ReleaseRecipe,
+    "prompt": PromptRecipe,
+    "claims": ClaimsRecipe,
+}

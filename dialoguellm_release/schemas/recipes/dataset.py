@@ -1,0 +1,115 @@
+"""The dataset recipe: which corpora, how much context, which labels, and the counts to expect."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from dialoguellm_release.schemas.base import Count, Schema, Text
+from dialoguellm_release.schemas.labels import (
+    BASIC_LABELS,
+    CORPORA,
+    EXTRA_LABELS,
+    CorpusName,
+    Label,
+    Split,
+)
+from dialoguellm_release.schemas.manifest import ExpectedSizes
+
+
+class Expectation(ExpectedSizes):
+    """The counts that a build must reach, and why they differ from the paper's where they do."""
+
+    utterances: Count | None = None
+    reason: Text | None = None
+
+
+class CorpusRecipe(Schema):
+    """One corpus of a dataset; an empty `expect` checks nothing."""
+
+    expect: dict[Split, Expectation] = {}
+
+
+class EmoryNLPRecipe(CorpusRecipe):
+    """EmoryNLP has two releases: `csv` (turns with subtitle times, the paper's) and `json` (all turns)."""
+
+    source: Literal["csv", "json"] = "csv"
+
+
+class SplitDraw(Schema):
+    """How held-out dialogues are drawn where a corpus has no public split.
+
+    Attributes:
+        split_file: A CSV with the columns `dialogue_id,split`, relative to the corpus folder; None draws.
+        seed: Of the draw.
+        dialogues: How many dialogues each split gets; the rest is left out and counted.
+    """
+
+    split_file: Text | None = None
+    seed: int
+    dialogues: dict[Split, Count]
+
+    @model_validator(mode="after")
+    def _every_split_is_sized(self) -> Self:
+        if set(self.dialogues) != {"train", "validation", "test"}:
+            raise ValueError("dialogues must state train, validation and test")
+        return self
+
+
+class MeisdRecipe(CorpusRecipe):
+    """MEISD: the public file has no split."""
+
+    split: SplitDraw
+
+
+class CorporaRecipe(Schema):
+    """The corpora of a dataset; a corpus that is not named is not part of it."""
+
+    meld: CorpusRecipe | None = None
+    emorynlp: EmoryNLPRecipe | None = None
+    dailydialog: CorpusRecipe | None = None
+    meisd: MeisdRecipe | None = None
+    iemocap: CorpusRecipe | None = None
+
+    def named(self) -> dict[CorpusName, CorpusRecipe]:
+        """The corpora that the recipe names, in the order of the vocabulary."""
+        found = {name: getattr(self, name) for name in CORPORA}
+        return {name: recipe for name, recipe in found.items() if recipe is not None}
+
+
+class DatasetRecipe(Schema):
+    """A dataset to build.
+
+    Attributes:
+        synthetic: True where the sources are the synthetic corpora of this project.
+        prompt: Name of a prompt recipe.
+        claims: Name of a claims recipe whose counts the card sets beside the built ones; None for none.
+        context_k: How many past utterances of the same dialogue are shown (paper section 3.3: 1).
+        label_space: `corpus` keeps each corpus's own labels, `basic7` maps the extra ones to the seven.
+        basic7: Where `label_space: basic7` sends each extra label; empty otherwise.
+    """
+
+    version: Literal[1]
+    kind: Literal["dataset"]
+    description: Text
+    pretty_name: Text
+    synthetic: bool = False
+    prompt: Text
+    claims: Text | None = None
+    context_k: Count = Field(le=100)
+    label_space: Literal["corpus", "basic7"] = "corpus"
+    basic7: dict[Label, Label] = {}
+    corpora: CorporaRecipe
+
+    @model_validator(mode="after")
+    def _extras_have_a_home(self) -> Self:
+        if self.label_space == "corpus":
+            if self.basic7:
+                raise ValueError("basic7 is set, but label_space is corpus")
+            return self
+        if set(self.basic7) != set(EXTRA_LABELS):
+            raise ValueError(f"basic7 must map each of {', '.join(EXTRA_LABELS)}")
+        if not set(self.basic7.values()) <= set(BASIC_LABELS):
+            raise ValueError(f"basic7 may only lead to {', '.join(BASIC_LABELS)}")
+        return self

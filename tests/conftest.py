@@ -1,0 +1,266 @@
+"""Every test runs offline, in a home and with caches of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dialoguellm_release.backbones import build_backbone
+from dialoguellm_release.folders import canonical_json, sha256_of_text, stamps, write_manifest
+from dialoguellm_release.prompts import load_prompt
+from dialoguellm_release.recipes.catalogue import load_recipe
+from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.schemas.labels import LABELS, Label, Split
+from dialoguellm_release.schemas.manifest import (
+    CorpusFigures,
+    DatasetFigures,
+    DatasetManifest,
+    RecipeStamp,
+    Sizes,
+)
+from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
+from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
+from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.training.train import train_adapter
+
+TESTS = Path(__file__).parent
+
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    HF_DATASETS_OFFLINE="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    HF_HUB_DISABLE_PROGRESS_BARS="1",
+    TOKENIZERS_PARALLELISM="false",
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden", action="store_true", help="rewrite tests/golden from what is rendered now"
+    )
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path_factory.mktemp("home")
+    for name in ("HOME", "HF_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(home))
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise AssertionError(f"a test tried to reach {address}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def corpora_dir() -> Path:
+    """The folder of the real corpora."""
+    folder = os.environ.get("DLM_CORPORA")
+    if not folder:
+        pytest.skip("DLM_CORPORA does not name the folder of the real corpora")
+    return Path(folder).resolve()
+
+
+@pytest.fixture(scope="session")
+def synthetic_dir() -> Path:
+    """The synthetic corpora, in native layout."""
+    return TESTS / "corpora"
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Compares a text with `tests/golden/NAME`; `--update-golden` rewrites the file instead."""
+
+    def compare(name: str, text: str) -> None:
+        path = TESTS / "golden" / name
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert text == path.read_text(encoding="utf-8")
+
+    return compare
+
+
+LABEL_SPACE = LABELS[:7]
+_WORDS: dict[Label, str] = {
+    "happiness": "happy",
+    "anger": "angry",
+    "fear": "afraid",
+    "sadness": "sad",
+    "disgust": "disgusted",
+    "surprise": "surprised",
+    "neutral": "here",
+}
+_THINGS = ("the house", "the school", "my job", "this party", "the music", "our trip", "that letter", "the dog")
+
+
+def make_records(split: Split, count: int) -> list[Record]:
+    """Records of our own words, whose label can be told from one word of the input."""
+    prompt = load_prompt("dialogue-v1")
+    records = []
+    for index in range(count):
+        label = LABEL_SPACE[index % 7]
+        thing = _THINGS[index // 7 % 8]
+        context = (f"Robin: I heard about {thing}.",) if index % 3 else ()
+        records.append(
+            Record(
+                id=f"meld/{split}/{index}/1",
+                instruction=prompt.instruction(LABEL_SPACE, has_video=False, has_context=bool(context)),
+                video_description=None,
+                context=context,
+                input=f"I am {_WORDS[label]} because of {thing}" + "!" * (index % 5),
+                output=label,
+                label=label,
+                source_label=label,
+                other_labels=(),
+                corpus="meld",
+                split=split,
+                dialogue_id=str(index),
+                utterance_index=1,
+                speaker="Alex",
+                start_s=None,
+                end_s=None,
+                license="Apache-2.0",
+                leaks=None,
+            )
+        )
+    return records
+
+
+def write_dataset(folder: Path, records: Mapping[Split, Sequence[Record]]) -> Path:
+    """A dataset folder with the columns and the manifest that training and scoring read."""
+    prompt = load_prompt("dialogue-v1")
+    for split, rows in records.items():
+        path = folder / "data" / "meld" / f"{split}-clean-00000-of-00001.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data = [row.model_dump() | {"label": LABELS.index(row.label)} for row in rows]
+        pq.write_table(pa.Table.from_pylist(data, schema=_RECORD_SCHEMA), path)
+    contents = sha256_of_text("".join(canonical_json(row) for rows in records.values() for row in rows))
+    figures = DatasetFigures(
+        records={split: len(rows) for split, rows in records.items()},
+        dialogues={},
+        corpora={"meld": _CORPUS_FIGURES},
+        skipped=(),
+        context_k=1,
+        prompt=prompt.name,
+        prompt_sha256=prompt.sha256,
+        split_draw=None,
+        relabelled={},
+        reconciliation=(),
+    )
+    manifest = DatasetManifest(
+        created_by={},
+        recipe=RecipeStamp(name="handmade", sha256="0" * 64, resolved={}),
+        inputs=(),
+        outputs=stamps(folder),
+        content_sha256=contents,
+        figures=figures,
+    )
+    write_manifest(folder, manifest)
+    return folder
+
+
+_TEXTS = pa.list_(pa.string())
+_RECORD_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("instruction", pa.string()),
+        ("video_description", pa.string()),
+        ("context", _TEXTS),
+        ("input", pa.string()),
+        ("output", pa.string()),
+        ("label", pa.int64()),
+        ("source_label", pa.string()),
+        ("other_labels", _TEXTS),
+        ("corpus", pa.string()),
+        ("split", pa.string()),
+        ("dialogue_id", pa.string()),
+        ("utterance_index", pa.int64()),
+        ("speaker", pa.string()),
+        ("start_s", pa.float64()),
+        ("end_s", pa.float64()),
+        ("license", pa.string()),
+        ("leaks", _TEXTS),
+    ]
+)
+_CORPUS_FIGURES = CorpusFigures(
+    license="Apache-2.0",
+    may_redistribute=True,
+    label_space=LABEL_SPACE,
+    files=(),
+    unknown_files=(),
+    repairs={},
+    unused=Sizes(dialogues=0, utterances=0),
+    splits={},
+    labels={},
+    content_sha256={},
+)
+
+
+@pytest.fixture(scope="session")
+def records_of() -> Callable[[Split, int], list[Record]]:
+    """Makes so many records of a split; the label can be told from one word."""
+    return make_records
+
+
+@pytest.fixture(scope="session")
+def dataset_of() -> Callable[[Path, Mapping[Split, Sequence[Record]]], Path]:
+    """Writes records as a dataset folder of the corpus MELD."""
+    return write_dataset
+
+
+@pytest.fixture(scope="session")
+def small_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """84 records to train on, 15 to score."""
+    folder = tmp_path_factory.mktemp("datasets") / "small"
+    return write_dataset(folder, {"train": make_records("train", 84), "test": make_records("test", 15)})
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe() -> Loaded[BackboneRecipe]:
+    """The recipe of the tiny backbone."""
+    return load_recipe("tiny", "backbone", BackboneRecipe)
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone(tmp_path_factory: pytest.TempPathFactory, tiny_recipe: Loaded[BackboneRecipe]) -> Path:
+    """The folder of the tiny backbone."""
+    folder = tmp_path_factory.mktemp("backbones") / "tiny"
+    build_backbone(tiny_recipe, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def short_adapter_recipe() -> Loaded[AdapterRecipe]:
+    """The tiny adapter's recipe, with few steps."""
+    settings = ["trainer.max_steps=12", "trainer.per_device_train_batch_size=8", "trainer.learning_rate=1e-2"]
+    return load_recipe("tiny", "adapter", AdapterRecipe, settings)
+
+
+@pytest.fixture(scope="session")
+def tiny_adapter(
+    tmp_path_factory: pytest.TempPathFactory,
+    short_adapter_recipe: Loaded[AdapterRecipe],
+    tiny_recipe: Loaded[BackboneRecipe],
+    tiny_backbone: Path,
+    small_dataset: Path,
+) -> Path:
+    """An adapter trained on `small_dataset`."""
+    folder = tmp_path_factory.mktemp("adapters") / "tiny"
+    train_adapter(short_adapter_recipe, tiny_recipe, tiny_backbone, small_dataset, folder)
+    return folder

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dialoguellm_release.errors import RecipeError
+from dialoguellm_release.recipes.catalogue import bundled, load_any, load_recipe
+from dialoguellm_release.recipes.load import load_file
+from dialoguellm_release.recipes.references import validate_recipes
+from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
+
+CASES = Path(__file__).parents[1] / "cases" / "recipes"
+
+ADAPTER = """\
+version: 1
+kind: adapter
+description: A test.
+backbone: tiny
+prompt: dialogue-v1
+data: {config: meld}
+lora: {r: 4, lora_alpha: 16, target_modules: [q_proj, v_proj]}
+trainer:
+  learning_rate: 3e-4
+  num_train_epochs: 1.0
+  per_device_train_batch_size: 8
+  max_length: 256
+seed: 1
+"""
+
+
+def adapter(folder: Path, text: str = ADAPTER, name: str = "a.yaml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_recipe_is_read_with_floats_as_floats(tmp_path: Path) -> None:
+    loaded = load_file(adapter(tmp_path), AdapterRecipe)
+    assert loaded.name == "a"
+    assert loaded.recipe.trainer.learning_rate == 3e-4
+
+
+@pytest.mark.parametrize("case", sorted(path.name for path in CASES.iterdir()))
+def test_bad_recipes_get_the_expected_text(case: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_any(str(CASES / case / "recipe.yaml"))
+    said = str(caught.value).replace(f"{CASES / case}/", "")
+    assert said + "\n" == (CASES / case / "expected.txt").read_text(encoding="utf-8")
+
+
+def test_the_cases_were_found() -> None:
+    assert {path.name for path in CASES.iterdir()} == {
+        "extends_circle",
+        "extends_nothing",
+        "five_mistakes",
+        "mistake_in_parent",
+        "no_kind",
+        "three_mistakes",
+        "too_deep",
+        "wrong_source_type",
+    }
+
+
+def test_extends_merges_mappings_and_replaces_lists(tmp_path: Path) -> None:
+    adapter(tmp_path, name="_base.yaml")
+    child = adapter(
+        tmp_path,
+        "extends: _base.yaml\nlora: {target_modules: [k_proj]}\ntrainer:\n  max_length: 64\n",
+        "b.yaml",
+    )
+    loaded = load_file(child, AdapterRecipe)
+    assert loaded.recipe.lora.target_modules == ("k_proj",)
+    assert loaded.recipe.lora.r == 4
+    assert loaded.recipe.trainer.max_length == 64
+    assert str(loaded.origins["trainer", "max_length"]).endswith("b.yaml:4:3")
+    assert str(loaded.origins["lora", "r"]).endswith("_base.yaml:7:8")
+    assert ("lora", "target_modules", 1) not in loaded.origins
+
+
+def test_extending_without_a_change_gives_the_same_recipe(tmp_path: Path) -> None:
+    parent = load_file(adapter(tmp_path), AdapterRecipe)
+    child = load_file(adapter(tmp_path, "extends: a.yaml\n", "b.yaml"), AdapterRecipe)
+    assert child.recipe == parent.recipe
+    assert child.sha256 == parent.sha256
+
+
+def test_a_setting_passes_the_same_validation(tmp_path: Path) -> None:
+    path = adapter(tmp_path)
+    loaded = load_file(path, AdapterRecipe, ["trainer.learning_rate=1e-4", "data.max_records=10"])
+    assert loaded.recipe.trainer.learning_rate == 1e-4
+    assert loaded.recipe.data.max_records == 10
+    with pytest.raises(RecipeError, match="--set trainer.learning_rat=1: .*did you mean learning_rate"):
+        load_file(path, AdapterRecipe, ["trainer.learning_rat=1"])
+    with pytest.raises(RecipeError, match=r'--set lora.r="4"'):
+        load_file(path, AdapterRecipe, ['lora.r="4"'])
+    with pytest.raises(RecipeError, match="takes key.key=value"):
+        load_file(path, AdapterRecipe, ["seed"])
+    with pytest.raises(RecipeError, match="seed holds a value, not keys"):
+        load_file(path, AdapterRecipe, ["seed.x=1"])
+
+
+def test_the_hash_is_that_of_the_content(tmp_path: Path) -> None:
+    first = load_file(adapter(tmp_path), AdapterRecipe)
+    spaced = load_file(adapter(tmp_path, ADAPTER.replace("seed: 1", "seed:    1 # same")), AdapterRecipe)
+    other = load_file(adapter(tmp_path, ADAPTER.replace("seed: 1", "seed: 2")), AdapterRecipe)
+    assert first.sha256 == spaced.sha256 != other.sha256
+
+
+def test_every_bundled_recipe_is_valid() -> None:
+    assert validate_recipes(list(bundled())) == list(bundled())
+    assert {"datasets/paper", "datasets/demo", "prompts/dialogue-v1", "claims/paper"} <= set(bundled())
+    assert len({name.partition("/")[0] for name in bundled()}) == 7
+
+
+def test_a_recipe_that_names_none_is_found(tmp_path: Path) -> None:
+    path = adapter(tmp_path, ADAPTER.replace("backbone: tiny", "backbone: tny"))
+    with pytest.raises(
+        RecipeError, match=r"a.yaml:4:1: backbone: .*\n.*\n  got: tny\n  to do: did you mean tiny"
+    ):
+        validate_recipes([str(path)])
+
+
+def test_names_are_helped_with() -> None:
+    with pytest.raises(RecipeError, match="did you mean paper"):
+        load_recipe("papper", "dataset", AdapterRecipe)
+    with pytest.raises(RecipeError, match="adapters/tiny or backbones/tiny|backbones/tiny or adapters/tiny"):
+        load_any("tiny")

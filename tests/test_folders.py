@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+
+import pytest
+
+from dialoguellm_release import folders
+from dialoguellm_release.errors import DataError
+from dialoguellm_release.schemas.manifest import (
+    BackboneManifest,
+    DatasetManifest,
+    RecipeStamp,
+)
+
+STAMP = RecipeStamp(name="test", sha256="0" * 64, resolved={})
+
+
+def make(out: Path, text: str) -> None:
+    with folders.staged(out) as folder:
+        (folder / "file.txt").write_text(text)
+        manifest = BackboneManifest(
+            created_by=folders.package_versions(),
+            recipe=STAMP,
+            inputs=(),
+            outputs=folders.stamps(folder),
+            content_sha256="1" * 64,
+            parameters=1,
+        )
+        folders.write_manifest(folder, manifest)
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_folder_appears_whole_and_is_replaced_whole(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    make(out, "one")
+    make(out, "two")
+    assert (out / "file.txt").read_text() == "two"
+    assert names(out.parent) == {"out"}
+
+
+@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt, OSError])
+def test_a_failure_leaves_the_old_folder(tmp_path: Path, failure: type[BaseException]) -> None:
+    out = tmp_path / "out"
+    make(out, "one")
+    with pytest.raises(failure), folders.staged(out) as folder:
+        (folder / "file.txt").write_text("half")
+        raise failure
+    assert (out / "file.txt").read_text() == "one"
+    assert names(tmp_path) == {"out"}
+
+
+def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    make(out, "one")
+    out.rename(tmp_path / ".out.previous")
+    (tmp_path / ".out.partial").mkdir()
+    (tmp_path / ".out.partial" / "half.txt").write_text("half")
+    with pytest.raises(RuntimeError), folders.staged(out) as folder:
+        assert names(folder) == set()
+        assert (out / "file.txt").read_text() == "one"
+        raise RuntimeError
+    assert names(tmp_path) == {"out"}
+
+
+def test_a_foreign_folder_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with (
+        pytest.raises(DataError, match="holds something that this step did not make"),
+        folders.staged(tmp_path),
+    ):
+        pass
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_two_runs_do_not_write_one_folder(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with (tmp_path / ".out.lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(DataError, match="another run is writing here"), folders.staged(out):
+            pass
+    assert not out.exists()
+
+
+def test_a_text_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "card.md"
+    folders.write_text(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        folders.write_text(path, "new \udc80")
+    assert path.read_text() == "old"
+    assert names(tmp_path) == {"card.md"}
+
+
+def test_a_current_folder_is_one_that_stands_as_its_manifest_says(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert not folders.is_current(out, lambda _: True, BackboneManifest)
+    make(out, "one")
+    assert folders.is_current(out, lambda manifest: manifest.recipe == STAMP, BackboneManifest)
+    assert not folders.is_current(out, lambda _: False, BackboneManifest)
+    (out / "file.txt").write_text("changed")
+    assert not folders.is_current(out, lambda _: True, BackboneManifest)
+
+
+def test_manifests_are_checked_when_read(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="manifest.json: no dataset folder here"):
+        folders.read_manifest(tmp_path, DatasetManifest)
+    make(tmp_path / "out", "one")
+    with pytest.raises(DataError, match="not the manifest of a dataset"):
+        folders.read_manifest(tmp_path / "out", DatasetManifest)
+
+
+def test_the_combined_hash_does_not_depend_on_the_order() -> None:
+    parts = [("meld/train", "a"), ("meld/test", "b")]
+    assert folders.combined_sha256(parts) == folders.combined_sha256(reversed(parts))
+    assert folders.combined_sha256(parts) != folders.combined_sha256(
+        [("meld/train", "b"), ("meld/test", "a")]
+    )
