@@ -1,0 +1,1 @@
+"""From the native files of a corpus to dialogues."""

@@ -1,0 +1,129 @@
+"""EmoryNLP, the official JSON release: all turns, one file a split."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dialoguellm_release.corpora.emorynlp import joined
+from dialoguellm_release.corpora.faults import Fault, filled
+from dialoguellm_release.corpora.files import CorpusFolder
+from dialoguellm_release.corpora.grouping import DialogueRows
+from dialoguellm_release.corpora.labels import NativeLabels
+from dialoguellm_release.errors import Problem
+from dialoguellm_release.schemas.dialogue import Dialogue, Utterance
+from dialoguellm_release.schemas.labels import Split
+
+FILES: dict[Split, str] = {
+    "train": "emotion-detection-trn.json",
+    "validation": "emotion-detection-dev.json",
+    "test": "emotion-detection-tst.json",
+}
+REBUILT_TRAIN = "emotion-detection-trn.rebuilt.json"
+
+
+class _Turn(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    utterance_id: Annotated[str, Field(pattern=r"^s[0-9]{2}_e[0-9]{2}_c[0-9]{2}_u[0-9]{3}$")]
+    speakers: list[str]
+    transcript: str
+    emotion: str
+
+
+class _Scene(BaseModel):
+    utterances: list[_Turn]
+
+
+class _Episode(BaseModel):
+    scenes: list[_Scene]
+
+
+class _Season(BaseModel):
+    episodes: list[_Episode]
+
+
+def read_emorynlp_json(folder: CorpusFolder) -> Iterator[Dialogue]:
+    """The scenes of the JSON release under its official file names; it has no times.
+
+    Raises:
+        DataError: Files are missing. A rebuilt train file under its own name is spoken of, not taken.
+    """
+    folder.refuse([_missing(folder, name) for name in FILES.values() if not folder.has(name)])
+    return _dialogues(folder)
+
+
+def _missing(folder: CorpusFolder, name: str) -> Problem:
+    if name != FILES["train"] or not folder.has(REBUILT_TRAIN):
+        return folder.missing(name)
+    return Problem(
+        str(folder.path / name),
+        f"is missing; {REBUILT_TRAIN} is there, but it is not the official file",
+        fix=f"get the official file, or rename {REBUILT_TRAIN} to take it in its place",
+    )
+
+
+def _dialogues(folder: CorpusFolder) -> Iterator[Dialogue]:
+    labels = NativeLabels(folder.entry, folder.notes)
+    for split, name in FILES.items():
+        text = folder.read_text(name)
+        season = None if text is None else _parsed(text, name, folder)
+        if text is None or season is None:
+            continue
+        rows = DialogueRows(folder, split)
+        lines = _Lines(text)
+        for episode in season.episodes:
+            for scene in episode.scenes:
+                for turn in scene.utterances:
+                    line = lines.next_of(turn.utterance_id)
+                    dialogue_id, _, number = turn.utterance_id.rpartition("_u")
+                    try:
+                        rows.add(dialogue_id, _utterance(int(number), turn, labels), line)
+                    except Fault as fault:
+                        folder.note(fault, name, line)
+        yield from rows.dialogues()
+
+
+def _parsed(text: str, name: str, folder: CorpusFolder) -> _Season | None:
+    where = str(folder.path / name)
+    try:
+        return _Season.model_validate(json.loads(text))
+    except json.JSONDecodeError as error:
+        what = f"not JSON: {error.msg}"
+        fix = "fetch the file again: it may be cut off"
+        folder.notes.problems.append(Problem(f"{where}:{error.lineno}:{error.colno}", what, fix=fix))
+    except ValidationError as error:
+        for details in error.errors():
+            place = ".".join(map(str, details["loc"])) or "the file"
+            problem = Problem(where, f"{place}: {details['msg']}", got=repr(details["input"]))
+            folder.notes.problems.append(problem)
+    return None
+
+
+class _Lines:
+    """The lines of a text on which the utterance ids stand, asked for in the order of the file."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._offset = 0
+        self._line = 1
+
+    def next_of(self, utterance_id: str) -> int:
+        offset = self._text.index(f'"{utterance_id}"', self._offset)
+        self._line += self._text.count("\n", self._offset, offset)
+        self._offset = offset + 1
+        return self._line
+
+
+def _utterance(index: int, turn: _Turn, labels: NativeLabels) -> Utterance:
+    native, label = labels.read(turn.emotion)
+    return Utterance(
+        index=index,
+        text=filled(turn.transcript, "transcript"),
+        speaker=joined(turn.speakers),
+        label=label,
+        source_label=native,
+    )

@@ -1,0 +1,45 @@
+"""What is wrong with one line of a corpus, said where it is found and placed where the line is known."""
+
+from __future__ import annotations
+
+from dialoguellm_release.errors import Problem
+
+
+class Fault(Exception):
+    """A fault of one row or line; the loop that knows file and line makes it a problem and reads on."""
+
+    def __init__(
+        self, what: str, expected: str | None = None, got: str | None = None, fix: str | None = None
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.expected = expected
+        self.got = got
+        self.fix = fix
+
+    def at(self, where: str) -> Problem:
+        """The fault as a problem of a place."""
+        return Problem(where, self.what, self.expected, self.got, self.fix)
+
+
+def filled(cell: str, name: str) -> str:
+    """A cell without outer white space.
+
+    Raises:
+        Fault: Nothing is left.
+    """
+    text = cell.strip()
+    if not text:
+        raise Fault(f"{name} is empty")
+    return text
+
+
+def whole_number(cell: str, name: str) -> int:
+    """A cell as a number from 0.
+
+    Raises:
+        Fault: It is none.
+    """
+    if not (cell.isascii() and cell.isdigit()):
+        raise Fault(f"{name} is not a whole number", got=repr(cell))
+    return int(cell)

@@ -1,0 +1,172 @@
+"""The folder of a corpus: its files read whole, stamped, and recognised by their hashes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from dialoguellm_release.corpora.faults import Fault
+from dialoguellm_release.corpora.notes import Notes
+from dialoguellm_release.corpora.registry import corpus_entry
+from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.schemas.corpus import CorpusEntry
+from dialoguellm_release.schemas.labels import CORPORA, CorpusName
+from dialoguellm_release.schemas.manifest import FileStamp
+
+
+@dataclass(frozen=True)
+class CorpusFolder:
+    """A folder that should hold one corpus; a file is named by its path below the folder, with `/`."""
+
+    entry: CorpusEntry
+    path: Path
+    notes: Notes
+
+    def require(self, names: Iterable[str]) -> None:
+        """Checks that every file is there.
+
+        Raises:
+            DataError: Names all that are missing, and the corpus that the folder looks like instead.
+        """
+        self.refuse([self.missing(name) for name in names if not self.has(name)])
+
+    def has(self, name: str) -> bool:
+        """Whether something of that name is there, be it readable or not."""
+        path = self.path / name
+        try:
+            return path.is_symlink() or path.exists()
+        except OSError as error:
+            raise DataError(_unreadable(path, error)) from error
+
+    def missing(self, name: str) -> Problem:
+        """The problem of a file that is not there."""
+        return Problem(str(self.path / name), "is missing")
+
+    def refuse(self, problems: list[Problem]) -> None:
+        """Raises what makes the folder unusable, with a word on what the folder may be instead."""
+        if not problems:
+            return
+        others = [name for name in CORPORA if name != self.entry.name and self._looks_like(name)]
+        if others:
+            what = f"looks like the folder of another corpus: {', '.join(others)}"
+        else:
+            what = "does not hold the corpus"
+        fix = f"name the folder that holds {self.entry.title} ({self.entry.homepage})"
+        raise DataError([*problems, Problem(str(self.path), what, fix=fix)])
+
+    def read_bytes(self, name: str) -> bytes | None:
+        """The content of a file, stamped; None where there is none to use, which is noted."""
+        path = self.path / name
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            self.notes.problems.append(_unreadable(path, error))
+            return None
+        stamp = FileStamp(
+            path=f"{self.path.absolute().name}/{name}",
+            bytes=len(content),
+            sha256=hashlib.sha256(content).hexdigest(),
+        )
+        self.notes.files.append(stamp)
+        if self.entry.files and stamp.sha256 not in _known_files():
+            self.notes.unknown_files.append(stamp.path)
+        return content if self.belongs(name, content, str(path)) else None
+
+    def belongs(self, name: str, content: bytes, where: str) -> bool:
+        """Whether a content is not known as that of another file; if it is, that is noted."""
+        owners = _known_files().get(hashlib.sha256(content).hexdigest(), ())
+        if not owners or (self.entry.name, name) in owners:
+            return True
+        corpus, path = owners[0]
+        problem = Problem(
+            where,
+            f"holds the content of another file: {path} of {corpus}",
+            fix=f"put the right {name} here",
+        )
+        self.notes.problems.append(problem)
+        return False
+
+    def read_text(self, name: str) -> str | None:
+        """The content of a text file in UTF-8; None where there is none to use, which is noted."""
+        content = self.read_bytes(name)
+        return None if content is None else self.decode(content, str(self.path / name))
+
+    def list_texts(self, name: str) -> list[str]:
+        """The names of the `.txt` files of a folder, sorted, without AppleDouble files (`._NAME`)."""
+        path = self.path / name
+        try:
+            children = sorted(child.name for child in path.iterdir())
+        except OSError as error:
+            self.notes.problems.append(_unreadable(path, error))
+            return []
+        texts = [child for child in children if child.endswith(".txt") and not child.startswith("._")]
+        if not texts:
+            self.notes.problems.append(Problem(str(path), "holds no .txt file"))
+        return texts
+
+    def decode(self, content: bytes, where: str) -> str | None:
+        """Bytes as UTF-8 text without a byte order mark; None where they are none, which is noted."""
+        text = _decoded(content, where)
+        if isinstance(text, str):
+            return text
+        self.notes.problems.append(text)
+        return None
+
+    def note(self, fault: Fault, name: str, line: int) -> None:
+        """Keeps a fault of a line, counted from 1, as a problem."""
+        self.notes.problems.append(fault.at(f"{self.path / name}:{line}"))
+
+    def _looks_like(self, name: CorpusName) -> bool:
+        entry = corpus_entry(name)
+        return any(self.has(path) for path in (*entry.landmarks, *(file.path for file in entry.files)))
+
+
+def open_folder(name: CorpusName, path: Path, notes: Notes) -> CorpusFolder:
+    """The folder of a corpus, known to be a folder that can be listed.
+
+    Raises:
+        DataError: It is not there, not a folder, or may not be read.
+    """
+    try:
+        next(path.iterdir(), None)
+    except OSError as error:
+        raise DataError(_unreadable(path, error)) from error
+    return CorpusFolder(corpus_entry(name), path, notes)
+
+
+@cache
+def _known_files() -> dict[str, list[tuple[CorpusName, str]]]:
+    """Corpus and path of every file of the registry, by hash."""
+    known = defaultdict(list)
+    for name in CORPORA:
+        for file in corpus_entry(name).files:
+            known[file.sha256].append((name, file.path))
+    return dict(known)
+
+
+def _unreadable(path: Path, error: OSError) -> Problem:
+    return Problem(str(path), f"cannot be read: {error.strerror}")
+
+
+def _decoded(content: bytes, where: str) -> str | Problem:
+    if not content.strip():
+        return Problem(where, "is empty", fix="fetch the file again")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        byte = f"byte 0x{content[error.start]:02x} at offset {error.start}"
+        line = _line_at(content, error.start)
+        return Problem(f"{where}:{line}", f"not UTF-8: {byte}", fix="convert the file to UTF-8")
+    nul = content.find(b"\0")
+    if nul >= 0:
+        line = _line_at(content, nul)
+        return Problem(f"{where}:{line}", f"a NUL byte at offset {nul}", fix="fetch the file again")
+    return text.removeprefix("\ufeff")
+
+
+def _line_at(content: bytes, offset: int) -> int:
+    return content.count(b"\n", 0, offset) + 1

@@ -1,0 +1,121 @@
+"""MEISD: one CSV file without speakers and without splits, whose dirt is mended by tables and counted.
+
+Sentiments and intensities are not read: nothing here is made of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from dialoguellm_release.corpora.faults import Fault, filled, whole_number
+from dialoguellm_release.corpora.files import CorpusFolder
+from dialoguellm_release.corpora.labels import NativeLabels
+from dialoguellm_release.corpora.notes import Notes
+from dialoguellm_release.corpora.tables import Row, read_table
+from dialoguellm_release.corpora.text import c1_as_cp1252, utf8_as_utf8
+from dialoguellm_release.corpora.times import seconds
+from dialoguellm_release.schemas.dialogue import Dialogue, Utterance
+from dialoguellm_release.schemas.labels import Label
+
+FILE = "MEISD_text.csv"
+COLUMNS = (
+    *("TV Series", "dialog_ids", "uttr_ids", "Utterances", "start_times", "end_times"),
+    *("emotion", "emotion2", "emotion3"),
+)
+
+
+def read_meisd(folder: CorpusFolder) -> Iterator[Dialogue]:
+    """The dialogues of MEISD: `split` is None and `series` the code of the TV series.
+
+    The first label is the label, the others are `other_labels`; a source label is the mended one, which
+    the registry's label map knows. Ids of utterances are the corpus's own; in a dialogue where they
+    repeat or go backwards, all are the positions from 0.
+
+    Raises:
+        DataError: The file is missing.
+    """
+    folder.require([FILE])
+    return _dialogues(folder)
+
+
+def _dialogues(folder: CorpusFolder) -> Iterator[Dialogue]:
+    labels = NativeLabels(folder.entry, folder.notes, ignores_case=True)
+    begun: dict[str, int] = {}
+    numbered_rows = read_table(folder, FILE, COLUMNS)
+    for (series, dialogue_id), group in itertools.groupby(numbered_rows, lambda numbered: numbered[1][:2]):
+        rows = list(group)
+        line = rows[0][0]
+        try:
+            _refuse_second(dialogue_id, line, begun)
+            whole_number(dialogue_id, "dialog_ids")
+            filled(series, "TV Series")
+        except Fault as fault:
+            folder.note(fault, FILE, line)
+            continue
+        utterances = _utterances(rows, labels, folder)
+        folder.notes.public_dialogues[None] += 1
+        folder.notes.public_utterances[None] += len(rows)
+        if utterances:
+            yield Dialogue(
+                corpus="meisd", split=None, id=dialogue_id, series=series, utterances=tuple(utterances)
+            )
+
+
+def _refuse_second(dialogue_id: str, line: int, begun: dict[str, int]) -> None:
+    first = begun.setdefault(dialogue_id, line)
+    if first != line:
+        what = f"dialogue {dialogue_id} begins a second time; first on line {first}"
+        raise Fault(what, fix="put the rows of a dialogue together, under one TV Series")
+
+
+def _utterances(rows: list[tuple[int, Row]], labels: NativeLabels, folder: CorpusFolder) -> list[Utterance]:
+    utterances = []
+    for line, row in rows:
+        try:
+            utterances.append(_utterance(row, labels, folder.notes))
+        except Fault as fault:
+            folder.note(fault, FILE, line)
+    if all(before.index < after.index for before, after in itertools.pairwise(utterances)):
+        return utterances
+    folder.notes.repairs["meisd.dialogue_renumbered"] += 1
+    return [utterance.model_copy(update={"index": index}) for index, utterance in enumerate(utterances)]
+
+
+def _utterance(row: Row, labels: NativeLabels, notes: Notes) -> Utterance:
+    _, _, number, text, start, end, *cells = row
+    native, label = labels.read(cells[0])
+    return Utterance(
+        index=whole_number(number, "uttr_ids"),
+        text=filled(_mended(text, notes), "Utterances"),
+        label=label,
+        source_label=native,
+        other_labels=_other_labels(cells[1:], label, labels, notes),
+        start_s=seconds(start),
+        end_s=seconds(end),
+    )
+
+
+def _other_labels(cells: list[str], first: Label, labels: NativeLabels, notes: Notes) -> tuple[Label, ...]:
+    others: list[Label] = []
+    for cell in cells:
+        found = labels.read_or_drop(cell) if cell else None
+        if found is None:
+            continue
+        if found[1] == first or found[1] in others:
+            notes.repairs["meisd.other_label_repeats_another"] += 1
+        else:
+            others.append(found[1])
+    return tuple(others)
+
+
+def _mended(text: str, notes: Notes) -> str:
+    if text.isascii():
+        return text
+    reread = utf8_as_utf8(text)
+    if reread != text:
+        notes.repairs["meisd.utf8_as_utf8"] += 1
+    mended = c1_as_cp1252(reread)
+    if mended != reread:
+        notes.repairs["meisd.c1_as_cp1252"] += 1
+    return mended

@@ -1,0 +1,45 @@
+"""Characters that an older conversion broke, mended by rule."""
+
+from __future__ import annotations
+
+import re
+
+_C1 = re.compile("[\x80-\x9f]")
+_CP1252 = {code: bytes([code]).decode("cp1252", errors="ignore") or chr(code) for code in range(0x80, 0xA0)}
+
+_NOT_ASCII = re.compile("[\x80-\xff]+")
+_LOST_CAPITALS: tuple[dict[int, str], ...] = ({}, {ord("ã"): "Ã"}, {ord("ã"): "Ã", ord("â"): "Â"})
+
+
+def c1_as_cp1252(text: str) -> str:
+    r"""The text with C1 control characters read as the cp1252 characters that they once were.
+
+    Why: the older MELD files and MEISD hold cp1252 bytes read as latin-1 (`must\x92ve`). The five codes
+    that cp1252 leaves open stay as they are.
+
+    >>> c1_as_cp1252("must\x92ve")
+    'must’ve'
+    """
+    return text if text.isascii() or not _C1.search(text) else text.translate(_CP1252)
+
+
+def utf8_as_utf8(text: str) -> str:
+    r"""The text with UTF-8 that was read as latin-1, once or several times, read as UTF-8.
+
+    Why: MEISD holds some such text, lower-cased afterwards, so that the lead bytes `Ã` and `Â` stand
+    there as `ã` and `â`. A run of characters that makes no UTF-8 in any of these readings is left alone.
+
+    >>> utf8_as_utf8("rã\x83â©sumã©")
+    'résumé'
+    """
+    return text if text.isascii() else _NOT_ASCII.sub(_reread, text)
+
+
+def _reread(run: re.Match[str]) -> str:
+    for capitals in _LOST_CAPITALS:
+        try:
+            text = run.group().translate(capitals).encode("latin-1").decode("utf-8")
+        except UnicodeDecodeError:
+            continue
+        return utf8_as_utf8(text)
+    return run.group()
