@@ -1,0 +1,78 @@
+"""A dialogue becomes records: each utterance with the ones before it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from dialoguellm_release.prompts import Prompt
+from dialoguellm_release.schemas.dialogue import Dialogue, Utterance
+from dialoguellm_release.schemas.labels import Label, Split
+from dialoguellm_release.schemas.record import Record
+
+
+@dataclass
+class RecordMaker:
+    """Makes the records of one corpus.
+
+    Args:
+        license: What every record carries.
+        label_space: The labels that the instruction shows.
+        relabel: Labels outside the label space to those inside; empty keeps every label.
+        context_k: How many past utterances of the same dialogue are shown.
+
+    Attributes:
+        relabelled: How often each relabelling was used, as `from -> to`.
+    """
+
+    prompt: Prompt
+    license: str
+    label_space: tuple[Label, ...]
+    relabel: Mapping[Label, Label]
+    context_k: int
+    relabelled: Counter[str] = field(default_factory=Counter)
+
+    def records(self, dialogue: Dialogue, split: Split) -> Iterator[Record]:
+        """The records of a dialogue, in its order."""
+        lines = [_line(utterance) for utterance in dialogue.utterances]
+        for position, utterance in enumerate(dialogue.utterances):
+            context = tuple(lines[max(0, position - self.context_k) : position])
+            label = self._label(utterance.label)
+            instruction = self.prompt.instruction(
+                self.label_space, has_video=False, has_context=bool(context)
+            )
+            yield Record(
+                id=f"{dialogue.corpus}/{split}/{dialogue.id}/{utterance.index}",
+                instruction=instruction,
+                video_description=None,
+                context=context,
+                input=utterance.text,
+                output=label,
+                label=label,
+                source_label=utterance.source_label,
+                other_labels=utterance.other_labels and self._others(utterance, label),
+                corpus=dialogue.corpus,
+                split=split,
+                dialogue_id=dialogue.id,
+                utterance_index=utterance.index,
+                speaker=utterance.speaker,
+                start_s=utterance.start_s,
+                end_s=utterance.end_s,
+                license=self.license,
+                leaks=None,
+            )
+
+    def _others(self, utterance: Utterance, label: Label) -> tuple[Label, ...]:
+        others = (self.relabel.get(other, other) for other in utterance.other_labels)
+        return tuple(dict.fromkeys(other for other in others if other != label))
+
+    def _label(self, label: Label) -> Label:
+        if label not in self.relabel:
+            return label
+        self.relabelled[f"{label} -> {self.relabel[label]}"] += 1
+        return self.relabel[label]
+
+
+def _line(utterance: Utterance) -> str:
+    return f"{utterance.speaker}: {utterance.text}" if utterance.speaker else utterance.text

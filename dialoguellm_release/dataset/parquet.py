@@ -1,0 +1,99 @@
+"""Records as Parquet files that `datasets` reads with all their features, streamed in row groups."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from dialoguellm_release.schemas.labels import LABELS
+from dialoguellm_release.schemas.record import COLUMNS, Record
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS_PER_GROUP = 20_000
+_LABEL_IDS = {label: index for index, label in enumerate(LABELS)}
+_LISTS = ("context", "other_labels", "leaks")
+_LABEL = COLUMNS.index("label")
+_values = attrgetter(*COLUMNS)
+
+
+def record_schema() -> pa.Schema:
+    """The Arrow schema of the records, with the features of `datasets` in its metadata.
+
+    Why: lists are declared in the older form (`Sequence`), which datasets 3.6 and 5.2 both read.
+    """
+    import pyarrow as pa
+
+    text, texts = pa.string(), pa.list_(pa.string())
+    types: dict[str, pa.DataType] = dict.fromkeys(COLUMNS, text) | dict.fromkeys(_LISTS, texts)
+    types |= {"label": pa.int64(), "utterance_index": pa.int64()}
+    types |= dict.fromkeys(("start_s", "end_s"), pa.float64())
+    features: dict[str, Any] = {name: _value(str(kind)) for name, kind in types.items()}
+    features |= {name: {"feature": _value("string"), "_type": "Sequence"} for name in _LISTS}
+    features |= {name: _value("float64") for name in ("start_s", "end_s")}
+    features["label"] = {"names": list(LABELS), "_type": "ClassLabel"}
+    return _with_features(pa.schema(list(types.items())), features)
+
+
+def sft_schema() -> pa.Schema:
+    """The Arrow schema of the `sft` config: `id`, `prompt`, `completion`."""
+    import pyarrow as pa
+
+    names = ("id", "prompt", "completion")
+    schema = pa.schema([(name, pa.string()) for name in names])
+    return _with_features(schema, {name: _value("string") for name in names})
+
+
+def record_columns(records: Iterable[Record]) -> list[Sequence[Any]]:
+    """The records column by column, in the order of the schema."""
+    columns: list[Sequence[Any]] = list(zip(*map(_values, records), strict=True))
+    columns[_LABEL] = [_LABEL_IDS[label] for label in columns[_LABEL]]
+    return columns
+
+
+class RowWriter:
+    """Writes a Parquet file in row groups; without a row there is no file.
+
+    Why: `datasets` fails on a Parquet file of no rows.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._path = path
+        self._schema = schema
+        self._writer: Any = None
+
+    def write(self, columns: Sequence[Sequence[Any]]) -> None:
+        """Writes the columns of some rows as one row group."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if self._writer is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = pq.ParquetWriter(self._path, self._schema, compression="zstd")
+        arrays = [
+            pa.array(column, type=field.type) for column, field in zip(columns, self._schema, strict=True)
+        ]
+        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _value(arrow_name: str) -> dict[str, str]:
+    return {"dtype": arrow_name, "_type": "Value"}
+
+
+def _with_features(schema: pa.Schema, features: dict[str, Any]) -> pa.Schema:
+    described = json.dumps({"info": {"features": features}}, separators=(",", ":"))
+    return schema.with_metadata({"huggingface": described})

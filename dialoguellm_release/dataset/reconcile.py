@@ -1,0 +1,103 @@
+"""The paper's counts, the public files', the expected and the built ones, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dialoguellm_release.corpora.notes import Notes
+from dialoguellm_release.corpora.registry import corpus_entry
+from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.schemas.claims import ClaimsRecipe
+from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
+from dialoguellm_release.schemas.manifest import ExpectedSizes, Reconciliation, Sizes
+from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, Expectation
+
+
+def reconcile(
+    corpus: CorpusName,
+    recipe: CorpusRecipe,
+    claims: ClaimsRecipe | None,
+    notes: Notes,
+    built: Mapping[Split, Sizes],
+) -> list[Reconciliation]:
+    """One row for each split of a corpus that any of the four sides knows."""
+    claimed = claims.corpora.get(corpus, {}) if claims else {}
+    rows = []
+    for split in SPLITS:
+        expectation = recipe.expect.get(split)
+        if split not in built and expectation is None and split not in claimed:
+            continue
+        public = Sizes(dialogues=notes.public_dialogues[split], utterances=notes.public_utterances[split])
+        rows.append(
+            Reconciliation(
+                corpus=corpus,
+                split=split,
+                paper=claimed.get(split),
+                public=public if public.utterances else None,
+                expected=_expected(expectation),
+                built=built.get(split, Sizes(dialogues=0, utterances=0)),
+                reason=expectation.reason if expectation else None,
+            )
+        )
+    return rows
+
+
+def check_counts(rows: Sequence[Reconciliation], notes: Mapping[CorpusName, Notes]) -> None:
+    """Compares what was built with what the recipe expects.
+
+    Raises:
+        DataError: With the files read for each row that misses, and the whole table.
+    """
+    missed = [row for row in rows if row.misses]
+    if missed:
+        raise DataError([_problem(row, notes[row.corpus]) for row in missed], table=as_text(rows))
+
+
+def as_text(rows: Sequence[Reconciliation]) -> str:
+    """The table for a terminal."""
+    header = ("corpus", "split", "paper", "public files", "expected", "built", "")
+    lines = [header, *(_cells(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _cells(row: Reconciliation) -> tuple[str, ...]:
+    sides = (row.paper, row.public, row.expected, row.built)
+    return (row.corpus, row.split, *(_sizes(side) for side in sides), "<- misses" if row.misses else "")
+
+
+def _expected(expectation: Expectation | None) -> ExpectedSizes | None:
+    if expectation is None:
+        return None
+    return ExpectedSizes(dialogues=expectation.dialogues, utterances=expectation.utterances)
+
+
+def _sizes(sizes: Sizes | ExpectedSizes | None) -> str:
+    if sizes is None:
+        return "-"
+    utterances = "as drawn" if sizes.utterances is None else f"{sizes.utterances:,}"
+    return f"{sizes.dialogues:,} / {utterances}"
+
+
+def _problem(row: Reconciliation, notes: Notes) -> Problem:
+    files = _files_of(row, notes)
+    unknown = [path for path in files if path in notes.unknown_files]
+    return Problem(
+        where=", ".join(files),
+        what=f"{row.corpus}/{row.split}: dialogues / utterances miss the counts of the recipe",
+        expected=_sizes(row.expected),
+        got=_sizes(row.built),
+        fix=f"not the public file: {', '.join(unknown)}; get it anew" if unknown else None,
+    )
+
+
+def _files_of(row: Reconciliation, notes: Notes) -> list[str]:
+    """The files that a row was read from; all of the corpus where the registry ties none to the split."""
+    paths = [file.path for file in notes.files]
+    of_split = {
+        f"{row.corpus}/{file.path}" for file in corpus_entry(row.corpus).files if file.split == row.split
+    }
+    return [path for path in paths if path in of_split] or paths
