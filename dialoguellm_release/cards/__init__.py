@@ -1,0 +1,1 @@
+"""Cards: rendered from manifests, checked offline."""

@@ -1,0 +1,186 @@
+"""The dataset card, from the manifest of a build, the paper's claims and the corpus registry."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from pydantic import JsonValue
+
+from dialoguellm_release.cards.data_files import configs, corpora_in
+from dialoguellm_release.cards.licenses import license_metadata
+from dialoguellm_release.cards.markdown import number, render_card, table
+from dialoguellm_release.cards.provenance import recipe_of
+from dialoguellm_release.cards.reconciliation import reconciliation_table
+from dialoguellm_release.schemas.claims import ClaimsRecipe
+from dialoguellm_release.schemas.corpus import CorpusEntry
+from dialoguellm_release.schemas.labels import LABELS, SPLITS, CorpusName, Split
+from dialoguellm_release.schemas.manifest import CorpusFigures, DatasetFigures, DatasetManifest
+from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
+
+COLUMN_NOTES: dict[str, str] = {
+    "id": "`corpus/split/dialogue_id/utterance_index`; unique",
+    "instruction": "the task, and the labels to choose from",
+    "video_description": "what is seen while the utterance is spoken; null where there is none",
+    "context": "the utterances before this one in its dialogue, oldest first, as `Speaker: text`, "
+    "or `text` where the corpus names no speakers",
+    "input": "the utterance to label",
+    "output": "the label that is trained and scored",
+    "label": "the same as a ClassLabel over the common vocabulary",
+    "source_label": "the label as the corpus spells it",
+    "other_labels": "further labels that annotators gave",
+    "corpus": "the corpus that the record is from",
+    "split": "`train`, `validation` or `test`",
+    "dialogue_id": "the corpus's own id of the dialogue, unique in its corpus and split",
+    "utterance_index": "the utterance's place in its dialogue; a gap means that the corpus left turns out",
+    "speaker": "who speaks; null where the corpus does not tell",
+    "start_s": "start in the video in seconds; null where there is none",
+    "end_s": "end in the video in seconds; likewise",
+    "license": "the licence of the record's text",
+    "leaks": "splits that share text with the record; null where no audit was made",
+}
+"""What each column holds, for the card's table."""
+
+_SIZE_CATEGORIES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+)
+
+
+def render_dataset_card(
+    manifest: DatasetManifest,
+    claims: ClaimsRecipe | None,
+    corpora: Mapping[CorpusName, CorpusEntry],
+    source: str = "build/dataset",
+) -> str:
+    """The `README.md` of a dataset folder; the files that `manifest.outputs` lists decide its configs.
+
+    Args:
+        claims: The paper's figures to set beside the built ones; None for none.
+        corpora: The registry's entries of the corpora in the build and in the claims.
+        source: What the loading lines give to `load_dataset`: a repository id or a folder, but not `.`,
+            which it cannot read.
+    """
+    figures, recipe = manifest.figures, recipe_of(manifest, DatasetRecipe)
+    paths = [file.path for file in manifest.outputs]
+    present = corpora_in(paths)
+    published = manifest.published
+    draw = (figures.split_draw or {}) if "meisd" in present else {}
+    records = published.records if published else figures.records
+    content = published.published_sha256 if published else manifest.content_sha256
+    metadata: dict[str, object] = {
+        **license_metadata(figures.corpora[name].license for name in present),
+        "language": ["en"],
+        "task_categories": ["text-classification", "text-generation"],
+        "pretty_name": recipe.pretty_name,
+        "size_categories": [_size_category(sum(records.values()))],
+        "tags": [
+            "emotion-recognition-in-conversations",
+            "dialogue",
+            "instruction-tuning",
+            *(["synthetic"] if recipe.synthetic else []),
+        ],
+        "configs": configs(paths, content, figures.prompt_sha256),
+    }
+    body: dict[str, object] = {
+        "manifest": manifest,
+        "recipe": recipe,
+        "source": source,
+        "example": corpora[present[0]],
+        "present": [corpora[name] for name in present],
+        "left_out": [corpora[name] for name in published.left_out] if published else [],
+        "skipped": [corpora[name].title for name in figures.skipped],
+        "sizes": _sizes_table(records, published.dialogues if published else figures.dialogues),
+        "columns": table(("Column", "Holds"), [(f"`{name}`", note) for name, note in COLUMN_NOTES.items()]),
+        "class_ids": ", ".join(f"{index} {label}" for index, label in enumerate(LABELS)),
+        "labels": [(corpora[name].title, _label_table(figures.corpora[name])) for name in present],
+        "relabelled": table(
+            ("From and to", "Records"), [(rule, number(count)) for rule, count in figures.relabelled.items()]
+        ),
+        "reconciliation": reconciliation_table(figures, claims, corpora),
+        "claims": claims,
+        "total_is_sum": claims is not None and claims.training_dialogues == _training_dialogues(claims),
+        "repairs": _repairs_table(figures, corpora),
+        "unknown_files": [
+            (corpora[name].title, path) for name, one in figures.corpora.items() for path in one.unknown_files
+        ],
+        "draw": _draw_settings(draw),
+        "draw_table": _draw_table(draw),
+        "licenses": _license_table(figures, corpora, present),
+        "shares_source": sum(name in ("meld", "emorynlp", "meisd") for name in present) > 1,
+    }
+    return render_card("dataset_cards", "dataset.md.jinja", metadata, body)
+
+
+def _size_category(records: int) -> str:
+    return next((name for limit, name in _SIZE_CATEGORIES if records < limit), "n>10M")
+
+
+def _training_dialogues(claims: ClaimsRecipe) -> int:
+    return sum(splits["train"].dialogues for splits in claims.corpora.values() if "train" in splits)
+
+
+def _sizes_table(records: Mapping[Split, int], dialogues: Mapping[Split, int]) -> str:
+    rows = [(split, number(dialogues[split]), number(records[split])) for split in SPLITS if split in records]
+    return table(("Split", "Dialogues", "Records"), rows)
+
+
+def _label_table(corpus: CorpusFigures) -> str:
+    splits = [split for split in SPLITS if split in corpus.labels]
+    rows = [
+        (label, *(number(corpus.labels[split].get(label, 0)) for split in splits))
+        for label in corpus.label_space
+    ]
+    return table(("Label", *splits), rows)
+
+
+def _repairs_table(figures: DatasetFigures, corpora: Mapping[CorpusName, CorpusEntry]) -> str:
+    rows = [
+        (corpora[name].title, rule, number(count))
+        for name, corpus in figures.corpora.items()
+        for rule, count in corpus.repairs.items()
+    ]
+    return table(("Corpus", "Rule", "Times"), rows) if rows else ""
+
+
+def _license_table(
+    figures: DatasetFigures, corpora: Mapping[CorpusName, CorpusEntry], present: tuple[CorpusName, ...]
+) -> str:
+    rows = [
+        (
+            corpora[name].title,
+            corpora[name].license.name,
+            f"`{corpus.license}`",
+            corpora[name].license.stated_in,
+            "yes" if corpus.may_redistribute else "no",
+            "yes" if name in present else "no",
+        )
+        for name, corpus in figures.corpora.items()
+    ]
+    header = ("Corpus", "Licence", "Id in the records", "Stated in", "Text may be passed on", "In this copy")
+    return table(header, rows)
+
+
+def _draw_settings(draw: Mapping[str, JsonValue]) -> list[str]:
+    return [
+        f"`{key}`: {value if isinstance(value, str) else json.dumps(value)}"
+        for key, value in draw.items()
+        if not isinstance(value, dict)
+    ]
+
+
+def _draw_table(draw: Mapping[str, JsonValue]) -> str:
+    """Dialogues per series and split of a drawn split."""
+    series = draw.get("dialogues")
+    if not isinstance(series, dict):
+        return ""
+    columns = (*SPLITS, "unused")
+    rows = [
+        (name, *(str(counts.get(column, 0)) for column in columns))
+        for name, counts in series.items()
+        if isinstance(counts, dict)
+    ]
+    return table(("Series", *columns), rows)

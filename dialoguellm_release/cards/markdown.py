@@ -1,0 +1,49 @@
+"""Cards as text: metadata in YAML, a body from a template, tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import jinja2
+import yaml
+
+from dialoguellm_release.resources import resource_folder
+
+FENCE = "---\n"
+
+
+def render_card(
+    folder: str, template: str, metadata: Mapping[str, object], body: Mapping[str, object]
+) -> str:
+    """A card: front matter from data, then the body from a template.
+
+    Args:
+        folder: `dataset_cards` or `model_cards`.
+        template: File name in that folder.
+        body: The names that the template may use; one that it lacks is an error, never blank.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(resource_folder(folder)),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    front_matter = yaml.safe_dump(dict(metadata), sort_keys=False, allow_unicode=True, width=10_000)
+    return f"{FENCE}{front_matter}{FENCE}\n{environment.get_template(template).render(body)}"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; cells are escaped."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def number(value: int) -> str:
+    """A count as a reader wants it: 13,517."""
+    return f"{value:,}"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", r"\|")

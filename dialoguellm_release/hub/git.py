@@ -1,0 +1,182 @@
+"""Git as the folder target uses it: by subprocess, with an identity and settings of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from dialoguellm_release.errors import Problem, PublishError
+
+BRANCH = "main"
+_FILE_MODE = "100644"
+_IDENTITY = {
+    f"GIT_{role}_{key}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for key, value in (("NAME", "dialoguellm-release"), ("EMAIL", "dialoguellm-release@localhost"))
+}
+_ENVIRONMENT = {
+    **_IDENTITY,
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "LC_ALL": "C",
+}
+_SETTINGS = {
+    "core.hooksPath": os.devnull,
+    "core.attributesFile": os.devnull,
+    "core.excludesFile": os.devnull,
+    "core.autocrlf": "false",
+    "core.fsmonitor": "false",
+    "core.quotePath": "false",
+    "commit.gpgSign": "false",
+    "gc.auto": "0",
+}
+
+
+def blob_id(content: Path | bytes) -> str:
+    """The id that git gives to a file's content.
+
+    >>> blob_id(b"")
+    'e69de29bb2d1d6434b8b29ae775ad8c2e48c5391'
+    """
+    size = len(content) if isinstance(content, bytes) else content.stat().st_size
+    digest = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    if isinstance(content, bytes):
+        digest.update(content)
+        return digest.hexdigest()
+    with content.open("rb") as file:
+        return hashlib.file_digest(file, lambda: digest).hexdigest()
+
+
+class GitRepository:
+    """A repository with a work tree; `.git` need not be there yet.
+
+    Why: every command names the repository, so that a folder inside another checkout never acts on that one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self._folder = self.path / ".git"
+
+    @property
+    def exists(self) -> bool:
+        """Whether it was made; False where its making was cut short."""
+        return all((self._folder / name).exists() for name in ("HEAD", "objects", "refs"))
+
+    def make(self) -> None:
+        """Makes it, or mends one whose making was cut short; what it holds stays."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.run("init", "--quiet", "--template=", "--object-format=sha1", f"--initial-branch={BRANCH}")
+
+    def remove_stale_locks(self) -> None:
+        """Removes the locks that a killed run left behind; the caller must know that nobody works here."""
+        for lock in [*self._folder.glob("*.lock"), *(self._folder / "refs").rglob("*.lock")]:
+            lock.unlink()
+
+    def commit_of(self, ref: str) -> str | None:
+        """The commit that a full ref name stands on; None where there is no such ref."""
+        if not self.exists:
+            return None
+        listed = self.run("for-each-ref", "--format=%(objectname) %(*objectname)", ref).split()
+        return listed[-1] if listed else None
+
+    def tree(self, commit: str) -> dict[str, str]:
+        """The blob id of every file of a commit, by path."""
+        entries = self.run("ls-tree", "-r", "-z", "--full-tree", commit).split("\0")
+        parted = [entry.partition("\t") for entry in entries if entry]
+        return {path: head.split()[2] for head, _, path in parted}
+
+    def sha256_of_blob(self, blob: str) -> str:
+        """The SHA-256 of a file's content as git gives it back."""
+        with self._start("cat-file", "blob", blob, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            digest = hashlib.sha256()
+            for part in iter(partial(process.stdout.read, 1 << 20), b""):
+                digest.update(part)
+        if process.returncode:
+            raise self._failure("cat-file", f"blob {blob} cannot be read")
+        return digest.hexdigest()
+
+    def write_commit(self, files: Mapping[str, Path | bytes], parent: str | None, message: str) -> str:
+        """A commit that holds exactly the files; no branch, tag or file of the work tree changes."""
+        blobs = {path: self._write_blob(content) for path, content in files.items()}
+        tree = self._write_tree({tuple(path.split("/")): blob for path, blob in blobs.items()})
+        parents = ["-p", parent] if parent else []
+        return self.run("commit-tree", tree, *parents, "-m", message).strip()
+
+    def set_ref(self, ref: str, commit: str, before: str | None) -> None:
+        """Moves a ref to a commit, if it still stands where it did (None: does not exist)."""
+        self.run("update-ref", ref, commit, before or "0" * len(commit))
+
+    def edited_files(self) -> list[str]:
+        """Files of the work tree whose content is not that of its commit; a deleted one is not named."""
+        if self.commit_of(f"refs/heads/{BRANCH}") is None:
+            return []
+        listed = self.run(
+            "diff", "--no-ext-diff", "--no-textconv", "--name-only", "--diff-filter=d", "-z", "HEAD"
+        )
+        return [path for path in listed.split("\0") if path]
+
+    def check_out_branch(self) -> None:
+        """Lets the work tree stand at the branch; files that git does not know stay."""
+        self.run("symbolic-ref", "HEAD", f"refs/heads/{BRANCH}")
+        self.run("reset", "--quiet", "--hard", BRANCH)
+
+    def run(self, *arguments: str, given: bytes | None = None) -> str:
+        """What a git command prints.
+
+        Raises:
+            PublishError: git is not installed, or the command failed.
+        """
+        process = self._start(
+            *arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        out, err = process.communicate(given)
+        if process.returncode:
+            raise self._failure(arguments[0], err.decode(errors="replace").strip())
+        return out.decode()
+
+    def _write_blob(self, content: Path | bytes) -> str:
+        if isinstance(content, bytes):
+            return self.run("hash-object", "-w", "--stdin", given=content).strip()
+        return self.run("hash-object", "-w", "--no-filters", "--", str(content.absolute())).strip()
+
+    def _write_tree(self, blobs: Mapping[tuple[str, ...], str]) -> str:
+        entries = [f"{_FILE_MODE} blob {blob}\t{path[0]}" for path, blob in blobs.items() if len(path) == 1]
+        for folder in sorted({path[0] for path in blobs if len(path) > 1}):
+            inside = {path[1:]: blob for path, blob in blobs.items() if path[0] == folder and len(path) > 1}
+            entries.append(f"040000 tree {self._write_tree(inside)}\t{folder}")
+        return self.run("mktree", "-z", given="".join(f"{entry}\0" for entry in entries).encode()).strip()
+
+    def _start(
+        self, *arguments: str, stdin: int | None = None, stdout: int | None = None, stderr: int | None = None
+    ) -> subprocess.Popen[bytes]:
+        settings = {**_SETTINGS, "safe.directory": str(self.path)}
+        command = ["git", f"--git-dir={self._folder}", f"--work-tree={self.path}"]
+        command += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+        try:
+            return subprocess.Popen(
+                [*command, *arguments],
+                cwd=self.path,
+                env=inherited | _ENVIRONMENT,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+            )
+        except FileNotFoundError:
+            raise PublishError(
+                Problem("git", "is not installed; the repositories of a folder are git's", fix="install git")
+            ) from None
+
+    def _failure(self, command: str, said: str) -> PublishError:
+        return PublishError(
+            Problem(str(self.path), f"git {command} failed", got=said, fix="mend it, and publish again"),
+            outcome="the release is not complete; publishing again goes on",
+        )

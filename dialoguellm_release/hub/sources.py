@@ -1,0 +1,104 @@
+"""The folders that a release names, found under `--from` with their manifests, or all that is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from dialoguellm_release.errors import DataError, Problem, PublishError
+from dialoguellm_release.folders import MANIFEST, read_manifest
+from dialoguellm_release.resources import resource_folder
+from dialoguellm_release.schemas.manifest import (
+    AdapterManifest,
+    BackboneManifest,
+    DatasetManifest,
+    Manifest,
+    ScoreManifest,
+)
+from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
+
+AnyManifest = TypeVar("AnyManifest", bound=Manifest)
+
+
+@dataclass(frozen=True)
+class Source(Generic[AnyManifest]):
+    """A folder that a step made."""
+
+    folder: Path
+    manifest: AnyManifest
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Everything that a release names, by repository id."""
+
+    dataset: dict[str, Source[DatasetManifest]] = field(default_factory=dict)
+    backbones: dict[str, Source[BackboneManifest]] = field(default_factory=dict)
+    adapters: dict[str, Source[AdapterManifest]] = field(default_factory=dict)
+    scores: dict[str, list[Source[ScoreManifest]]] = field(default_factory=dict)
+    metrics: dict[str, Path] = field(default_factory=dict)
+
+
+def read_sources(recipe: ReleaseRecipe, build: Path) -> Sources:
+    """The folders of a release with their manifests.
+
+    Raises:
+        PublishError: With everything that is missing, and the command that makes each.
+    """
+    sources, problems = Sources(), list[Problem]()
+    if recipe.dataset:
+        folder = build / recipe.dataset.folder
+        command = f"dlm-release dataset build paper --sources DIR --out {folder}"
+        for dataset in _read(folder, DatasetManifest, command, problems):
+            sources.dataset[recipe.dataset.repo_id] = dataset
+    trained = Path(recipe.adapters[0].folder).name if recipe.adapters else "tiny"
+    for named in recipe.backbones:
+        command = f"dlm-release adapter train {trained}  (it makes its backbone as well)"
+        for backbone in _read(build / named.folder, BackboneManifest, command, problems):
+            sources.backbones[named.repo_id] = backbone
+    for one in recipe.adapters:
+        folder = build / one.folder
+        command = f"dlm-release adapter train {folder.name} --out {folder}"
+        for adapter in _read(folder, AdapterManifest, command, problems):
+            sources.adapters[one.repo_id] = adapter
+        sources.scores[one.repo_id] = [
+            score
+            for name in one.scores
+            for score in _read(build / name, ScoreManifest, _score_command(build / name, folder), problems)
+        ]
+    for space in recipe.spaces:
+        sources.metrics[space.repo_id] = _metric_folder(space.metric, problems)
+    if problems:
+        raise PublishError(problems)
+    return sources
+
+
+def _read(
+    folder: Path, model: type[AnyManifest], command: str, problems: list[Problem]
+) -> Sequence[Source[AnyManifest]]:
+    """The folder if it is there and whole, else nothing and one problem more."""
+    if not (folder / MANIFEST).is_file():
+        kind = model.model_fields["kind"].default
+        problems.append(Problem(str(folder), f"the release names a {kind} that is not there", fix=command))
+        return []
+    try:
+        return [Source(folder, read_manifest(folder, model))]
+    except DataError as error:
+        problems.extend(error.problems)
+        return []
+
+
+def _score_command(folder: Path, adapter: Path) -> str:
+    """A score folder is named by its recipe and its adapter: `meld-tiny`."""
+    recipe = folder.name.removesuffix(f"-{adapter.name}")
+    return f"dlm-release score run {recipe} --adapter {adapter} --out {folder}"
+
+
+def _metric_folder(metric: str, problems: list[Problem]) -> Path:
+    root = resource_folder("metrics")
+    known = sorted(path.name for path in root.iterdir() if (path / "README.md").is_file())
+    if metric not in known:
+        problems.append(Problem(f"metrics/{metric}", "no such metric", expected=", ".join(known) or None))
+    return root / metric

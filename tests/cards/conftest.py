@@ -1,0 +1,277 @@
+"""Manifests as the steps write them, with figures that no corpus has."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import JsonValue
+
+from dialoguellm_release.corpora.registry import corpus_entry
+from dialoguellm_release.schemas.claims import ClaimsRecipe
+from dialoguellm_release.schemas.corpus import CorpusEntry
+from dialoguellm_release.schemas.labels import CORPORA, CorpusName, Label, Split
+from dialoguellm_release.schemas.manifest import (
+    AdapterFigures,
+    AdapterManifest,
+    BackboneManifest,
+    CorpusFigures,
+    DatasetFigures,
+    DatasetManifest,
+    FileStamp,
+    PublishedSubset,
+    RecipeStamp,
+    Reconciliation,
+    ScoreFigures,
+    ScoreManifest,
+    Sizes,
+)
+
+DATASET, PROMPT, ADAPTER, BASE = ("a" * 64, "b" * 64, "c" * 64, "d" * 64)
+
+
+def _stamp(name: str, resolved: dict[str, JsonValue]) -> RecipeStamp:
+    return RecipeStamp(name=name, sha256="e" * 64, resolved=resolved)
+
+
+def _file(path: str) -> FileStamp:
+    return FileStamp(path=path, bytes=10, sha256="f" * 64)
+
+
+def _sizes(dialogues: int, utterances: int) -> Sizes:
+    return Sizes(dialogues=dialogues, utterances=utterances)
+
+
+def _corpus(
+    entry: CorpusEntry, splits: dict[Split, Sizes], labels: tuple[Label, Label], **more: object
+) -> CorpusFigures:
+    first, second = labels
+    return CorpusFigures.model_validate(
+        {
+            "license": entry.license.id,
+            "may_redistribute": entry.license.may_redistribute,
+            "label_space": entry.label_space,
+            "files": (),
+            "unknown_files": (),
+            "repairs": {},
+            "unused": _sizes(0, 0),
+            "splits": splits,
+            "labels": {split: {first: 1, second: size.utterances - 1} for split, size in splits.items()},
+            "content_sha256": dict.fromkeys(splits, "1" * 64),
+            **more,
+        }
+    )
+
+
+@pytest.fixture
+def registry() -> dict[CorpusName, CorpusEntry]:
+    return {name: corpus_entry(name) for name in CORPORA}
+
+
+@pytest.fixture
+def claims() -> ClaimsRecipe:
+    return ClaimsRecipe(
+        version=1,
+        kind="claims",
+        description="Figures of a test.",
+        source="a paper of the tests, Table 1",
+        corpora={
+            "meld": {"train": _sizes(1_001, 4_000), "test": _sizes(3, 12)},
+            "meisd": {"train": _sizes(5, 50)},
+            "iemocap": {"train": _sizes(12, 120)},
+        },
+        training_dialogues=1_018,
+    )
+
+
+@pytest.fixture
+def dataset(registry: dict[CorpusName, CorpusEntry]) -> DatasetManifest:
+    """A build of two corpora, one of which may not be passed on; a third was skipped."""
+    meld = _corpus(
+        registry["meld"],
+        {"train": _sizes(1_000, 4_000), "test": _sizes(3, 12)},
+        ("neutral", "happiness"),
+        unknown_files=("meld/train_sent_emo.csv",),
+        repairs={"c1_to_cp1252": 3_492},
+    )
+    meisd = _corpus(
+        registry["meisd"],
+        {"train": _sizes(5, 50), "test": _sizes(2, 20)},
+        ("acceptance", "anger"),
+        unused=_sizes(1, 9),
+    )
+    rows = (
+        (
+            "meld",
+            "train",
+            _sizes(1_001, 4_000),
+            _sizes(1_000, 4_000),
+            _sizes(1_000, 4_000),
+            "an id | is left out",
+        ),
+        ("meld", "test", _sizes(3, 12), _sizes(3, 12), _sizes(3, 12), None),
+        ("meisd", "train", _sizes(5, 50), None, _sizes(5, 50), None),
+        ("meisd", "test", None, _sizes(2, 21), _sizes(2, 20), None),
+    )
+    names = ("corpus", "split", "paper", "public", "built", "reason")
+    return DatasetManifest(
+        created_by={"dialoguellm-release": "0.1.0"},
+        recipe=_stamp(
+            "paper",
+            {
+                "version": 1,
+                "kind": "dataset",
+                "description": "Corpora of the tests.",
+                "pretty_name": "Instructions of the tests",
+                "synthetic": False,
+                "prompt": "dialogue-v1",
+                "claims": "paper",
+                "context_k": 1,
+                "label_space": "corpus",
+                "basic7": {},
+                "corpora": {"meld": {}},
+            },
+        ),
+        inputs=(),
+        outputs=tuple(
+            _file(path)
+            for corpus in ("meisd", "meld")
+            for split in ("test", "train")
+            for path in (f"data/{corpus}/{split}-00000.parquet", f"sft/{split}-{corpus}-00000.parquet")
+        ),
+        content_sha256=DATASET,
+        figures=DatasetFigures(
+            records={"train": 4_050, "validation": 0, "test": 32},
+            dialogues={"train": 1_005, "validation": 0, "test": 5},
+            corpora={"meld": meld, "meisd": meisd},
+            skipped=("iemocap",),
+            context_k=1,
+            prompt="dialogue-v1",
+            prompt_sha256=PROMPT,
+            split_draw={"seed": 7, "dialogues": {"GA": {"train": 5, "test": 2, "unused": 1}}},
+            relabelled={},
+            reconciliation=tuple(
+                Reconciliation.model_validate({**dict(zip(names, row, strict=True)), "expected": None})
+                for row in rows
+            ),
+        ),
+    )
+
+
+@pytest.fixture
+def published(dataset: DatasetManifest) -> DatasetManifest:
+    """The same without the corpus that may not be passed on."""
+    subset = PublishedSubset(
+        left_out=("meisd",),
+        records={"train": 4_000, "test": 12},
+        dialogues={"train": 1_000, "test": 3},
+        published_sha256="2" * 64,
+    )
+    outputs = tuple(file for file in dataset.outputs if "meisd" not in file.path)
+    return dataset.model_copy(update={"outputs": outputs, "published": subset})
+
+
+@pytest.fixture
+def backbone() -> BackboneManifest:
+    return BackboneManifest(
+        created_by={"dialoguellm-release": "0.1.0", "torch": "2.13.0"},
+        recipe=_stamp(
+            "tiny",
+            {
+                "version": 1,
+                "kind": "backbone",
+                "description": "A small LLaMA of the tests.",
+                "license": "apache-2.0",
+                "source": {
+                    "type": "built",
+                    "repo_id": "dialoguellm/tiny-llama",
+                    "seed": 3,
+                    "vocab_size": 512,
+                    "hidden_size": 64,
+                    "intermediate_size": 128,
+                    "num_hidden_layers": 2,
+                    "num_attention_heads": 4,
+                    "initializer_range": 0.2,
+                    "max_position_embeddings": 512,
+                },
+            },
+        ),
+        inputs=(),
+        outputs=(_file("model.safetensors"),),
+        content_sha256=BASE,
+        parameters=123_456,
+    )
+
+
+@pytest.fixture
+def adapter() -> AdapterManifest:
+    return AdapterManifest(
+        created_by={"dialoguellm-release": "0.1.0", "peft": "0.21.2"},
+        recipe=_stamp(
+            "tiny",
+            {
+                "version": 1,
+                "kind": "adapter",
+                "description": "An adapter of the tests.",
+                "backbone": "tiny",
+                "prompt": "dialogue-v1",
+                "data": {"config": "meld", "max_records": None},
+                "lora": {
+                    "r": 4,
+                    "lora_alpha": 16,
+                    "lora_dropout": 0.05,
+                    "target_modules": ["q_proj", "v_proj"],
+                },
+                "trainer": {
+                    "learning_rate": 0.0003,
+                    "num_train_epochs": 1.0,
+                    "per_device_train_batch_size": 8,
+                    "max_length": 256,
+                },
+                "seed": 11,
+            },
+        ),
+        inputs=(),
+        outputs=(_file("adapter_model.safetensors"),),
+        content_sha256=ADAPTER,
+        figures=AdapterFigures(
+            base="dialoguellm/tiny-llama",
+            base_revision=None,
+            base_content_sha256=BASE,
+            dataset_config="meld",
+            dataset_content_sha256=DATASET,
+            prompt_sha256=PROMPT,
+            records=4_000,
+            truncated_records=7,
+            trainable_parameters=2_048,
+            steps=500,
+            first_loss=6.25,
+            last_loss=1.5,
+            seed=11,
+        ),
+    )
+
+
+@pytest.fixture
+def score() -> ScoreManifest:
+    return ScoreManifest(
+        created_by={"dialoguellm-release": "0.1.0"},
+        recipe=_stamp("meld", {}),
+        inputs=(),
+        outputs=(_file("scores.json"),),
+        content_sha256="9" * 64,
+        figures=ScoreFigures(
+            corpus="meld",
+            split="test",
+            records=12,
+            truncated_records=0,
+            metrics={"accuracy": 0.75, "weighted_f1": 0.70005},
+            majority={"accuracy": 0.5, "weighted_f1": 0.3333333},
+            majority_label="neutral",
+            scorer="first_token",
+            dataset_content_sha256=DATASET,
+            prompt_sha256=PROMPT,
+            adapter_content_sha256=ADAPTER,
+            base="dialoguellm/tiny-llama",
+            base_revision=None,
+            base_content_sha256=BASE,
+        ),
+    )

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+
+from dialoguellm_release.cards.check import check_card
+from dialoguellm_release.cards.data_files import configs, data_file
+from dialoguellm_release.cards.dataset import COLUMN_NOTES, render_dataset_card
+from dialoguellm_release.errors import CardError
+from dialoguellm_release.schemas.claims import ClaimsRecipe
+from dialoguellm_release.schemas.corpus import CorpusEntry
+from dialoguellm_release.schemas.labels import CorpusName
+from dialoguellm_release.schemas.manifest import DatasetManifest
+from dialoguellm_release.schemas.record import COLUMNS
+
+Registry = dict[CorpusName, CorpusEntry]
+
+
+def metadata_of(card: str) -> dict[str, Any]:
+    loaded = yaml.safe_load(card.split("---\n")[1])
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def paths_of(manifest: DatasetManifest) -> list[str]:
+    return [file.path for file in manifest.outputs]
+
+
+def test_the_whole_build_has_this_card(
+    dataset: DatasetManifest, claims: ClaimsRecipe, registry: Registry, golden: Callable[[str, str], None]
+) -> None:
+    card = render_dataset_card(dataset, claims, registry)
+    golden("cards/dataset.md", card)
+    assert check_card(card, paths_of(dataset)) == []
+
+
+def test_a_published_copy_has_this_card(
+    published: DatasetManifest, claims: ClaimsRecipe, registry: Registry, golden: Callable[[str, str], None]
+) -> None:
+    card = render_dataset_card(published, claims, registry, source="dialoguellm/instructions")
+    golden("cards/dataset-published.md", card)
+    assert check_card(card, paths_of(published)) == []
+
+
+def test_synthetic_data_is_called_so_before_anything_else(
+    dataset: DatasetManifest, registry: Registry
+) -> None:
+    resolved = {**dataset.recipe.resolved, "synthetic": True}
+    recipe = dataset.recipe.model_copy(update={"resolved": resolved})
+    card = render_dataset_card(dataset.model_copy(update={"recipe": recipe}), None, registry)
+    title, first = card.split("\n# ", 1)[1].split("\n\n")[:2]
+    assert title == "Instructions of the tests"
+    assert first.startswith("> **Synthetic data.**")
+    assert "synthetic" in metadata_of(card)["tags"]
+    assert "Please cite the corpora" not in card
+
+
+def test_a_config_lists_only_what_has_files_and_carries_the_hash(
+    published: DatasetManifest, registry: Registry
+) -> None:
+    listed = metadata_of(render_dataset_card(published, None, registry))["configs"]
+    assert [config["config_name"] for config in listed] == ["default", "meld", "sft"]
+    assert [config.get("default") for config in listed] == [True, None, None]
+    assert {split["split"] for split in listed[0]["data_files"]} == {"train", "test"}
+    assert listed[0]["data_files"][0]["path"] == ["data/meld/train-*.parquet"]
+    assert all(config["description"].startswith(f"content {'2' * 64}") for config in listed)
+
+
+def test_the_default_config_does_not_catch_sft() -> None:
+    listed = configs(["data/meld/train-00000.parquet", "sft/train-meld-00000.parquet"], "c", "p")
+    assert [entry["data_files"] for entry in listed] == [
+        [{"split": "train", "path": ["data/meld/train-*.parquet"]}],
+        [{"split": "train", "path": ["data/meld/train-*.parquet"]}],
+        [{"split": "train", "path": ["sft/train-meld-*.parquet"]}],
+    ]
+
+
+@pytest.mark.parametrize(
+    "path", ["data/friends/train-00000.parquet", "data/meld/dev-00000.parquet", "meld.csv", "README.md"]
+)
+def test_other_files_are_no_data_files(path: str) -> None:
+    assert data_file(path) is None
+
+
+def test_files_of_clean_and_leaked_records_are_told_apart_from_nothing_else() -> None:
+    found = data_file("data/meld/train-clean-00000.parquet")
+    assert found is not None
+    assert (found.corpus, found.split, found.is_sft) == ("meld", "train", False)
+
+
+def test_every_column_is_described_in_its_order() -> None:
+    assert tuple(COLUMN_NOTES) == COLUMNS
+
+
+def test_the_totals_and_the_reasons_come_from_claims_and_manifest(
+    dataset: DatasetManifest, claims: ClaimsRecipe, registry: Registry
+) -> None:
+    lines = render_dataset_card(dataset, claims, registry).splitlines()
+    assert (
+        "| **all** | train | 1,018 dialogues | 1,017 dialogues, with the paper's own count of MEISD, IEMOCAP "
+        "| 1,005 / 4,050 | MELD -1, IEMOCAP -12 |"
+    ) in lines
+    assert "The paper's total is the sum of its training column." in lines
+    assert r"| MELD | train | 1,001 / 4,000 | 1,000 / 4,000 | 1,000 / 4,000 | an id \| is left out |" in lines
+    assert "| IEMOCAP | train | 12 / 120 | - | not built | not part of this build |" in lines
+    assert "| MEISD | test | - | 2 / 21 | 2 / 20 | not explained |" in lines
+
+
+def test_the_lines_on_the_card_turn_records_back_into_dialogues(
+    dataset: DatasetManifest, registry: Registry
+) -> None:
+    card = render_dataset_card(dataset, None, registry)
+    (block,) = [code for code in re.findall(r"```python\n(.*?)```", card, re.DOTALL) if "def " in code]
+    names: dict[str, Any] = {}
+    exec(block, names)
+    records = [
+        {"corpus": "meld", "split": split, "dialogue_id": dialogue, "utterance_index": index}
+        for split, dialogue, index in (
+            ("train", "0", 2), ("train", "1", 0), ("test", "0", 0), ("train", "0", 0), ("train", "0", 10)
+        )
+    ]  # fmt: skip
+    dialogues = names["whole_dialogues"](records)
+    assert [[turn["utterance_index"] for turn in turns] for turns in dialogues] == [[0, 2, 10], [0], [0]]
+
+
+def test_without_claims_nothing_is_said_of_a_paper(dataset: DatasetManifest, registry: Registry) -> None:
+    card = render_dataset_card(dataset, None, registry)
+    assert "| **all** | train | - | - | 1,005 / 4,050 |  |" in card.splitlines()
+    assert "The paper's" not in card.replace("the paper's sizes", "")
+    assert "not part of this build" not in card
+
+
+def test_licences_are_ids_of_the_hub(dataset: DatasetManifest, registry: Registry) -> None:
+    metadata = metadata_of(render_dataset_card(dataset, None, registry))
+    assert metadata["license"] == ["gpl-3.0", "other"]
+    assert metadata["license_name"] == "licenseref-meisd-none-found"
+
+
+def test_a_recipe_of_another_version_is_said_so(dataset: DatasetManifest, registry: Registry) -> None:
+    recipe = dataset.recipe.model_copy(update={"resolved": {**dataset.recipe.resolved, "context": 1}})
+    with pytest.raises(CardError, match=r"recipe\.resolved\.context"):
+        render_dataset_card(dataset.model_copy(update={"recipe": recipe}), None, registry)

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import yaml
+
+from dialoguellm_release.cards.check import check_card
+from dialoguellm_release.cards.models import render_adapter_card, render_backbone_card
+from dialoguellm_release.schemas.manifest import (
+    AdapterManifest,
+    BackboneManifest,
+    DatasetManifest,
+    ScoreManifest,
+)
+
+
+def metadata_of(card: str) -> dict[str, Any]:
+    loaded = yaml.safe_load(card.split("---\n")[1])
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def test_a_backbone_has_this_card(backbone: BackboneManifest, golden: Callable[[str, str], None]) -> None:
+    card = render_backbone_card(backbone, "dialoguellm/tiny-llama")
+    golden("cards/backbone.md", card)
+    assert check_card(card, []) == []
+
+
+def test_an_adapter_has_this_card(
+    adapter: AdapterManifest,
+    score: ScoreManifest,
+    published: DatasetManifest,
+    backbone: BackboneManifest,
+    golden: Callable[[str, str], None],
+) -> None:
+    card = render_adapter_card(
+        adapter,
+        [score],
+        "dialoguellm/tiny",
+        dataset=published,
+        dataset_id="dialoguellm/instructions",
+        backbone=backbone,
+    )
+    golden("cards/adapter.md", card)
+    assert check_card(card, []) == []
+
+
+def test_an_adapter_of_a_model_on_the_hub_is_no_demonstration(adapter: AdapterManifest) -> None:
+    figures = adapter.figures.model_copy(
+        update={"base": "meta-llama/Llama-2-7b-hf", "base_revision": "0" * 40, "base_content_sha256": None}
+    )
+    card = render_adapter_card(adapter.model_copy(update={"figures": figures}), [], "dialoguellm/llama-2-7b")
+    metadata = metadata_of(card)
+    assert metadata["base_model"] == "meta-llama/Llama-2-7b-hf"
+    assert metadata["license"] == "other"
+    assert "datasets" not in metadata
+    assert "demonstration" not in card
+    assert f'revision="{"0" * 40}"' in card
+    assert "no scores" in card
+    assert check_card(card, []) == []
+
+
+def test_one_licence_of_base_and_data_is_the_adapters(
+    adapter: AdapterManifest, published: DatasetManifest, backbone: BackboneManifest
+) -> None:
+    meld = published.figures.corpora["meld"].model_copy(update={"license": "apache-2.0"})
+    figures = published.figures.model_copy(update={"corpora": {"meld": meld}})
+    card = render_adapter_card(
+        adapter, [], "a/b", published.model_copy(update={"figures": figures}), "a/data", backbone
+    )
+    assert metadata_of(card)["license"] == "apache-2.0"
+
+
+def test_what_the_published_dataset_lacks_is_told_of_an_adapter_that_saw_it(
+    adapter: AdapterManifest, published: DatasetManifest
+) -> None:
+    figures = adapter.figures.model_copy(update={"dataset_config": "default"})
+    saw_all = adapter.model_copy(update={"figures": figures})
+    sentence = "The published dataset lacks meisd"
+    assert sentence in render_adapter_card(saw_all, [], "a/b", published, "a/data")
+    assert sentence not in render_adapter_card(adapter, [], "a/b", published, "a/data")

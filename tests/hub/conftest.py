@@ -1,0 +1,278 @@
+"""A build folder as the steps leave it: small, but real Parquet, weights, stamps and hashes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from pydantic import JsonValue
+
+from dialoguellm_release.corpora.registry import corpus_entry
+from dialoguellm_release.dataset.identity import content_sha256, record_digest
+from dialoguellm_release.dataset.parquet import RowWriter, record_columns, record_schema, sft_schema
+from dialoguellm_release.folders import combined_sha256, read_manifest, sha256_of_text, stamps, write_manifest
+from dialoguellm_release.hub import sources
+from dialoguellm_release.hub.publish import publish_release
+from dialoguellm_release.recipes.catalogue import load_recipe
+from dialoguellm_release.schemas.labels import CorpusName, Label, Split
+from dialoguellm_release.schemas.manifest import (
+    AdapterFigures,
+    AdapterManifest,
+    BackboneManifest,
+    CorpusFigures,
+    DatasetFigures,
+    DatasetManifest,
+    RecipeStamp,
+    ScoreFigures,
+    ScoreManifest,
+    Sizes,
+)
+from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
+from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
+from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
+from dialoguellm_release.schemas.record import Record
+
+CORPORA: tuple[CorpusName, ...] = ("meld", "meisd")
+SPLITS: tuple[Split, ...] = ("train", "test")
+PROMPT = sha256_of_text("prompt")
+
+
+@dataclass(frozen=True)
+class Build:
+    """The folder that `--from` names, and the release of it."""
+
+    path: Path
+    recipe: ReleaseRecipe
+
+    @property
+    def dataset(self) -> DatasetManifest:
+        return read_manifest(self.path / "dataset", DatasetManifest)
+
+
+@pytest.fixture
+def metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A metric of the tests in the place of the bundled ones."""
+    folder = tmp_path / "metrics"
+    (folder / "erc_scores" / "__pycache__").mkdir(parents=True)
+    (folder / "erc_scores" / "__pycache__" / "erc_scores.pyc").write_bytes(b"compiled")
+    (folder / "erc_scores" / "erc_scores.py").write_text("DESCRIPTION = 'a metric'\n", encoding="utf-8")
+    card = "---\ntitle: ERC scores\nsdk: gradio\n---\n# ERC scores\n"
+    (folder / "erc_scores" / "README.md").write_text(card, encoding="utf-8")
+    monkeypatch.setattr(sources, "resource_folder", {"metrics": folder}.__getitem__)
+    return folder
+
+
+@pytest.fixture
+def build(tmp_path: Path, metrics: Path) -> Build:
+    assert metrics.is_dir()
+    path = tmp_path / "build"
+    dataset = write_dataset(path / "dataset", "Hello.")
+    backbone = write_backbone(path / "backbones" / "tiny")
+    adapter = write_adapter(path / "adapters" / "tiny", dataset, backbone)
+    write_score(path / "scores" / "meld-tiny", adapter)
+    return Build(path, load_recipe("demo", "release", ReleaseRecipe).recipe)
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "target"
+
+
+@pytest.fixture
+def published(build: Build, target: Path) -> Path:
+    """The target after the first release."""
+    publish_release(build.recipe, build.path, target)
+    return target
+
+
+@pytest.fixture
+def next_build(build: Build) -> Build:
+    """The same with another dataset, all made anew, under the next tag."""
+    dataset = write_dataset(build.path / "dataset", "Good evening.")
+    backbone = read_manifest(build.path / "backbones" / "tiny", BackboneManifest)
+    adapter = write_adapter(build.path / "adapters" / "tiny", dataset, backbone)
+    write_score(build.path / "scores" / "meld-tiny", adapter)
+    return Build(build.path, build.recipe.model_copy(update={"tag": "v1.1.0"}))
+
+
+def write_dataset(folder: Path, text: str) -> DatasetManifest:
+    figures = {name: _write_corpus(folder, name, text) for name in CORPORA}
+    manifest = DatasetManifest(
+        created_by={},
+        recipe=load_recipe("demo", "dataset", DatasetRecipe).stamp,
+        inputs=(),
+        outputs=(),
+        content_sha256=combined_sha256(
+            (f"{name}/{split}", digest)
+            for name, one in figures.items()
+            for split, digest in one.content_sha256.items()
+        ),
+        figures=DatasetFigures(
+            records=dict.fromkeys(SPLITS, 4),
+            dialogues=dict.fromkeys(SPLITS, 2),
+            corpora=figures,
+            skipped=(),
+            context_k=1,
+            prompt="dialogue-v1",
+            prompt_sha256=PROMPT,
+            split_draw=None,
+            relabelled={},
+            reconciliation=(),
+        ),
+    )
+    (folder / "README.md").write_text("The card of the build.\n", encoding="utf-8")
+    manifest = manifest.model_copy(update={"outputs": stamps(folder)})
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def _write_corpus(folder: Path, name: CorpusName, text: str) -> CorpusFigures:
+    entry = corpus_entry(name)
+    records = {split: [_record(name, split, index, text) for index in (0, 1)] for split in SPLITS}
+    for split, rows in records.items():
+        with RowWriter(folder / "data" / name / f"{split}-00000.parquet", record_schema()) as data:
+            data.write(record_columns(rows))
+        with RowWriter(folder / "sft" / f"{split}-{name}-00000.parquet", sft_schema()) as sft:
+            sft.write(
+                [[row.id for row in rows], [row.input for row in rows], [f" {row.output}" for row in rows]]
+            )
+    labels: dict[Label, int] = {"neutral": 1, "anger": 1}
+    return CorpusFigures(
+        license=entry.license.id,
+        may_redistribute=entry.license.may_redistribute,
+        label_space=entry.label_space,
+        files=(),
+        unknown_files=(),
+        repairs={},
+        unused=Sizes(dialogues=0, utterances=0),
+        splits=dict.fromkeys(SPLITS, Sizes(dialogues=1, utterances=2)),
+        labels=dict.fromkeys(SPLITS, labels),
+        content_sha256={split: content_sha256(map(record_digest, rows)) for split, rows in records.items()},
+    )
+
+
+def _record(corpus: CorpusName, split: Split, index: int, text: str) -> Record:
+    label: Label = "anger" if index else "neutral"
+    return Record(
+        id=f"{corpus}/{split}/0/{index}",
+        instruction="Name the emotion.",
+        video_description=None,
+        context=(text,) * index,
+        input=text,
+        output=label,
+        label=label,
+        source_label=label,
+        other_labels=(),
+        corpus=corpus,
+        split=split,
+        dialogue_id="0",
+        utterance_index=index,
+        speaker=None,
+        start_s=None,
+        end_s=None,
+        license=corpus_entry(corpus).license.id,
+        leaks=None,
+    )
+
+
+def write_backbone(folder: Path) -> BackboneManifest:
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(safetensors(b"weights of the base."))
+    (folder / "config.json").write_text("{}\n", encoding="utf-8")
+    manifest = BackboneManifest(
+        created_by={},
+        recipe=load_recipe("tiny", "backbone", BackboneRecipe).stamp,
+        inputs=(),
+        outputs=stamps(folder),
+        content_sha256=sha256_of_text("backbone"),
+        parameters=5,
+    )
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def write_adapter(folder: Path, dataset: DatasetManifest, backbone: BackboneManifest) -> AdapterManifest:
+    folder.mkdir(parents=True, exist_ok=True)
+    base = "dialoguellm/tiny-llama"
+    (folder / "adapter_model.safetensors").write_bytes(safetensors(dataset.content_sha256[:20].encode()))
+    config = json.dumps({"base_model_name_or_path": base, "peft_type": "LORA"})
+    (folder / "adapter_config.json").write_text(config, encoding="utf-8")
+    resolved: dict[str, JsonValue] = {
+        "version": 1,
+        "kind": "adapter",
+        "description": "An adapter of the tests.",
+        "backbone": "tiny",
+        "prompt": "dialogue-v1",
+        "data": {"config": "meld"},
+        "lora": {"r": 4, "lora_alpha": 16, "target_modules": ["q_proj"]},
+        "trainer": {
+            "learning_rate": 0.001,
+            "num_train_epochs": 1.0,
+            "per_device_train_batch_size": 1,
+            "max_length": 64,
+        },
+        "seed": 1,
+    }
+    manifest = AdapterManifest(
+        created_by={},
+        recipe=RecipeStamp(name="tiny", sha256=sha256_of_text("recipe"), resolved=resolved),
+        inputs=(),
+        outputs=stamps(folder),
+        content_sha256=sha256_of_text(f"adapter of {dataset.content_sha256}"),
+        figures=AdapterFigures(
+            base=base,
+            base_revision=None,
+            base_content_sha256=backbone.content_sha256,
+            dataset_config="meld",
+            dataset_content_sha256=dataset.content_sha256,
+            prompt_sha256=PROMPT,
+            records=2,
+            truncated_records=0,
+            trainable_parameters=5,
+            steps=2,
+            first_loss=2.0,
+            last_loss=1.0,
+            seed=1,
+        ),
+    )
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def write_score(folder: Path, adapter: AdapterManifest) -> ScoreManifest:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "scores.json").write_text("{}\n", encoding="utf-8")
+    manifest = ScoreManifest(
+        created_by={},
+        recipe=RecipeStamp(name="meld", sha256=sha256_of_text("recipe"), resolved={}),
+        inputs=(),
+        outputs=stamps(folder),
+        content_sha256=sha256_of_text("scores"),
+        figures=ScoreFigures(
+            corpus="meld",
+            split="test",
+            records=2,
+            truncated_records=0,
+            metrics={"accuracy": 0.5},
+            majority={"accuracy": 0.5},
+            majority_label="neutral",
+            scorer="first_token",
+            dataset_content_sha256=adapter.figures.dataset_content_sha256,
+            prompt_sha256=PROMPT,
+            adapter_content_sha256=adapter.content_sha256,
+            base=adapter.figures.base,
+            base_revision=None,
+            base_content_sha256=adapter.figures.base_content_sha256,
+        ),
+    )
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def safetensors(numbers: bytes) -> bytes:
+    """A safetensors file of one tensor of four-byte floats."""
+    entry = {"dtype": "F32", "shape": [len(numbers) // 4], "data_offsets": [0, len(numbers)]}
+    header = json.dumps({"a": entry}).encode()
+    return len(header).to_bytes(8, "little") + header + numbers

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dialoguellm_release.errors import PublishError
+from dialoguellm_release.folders import MANIFEST, read_manifest, stamps, write_manifest
+from dialoguellm_release.hub.plan import plan_release
+from dialoguellm_release.hub.planned import PlannedRepository
+from dialoguellm_release.hub.publish import target_folder
+from dialoguellm_release.schemas.manifest import AdapterManifest, DatasetManifest, Manifest, ScoreManifest
+
+Build = Any
+"""The fixture's class, which stands in conftest."""
+
+
+def planned(build: Build) -> dict[str, PlannedRepository]:
+    return {f"{one.repo_type} {one.repo_id}": one for one in plan_release(build.recipe, build.path)}
+
+
+def text_of(repository: PlannedRepository, path: str) -> str:
+    content = repository.files[path].content
+    return content.decode() if isinstance(content, bytes) else content.read_text(encoding="utf-8")
+
+
+def restamp(folder: Path, model: type[Manifest], **figures: object) -> None:
+    """Makes the manifest fit what a test did to a folder."""
+    manifest = read_manifest(folder, model)
+    changed = json.loads(manifest.model_dump_json())
+    changed["figures"] = {**changed.get("figures", {}), **figures}
+    changed["outputs"] = [json.loads(stamp.model_dump_json()) for stamp in stamps(folder)]
+    if not changed["figures"]:
+        del changed["figures"]
+    write_manifest(folder, model.model_validate_json(json.dumps(changed)))
+
+
+def test_every_repository_is_planned_with_its_files(build: Build) -> None:
+    plan = planned(build)
+    assert {name: list(one.files) for name, one in plan.items()} == {
+        "dataset dialoguellm/instructions": [
+            "README.md",
+            "data/meld/test-00000.parquet",
+            "data/meld/train-00000.parquet",
+            "manifest.json",
+            "sft/test-meld-00000.parquet",
+            "sft/train-meld-00000.parquet",
+        ],
+        "model dialoguellm/tiny-llama": ["README.md", "config.json", "manifest.json", "model.safetensors"],
+        "model dialoguellm/tiny": [
+            "README.md",
+            "adapter_config.json",
+            "adapter_model.safetensors",
+            "manifest.json",
+        ],
+        "space dialoguellm/erc_scores": ["README.md", "erc_scores.py"],
+    }
+
+
+def test_a_corpus_that_may_not_be_passed_on_is_left_out_and_said_to_be(build: Build) -> None:
+    dataset = planned(build)["dataset dialoguellm/instructions"]
+    manifest = DatasetManifest.model_validate_json(text_of(dataset, MANIFEST))
+    whole = build.dataset
+    assert any("meisd" in file.path for file in whole.outputs)
+    assert {file.path for file in manifest.outputs} == set(dataset.files) - {MANIFEST}
+    assert manifest.content_sha256 == whole.content_sha256
+    assert manifest.figures == whole.figures
+    assert manifest.published is not None
+    assert manifest.published.left_out == ("meisd",)
+    assert manifest.published.records == {"train": 2, "test": 2}
+    assert manifest.published.published_sha256 != whole.content_sha256
+    assert "**Not in this copy:** MEISD." in text_of(dataset, "README.md")
+
+
+def test_where_nothing_is_left_out_the_copy_has_the_hash_of_the_build(build: Build) -> None:
+    folder = build.path / "dataset"
+    for path in [*folder.rglob("*meisd*.parquet"), *(folder / "data" / "meisd").iterdir()]:
+        path.unlink()
+    figures = json.loads(build.dataset.figures.model_dump_json())
+    del figures["corpora"]["meisd"]
+    restamp(folder, DatasetManifest, **figures)
+    dataset = planned(build)["dataset dialoguellm/instructions"]
+    manifest = DatasetManifest.model_validate_json(text_of(dataset, MANIFEST))
+    assert manifest.published is not None
+    assert manifest.published.left_out == ()
+    assert "Not in this copy" not in text_of(dataset, "README.md")
+
+
+def test_a_manifest_cannot_allow_what_the_registry_does_not(build: Build) -> None:
+    figures = json.loads(build.dataset.figures.model_dump_json())
+    figures["corpora"]["meisd"]["may_redistribute"] = True
+    restamp(build.path / "dataset", DatasetManifest, **figures)
+    assert not [path for path in planned(build)["dataset dialoguellm/instructions"].files if "meisd" in path]
+
+
+def test_a_dataset_of_which_nothing_may_leave_is_refused(build: Build) -> None:
+    figures = json.loads(build.dataset.figures.model_dump_json())
+    figures["corpora"]["meld"]["may_redistribute"] = False
+    restamp(build.path / "dataset", DatasetManifest, **figures)
+    with pytest.raises(PublishError, match="no corpus in it may be passed on"):
+        planned(build)
+
+
+@pytest.mark.parametrize("path", ["data/all.parquet", "sft/train-00000.parquet", "notes.txt"])
+def test_a_file_that_belongs_to_no_corpus_is_refused(build: Build, path: str) -> None:
+    (build.path / "dataset" / path).write_bytes(b"text")
+    restamp(build.path / "dataset", DatasetManifest)
+    with pytest.raises(PublishError, match="belongs to no corpus") as caught:
+        planned(build)
+    assert caught.value.problems[0].where == str(build.path / "dataset" / path)
+
+
+def test_everything_that_is_missing_is_named_at_once_with_its_command(build: Build) -> None:
+    shutil.rmtree(build.path)
+    shutil.rmtree(build.path.parent / "metrics" / "erc_scores")
+    with pytest.raises(PublishError) as caught:
+        planned(build)
+    root = build.path
+    assert [(problem.where, problem.fix) for problem in caught.value.problems] == [
+        (f"{root}/dataset", f"dlm-release dataset build paper --sources DIR --out {root}/dataset"),
+        (f"{root}/backbones/tiny", "dlm-release adapter train tiny  (it makes its backbone as well)"),
+        (f"{root}/adapters/tiny", f"dlm-release adapter train tiny --out {root}/adapters/tiny"),
+        (
+            f"{root}/scores/meld-tiny",
+            f"dlm-release score run meld --adapter {root}/adapters/tiny --out {root}/scores/meld-tiny",
+        ),
+        ("metrics/erc_scores", None),
+    ]
+
+
+def change_a_byte(folder: Path) -> Path:
+    path = folder / "data" / "meld" / "test-00000.parquet"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    return path
+
+
+def take_a_file(folder: Path) -> Path:
+    path = folder / "sft" / "test-meld-00000.parquet"
+    path.unlink()
+    return path
+
+
+def add_a_file(folder: Path) -> Path:
+    path = folder / "data" / "meld" / "extra.parquet"
+    path.write_bytes(b"text")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [
+        (change_a_byte, "is not the file that was made"),
+        (take_a_file, "is missing, but the manifest lists it"),
+        (add_a_file, "is not in the manifest"),
+    ],
+)
+def test_a_file_that_is_not_as_it_was_made_is_named(
+    build: Build, damage: Callable[[Path], Path], what: str
+) -> None:
+    path = damage(build.path / "dataset")
+    with pytest.raises(PublishError) as caught:
+        planned(build)
+    assert [(problem.where, problem.what) for problem in caught.value.problems] == [(str(path), what)]
+
+
+@pytest.mark.parametrize("name", ["training_args.bin", "model.PT", "state.pkl"])
+def test_what_may_be_a_pickle_is_refused(build: Build, name: str) -> None:
+    (build.path / "adapters" / "tiny" / name).write_bytes(b"")
+    restamp(build.path / "adapters" / "tiny", AdapterManifest)
+    with pytest.raises(PublishError, match=f"{re.escape(name)}: may be a pickle"):
+        planned(build)
+
+
+def empty() -> bytes:
+    header = json.dumps({"a": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}}).encode()
+    return len(header).to_bytes(8, "little") + header
+
+
+def cut_short() -> bytes:
+    header = json.dumps({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
+    return len(header).to_bytes(8, "little") + header + b"1234"
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (empty(), "the adapter is empty"),
+        (b"\x02" + b"\0" * 7 + b"{}", "the adapter is empty"),
+        (cut_short(), "is cut short"),
+        (b"", "is not a safetensors file"),
+        (b"\xff" * 20, "is not a safetensors file"),
+    ],
+)
+def test_an_adapter_without_weights_is_refused(build: Build, content: bytes, what: str) -> None:
+    folder = build.path / "adapters" / "tiny"
+    (folder / "adapter_model.safetensors").write_bytes(content)
+    restamp(folder, AdapterManifest)
+    with pytest.raises(PublishError, match=f"adapter_model.safetensors: .*{what}"):
+        planned(build)
+
+
+@pytest.mark.parametrize(
+    ("figures", "what"),
+    [
+        ({"dataset_content_sha256": "0" * 64}, "was trained on another dataset"),
+        ({"base_content_sha256": "0" * 64}, "was trained on other weights"),
+        ({"base": "/somewhere/tiny-llama"}, "its base is neither a backbone of this release nor"),
+        ({"base": "someone/else"}, "names another base than the manifest"),
+    ],
+)
+def test_an_adapter_of_another_origin_is_refused(build: Build, figures: dict[str, Any], what: str) -> None:
+    restamp(build.path / "adapters" / "tiny", AdapterManifest, **figures)
+    with pytest.raises(PublishError, match=what):
+        planned(build)
+
+
+@pytest.mark.parametrize(
+    ("figures", "name"),
+    [
+        ({"adapter_content_sha256": "0" * 64}, "adapter"),
+        ({"adapter_content_sha256": None}, "adapter"),
+        ({"dataset_content_sha256": "0" * 64}, "dataset"),
+        ({"prompt_sha256": "0" * 64}, "prompt"),
+        ({"base": "someone/else"}, "base"),
+        ({"base_content_sha256": None}, "base's content"),
+    ],
+)
+def test_scores_of_something_else_are_refused(build: Build, figures: dict[str, Any], name: str) -> None:
+    restamp(build.path / "scores" / "meld-tiny", ScoreManifest, **figures)
+    with pytest.raises(PublishError) as caught:
+        planned(build)
+    assert [problem.what for problem in caught.value.problems] == [
+        f"was scored with something else: the {name} is not the one of the adapter"
+    ]
+
+
+def test_a_card_that_is_not_fit_is_refused(build: Build, metrics: Path) -> None:
+    card = "---\ntitle: ERC scores\nsdk: gradio\n---\n# TODO\n"
+    (metrics / "erc_scores" / "README.md").write_text(card, encoding="utf-8")
+    with pytest.raises(PublishError, match=r"space dialoguellm/erc_scores: README.md:5: a placeholder"):
+        planned(build)
+
+
+def test_this_version_does_not_publish_to_the_hub() -> None:
+    with pytest.raises(PublishError, match="to a folder only"):
+        target_folder("hub")
+    assert target_folder("./hub") == Path("hub")

@@ -1,0 +1,67 @@
+"""What was published is read by the libraries that its users have."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dialoguellm_release.cards.dataset import render_dataset_card
+from dialoguellm_release.corpora.registry import corpus_entry
+from dialoguellm_release.hub.publish import publish_release
+
+Build = Any
+"""The fixture's class, which stands in conftest."""
+
+DATASET = Path("datasets") / "dialoguellm" / "instructions"
+
+
+def test_datasets_reads_every_config(published: Path, tmp_path: Path) -> None:
+    from datasets import ClassLabel, load_dataset
+
+    folder, cache = str(published / DATASET), str(tmp_path / "cache")
+    test = load_dataset(folder, "meld", split="test", cache_dir=cache)
+    assert isinstance(test.features["label"], ClassLabel)
+    assert [test.features["label"].int2str(row["label"]) for row in test] == ["neutral", "anger"]
+    default = load_dataset(folder, cache_dir=cache)
+    assert {split: rows.num_rows for split, rows in default.items()} == {"train": 2, "test": 2}
+    assert load_dataset(folder, "sft", split="train", cache_dir=cache).column_names == [
+        "id",
+        "prompt",
+        "completion",
+    ]
+
+
+def test_the_next_release_is_read_and_not_the_cached_one(
+    build: Build, target: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    from datasets import load_dataset
+
+    def inputs() -> set[str]:
+        rows = load_dataset(str(target / DATASET), "meld", split="test", cache_dir=str(tmp_path / "cache"))
+        return set(rows["input"])
+
+    publish_release(build.recipe, build.path, target)
+    assert inputs() == {"Hello."}
+    next_build = request.getfixturevalue("next_build")
+    publish_release(next_build.recipe, next_build.path, target)
+    assert inputs() == {"Good evening."}
+
+
+def test_the_lines_on_the_card_of_a_build_load_it(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpora = {name: corpus_entry(name) for name in build.dataset.figures.corpora}
+    card = render_dataset_card(build.dataset, None, corpora)
+    (build.path / "dataset" / "README.md").write_text(card, encoding="utf-8")
+    loading, dialogues = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    names: dict[str, Any] = {}
+    exec(loading + dialogues, names)
+    assert names["records"]["train"].num_rows == 4
+    assert [
+        [turn["id"] for turn in turns] for turns in names["whole_dialogues"](names["one_corpus"]["test"])
+    ] == [["meld/test/0/0", "meld/test/0/1"]]
