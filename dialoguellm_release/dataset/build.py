@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from dialoguellm_release.dataset.context import RecordMaker
 from dialoguellm_release.dataset.identity import content_sha256, record_digest
 from dialoguellm_release.dataset.leakage import TextIndex
 from dialoguellm_release.dataset.parquet import (
-    ROWS_PER_GROUP,
     RowWriter,
     record_columns,
     record_schema,
@@ -118,19 +116,6 @@ def _stands(file: FileStamp, root: Path) -> bool:
     return path.is_file() and stamp(path, root) == file
 
 
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Keeps Python's cycle collector still.
-
-    Why: records make no cycles, and looking for some among all that are alive takes a sixth of the build.
-    """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
 @dataclass
 class _Tally:
     """What was written of one split."""
@@ -187,11 +172,15 @@ def _write_corpus(
         pairs = _with_own_split(dialogues)
         if index is not None:
             pairs = _indexed(pairs, index)
-    with _CorpusWriter(folder, name, prompt) as writer:
+    writers: dict[Split, _SplitWriter] = {}
+    with ExitStack() as files:
         for dialogue, split in pairs:
-            writer.add(list(maker.records(dialogue, split)), split)
+            if split not in writers:
+                writers[split] = _SplitWriter(folder, name, split, prompt, files)
+            writers[split].add(list(maker.records(dialogue, split)))
             advance(len(dialogue.utterances))
-    return _Written(name, entry, label_space, notes, writer.tallies, maker.relabelled, draw, unused)
+    tallies = {split: writer.tally for split, writer in writers.items()}
+    return _Written(name, entry, label_space, notes, tallies, maker.relabelled, draw, unused)
 
 
 def _with_own_split(dialogues: Iterator[Dialogue]) -> Iterator[tuple[Dialogue, Split]]:
@@ -228,57 +217,35 @@ def _assigned(
     return assigned, {**told, "dialogues": series_table(dialogues, assigned)}
 
 
-class _CorpusWriter:
-    """The files of one corpus, one of records and one of `sft` a split, and their tallies."""
+class _SplitWriter:
+    """The two files of one corpus and split, records and `sft`, and what they hold.
 
-    def __init__(self, folder: Path, name: CorpusName, prompt: Prompt) -> None:
-        self._folder, self._name, self._prompt = folder, name, prompt
-        self._files = ExitStack()
-        self._writers: dict[Split, tuple[RowWriter, RowWriter]] = {}
-        self._waiting: dict[Split, list[Record]] = {}
-        self.tallies: dict[Split, _Tally] = {}
+    Why: records become columns as soon as they are made, while they are still in the processor's cache.
+    """
 
-    def __enter__(self) -> _CorpusWriter:
-        return self
+    def __init__(
+        self, folder: Path, name: CorpusName, split: Split, prompt: Prompt, files: ExitStack
+    ) -> None:
+        data = folder / "data" / name / f"{split}-00000.parquet"
+        sft = folder / "sft" / f"{split}-{name}-00000.parquet"
+        self._prompt = prompt
+        self._records = files.enter_context(RowWriter(data, record_schema()))
+        self._sft = files.enter_context(RowWriter(sft, sft_schema()))
+        self.tally = _Tally()
 
-    def __exit__(self, *reason: object) -> None:
-        with self._files:
-            if reason[0] is None:
-                for split in self._waiting:
-                    self._flush(split)
-
-    def add(self, records: list[Record], split: Split) -> None:
+    def add(self, records: list[Record]) -> None:
         """Takes the records of one dialogue."""
-        if split not in self._writers:
-            self._open(split)
-        tally = self.tallies[split]
-        tally.dialogues += 1
-        for record in records:
-            tally.labels[record.label] += 1
-            tally.digests.append(record_digest(record))
-        self._waiting[split] += records
-        if len(self._waiting[split]) >= ROWS_PER_GROUP:
-            self._flush(split)
-
-    def _open(self, split: Split) -> None:
-        data = self._folder / "data" / self._name / f"{split}-00000.parquet"
-        sft = self._folder / "sft" / f"{split}-{self._name}-00000.parquet"
-        self._writers[split] = (
-            self._files.enter_context(RowWriter(data, record_schema())),
-            self._files.enter_context(RowWriter(sft, sft_schema())),
+        self.tally.dialogues += 1
+        self.tally.labels.update(record.label for record in records)
+        self.tally.digests += map(record_digest, records)
+        self._records.add(record_columns(records))
+        self._sft.add(
+            [
+                [record.id for record in records],
+                [self._prompt.prompt(record) for record in records],
+                [self._prompt.completion(record.output) for record in records],
+            ]
         )
-        self._waiting[split] = []
-        self.tallies[split] = _Tally()
-
-    def _flush(self, split: Split) -> None:
-        records, self._waiting[split] = self._waiting[split], []
-        if not records:
-            return
-        data, sft = self._writers[split]
-        data.write(record_columns(records))
-        ids = [record.id for record in records]
-        prompts = [self._prompt.prompt(record) for record in records]
-        sft.write((ids, prompts, [self._prompt.completion(record.output) for record in records]))
 
 
 def _sizes(dialogues: list[Dialogue]) -> Sizes:

@@ -65,20 +65,15 @@ class RowWriter:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._path = path
         self._schema = schema
+        self._columns: list[list[Any]] = [[] for _ in schema]
         self._writer: Any = None
 
-    def write(self, columns: Sequence[Sequence[Any]]) -> None:
-        """Writes the columns of some rows as one row group."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        if self._writer is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = pq.ParquetWriter(self._path, self._schema, compression="zstd")
-        arrays = [
-            pa.array(column, type=field.type) for column, field in zip(columns, self._schema, strict=True)
-        ]
-        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+    def add(self, columns: Sequence[Sequence[Any]]) -> None:
+        """Takes some rows, column by column."""
+        for column, values in zip(self._columns, columns, strict=True):
+            column += values
+        if len(self._columns[0]) >= ROWS_PER_GROUP:
+            self._flush()
 
     def __enter__(self) -> Self:
         return self
@@ -86,8 +81,25 @@ class RowWriter:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        try:
+            if kind is None and self._columns[0]:
+                self._flush()
+        finally:
+            if self._writer is not None:
+                self._writer.close()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if self._writer is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = pq.ParquetWriter(self._path, self._schema, compression="zstd")
+        columns, self._columns = self._columns, [[] for _ in self._schema]
+        arrays = [
+            pa.array(column, type=field.type) for column, field in zip(columns, self._schema, strict=True)
+        ]
+        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
 
 
 def _value(arrow_name: str) -> dict[str, str]:
