@@ -1,0 +1,70 @@
+"""The release of DialogueLLM: the dataset, the adapters and the scores, and the steps that make them.
+
+The names below are the public Python API; each loads what it needs when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dialoguellm_release.errors import (
+        CardError,
+        DataError,
+        MissingExtraError,
+        Problem,
+        PublishError,
+        RecipeError,
+        ReleaseError,
+    )
+    from dialoguellm_release.prompts import load_prompt
+    from dialoguellm_release.records import read_records
+    from dialoguellm_release.steps import (
+        Made,
+        build_backbone,
+        build_dataset,
+        publish,
+        score,
+        train_adapter,
+    )
+
+_HOMES = {
+    "errors": (
+        "CardError",
+        "DataError",
+        "MissingExtraError",
+        "Problem",
+        "PublishError",
+        "RecipeError",
+        "ReleaseError",
+    ),
+    "prompts": ("load_prompt",),
+    "records": ("read_records",),
+    "steps": ("Made", "build_backbone", "build_dataset", "publish", "score", "train_adapter"),
+}
+
+__all__ = [
+    "CardError",
+    "DataError",
+    "Made",
+    "MissingExtraError",
+    "Problem",
+    "PublishError",
+    "RecipeError",
+    "ReleaseError",
+    "build_backbone",
+    "build_dataset",
+    "load_prompt",
+    "publish",
+    "read_records",
+    "score",
+    "train_adapter",
+]
+
+
+def __getattr__(name: str) -> object:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,90 @@
+"""`dlm-release dataset`: build the dataset folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dialoguellm_release.cli.options import Again, Json, Settings
+from dialoguellm_release.cli.output import say, show, show_json, table
+
+if TYPE_CHECKING:
+    from dialoguellm_release.schemas.manifest import DatasetManifest
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Build datasets.")
+
+
+@app.command()
+def build(
+    recipe: Annotated[str, typer.Argument(help="A bundled dataset recipe (paper, demo) or a path.")],
+    sources: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with one sub-folder a corpus; the synthetic corpora where the recipe says so."
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The dataset folder.")] = Path("build/dataset"),
+    skip: Annotated[list[str] | None, typer.Option(help="A corpus to leave out; may be repeated.")] = None,
+    settings: Settings = None,
+    again: Again = False,
+    json: Json = False,
+) -> None:
+    """Build the dataset folder from the native files of the corpora.
+
+    Example: dlm-release dataset build paper --sources corpora --skip iemocap
+    """
+    from dialoguellm_release.steps import build_dataset
+
+    made = build_dataset(recipe, sources, out, skip=skip or (), overrides=settings or (), again=again)
+    manifest = made.manifest
+    warn_of_unknown_files(manifest)
+    say(f"{out} is current; nothing was done." if made.was_current else f"{out} is built.")
+    if json:
+        show_json(summary(manifest))
+    else:
+        show(counts(manifest))
+
+
+def warn_of_unknown_files(manifest: DatasetManifest) -> None:
+    """Names the files that are not the public ones; synthetic sources are meant not to be."""
+    if manifest.recipe.resolved["synthetic"]:
+        return
+    for corpus in manifest.figures.corpora.values():
+        for path in corpus.unknown_files:
+            say(f"warning: {path} is not the public file (its hash differs); it was read all the same")
+
+
+def summary(manifest: DatasetManifest) -> dict[str, Any]:
+    """The figures of a build as data."""
+    figures = manifest.figures
+    return {
+        "content_sha256": manifest.content_sha256,
+        "dialogues": dict(figures.dialogues),
+        "records": dict(figures.records),
+        "corpora": {
+            name: {split: sizes.model_dump() for split, sizes in corpus.splits.items()}
+            for name, corpus in figures.corpora.items()
+        },
+        "repairs": {name: corpus.repairs for name, corpus in figures.corpora.items() if corpus.repairs},
+        "unused": {
+            name: corpus.unused.model_dump()
+            for name, corpus in figures.corpora.items()
+            if corpus.unused.dialogues
+        },
+        "unknown_files": [path for corpus in figures.corpora.values() for path in corpus.unknown_files],
+        "skipped": list(figures.skipped),
+    }
+
+
+def counts(manifest: DatasetManifest) -> str:
+    """The figures of a build as a table: dialogues / records per corpus and split."""
+    figures = manifest.figures
+    splits = tuple(figures.records)
+    rows = [("corpus", *splits)]
+    for name, corpus in figures.corpora.items():
+        cells = (corpus.splits.get(split) for split in splits)
+        rows.append((name, *(f"{one.dialogues:,} / {one.utterances:,}" if one else "-" for one in cells)))
+    rows.append(("all", *(f"{figures.dialogues[split]:,} / {figures.records[split]:,}" for split in splits)))
+    return f"{table(rows)}\ncontent {manifest.content_sha256}"

@@ -1,0 +1,76 @@
+"""`dlm-release demo`: the whole path, from native files to published repositories."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dialoguellm_release.cli.options import Again
+from dialoguellm_release.cli.output import say, show
+
+if TYPE_CHECKING:
+    from dialoguellm_release.hub.planned import PublishedRepository
+
+LOADING = """\
+from datasets import load_dataset; dataset = load_dataset("{dataset}", "meld", split="test")
+from transformers import AutoModelForCausalLM; base = AutoModelForCausalLM.from_pretrained("{backbone}")
+from peft import PeftModel; model = PeftModel.from_pretrained(base, "{adapter}")"""
+
+
+def demo(
+    sources: Annotated[
+        Path | None,
+        typer.Option(
+            help="Real corpora, one sub-folder each; without it, the synthetic ones that come along."
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where everything is made.")] = Path("build/demo"),
+    skip: Annotated[list[str] | None, typer.Option(help="A corpus to leave out; may be repeated.")] = None,
+    again: Again = False,
+) -> None:
+    """Show the whole path: build the dataset, train a tiny adapter, score it, publish all of it to a folder.
+
+    Example: dlm-release demo --sources corpora --skip iemocap
+    """
+    from dialoguellm_release import steps
+    from dialoguellm_release.cli import adapter, dataset, publish, score
+
+    started = time.monotonic()
+    recipe = "demo" if sources is None else "paper"
+    say(f"1/4  dataset: recipe {recipe}")
+    built = steps.build_dataset(recipe, sources, out / "dataset", skip=skip or (), again=again)
+    dataset.warn_of_unknown_files(built.manifest)
+    say("2/4  adapter: recipe tiny")
+    trained = steps.train_adapter(
+        "tiny", built.folder, out / "adapters" / "tiny", backbones=out / "backbones", again=again
+    )
+    say("3/4  scores: recipe meld")
+    scored = steps.score(
+        "meld",
+        built.folder,
+        trained.folder,
+        out / "scores" / "meld-tiny",
+        backbones=out / "backbones",
+        again=again,
+    )
+    say("4/4  release: recipe demo")
+    repositories = steps.publish("demo", out, str(out / "release"))
+
+    show(f"\nDataset, as dialogues / records\n{dataset.counts(built.manifest)}")
+    show(f"\nAdapter\n{adapter.as_text(trained.manifest)}")
+    show(f"\nScores\n{score.as_text(scored.manifest)}")
+    show(f"\nRelease\n{publish.as_text(repositories)}")
+    show(f"\nLoad it\n{LOADING.format(**_paths(repositories))}")
+    say(f"\nDone in {time.monotonic() - started:.0f} s. Everything lies in {out}.")
+
+
+def _paths(repositories: list[PublishedRepository]) -> dict[str, Path]:
+    names = {
+        "dialoguellm/instructions": "dataset",
+        "dialoguellm/tiny-llama": "backbone",
+        "dialoguellm/tiny": "adapter",
+    }
+    return {names[one.repo_id]: one.path for one in repositories if one.repo_id in names}

@@ -1,0 +1,281 @@
+"""The public Python API: one function a step of the release, each from folder to folder.
+
+A step that finds its recipe, its inputs and the versions unchanged does nothing and says so; a step that
+fails leaves what was there before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic
+
+from dialoguellm_release.backbones import base_of
+from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.folders import (
+    MANIFEST,
+    AnyManifest,
+    is_current,
+    read_manifest,
+    staged,
+    stamps,
+    write_manifest,
+    write_text,
+)
+from dialoguellm_release.recipes.catalogue import load_recipe
+from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.resources import resource_folder
+from dialoguellm_release.schemas.claims import ClaimsRecipe
+from dialoguellm_release.schemas.labels import CORPORA, CorpusName
+from dialoguellm_release.schemas.manifest import (
+    AdapterManifest,
+    BackboneManifest,
+    DatasetManifest,
+    ScoreManifest,
+)
+from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
+from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, HubSource
+from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
+from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
+from dialoguellm_release.schemas.recipes.score import ScoreRecipe
+
+if TYPE_CHECKING:
+    from dialoguellm_release.hub.planned import PublishedRepository
+
+BUILD = Path("build")
+
+
+@dataclass(frozen=True)
+class Made(Generic[AnyManifest]):
+    """What a step made: its folder, its manifest, and whether it was there already."""
+
+    folder: Path
+    manifest: AnyManifest
+    was_current: bool
+
+
+def build_dataset(
+    recipe: str,
+    sources: Path | None = None,
+    out: Path = BUILD / "dataset",
+    *,
+    skip: Collection[str] = (),
+    overrides: Sequence[str] = (),
+    again: bool = False,
+) -> Made[DatasetManifest]:
+    """The dataset folder of a recipe.
+
+    Args:
+        recipe: Name of a bundled dataset recipe, or a path.
+        sources: Folder with one sub-folder a corpus in its native layout; None takes the synthetic
+            corpora where the recipe is for them.
+        out: Replaced when the build is complete.
+        skip: Corpora of the recipe to leave out.
+        overrides: Settings `key.key=value` of the recipe.
+        again: Build even where the folder is current.
+
+    Raises:
+        RecipeError: The recipe is not valid.
+        DataError: Something is wrong in the corpora, or the counts miss what the recipe expects.
+    """
+    from dialoguellm_release.cards.dataset import render_dataset_card
+    from dialoguellm_release.corpora.registry import corpus_entry
+    from dialoguellm_release.dataset.build import is_unchanged, write_dataset
+    from dialoguellm_release.progress import progress
+
+    loaded = load_recipe(recipe, "dataset", DatasetRecipe, overrides)
+    left_out = _corpus_names(skip)
+    folder = sources or _synthetic_sources(loaded)
+    if not again and is_current(
+        out, lambda made: is_unchanged(made, loaded, folder, left_out), DatasetManifest
+    ):
+        return Made(out, read_manifest(out, DatasetManifest), was_current=True)
+    claims = (
+        load_recipe(loaded.recipe.claims, "claims", ClaimsRecipe).recipe if loaded.recipe.claims else None
+    )
+    with staged(out) as staging:
+        with progress(f"building {out.name}", _expected_utterances(loaded.recipe)) as advance:
+            manifest = write_dataset(loaded, folder, staging, left_out, advance)
+        entries = {name: corpus_entry(name) for name in CORPORA}
+        write_text(staging / "README.md", render_dataset_card(manifest, claims, entries))
+        manifest = manifest.model_copy(update={"outputs": stamps(staging)})
+        write_manifest(staging, manifest)
+    return Made(out, manifest, was_current=False)
+
+
+def _corpus_names(names: Collection[str]) -> tuple[CorpusName, ...]:
+    unknown = sorted(set(names) - set(CORPORA))
+    if unknown:
+        raise DataError(Problem("--skip", "not a corpus", ", ".join(CORPORA), ", ".join(unknown)))
+    return tuple(name for name in CORPORA if name in names)
+
+
+def _synthetic_sources(loaded: Loaded[DatasetRecipe]) -> Path:
+    if not loaded.recipe.synthetic:
+        problem = Problem(
+            "--sources",
+            f"the recipe {loaded.name} needs the native files of its corpora",
+            fix="name the folder that holds meld/, emorynlp/, dailydialog/, meisd/ and iemocap/",
+        )
+        raise DataError(problem)
+    return resource_folder("synthetic_corpora")
+
+
+def _expected_utterances(recipe: DatasetRecipe) -> int | None:
+    """How many utterances the recipe expects; None where it does not state them for every corpus."""
+    counts = [split.utterances for one in recipe.corpora.named().values() for split in one.expect.values()]
+    return sum(filter(None, counts)) if counts and None not in counts else None
+
+
+def build_backbone(
+    recipe: str, out: Path | None = None, *, overrides: Sequence[str] = (), again: bool = False
+) -> Made[BackboneManifest]:
+    """The folder of a backbone of our own making.
+
+    Args:
+        recipe: Name of a bundled backbone recipe, or a path.
+        out: None is `build/backbones/NAME`.
+
+    Raises:
+        DataError: The recipe names a model on the Hub, which is not built.
+    """
+    from dialoguellm_release import backbones
+
+    loaded = load_recipe(recipe, "backbone", BackboneRecipe, overrides)
+    folder = out or BUILD / "backbones" / loaded.name
+
+    if not again and is_current(folder, lambda made: made.recipe == loaded.stamp, BackboneManifest):
+        return Made(folder, read_manifest(folder, BackboneManifest), was_current=True)
+    return Made(folder, backbones.build_backbone(loaded, folder), was_current=False)
+
+
+def train_adapter(
+    recipe: str,
+    dataset: Path = BUILD / "dataset",
+    out: Path | None = None,
+    *,
+    backbones: Path = BUILD / "backbones",
+    overrides: Sequence[str] = (),
+    again: bool = False,
+) -> Made[AdapterManifest]:
+    """The folder of a trained adapter; a backbone of our own making is built first where it is not there.
+
+    Args:
+        recipe: Name of a bundled adapter recipe, or a path.
+        dataset: Folder that `build_dataset` made.
+        out: None is `build/adapters/NAME`.
+        backbones: Where backbones of our own making lie, each under the name of its recipe.
+
+    Raises:
+        DataError: Dataset and recipe do not belong together, a record does not fit, or training failed.
+        MissingExtraError: The extra `train` is not installed.
+    """
+    from dialoguellm_release.training import train
+
+    loaded = load_recipe(recipe, "adapter", AdapterRecipe, overrides)
+    folder = out or BUILD / "adapters" / loaded.name
+    backbone = load_recipe(loaded.recipe.backbone, "backbone", BackboneRecipe)
+    backbone_folder = _built(backbone, backbones)
+    base = base_of(backbone.recipe, backbone_folder)
+    content = read_manifest(dataset, DatasetManifest).content_sha256
+
+    def is_unchanged(made: AdapterManifest) -> bool:
+        figures = made.figures
+        return (
+            made.recipe == loaded.stamp
+            and figures.dataset_content_sha256 == content
+            and (figures.base, figures.base_revision) == (base.repo_id, base.revision)
+            and figures.base_content_sha256 == base.content_sha256
+        )
+
+    if not again and is_current(folder, is_unchanged, AdapterManifest):
+        return Made(folder, read_manifest(folder, AdapterManifest), was_current=True)
+    manifest = train.train_adapter(loaded, backbone, backbone_folder, dataset, folder)
+    return Made(folder, manifest, was_current=False)
+
+
+def score(
+    recipe: str,
+    dataset: Path = BUILD / "dataset",
+    adapter: Path | None = None,
+    out: Path | None = None,
+    *,
+    backbone: str | None = None,
+    backbones: Path = BUILD / "backbones",
+    overrides: Sequence[str] = (),
+    again: bool = False,
+) -> Made[ScoreManifest]:
+    """The score folder of an adapter, or of a backbone alone.
+
+    Args:
+        recipe: Name of a bundled score recipe, or a path.
+        adapter: Folder that `train_adapter` made; None scores the backbone alone.
+        out: None is `build/scores/RECIPE-ADAPTER`, or `build/scores/RECIPE-BACKBONE` without an adapter.
+        backbone: Name of a backbone recipe; None is the one that the adapter was trained on.
+
+    Raises:
+        DataError: Dataset, adapter and backbone do not belong together.
+        MissingExtraError: The extra `score` is not installed.
+    """
+    from dialoguellm_release.scoring.score import score as score_records
+
+    loaded = load_recipe(recipe, "score", ScoreRecipe, overrides)
+    trained = read_manifest(adapter, AdapterManifest) if adapter else None
+    base_name = backbone or _backbone_of(trained)
+    base_recipe = load_recipe(base_name, "backbone", BackboneRecipe)
+    folder = out or BUILD / "scores" / f"{loaded.name}-{adapter.name if adapter else base_recipe.name}"
+    backbone_folder = _built(base_recipe, backbones)
+    base = base_of(base_recipe.recipe, backbone_folder)
+    content = read_manifest(dataset, DatasetManifest).content_sha256
+
+    def is_unchanged(made: ScoreManifest) -> bool:
+        figures = made.figures
+        return (
+            made.recipe == loaded.stamp
+            and figures.dataset_content_sha256 == content
+            and figures.adapter_content_sha256 == (trained.content_sha256 if trained else None)
+            and (figures.base, figures.base_content_sha256) == (base.repo_id, base.content_sha256)
+        )
+
+    if not again and is_current(folder, is_unchanged, ScoreManifest):
+        return Made(folder, read_manifest(folder, ScoreManifest), was_current=True)
+    manifest = score_records(loaded, dataset, adapter, base_recipe, backbone_folder, folder)
+    return Made(folder, manifest, was_current=False)
+
+
+def publish(
+    recipe: str, build: Path = BUILD, to: str = "build/release", *, dry_run: bool = False
+) -> list[PublishedRepository]:
+    """What became of each repository of a release.
+
+    Args:
+        recipe: Name of a bundled release recipe, or a path.
+        build: Holds the folders that the recipe names.
+        to: A folder; each repository is a git repository below it.
+        dry_run: Plan and compare, write nothing.
+
+    Raises:
+        PublishError: Something is missing, not fit to be published, or refused by the target.
+    """
+    from dialoguellm_release.hub.publish import publish_release, target_folder
+
+    loaded = load_recipe(recipe, "release", ReleaseRecipe)
+    return publish_release(loaded.recipe, build, target_folder(to), dry_run=dry_run)
+
+
+def _built(backbone: Loaded[BackboneRecipe], backbones: Path) -> Path | None:
+    """The folder of a backbone of our own making, built where it is not there; None for one from the Hub."""
+    if isinstance(backbone.recipe.source, HubSource):
+        return None
+    folder = backbones / backbone.name
+    if not (folder / MANIFEST).is_file():
+        build_backbone(f"backbones/{backbone.name}", folder)
+    return folder
+
+
+def _backbone_of(trained: AdapterManifest | None) -> str:
+    if trained is None:
+        problem = Problem("--backbone", "neither an adapter nor a backbone is named", fix="name one of them")
+        raise DataError(problem)
+    return str(trained.recipe.resolved["backbone"])
