@@ -27,7 +27,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-SKIP = ("iemocap",)
+from dialoguellm_release.schemas.labels import CorpusName
+
+SKIP: tuple[CorpusName, ...] = ("iemocap",)
 GOALS = {"ours / floor": "at most 10", "usual / ours": "at least 4", "peak memory of ours, MB": "under 600"}
 
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.schemas.manifest import FileStamp, Manifest
+from dialoguellm_release.schemas.manifest import FileStamp, Kind, Manifest
 
 MANIFEST = "manifest.json"
 AnyManifest = TypeVar("AnyManifest", bound=Manifest)
@@ -126,56 +126,92 @@ def is_current(folder: Path, is_wanted: Callable[[AnyManifest], bool], model: ty
 
 
 @contextmanager
-def staged(out: Path) -> Iterator[Path]:
+def staged(out: Path, kind: Kind) -> Iterator[Path]:
     """A temporary sibling that takes the place of `out` when the block ends well, and goes when it does not.
 
     Why: whoever looks at `out` sees the old folder or the new one, never half of either. What a killed
     run left behind is removed by the next one.
 
+    Args:
+        kind: What the block makes; only a folder of this kind is replaced.
+
     Raises:
-        DataError: `out` is something that no step of this package made, or another run is writing it.
+        DataError: `out` is something else, or another run is writing it.
     """
     out = out.absolute()
     partial = out.with_name(f".{out.name}.partial")
     previous = out.with_name(f".{out.name}.previous")
     lock = out.with_name(f".{out.name}.lock")
     out.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(lock, out):
+        _restore(previous, out)
+        _refuse_foreign(out, kind)
+        _remove(partial)
+        partial.mkdir()
+        try:
+            yield partial
+            _let_others_read(partial)
+            if out.exists():
+                _remove(previous)
+                out.rename(previous)
+            partial.rename(out)
+        finally:
+            _restore(previous, out)
+            _remove(previous)
+            _remove(partial)
+
+
+@contextmanager
+def _alone(lock: Path, out: Path) -> Iterator[None]:
+    """Holds a lock file, which the system frees when a run is killed."""
     with lock.open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_the_file_there = lock.exists() and os.path.samestat(os.fstat(handle.fileno()), lock.stat())
         except BlockingIOError:
-            problem = Problem(str(out), "another run is writing here", fix="wait for it to end")
-            raise DataError(problem) from None
+            is_the_file_there = False
+        if not is_the_file_there:
+            raise DataError(Problem(str(out), "another run is writing here", fix="wait for it to end"))
         try:
-            if previous.exists() and not out.exists():
-                previous.rename(out)
-            _refuse_foreign(out)
-            _remove(partial)
-            partial.mkdir()
-            try:
-                yield partial
-                if out.exists():
-                    _remove(previous)
-                    out.rename(previous)
-                partial.rename(out)
-                _remove(previous)
-            finally:
-                _remove(partial)
+            yield
         finally:
             lock.unlink(missing_ok=True)
 
 
-def _refuse_foreign(out: Path) -> None:
-    if not out.exists() or (out / MANIFEST).is_file() or (out.is_dir() and not os.listdir(out)):
+def _let_others_read(folder: Path) -> None:
+    """Gives every file the mode of its folder: safetensors writes files that only their owner may read."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(folder.stat().st_mode & 0o666)
+
+
+def _restore(previous: Path, out: Path) -> None:
+    """Puts the old folder back where a run was cut off between taking it away and placing the new one."""
+    if previous.exists() and not out.exists():
+        previous.rename(out)
+
+
+def _refuse_foreign(out: Path, kind: Kind) -> None:
+    is_empty = not out.exists() or (out.is_dir() and not os.listdir(out))
+    if is_empty or _kind_of(out) == kind:
         return
     raise DataError(
         Problem(
             str(out),
             "holds something that this step did not make, and would replace",
-            expected=f"nothing, an empty folder, or a folder with a {MANIFEST}",
+            expected=f"nothing, an empty folder, or a {kind} folder with its {MANIFEST}",
             fix="name another --out, or move it away",
         )
     )
+
+
+def _kind_of(folder: Path) -> object:
+    """The kind that a folder's manifest states; None where there is no manifest to read."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return manifest.get("kind") if isinstance(manifest, dict) else None
 
 
 def _remove(path: Path) -> None:

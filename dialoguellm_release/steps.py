@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Generic
 from dialoguellm_release.backbones import base_of
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import (
-    MANIFEST,
     AnyManifest,
     is_current,
     read_manifest,
@@ -23,6 +22,7 @@ from dialoguellm_release.folders import (
     write_manifest,
     write_text,
 )
+from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.resources import resource_folder
@@ -94,7 +94,7 @@ def build_dataset(
     claims = (
         load_recipe(loaded.recipe.claims, "claims", ClaimsRecipe).recipe if loaded.recipe.claims else None
     )
-    with staged(out) as staging:
+    with staged(out, "dataset") as staging:
         with progress(f"building {out.name}", _expected_utterances(loaded.recipe)) as advance:
             manifest = write_dataset(loaded, folder, staging, left_out, advance)
         entries = {name: corpus_entry(name) for name in CORPORA}
@@ -176,7 +176,7 @@ def train_adapter(
     loaded = load_recipe(recipe, "adapter", AdapterRecipe, overrides)
     folder = out or BUILD / "adapters" / loaded.name
     backbone = load_recipe(loaded.recipe.backbone, "backbone", BackboneRecipe)
-    backbone_folder = _built(backbone, backbones)
+    backbone_folder = _built(loaded.recipe.backbone, backbone, backbones)
     base = base_of(backbone.recipe, backbone_folder)
     content = read_manifest(dataset, DatasetManifest).content_sha256
 
@@ -185,6 +185,7 @@ def train_adapter(
         return (
             made.recipe == loaded.stamp
             and figures.dataset_content_sha256 == content
+            and figures.prompt_sha256 == load_prompt(loaded.recipe.prompt).sha256
             and (figures.base, figures.base_revision) == (base.repo_id, base.revision)
             and figures.base_content_sha256 == base.content_sha256
         )
@@ -225,17 +226,19 @@ def score(
     base_name = backbone or _backbone_of(trained)
     base_recipe = load_recipe(base_name, "backbone", BackboneRecipe)
     folder = out or BUILD / "scores" / f"{loaded.name}-{adapter.name if adapter else base_recipe.name}"
-    backbone_folder = _built(base_recipe, backbones)
+    backbone_folder = _built(base_name, base_recipe, backbones)
     base = base_of(base_recipe.recipe, backbone_folder)
-    content = read_manifest(dataset, DatasetManifest).content_sha256
+    built = read_manifest(dataset, DatasetManifest)
 
     def is_unchanged(made: ScoreManifest) -> bool:
         figures = made.figures
         return (
             made.recipe == loaded.stamp
-            and figures.dataset_content_sha256 == content
+            and figures.dataset_content_sha256 == built.content_sha256
+            and figures.prompt_sha256 == built.figures.prompt_sha256
             and figures.adapter_content_sha256 == (trained.content_sha256 if trained else None)
-            and (figures.base, figures.base_content_sha256) == (base.repo_id, base.content_sha256)
+            and (figures.base, figures.base_revision) == (base.repo_id, base.revision)
+            and figures.base_content_sha256 == base.content_sha256
         )
 
     if not again and is_current(folder, is_unchanged, ScoreManifest):
@@ -264,14 +267,11 @@ def publish(
     return publish_release(loaded.recipe, build, target_folder(to), dry_run=dry_run)
 
 
-def _built(backbone: Loaded[BackboneRecipe], backbones: Path) -> Path | None:
-    """The folder of a backbone of our own making, built where it is not there; None for one from the Hub."""
+def _built(reference: str, backbone: Loaded[BackboneRecipe], backbones: Path) -> Path | None:
+    """The folder of a backbone of our own making, built where needed; None for one from the Hub."""
     if isinstance(backbone.recipe.source, HubSource):
         return None
-    folder = backbones / backbone.name
-    if not (folder / MANIFEST).is_file():
-        build_backbone(f"backbones/{backbone.name}", folder)
-    return folder
+    return build_backbone(reference, backbones / backbone.name).folder
 
 
 def _backbone_of(trained: AdapterManifest | None) -> str:

@@ -106,7 +106,16 @@ _WORDS: dict[Label, str] = {
     "surprise": "surprised",
     "neutral": "here",
 }
-_THINGS = ("the house", "the school", "my job", "this party", "the music", "our trip", "that letter", "the dog")
+_THINGS = (
+    "the house",
+    "the school",
+    "my job",
+    "this party",
+    "the music",
+    "our trip",
+    "that letter",
+    "the dog",
+)
 
 
 def make_records(split: Split, count: int) -> list[Record]:

@@ -17,7 +17,7 @@ STAMP = RecipeStamp(name="test", sha256="0" * 64, resolved={})
 
 
 def make(out: Path, text: str) -> None:
-    with folders.staged(out) as folder:
+    with folders.staged(out, "backbone") as folder:
         (folder / "file.txt").write_text(text)
         manifest = BackboneManifest(
             created_by=folders.package_versions(),
@@ -42,11 +42,18 @@ def test_a_folder_appears_whole_and_is_replaced_whole(tmp_path: Path) -> None:
     assert names(out.parent) == {"out"}
 
 
+def test_whoever_may_enter_the_folder_may_read_its_files(tmp_path: Path) -> None:
+    with folders.staged(tmp_path / "out", "backbone") as folder:
+        (folder / "weights").touch(mode=0o600)
+    out = tmp_path / "out"
+    assert (out / "weights").stat().st_mode & 0o777 == out.stat().st_mode & 0o666
+
+
 @pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt, OSError])
 def test_a_failure_leaves_the_old_folder(tmp_path: Path, failure: type[BaseException]) -> None:
     out = tmp_path / "out"
     make(out, "one")
-    with pytest.raises(failure), folders.staged(out) as folder:
+    with pytest.raises(failure), folders.staged(out, "backbone") as folder:
         (folder / "file.txt").write_text("half")
         raise failure
     assert (out / "file.txt").read_text() == "one"
@@ -59,7 +66,7 @@ def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
     out.rename(tmp_path / ".out.previous")
     (tmp_path / ".out.partial").mkdir()
     (tmp_path / ".out.partial" / "half.txt").write_text("half")
-    with pytest.raises(RuntimeError), folders.staged(out) as folder:
+    with pytest.raises(RuntimeError), folders.staged(out, "backbone") as folder:
         assert names(folder) == set()
         assert (out / "file.txt").read_text() == "one"
         raise RuntimeError
@@ -70,17 +77,47 @@ def test_a_foreign_folder_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with (
         pytest.raises(DataError, match="holds something that this step did not make"),
-        folders.staged(tmp_path),
+        folders.staged(tmp_path, "backbone"),
     ):
         pass
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_folder_of_another_kind_is_not_replaced(tmp_path: Path) -> None:
+    make(tmp_path / "out", "one")
+    with (
+        pytest.raises(DataError, match="nothing, an empty folder, or a dataset folder"),
+        folders.staged(tmp_path / "out", "dataset"),
+    ):
+        pass
+    assert (tmp_path / "out" / "file.txt").read_text() == "one"
+
+
+def test_a_run_cut_off_between_old_and_new_puts_the_old_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    make(out, "one")
+    rename = Path.rename
+
+    def cut_off(self: Path, target: Path) -> Path:
+        if self.name == ".out.partial":
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            make(out, "two")
+    assert (out / "file.txt").read_text() == "one"
+    assert names(tmp_path) == {"out"}
 
 
 def test_two_runs_do_not_write_one_folder(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with (tmp_path / ".out.lock").open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(DataError, match="another run is writing here"), folders.staged(out):
+        with pytest.raises(DataError, match="another run is writing here"), folders.staged(out, "backbone"):
             pass
     assert not out.exists()
 

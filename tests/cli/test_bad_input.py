@@ -74,7 +74,7 @@ def another_corpus(sources: Path) -> None:
     shutil.copytree(sources / "meisd", sources / "meld")
 
 
-BAD = {
+BAD: dict[Callable[[Path], None], list[str]] = {
     missing_file: ["meld/dev_sent_emo.csv: is missing"],
     missing_column: ["meld/dev_sent_emo.csv:1", "Emotion"],
     unknown_label: ["meld/dev_sent_emo.csv:", "unknown label", "'neutrl'", "did you mean neutral?"],
@@ -183,7 +183,7 @@ def test_a_full_disk_is_told_and_leaves_the_old_dataset(run: Any, tmp_path: Path
 
 
 def test_ctrl_c_in_the_middle_leaves_nothing_half_written(sources: Path, tmp_path: Path) -> None:
-    """The pipe that stands for the last corpus holds the build up in its middle, where the signal finds it."""
+    """The pipe in the place of the last corpus holds the build up, and the signal finds it there."""
     (sources / "iemocap").rename(tmp_path / "elsewhere")
     path = sources / "meisd" / "MEISD_text.csv"
     path.unlink()

@@ -85,9 +85,7 @@ def test_held_out_meisd_shares_no_text_with_other_training_splits(demo_dataset: 
     train = read_records(demo_dataset.folder, "default", "train")
     other = {normalise(one.input) for one in train if one.corpus != "meisd"}
     held_out = [
-        one
-        for split in ("validation", "test")
-        for one in read_records(demo_dataset.folder, "meisd", split)  # type: ignore[arg-type]
+        one for split in ("validation", "test") for one in read_records(demo_dataset.folder, "meisd", split)
     ]
     assert len(held_out) > 50
     assert not [

@@ -94,8 +94,7 @@ def test_every_published_config_loads(made: tuple[Path, str], release: Path, tmp
     for corpus in ("meld", "emorynlp", "dailydialog"):
         loaded = load_dataset(str(folder), corpus, cache_dir=str(tmp_path))
         assert {split: len(rows) for split, rows in loaded.items()} == {
-            split: sizes.utterances
-            for split, sizes in built[corpus].splits.items()  # type: ignore[index]
+            split: sizes.utterances for split, sizes in built[corpus].splits.items()
         }
     default = load_dataset(str(folder), cache_dir=str(tmp_path))
     assert set(default["train"]["corpus"]) == {"meld", "emorynlp", "dailydialog"}

@@ -133,9 +133,9 @@ def _write_corpus(folder: Path, name: CorpusName, text: str) -> CorpusFigures:
     records = {split: [_record(name, split, index, text) for index in (0, 1)] for split in SPLITS}
     for split, rows in records.items():
         with RowWriter(folder / "data" / name / f"{split}-00000.parquet", record_schema()) as data:
-            data.write(record_columns(rows))
+            data.add(record_columns(rows))
         with RowWriter(folder / "sft" / f"{split}-{name}-00000.parquet", sft_schema()) as sft:
-            sft.write(
+            sft.add(
                 [[row.id for row in rows], [row.input for row in rows], [f" {row.output}" for row in rows]]
             )
     labels: dict[Label, int] = {"neutral": 1, "anger": 1}

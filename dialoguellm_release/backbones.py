@@ -1,0 +1,271 @@
+"""The backbone: a language model and its tokenizer, from the Hub or built from a seed without a download."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dialoguellm_release.errors import DataError, MissingExtraError, Problem
+from dialoguellm_release.folders import (
+    MANIFEST,
+    combined_sha256,
+    package_versions,
+    read_manifest,
+    sha256_of_text,
+    staged,
+    stamps,
+    write_manifest,
+)
+from dialoguellm_release.progress import silence_transformers
+from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.resources import resource_folder
+from dialoguellm_release.schemas.labels import LABELS
+from dialoguellm_release.schemas.manifest import BackboneManifest
+from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource, HubSource
+
+if TYPE_CHECKING:
+    import torch
+    from tokenizers import Tokenizer
+    from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+
+BOS, EOS, PAD = "<s>", "</s>", "<pad>"
+LABEL_WEIGHT = 100_000
+"""How often a label stands in the tokenizer's training text: often enough that each becomes one token."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """Which weights an adapter belongs to.
+
+    Attributes:
+        revision: Commit of a model on the Hub, where the recipe pins one.
+        content_sha256: Hash of a backbone of our own making; None for one from the Hub.
+    """
+
+    repo_id: str
+    revision: str | None
+    content_sha256: str | None
+
+
+def base_of(recipe: BackboneRecipe, folder: Path | None) -> Base:
+    """The identity of a backbone, without loading it.
+
+    Raises:
+        DataError: It has to be built first, or the folder holds another one.
+    """
+    match recipe.source:
+        case HubSource(repo_id=repo_id, revision=revision):
+            return Base(repo_id, revision, None)
+        case BuiltSource(repo_id=repo_id) as source:
+            return Base(repo_id, None, _built_manifest(source, folder).content_sha256)
+
+
+def build_backbone(recipe: Loaded[BackboneRecipe], out: Path) -> BackboneManifest:
+    """Builds a LLaMA of random weights and its tokenizer, and writes both with a manifest.
+
+    The same recipe gives the same bytes in every process.
+
+    Raises:
+        DataError: The recipe names a model on the Hub: there is nothing to build.
+        MissingExtraError: torch or transformers is not installed.
+    """
+    source = recipe.recipe.source
+    if isinstance(source, HubSource):
+        raise DataError(
+            Problem(recipe.name, f"is the model {source.repo_id} on the Hub", fix="nothing: it is not built")
+        )
+    with staged(out, "backbone") as folder:
+        tokenizer = _tokenizer(source)
+        model = _model(source, len(tokenizer))
+        tokenizer.save_pretrained(folder)
+        model.save_pretrained(folder)
+        manifest = BackboneManifest(
+            created_by=package_versions("torch", "transformers", "tokenizers"),
+            recipe=recipe.stamp,
+            inputs=(),
+            outputs=stamps(folder),
+            content_sha256=combined_sha256(
+                [
+                    ("weights", weights_sha256(model.state_dict())),
+                    ("tokenizer", sha256_of_text(tokenizer.backend_tokenizer.to_str())),
+                ]
+            ),
+            parameters=model.num_parameters(),
+        )
+        write_manifest(folder, manifest)
+    return manifest
+
+
+def load_backbone(
+    recipe: BackboneRecipe, folder: Path | None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """The model, in the precision that the hardware favours, and the tokenizer.
+
+    Args:
+        folder: Where a backbone of our own making was built; not used for one from the Hub.
+
+    Raises:
+        DataError: It is not built, cannot be had from the Hub, or its tokenizer has no end-of-sequence token.
+        MissingExtraError: torch or transformers is not installed.
+    """
+    base = base_of(recipe, folder)
+    try:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("train", str(error.name)) from error
+
+    silence_transformers()
+    place = base.repo_id if base.content_sha256 is None else str(folder)
+    on_gpu = torch.cuda.is_available()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(place, revision=base.revision, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            place,
+            revision=base.revision,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=torch.bfloat16 if on_gpu and torch.cuda.is_bf16_supported() else torch.float32,
+        )
+    except OSError as error:
+        raise DataError(_not_to_be_had(base, place, error)) from error
+    if tokenizer.eos_token_id is None:
+        raise DataError(
+            Problem(
+                place,
+                "the tokenizer has no end-of-sequence token, so a model could not learn to stop",
+                fix="choose another backbone",
+            )
+        )
+    return model.to("cuda") if on_gpu else model, tokenizer
+
+
+def weights_sha256(tensors: dict[str, torch.Tensor]) -> str:
+    """One hash over named tensors: their type, shape and bytes, whatever file holds them."""
+    import hashlib
+
+    import torch
+
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _built_manifest(source: BuiltSource, folder: Path | None) -> BackboneManifest:
+    if folder is None or not (folder / MANIFEST).is_file():
+        raise DataError(
+            Problem(
+                str(folder or source.repo_id),
+                "no backbone is built here" if folder else "is built, not downloaded, but no folder is named",
+                fix="build it first: dlm-release adapter train does so where it is missing",
+            )
+        )
+    manifest = read_manifest(folder, BackboneManifest)
+    built = manifest.recipe.resolved["source"]
+    if built != source.model_dump(mode="json"):
+        raise DataError(
+            Problem(
+                str(folder),
+                "holds a backbone of another recipe",
+                expected=str(source.model_dump(mode="json")),
+                got=str(built),
+                fix="build it again, or name another folder",
+            )
+        )
+    return manifest
+
+
+def _not_to_be_had(base: Base, place: str, error: OSError) -> Problem:
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    if base.content_sha256 is not None:
+        return Problem(place, f"cannot be loaded: {error}", fix="delete the folder and build it again")
+    at = f"{place} at {base.revision}" if base.revision else place
+    match error.__cause__:
+        case GatedRepoError():
+            fix = f"accept its terms at https://huggingface.co/{place}, then: hf auth login"
+            return Problem(at, "the Hub gives this model only to those who accepted its terms", fix=fix)
+        case RepositoryNotFoundError():
+            fix = "check the recipe; if the model is private: hf auth login"
+            return Problem(at, "the Hub has no such model, or does not show it to you", fix=fix)
+        case LocalEntryNotFoundError():
+            fix = "go online (and unset HF_HUB_OFFLINE), or put the model into the cache with: hf download"
+            return Problem(at, "neither in the local cache nor within reach on the Hub", fix=fix)
+    return Problem(at, f"cannot be loaded: {error}", fix="check repo_id and revision in the backbone recipe")
+
+
+def _tokenizer(source: BuiltSource) -> PreTrainedTokenizerFast:
+    try:
+        from transformers import PreTrainedTokenizerFast
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("train", str(error.name)) from error
+
+    silence_transformers()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=_byte_level_bpe(source.vocab_size),
+        bos_token=BOS,
+        eos_token=EOS,
+        pad_token=PAD,
+        model_max_length=source.max_position_embeddings,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _byte_level_bpe(vocab_size: int) -> Tokenizer:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[BOS, EOS, PAD],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_training_text(), trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A",
+        pair=f"{BOS} $A {BOS} $B",
+        special_tokens=[(BOS, tokenizer.token_to_id(BOS))],
+    )
+    return tokenizer
+
+
+def _training_text() -> Iterator[str]:
+    """Each label very often, and each word of words.txt the more often the earlier it stands there."""
+    for label in LABELS:
+        yield f" {label}" * LABEL_WEIGHT
+    words = (resource_folder("recipes") / "backbones" / "words.txt").read_text(encoding="utf-8").split()
+    for rank, word in enumerate(words):
+        weight = len(words) - rank
+        yield f" {word}" * weight
+        yield f"{word}\n" * (weight // 4)
+        yield f" {word.capitalize()}" * (weight // 4)
+
+
+def _model(source: BuiltSource, vocab_size: int) -> LlamaForCausalLM:
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=vocab_size,
+        hidden_size=source.hidden_size,
+        intermediate_size=source.intermediate_size,
+        num_hidden_layers=source.num_hidden_layers,
+        num_attention_heads=source.num_attention_heads,
+        initializer_range=source.initializer_range,
+        max_position_embeddings=source.max_position_embeddings,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=2,
+        dtype="float32",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(source.seed)
+        return LlamaForCausalLM(config)

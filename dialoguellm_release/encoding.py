@@ -1,0 +1,166 @@
+"""Text becomes ids within a budget: the one place, for training and scoring."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.schemas.labels import LABELS, Label
+from dialoguellm_release.schemas.record import Record
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from dialoguellm_release.prompts import Prompt
+
+MAX_NAMED = 10
+
+GOLDEN_RECORD = Record(
+    id="meld/train/golden/1",
+    instruction=f"Name the emotion of the input. Answer with one of these labels: {', '.join(LABELS[:7])}.",
+    video_description="A woman puts a letter on the kitchen table and looks out of the window.",
+    context=("Robin: The letter came this morning.",),
+    input="I can’t believe it, they said yes!",
+    output="happiness",
+    label="happiness",
+    source_label="joy",
+    other_labels=(),
+    corpus="meld",
+    split="train",
+    dialogue_id="golden",
+    utterance_index=1,
+    speaker="Alex",
+    start_s=None,
+    end_s=None,
+    license="Apache-2.0",
+    leaks=None,
+)
+"""A record of our own words: its ids travel with every adapter, so that a reader can check a tokenizer."""
+
+
+@dataclass(frozen=True)
+class EncodedPrompt:
+    """A prompt as ids.
+
+    Attributes:
+        text: The prompt that the ids stand for.
+        is_shortened: Whether context or description was left out to fit the budget.
+    """
+
+    record: Record
+    text: str
+    ids: list[int]
+    is_shortened: bool
+
+
+class Encoder:
+    """Prompts and completions as the ids of one tokenizer, so that both together fit `max_length`.
+
+    Why: the same record must give the same ids in training and in scoring; so the room that is kept for
+    the completion is that of the longest label of the whole vocabulary.
+
+    Args:
+        max_length: Longest prompt and completion together, in tokens.
+
+    Raises:
+        DataError: The tokenizer splits a prompt and its completion otherwise alone than together.
+    """
+
+    def __init__(self, prompt: Prompt, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+        self._prompt = prompt
+        self._tokenizer = tokenizer
+        self._max_length = max_length
+        self._completions = self._completion_ids()
+        self._room = max_length - max(map(len, self._completions.values()))
+
+    def completion_ids(self, label: Label) -> list[int]:
+        """The ids of one space, the label and the end-of-sequence token, as they follow a prompt."""
+        return self._completions[label]
+
+    def encode(self, record: Record) -> EncodedPrompt:
+        """The prompt of a record, shortened until it fits or nothing more may be left out.
+
+        What goes first is the oldest line of the context, then the next; then the video description
+        from its end. Instruction, input and label always stay.
+        """
+        text = self._prompt.prompt(record)
+        return self._fitted(record, text, self._ids(text))
+
+    def encode_all(self, records: Iterable[Record]) -> list[EncodedPrompt]:
+        """The prompts of the records, in their order.
+
+        Raises:
+            DataError: Some cannot be made to fit; says how many, and which come first.
+        """
+        wanted = list(records)
+        texts = [self._prompt.prompt(record) for record in wanted]
+        batch = self._tokenizer(texts, verbose=False).input_ids if texts else []
+        encoded = [self._fitted(*parts) for parts in zip(wanted, texts, batch, strict=True)]
+        too_long = [prompt for prompt in encoded if len(prompt.ids) > self._room]
+        if too_long:
+            needed = max(len(prompt.ids) for prompt in too_long) + self._max_length - self._room
+            named = ", ".join(f"{prompt.record.id} ({len(prompt.ids)})" for prompt in too_long[:MAX_NAMED])
+            raise DataError(
+                Problem(
+                    "max_length",
+                    f"{len(too_long)} of {len(encoded)} prompts do not fit, even when shortened",
+                    expected=f"at most {self._room} tokens, which leaves room for the longest label",
+                    got=named + (", ..." if len(too_long) > MAX_NAMED else ""),
+                    fix=f"set max_length to {needed} or more",
+                )
+            )
+        return encoded
+
+    def _fitted(self, record: Record, text: str, ids: list[int]) -> EncodedPrompt:
+        if len(ids) <= self._room:
+            return EncodedPrompt(record, text, ids, is_shortened=False)
+        for left_out in range(1, len(record.context) + 1):
+            shorter = self._encode(record, record.context[left_out:], record.video_description)
+            if len(shorter.ids) <= self._room:
+                return shorter
+        return self._with_short_description(record)
+
+    def _encode(
+        self, record: Record, context: tuple[str, ...], video_description: str | None
+    ) -> EncodedPrompt:
+        shortened = record.model_copy(update={"context": context, "video_description": video_description})
+        text = self._prompt.prompt(shortened)
+        return EncodedPrompt(record, text, self._ids(text), is_shortened=True)
+
+    def _with_short_description(self, record: Record) -> EncodedPrompt:
+        words = (record.video_description or "").split()
+        best = self._encode(record, (), None)
+        fewest, most = 1, len(words)
+        while fewest <= most:
+            kept = (fewest + most) // 2
+            candidate = self._encode(record, (), " ".join(words[:kept]))
+            if len(candidate.ids) <= self._room:
+                best, fewest = candidate, kept + 1
+            else:
+                most = kept - 1
+        return best
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer(text, verbose=False).input_ids
+        return ids
+
+    def _completion_ids(self) -> dict[Label, list[int]]:
+        text = self._prompt.prompt(GOLDEN_RECORD)
+        prompt_ids = self._ids(text)
+        completions = {}
+        for label in LABELS:
+            joined = self._ids(text + self._prompt.completion(label))
+            if joined[: len(prompt_ids)] != prompt_ids or len(joined) == len(prompt_ids):
+                raise DataError(
+                    Problem(
+                        self._tokenizer.name_or_path or "the tokenizer",
+                        f"splits prompt and completion otherwise together than alone (label {label})",
+                        expected=f"the ids of the prompt first: {prompt_ids}",
+                        got=str(joined),
+                        fix="choose another backbone or prompt",
+                    )
+                )
+            completions[label] = [*joined[len(prompt_ids) :], self._tokenizer.eos_token_id]
+        return completions

@@ -1,0 +1,1 @@
+"""From an adapter and records to a score folder."""

@@ -1,0 +1,1 @@
+"""From a backbone and records to an adapter folder."""

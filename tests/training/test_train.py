@@ -1,0 +1,263 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dialoguellm_release.backbones import load_backbone
+from dialoguellm_release.encoding import GOLDEN_RECORD, Encoder
+from dialoguellm_release.errors import DataError, RecipeError
+from dialoguellm_release.folders import MANIFEST, read_manifest, stamps, write_manifest
+from dialoguellm_release.prompts import load_prompt, read_prompt
+from dialoguellm_release.recipes.catalogue import load_recipe
+from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.schemas.labels import Split
+from dialoguellm_release.schemas.manifest import AdapterManifest, DatasetManifest
+from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
+from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
+from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.training import sft
+from dialoguellm_release.training.train import train_adapter
+
+TRAIN = """
+import sys
+from pathlib import Path
+from dialoguellm_release.recipes.catalogue import load_recipe
+from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
+from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
+from dialoguellm_release.training.train import train_adapter
+backbone, dataset, out, *settings = sys.argv[1:]
+adapter = load_recipe("tiny", "adapter", AdapterRecipe, settings)
+train_adapter(
+    adapter, load_recipe("tiny", "backbone", BackboneRecipe), Path(backbone), Path(dataset), Path(out)
+)
+"""
+SETTINGS = ("trainer.max_steps=12", "trainer.per_device_train_batch_size=8", "trainer.learning_rate=1e-2")
+
+
+def recipe_with(*settings: str) -> Loaded[AdapterRecipe]:
+    return load_recipe("tiny", "adapter", AdapterRecipe, [*SETTINGS, *settings])
+
+
+@pytest.fixture
+def train(
+    tiny_recipe: Loaded[BackboneRecipe], tiny_backbone: Path, small_dataset: Path, tmp_path: Path
+) -> Any:
+    """Trains on `small_dataset` into `tmp_path/out`, with settings."""
+
+    def run(*settings: str, dataset: Path = small_dataset) -> AdapterManifest:
+        return train_adapter(recipe_with(*settings), tiny_recipe, tiny_backbone, dataset, tmp_path / "out")
+
+    return run
+
+
+def test_another_process_with_other_hash_seed_and_threads_writes_the_same_bytes(
+    tiny_adapter: Path, tiny_backbone: Path, small_dataset: Path, tmp_path: Path
+) -> None:
+    again = tmp_path / "elsewhere" / "again"
+    command = [sys.executable, "-c", TRAIN, *map(str, (tiny_backbone, small_dataset, again)), *SETTINGS]
+    environment = os.environ | {"PYTHONHASHSEED": "99", "OMP_NUM_THREADS": "3"}
+    output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    assert output.stdout == ""
+    assert output.stderr == ""
+    assert stamps(again) == stamps(tiny_adapter)
+    assert (again / MANIFEST).read_bytes() == (tiny_adapter / MANIFEST).read_bytes()
+
+
+def test_another_seed_trains_another_adapter(train: Any, tiny_adapter: Path) -> None:
+    assert train("seed=2").content_sha256 != read_manifest(tiny_adapter, AdapterManifest).content_sha256
+
+
+def test_the_folder_holds_what_a_reader_needs_and_nothing_else(tiny_adapter: Path) -> None:
+    assert {path.name for path in tiny_adapter.iterdir()} == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "golden_prompt.json",
+        "manifest.json",
+        "prompt.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+    assert sorted(path.name for path in tiny_adapter.parent.iterdir()) == [tiny_adapter.name]
+
+
+def test_no_path_of_this_machine_is_in_any_file(
+    tiny_adapter: Path, tiny_backbone: Path, small_dataset: Path
+) -> None:
+    places = [tiny_adapter, tiny_backbone, small_dataset, Path(sys.prefix), Path.home(), Path.cwd()]
+    for path in tiny_adapter.iterdir():
+        content = path.read_bytes()
+        assert not [place for place in places if str(place).encode() in content], path
+        assert b"local_files_only" not in content
+
+
+def test_the_configuration_is_peft_s_with_the_base_by_name(tiny_adapter: Path) -> None:
+    config = json.loads((tiny_adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    assert config["base_model_name_or_path"] == "dialoguellm/tiny-llama"
+    assert config["task_type"] == "CAUSAL_LM"
+    assert (config["r"], config["lora_alpha"]) == (
+        recipe_with().recipe.lora.r,
+        recipe_with().recipe.lora.lora_alpha,
+    )
+    assert config["target_modules"] == sorted(recipe_with().recipe.lora.target_modules)
+    assert list(config) == sorted(config)
+
+
+def test_the_manifest_tells_what_went_in(
+    tiny_adapter: Path, small_dataset: Path, short_adapter_recipe: Loaded[AdapterRecipe]
+) -> None:
+    manifest = read_manifest(tiny_adapter, AdapterManifest)
+    dataset = read_manifest(small_dataset, DatasetManifest)
+    assert manifest.outputs == stamps(tiny_adapter)
+    assert manifest.recipe == short_adapter_recipe.stamp
+    assert [file.path for file in manifest.inputs] == ["data/meld/train-clean-00000-of-00001.parquet"]
+    figures = manifest.figures
+    assert (figures.records, figures.truncated_records, figures.steps) == (84, 0, 12)
+    assert figures.dataset_content_sha256 == dataset.content_sha256
+    assert figures.last_loss < figures.first_loss
+    assert figures.seed == short_adapter_recipe.recipe.seed
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+def test_peft_reads_the_adapter_and_gives_the_logits_of_training(
+    tiny_adapter: Path, tiny_recipe: Loaded[BackboneRecipe], tiny_backbone: Path, small_dataset: Path
+) -> None:
+    import torch
+    from peft import PeftModel
+
+    from dialoguellm_release.records import read_records
+
+    base, tokenizer = load_backbone(tiny_recipe.recipe, tiny_backbone)
+    encoder = Encoder(load_prompt("dialogue-v1"), tokenizer, recipe_with().recipe.trainer.max_length)
+    prompts = encoder.encode_all(read_records(small_dataset, "meld", "train"))
+    tuned = sft.tune(base, tokenizer, sft.training_rows(encoder, prompts), recipe_with().recipe)
+
+    untrained, _ = load_backbone(tiny_recipe.recipe, tiny_backbone)
+    ids = torch.tensor([prompts[3].ids], device=untrained.device)
+    with torch.inference_mode():
+        before = untrained(input_ids=ids).logits
+        loaded = PeftModel.from_pretrained(untrained, tiny_adapter)(input_ids=ids).logits
+        assert torch.equal(loaded, tuned.model(input_ids=ids).logits)
+        assert not torch.equal(loaded, before)
+
+
+def test_the_loss_is_on_the_completion_alone_and_every_row_counts(
+    tiny_recipe: Loaded[BackboneRecipe],
+    tiny_backbone: Path,
+    records_of: Callable[[Split, int], list[Record]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import trl
+
+    seen: list[dict[str, Any]] = []
+    compute_loss = trl.SFTTrainer.compute_loss
+
+    def watched(self: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        rows = zip(inputs["input_ids"].tolist(), inputs["labels"].tolist(), strict=True)
+        seen.extend({"ids": ids, "labels": labels} for ids, labels in rows)
+        return compute_loss(self, model, inputs, *args, **kwargs)
+
+    monkeypatch.setattr(trl.SFTTrainer, "compute_loss", watched)
+    model, tokenizer = load_backbone(tiny_recipe.recipe, tiny_backbone)
+    encoder = Encoder(load_prompt("dialogue-v1"), tokenizer, 512)
+    prompts = encoder.encode_all(records_of("train", 21))
+    one_epoch = recipe_with("trainer.max_steps=-1", "trainer.num_train_epochs=1").recipe
+    sft.tune(model, tokenizer, sft.training_rows(encoder, prompts), one_epoch)
+
+    trained = sorted(
+        (
+            [token for token in row["ids"] if token != tokenizer.pad_token_id],
+            [token for token in row["labels"] if token != -100],
+        )
+        for row in seen
+    )
+    expected = sorted(
+        (
+            prompt.ids + encoder.completion_ids(prompt.record.output),
+            encoder.completion_ids(prompt.record.output),
+        )
+        for prompt in prompts
+    )
+    assert trained == expected
+    assert all(completion[-1] == tokenizer.eos_token_id for _, completion in expected)
+
+
+def test_the_prompt_travels_with_the_adapter(tiny_adapter: Path) -> None:
+    prompt = read_prompt(tiny_adapter / "prompt.json")
+    assert prompt.sha256 == load_prompt("dialogue-v1").sha256
+    assert prompt.prompt(GOLDEN_RECORD) == load_prompt("dialogue-v1").prompt(GOLDEN_RECORD)
+
+
+def test_the_golden_prompt_is_what_the_saved_tokenizer_makes_of_it(tiny_adapter: Path) -> None:
+    from transformers import AutoTokenizer
+
+    golden = json.loads((tiny_adapter / "golden_prompt.json").read_text(encoding="utf-8"))
+    tokenizer = AutoTokenizer.from_pretrained(tiny_adapter)
+    assert Record.model_validate_json(json.dumps(golden["record"])) == GOLDEN_RECORD
+    assert tokenizer(golden["prompt"]).input_ids == golden["prompt_ids"]
+    joined = tokenizer(f"{golden['prompt']} {golden['completion']}").input_ids
+    assert [*joined, tokenizer.eos_token_id] == golden["prompt_ids"] + golden["completion_ids"]
+
+
+def test_a_dataset_of_another_prompt_is_refused(
+    train: Any, small_dataset: Path, tmp_path: Path, records_of: Any, dataset_of: Any
+) -> None:
+    dataset = dataset_of(tmp_path / "dataset", {"train": records_of("train", 7)})
+    manifest = read_manifest(dataset, DatasetManifest)
+    figures = manifest.figures.model_copy(update={"prompt_sha256": "f" * 64})
+    write_manifest(dataset, manifest.model_copy(update={"figures": figures}))
+    with pytest.raises(DataError, match="built with another prompt") as raised:
+        train(dataset=dataset)
+    assert "f" * 64 in str(raised.value)
+    assert load_prompt("dialogue-v1").sha256 in str(raised.value)
+    assert small_dataset.is_dir()
+    assert not (tmp_path / "out").exists()
+
+
+def test_records_that_do_not_fit_stop_it_before_it_starts(train: Any, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="84 of 84 prompts do not fit"):
+        train("trainer.max_length=20")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_target_module_that_does_not_exist_is_refused(train: Any) -> None:
+    with pytest.raises(RecipeError, match="no such linear layer") as raised:
+        train("lora.target_modules=[q_proj, c_attn]")
+    assert raised.value.problems[0].got == "c_attn"
+    assert "v_proj" in str(raised.value.problems[0].expected)
+
+
+def test_a_training_that_diverges_is_refused(train: Any, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not finite") as raised:
+        train(
+            "trainer.learning_rate=1e30", "trainer.max_grad_norm=1e30", "trainer.lr_scheduler_type=constant"
+        )
+    assert "learning_rate" in str(raised.value.problems[0].fix)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_training_that_changes_nothing_is_refused(train: Any) -> None:
+    with pytest.raises(DataError, match="every lora_B is zero"):
+        train("trainer.max_steps=1", "trainer.warmup_steps=10")
+
+
+def test_fewer_records_by_request(train: Any) -> None:
+    assert train("data.max_records=10", "trainer.max_steps=2").figures.records == 10
+
+
+def test_ctrl_c_leaves_nothing(train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import trl
+
+    def interrupted(*_args: Any, **_kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trl.SFTTrainer, "compute_loss", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    assert list(tmp_path.iterdir()) == []
