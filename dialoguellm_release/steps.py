@@ -6,7 +6,7 @@ fails leaves what was there before.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic
@@ -23,10 +23,9 @@ from dialoguellm_release.folders import (
     write_text,
 )
 from dialoguellm_release.prompts import load_prompt
-from dialoguellm_release.recipes.catalogue import load_recipe
+from dialoguellm_release.recipes.catalogue import load_claims, load_recipe
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.resources import resource_folder
-from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.labels import CORPORA, CorpusName
 from dialoguellm_release.schemas.manifest import (
     AdapterManifest,
@@ -87,45 +86,19 @@ def build_dataset(
     loaded = load_recipe(recipe, "dataset", DatasetRecipe, overrides)
     left_out = _corpus_names(skip)
     folder = sources or _synthetic_sources(loaded)
-    if not again and is_current(
-        out, lambda made: is_unchanged(made, loaded, folder, left_out), DatasetManifest
+    if not again and (
+        found := _current(out, lambda made: is_unchanged(made, loaded, folder, left_out), DatasetManifest)
     ):
-        return Made(out, read_manifest(out, DatasetManifest), was_current=True)
-    claims = (
-        load_recipe(loaded.recipe.claims, "claims", ClaimsRecipe).recipe if loaded.recipe.claims else None
-    )
+        return found
+    claims = load_claims(loaded.recipe)
     with staged(out, "dataset") as staging:
-        with progress(f"building {out.name}", _expected_utterances(loaded.recipe)) as advance:
-            manifest = write_dataset(loaded, folder, staging, left_out, advance)
+        with progress(f"building {out.name}", _expected_dialogues(loaded.recipe)) as advance:
+            manifest = write_dataset(loaded, claims, folder, staging, left_out, advance)
         entries = {name: corpus_entry(name) for name in CORPORA}
         write_text(staging / "README.md", render_dataset_card(manifest, claims, entries))
         manifest = manifest.model_copy(update={"outputs": stamps(staging)})
         write_manifest(staging, manifest)
     return Made(out, manifest, was_current=False)
-
-
-def _corpus_names(names: Collection[str]) -> tuple[CorpusName, ...]:
-    unknown = sorted(set(names) - set(CORPORA))
-    if unknown:
-        raise DataError(Problem("--skip", "not a corpus", ", ".join(CORPORA), ", ".join(unknown)))
-    return tuple(name for name in CORPORA if name in names)
-
-
-def _synthetic_sources(loaded: Loaded[DatasetRecipe]) -> Path:
-    if not loaded.recipe.synthetic:
-        problem = Problem(
-            "--sources",
-            f"the recipe {loaded.name} needs the native files of its corpora",
-            fix="name the folder that holds meld/, emorynlp/, dailydialog/, meisd/ and iemocap/",
-        )
-        raise DataError(problem)
-    return resource_folder("synthetic_corpora")
-
-
-def _expected_utterances(recipe: DatasetRecipe) -> int | None:
-    """How many utterances the recipe expects; None where it does not state them for every corpus."""
-    counts = [split.utterances for one in recipe.corpora.named().values() for split in one.expect.values()]
-    return sum(filter(None, counts)) if counts and None not in counts else None
 
 
 def build_backbone(
@@ -144,9 +117,8 @@ def build_backbone(
 
     loaded = load_recipe(recipe, "backbone", BackboneRecipe, overrides)
     folder = out or BUILD / "backbones" / loaded.name
-
-    if not again and is_current(folder, lambda made: made.recipe == loaded.stamp, BackboneManifest):
-        return Made(folder, read_manifest(folder, BackboneManifest), was_current=True)
+    if not again and (found := _current(folder, lambda made: made.recipe == loaded.stamp, BackboneManifest)):
+        return found
     return Made(folder, backbones.build_backbone(loaded, folder), was_current=False)
 
 
@@ -190,8 +162,8 @@ def train_adapter(
             and figures.base_content_sha256 == base.content_sha256
         )
 
-    if not again and is_current(folder, is_unchanged, AdapterManifest):
-        return Made(folder, read_manifest(folder, AdapterManifest), was_current=True)
+    if not again and (found := _current(folder, is_unchanged, AdapterManifest)):
+        return found
     manifest = train.train_adapter(loaded, backbone, backbone_folder, dataset, folder)
     return Made(folder, manifest, was_current=False)
 
@@ -241,8 +213,8 @@ def score(
             and figures.base_content_sha256 == base.content_sha256
         )
 
-    if not again and is_current(folder, is_unchanged, ScoreManifest):
-        return Made(folder, read_manifest(folder, ScoreManifest), was_current=True)
+    if not again and (found := _current(folder, is_unchanged, ScoreManifest)):
+        return found
     manifest = score_records(loaded, dataset, adapter, base_recipe, backbone_folder, folder)
     return Made(folder, manifest, was_current=False)
 
@@ -279,3 +251,36 @@ def _backbone_of(trained: AdapterManifest | None) -> str:
         problem = Problem("--backbone", "neither an adapter nor a backbone is named", fix="name one of them")
         raise DataError(problem)
     return str(trained.recipe.resolved["backbone"])
+
+
+def _current(
+    folder: Path, is_unchanged: Callable[[AnyManifest], bool], model: type[AnyManifest]
+) -> Made[AnyManifest] | None:
+    """What stands in a folder, where the step would make the same again; else None."""
+    if not is_current(folder, is_unchanged, model):
+        return None
+    return Made(folder, read_manifest(folder, model), was_current=True)
+
+
+def _corpus_names(names: Collection[str]) -> tuple[CorpusName, ...]:
+    unknown = sorted(set(names) - set(CORPORA))
+    if unknown:
+        raise DataError(Problem("--skip", "not a corpus", ", ".join(CORPORA), ", ".join(unknown)))
+    return tuple(name for name in CORPORA if name in names)
+
+
+def _synthetic_sources(loaded: Loaded[DatasetRecipe]) -> Path:
+    if not loaded.recipe.synthetic:
+        problem = Problem(
+            "--sources",
+            f"the recipe {loaded.name} needs the native files of its corpora",
+            fix="name the folder that holds meld/, emorynlp/, dailydialog/, meisd/ and iemocap/",
+        )
+        raise DataError(problem)
+    return resource_folder("synthetic_corpora")
+
+
+def _expected_dialogues(recipe: DatasetRecipe) -> int | None:
+    """How many dialogues the recipe expects; None where it does not say."""
+    counts = [split.dialogues for one in recipe.corpora.named().values() for split in one.expect.values()]
+    return sum(counts) or None

@@ -33,15 +33,20 @@ def demo(
 ) -> None:
     """Show the whole path: build the dataset, train a tiny adapter, score it, publish all of it to a folder.
 
-    Example: dlm-release demo --sources corpora --skip iemocap
+    Example: dlm-release demo --sources corpora
     """
     from dialoguellm_release import steps
     from dialoguellm_release.cli import adapter, dataset, publish, score
+    from dialoguellm_release.schemas.labels import CORPORA
 
     started = time.monotonic()
     recipe = "demo" if sources is None else "paper"
     say(f"1/4  dataset: recipe {recipe}")
-    built = steps.build_dataset(recipe, sources, out / "dataset", skip=skip or (), again=again)
+    absent = [name for name in CORPORA if sources is not None and not (sources / name).exists()]
+    if absent:
+        say(f"     not in {sources}, left out: {', '.join(absent)}")
+    left_out = {*(skip or ()), *absent}
+    built = steps.build_dataset(recipe, sources, out / "dataset", skip=left_out, again=again)
     dataset.warn_of_unknown_files(built.manifest)
     say("2/4  adapter: recipe tiny")
     trained = steps.train_adapter(

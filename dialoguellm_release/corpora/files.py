@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -55,7 +55,8 @@ class CorpusFolder:
             what = f"looks like the folder of another corpus: {', '.join(others)}"
         else:
             what = "does not hold the corpus"
-        fix = f"name the folder that holds {self.entry.title} ({self.entry.homepage})"
+        name = self.entry.name
+        fix = f"put {self.entry.title} here ({self.entry.homepage}), or leave it out with --skip {name}"
         raise DataError([*problems, Problem(str(self.path), what, fix=fix)])
 
     def read_bytes(self, name: str) -> bytes | None:
@@ -134,7 +135,8 @@ def open_folder(name: CorpusName, path: Path, notes: Notes) -> CorpusFolder:
     try:
         next(path.iterdir(), None)
     except OSError as error:
-        raise DataError(_unreadable(path, error)) from error
+        fix = f"name the folder that holds {name}/ with --sources, or leave it out with --skip {name}"
+        raise DataError(replace(_unreadable(path, error), fix=fix)) from error
     return CorpusFolder(corpus_entry(name), path, notes)
 
 

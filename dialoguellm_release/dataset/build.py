@@ -27,7 +27,6 @@ from dialoguellm_release.dataset.splits import draw_split, read_split, series_ta
 from dialoguellm_release.errors import DataError, Problem, ReleaseError
 from dialoguellm_release.folders import combined_sha256, package_versions, stamp, stamps
 from dialoguellm_release.prompts import Prompt, load_prompt
-from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.corpus import CorpusEntry
@@ -47,6 +46,7 @@ from dialoguellm_release.schemas.record import Record
 
 def write_dataset(
     loaded: Loaded[DatasetRecipe],
+    claims: ClaimsRecipe | None,
     sources: Path,
     folder: Path,
     skip: Collection[CorpusName],
@@ -55,17 +55,17 @@ def write_dataset(
     """The manifest of a dataset whose data files it writes into a folder; card and manifest are the caller's.
 
     Args:
+        claims: The paper's counts for the reconciliation; None for none.
         sources: Holds one sub-folder a corpus, in its native layout.
         folder: An empty folder.
         skip: Corpora of the recipe that are left out.
-        advance: Told how many utterances are done more.
+        advance: Told how many dialogues are done more.
 
     Raises:
         DataError: With everything that is wrong in the corpora, or the counts that miss.
     """
     recipe = loaded.recipe
     prompt = load_prompt(recipe.prompt)
-    claims = load_recipe(recipe.claims, "claims", ClaimsRecipe).recipe if recipe.claims else None
     named = {name: one for name, one in recipe.corpora.named().items() if name not in skip}
     if not named:
         raise DataError(Problem(loaded.name, "no corpus is left to build from", fix="skip fewer"))
@@ -178,7 +178,7 @@ def _write_corpus(
             if split not in writers:
                 writers[split] = _SplitWriter(folder, name, split, prompt, files)
             writers[split].add(list(maker.records(dialogue, split)))
-            advance(len(dialogue.utterances))
+            advance(1)
     tallies = {split: writer.tally for split, writer in writers.items()}
     return _Written(name, entry, label_space, notes, tallies, maker.relabelled, draw, unused)
 

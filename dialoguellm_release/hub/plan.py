@@ -16,8 +16,7 @@ from dialoguellm_release.hub.gates import adapter_problems, file_problems, score
 from dialoguellm_release.hub.planned import PlannedFile, PlannedRepository, RepoType
 from dialoguellm_release.hub.sources import AnyManifest, Source, Sources, read_sources
 from dialoguellm_release.hub.subset import publishable_part
-from dialoguellm_release.recipes.catalogue import load_recipe
-from dialoguellm_release.schemas.claims import ClaimsRecipe
+from dialoguellm_release.recipes.catalogue import load_claims
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.labels import CORPORA, CorpusName
 from dialoguellm_release.schemas.manifest import DatasetManifest, FileStamp
@@ -77,8 +76,7 @@ def _registry() -> dict[CorpusName, CorpusEntry]:
 
 
 def _dataset_repository(repo_id: str, source: Source[DatasetManifest]) -> PlannedRepository:
-    named = recipe_of(source.manifest, DatasetRecipe).claims
-    claims = load_recipe(named, "claims", ClaimsRecipe).recipe if named else None
+    claims = load_claims(recipe_of(source.manifest, DatasetRecipe))
     card = render_dataset_card(source.manifest, claims, _registry(), source=repo_id)
     return _repository("dataset", repo_id, source, card)
 

@@ -11,7 +11,9 @@ from dialoguellm_release.errors import Problem, RecipeError
 from dialoguellm_release.recipes.load import Loaded, Model, load_file
 from dialoguellm_release.recipes.yaml_reader import read_yaml
 from dialoguellm_release.resources import resource_folder
+from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.recipes import RECIPE_MODELS, Recipe, RecipeKind
+from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 
 KINDS: tuple[RecipeKind, ...] = get_args(RecipeKind)
 FOLDERS: dict[RecipeKind, str] = {
@@ -51,6 +53,11 @@ def load_any(name: str, overrides: Sequence[str] = ()) -> Loaded[Recipe]:
     """A recipe by `folder/name`, by a bundled name that is unique among the kinds, or by a path."""
     path = path_of(name, None)
     return cast("Loaded[Recipe]", load_file(path, RECIPE_MODELS[read_kind(path)], overrides))
+
+
+def load_claims(recipe: DatasetRecipe) -> ClaimsRecipe | None:
+    """The figures that a dataset recipe sets beside its own; None where it names none."""
+    return load_recipe(recipe.claims, "claims", ClaimsRecipe).recipe if recipe.claims else None
 
 
 def as_kind(name: str) -> RecipeKind:

@@ -110,7 +110,10 @@ class TestFolders:
             "test_sent_emo.csv: is missing",
         ]
         assert "does not hold the corpus" in problems[2]
-        assert "name the folder that holds MELD (https://affective-meld.github.io)" in problems[2]
+        assert (
+            "put MELD here (https://affective-meld.github.io), or leave it out with --skip meld"
+            in problems[2]
+        )
 
     @pytest.mark.parametrize(
         ("name", "other"),
