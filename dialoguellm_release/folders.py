@@ -19,6 +19,14 @@ from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.schemas.manifest import FileStamp, Kind, Manifest
 
 MANIFEST = "manifest.json"
+MADE_BY: dict[Kind, str] = {
+    "dataset": "dlm-release dataset build",
+    "backbone": "dlm-release adapter train",
+    "adapter": "dlm-release adapter train",
+    "score": "dlm-release score run",
+}
+"""The command that makes a folder of each kind."""
+
 AnyManifest = TypeVar("AnyManifest", bound=Manifest)
 
 
@@ -97,7 +105,7 @@ def read_manifest(folder: Path, model: type[AnyManifest]) -> AnyManifest:
         problem = Problem(
             str(path),
             f"no {kind} folder here ({error.strerror})",
-            fix=f"make it first, or name the folder of the {kind}",
+            fix=f"make it with: {MADE_BY[kind]}; or name the folder where it lies",
         )
     except ValidationError as error:
         first = error.errors()[0]

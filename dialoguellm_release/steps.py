@@ -92,7 +92,7 @@ def build_dataset(
         return found
     claims = load_claims(loaded.recipe)
     with staged(out, "dataset") as staging:
-        with progress(f"building {out.name}", _expected_dialogues(loaded.recipe)) as advance:
+        with progress(f"building {out.name}", _expected_dialogues(loaded.recipe, left_out)) as advance:
             manifest = write_dataset(loaded, claims, folder, staging, left_out, advance)
         entries = {name: corpus_entry(name) for name in CORPORA}
         write_text(staging / "README.md", render_dataset_card(manifest, claims, entries))
@@ -147,10 +147,10 @@ def train_adapter(
 
     loaded = load_recipe(recipe, "adapter", AdapterRecipe, overrides)
     folder = out or BUILD / "adapters" / loaded.name
+    content = read_manifest(dataset, DatasetManifest).content_sha256
     backbone = load_recipe(loaded.recipe.backbone, "backbone", BackboneRecipe)
     backbone_folder = _built(loaded.recipe.backbone, backbone, backbones)
     base = base_of(backbone.recipe, backbone_folder)
-    content = read_manifest(dataset, DatasetManifest).content_sha256
 
     def is_unchanged(made: AdapterManifest) -> bool:
         figures = made.figures
@@ -198,9 +198,9 @@ def score(
     base_name = backbone or _backbone_of(trained)
     base_recipe = load_recipe(base_name, "backbone", BackboneRecipe)
     folder = out or BUILD / "scores" / f"{loaded.name}-{adapter.name if adapter else base_recipe.name}"
+    built = read_manifest(dataset, DatasetManifest)
     backbone_folder = _built(base_name, base_recipe, backbones)
     base = base_of(base_recipe.recipe, backbone_folder)
-    built = read_manifest(dataset, DatasetManifest)
 
     def is_unchanged(made: ScoreManifest) -> bool:
         figures = made.figures
@@ -248,8 +248,8 @@ def _built(reference: str, backbone: Loaded[BackboneRecipe], backbones: Path) ->
 
 def _backbone_of(trained: AdapterManifest | None) -> str:
     if trained is None:
-        problem = Problem("--backbone", "neither an adapter nor a backbone is named", fix="name one of them")
-        raise DataError(problem)
+        fix = "name the folder of an adapter with --adapter, or a backbone recipe with --backbone"
+        raise DataError(Problem("--adapter", "there is nothing to score", fix=fix))
     return str(trained.recipe.resolved["backbone"])
 
 
@@ -280,7 +280,7 @@ def _synthetic_sources(loaded: Loaded[DatasetRecipe]) -> Path:
     return resource_folder("synthetic_corpora")
 
 
-def _expected_dialogues(recipe: DatasetRecipe) -> int | None:
-    """How many dialogues the recipe expects; None where it does not say."""
-    counts = [split.dialogues for one in recipe.corpora.named().values() for split in one.expect.values()]
-    return sum(counts) or None
+def _expected_dialogues(recipe: DatasetRecipe, left_out: Collection[CorpusName]) -> int | None:
+    """How many dialogues the recipe expects of the corpora that are built; None where it does not say."""
+    built = [one for name, one in recipe.corpora.named().items() if name not in left_out]
+    return sum(split.dialogues for one in built for split in one.expect.values()) or None

@@ -81,7 +81,9 @@ def _read(
     """The folder if it is there and whole, else nothing and one problem more."""
     if not (folder / MANIFEST).is_file():
         kind = model.model_fields["kind"].default
-        problems.append(Problem(str(folder), f"the release names a {kind} that is not there", fix=command))
+        problems.append(
+            Problem(str(folder), f"the release names this {kind}, but it is not there", fix=command)
+        )
         return []
     try:
         return [Source(folder, read_manifest(folder, model))]

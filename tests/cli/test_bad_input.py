@@ -205,3 +205,19 @@ def test_ctrl_c_in_the_middle_leaves_nothing_half_written(sources: Path, tmp_pat
     assert process.returncode == 130
     assert "Traceback" not in said
     assert not any(out.parent.iterdir())
+
+
+def test_a_step_without_the_one_before_says_which(run: Any, tmp_path: Path) -> None:
+    missing = tmp_path / "dataset"
+    trained = run("adapter", "train", "tiny", "--dataset", missing, "--backbones", tmp_path / "backbones")
+    assert trained.code == 1
+    assert f"{missing}/manifest.json: no dataset folder here" in trained.err
+    assert "make it with: dlm-release dataset build" in trained.err
+    scored = run("score", "run", "meld", "--dataset", missing)
+    assert scored.code == 1
+    assert "name the folder of an adapter with --adapter, or a backbone recipe with --backbone" in scored.err
+    published = run("publish", "demo", "--from", tmp_path, "--to", tmp_path / "release")
+    assert published.code == 1
+    for name in ("dataset", "adapters/tiny", "backbones/tiny", "scores/meld-tiny"):
+        assert f"{tmp_path / name}: the release names this" in published.err
+    assert not any(tmp_path.iterdir())
