@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Made,
         build_backbone,
         build_dataset,
+        check_dataset,
         publish,
         score,
         train_adapter,
@@ -41,7 +42,15 @@ _HOMES = {
     ),
     "prompts": ("load_prompt",),
     "records": ("read_records",),
-    "steps": ("Made", "build_backbone", "build_dataset", "publish", "score", "train_adapter"),
+    "steps": (
+        "Made",
+        "build_backbone",
+        "build_dataset",
+        "check_dataset",
+        "publish",
+        "score",
+        "train_adapter",
+    ),
 }
 
 __all__ = [
@@ -55,6 +64,7 @@ __all__ = [
     "ReleaseError",
     "build_backbone",
     "build_dataset",
+    "check_dataset",
     "load_prompt",
     "publish",
     "read_records",

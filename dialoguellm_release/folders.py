@@ -118,6 +118,27 @@ def read_manifest(folder: Path, model: type[AnyManifest]) -> AnyManifest:
     raise DataError(problem)
 
 
+def file_problems(folder: Path, manifest: Manifest) -> Iterator[Problem]:
+    """Files that are not as the manifest of their folder says."""
+    stated = {file.path: file for file in manifest.outputs}
+    found = {file.path: file for file in stamps(folder)}
+    again = f"make the {manifest.kind} again"
+    for path in sorted({*stated, *found}):
+        where = str(folder / path)
+        if path not in found:
+            yield Problem(where, "is missing, but the manifest lists it", fix=again)
+        elif path not in stated:
+            yield Problem(where, "is not in the manifest", fix=f"move it away, or {again}")
+        elif stated[path] != found[path]:
+            yield Problem(
+                where,
+                "is not the file that was made",
+                expected=f"{stated[path].bytes} bytes, sha256 {stated[path].sha256}",
+                got=f"{found[path].bytes} bytes, sha256 {found[path].sha256}",
+                fix=again,
+            )
+
+
 def is_current(folder: Path, is_wanted: Callable[[AnyManifest], bool], model: type[AnyManifest]) -> bool:
     """Whether a folder stands as its manifest says, made by the versions installed now, as is wanted.
 

@@ -58,7 +58,7 @@ def read_records(dataset: Path, config: str, split: Split) -> Iterator[Record]:
     files = record_files(dataset, config, split)
     _check(dataset, files)
     for file in files:
-        yield from _records_in(dataset / file.path)
+        yield from records_in(dataset / file.path)
 
 
 def _check(dataset: Path, files: tuple[FileStamp, ...]) -> None:
@@ -77,7 +77,12 @@ def _check(dataset: Path, files: tuple[FileStamp, ...]) -> None:
         raise DataError(problems)
 
 
-def _records_in(path: Path) -> Iterator[Record]:
+def records_in(path: Path) -> Iterator[Record]:
+    """The records of one Parquet file, each checked by the schema, whatever its hash.
+
+    Raises:
+        DataError: The file is not Parquet, lacks a column, or holds something else than records.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 

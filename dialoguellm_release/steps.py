@@ -101,6 +101,28 @@ def build_dataset(
     return Made(out, manifest, was_current=False)
 
 
+def check_dataset(dataset: Path = BUILD / "dataset") -> list[Problem]:
+    """Everything in a dataset folder that is not as its manifest, schema, recipe and card say.
+
+    Args:
+        dataset: Folder that `build_dataset` made, or a published copy of one.
+
+    Raises:
+        DataError: There is no dataset folder.
+    """
+    from dialoguellm_release.cards.check import check_card
+    from dialoguellm_release.dataset.check import dataset_problems
+    from dialoguellm_release.progress import progress
+
+    manifest = read_manifest(dataset, DatasetManifest)
+    with progress(f"checking {dataset.name}", sum(manifest.figures.records.values())) as advance:
+        problems = list(dataset_problems(dataset, manifest, advance))
+    card = dataset / "README.md"
+    if card.is_file():
+        problems += check_card(card.read_text(encoding="utf-8"), [file.path for file in manifest.outputs])
+    return problems
+
+
 def build_backbone(
     recipe: str, out: Path | None = None, *, overrides: Sequence[str] = (), again: bool = False
 ) -> Made[BackboneManifest]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,6 +46,26 @@ def build(
         show_json(summary(manifest))
     else:
         show(counts(manifest))
+
+
+@app.command()
+def check(
+    dataset: Annotated[Path, typer.Argument(help="Folder that `dataset build` made, or a published copy.")],
+    json: Json = False,
+) -> None:
+    """Check a dataset folder: files, every record, counts, hashes, contexts, the sft table and the card.
+
+    Example: dlm-release dataset check build/dataset
+    """
+    from dialoguellm_release.errors import DataError
+    from dialoguellm_release.steps import check_dataset
+
+    problems = check_dataset(dataset)
+    if json:
+        show_json({"problems": [asdict(problem) for problem in problems]})
+    if problems:
+        raise DataError(problems, outcome="nothing was changed")
+    say(f"{dataset}: nothing is wrong.")
 
 
 def warn_of_unknown_files(manifest: DatasetManifest) -> None:

@@ -35,7 +35,7 @@ class RecordMaker:
 
     def records(self, dialogue: Dialogue, split: Split) -> Iterator[Record]:
         """The records of a dialogue, in its order."""
-        lines = [_line(utterance) for utterance in dialogue.utterances]
+        lines = [line_of(utterance.speaker, utterance.text) for utterance in dialogue.utterances]
         for position, utterance in enumerate(dialogue.utterances):
             context = tuple(lines[max(0, position - self.context_k) : position])
             label = self._label(utterance.label)
@@ -74,5 +74,6 @@ class RecordMaker:
         return self.relabel[label]
 
 
-def _line(utterance: Utterance) -> str:
-    return f"{utterance.speaker}: {utterance.text}" if utterance.speaker else utterance.text
+def line_of(speaker: str | None, text: str) -> str:
+    """An utterance as a line of context: with its speaker, where the corpus tells."""
+    return f"{speaker}: {text}" if speaker else text

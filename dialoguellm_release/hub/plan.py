@@ -11,8 +11,8 @@ from dialoguellm_release.cards.models import render_adapter_card, render_backbon
 from dialoguellm_release.cards.provenance import recipe_of
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.errors import Problem, PublishError
-from dialoguellm_release.folders import MANIFEST
-from dialoguellm_release.hub.gates import adapter_problems, file_problems, score_problems
+from dialoguellm_release.folders import MANIFEST, file_problems
+from dialoguellm_release.hub.gates import adapter_problems, pickle_problems, score_problems
 from dialoguellm_release.hub.planned import PlannedFile, PlannedRepository, RepoType
 from dialoguellm_release.hub.sources import AnyManifest, Source, Sources, read_sources
 from dialoguellm_release.hub.subset import publishable_part
@@ -59,6 +59,7 @@ def _source_problems(sources: Sources) -> Iterator[Problem]:
     groups = (sources.dataset.values(), sources.backbones.values(), sources.adapters.values(), scores)
     for source in (source for group in groups for source in group):
         yield from file_problems(source.folder, source.manifest)
+        yield from pickle_problems(source.folder, source.manifest)
     dataset = next((source.manifest for source in sources.dataset.values()), None)
     backbones = {repo_id: source.manifest for repo_id, source in sources.backbones.items()}
     for repo_id, adapter in sources.adapters.items():

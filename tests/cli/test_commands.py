@@ -25,6 +25,7 @@ COMMANDS = (
     ("recipe", "schema"),
     ("dataset",),
     ("dataset", "build"),
+    ("dataset", "check"),
     ("adapter",),
     ("adapter", "train"),
     ("score",),
@@ -142,6 +143,20 @@ def test_the_dataset_is_built_with_data_on_stdout_alone(run: Any, tmp_path: Path
     assert json.loads(again.out) == built
     assert "is current; nothing was done." in again.err
     assert built["content_sha256"] in run("dataset", "build", "demo", "--out", tmp_path / "out").out
+
+
+def test_a_dataset_is_checked(run: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run("dataset", "build", "demo", "--out", out)
+    ended = run("dataset", "check", out)
+    assert (ended.code, ended.out) == (0, "")
+    assert "nothing is wrong" in ended.err
+    assert json.loads(run("dataset", "check", out, "--json").out) == {"problems": []}
+    (out / "README.md").unlink()
+    wrong = run("dataset", "check", out, "--json")
+    assert wrong.code == 1
+    assert json.loads(wrong.out)["problems"][0]["where"] == str(out / "README.md")
+    assert "README.md: is missing, but the manifest lists it" in wrong.err
 
 
 def test_files_that_are_not_the_public_ones_are_named(run: Any, tmp_path: Path, synthetic_dir: Path) -> None:
