@@ -13,6 +13,9 @@ from dialoguellm_release.corpora.files import CorpusFolder
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.schemas.labels import SPLITS, Split
 
+MAX_MEMBER_BYTES = 1 << 26
+"""Ten times the largest public file; a zip that unpacks to more is not one of this corpus."""
+
 _DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
@@ -104,7 +107,10 @@ def _members(folder: CorpusFolder, split: Split) -> dict[str, bytes] | None:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             wanted = {text_file(split), label_file(split)} & set(archive.namelist())
-            return {member: archive.read(member) for member in sorted(wanted)}
+            sizes = {member: archive.getinfo(member).file_size for member in sorted(wanted)}
+            if max(sizes.values(), default=0) > MAX_MEMBER_BYTES:
+                raise zipfile.BadZipFile(f"members of {sizes} bytes, where {MAX_MEMBER_BYTES} are allowed")
+            return {member: archive.read(member) for member in sizes}
     except _DAMAGED as error:
         what = f"cannot be unzipped: {error}"
         fix = "fetch the file again: it may be cut off"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dialoguellm_release.errors import Problem
 
+MAX_DIGITS = 9
+"""A number of more digits is a fault of the file, and Python refuses to read one of thousands."""
+
 
 class Fault(Exception):
     """A fault of one row or line; the loop that knows file and line makes it a problem and reads on."""
@@ -40,6 +43,6 @@ def whole_number(cell: str, name: str) -> int:
     Raises:
         Fault: It is none.
     """
-    if not (cell.isascii() and cell.isdigit()):
+    if not (cell.isascii() and cell.isdigit() and len(cell) <= MAX_DIGITS):
         raise Fault(f"{name} is not a whole number", got=repr(cell))
     return int(cell)

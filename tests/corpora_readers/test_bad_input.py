@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dialoguellm_release.corpora.dailydialog_files import MAX_MEMBER_BYTES
 from dialoguellm_release.corpora.notes import MAX_PROBLEMS, Notes
 from dialoguellm_release.corpora.read import read_corpus
 from dialoguellm_release.errors import DataError
@@ -281,6 +282,7 @@ class TestTables:
             (1, "['']", "a turn needs a speaker with a name"),
             (3, "one", "Scene_ID is not a whole number"),
             (4, "-1", "Utterance_ID is not a whole number"),
+            (4, "9" * 5000, "Utterance_ID is not a whole number"),
             (7, "00:61:00.000", "not a time"),
         ],
     )
@@ -433,6 +435,14 @@ class TestDailyDialog:
         problem = one(corpora.problems("dailydialog"))
 
         assert problem.startswith("dailydialog/test.zip: cannot be unzipped: Bad CRC-32")
+
+    def test_a_zip_that_unpacks_to_far_too_much(self, corpora: Corpora) -> None:
+        bomb = {"test/dialogues_test.txt": " " * (MAX_MEMBER_BYTES + 1)}
+        corpora.edit("dailydialog/test.zip", lambda _: _zip(bomb))
+
+        problem = one(corpora.problems("dailydialog"))
+
+        assert problem.startswith("dailydialog/test.zip: cannot be unzipped: members of")
 
     def test_a_zip_without_a_member(self, corpora: Corpora) -> None:
         corpora.edit(
