@@ -172,7 +172,7 @@ def staged(out: Path, kind: Kind) -> Iterator[Path]:
     previous = out.with_name(f".{out.name}.previous")
     lock = out.with_name(f".{out.name}.lock")
     out.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(lock, out):
+    with alone(lock, out):
         _restore(previous, out)
         _refuse_foreign(out, kind)
         _remove(partial)
@@ -191,8 +191,12 @@ def staged(out: Path, kind: Kind) -> Iterator[Path]:
 
 
 @contextmanager
-def _alone(lock: Path, out: Path) -> Iterator[None]:
-    """Holds a lock file, which the system frees when a run is killed."""
+def alone(lock: Path, out: Path) -> Iterator[None]:
+    """Holds a lock file, which the system frees when a run is killed.
+
+    Raises:
+        DataError: Another run holds it, and so writes `out`.
+    """
     with lock.open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

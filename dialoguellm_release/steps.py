@@ -7,12 +7,13 @@ fails leaves what was there before.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic
 
 from dialoguellm_release.backbones import base_of
-from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.folders import (
     AnyManifest,
     is_current,
@@ -28,6 +29,7 @@ from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.labels import CORPORA, CorpusName
 from dialoguellm_release.schemas.manifest import (
+    CROISSANT,
     AdapterManifest,
     BackboneManifest,
     DatasetManifest,
@@ -40,7 +42,10 @@ from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 
 if TYPE_CHECKING:
+    from dialoguellm_release.corpora.check import CheckedCorpus
+    from dialoguellm_release.corpora.fetch import FetchedFile
     from dialoguellm_release.hub.planned import PublishedRepository
+    from dialoguellm_release.schemas.audit import Audit
 
 BUILD = Path("build")
 
@@ -54,6 +59,55 @@ class Made(Generic[AnyManifest]):
     was_current: bool
 
 
+def fetch_corpora(
+    names: Sequence[str], to: Path, *, mirror: str | None = None, warn: Callable[[str], None] | None = None
+) -> list[FetchedFile]:
+    """The files of corpora that have an official address, whole and with the right hash, below `to`.
+
+    Args:
+        names: Corpora of the registry.
+        mirror: An address under which `CORPUS/FILE` is tried before the official addresses.
+        warn: Told of addresses that could not be tried when this version was made.
+
+    Raises:
+        DataError: A corpus has to be asked for (and whom), a file that is there is another one, or a
+            file could not be fetched.
+        MissingExtraError: The extra `fetch` is not installed.
+    """
+    from dialoguellm_release.corpora import fetch
+    from dialoguellm_release.corpora.registry import corpus_entry
+
+    entries = [corpus_entry(name) for name in _corpus_names(names, "NAME")]
+    for entry in entries:
+        if warn and not all(one.verified for one in entry.downloads):
+            warn(
+                f"warning: the addresses of {entry.title} could not be tried when this version was made; "
+                "a file is taken only with the known hash"
+            )
+    return fetch.fetch_corpora(entries, to, mirror=mirror)
+
+
+def check_corpora(sources: Path, recipe: str = "paper") -> list[CheckedCorpus]:
+    """What the readers find in each corpus that a folder holds, problems included.
+
+    Args:
+        sources: Folder with one sub-folder a corpus in its native layout.
+        recipe: The dataset recipe whose counts are expected.
+
+    Raises:
+        DataError: The folder holds none of the recipe's corpora.
+    """
+    from dialoguellm_release.corpora import check
+
+    loaded = load_recipe(recipe, "dataset", DatasetRecipe)
+    checked = list(check.check_corpora(sources, loaded.recipe.corpora))
+    if not checked:
+        wanted = ", ".join(f"{name}/" for name in loaded.recipe.corpora.named())
+        problem = Problem(str(sources), "holds no corpus", expected=f"at least one of {wanted}")
+        raise DataError(problem, outcome="nothing was changed")
+    return checked
+
+
 def build_dataset(
     recipe: str,
     sources: Path | None = None,
@@ -63,7 +117,7 @@ def build_dataset(
     overrides: Sequence[str] = (),
     again: bool = False,
 ) -> Made[DatasetManifest]:
-    """The dataset folder of a recipe.
+    """The dataset folder of a recipe; it has no figures where the extra `figures` is not installed.
 
     Args:
         recipe: Name of a bundled dataset recipe, or a path.
@@ -78,13 +132,16 @@ def build_dataset(
         RecipeError: The recipe is not valid.
         DataError: Something is wrong in the corpora, or the counts miss what the recipe expects.
     """
+    from dialoguellm_release.cards.croissant import render_croissant
     from dialoguellm_release.cards.dataset import render_dataset_card
     from dialoguellm_release.corpora.registry import corpus_entry
     from dialoguellm_release.dataset.build import is_unchanged, write_dataset
+    from dialoguellm_release.dataset.figures import write_figures
+    from dialoguellm_release.dataset.statistics import with_statistics
     from dialoguellm_release.progress import progress
 
     loaded = load_recipe(recipe, "dataset", DatasetRecipe, overrides)
-    left_out = _corpus_names(skip)
+    left_out = _corpus_names(skip, "--skip")
     folder = sources or _synthetic_sources(loaded)
     if not again and (
         found := _current(out, lambda made: is_unchanged(made, loaded, folder, left_out), DatasetManifest)
@@ -94,7 +151,12 @@ def build_dataset(
     with staged(out, "dataset") as staging:
         with progress(f"building {out.name}", _expected_dialogues(loaded.recipe, left_out)) as advance:
             manifest = write_dataset(loaded, claims, folder, staging, left_out, advance)
+        manifest = with_statistics(manifest, staging)
+        with suppress(MissingExtraError):
+            write_figures(staging, manifest, claims)
+        manifest = manifest.model_copy(update={"outputs": stamps(staging)})
         entries = {name: corpus_entry(name) for name in CORPORA}
+        write_text(staging / CROISSANT, render_croissant(manifest, entries))
         write_text(staging / "README.md", render_dataset_card(manifest, claims, entries))
         manifest = manifest.model_copy(update={"outputs": stamps(staging)})
         write_manifest(staging, manifest)
@@ -121,6 +183,28 @@ def check_dataset(dataset: Path = BUILD / "dataset") -> list[Problem]:
     if card.is_file():
         problems += check_card(card.read_text(encoding="utf-8"), [file.path for file in manifest.outputs])
     return problems
+
+
+def audit_dataset(dataset: Path = BUILD / "dataset") -> Audit:
+    """What the held-out splits of a dataset share with its training splits, and what contradicts itself.
+
+    Args:
+        dataset: Folder that `build_dataset` made; it is read and not changed.
+
+    Raises:
+        DataError: The folder is no dataset, or not what its manifest says.
+    """
+    from dialoguellm_release.dataset.audit import COMPARISONS, audit_turns
+    from dialoguellm_release.dataset.turns import read_turns
+    from dialoguellm_release.progress import progress
+
+    manifest = read_manifest(dataset, DatasetManifest)
+    there = (manifest.published or manifest.figures).records
+    records = {split: count for split, count in there.items() if count}
+    with progress(f"reading {dataset.name}", sum(records.values())) as advance:
+        turns = read_turns(dataset, records, advance)
+    with progress("comparing", COMPARISONS) as advance:
+        return audit_turns(turns, advance)
 
 
 def build_backbone(
@@ -284,10 +368,10 @@ def _current(
     return Made(folder, read_manifest(folder, model), was_current=True)
 
 
-def _corpus_names(names: Collection[str]) -> tuple[CorpusName, ...]:
+def _corpus_names(names: Collection[str], where: str) -> tuple[CorpusName, ...]:
     unknown = sorted(set(names) - set(CORPORA))
     if unknown:
-        raise DataError(Problem("--skip", "not a corpus", ", ".join(CORPORA), ", ".join(unknown)))
+        raise DataError(Problem(where, "not a corpus", ", ".join(CORPORA), ", ".join(unknown)))
     return tuple(name for name in CORPORA if name in names)
 
 

@@ -37,6 +37,7 @@ class _Config(BaseModel):
 
 
 _CONFIGS = TypeAdapter(list[_Config])
+_PICTURE = re.compile(r"!\[(?P<alt>[^\]]*)\]\((?P<path>[^)\s]+)\)")
 
 
 def check_card(text: str, files: Sequence[str]) -> list[Problem]:
@@ -54,7 +55,12 @@ def check_card(text: str, files: Sequence[str]) -> list[Problem]:
         return [Problem(CARD, f"its metadata is not YAML: {error}"), *problems]
     if not isinstance(metadata, dict):
         return [Problem(f"{CARD}:1", "its metadata is not a mapping", got=repr(metadata)), *problems]
-    return [*_license_problems(metadata), *_config_problems(metadata.get("configs", []), files), *problems]
+    return [
+        *_license_problems(metadata),
+        *_config_problems(metadata.get("configs", []), files),
+        *_picture_problems(text, files),
+        *problems,
+    ]
 
 
 def _stray_text(text: str) -> Iterator[Problem]:
@@ -102,6 +108,14 @@ def _config_problems(stated: object, files: Sequence[str]) -> Iterator[Problem]:
     if configs:
         for path in sorted({path for path in files if data_file(path)} - matched):
             yield Problem(CARD, f"no config reads {path}")
+
+
+def _picture_problems(text: str, files: Sequence[str]) -> Iterator[Problem]:
+    for picture in _PICTURE.finditer(text):
+        if "://" not in picture["path"] and picture["path"] not in files:
+            yield Problem(CARD, "shows a picture that is not there", got=picture["path"])
+        if not picture["alt"].strip():
+            yield Problem(CARD, "a picture has no words for those who do not see it", got=picture["path"])
 
 
 def _matches(path: str, glob: str) -> bool:

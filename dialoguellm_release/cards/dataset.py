@@ -12,6 +12,7 @@ from dialoguellm_release.cards.licenses import license_metadata
 from dialoguellm_release.cards.markdown import number, render_card, table
 from dialoguellm_release.cards.provenance import recipe_of
 from dialoguellm_release.cards.reconciliation import reconciliation_table
+from dialoguellm_release.cards.statistics import label_share_table, length_table, pictures
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.labels import LABELS, SPLITS, CorpusName, Split
@@ -40,6 +41,15 @@ COLUMN_NOTES: dict[str, str] = {
     "leaks": "splits that share text with the record; null where no audit was made",
 }
 """What each column holds, for the card's table."""
+
+_TEXTS: dict[CorpusName, str] = {
+    "meld": "transcripts of the television series *Friends*; `speaker` is a character of it",
+    "emorynlp": "transcripts of the television series *Friends*; `speaker` is a character of it",
+    "dailydialog": "text-only dialogues of two speakers, here called A and B",
+    "meisd": "transcripts of ten television series; the speakers are not told",
+    "iemocap": "improvised and scripted dialogues of two actors, F and M",
+}
+"""What the texts of each corpus are, for the datasheet."""
 
 _SIZE_CATEGORIES = (
     (1_000, "n<1K"),
@@ -70,6 +80,7 @@ def render_dataset_card(
     published = manifest.published
     draw = (figures.split_draw or {}) if "meisd" in present else {}
     records = published.records if published else figures.records
+    dialogues = published.dialogues if published else figures.dialogues
     content = published.published_sha256 if published else manifest.content_sha256
     metadata: dict[str, object] = {
         **license_metadata(figures.corpora[name].license for name in present),
@@ -93,10 +104,21 @@ def render_dataset_card(
         "present": [corpora[name] for name in present],
         "left_out": [corpora[name] for name in published.left_out] if published else [],
         "skipped": [corpora[name].title for name in figures.skipped],
-        "sizes": _sizes_table(records, published.dialogues if published else figures.dialogues),
+        "sizes": _sizes_table(records, dialogues),
         "columns": table(("Column", "Holds"), [(f"`{name}`", note) for name, note in COLUMN_NOTES.items()]),
         "class_ids": ", ".join(f"{index} {label}" for index, label in enumerate(LABELS)),
         "labels": [(corpora[name].title, _label_table(figures.corpora[name])) for name in present],
+        "pictures": pictures(figures, claims, corpora, paths),
+        "label_shares": label_share_table(figures, claims),
+        "lengths": length_table(figures, corpora),
+        "total_records": number(sum(records.values())),
+        "total_dialogues": number(sum(dialogues.values())),
+        "unused": [
+            (corpora[name].title, number(figures.corpora[name].unused.dialogues))
+            for name in present
+            if figures.corpora[name].unused.dialogues
+        ],
+        "texts": [(corpora[name].title, _TEXTS[name]) for name in present],
         "relabelled": table(
             ("From and to", "Records"), [(rule, number(count)) for rule, count in figures.relabelled.items()]
         ),

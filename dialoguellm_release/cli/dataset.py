@@ -1,4 +1,4 @@
-"""`dlm-release dataset`: build the dataset folder."""
+"""`dlm-release dataset`: build the dataset folder, check and audit it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dialoguellm_release.cli import audit
 from dialoguellm_release.cli.options import Again, Json, Settings
 from dialoguellm_release.cli.output import say, show, show_json, table
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.manifest import DatasetManifest
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Build datasets.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Build, check and audit datasets.")
 
 
 @app.command()
@@ -42,6 +43,7 @@ def build(
     manifest = made.manifest
     warn_of_unknown_files(manifest)
     say(f"{out} is current; nothing was done." if made.was_current else f"{out} is built.")
+    note_missing_figures(manifest)
     if json:
         show_json(summary(manifest))
     else:
@@ -68,6 +70,26 @@ def check(
     say(f"{dataset}: nothing is wrong.")
 
 
+@app.command(name="audit")
+def audit_dataset(
+    dataset: Annotated[Path, typer.Argument(help="Folder that `dataset build` made.")],
+    json: Json = False,
+) -> None:
+    """Audit a dataset: what held-out splits share with training splits, duplicates, conflicts, agreement.
+
+    Text is compared in lower case and without punctuation. The folder is read and not changed.
+
+    Example: dlm-release dataset audit build/dataset
+    """
+    from dialoguellm_release import steps
+
+    found = steps.audit_dataset(dataset)
+    if json:
+        show_json(found.model_dump(mode="json"))
+    else:
+        show(audit.as_text(found))
+
+
 def warn_of_unknown_files(manifest: DatasetManifest) -> None:
     """Names the files that are not the public ones; synthetic sources are meant not to be."""
     if manifest.recipe.resolved["synthetic"]:
@@ -75,6 +97,12 @@ def warn_of_unknown_files(manifest: DatasetManifest) -> None:
     for corpus in manifest.figures.corpora.values():
         for path in corpus.unknown_files:
             say(f"warning: {path} is not the public file (its hash differs); it was read all the same")
+
+
+def note_missing_figures(manifest: DatasetManifest) -> None:
+    """Says how to come by the figures of a dataset that has none."""
+    if not any(file.path.startswith("figures/") for file in manifest.outputs):
+        say("note: no figures, as matplotlib is not installed: pip install 'dialoguellm-release[figures]'")
 
 
 def summary(manifest: DatasetManifest) -> dict[str, Any]:

@@ -48,6 +48,7 @@ def demo(
     left_out = {*(skip or ()), *absent}
     built = steps.build_dataset(recipe, sources, out / "dataset", skip=left_out, again=again)
     dataset.warn_of_unknown_files(built.manifest)
+    dataset.note_missing_figures(built.manifest)
     say("2/4  adapter: recipe tiny")
     trained = steps.train_adapter(
         "tiny", built.folder, out / "adapters" / "tiny", backbones=out / "backbones", again=again

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from dialoguellm_release.cli import adapter, dataset, demo, publish, recipe, score
+from dialoguellm_release.cli import adapter, corpora, dataset, demo, publish, recipe, score
 from dialoguellm_release.errors import Problem, ReleaseError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(recipe.app, name="recipe")
+app.add_typer(corpora.app, name="corpora")
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(adapter.app, name="adapter")
 app.add_typer(score.app, name="score")

@@ -3,30 +3,13 @@
 from __future__ import annotations
 
 import io
-import lzma
-import struct
 import zipfile
-import zlib
 from dataclasses import dataclass
 
+from dialoguellm_release.corpora.archives import DAMAGED_ZIP, MAX_MEMBER_BYTES
 from dialoguellm_release.corpora.files import CorpusFolder
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.schemas.labels import SPLITS, Split
-
-MAX_MEMBER_BYTES = 1 << 26
-"""Ten times the largest public file; a zip that unpacks to more is not one of this corpus."""
-
-_DAMAGED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    EOFError,
-    OSError,
-    RuntimeError,
-    ValueError,
-)
-"""What `zipfile` raises, as a fuzzer found, on one that is cut off, damaged, encrypted or of a rare kind."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +94,7 @@ def _members(folder: CorpusFolder, split: Split) -> dict[str, bytes] | None:
             if max(sizes.values(), default=0) > MAX_MEMBER_BYTES:
                 raise zipfile.BadZipFile(f"members of {sizes} bytes, where {MAX_MEMBER_BYTES} are allowed")
             return {member: archive.read(member) for member in sizes}
-    except _DAMAGED as error:
+    except DAMAGED_ZIP as error:
         what = f"cannot be unzipped: {error}"
         fix = "fetch the file again: it may be cut off"
         folder.notes.problems.append(Problem(str(folder.path / name), what, fix=fix))

@@ -43,6 +43,9 @@ from dialoguellm_release.schemas.manifest import (
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe, MeisdRecipe
 from dialoguellm_release.schemas.record import Record
 
+SHAPED_BY = ("pyarrow", "pydantic", "jinja2", "matplotlib", "pillow")
+"""The packages whose versions shape a dataset folder, its card and its figures."""
+
 
 def write_dataset(
     loaded: Loaded[DatasetRecipe],
@@ -86,7 +89,7 @@ def write_dataset(
     check_counts(rows, {name: one.notes for name, one in in_order.items()})
     figures = _figures(recipe, prompt, in_order, tuple(sorted(skip)), rows)
     return DatasetManifest(
-        created_by=package_versions("pyarrow", "pydantic", "jinja2"),
+        created_by=package_versions(*SHAPED_BY),
         recipe=loaded.stamp,
         inputs=tuple(file for one in in_order.values() for file in one.notes.files),
         outputs=stamps(folder),
@@ -102,9 +105,10 @@ def write_dataset(
 def is_unchanged(
     manifest: DatasetManifest, loaded: Loaded[DatasetRecipe], sources: Path, skip: Collection[CorpusName]
 ) -> bool:
-    """Whether a build from this recipe and these sources would give what the manifest describes."""
+    """Whether a build from this recipe and these sources, here, would give what the manifest describes."""
     return (
         manifest.recipe == loaded.stamp
+        and manifest.created_by == package_versions(*SHAPED_BY)
         and set(manifest.figures.skipped) == set(skip)
         and manifest.figures.prompt_sha256 == load_prompt(loaded.recipe.prompt).sha256
         and all(_stands(file, sources) for file in manifest.inputs)

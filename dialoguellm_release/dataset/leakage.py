@@ -35,26 +35,35 @@ def normalise(text: str) -> str:
 
 
 class TextIndex:
-    """The utterances and runs of utterances of some dialogues, for finding them in others."""
+    """What some dialogues say, for finding it in others: telling utterances, runs, and dialogues whole.
+
+    An utterance of no words ("...") says nothing that could be in common, and is left out.
+    """
 
     def __init__(self) -> None:
         self._utterances: set[str] = set()
         self._runs: set[tuple[str, ...]] = set()
+        self._dialogues: set[tuple[str, ...]] = set()
 
     def add(self, dialogue: Dialogue) -> None:
         """Takes up the text of a dialogue."""
         texts = _normalised(dialogue)
         self._utterances.update(_telling(texts))
         self._runs.update(_runs(texts))
+        self._dialogues.add(tuple(texts))
 
     def shares_text_with(self, dialogue: Dialogue) -> bool:
-        """Whether the dialogue has a telling utterance, or a run of utterances, that is in the index."""
+        """Whether a telling utterance of the dialogue, a run, or the dialogue as a whole is in the index."""
         texts = _normalised(dialogue)
-        return not (self._utterances.isdisjoint(_telling(texts)) and self._runs.isdisjoint(_runs(texts)))
+        return not (
+            self._utterances.isdisjoint(_telling(texts))
+            and self._runs.isdisjoint(_runs(texts))
+            and tuple(texts) not in self._dialogues
+        )
 
 
 def _normalised(dialogue: Dialogue) -> list[str]:
-    return [normalise(utterance.text) for utterance in dialogue.utterances]
+    return [text for utterance in dialogue.utterances if (text := normalise(utterance.text))]
 
 
 def _telling(texts: Iterable[str]) -> Iterable[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from dialoguellm_release.cards.check import CARD, check_card
+from dialoguellm_release.cards.croissant import render_croissant
 from dialoguellm_release.cards.dataset import render_dataset_card
 from dialoguellm_release.cards.models import render_adapter_card, render_backbone_card
 from dialoguellm_release.cards.provenance import recipe_of
@@ -19,7 +20,7 @@ from dialoguellm_release.hub.subset import publishable_part
 from dialoguellm_release.recipes.catalogue import load_claims
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.labels import CORPORA, CorpusName
-from dialoguellm_release.schemas.manifest import DatasetManifest, FileStamp
+from dialoguellm_release.schemas.manifest import CROISSANT, DatasetManifest, FileStamp
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
 
@@ -42,7 +43,7 @@ def plan_release(recipe: ReleaseRecipe, build: Path) -> list[PlannedRepository]:
     planned = [
         *(_dataset_repository(repo_id, source) for repo_id, source in datasets.items()),
         *(
-            _repository("model", repo_id, source, render_backbone_card(source.manifest, repo_id))
+            _repository("model", repo_id, source, {CARD: render_backbone_card(source.manifest, repo_id)})
             for repo_id, source in sources.backbones.items()
         ),
         *(_adapter_repository(repo_id, sources, datasets) for repo_id in sources.adapters),
@@ -79,7 +80,8 @@ def _registry() -> dict[CorpusName, CorpusEntry]:
 def _dataset_repository(repo_id: str, source: Source[DatasetManifest]) -> PlannedRepository:
     claims = load_claims(recipe_of(source.manifest, DatasetRecipe))
     card = render_dataset_card(source.manifest, claims, _registry(), source=repo_id)
-    return _repository("dataset", repo_id, source, card)
+    croissant = render_croissant(source.manifest, _registry())
+    return _repository("dataset", repo_id, source, {CARD: card, CROISSANT: croissant})
 
 
 def _adapter_repository(
@@ -96,7 +98,7 @@ def _adapter_repository(
         dataset_id=dataset_id,
         backbone=base.manifest if base else None,
     )
-    return _repository("model", repo_id, adapter, card)
+    return _repository("model", repo_id, adapter, {CARD: card})
 
 
 def _space_repository(repo_id: str, folder: Path) -> PlannedRepository:
@@ -106,15 +108,11 @@ def _space_repository(repo_id: str, folder: Path) -> PlannedRepository:
 
 
 def _repository(
-    repo_type: RepoType, repo_id: str, source: Source[AnyManifest], card: str
+    repo_type: RepoType, repo_id: str, source: Source[AnyManifest], rendered: Mapping[str, str]
 ) -> PlannedRepository:
-    """A folder with the card of the release, and the manifest that lists exactly these files."""
-    files = {
-        file.path: PlannedFile.stamped(file, source.folder)
-        for file in source.manifest.outputs
-        if file.path != CARD
-    }
-    files[CARD] = PlannedFile.rendered(card)
+    """A folder with what is rendered for the release, and the manifest that lists exactly these files."""
+    files = {file.path: PlannedFile.stamped(file, source.folder) for file in source.manifest.outputs}
+    files |= {path: PlannedFile.rendered(text) for path, text in rendered.items()}
     outputs = tuple(
         FileStamp(path=path, bytes=file.size, sha256=file.sha256) for path, file in sorted(files.items())
     )

@@ -11,7 +11,15 @@ from dialoguellm_release.errors import Problem, PublishError
 from dialoguellm_release.folders import combined_sha256
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
-from dialoguellm_release.schemas.manifest import DatasetManifest, PublishedSubset
+from dialoguellm_release.schemas.manifest import (
+    CROISSANT,
+    FIGURE_FILES,
+    DatasetManifest,
+    PublishedSubset,
+)
+
+_RENDERED_ANEW = (CARD, CROISSANT)
+"""Files that tell of the whole build; a copy gets its own."""
 
 
 def publishable_part(
@@ -19,7 +27,8 @@ def publishable_part(
 ) -> DatasetManifest:
     """The manifest of the published copy: the data files that may leave, and what they hold.
 
-    Figures and `content_sha256` stay those of the whole build, so that a copy can be traced to it.
+    Figures and `content_sha256` stay those of the whole build, so that a copy can be traced to it. Pictures
+    of counts (`FIGURE_FILES`, by their exact names) leave as well: a count is nobody's text.
 
     Args:
         corpora: The registry's entries; a corpus leaves only where both it and the build allow it.
@@ -40,10 +49,10 @@ def publishable_part(
     kept, problems = [], []
     for file in manifest.outputs:
         held = data_file(file.path)
-        if held is None and file.path != CARD:
+        if held is None and file.path not in (*_RENDERED_ANEW, *FIGURE_FILES):
             what = "nobody knows whether its text may be passed on: it belongs to no corpus"
             problems.append(Problem(str(folder / file.path), what, fix="build the dataset again"))
-        if held is not None and held.corpus in allowed:
+        if file.path in FIGURE_FILES or (held is not None and held.corpus in allowed):
             kept.append(file)
     if problems:
         raise PublishError(problems)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from dialoguellm_release.schemas.base import Schema, Text
-from dialoguellm_release.schemas.labels import CorpusName, Split
+from dialoguellm_release.schemas.labels import CorpusName, Label, Split
 from dialoguellm_release.schemas.manifest import Sizes
 
 
@@ -16,6 +18,8 @@ class ClaimsRecipe(Schema):
         source: Where they are printed.
         corpora: Dialogues and utterances per corpus and split, as printed.
         training_dialogues: The printed total of training dialogues.
+        label_percentages: Share of each label in percent, as printed; a label that is not named has none
+            printed.
     """
 
     version: Literal[1]
@@ -24,3 +28,4 @@ class ClaimsRecipe(Schema):
     source: Text
     corpora: dict[CorpusName, dict[Split, Sizes]]
     training_dialogues: int
+    label_percentages: dict[Label, Annotated[float, Field(ge=0, le=100)]] = {}

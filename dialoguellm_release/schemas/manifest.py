@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue
 
 from dialoguellm_release.schemas.base import Count, Schema, Sha256, Text
-from dialoguellm_release.schemas.labels import CorpusName, Label, Split
+from dialoguellm_release.schemas.labels import LABELS, CorpusName, Label, Split
 
 Kind = Literal["dataset", "backbone", "adapter", "score"]
 
@@ -89,8 +89,55 @@ class CorpusFigures(Schema):
     content_sha256: dict[Split, Sha256]
 
 
+class Spread(Schema):
+    """How a length is spread; a percentile is a length that occurs (nearest rank)."""
+
+    mean: float
+    minimum: Count
+    p5: Count
+    p25: Count
+    median: Count
+    p75: Count
+    p95: Count
+    maximum: Count
+
+
+class SplitStatistics(Schema):
+    """Lengths and gaps of one corpus and split.
+
+    Attributes:
+        dialogue_lengths: Utterances per dialogue.
+        utterance_lengths: Words per utterance; a word is what stands between white space and has a letter
+            or a digit.
+        records_after_gap: Records that are not numbered as the next after the one before in their dialogue.
+        missing_turns: How many numbers are left out there.
+    """
+
+    dialogue_lengths: Spread
+    utterance_lengths: Spread
+    records_after_gap: Count
+    missing_turns: Count
+
+
+FIGURE_FILES: tuple[str, ...] = (
+    "figures/corpora.png",
+    "figures/emotions.png",
+    "figures/dialogue_lengths.png",
+    "figures/utterance_lengths.png",
+    "figures/label_spaces.png",
+)
+"""The figures of a dataset folder; they show counts only, never text."""
+
+CROISSANT = "croissant.json"
+"""The Croissant metadata of a dataset folder."""
+
+
 class DatasetFigures(Schema):
-    """The figures of a dataset build."""
+    """The figures of a dataset build.
+
+    Attributes:
+        statistics: Lengths and gaps per corpus and split; empty where nobody counted them.
+    """
 
     records: dict[Split, Count]
     dialogues: dict[Split, Count]
@@ -102,6 +149,23 @@ class DatasetFigures(Schema):
     split_draw: dict[str, JsonValue] | None
     relabelled: dict[str, Count]
     reconciliation: tuple[Reconciliation, ...]
+    statistics: dict[CorpusName, dict[Split, SplitStatistics]] = {}
+
+    @property
+    def training_dialogues(self) -> dict[CorpusName, int]:
+        """Training dialogues per corpus."""
+        return {
+            name: corpus.splits["train"].dialogues
+            for name, corpus in self.corpora.items()
+            if "train" in corpus.splits
+        }
+
+    @property
+    def training_labels(self) -> dict[Label, int]:
+        """Training records per label of any label space, over all corpora, in the order of the vocabulary."""
+        spaces = {label for corpus in self.corpora.values() for label in corpus.label_space}
+        counts = [corpus.labels.get("train", {}) for corpus in self.corpora.values()]
+        return {label: sum(count.get(label, 0) for count in counts) for label in LABELS if label in spaces}
 
 
 class Manifest(Schema):

@@ -10,6 +10,7 @@ from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.labels import CORPORA, CorpusName, Label, Split
 from dialoguellm_release.schemas.manifest import (
+    FIGURE_FILES,
     AdapterFigures,
     AdapterManifest,
     BackboneManifest,
@@ -23,6 +24,8 @@ from dialoguellm_release.schemas.manifest import (
     ScoreFigures,
     ScoreManifest,
     Sizes,
+    SplitStatistics,
+    Spread,
 )
 
 DATASET, PROMPT, ADAPTER, BASE = ("a" * 64, "b" * 64, "c" * 64, "d" * 64)
@@ -38,6 +41,28 @@ def _file(path: str) -> FileStamp:
 
 def _sizes(dialogues: int, utterances: int) -> Sizes:
     return Sizes(dialogues=dialogues, utterances=utterances)
+
+
+def _spread(median: int, maximum: int) -> Spread:
+    return Spread(
+        mean=median + 0.5,
+        minimum=1,
+        p5=2,
+        p25=median - 1,
+        median=median,
+        p75=median + 1,
+        p95=maximum - 1,
+        maximum=maximum,
+    )
+
+
+def _statistics(median: int, records_after_gap: int, missing_turns: int) -> SplitStatistics:
+    return SplitStatistics(
+        dialogue_lengths=_spread(median, 2 * median),
+        utterance_lengths=_spread(median + 5, 1_000),
+        records_after_gap=records_after_gap,
+        missing_turns=missing_turns,
+    )
 
 
 def _corpus(
@@ -79,6 +104,7 @@ def claims() -> ClaimsRecipe:
             "iemocap": {"train": _sizes(12, 120)},
         },
         training_dialogues=1_018,
+        label_percentages={"happiness": 31.2, "acceptance": 4.0},
     )
 
 
@@ -136,7 +162,8 @@ def dataset(registry: dict[CorpusName, CorpusEntry]) -> DatasetManifest:
             for corpus in ("meisd", "meld")
             for split in ("test", "train")
             for path in (f"data/{corpus}/{split}-00000.parquet", f"sft/{split}-{corpus}-00000.parquet")
-        ),
+        )
+        + tuple(map(_file, FIGURE_FILES)),
         content_sha256=DATASET,
         figures=DatasetFigures(
             records={"train": 4_050, "validation": 0, "test": 32},
@@ -152,6 +179,10 @@ def dataset(registry: dict[CorpusName, CorpusEntry]) -> DatasetManifest:
                 Reconciliation.model_validate({**dict(zip(names, row, strict=True)), "expected": None})
                 for row in rows
             ),
+            statistics={
+                "meld": {"train": _statistics(9, 1_226, 1_641), "test": _statistics(8, 0, 0)},
+                "meisd": {"train": _statistics(20, 3, 4), "test": _statistics(19, 1, 1)},
+            },
         ),
     )
 

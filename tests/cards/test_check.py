@@ -48,6 +48,14 @@ def test_what_is_wrong_is_named_with_its_place(before: str, after: str, where: s
     assert [problem.where for problem in problems if problem.what.startswith(what)] == [where]
 
 
+def test_a_picture_must_be_there_and_have_words() -> None:
+    card = GOOD + "![Counts.](figures/a.png) ![](figures/b.png) ![Far.](https://example.org/c.png)\n"
+    assert [(problem.what, problem.got) for problem in check_card(card, [*FILES, "figures/b.png"])] == [
+        ("shows a picture that is not there", "figures/a.png"),
+        ("a picture has no words for those who do not see it", "figures/b.png"),
+    ]
+
+
 def test_a_data_file_that_no_config_reads_is_a_problem() -> None:
     problems = check_card(GOOD, [*FILES, "sft/train-meld-00000.parquet"])
     assert [problem.what for problem in problems] == ["no config reads sft/train-meld-00000.parquet"]

@@ -14,7 +14,7 @@ from dialoguellm_release.errors import CardError
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.labels import CorpusName
-from dialoguellm_release.schemas.manifest import DatasetManifest
+from dialoguellm_release.schemas.manifest import FIGURE_FILES, DatasetManifest
 from dialoguellm_release.schemas.record import COLUMNS
 
 Registry = dict[CorpusName, CorpusEntry]
@@ -24,6 +24,11 @@ def metadata_of(card: str) -> dict[str, Any]:
     loaded = yaml.safe_load(card.split("---\n")[1])
     assert isinstance(loaded, dict)
     return loaded
+
+
+def pictures_on(card: str) -> dict[str, str]:
+    """The words of each picture by its path."""
+    return {path: words for words, path in re.findall(r"^!\[(.*)\]\((.*)\)$", card, re.MULTILINE)}
 
 
 def paths_of(manifest: DatasetManifest) -> list[str]:
@@ -125,6 +130,81 @@ def test_the_lines_on_the_card_turn_records_back_into_dialogues(
     ]  # fmt: skip
     dialogues = names["whole_dialogues"](records)
     assert [[turn["utterance_index"] for turn in turns] for turns in dialogues] == [[0, 2, 10], [0], [0]]
+
+
+def test_the_papers_percentages_stand_beside_the_built_ones(
+    dataset: DatasetManifest, claims: ClaimsRecipe, registry: Registry
+) -> None:
+    lines = render_dataset_card(dataset, claims, registry).splitlines()
+    assert "| happiness | 3,999 | 98.7 % | 31.2 % |" in lines
+    assert "| anger | 49 | 1.2 % | none printed |" in lines
+    assert "| MELD | train | 9 (2 to 17; 18) | 14 (2 to 999; 1000) | 1,226 (1,641) |" in lines
+
+
+def test_pictures_are_shown_where_they_are_with_their_numbers_in_words(
+    dataset: DatasetManifest, claims: ClaimsRecipe, registry: Registry
+) -> None:
+    shown = pictures_on(render_dataset_card(dataset, claims, registry))
+    assert tuple(shown) == FIGURE_FILES
+    assert shown["figures/corpora.png"] == (
+        "Training dialogues per corpus. This build: MELD 1,000 (99.5 %), MEISD 5 (0.5 %). "
+        "The paper: MELD 1,001, MEISD 5, IEMOCAP 12."
+    )
+    assert "happiness 98.7 %" in shown["figures/emotions.png"]
+    assert shown["figures/emotions.png"].endswith("The paper: happiness 31.2 %, acceptance 4.0 %.")
+    assert "MELD 9 (2 to 17; 18), MEISD 20 (2 to 39; 40)" in shown["figures/dialogue_lengths.png"]
+    assert "MELD 14 (2 to 999; 1000)" in shown["figures/utterance_lengths.png"]
+    assert "MEISD: happiness 0.0 %, anger 98.0 %" in shown["figures/label_spaces.png"]
+
+
+def test_a_picture_that_is_not_there_is_not_shown(
+    dataset: DatasetManifest, claims: ClaimsRecipe, registry: Registry
+) -> None:
+    outputs = tuple(file for file in dataset.outputs if file.path != "figures/emotions.png")
+    card = render_dataset_card(dataset.model_copy(update={"outputs": outputs}), claims, registry)
+    assert set(pictures_on(card)) == set(FIGURE_FILES) - {"figures/emotions.png"}
+    assert check_card(card, [file.path for file in outputs]) == []
+
+
+def test_the_datasheet_answers_from_the_manifest(dataset: DatasetManifest, registry: Registry) -> None:
+    card = render_dataset_card(dataset, None, registry)
+    sheet = card.split("\n## Datasheet\n")[1].split("\n## ")[0]
+    parts = (
+        "Motivation",
+        "Composition",
+        "Collection",
+        "Preprocessing",
+        "Uses",
+        "Distribution",
+        "Maintenance",
+    )
+    assert re.findall(r"^### (.*)", sheet, re.MULTILINE) == list(parts)
+    assert "4,082 in 1,010 dialogues" in " ".join(sheet.split())
+    assert "no split were left out: 1 of MEISD." in sheet
+    assert "\n- MELD: transcripts of the television series" in sheet
+    assert "IEMOCAP" not in sheet
+    assert "\n## Taking text down\n" in card
+    assert "\n## Errata\n" in card
+
+
+def test_the_datasheet_of_synthetic_data_names_no_source_of_others(
+    dataset: DatasetManifest, registry: Registry
+) -> None:
+    resolved = {**dataset.recipe.resolved, "synthetic": True}
+    recipe = dataset.recipe.model_copy(update={"resolved": resolved})
+    card = render_dataset_card(dataset.model_copy(update={"recipe": recipe}), None, registry)
+    sheet = card.split("\n## Datasheet\n")[1].split("\n## ")[0]
+    assert "Nobody was asked, recorded or" in sheet
+    assert "transcripts" not in sheet
+    assert "papers" not in sheet
+
+
+def test_the_datasheet_of_a_copy_names_what_it_lacks(published: DatasetManifest, registry: Registry) -> None:
+    card = render_dataset_card(published, None, registry)
+    sheet = card.split("\n## Datasheet\n")[1].split("\n## ")[0]
+    assert "MEISD may not be passed on and is not in this copy" in sheet
+    assert "4,012 in 1,003 dialogues" in " ".join(sheet.split())
+    assert "tell of the whole build, not of this copy" in card
 
 
 def test_without_claims_nothing_is_said_of_a_paper(dataset: DatasetManifest, registry: Registry) -> None:

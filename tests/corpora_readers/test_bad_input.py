@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dialoguellm_release.corpora.dailydialog_files import MAX_MEMBER_BYTES
+from dialoguellm_release.corpora.archives import MAX_MEMBER_BYTES
 from dialoguellm_release.corpora.notes import MAX_PROBLEMS, Notes
 from dialoguellm_release.corpora.read import read_corpus
 from dialoguellm_release.errors import DataError

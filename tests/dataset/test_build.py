@@ -291,9 +291,11 @@ def test_no_held_out_dialogue_of_meisd_stands_in_another_training_split(paper_da
     ]
     telling = {text for one in train for text in one if len(text.split()) >= 5}
     runs = {tuple(one[start : start + 3]) for one in train for start in range(len(one) - 2)}
+    whole = {tuple(filter(None, one)) for one in train}
     held_out = [one for split in ("validation", "test") for one in dialogues(column("meisd", split))]
     assert len(held_out) == 298
     for one in held_out:
+        assert tuple(filter(None, one)) not in whole
         assert telling.isdisjoint(text for text in one)
         assert runs.isdisjoint(tuple(one[start : start + 3]) for start in range(len(one) - 2))
 

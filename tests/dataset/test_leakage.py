@@ -53,6 +53,14 @@ def test_five_words_tell_and_four_do_not() -> None:
     assert not index.shares_text_with(dialogue("Where is the boat?"))
 
 
+def test_a_short_dialogue_that_stands_there_whole_is_found() -> None:
+    index = TextIndex()
+    index.add(dialogue("Hey!", "Hi."))
+    assert index.shares_text_with(dialogue("hey", "...", "Hi!"))
+    assert not index.shares_text_with(dialogue("Hi.", "Hey!"))
+    assert not index.shares_text_with(dialogue("Hey!", "Hi.", "Bye."))
+
+
 def test_a_run_of_short_utterances_is_found_in_its_order_alone() -> None:
     index = TextIndex()
     index.add(dialogue("Hi.", "No.", "Why?", "So."))

@@ -14,7 +14,14 @@ from dialoguellm_release.folders import MANIFEST, read_manifest, stamps, write_m
 from dialoguellm_release.hub.plan import plan_release
 from dialoguellm_release.hub.planned import PlannedRepository
 from dialoguellm_release.hub.publish import target_folder
-from dialoguellm_release.schemas.manifest import AdapterManifest, DatasetManifest, Manifest, ScoreManifest
+from dialoguellm_release.schemas.manifest import (
+    CROISSANT,
+    FIGURE_FILES,
+    AdapterManifest,
+    DatasetManifest,
+    Manifest,
+    ScoreManifest,
+)
 
 Build = Any
 """The fixture's class, which stands in conftest."""
@@ -45,6 +52,7 @@ def test_every_repository_is_planned_with_its_files(build: Build) -> None:
     assert {name: list(one.files) for name, one in plan.items()} == {
         "dataset dialoguellm/instructions": [
             "README.md",
+            "croissant.json",
             "data/meld/test-00000.parquet",
             "data/meld/train-00000.parquet",
             "manifest.json",
@@ -106,8 +114,28 @@ def test_a_dataset_of_which_nothing_may_leave_is_refused(build: Build) -> None:
         planned(build)
 
 
-@pytest.mark.parametrize("path", ["data/all.parquet", "sft/train-00000.parquet", "notes.txt"])
+def test_pictures_of_counts_leave_and_croissant_tells_of_the_copy_alone(build: Build) -> None:
+    folder = build.path / "dataset"
+    (folder / "figures").mkdir()
+    for path in FIGURE_FILES:
+        (folder / path).write_bytes(b"picture")
+    (folder / CROISSANT).write_text('{"name": "of the whole build, meisd too"}', encoding="utf-8")
+    restamp(folder, DatasetManifest)
+    dataset = planned(build)["dataset dialoguellm/instructions"]
+    assert set(dataset.files) >= set(FIGURE_FILES)
+    croissant = json.loads(text_of(dataset, CROISSANT))
+    listed = {entry["@id"] for entry in croissant["distribution"] if entry["@type"] == "cr:FileObject"}
+    assert listed == {path for path in dataset.files if path.endswith(".parquet")}
+    assert "meisd" not in text_of(dataset, CROISSANT).lower()
+    assert all(f"]({path})" in text_of(dataset, "README.md") for path in FIGURE_FILES)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["data/all.parquet", "sft/train-00000.parquet", "notes.txt", "figures/words.png", "figures/corpora.PNG"],
+)
 def test_a_file_that_belongs_to_no_corpus_is_refused(build: Build, path: str) -> None:
+    (build.path / "dataset" / path).parent.mkdir(exist_ok=True)
     (build.path / "dataset" / path).write_bytes(b"text")
     restamp(build.path / "dataset", DatasetManifest)
     with pytest.raises(PublishError, match="belongs to no corpus") as caught:

@@ -34,6 +34,18 @@ def test_datasets_reads_every_config(published: Path, tmp_path: Path) -> None:
     ]
 
 
+def test_the_reference_reader_of_croissant_reads_what_was_published(published: Path) -> None:
+    """Its file patterns must not reach into git's own files."""
+    import mlcroissant
+
+    dataset = mlcroissant.Dataset(published / DATASET / "croissant.json")
+    assert not dataset.metadata.ctx.issues.errors
+    assert {row["records/id"] for row in dataset.records("records")} == {
+        f"meld/{split}/0/{index}".encode() for split in ("train", "test") for index in (0, 1)
+    }
+    assert len(list(dataset.records("sft"))) == 4
+
+
 def test_the_next_release_is_read_and_not_the_cached_one(
     build: Build, target: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

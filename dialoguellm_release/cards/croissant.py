@@ -1,0 +1,183 @@
+"""`croissant.json`: the dataset folder in the vocabulary of MLCommons' Croissant 1.1, from its manifest.
+
+Why no library: the form is plain JSON, and mlcroissant would bring ten packages to every build; the tests
+validate with it and read records back through it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from dialoguellm_release.cards.data_files import DataFile, corpora_in, data_file
+from dialoguellm_release.cards.dataset import COLUMN_NOTES
+from dialoguellm_release.cards.provenance import recipe_of
+from dialoguellm_release.schemas.corpus import CorpusEntry
+from dialoguellm_release.schemas.labels import LABELS, CorpusName
+from dialoguellm_release.schemas.manifest import DatasetManifest, FileStamp
+from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
+
+PARQUET = "application/x-parquet"
+COLUMN_TYPES = dict.fromkeys(COLUMN_NOTES, "sc:Text") | {
+    "label": "sc:Integer",
+    "utterance_index": "sc:Integer",
+    "start_s": "sc:Float",
+    "end_s": "sc:Float",
+}
+"""The type of a column's values; of a column of lists, that of their items."""
+
+LIST_COLUMNS = ("context", "other_labels", "leaks")
+
+_SFT_NOTES = {
+    "id": "the id of the record",
+    "prompt": "what a model is given; ends without white space",
+    "completion": "what it should answer: one space and the label",
+}
+_CITE_AS = (
+    "@article{zhang2023dialoguellm, title={DialogueLLM: Context and Emotion Knowledge-Tuned LLaMA Models for "
+    "Emotion Recognition in Conversations}, author={Zhang, Yazhou and Wang, Mengyao and Tiwari, Prayag and "
+    "Li, Qiuchi and Wang, Benyou and Qin, Jing}, journal={arXiv preprint arXiv:2310.11374}, year={2023}}"
+)
+_CONTEXT = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "arrayShape": "cr:arrayShape",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "containedIn": "cr:containedIn",
+    "cr": "http://mlcommons.org/croissant/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "description": {"@container": "@language"},
+    "equivalentProperty": "cr:equivalentProperty",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileObject": "cr:fileObject",
+    "fileProperty": "cr:fileProperty",
+    "fileSet": "cr:fileSet",
+    "format": "cr:format",
+    "includes": "cr:includes",
+    "isArray": "cr:isArray",
+    "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "name": {"@container": "@language"},
+    "parentField": "cr:parentField",
+    "path": "cr:path",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "recordSet": "cr:recordSet",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
+    "sc": "https://schema.org/",
+    "separator": "cr:separator",
+    "source": "cr:source",
+    "subField": "cr:subField",
+    "transform": "cr:transform",
+}
+"""The vocabulary as the format prescribes it, used or not."""
+
+
+def render_croissant(manifest: DatasetManifest, corpora: Mapping[CorpusName, CorpusEntry]) -> str:
+    """The text of `croissant.json`; it describes the data files that `manifest.outputs` lists, no others.
+
+    There is no address and no date in it: neither is known to a build.
+
+    Args:
+        corpora: The registry's entries of the corpora in the build.
+    """
+    recipe = recipe_of(manifest, DatasetRecipe)
+    files = [(file, held) for file in manifest.outputs if (held := data_file(file.path))]
+    present = corpora_in(file.path for file, _ in files)
+    class_ids = ", ".join(f"{index} {label}" for index, label in enumerate(LABELS))
+    record_notes = COLUMN_NOTES | {"label": f"{COLUMN_NOTES['label']}: {class_ids}"}
+    described = {
+        "@context": _CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.1",
+        "name": recipe.pretty_name,
+        "description": _description(manifest, recipe),
+        "citeAs": _CITE_AS,
+        "license": list(dict.fromkeys(_license(manifest, name, corpora[name]) for name in present)),
+        "inLanguage": "en",
+        "keywords": ["emotion recognition in conversations", "dialogue", "instruction tuning"],
+        "distribution": [
+            *(_file_object(file, held) for file, held in files),
+            _file_set("record-files", [f"data/{name}/*.parquet" for name in present]),
+            _file_set("sft-files", [f"sft/*-{name}-*.parquet" for name in present]),
+        ],
+        "recordSet": [
+            _record_set("records", "record-files", "Every record, of all corpora and splits.", record_notes),
+            _record_set("sft", "sft-files", "The same records as prompt and completion.", _SFT_NOTES),
+        ],
+    }
+    return json.dumps(described, indent=2, ensure_ascii=False) + "\n"
+
+
+def _description(manifest: DatasetManifest, recipe: DatasetRecipe) -> str:
+    synthetic = "Synthetic data, written by the project to show its software. " if recipe.synthetic else ""
+    content = manifest.published.published_sha256 if manifest.published else manifest.content_sha256
+    return (
+        f"{synthetic}{recipe.description} Each record is one utterance with its emotion. Content {content}."
+    )
+
+
+def _license(manifest: DatasetManifest, name: CorpusName, entry: CorpusEntry) -> str:
+    """The address of an SPDX licence; of another one its id and name."""
+    license_id = manifest.figures.corpora[name].license
+    if license_id.startswith("LicenseRef-"):
+        return f"{license_id} ({entry.license.name})"
+    return f"https://spdx.org/licenses/{license_id}"
+
+
+def _file_object(file: FileStamp, held: DataFile) -> dict[str, object]:
+    kind = "Prompts and completions" if held.is_sft else "Records"
+    return {
+        "@type": "cr:FileObject",
+        "@id": file.path,
+        "name": file.path,
+        "description": f"{kind} of {held.corpus}, split {held.split}.",
+        "contentUrl": file.path,
+        "contentSize": f"{file.bytes} B",
+        "encodingFormat": PARQUET,
+        "sha256": file.sha256,
+    }
+
+
+def _file_set(name: str, includes: list[str]) -> dict[str, object]:
+    return {
+        "@type": "cr:FileSet",
+        "@id": name,
+        "name": name,
+        "encodingFormat": PARQUET,
+        "includes": includes,
+    }
+
+
+def _record_set(name: str, file_set: str, description: str, columns: Mapping[str, str]) -> dict[str, object]:
+    return {
+        "@type": "cr:RecordSet",
+        "@id": name,
+        "name": name,
+        "description": description,
+        "key": {"@id": f"{name}/id"},
+        "field": [_field(name, file_set, column, note) for column, note in columns.items()],
+    }
+
+
+def _field(record_set: str, file_set: str, column: str, note: str) -> dict[str, object]:
+    return {
+        "@type": "cr:Field",
+        "@id": f"{record_set}/{column}",
+        "name": column,
+        "description": note,
+        "dataType": COLUMN_TYPES.get(column, "sc:Text"),
+        **({"isArray": True, "arrayShape": "-1"} if column in LIST_COLUMNS else {}),
+        "source": {"fileSet": {"@id": file_set}, "extract": {"column": column}},
+    }

@@ -1,0 +1,76 @@
+"""The audit of a dataset as text: the overlaps as a table, the other parts as a few lines of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from dialoguellm_release.cli.output import table
+from dialoguellm_release.dataset.leakage import MIN_RUN, MIN_WORDS
+
+if TYPE_CHECKING:
+    from dialoguellm_release.schemas.audit import Agreement, Audit, Overlap
+
+HEADER = (
+    "held out",
+    "training",
+    "dialogues",
+    "with run",
+    "covered",
+    "identical",
+    "utterances",
+    "found",
+    "in runs",
+    "8-grams",
+)
+LEGEND = f"""\
+with run: dialogues that share {MIN_RUN} or more consecutive utterances; covered: all of their utterances
+are in such runs; utterances: of {MIN_WORDS} words or more; found: those that stand there word for word"""
+
+
+def as_text(audit: Audit) -> str:
+    """Every pair of splits as a row, then duplicates, conflicts and agreement in numbers."""
+    duplicates = [(group.words, group.ids) for group in audit.duplicates]
+    conflicts = [(group.words, [one.id for one in group.records]) for group in audit.conflicts]
+    parts = [
+        f"{table([HEADER, *map(_cells, audit.overlaps)])}\n{LEGEND}",
+        f"duplicates (same text, context and label, in training): {_totals(duplicates)}",
+        f"conflicts (same text and context, other labels): {_totals(conflicts)}",
+        "\n".join(["agreement on the utterances that two corpora share", *map(_line, audit.agreement)]),
+    ]
+    return "\n\n".join(parts)
+
+
+def _cells(row: Overlap) -> tuple[str, ...]:
+    counts = (
+        row.dialogues,
+        row.dialogues_with_run,
+        row.dialogues_covered,
+        row.dialogues_identical,
+        row.utterances,
+        row.utterances_found,
+        row.utterances_in_runs,
+    )
+    share = "-" if row.ngram_share is None else f"{100 * row.ngram_share:.2f} %"
+    return (row.held_out, row.training, *(f"{count:,}" for count in counts), share)
+
+
+def _totals(groups: Sequence[tuple[int, Collection[str]]]) -> str:
+    records = sum(len(ids) for _, ids in groups)
+    telling = sum(words >= MIN_WORDS for words, _ in groups)
+    across = sum(len({name.split("/")[0] for name in ids}) > 1 for _, ids in groups)
+    return (
+        f"{records:,} records in {len(groups):,} groups; "
+        f"{telling:,} groups of {MIN_WORDS} words or more, {across:,} across corpora"
+    )
+
+
+def _line(row: Agreement) -> str:
+    pair = f"  {row.first} and {row.second}: "
+    if row.observed is None:
+        return f"{pair}none"
+    kappa = "not defined" if row.kappa is None else f"{row.kappa:.3f}"
+    return (
+        f"{pair}{row.utterances:,}, of which {100 * row.observed:.1f} % have the same label, kappa {kappa}; "
+        f"{row.ambiguous:,} ambiguous ones left out"
+    )

@@ -1,0 +1,195 @@
+"""`dlm-release corpora`: list, fetch and check the corpora."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dialoguellm_release.cli.options import Json
+from dialoguellm_release.cli.output import say, show, show_json, table
+
+if TYPE_CHECKING:
+    from dialoguellm_release.corpora.check import CheckedCorpus, CheckedSplit
+    from dialoguellm_release.corpora.inventory import ListedCorpus
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, fetch and check the corpora.")
+
+
+@app.command(name="list")
+def list_corpora(
+    sources: Annotated[
+        Path | None, typer.Option(help="Folder with one sub-folder a corpus: say what of them is there.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List the corpora: licence, files, how each is had, and what of it is there.
+
+    Example: dlm-release corpora list --sources corpora
+    """
+    from dialoguellm_release.corpora import inventory
+
+    listed = inventory.list_corpora(sources)
+    if json:
+        show_json({"corpora": [_listed_data(one) for one in listed]})
+        return
+    show("\n\n".join(_listed_text(one) for one in listed))
+
+
+@app.command()
+def fetch(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="meld, emorynlp or dailydialog.")],
+    to: Annotated[Path, typer.Option(help="Folder that gets one sub-folder a corpus.")],
+    mirror: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Your own mirror: URL/CORPUS/FILE is tried first."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Fetch corpora from their official addresses; a file is taken only with the hash that is known.
+
+    What is there is not fetched again and never replaced; what was cut off goes on where it stopped.
+
+    Example: dlm-release corpora fetch meld emorynlp --to corpora
+    """
+    from dialoguellm_release.steps import fetch_corpora
+
+    files = fetch_corpora(names, to, mirror=mirror, warn=say)
+    fetched = sum(not file.was_there for file in files)
+    say(f"{fetched} fetched, {len(files) - fetched} were there.")
+    if json:
+        show_json(
+            {
+                "files": [
+                    {"corpus": file.corpus, "path": str(file.path), "was_there": file.was_there}
+                    for file in files
+                ]
+            }
+        )
+    else:
+        show("\n".join(str(file.path) for file in files))
+
+
+@app.command()
+def check(
+    sources: Annotated[Path, typer.Argument(help="Folder with one sub-folder a corpus.")],
+    recipe: Annotated[
+        str, typer.Option(help="The dataset recipe whose counts are expected, by name or path.")
+    ] = "paper",
+    json: Json = False,
+) -> None:
+    """Check every corpus that is in a folder: hashes, faults, and the counts that a recipe expects.
+
+    Example: dlm-release corpora check corpora
+    """
+    from dialoguellm_release.errors import DataError
+    from dialoguellm_release.steps import check_corpora
+
+    checked = check_corpora(sources, recipe)
+    for corpus in checked:
+        for path in corpus.unknown_files:
+            say(f"warning: {path} is not the public file (its hash differs); it was read all the same")
+    if json:
+        show_json({"corpora": [_checked_data(one) for one in checked]})
+    else:
+        show(_checked_text(checked))
+    problems = [problem for one in checked for problem in one.problems]
+    if problems:
+        raise DataError(problems, outcome="nothing was changed")
+    say(f"{sources}: nothing is wrong.")
+
+
+def _listed_data(listed: ListedCorpus) -> dict[str, Any]:
+    entry = listed.entry
+    return {
+        "name": entry.name,
+        "title": entry.title,
+        "homepage": entry.homepage,
+        "license": entry.license.model_dump(),
+        "downloads": [download.model_dump(mode="json") for download in entry.downloads],
+        "request": entry.request.model_dump() if entry.request else None,
+        "is_there": listed.is_there,
+        "files": [asdict(file) for file in listed.files],
+    }
+
+
+def _listed_text(listed: ListedCorpus) -> str:
+    entry = listed.entry
+    licence = entry.license
+    passed_on = "may" if licence.may_redistribute else "may not"
+    if entry.request:
+        had = f"ask {entry.request.whom}\n  for: {entry.request.what}"
+    else:
+        had = f"dlm-release corpora fetch {entry.name} --to DIR"
+    lines = [
+        f"{entry.name}: {entry.title}, {entry.homepage}",
+        f"  licence: {licence.id}; its text {passed_on} be passed on",
+        f"  stated in: {licence.stated_in}",
+        f"  to be had: {had}",
+    ]
+    if listed.is_there is not None and not listed.files:
+        lines.append(f"  there: {'yes' if listed.is_there else 'no'} (no hash of its files is known)")
+    rows = [
+        (f"  {file.path}", "?" if file.bytes is None else f"{file.bytes:,}", file.state or "")
+        for file in listed.files
+    ]
+    if rows:
+        lines.append(table([("  file", "bytes", "what is there" if rows[0][2] else ""), *rows]))
+    return "\n".join(lines)
+
+
+def _checked_data(checked: CheckedCorpus) -> dict[str, Any]:
+    return {
+        "name": checked.corpus,
+        "source": checked.source,
+        "files": [
+            file.model_dump() | {"known": file.path not in checked.unknown_files} for file in checked.files
+        ],
+        "splits": [
+            {
+                "split": one.split,
+                "found": one.found.model_dump(),
+                "expected": one.expected and one.expected.model_dump(include={"dialogues", "utterances"}),
+            }
+            for one in checked.splits
+        ],
+        "repairs": checked.repairs,
+        "problems": [asdict(problem) for problem in checked.problems],
+    }
+
+
+def _checked_text(checked: list[CheckedCorpus]) -> str:
+    rows: list[tuple[str, ...]] = [("corpus", "split", "found", "expected", "")]
+    lines = []
+    for one in checked:
+        name = f"{one.corpus} ({one.source})" if one.source else one.corpus
+        rows += [
+            (name, split.split or "none", _sizes(split), _expected(split), _mark(split))
+            for split in one.splits
+        ]
+        known = len(one.files) - len(one.unknown_files)
+        mended = sum(one.repairs.values())
+        lines.append(
+            f"{name}: {known} of {len(one.files)} files known by their hashes, repairs: {mended:,}, "
+            f"problems: {len(one.problems)}"
+        )
+        lines += [f"  {rule}: {count:,}" for rule, count in one.repairs.items()]
+    return "\n".join([table(rows), *lines])
+
+
+def _sizes(split: CheckedSplit) -> str:
+    return f"{split.found.dialogues:,} / {split.found.utterances:,}"
+
+
+def _expected(split: CheckedSplit) -> str:
+    if split.expected is None:
+        return "-"
+    if split.expected.utterances is None:
+        return f"{split.expected.dialogues:,} or more"
+    return f"{split.expected.dialogues:,} / {split.expected.utterances:,}"
+
+
+def _mark(split: CheckedSplit) -> str:
+    return "<- misses" if split.misses else ""

@@ -1,0 +1,139 @@
+"""What a folder of corpora holds, read by the readers and set beside the counts that a recipe expects."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dialoguellm_release.corpora.emorynlp_json import FILES as JSON_FILES
+from dialoguellm_release.corpora.identity import identities, state_of
+from dialoguellm_release.corpora.notes import Notes
+from dialoguellm_release.corpora.read import read_corpus
+from dialoguellm_release.corpora.registry import corpus_entry
+from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
+from dialoguellm_release.schemas.manifest import ExpectedSizes, FileStamp, Sizes
+from dialoguellm_release.schemas.recipes.dataset import (
+    CorporaRecipe,
+    CorpusRecipe,
+    EmoryNLPRecipe,
+    MeisdRecipe,
+)
+
+
+@dataclass(frozen=True)
+class CheckedSplit:
+    """What the reader gave of a split, mended; `split` is None where the corpus has none.
+
+    Attributes:
+        expected: What the recipe expects, None for nothing; of a corpus without splits at least that.
+    """
+
+    split: Split | None
+    found: Sizes
+    expected: ExpectedSizes | None
+
+    @property
+    def misses(self) -> bool:
+        """Whether the recipe expects something else than what was found."""
+        if self.expected is None:
+            return False
+        if self.split is None:
+            return self.found.dialogues < self.expected.dialogues
+        return not self.expected.is_met_by(self.found)
+
+
+@dataclass(frozen=True)
+class CheckedCorpus:
+    """What was found of a corpus.
+
+    Attributes:
+        source: Which release of it, where it has several.
+        unknown_files: Paths of those files whose hash the registry does not know.
+        repairs: How often each named rule mended or dropped something.
+    """
+
+    corpus: CorpusName
+    source: str | None
+    files: tuple[FileStamp, ...]
+    unknown_files: tuple[str, ...]
+    splits: tuple[CheckedSplit, ...]
+    repairs: dict[str, int]
+    problems: tuple[Problem, ...]
+
+
+def check_corpora(sources: Path, recipe: CorporaRecipe) -> Iterator[CheckedCorpus]:
+    """One finding for each corpus, and each release of it, of which `sources` has a folder."""
+    for name, corpus_recipe in recipe.named().items():
+        folder = sources / name
+        if folder.exists() or folder.is_symlink():
+            for reading in _readings(folder, corpus_recipe):
+                yield _check(name, folder, reading)
+
+
+def _readings(folder: Path, recipe: CorpusRecipe) -> Iterator[CorpusRecipe]:
+    """The recipe's own release; of EmoryNLP the other one too where it is whole, with no counts to expect."""
+    yield recipe
+    is_csv = isinstance(recipe, EmoryNLPRecipe) and recipe.source == "csv"
+    if is_csv and all((folder / path).exists() for path in JSON_FILES.values()):
+        yield EmoryNLPRecipe(source="json")
+
+
+def _check(name: CorpusName, folder: Path, recipe: CorpusRecipe) -> CheckedCorpus:
+    notes = Notes()
+    dialogues: Counter[Split | None] = Counter()
+    utterances: Counter[Split | None] = Counter()
+    problems: tuple[Problem, ...] = ()
+    try:
+        for dialogue in read_corpus(name, folder, recipe, notes):
+            dialogues[dialogue.split] += 1
+            utterances[dialogue.split] += len(dialogue.utterances)
+    except DataError as error:
+        problems = error.problems
+    expected = _expected(recipe)
+    splits = tuple(
+        CheckedSplit(
+            split, Sizes(dialogues=dialogues[split], utterances=utterances[split]), expected.get(split)
+        )
+        for split in (*SPLITS, None)
+        if split in dialogues or split in expected
+    )
+    unknown = tuple(path for path in notes.unknown_files if not _is_known(name, folder, path))
+    misses = () if problems else tuple(_miss(name, folder, one, unknown) for one in splits if one.misses)
+    return CheckedCorpus(
+        corpus=name,
+        source=recipe.source if isinstance(recipe, EmoryNLPRecipe) else None,
+        files=tuple(notes.files),
+        unknown_files=unknown,
+        splits=splits,
+        repairs=dict(sorted(notes.repairs.items())),
+        problems=problems or misses,
+    )
+
+
+def _is_known(name: CorpusName, folder: Path, path: str) -> bool:
+    """Whether the registry knows a file otherwise than by its sha256."""
+    inside = path.partition("/")[2]
+    return state_of(folder / inside, identities(corpus_entry(name)).get(inside, ())) == "known"
+
+
+def _expected(recipe: CorpusRecipe) -> dict[Split | None, ExpectedSizes]:
+    """The counts that a recipe expects of the files; of a drawn split, that there is enough to draw from."""
+    if isinstance(recipe, MeisdRecipe):
+        return {None: ExpectedSizes(dialogues=sum(recipe.split.dialogues.values()), utterances=None)}
+    return dict(recipe.expect.items())
+
+
+def _miss(name: CorpusName, folder: Path, one: CheckedSplit, unknown: tuple[str, ...]) -> Problem:
+    assert one.expected is not None
+    least = "at least " if one.split is None else ""
+    utterances = "" if one.expected.utterances is None else f" / {one.expected.utterances}"
+    return Problem(
+        str(folder),
+        f"{name}{f'/{one.split}' if one.split else ''}: dialogues / utterances miss the counts of the recipe",
+        expected=f"{least}{one.expected.dialogues}{utterances}",
+        got=f"{one.found.dialogues} / {one.found.utterances}",
+        fix=f"not the public files: {', '.join(unknown)}; get them anew" if unknown else None,
+    )

@@ -1,0 +1,234 @@
+"""One file from the first of several servers that gives it whole: resumed, tried again, checked.
+
+Why: pooch keeps a file under another name until its hash is right, but begins every download anew, has no
+mirrors and does not wait when a server asks for it. So the bytes are brought here, and pooch is handed them.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dialoguellm_release.corpora.identity import Identity
+from dialoguellm_release.errors import DataError, MissingExtraError, Problem
+from dialoguellm_release.progress import progress
+
+if TYPE_CHECKING:
+    from requests import Response
+
+MAX_BYTES = 64 * 2**20
+"""What is read of a file whose size is not known: several times the largest file of the registry."""
+
+_CHUNK = 2**16
+_ASKS_TO_WAIT = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long servers are waited for.
+
+    Attributes:
+        rounds: How often every address is tried before the file is given up.
+        first_wait_s: Between the first two rounds; doubles with each further one.
+        longest_wait_s: A server that asks for a longer wait is not waited for.
+        timeout_s: How long a server may send nothing.
+    """
+
+    rounds: int = 5
+    first_wait_s: float = 1.0
+    longest_wait_s: float = 60.0
+    timeout_s: float = 30.0
+
+
+class _Failed(Exception):
+    """An address did not give the file.
+
+    Args:
+        is_final: There is no use in asking this address again.
+        wait_s: How long the server asks to be left alone.
+    """
+
+    def __init__(self, what: str, *, is_final: bool = False, wait_s: float = 0.0) -> None:
+        super().__init__(what)
+        self.is_final = is_final
+        self.wait_s = wait_s
+
+
+def download(
+    addresses: Sequence[str], path: Path, wanted: Identity | None, patience: Patience, *, where: str
+) -> None:
+    """Brings a file to a path where there is none; what arrived of it waits beside it as `NAME.partial`.
+
+    Args:
+        addresses: Tried in this order, all of them before any is tried again.
+        wanted: None where only the content of an archive is known.
+        where: The file in the user's terms.
+
+    Raises:
+        DataError: No address gives it, with what each of them did.
+        MissingExtraError: The extra `fetch` is not installed.
+    """
+    open_addresses = list(addresses)
+    failures: dict[str, str] = {}
+    with progress(f"fetching {path.name}", wanted.size if wanted else None, in_bytes=True) as advance:
+        bring = _Downloader(path, wanted, patience.timeout_s, advance)
+        for number in range(patience.rounds):
+            wait_s = patience.first_wait_s * 2**number
+            for url in tuple(open_addresses):
+                try:
+                    _retrieve(url, path, wanted, bring)
+                except _Failed as failure:
+                    failures[url] = str(failure)
+                    if failure.is_final or failure.wait_s > patience.longest_wait_s:
+                        open_addresses.remove(url)
+                    else:
+                        wait_s = max(wait_s, failure.wait_s)
+                else:
+                    return
+            if not open_addresses:
+                break
+            if number + 1 < patience.rounds:
+                time.sleep(min(wait_s, patience.longest_wait_s))
+    said = "\n       ".join(f"{url}: {failure}" for url, failure in failures.items())
+    fix = "run the same command again later: it goes on where it stopped"
+    raise DataError(Problem(where, "could not be fetched", str(wanted) if wanted else None, said, fix))
+
+
+def _retrieve(url: str, path: Path, wanted: Identity | None, bring: _Downloader) -> None:
+    try:
+        import pooch
+    except ImportError as error:
+        raise MissingExtraError("fetch", "pooch") from error
+    pooch.get_logger().setLevel("ERROR")
+    known_hash = f"sha256:{wanted.digest}" if wanted and wanted.algorithm == "sha256" else None
+    pooch.retrieve(url, known_hash, fname=path.name, path=path.parent, downloader=bring)
+
+
+class _Downloader:
+    """What pooch calls to fill the file that it will check and move: one try at one address."""
+
+    def __init__(
+        self, path: Path, wanted: Identity | None, timeout_s: float, advance: Callable[[int], None]
+    ) -> None:
+        self.partial = path.with_name(f"{path.name}.partial")
+        self.wanted = wanted
+        self.size = wanted.size if wanted else None
+        self.timeout_s = timeout_s
+        self.advance = advance
+        self.shown = 0
+
+    def __call__(self, url: str, output_file: str, _pooch: object) -> None:
+        """Goes on with the partial file, and gives it the name that pooch asks for when it is right."""
+        begun = self.partial.stat().st_size if self.partial.exists() else 0
+        if self.size is None or begun < self.size:
+            self._append(url, begun)
+        self._check(was_resumed=begun > 0)
+        self.partial.replace(output_file)
+
+    def _append(self, url: str, begun: int) -> None:
+        import requests
+
+        headers = {
+            "Accept-Encoding": "identity",
+            "User-Agent": f"dialoguellm-release/{version('dialoguellm-release')}",
+        }
+        if begun:
+            headers["Range"] = f"bytes={begun}-"
+        try:
+            with requests.get(url, headers=headers, stream=True, timeout=self.timeout_s) as response:
+                self._write(response, begun)
+        except requests.Timeout as error:
+            raise _Failed(f"did not answer within {self.timeout_s:g} s") from error
+        except requests.RequestException as error:
+            is_final = isinstance(error, ValueError | requests.TooManyRedirects)
+            raise _Failed(str(error), is_final=is_final) from error
+
+    def _write(self, response: Response, begun: int) -> None:
+        """Appends what a server sends, or begins anew where it does not go on."""
+        if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            self.partial.unlink(missing_ok=True)
+            raise _Failed("has no more than what was there already", is_final=not begun)
+        _refuse_status(response)
+        start, total = _extent(response)
+        if start not in (0, begun):
+            raise _Failed(f"sent the bytes from {start}, asked for those from {begun}", is_final=True)
+        limit = MAX_BYTES if self.size is None else self.size
+        if total is not None and (total > limit or self.size not in (None, total)):
+            raise _Failed(f"has a file of {total} bytes", is_final=True)
+        try:
+            self._copy(response, start, limit)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.partial)) from error
+        if total is not None and self.shown < total:
+            raise _Failed(f"sent {self.shown} of {total} bytes")
+
+    def _copy(self, response: Response, start: int, limit: int) -> None:
+        """Writes what arrives as it arrives: a larger read would lose what came before a cut."""
+        from urllib3.exceptions import HTTPError, ReadTimeoutError
+
+        with self.partial.open("ab" if start else "wb") as file:
+            self._show(start)
+            try:
+                while self.shown <= limit and (chunk := response.raw.read1(_CHUNK, decode_content=True)):
+                    file.write(chunk)
+                    self._show(self.shown + len(chunk))
+            except ReadTimeoutError as error:
+                raise _Failed(f"sent nothing for {self.timeout_s:g} s after {self.shown} bytes") from error
+            except HTTPError as error:
+                raise _Failed(f"cut the connection after {self.shown} bytes") from error
+        if self.shown > limit:
+            self.partial.unlink()
+            raise _Failed(f"sends more than {limit} bytes", is_final=True)
+
+    def _show(self, size: int) -> None:
+        self.advance(size - self.shown)
+        self.shown = size
+
+    def _check(self, *, was_resumed: bool) -> None:
+        """Removes what has another hash; a file of two halves may be wrong because the first one is old."""
+        content = self.partial.read_bytes()
+        if self.wanted is None or self.wanted.fits(content):
+            return
+        if self.size is not None and len(content) < self.size:
+            raise _Failed(f"sent {len(content)} of {self.size} bytes")
+        self.partial.unlink()
+        raise _Failed(f"sent another file: {self.wanted.of(content)}", is_final=not was_resumed)
+
+
+def _refuse_status(response: Response) -> None:
+    status = response.status_code
+    if status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
+        return
+    if status not in _ASKS_TO_WAIT and status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise _Failed(f"answered {status} {response.reason}", is_final=True)
+    wait_s = _wait_asked_for(response)
+    asks = f" and asks to wait {wait_s:.0f} s" if wait_s else ""
+    raise _Failed(f"answered {status} {response.reason}{asks}", wait_s=wait_s)
+
+
+def _wait_asked_for(response: Response) -> float:
+    from urllib3.exceptions import InvalidHeader
+    from urllib3.util import Retry
+
+    try:
+        return Retry().parse_retry_after(response.headers.get("Retry-After", "0"))
+    except InvalidHeader:
+        return 0.0
+
+
+def _extent(response: Response) -> tuple[int, int | None]:
+    """Where the content of a response begins in the file, and the size of the file where it is told."""
+    if response.status_code == HTTPStatus.PARTIAL_CONTENT:
+        told = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        if told is None:
+            raise _Failed("sent a part of the file without saying which", is_final=True)
+        return int(told[1]), None if told[2] == "*" else int(told[2])
+    length = response.headers.get("Content-Length", "")
+    is_plain = length.isdigit() and "Content-Encoding" not in response.headers
+    return 0, int(length) if is_plain else None

@@ -1,0 +1,113 @@
+"""How far two corpora that transcribe the same scenes agree on the emotions."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from itertools import combinations, product
+from typing import TYPE_CHECKING
+
+from dialoguellm_release.dataset.leakage import MIN_RUN, MIN_WORDS
+from dialoguellm_release.dataset.sequences import NONE, number_stretches
+from dialoguellm_release.dataset.turns import PARTS, Turns
+from dialoguellm_release.schemas.audit import Agreement
+from dialoguellm_release.schemas.labels import CORPORA, LABELS, CorpusName, Label
+
+if TYPE_CHECKING:
+    from dialoguellm_release.dataset.sequences import Numbers
+
+Places = dict[int, list[int]]
+"""Where each run begins, by its number."""
+
+
+def find_agreement(turns: Turns) -> list[Agreement]:
+    """One row for each two corpora of the dataset, also where they share no utterance.
+
+    Two utterances are the same one when they have the same text of 5 words or more and stand at the same
+    place of a run of 3 or more consecutive utterances that both corpora have, in whatever splits. Where an
+    utterance has more than one such counterpart in the other corpus, or its counterpart has, it is
+    ambiguous and left out. Labels are canonical; further labels of an utterance are not looked at.
+    """
+    speech = turns.where(turns.words > 0)
+    runs = _runs_by_corpus(speech)
+    found = []
+    for first, second in combinations(runs, 2):
+        pairs, ambiguous = _counterparts(runs[first], runs[second], speech.words)
+        labels = [(LABELS[speech.label[one]], LABELS[speech.label[other]]) for one, other in pairs]
+        found.append(_agreement(first, second, labels, ambiguous))
+    return found
+
+
+def cohen_kappa(labels: Sequence[tuple[Label, Label]]) -> float | None:
+    """Agreement beyond chance, at most 1; None where chance alone would always agree.
+
+    >>> cohen_kappa([("anger", "anger"), ("anger", "fear"), ("fear", "fear"), ("fear", "fear")])
+    0.5
+    """
+    total = len(labels)
+    firsts = Counter(first for first, _ in labels)
+    seconds = Counter(second for _, second in labels)
+    by_chance = sum(count * seconds[label] for label, count in firsts.items())
+    if by_chance == total**2:
+        return None
+    agreed = sum(first == second for first, second in labels)
+    return (total * agreed - by_chance) / (total**2 - by_chance)
+
+
+def _agreement(
+    first: CorpusName, second: CorpusName, labels: Sequence[tuple[Label, Label]], ambiguous: int
+) -> Agreement:
+    counted = Counter(labels)
+    rows = [label for label in LABELS if any(label == one for one, _ in counted)]
+    columns = [label for label in LABELS if any(label == other for _, other in counted)]
+    counts = {row: {column: counted[row, column] for column in columns} for row in rows}
+    return Agreement(
+        first=first,
+        second=second,
+        utterances=len(labels),
+        ambiguous=ambiguous,
+        counts=counts,
+        shares={
+            row: {column: count / sum(cells.values()) for column, count in cells.items()}
+            for row, cells in counts.items()
+        },
+        observed=sum(one == other for one, other in labels) / len(labels) if labels else None,
+        kappa=cohen_kappa(labels),
+    )
+
+
+def _runs_by_corpus(speech: Turns) -> dict[CorpusName, Places]:
+    """Where the runs of the smallest size begin, by corpus."""
+    import numpy as np
+
+    run = number_stretches(speech.text, speech.dialogue, MIN_RUN)
+    there = {PARTS[part][0] for part in np.unique(speech.part)}
+    runs: dict[CorpusName, Places] = {name: defaultdict(list) for name in CORPORA if name in there}
+    for place in np.flatnonzero(run != NONE).tolist():
+        runs[PARTS[speech.part[place]][0]][int(run[place])].append(place)
+    return runs
+
+
+def _counterparts(first: Places, second: Places, words: Numbers) -> tuple[list[tuple[int, int]], int]:
+    """The utterances that are the same one, place by place, and how many of the first are ambiguous.
+
+    Why: two counterparts are as ambiguous as a hundred, so no more of a run are looked at, and the work
+    grows with the utterances and not with the ways to pair them.
+    """
+    of_first: defaultdict[int, set[int]] = defaultdict(set)
+    of_second: defaultdict[int, set[int]] = defaultdict(set)
+    for run in first.keys() & second.keys():
+        for places, others, counterparts in (
+            (first[run], second[run], of_first),
+            (second[run], first[run], of_second),
+        ):
+            for place, offset in product(places, range(MIN_RUN)):
+                counterparts[place + offset].update(other + offset for other in others[:2])
+    telling = [place for place in of_first if words[place] >= MIN_WORDS]
+    pairs = [
+        (place, other)
+        for place in telling
+        for other in of_first[place]
+        if len(of_first[place]) == len(of_second[other]) == 1
+    ]
+    return pairs, len(telling) - len(pairs)

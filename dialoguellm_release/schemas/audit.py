@@ -1,0 +1,109 @@
+"""What an audit of a dataset folder finds: overlaps, duplicates, conflicts, and how far corpora agree."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from dialoguellm_release.schemas.base import Count, Schema, Text
+from dialoguellm_release.schemas.labels import CorpusName, Label
+
+SplitName = Annotated[str, Field(pattern=r"^[a-z]+/(train|validation|test)$")]
+"""A split of a corpus, as in `meld/test`."""
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Overlap(Schema):
+    """What a held-out split has in common with a training split.
+
+    Attributes:
+        dialogues: Dialogues of the held-out split.
+        utterances: Its utterances of 5 words or more.
+        utterances_found: Those among them that stand word for word in the training split.
+        dialogues_with_run: Its dialogues that share 3 or more consecutive utterances with one dialogue of
+            the training split.
+        utterances_in_runs: Its utterances inside such runs, short ones among them.
+        dialogues_covered: Its dialogues of which every utterance is inside runs.
+        dialogues_identical: Its dialogues that are the same sequence of utterances as one of the training
+            split, however short.
+        ngram_share: Share of its word 8-grams, each as often as it occurs, that the training split has
+            too; None where it has no 8-gram. They run over the words of a whole dialogue, so that a text
+            cut into other utterances is found as well.
+    """
+
+    held_out: SplitName
+    training: SplitName
+    dialogues: Count
+    utterances: Count
+    utterances_found: Count
+    dialogues_with_run: Count
+    utterances_in_runs: Count
+    dialogues_covered: Count
+    dialogues_identical: Count
+    ngram_share: Fraction | None
+
+
+class Duplicate(Schema):
+    """Training records of the same text in the same context with the same label.
+
+    Attributes:
+        words: Words of the text.
+        ids: Two records or more, of one corpus or of several.
+    """
+
+    words: Count
+    label: Label
+    ids: Annotated[tuple[Text, ...], Field(min_length=2)]
+
+
+class LabelledId(Schema):
+    """A record by its id, and its label."""
+
+    id: Text
+    label: Label
+
+
+class Conflict(Schema):
+    """Records of the same text in the same context that do not all have the same label.
+
+    Attributes:
+        words: Words of the text.
+        records: Of any split, and of one corpus or of several.
+    """
+
+    words: Count
+    records: Annotated[tuple[LabelledId, ...], Field(min_length=2)]
+
+
+class Agreement(Schema):
+    """How two corpora label the utterances that both of them have.
+
+    Attributes:
+        utterances: Utterances that were compared.
+        ambiguous: Utterances of `first` that were left out, as several of either corpus could be meant.
+        counts: Utterances per label in `first` and label in `second`; labels that do not occur are left out.
+        shares: The same as P(label in `second` | label in `first`): each row adds up to 1.
+        observed: Share of the utterances with the same label; None without an utterance.
+        kappa: Cohen's kappa; None where it is not defined, as without an utterance, or when all of them
+            have one and the same label in both corpora.
+    """
+
+    first: CorpusName
+    second: CorpusName
+    utterances: Count
+    ambiguous: Count
+    counts: dict[Label, dict[Label, Count]]
+    shares: dict[Label, dict[Label, Fraction]]
+    observed: Fraction | None
+    kappa: Annotated[float, Field(ge=-1, le=1)] | None
+
+
+class Audit(Schema):
+    """The leakage ledger of a dataset folder."""
+
+    overlaps: tuple[Overlap, ...]
+    duplicates: tuple[Duplicate, ...]
+    conflicts: tuple[Conflict, ...]
+    agreement: tuple[Agreement, ...]
