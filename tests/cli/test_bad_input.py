@@ -183,7 +183,7 @@ def test_a_full_disk_is_told_and_leaves_the_old_dataset(run: Any, tmp_path: Path
 
 
 def held_up_build(sources: Path, out: Path) -> subprocess.Popen[str]:
-    """A build in its middle: the pipe in the place of MEISD's file holds it up when the others are written."""
+    """A build in its middle: a pipe in the place of MEISD's file holds it up when the others are written."""
     path = sources / "meisd" / "MEISD_text.csv"
     path.rename(path.with_suffix(".kept"))
     os.mkfifo(path)
