@@ -182,29 +182,48 @@ def test_a_full_disk_is_told_and_leaves_the_old_dataset(run: Any, tmp_path: Path
     assert [path.name for path in out.parent.iterdir()] == ["dataset"]
 
 
-def test_ctrl_c_in_the_middle_leaves_nothing_half_written(sources: Path, tmp_path: Path) -> None:
-    """The pipe in the place of the last corpus holds the build up, and the signal finds it there."""
-    (sources / "iemocap").rename(tmp_path / "elsewhere")
+def held_up_build(sources: Path, out: Path) -> subprocess.Popen[str]:
+    """A build in its middle: a pipe in the place of MEISD's file holds it up when the others are written."""
     path = sources / "meisd" / "MEISD_text.csv"
-    path.unlink()
+    path.rename(path.with_suffix(".kept"))
     os.mkfifo(path)
-    out = tmp_path / "build" / "dataset"
     process = subprocess.Popen(
         [*COMMAND, "dataset", "build", "demo", "--sources", sources, "--skip", "iemocap", "--out", out],
         stderr=subprocess.PIPE,
         text=True,
     )
-    written = out.with_name(".dataset.partial") / "data" / "dailydialog"
+    written = out.with_name(f".{out.name}.partial") / "data" / "dailydialog"
     deadline = time.monotonic() + 60
     while not written.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert written.exists()
     time.sleep(0.3)
+    return process
+
+
+def test_ctrl_c_in_the_middle_leaves_nothing_half_written(sources: Path, tmp_path: Path) -> None:
+    out = tmp_path / "build" / "dataset"
+    process = held_up_build(sources, out)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Traceback" not in said
     assert not any(out.parent.iterdir())
+
+
+def test_what_a_kill_left_is_cleared_by_the_next_run(run: Any, sources: Path, tmp_path: Path) -> None:
+    out = tmp_path / "build" / "dataset"
+    process = held_up_build(sources, out)
+    process.kill()
+    process.communicate(timeout=30)
+    assert not out.exists()
+    assert out.with_name(".dataset.partial").exists()
+    path = sources / "meisd" / "MEISD_text.csv"
+    path.unlink()
+    path.with_suffix(".kept").rename(path)
+    ended = run("dataset", "build", "demo", "--sources", sources, "--skip", "iemocap", "--out", out)
+    assert ended.code == 0
+    assert [child.name for child in out.parent.iterdir()] == ["dataset"]
 
 
 def test_a_step_without_the_one_before_says_which(run: Any, tmp_path: Path) -> None:
