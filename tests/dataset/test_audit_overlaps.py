@@ -325,3 +325,19 @@ def test_a_sample_of_the_real_corpora_by_brute_force(paper_dataset: Made[Dataset
     assert len(overlaps) == 8 * 4
     assert sum(row.dialogues for row in overlaps) > 4 * 200
     assert compare(overlaps, paper_dataset.folder, is_sampled) >= 4
+
+
+@pytest.mark.corpora
+def test_the_shares_that_the_readme_tells_are_those_of_the_audit(
+    paper_dataset: Made[DatasetManifest],
+) -> None:
+    overlaps = {(one.held_out, one.training): one for one in audit_dataset(paper_dataset.folder).overlaps}
+    readme = " ".join((Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").split())
+
+    def percent(held_out: str, training: str) -> str:
+        overlap = overlaps[held_out, training]
+        return f"{100 * overlap.utterances_found / overlap.utterances:.0f} %"
+
+    own, other = percent("dailydialog/test", "dailydialog/train"), percent("meld/test", "emorynlp/train")
+    assert f"{own} of DailyDialog's longer test utterances stand word for word" in readme
+    assert f"{other} of MELD's in EmoryNLP's" in readme
