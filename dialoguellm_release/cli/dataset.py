@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dialoguellm_release.cli import audit
 from dialoguellm_release.cli.options import Again, Json, Settings
 from dialoguellm_release.cli.output import say, show, show_json, table
 
@@ -82,6 +81,7 @@ def audit_dataset(
     Example: dlm-release dataset audit build/dataset
     """
     from dialoguellm_release import steps
+    from dialoguellm_release.cli import audit
 
     found = steps.audit_dataset(dataset)
     if json:

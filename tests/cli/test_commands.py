@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import statistics
@@ -80,6 +81,16 @@ def test_help_says_something_and_imports_nothing_heavy(command: tuple[str, ...])
     is_group = len(command) < 2 and command not in (("publish",), ("demo",))
     assert is_group or "Example: dlm-release" in " ".join(done.stdout.split())
     assert done.stderr.strip() == "[]"
+
+
+def test_the_command_line_alone_brings_no_part_of_the_house() -> None:
+    code = (
+        "import sys, dialoguellm_release.cli.main\n"
+        "print(sorted(name for name in sys.modules if name.startswith(('dialoguellm_release.', 'pydantic'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = [name for name in ast.literal_eval(done.stdout) if ".cli" not in name]
+    assert loaded == ["dialoguellm_release.errors"]
 
 
 @pytest.mark.slow
