@@ -36,6 +36,21 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def git_blob_id(content: Path | bytes) -> str:
+    """The id that git gives to a file's content.
+
+    >>> git_blob_id(b"")
+    'e69de29bb2d1d6434b8b29ae775ad8c2e48c5391'
+    """
+    size = len(content) if isinstance(content, bytes) else content.stat().st_size
+    digest = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    if isinstance(content, bytes):
+        digest.update(content)
+        return digest.hexdigest()
+    with content.open("rb") as file:
+        return hashlib.file_digest(file, lambda: digest).hexdigest()
+
+
 def stamp(path: Path, root: Path) -> FileStamp:
     """A file's path relative to `root`, its size and hash."""
     return FileStamp(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import re
 import shutil
 import subprocess
@@ -41,6 +43,23 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
         assert len({record["dialogue_id"] for record in dialogue}) == 1
         numbers = [record["utterance_index"] for record in dialogue]
         assert numbers == sorted(numbers)
+
+
+MODULES_WITH_EXAMPLES = sorted(
+    path for path in (ROOT / "dialoguellm_release").rglob("*.py") if ">>>" in path.read_text(encoding="utf-8")
+)
+
+
+def test_modules_with_examples_were_found() -> None:
+    assert len(MODULES_WITH_EXAMPLES) >= 10
+
+
+@pytest.mark.parametrize("path", MODULES_WITH_EXAMPLES, ids=lambda path: path.stem)
+def test_the_examples_in_docstrings_are_true(path: Path) -> None:
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    outcome = doctest.testmod(importlib.import_module(name))
+    assert outcome.attempted > 0
+    assert outcome.failed == 0
 
 
 def test_every_command_in_the_documents_exists() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from dialoguellm_release.folders import git_blob_id
 from dialoguellm_release.schemas.corpus import CorpusEntry
 
 State = Literal["known", "another", "missing"]
@@ -27,11 +28,8 @@ class Identity:
 
     def of(self, content: bytes) -> Identity:
         """The identity of a content, by the same hash."""
-        if self.algorithm == "sha256":
-            digest = hashlib.sha256(content).hexdigest()
-        else:
-            header = f"blob {len(content)}\0".encode()
-            digest = hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
+        is_sha256 = self.algorithm == "sha256"
+        digest = hashlib.sha256(content).hexdigest() if is_sha256 else git_blob_id(content)
         return Identity(self.algorithm, digest, len(content))
 
     def fits(self, content: bytes) -> bool:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dialoguellm_release.errors import Problem, PublishError
-from dialoguellm_release.hub.git import BRANCH, GitRepository, blob_id
+from dialoguellm_release.folders import git_blob_id
+from dialoguellm_release.hub.git import BRANCH, GitRepository
 from dialoguellm_release.hub.planned import PlannedRepository, PublishedRepository
 
 _LOCK = ".dlm-release.lock"
@@ -104,7 +105,7 @@ def _steps(planned: Sequence[PlannedRepository], target: Path, tag: str) -> list
 
 def _step(planned: PlannedRepository, git: GitRepository, tag: str) -> _Step:
     head, tagged = git.commit_of(_BRANCH_REF), git.commit_of(_tag_ref(tag))
-    blobs = {path: blob_id(file.content) for path, file in planned.files.items()}
+    blobs = {path: git_blob_id(file.content) for path, file in planned.files.items()}
     before = tagged or head
     held = git.tree(before) if before else {}
     changed = tuple(path for path in sorted({*blobs, *held}) if blobs.get(path) != held.get(path))

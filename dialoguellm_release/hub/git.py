@@ -39,21 +39,6 @@ _SETTINGS = {
 }
 
 
-def blob_id(content: Path | bytes) -> str:
-    """The id that git gives to a file's content.
-
-    >>> blob_id(b"")
-    'e69de29bb2d1d6434b8b29ae775ad8c2e48c5391'
-    """
-    size = len(content) if isinstance(content, bytes) else content.stat().st_size
-    digest = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
-    if isinstance(content, bytes):
-        digest.update(content)
-        return digest.hexdigest()
-    with content.open("rb") as file:
-        return hashlib.file_digest(file, lambda: digest).hexdigest()
-
-
 class GitRepository:
     """A repository with a work tree; `.git` need not be there yet.
 

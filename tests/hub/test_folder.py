@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from dialoguellm_release.errors import PublishError
-from dialoguellm_release.hub.git import GitRepository, blob_id
+from dialoguellm_release.folders import git_blob_id
+from dialoguellm_release.hub.git import GitRepository
 from dialoguellm_release.hub.publish import publish_release
 
 Build = Any
@@ -308,4 +309,8 @@ def test_a_file_that_changes_while_it_is_published_is_noticed(
 def test_the_id_of_a_blob_is_gits(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"one\r\ntwo\0")
-    assert blob_id(path) == blob_id(b"one\r\ntwo\0") == git(tmp_path, "hash-object", "--no-filters", "file")
+    assert (
+        git_blob_id(path)
+        == git_blob_id(b"one\r\ntwo\0")
+        == git(tmp_path, "hash-object", "--no-filters", "file")
+    )
