@@ -140,7 +140,7 @@ def plain_rows(sources: Path, drawn: dict[str, str]) -> Iterator[dict[str, Any]]
                     "speaker": utterance.speaker,
                     "start_s": utterance.start_s,
                     "end_s": utterance.end_s,
-                    "license": entry.license.id,
+                    "license": entry.text_license.id,
                     "leaks": None,
                 }
                 text = utterance.text

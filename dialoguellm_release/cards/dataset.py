@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pydantic import JsonValue
 
 from dialoguellm_release.cards.data_files import configs, corpora_in
-from dialoguellm_release.cards.licenses import license_metadata
+from dialoguellm_release.cards.licenses import dataset_license_metadata, license_overview, rights_held
 from dialoguellm_release.cards.markdown import number, render_card, table
 from dialoguellm_release.cards.provenance import recipe_of
 from dialoguellm_release.cards.reconciliation import reconciliation_table
@@ -83,7 +83,7 @@ def render_dataset_card(
     dialogues = published.dialogues if published else figures.dialogues
     content = published.published_sha256 if published else manifest.content_sha256
     metadata: dict[str, object] = {
-        **license_metadata(figures.corpora[name].license for name in present),
+        **dataset_license_metadata(manifest, corpora),
         "language": ["en"],
         "task_categories": ["text-classification", "text-generation"],
         "pretty_name": recipe.pretty_name,
@@ -131,7 +131,8 @@ def render_dataset_card(
         ],
         "draw": _draw_settings(draw),
         "draw_table": _draw_table(draw),
-        "licenses": _license_table(figures, corpora, present),
+        "licenses": license_overview(manifest, corpora),
+        "rights": rights_held(manifest, corpora),
         "shares_source": sum(name in ("meld", "emorynlp", "meisd") for name in present) > 1,
     }
     return render_card("dataset_cards", "dataset.md.jinja", metadata, body)
@@ -166,24 +167,6 @@ def _repairs_table(figures: DatasetFigures, corpora: Mapping[CorpusName, CorpusE
         for rule, count in corpus.repairs.items()
     ]
     return table(("Corpus", "Rule", "Times"), rows) if rows else ""
-
-
-def _license_table(
-    figures: DatasetFigures, corpora: Mapping[CorpusName, CorpusEntry], present: tuple[CorpusName, ...]
-) -> str:
-    rows = [
-        (
-            corpora[name].title,
-            corpora[name].license.name,
-            f"`{corpus.license}`",
-            corpora[name].license.stated_in,
-            "yes" if corpus.may_redistribute else "no",
-            "yes" if name in present else "no",
-        )
-        for name, corpus in figures.corpora.items()
-    ]
-    header = ("Corpus", "Licence", "Id in the records", "Stated in", "Text may be passed on", "In this copy")
-    return table(header, rows)
 
 
 def _draw_settings(draw: Mapping[str, JsonValue]) -> list[str]:

@@ -1,8 +1,15 @@
-"""Licence ids as the Hub spells them, and what a card's metadata says of several licences."""
+"""Licences: as the Hub spells them, as a card's metadata states them, and in full as `LICENSES.md`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+
+from dialoguellm_release.cards.markdown import render_text, table
+from dialoguellm_release.cards.provenance import recipe_of
+from dialoguellm_release.schemas.corpus import DISTRIBUTIONS, CorpusEntry, CorpusLicense, Distribution
+from dialoguellm_release.schemas.labels import CorpusName
+from dialoguellm_release.schemas.manifest import LICENSES, DatasetManifest
+from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 
 _LISTED = """
     afl-3.0 agpl-3.0 apache-2.0 apple-amlr apple-ascl artistic-2.0 bigcode-openrail-m
@@ -35,14 +42,24 @@ def hub_license(license_id: str) -> str:
 
 
 def license_metadata(license_ids: Iterable[str]) -> dict[str, object]:
-    """The keys `license` and, beside `other`, `license_name` of a dataset that holds several works."""
-    distinct = list(dict.fromkeys(license_ids))
-    hub_ids = list(dict.fromkeys(map(hub_license, distinct)))
-    metadata: dict[str, object] = {"license": hub_ids[0] if len(hub_ids) == 1 else hub_ids}
-    unlisted = [license_id.lower() for license_id in distinct if hub_license(license_id) == "other"]
-    if unlisted:
-        metadata["license_name"] = "-and-".join(unlisted)
-    return metadata
+    """The licence keys of a dataset: the one licence that covers all of it, else no licence but a link.
+
+    Why: works under several licences that stand side by side are a collection, and no licence covers it.
+
+    Args:
+        license_ids: Of every text and label in it.
+
+    >>> license_metadata(["GPL-3.0-only", "Apache-2.0"])
+    {'license': 'other', 'license_name': 'each-config-under-its-own', 'license_link': 'LICENSES.md'}
+    """
+    distinct = sorted(set(license_ids))
+    if len(distinct) > 1:
+        name = "each-config-under-its-own"
+    elif hub_license(distinct[0]) != "other":
+        return {"license": hub_license(distinct[0])}
+    else:
+        name = distinct[0].lower()
+    return {"license": "other", "license_name": name, "license_link": LICENSES}
 
 
 def derived_license_metadata(license_ids: Iterable[str | None]) -> dict[str, object]:
@@ -56,3 +73,96 @@ def derived_license_metadata(license_ids: Iterable[str | None]) -> dict[str, obj
     if len(sources) == 1 and hub_ids != {"other"}:
         return {"license": hub_ids.pop()}
     return {"license": "other", "license_name": "see-base-model-and-data"}
+
+
+HELD: dict[Distribution, str] = {
+    "full": "text and labels",
+    "standoff": "labels, no text",
+    "exclude": "nothing",
+}
+"""What of a corpus a copy holds, for readers."""
+
+
+_QUESTIONS: tuple[tuple[str, Callable[[CorpusLicense], str]], ...] = (
+    ("Licence", lambda terms: f"{terms.name} (`{terms.id}`)"),
+    ("Stated in", lambda terms: terms.stated_in),
+    ("Read there", lambda terms: "yes" if terms.verified else "no, only told of"),
+    ("May be passed on", lambda terms: terms.redistribute),
+    ("What is made of it must go under the same licence", lambda terms: terms.share_alike),
+    ("No commercial use", lambda terms: terms.non_commercial),
+    ("Research only", lambda terms: terms.research_only),
+    ("A form must be signed first", lambda terms: terms.signed_form),
+    ("To know", lambda terms: terms.note or "-"),
+)
+"""What is asked of a licence, for readers."""
+
+
+def distributions(manifest: DatasetManifest) -> dict[CorpusName, Distribution]:
+    """What a dataset holds of each corpus that was built; a build holds everything."""
+    published = manifest.published
+    held: dict[CorpusName, Distribution] = dict.fromkeys(manifest.figures.corpora, "full")
+    if published:
+        held |= dict.fromkeys(published.standoff, "standoff")
+        held |= dict.fromkeys(published.left_out, "exclude")
+    return held
+
+
+def dataset_license_metadata(
+    manifest: DatasetManifest, corpora: Mapping[CorpusName, CorpusEntry]
+) -> dict[str, object]:
+    """The licence keys of a dataset, from the licences of what it holds."""
+    held = distributions(manifest)
+    texts = [corpora[name].text_license.id for name, what in held.items() if what == "full"]
+    labels = [corpora[name].label_license.id for name, what in held.items() if what != "exclude"]
+    return license_metadata([*texts, *labels])
+
+
+def license_overview(manifest: DatasetManifest, corpora: Mapping[CorpusName, CorpusEntry]) -> str:
+    """A table: for each corpus its config, its licences and what of it is here."""
+    held = distributions(manifest)
+    rows = [
+        (
+            corpora[name].title,
+            f"`{name}`" if what == "full" else "`standoff`" if what == "standoff" else "none",
+            f"{corpora[name].text_license.name} (`{corpora[name].text_license.id}`)",
+            f"{corpora[name].label_license.name} (`{corpora[name].label_license.id}`)",
+            HELD[what],
+        )
+        for name, what in held.items()
+    ]
+    return table(("Corpus", "Config", "Text", "Labels", "Here"), rows)
+
+
+def rights_held(
+    manifest: DatasetManifest, corpora: Mapping[CorpusName, CorpusEntry]
+) -> list[tuple[str, str]]:
+    """Title and right, as the recipe states it, of each corpus that goes further than its licences let it."""
+    recipe = recipe_of(manifest, DatasetRecipe)
+    asked = recipe.corpora.named()
+    return [
+        (corpora[name].title, right)
+        for name, right in recipe.rights.items()
+        if DISTRIBUTIONS.index(asked[name].distribution) > DISTRIBUTIONS.index(corpora[name].allowed)
+    ]
+
+
+def render_licenses(manifest: DatasetManifest, corpora: Mapping[CorpusName, CorpusEntry]) -> str:
+    """The text of `LICENSES.md`: each corpus of a dataset with what holds for its text and its labels.
+
+    Args:
+        corpora: The registry's entries of the corpora in the build.
+    """
+    entries = [corpora[name] for name in manifest.figures.corpora]
+    body = {
+        "recipe": recipe_of(manifest, DatasetRecipe),
+        "overview": license_overview(manifest, corpora),
+        "corpora": [(entry, _terms_table(entry)) for entry in entries],
+        "rights": dict(rights_held(manifest, corpora)),
+    }
+    return render_text("dataset_cards", "licenses.md.jinja", body)
+
+
+def _terms_table(entry: CorpusEntry) -> str:
+    both = (entry.text_license, entry.label_license)
+    rows = [(question, *(answer(terms) for terms in both)) for question, answer in _QUESTIONS]
+    return table(("", "Text", "Labels"), rows)

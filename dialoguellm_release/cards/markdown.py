@@ -22,6 +22,12 @@ def render_card(
         template: File name in that folder.
         body: The names that the template may use; one that it lacks is an error, never blank.
     """
+    front_matter = yaml.safe_dump(dict(metadata), sort_keys=False, allow_unicode=True, width=10_000)
+    return f"{FENCE}{front_matter}{FENCE}\n{render_text(folder, template, body)}"
+
+
+def render_text(folder: str, template: str, body: Mapping[str, object]) -> str:
+    """A text from a template, without metadata; the arguments are those of `render_card`."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(resource_folder(folder)),
         undefined=jinja2.StrictUndefined,
@@ -30,8 +36,7 @@ def render_card(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    front_matter = yaml.safe_dump(dict(metadata), sort_keys=False, allow_unicode=True, width=10_000)
-    return f"{FENCE}{front_matter}{FENCE}\n{environment.get_template(template).render(body)}"
+    return environment.get_template(template).render(body)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -14,6 +14,7 @@ from dialoguellm_release.cli.output import say, show, show_json, table
 if TYPE_CHECKING:
     from dialoguellm_release.corpora.check import CheckedCorpus, CheckedSplit
     from dialoguellm_release.corpora.inventory import ListedCorpus
+    from dialoguellm_release.schemas.corpus import CorpusLicense
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, fetch and check the corpora.")
 
@@ -107,7 +108,9 @@ def _listed_data(listed: ListedCorpus) -> dict[str, Any]:
         "name": entry.name,
         "title": entry.title,
         "homepage": entry.homepage,
-        "license": entry.license.model_dump(),
+        "text_license": entry.text_license.model_dump(),
+        "label_license": entry.label_license.model_dump(),
+        "allowed": entry.allowed,
         "downloads": [download.model_dump(mode="json") for download in entry.downloads],
         "request": entry.request.model_dump() if entry.request else None,
         "is_there": listed.is_there,
@@ -117,16 +120,15 @@ def _listed_data(listed: ListedCorpus) -> dict[str, Any]:
 
 def _listed_text(listed: ListedCorpus) -> str:
     entry = listed.entry
-    licence = entry.license
-    passed_on = "may" if licence.may_redistribute else "may not"
     if entry.request:
         had = f"ask {entry.request.whom}\n  for: {entry.request.what}"
     else:
         had = f"dlm-release corpora fetch {entry.name} --to DIR"
     lines = [
         f"{entry.name}: {entry.title}, {entry.homepage}",
-        f"  licence: {licence.id}; its text {passed_on} be passed on",
-        f"  stated in: {licence.stated_in}",
+        f"  text: {_licence(entry.text_license)}",
+        f"  labels: {_licence(entry.label_license)}",
+        f"  a recipe may publish: {entry.allowed}",
         f"  to be had: {had}",
     ]
     if listed.is_there is not None and not listed.files:
@@ -138,6 +140,11 @@ def _listed_text(listed: ListedCorpus) -> str:
     if rows:
         lines.append(table([("  file", "bytes", "what is there" if rows[0][2] else ""), *rows]))
     return "\n".join(lines)
+
+
+def _licence(licence: CorpusLicense) -> str:
+    told = "" if licence.verified else " (only told of)"
+    return f"{licence.id}, may be passed on: {licence.redistribute}; stated in: {licence.stated_in}{told}"
 
 
 def _checked_data(checked: CheckedCorpus) -> dict[str, Any]:

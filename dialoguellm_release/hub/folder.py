@@ -16,6 +16,7 @@ from dialoguellm_release.hub.planned import PlannedRepository, PublishedReposito
 
 _LOCK = ".dlm-release.lock"
 _UNDER_WAY = "dlm-release-under-way"
+_PRIVATE = "dlm-release-private"
 _BRANCH_REF = f"refs/heads/{BRANCH}"
 
 
@@ -41,6 +42,11 @@ class _Step:
         """Stands while the work tree may be half of two releases, so that the next run mends it."""
         return self.git.path / ".git" / _UNDER_WAY
 
+    @property
+    def private_mark(self) -> Path:
+        """Stands in a private repository, whose history may hold what nobody else may read."""
+        return self.git.path / ".git" / _PRIVATE
+
 
 def publish_to_folder(
     planned: Sequence[PlannedRepository], target: Path, tag: str, description: str, dry_run: bool
@@ -62,6 +68,9 @@ def publish_to_folder(
             for step in steps:
                 step.git.make()
                 step.git.remove_stale_locks()
+                if step.planned.visibility == "private":
+                    step.private_mark.touch()
+                    step.git.path.chmod(0o700)
             commits = [step.commit or _commit(step, f"{tag}\n\n{description}") for step in steps]
             for step, commit in zip(steps, commits, strict=True):
                 _move(step, commit)
@@ -128,6 +137,16 @@ def _refusals(step: _Step, tag: str) -> Iterator[Problem]:
             fix = "move them away, or publish to another folder"
             yield Problem(str(step.git.path), "holds files, but is no git repository", fix=fix)
         return
+    is_private = step.private_mark.exists()
+    visibility = "private" if is_private else "public"
+    if (step.head or is_private) and visibility != step.planned.visibility:
+        yield Problem(
+            str(step.git.path),
+            f"is a {visibility} repository: what was published there is read by others than the release says",
+            expected=f"visibility: {step.planned.visibility}",
+            got=f"visibility: {visibility}",
+            fix="publish to another folder, or under another repo_id",
+        )
     if step.mark.exists():
         return
     for path in step.git.edited_files():

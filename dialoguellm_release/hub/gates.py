@@ -8,6 +8,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from dialoguellm_release.errors import Problem
+from dialoguellm_release.folders import canonical_json, sha256_of_text
+from dialoguellm_release.layout import DataFile
+from dialoguellm_release.schemas.corpus import (
+    DISTRIBUTIONS,
+    CorpusEntry,
+    CorpusLicense,
+    Distribution,
+)
+from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.manifest import (
     AdapterManifest,
     BackboneManifest,
@@ -15,6 +24,8 @@ from dialoguellm_release.schemas.manifest import (
     Manifest,
     ScoreManifest,
 )
+from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
+from dialoguellm_release.schemas.recipes.release import Visibility
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -28,6 +39,72 @@ def pickle_problems(folder: Path, manifest: Manifest) -> Iterator[Problem]:
         if Path(file.path).suffix.lower() in _PICKLES:
             what = "may be a pickle, which can run code when it is read"
             yield Problem(str(folder / file.path), what, fix="use safetensors")
+
+
+def license_problems(
+    folder: Path,
+    manifest: DatasetManifest,
+    recipe: DatasetRecipe,
+    corpora: Mapping[CorpusName, CorpusEntry],
+    visibility: Visibility,
+) -> Iterator[Problem]:
+    """Where more of a corpus would leave than its licences allow, or it cannot be told.
+
+    A right that the recipe states counts in a private repository only.
+
+    Args:
+        recipe: The one in the manifest.
+        corpora: The registry's entries; they decide, whatever a manifest says.
+        visibility: Of the repository.
+    """
+    if sha256_of_text(canonical_json(dict(manifest.recipe.resolved))) != manifest.recipe.sha256:
+        where = f"{folder}: recipe {manifest.recipe.name}"
+        yield Problem(where, "was changed after the build", fix="build the dataset again")
+    asked = recipe.corpora.named()
+    for name, figures in manifest.figures.corpora.items():
+        entry = corpora[name]
+        of_registry = entry.text_license.id, entry.text_license.redistribute == "yes"
+        if (figures.license, figures.may_redistribute) != of_registry:
+            yield Problem(
+                f"{folder}: {name}",
+                "its manifest tells of another licence than the registry",
+                expected="{}, may be passed on: {}".format(*of_registry),
+                got=f"{figures.license}, may be passed on: {figures.may_redistribute}",
+                fix="build the dataset again",
+            )
+        if name not in asked:
+            fix = "build the dataset again"
+            yield Problem(f"{folder}: {name}", "is in the dataset, but not in its recipe", fix=fix)
+        elif _rank(asked[name].distribution) > _rank(entry.allowed) and not (
+            visibility == "private" and name in recipe.rights
+        ):
+            yield Problem(
+                f"{folder}: corpora.{name}.distribution",
+                f"the recipe {manifest.recipe.name} lets more of {entry.title} leave than its licences do "
+                f"(text: {_terms(entry.text_license)}; labels: {_terms(entry.label_license)})",
+                expected=" or ".join(DISTRIBUTIONS[: _rank(entry.allowed) + 1]),
+                got=asked[name].distribution,
+                fix=_fix(name, entry, name in recipe.rights),
+            )
+
+
+def row_problems(path: Path, held: DataFile) -> Iterator[Problem]:
+    """Where a data file holds rows of another corpus or split than its path says."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    again = "build the dataset again"
+    try:
+        ids = pq.read_table(path, columns=["id"], partitioning=None)["id"]
+    except (pa.ArrowException, KeyError) as error:
+        yield Problem(str(path), f"its rows cannot be told apart: {error}", fix=again)
+        return
+    prefix = f"{held.corpus}/{held.split}/"
+    strays = ids.filter(pc.invert(pc.fill_null(pc.starts_with(ids, prefix), fill_value=False)))
+    if len(strays):
+        what = "holds rows of another corpus or split than its path says"
+        yield Problem(str(path), what, f"ids that begin with {prefix}", str(strays[0].as_py()), again)
 
 
 def adapter_problems(
@@ -85,6 +162,25 @@ def score_problems(folder: Path, score: ScoreManifest, adapter: AdapterManifest)
         if got != expected:
             what = f"was scored with something else: the {name} is not the one of the adapter"
             yield Problem(str(folder), what, str(expected), str(got), "score the adapter again")
+
+
+def _rank(distribution: Distribution) -> int:
+    return DISTRIBUTIONS.index(distribution)
+
+
+def _terms(terms: CorpusLicense) -> str:
+    return f"{terms.id}, may be passed on: {terms.redistribute}"
+
+
+def _fix(name: CorpusName, entry: CorpusEntry, is_right_stated: bool) -> str:
+    if is_right_stated:
+        private = f"rights.{name} counts in a private repository only: set dataset.visibility in the release"
+    else:
+        private = (
+            f"if you hold the right, say which in the recipe under rights.{name}, and set "
+            "dataset.visibility to private in the release"
+        )
+    return f"build with --set corpora.{name}.distribution={entry.allowed}; or, {private}"
 
 
 def _weight_problems(path: Path) -> Iterator[Problem]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from dialoguellm_release.cards.check import CARD, check_card
 from dialoguellm_release.cards.croissant import render_croissant
 from dialoguellm_release.cards.dataset import render_dataset_card
+from dialoguellm_release.cards.licenses import render_licenses
 from dialoguellm_release.cards.models import render_adapter_card, render_backbone_card
 from dialoguellm_release.cards.provenance import recipe_of
 from dialoguellm_release.corpora.registry import corpus_entry
@@ -16,13 +18,19 @@ from dialoguellm_release.folders import MANIFEST, file_problems
 from dialoguellm_release.hub.gates import adapter_problems, pickle_problems, score_problems
 from dialoguellm_release.hub.planned import PlannedFile, PlannedRepository, RepoType
 from dialoguellm_release.hub.sources import AnyManifest, Source, Sources, read_sources
-from dialoguellm_release.hub.subset import publishable_part
+from dialoguellm_release.hub.subset import publishable_part, standoff_rows
 from dialoguellm_release.recipes.catalogue import load_claims
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.labels import CORPORA, CorpusName
-from dialoguellm_release.schemas.manifest import CROISSANT, DatasetManifest, FileStamp
+from dialoguellm_release.schemas.manifest import (
+    CROISSANT,
+    LICENSES,
+    BackboneManifest,
+    DatasetManifest,
+    FileStamp,
+)
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
-from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
+from dialoguellm_release.schemas.recipes.release import ReleaseRecipe, Visibility
 
 
 def plan_release(recipe: ReleaseRecipe, build: Path) -> list[PlannedRepository]:
@@ -39,13 +47,14 @@ def plan_release(recipe: ReleaseRecipe, build: Path) -> list[PlannedRepository]:
     problems = list(_source_problems(sources))
     if problems:
         raise PublishError(problems)
-    datasets = {repo_id: _publishable(source) for repo_id, source in sources.dataset.items()}
+    visibility = recipe.dataset.visibility if recipe.dataset else "public"
+    datasets = {repo_id: _publishable(source, visibility) for repo_id, source in sources.dataset.items()}
     planned = [
-        *(_dataset_repository(repo_id, source) for repo_id, source in datasets.items()),
         *(
-            _repository("model", repo_id, source, {CARD: render_backbone_card(source.manifest, repo_id)})
-            for repo_id, source in sources.backbones.items()
+            _dataset_repository(repo_id, sources.dataset[repo_id], source.manifest, visibility)
+            for repo_id, source in datasets.items()
         ),
+        *(_backbone_repository(repo_id, source) for repo_id, source in sources.backbones.items()),
         *(_adapter_repository(repo_id, sources, datasets) for repo_id in sources.adapters),
         *(_space_repository(repo_id, folder) for repo_id, folder in sources.metrics.items()),
     ]
@@ -69,19 +78,35 @@ def _source_problems(sources: Sources) -> Iterator[Problem]:
             yield from score_problems(score.folder, score.manifest, adapter.manifest)
 
 
-def _publishable(source: Source[DatasetManifest]) -> Source[DatasetManifest]:
-    return Source(source.folder, publishable_part(source.manifest, _registry(), source.folder))
+def _publishable(source: Source[DatasetManifest], visibility: Visibility) -> Source[DatasetManifest]:
+    part = publishable_part(source.manifest, _registry(), visibility, source.folder)
+    return Source(source.folder, part)
 
 
 def _registry() -> dict[CorpusName, CorpusEntry]:
     return {name: corpus_entry(name) for name in CORPORA}
 
 
-def _dataset_repository(repo_id: str, source: Source[DatasetManifest]) -> PlannedRepository:
-    claims = load_claims(recipe_of(source.manifest, DatasetRecipe))
-    card = render_dataset_card(source.manifest, claims, _registry(), source=repo_id)
-    croissant = render_croissant(source.manifest, _registry())
-    return _repository("dataset", repo_id, source, {CARD: card, CROISSANT: croissant})
+def _dataset_repository(
+    repo_id: str, build: Source[DatasetManifest], part: DatasetManifest, visibility: Visibility
+) -> PlannedRepository:
+    """The repository of the part of a build that may be published."""
+    rows = standoff_rows(build.manifest, part.published.standoff if part.published else (), build.folder)
+    manifest = part.model_copy(update={"outputs": (*part.outputs, *_stamps(rows))})
+    claims = load_claims(recipe_of(manifest, DatasetRecipe))
+    rendered = {
+        CARD: render_dataset_card(manifest, claims, _registry(), source=repo_id),
+        CROISSANT: render_croissant(manifest, _registry()),
+        LICENSES: render_licenses(manifest, _registry()),
+    }
+    made = rows | {path: PlannedFile.rendered(text) for path, text in rendered.items()}
+    repository = _repository("dataset", repo_id, Source(build.folder, manifest), made)
+    return replace(repository, visibility=visibility)
+
+
+def _backbone_repository(repo_id: str, source: Source[BackboneManifest]) -> PlannedRepository:
+    card = render_backbone_card(source.manifest, repo_id)
+    return _repository("model", repo_id, source, {CARD: PlannedFile.rendered(card)})
 
 
 def _adapter_repository(
@@ -98,7 +123,7 @@ def _adapter_repository(
         dataset_id=dataset_id,
         backbone=base.manifest if base else None,
     )
-    return _repository("model", repo_id, adapter, {CARD: card})
+    return _repository("model", repo_id, adapter, {CARD: PlannedFile.rendered(card)})
 
 
 def _space_repository(repo_id: str, folder: Path) -> PlannedRepository:
@@ -108,17 +133,20 @@ def _space_repository(repo_id: str, folder: Path) -> PlannedRepository:
 
 
 def _repository(
-    repo_type: RepoType, repo_id: str, source: Source[AnyManifest], rendered: Mapping[str, str]
+    repo_type: RepoType, repo_id: str, source: Source[AnyManifest], made: Mapping[str, PlannedFile]
 ) -> PlannedRepository:
-    """A folder with what is rendered for the release, and the manifest that lists exactly these files."""
+    """A folder with what is made for the release, and the manifest that lists exactly these files."""
     files = {file.path: PlannedFile.stamped(file, source.folder) for file in source.manifest.outputs}
-    files |= {path: PlannedFile.rendered(text) for path, text in rendered.items()}
-    outputs = tuple(
-        FileStamp(path=path, bytes=file.size, sha256=file.sha256) for path, file in sorted(files.items())
-    )
-    manifest = source.manifest.model_copy(update={"outputs": outputs})
+    files |= made
+    manifest = source.manifest.model_copy(update={"outputs": _stamps(files)})
     files[MANIFEST] = PlannedFile.rendered(manifest.model_dump_json(indent=2) + "\n")
     return PlannedRepository(repo_type, repo_id, dict(sorted(files.items())))
+
+
+def _stamps(files: Mapping[str, PlannedFile]) -> tuple[FileStamp, ...]:
+    return tuple(
+        FileStamp(path=path, bytes=file.size, sha256=file.sha256) for path, file in sorted(files.items())
+    )
 
 
 def _card_problems(repository: PlannedRepository) -> Iterator[Problem]:

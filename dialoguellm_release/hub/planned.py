@@ -10,6 +10,7 @@ from typing import Literal, Self
 
 from dialoguellm_release.folders import sha256_of
 from dialoguellm_release.schemas.manifest import FileStamp
+from dialoguellm_release.schemas.recipes.release import Visibility
 
 RepoType = Literal["dataset", "model", "space"]
 
@@ -38,8 +39,12 @@ class PlannedFile:
 
     @classmethod
     def rendered(cls, text: str) -> Self:
+        """A text that the plan made."""
+        return cls.made(text.encode())
+
+    @classmethod
+    def made(cls, content: bytes) -> Self:
         """A file that the plan made."""
-        content = text.encode()
         return cls(content, len(content), hashlib.sha256(content).hexdigest())
 
 
@@ -50,6 +55,7 @@ class PlannedRepository:
     repo_type: RepoType
     repo_id: str
     files: Mapping[str, PlannedFile]
+    visibility: Visibility = "public"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -23,19 +23,41 @@ class KnownFile(Schema):
     split: Split | None = None
 
 
+Answer = Literal["yes", "no", "unknown"]
+"""What a licence says to a question; `unknown`, where nobody could tell, is never taken for a yes."""
+
+Distribution = Literal["exclude", "standoff", "full"]
+"""What leaves of a corpus: nothing; ids, labels and positions without text; everything."""
+
+DISTRIBUTIONS: tuple[Distribution, ...] = get_args(Distribution)
+"""From the least to the most."""
+
+
 class CorpusLicense(Schema):
-    """The licence of a corpus's text.
+    """The licence of a corpus's text, or of its labels.
 
     Attributes:
         id: SPDX id, or a `LicenseRef-` of our own where there is none.
         stated_in: Where the licence is stated.
-        may_redistribute: Whether it lets the text be passed on.
+        verified: Whether the statement was read there when this entry was written; else it is only told of.
+        redistribute: Whether it may be passed on.
+        share_alike: Whether what is made of it has to go under the same licence.
+        non_commercial: Whether commercial use is left out.
+        research_only: Whether any use but research is left out.
+        signed_form: Whether a form has to be signed before it is had.
+        note: What else has to be known.
     """
 
-    id: Text
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9.+-]+$")]
     name: Text
     stated_in: Text
-    may_redistribute: bool
+    verified: bool
+    redistribute: Answer
+    share_alike: Answer
+    non_commercial: Answer
+    research_only: Answer
+    signed_form: Answer
+    note: Text | None = None
 
 
 class Download(Schema):
@@ -77,6 +99,8 @@ class CorpusEntry(Schema):
     """What is known of a corpus before a file of it is opened.
 
     Attributes:
+        text_license: What holds for the utterances.
+        label_license: What holds for the labels alone, without the text.
         label_space: The labels that its instruction shows, in that order.
         label_map: Every native label, as the corpus spells it, to its canonical one.
         spellings: Misspelt native labels to the ones meant; each use is counted.
@@ -93,7 +117,8 @@ class CorpusEntry(Schema):
     title: Text
     homepage: Text
     citation: Text
-    license: CorpusLicense
+    text_license: CorpusLicense
+    label_license: CorpusLicense
     label_space: tuple[Label, ...]
     label_map: dict[str, Label]
     spellings: dict[str, str] = {}
@@ -102,6 +127,13 @@ class CorpusEntry(Schema):
     files: tuple[KnownFile, ...] = ()
     downloads: tuple[Download, ...] = ()
     request: Request | None = None
+
+    @property
+    def allowed(self) -> Distribution:
+        """The most of it that may leave, by its licences."""
+        if self.label_license.redistribute != "yes":
+            return "exclude"
+        return "full" if self.text_license.redistribute == "yes" else "standoff"
 
     @model_validator(mode="after")
     def _labels_agree(self) -> Self:

@@ -36,14 +36,15 @@ def recipe(tmp_path: Path) -> Path:
 def test_the_corpora_are_listed(run: Any) -> None:
     listed = {one["name"]: one for one in json.loads(run("corpora", "list", "--json").out)["corpora"]}
     assert list(listed) == ["meld", "emorynlp", "dailydialog", "meisd", "iemocap"]
-    assert listed["meld"]["license"]["id"] == "GPL-3.0-only"
+    assert listed["meld"]["text_license"]["id"] == "GPL-3.0-only"
+    assert (listed["meld"]["allowed"], listed["meisd"]["allowed"]) == ("full", "exclude")
     assert listed["meld"]["is_there"] is None
     assert [one["bytes"] for one in listed["meld"]["files"]] == [1119290, 121640, 294526]
     assert listed["meld"]["downloads"][0]["verified"] is False
     assert listed["iemocap"]["downloads"] == []
     text = run("corpora", "list").out
-    assert "licence: GPL-3.0-only; its text may be passed on" in text
-    assert "licence: LicenseRef-MEISD-none-found; its text may not be passed on" in text
+    assert "text: GPL-3.0-only, may be passed on: yes; stated in: LICENSE of declare-lab/MELD\n" in text
+    assert "labels: LicenseRef-MEISD-none-found, may be passed on: unknown; " in text
     assert "to be had: dlm-release corpora fetch dailydialog --to DIR" in text
     assert "to be had: ask the Signal Analysis and Interpretation Laboratory" in text
     assert "emotion-detection-trn.json" in text

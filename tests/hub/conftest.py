@@ -15,6 +15,7 @@ from dialoguellm_release.dataset.parquet import RowWriter, record_columns, recor
 from dialoguellm_release.folders import combined_sha256, read_manifest, sha256_of_text, stamps, write_manifest
 from dialoguellm_release.hub import sources
 from dialoguellm_release.hub.publish import publish_release
+from dialoguellm_release.layout import DataFile
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.labels import CorpusName, Label, Split
 from dialoguellm_release.schemas.manifest import (
@@ -132,16 +133,16 @@ def _write_corpus(folder: Path, name: CorpusName, text: str) -> CorpusFigures:
     entry = corpus_entry(name)
     records = {split: [_record(name, split, index, text) for index in (0, 1)] for split in SPLITS}
     for split, rows in records.items():
-        with RowWriter(folder / "data" / name / f"{split}-00000.parquet", record_schema()) as data:
+        with RowWriter(folder / DataFile(name, split, "clean").path, record_schema()) as data:
             data.add(record_columns(rows))
-        with RowWriter(folder / "sft" / f"{split}-{name}-00000.parquet", sft_schema()) as sft:
+        with RowWriter(folder / DataFile(name, split, "clean", is_sft=True).path, sft_schema()) as sft:
             sft.add(
                 [[row.id for row in rows], [row.input for row in rows], [f" {row.output}" for row in rows]]
             )
     labels: dict[Label, int] = {"neutral": 1, "anger": 1}
     return CorpusFigures(
-        license=entry.license.id,
-        may_redistribute=entry.license.may_redistribute,
+        license=entry.text_license.id,
+        may_redistribute=entry.text_license.redistribute == "yes",
         label_space=entry.label_space,
         files=(),
         unknown_files=(),
@@ -172,7 +173,7 @@ def _record(corpus: CorpusName, split: Split, index: int, text: str) -> Record:
         speaker=None,
         start_s=None,
         end_s=None,
-        license=corpus_entry(corpus).license.id,
+        license=corpus_entry(corpus).text_license.id,
         leaks=None,
     )
 

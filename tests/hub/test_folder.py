@@ -61,7 +61,7 @@ def test_a_release_makes_git_repositories_that_stand_at_its_tag(build: Build, ta
         git(target / name, "rev-parse", "HEAD") for name in REPOSITORIES
     ]
     assert is_at(target, "v1.0.0")
-    data = "data/meld/test-00000.parquet"
+    data = "data/meld/test-clean-00000.parquet"
     assert (target / DATASET / data).read_bytes() == (build.path / "dataset" / data).read_bytes()
 
 
@@ -75,7 +75,7 @@ def test_a_second_run_changes_nothing(build: Build, published: Path) -> None:
 def test_the_next_release_commits_only_where_something_changed(published: Path, next_build: Build) -> None:
     results = publish_release(next_build.recipe, next_build.path, published)
     assert [one.state for one in results] == ["committed", "unchanged", "committed", "unchanged"]
-    assert "data/meld/test-00000.parquet" in results[0].changed_files
+    assert "data/meld/test-clean-00000.parquet" in results[0].changed_files
     assert is_at(published, "v1.1.0")
     assert git(published / DATASET, "rev-list", "--count", "main") == "2"
     older = git(published / DATASET, "show", "v1.0.0:manifest.json")
@@ -107,7 +107,7 @@ def test_a_tag_does_not_move_to_other_content(published: Path, next_build: Build
     ]
     problem = caught.value.problems[0]
     assert problem.got == f"commit {git(published / DATASET, 'rev-parse', 'v1.0.0')}"
-    assert "data/meld/test-00000.parquet" in str(problem.expected)
+    assert "data/meld/test-clean-00000.parquet" in str(problem.expected)
     assert state(published) == before
 
 
@@ -297,11 +297,11 @@ def test_a_file_that_changes_while_it_is_published_is_noticed(
     original = GitRepository.write_commit
 
     def changing(self: GitRepository, *arguments: Any) -> str:
-        (build.path / "dataset/data/meld/test-00000.parquet").write_bytes(b"other")
+        (build.path / "dataset/data/meld/test-clean-00000.parquet").write_bytes(b"other")
         return original(self, *arguments)
 
     monkeypatch.setattr(GitRepository, "write_commit", changing)
-    with pytest.raises(PublishError, match=r"test-00000\.parquet: was changed while it was published"):
+    with pytest.raises(PublishError, match=r"test-clean-00000\.parquet: was changed while it was published"):
         publish_release(next_build.recipe, next_build.path, published)
     assert state(published) == before
 

@@ -51,13 +51,14 @@ def test_every_repository_is_planned_with_its_files(build: Build) -> None:
     plan = planned(build)
     assert {name: list(one.files) for name, one in plan.items()} == {
         "dataset dialoguellm/instructions": [
+            "LICENSES.md",
             "README.md",
             "croissant.json",
-            "data/meld/test-00000.parquet",
-            "data/meld/train-00000.parquet",
+            "data/meld/test-clean-00000.parquet",
+            "data/meld/train-clean-00000.parquet",
             "manifest.json",
-            "sft/test-meld-00000.parquet",
-            "sft/train-meld-00000.parquet",
+            "sft/test-meld-clean-00000.parquet",
+            "sft/train-meld-clean-00000.parquet",
         ],
         "model dialoguellm/tiny-llama": ["README.md", "config.json", "manifest.json", "model.safetensors"],
         "model dialoguellm/tiny": [
@@ -82,7 +83,7 @@ def test_a_corpus_that_may_not_be_passed_on_is_left_out_and_said_to_be(build: Bu
     assert manifest.published.left_out == ("meisd",)
     assert manifest.published.records == {"train": 2, "test": 2}
     assert manifest.published.published_sha256 != whole.content_sha256
-    assert "**Not in this copy:** MEISD." in text_of(dataset, "README.md")
+    assert "**Not in this copy:** MEISD; see Licences." in text_of(dataset, "README.md")
 
 
 def test_where_nothing_is_left_out_the_copy_has_the_hash_of_the_build(build: Build) -> None:
@@ -97,21 +98,6 @@ def test_where_nothing_is_left_out_the_copy_has_the_hash_of_the_build(build: Bui
     assert manifest.published is not None
     assert manifest.published.left_out == ()
     assert "Not in this copy" not in text_of(dataset, "README.md")
-
-
-def test_a_manifest_cannot_allow_what_the_registry_does_not(build: Build) -> None:
-    figures = json.loads(build.dataset.figures.model_dump_json())
-    figures["corpora"]["meisd"]["may_redistribute"] = True
-    restamp(build.path / "dataset", DatasetManifest, **figures)
-    assert not [path for path in planned(build)["dataset dialoguellm/instructions"].files if "meisd" in path]
-
-
-def test_a_dataset_of_which_nothing_may_leave_is_refused(build: Build) -> None:
-    figures = json.loads(build.dataset.figures.model_dump_json())
-    figures["corpora"]["meld"]["may_redistribute"] = False
-    restamp(build.path / "dataset", DatasetManifest, **figures)
-    with pytest.raises(PublishError, match="no corpus in it may be passed on"):
-        planned(build)
 
 
 def test_pictures_of_counts_leave_and_croissant_tells_of_the_copy_alone(build: Build) -> None:
@@ -162,7 +148,7 @@ def test_everything_that_is_missing_is_named_at_once_with_its_command(build: Bui
 
 
 def change_a_byte(folder: Path) -> Path:
-    path = folder / "data" / "meld" / "test-00000.parquet"
+    path = folder / "data" / "meld" / "test-clean-00000.parquet"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
@@ -170,7 +156,7 @@ def change_a_byte(folder: Path) -> Path:
 
 
 def take_a_file(folder: Path) -> Path:
-    path = folder / "sft" / "test-meld-00000.parquet"
+    path = folder / "sft" / "test-meld-clean-00000.parquet"
     path.unlink()
     return path
 

@@ -11,11 +11,20 @@ from dialoguellm_release.schemas.base import Schema, Text
 RepoId = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
 
 
+Visibility = Literal["public", "private"]
+"""Who may read a repository: everybody, or those whom its owner names."""
+
+
 class DatasetRepository(Schema):
-    """The dataset; `folder` is relative to `--from`."""
+    """The dataset; `folder` is relative to `--from`.
+
+    Attributes:
+        visibility: Only in a private repository do the `rights` of the dataset recipe count.
+    """
 
     repo_id: RepoId
     folder: Text
+    visibility: Visibility = "public"
 
 
 class BackboneRepository(Schema):
