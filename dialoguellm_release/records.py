@@ -10,11 +10,11 @@ from pydantic import ValidationError
 
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import MANIFEST, read_manifest, sha256_of
+from dialoguellm_release.layout import CLEAN_CONFIG, DEFAULT_CONFIG, SFT_CONFIG, config_files
 from dialoguellm_release.schemas.labels import CORPORA, LABELS, Split
 from dialoguellm_release.schemas.manifest import DatasetManifest, FileStamp
 from dialoguellm_release.schemas.record import COLUMNS, Record
 
-DEFAULT_CONFIG = "default"
 _LABEL_OF = dict(enumerate(LABELS))
 
 
@@ -22,26 +22,21 @@ def record_files(dataset: Path, config: str, split: Split) -> tuple[FileStamp, .
     """The Parquet files of a config and split as the dataset's manifest lists them, in reading order.
 
     Args:
-        config: `default` for every corpus, or the name of one.
+        config: `default` for every corpus, `clean` for their clean part, or the name of one corpus.
 
     Raises:
         DataError: The folder is no dataset, or has no such config or split.
     """
     manifest = read_manifest(dataset, DatasetManifest)
-    corpora = [name for name in CORPORA if config in (DEFAULT_CONFIG, name)]
-    found = tuple(
-        stamp
-        for corpus in corpora
-        for stamp in manifest.outputs
-        if stamp.path.startswith(f"data/{corpus}/{split}-") and stamp.path.endswith(".parquet")
-    )
+    stamps = {stamp.path: stamp for stamp in manifest.outputs}
+    found = tuple(stamps[path] for path in config_files(stamps, config, split) if config != SFT_CONFIG)
     if not found:
         there = [name for name in CORPORA if name in manifest.figures.corpora]
         raise DataError(
             Problem(
                 str(dataset / MANIFEST),
                 f"no records of config {config}, split {split}",
-                expected=f"config {' or '.join([DEFAULT_CONFIG, *there])}",
+                expected=f"config {' or '.join([DEFAULT_CONFIG, CLEAN_CONFIG, *there])}",
                 fix="choose another config or split, or build the dataset with that corpus",
             )
         )

@@ -30,6 +30,7 @@ from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.labels import CORPORA, CorpusName
 from dialoguellm_release.schemas.manifest import (
     CROISSANT,
+    LICENSES,
     AdapterManifest,
     BackboneManifest,
     DatasetManifest,
@@ -134,6 +135,7 @@ def build_dataset(
     """
     from dialoguellm_release.cards.croissant import render_croissant
     from dialoguellm_release.cards.dataset import render_dataset_card
+    from dialoguellm_release.cards.licenses import render_licenses
     from dialoguellm_release.corpora.registry import corpus_entry
     from dialoguellm_release.dataset.build import is_unchanged, write_dataset
     from dialoguellm_release.dataset.figures import write_figures
@@ -157,6 +159,7 @@ def build_dataset(
         manifest = manifest.model_copy(update={"outputs": stamps(staging)})
         entries = {name: corpus_entry(name) for name in CORPORA}
         write_text(staging / CROISSANT, render_croissant(manifest, entries))
+        write_text(staging / LICENSES, render_licenses(manifest, entries))
         write_text(staging / "README.md", render_dataset_card(manifest, claims, entries))
         manifest = manifest.model_copy(update={"outputs": stamps(staging)})
         write_manifest(staging, manifest)
@@ -194,17 +197,19 @@ def audit_dataset(dataset: Path = BUILD / "dataset") -> Audit:
     Raises:
         DataError: The folder is no dataset, or not what its manifest says.
     """
-    from dialoguellm_release.dataset.audit import COMPARISONS, audit_turns
+    from dialoguellm_release.cards.provenance import recipe_of
+    from dialoguellm_release.dataset.ledger import COMPARISONS, make_ledger
     from dialoguellm_release.dataset.turns import read_turns
     from dialoguellm_release.progress import progress
 
     manifest = read_manifest(dataset, DatasetManifest)
+    rules = recipe_of(manifest, DatasetRecipe).clean
     there = (manifest.published or manifest.figures).records
     records = {split: count for split, count in there.items() if count}
     with progress(f"reading {dataset.name}", sum(records.values())) as advance:
         turns = read_turns(dataset, records, advance)
     with progress("comparing", COMPARISONS) as advance:
-        return audit_turns(turns, advance)
+        return make_ledger(turns, rules, advance).audit
 
 
 def build_backbone(
@@ -387,6 +392,8 @@ def _synthetic_sources(loaded: Loaded[DatasetRecipe]) -> Path:
 
 
 def _expected_dialogues(recipe: DatasetRecipe, left_out: Collection[CorpusName]) -> int | None:
-    """How many dialogues the recipe expects of the corpora that are built; None where it does not say."""
+    """How many dialogues a build expects to read; None where the recipe does not say."""
+    from dialoguellm_release.dataset.build import PASSES
+
     built = [one for name, one in recipe.corpora.named().items() if name not in left_out]
-    return sum(split.dialogues for one in built for split in one.expect.values()) or None
+    return PASSES * sum(split.dialogues for one in built for split in one.expect.values()) or None

@@ -16,7 +16,7 @@ FLOORS = (
     {"cards", "dataset", "scoring", "training"},
     {"corpora", "prompts", "backbones", "encoding", "records"},
     {"recipes"},
-    {"folders", "progress"},
+    {"folders", "layout", "progress"},
     {"schemas"},
     {"errors", "resources"},
 )

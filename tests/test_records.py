@@ -53,7 +53,7 @@ def test_further_columns_may_follow(dataset: Path, records_of: RecordsOf) -> Non
 def test_a_config_or_split_without_records_is_refused(dataset: Path) -> None:
     with pytest.raises(DataError, match="no records of config iemocap, split train") as raised:
         list(read_records(dataset, "iemocap", "train"))
-    assert raised.value.problems[0].expected == "config default or meld"
+    assert raised.value.problems[0].expected == "config default or clean or meld"
     with pytest.raises(DataError, match="split validation"):
         list(read_records(dataset, "meld", "validation"))
 

@@ -10,10 +10,10 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from dialoguellm_release.cards.data_files import data_file
 from dialoguellm_release.cards.licenses import HUB_LICENSES
 from dialoguellm_release.cards.markdown import FENCE
 from dialoguellm_release.errors import Problem
+from dialoguellm_release.layout import data_file
 
 CARD = "README.md"
 

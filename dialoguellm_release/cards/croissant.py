@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from dialoguellm_release.cards.data_files import DataFile, corpora_in, data_file
+from dialoguellm_release.cards.data_files import corpora_in
 from dialoguellm_release.cards.dataset import COLUMN_NOTES
 from dialoguellm_release.cards.provenance import recipe_of
+from dialoguellm_release.layout import DataFile, data_file
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.labels import LABELS, CorpusName
 from dialoguellm_release.schemas.manifest import DatasetManifest, FileStamp
@@ -132,7 +133,7 @@ def _license(manifest: DatasetManifest, name: CorpusName, entry: CorpusEntry) ->
     """The address of an SPDX licence; of another one its id and name."""
     license_id = manifest.figures.corpora[name].license
     if license_id.startswith("LicenseRef-"):
-        return f"{license_id} ({entry.license.name})"
+        return f"{license_id} ({entry.text_license.name})"
     return f"https://spdx.org/licenses/{license_id}"
 
 

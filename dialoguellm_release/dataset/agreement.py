@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dialoguellm_release.dataset.leakage import MIN_RUN, MIN_WORDS
 from dialoguellm_release.dataset.sequences import NONE, number_stretches
-from dialoguellm_release.dataset.turns import PARTS, Turns
+from dialoguellm_release.dataset.turns import CORPUS_SPLITS, Turns
 from dialoguellm_release.schemas.audit import Agreement
 from dialoguellm_release.schemas.labels import CORPORA, LABELS, CorpusName, Label
 
@@ -81,10 +81,10 @@ def _runs_by_corpus(speech: Turns) -> dict[CorpusName, Places]:
     import numpy as np
 
     run = number_stretches(speech.text, speech.dialogue, MIN_RUN)
-    there = {PARTS[part][0] for part in np.unique(speech.part)}
+    there = {CORPUS_SPLITS[split][0] for split in np.unique(speech.split)}
     runs: dict[CorpusName, Places] = {name: defaultdict(list) for name in CORPORA if name in there}
     for place in np.flatnonzero(run != NONE).tolist():
-        runs[PARTS[speech.part[place]][0]][int(run[place])].append(place)
+        runs[CORPUS_SPLITS[speech.split[place]][0]][int(run[place])].append(place)
     return runs
 
 

@@ -1,35 +1,71 @@
-"""The leakage ledger: what the text of a dataset tells of its own splits."""
+"""The audit as a file, in short, and as it may be published."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+import json
+from collections.abc import Collection, Sequence
 
-from dialoguellm_release.dataset.agreement import find_agreement
-from dialoguellm_release.dataset.overlaps import find_overlaps
-from dialoguellm_release.dataset.repeats import find_conflicts, find_duplicates
-from dialoguellm_release.dataset.turns import Turns
-from dialoguellm_release.schemas.audit import Audit
-
-Row = TypeVar("Row")
-COMPARISONS = 4
-"""How many comparisons an audit makes."""
+from dialoguellm_release.dataset.leakage import MIN_WORDS
+from dialoguellm_release.schemas.audit import Audit, AuditFigures, Overlap, RepeatCounts
+from dialoguellm_release.schemas.labels import CorpusName
 
 
-def audit_turns(turns: Turns, advance: Callable[[int], None]) -> Audit:
-    """The audit of the turns of a dataset.
+def audit_as_json(audit: Audit) -> str:
+    """The text of `audit.json`: what `dataset audit --json` prints."""
+    return json.dumps(audit.model_dump(mode="json"), ensure_ascii=False, indent=2) + "\n"
 
-    Args:
-        advance: Told of each comparison that is made.
+
+def audit_figures(audit: Audit) -> AuditFigures:
+    """The audit in numbers, without the id of a record."""
+    found = tuple(row for row in audit.overlaps if _has_something(row))
+    return AuditFigures(
+        overlaps=found,
+        pairs_without_overlap=len(audit.overlaps) - len(found),
+        duplicates=_counts([(group.words, group.ids) for group in audit.duplicates]),
+        conflicts=_counts(
+            [(group.words, tuple(one.id for one in group.records)) for group in audit.conflicts]
+        ),
+        agreement=audit.agreement,
+    )
+
+
+def publishable_audit(audit: Audit, withheld: Collection[CorpusName]) -> Audit:
+    """The audit with the names of splits in the place of the ids of withheld corpora; every count stays.
+
+    Why: that a published text stands in a withheld split as well is a finding; in which record is not ours
+    to tell.
     """
 
-    def done(rows: list[Row]) -> tuple[Row, ...]:
-        advance(1)
-        return tuple(rows)
+    def told(record_id: str) -> str:
+        corpus, split, _ = record_id.split("/", 2)
+        return f"{corpus}/{split}" if corpus in withheld else record_id
 
-    return Audit(
-        overlaps=done(find_overlaps(turns)),
-        duplicates=done(find_duplicates(turns)),
-        conflicts=done(find_conflicts(turns)),
-        agreement=done(find_agreement(turns)),
+    return audit.model_copy(
+        update={
+            "duplicates": tuple(
+                group.model_copy(update={"ids": tuple(map(told, group.ids))}) for group in audit.duplicates
+            ),
+            "conflicts": tuple(
+                group.model_copy(
+                    update={
+                        "records": tuple(one.model_copy(update={"id": told(one.id)}) for one in group.records)
+                    }
+                )
+                for group in audit.conflicts
+            ),
+        }
+    )
+
+
+def _has_something(row: Overlap) -> bool:
+    counts = (row.utterances_found, row.dialogues_with_run, row.dialogues_identical)
+    return any(counts) or bool(row.ngram_share)
+
+
+def _counts(groups: Sequence[tuple[int, tuple[str, ...]]]) -> RepeatCounts:
+    return RepeatCounts(
+        groups=len(groups),
+        records=sum(len(ids) for _, ids in groups),
+        groups_of_5_words=sum(words >= MIN_WORDS for words, _ in groups),
+        groups_across_corpora=sum(len({name.split("/")[0] for name in ids}) > 1 for _, ids in groups),
     )

@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-
-from pydantic import JsonValue
 
 from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.read import read_corpus
 from dialoguellm_release.corpora.registry import corpus_entry
+from dialoguellm_release.dataset.audit import audit_as_json, audit_figures
 from dialoguellm_release.dataset.context import RecordMaker
-from dialoguellm_release.dataset.identity import content_sha256, record_digest
-from dialoguellm_release.dataset.leakage import TextIndex
-from dialoguellm_release.dataset.parquet import (
-    RowWriter,
-    record_columns,
-    record_schema,
-    sft_schema,
-)
+from dialoguellm_release.dataset.identity import content_sha256
+from dialoguellm_release.dataset.ledger import Ledger, make_ledger
 from dialoguellm_release.dataset.reconcile import check_counts, reconcile
-from dialoguellm_release.dataset.splits import draw_split, read_split, series_table
-from dialoguellm_release.errors import DataError, Problem, ReleaseError
-from dialoguellm_release.folders import combined_sha256, package_versions, stamp, stamps
+from dialoguellm_release.dataset.shared import split_names
+from dialoguellm_release.dataset.survey import CorpusSurvey, ReadCorpus, survey_corpora
+from dialoguellm_release.dataset.turns import Turns
+from dialoguellm_release.dataset.writers import SplitWriter, Tally
+from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.folders import combined_sha256, package_versions, stamp, stamps, write_text
 from dialoguellm_release.prompts import Prompt, load_prompt
 from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.schemas.audit import AuditFigures
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.corpus import CorpusEntry
-from dialoguellm_release.schemas.dialogue import Dialogue
 from dialoguellm_release.schemas.labels import BASIC_LABELS, SPLITS, CorpusName, Label, Split
 from dialoguellm_release.schemas.manifest import (
+    AUDIT,
     CorpusFigures,
     DatasetFigures,
     DatasetManifest,
@@ -40,8 +37,10 @@ from dialoguellm_release.schemas.manifest import (
     Reconciliation,
     Sizes,
 )
-from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe, MeisdRecipe
-from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe
+
+PASSES = 2
+"""The corpora are read twice: for the ledger, then for the records, whose `leaks` it decides."""
 
 SHAPED_BY = ("pyarrow", "pydantic", "jinja2", "matplotlib", "pillow")
 """The packages whose versions shape a dataset folder, its card and its figures."""
@@ -54,6 +53,7 @@ def write_dataset(
     folder: Path,
     skip: Collection[CorpusName],
     advance: Callable[[int], None],
+    read: ReadCorpus | None = None,
 ) -> DatasetManifest:
     """The manifest of a dataset whose data files it writes into a folder; card and manifest are the caller's.
 
@@ -62,7 +62,8 @@ def write_dataset(
         sources: Holds one sub-folder a corpus, in its native layout.
         folder: An empty folder.
         skip: Corpora of the recipe that are left out.
-        advance: Told how many dialogues are done more.
+        advance: Told how many dialogues are done more, in each of the two passes.
+        read: Gives the dialogues of a corpus; None reads the native files.
 
     Raises:
         DataError: With everything that is wrong in the corpora, or the counts that miss.
@@ -73,25 +74,19 @@ def write_dataset(
     if not named:
         raise DataError(Problem(loaded.name, "no corpus is left to build from", fix="skip fewer"))
 
-    index = TextIndex() if _has_drawn_split(named) else None
-    written: dict[CorpusName, _Written] = {}
-    problems: list[Problem] = []
-    for name in sorted(named, key=lambda name: isinstance(named[name], MeisdRecipe)):
-        try:
-            written[name] = _write_corpus(name, named[name], recipe, prompt, sources, folder, index, advance)
-        except ReleaseError as error:
-            problems.extend(error.problems)
-    if problems:
-        raise DataError(problems)
-
-    in_order = {name: written[name] for name in named}
-    rows = [row for one in in_order.values() for row in _reconciled(one, named[one.name], claims)]
-    check_counts(rows, {name: one.notes for name, one in in_order.items()})
-    figures = _figures(recipe, prompt, in_order, tuple(sorted(skip)), rows)
+    read = read or _native_files(sources)
+    turns, surveys = survey_corpora(named, recipe, sources, read, advance)
+    fates, audit = _fates(turns, recipe, folder)
+    del turns
+    work = _Work(recipe, prompt, folder, read, fates, advance)
+    written = {name: _write_corpus(name, corpus, surveys[name], work) for name, corpus in named.items()}
+    rows = [row for one in written.values() for row in _reconciled(one, named[one.name], claims)]
+    check_counts(rows, {name: one.survey.notes for name, one in written.items()})
+    figures = _figures(recipe, prompt, written, tuple(sorted(skip)), rows, audit)
     return DatasetManifest(
         created_by=package_versions(*SHAPED_BY),
         recipe=loaded.stamp,
-        inputs=tuple(file for one in in_order.values() for file in one.notes.files),
+        inputs=tuple(file for one in written.values() for file in one.survey.notes.files),
         outputs=stamps(folder),
         content_sha256=combined_sha256(
             (f"{name}/{split}", digest)
@@ -100,6 +95,10 @@ def write_dataset(
         ),
         figures=figures,
     )
+
+
+def _native_files(sources: Path) -> ReadCorpus:
+    return lambda name, corpus, notes: read_corpus(name, sources / name, corpus, notes)
 
 
 def is_unchanged(
@@ -120,17 +119,44 @@ def _stands(file: FileStamp, root: Path) -> bool:
     return path.is_file() and stamp(path, root) == file
 
 
-@dataclass
-class _Tally:
-    """What was written of one split."""
+class _Fates:
+    """What becomes of each utterance, given in the order in which the corpora are read.
 
-    dialogues: int = 0
-    labels: Counter[Label] = field(default_factory=Counter)
-    digests: list[bytes] = field(default_factory=list)
+    Why: the second pass over the corpora reads what the first one read, in the same order.
+    """
 
-    @property
-    def sizes(self) -> Sizes:
-        return Sizes(dialogues=self.dialogues, utterances=len(self.digests))
+    def __init__(self, turns: Turns, ledger: Ledger) -> None:
+        import numpy as np
+
+        utterances = int(turns.place.max(initial=-1)) + 1
+        self._leaks, self._fates = np.zeros(utterances, np.int16), np.zeros(utterances, np.int8)
+        self._leaks[turns.place], self._fates[turns.place] = ledger.leaks, ledger.fates
+        self._next = 0
+
+    def take(self, count: int) -> tuple[list[tuple[str, ...]], list[int]]:
+        """The splits that each of the next utterances leaks into, and what becomes of it."""
+        here = slice(self._next, self._next + count)
+        self._next += count
+        return [split_names(bits) for bits in self._leaks[here].tolist()], self._fates[here].tolist()
+
+
+def _fates(turns: Turns, recipe: DatasetRecipe, folder: Path) -> tuple[_Fates, AuditFigures]:
+    """What becomes of each utterance, and the audit in numbers; writes the audit."""
+    ledger = make_ledger(turns, recipe.clean, lambda _: None)
+    write_text(folder / AUDIT, audit_as_json(ledger.audit))
+    return _Fates(turns, ledger), audit_figures(ledger.audit)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the second pass needs, whatever the corpus."""
+
+    recipe: DatasetRecipe
+    prompt: Prompt
+    folder: Path
+    read: ReadCorpus
+    fates: _Fates
+    advance: Callable[[int], None]
 
 
 @dataclass
@@ -140,125 +166,42 @@ class _Written:
     name: CorpusName
     entry: CorpusEntry
     label_space: tuple[Label, ...]
-    notes: Notes
-    tallies: Mapping[Split, _Tally]
+    survey: CorpusSurvey
+    tallies: Mapping[Split, Tally]
     relabelled: Counter[str]
-    draw: dict[str, JsonValue] | None
-    unused: Sizes
 
 
-def _has_drawn_split(named: Mapping[CorpusName, CorpusRecipe]) -> bool:
-    return any(isinstance(one, MeisdRecipe) and one.split.split_file is None for one in named.values())
-
-
-def _write_corpus(
-    name: CorpusName,
-    corpus: CorpusRecipe,
-    recipe: DatasetRecipe,
-    prompt: Prompt,
-    sources: Path,
-    folder: Path,
-    index: TextIndex | None,
-    advance: Callable[[int], None],
-) -> _Written:
+def _write_corpus(name: CorpusName, corpus: CorpusRecipe, survey: CorpusSurvey, work: _Work) -> _Written:
+    recipe, prompt = work.recipe, work.prompt
     entry, notes = corpus_entry(name), Notes()
     label_space = entry.label_space if recipe.label_space == "corpus" else BASIC_LABELS
-    maker = RecordMaker(prompt, entry.license.id, label_space, recipe.basic7, recipe.context_k)
-    dialogues = read_corpus(name, sources / name, corpus, notes)
-    draw: dict[str, JsonValue] | None = None
-    unused = Sizes(dialogues=0, utterances=0)
-    if isinstance(corpus, MeisdRecipe):
-        everything = list(dialogues)
-        assigned, draw = _assigned(everything, corpus, sources / name, notes, index)
-        unused = _sizes([one for one in everything if one.id not in assigned])
-        pairs = iter([(one, assigned[one.id]) for one in everything if one.id in assigned])
-    else:
-        pairs = _with_own_split(dialogues)
-        if index is not None:
-            pairs = _indexed(pairs, index)
-    writers: dict[Split, _SplitWriter] = {}
+    maker = RecordMaker(prompt, entry.text_license.id, label_space, recipe.basic7, recipe.context_k)
+    writers: dict[Split, SplitWriter] = {}
     with ExitStack() as files:
-        for dialogue, split in pairs:
-            if split not in writers:
-                writers[split] = _SplitWriter(folder, name, split, prompt, files)
-            writers[split].add(list(maker.records(dialogue, split)))
-            advance(1)
+        for dialogue in work.read(name, corpus, notes):
+            leaks, own_fates = work.fates.take(len(dialogue.utterances))
+            split = survey.split_of(dialogue)
+            if split is not None:
+                if split not in writers:
+                    writers[split] = SplitWriter(work.folder, name, split, prompt, files)
+                writers[split].add(list(maker.records(dialogue, split, leaks)), own_fates)
+            work.advance(1)
+    _check_same_files(survey.notes, notes)
     tallies = {split: writer.tally for split, writer in writers.items()}
-    return _Written(name, entry, label_space, notes, tallies, maker.relabelled, draw, unused)
+    return _Written(name, entry, label_space, survey, tallies, maker.relabelled)
 
 
-def _with_own_split(dialogues: Iterator[Dialogue]) -> Iterator[tuple[Dialogue, Split]]:
-    for dialogue in dialogues:
-        if dialogue.split is None:
-            raise ValueError(f"{dialogue.corpus}: the reader gives no split, and the recipe draws none")
-        yield dialogue, dialogue.split
-
-
-def _indexed(pairs: Iterator[tuple[Dialogue, Split]], index: TextIndex) -> Iterator[tuple[Dialogue, Split]]:
-    for dialogue, split in pairs:
-        if split == "train":
-            index.add(dialogue)
-        yield dialogue, split
-
-
-def _assigned(
-    dialogues: list[Dialogue],
-    corpus: MeisdRecipe,
-    source: Path,
-    notes: Notes,
-    index: TextIndex | None,
-) -> tuple[dict[str, Split], dict[str, JsonValue]]:
-    draw = corpus.split
-    if index is None:
-        path = source / str(draw.split_file)
-        assigned = read_split(path, dialogues)
-        notes.files.append(stamp(path, source.parent))
-        told: dict[str, JsonValue] = {"split_file": draw.split_file}
-    else:
-        barred = {one.id for one in dialogues if index.shares_text_with(one)}
-        assigned = draw_split(dialogues, draw, lambda one: one.id not in barred)
-        told = {"seed": draw.seed, "barred_from_held_out": len(barred)}
-    return assigned, {**told, "dialogues": series_table(dialogues, assigned)}
-
-
-class _SplitWriter:
-    """The two files of one corpus and split, records and `sft`, and what they hold.
-
-    Why: records become columns as soon as they are made, while they are still in the processor's cache.
-    """
-
-    def __init__(
-        self, folder: Path, name: CorpusName, split: Split, prompt: Prompt, files: ExitStack
-    ) -> None:
-        data = folder / "data" / name / f"{split}-00000.parquet"
-        sft = folder / "sft" / f"{split}-{name}-00000.parquet"
-        self._prompt = prompt
-        self._records = files.enter_context(RowWriter(data, record_schema()))
-        self._sft = files.enter_context(RowWriter(sft, sft_schema()))
-        self.tally = _Tally()
-
-    def add(self, records: list[Record]) -> None:
-        """Takes the records of one dialogue."""
-        self.tally.dialogues += 1
-        self.tally.labels.update(record.label for record in records)
-        self.tally.digests += map(record_digest, records)
-        self._records.add(record_columns(records))
-        self._sft.add(
-            [
-                [record.id for record in records],
-                [self._prompt.prompt(record) for record in records],
-                [self._prompt.completion(record.output) for record in records],
-            ]
-        )
-
-
-def _sizes(dialogues: list[Dialogue]) -> Sizes:
-    return Sizes(dialogues=len(dialogues), utterances=sum(len(one.utterances) for one in dialogues))
+def _check_same_files(first: Notes, second: Notes) -> None:
+    """Compares the files of the two passes; a split file is read in the first one only."""
+    changed = [file.path for file in second.files if file not in first.files]
+    if changed:
+        what = "was changed while the dataset was built"
+        raise DataError([Problem(path, what, fix="build the dataset again") for path in changed])
 
 
 def _reconciled(written: _Written, corpus: CorpusRecipe, claims: ClaimsRecipe | None) -> list[Reconciliation]:
     built = {split: tally.sizes for split, tally in written.tallies.items()}
-    return reconcile(written.name, corpus, claims, written.notes, built)
+    return reconcile(written.name, corpus, claims, written.survey.notes, built)
 
 
 def _figures(
@@ -267,6 +210,7 @@ def _figures(
     written: Mapping[CorpusName, _Written],
     skipped: tuple[CorpusName, ...],
     rows: list[Reconciliation],
+    audit: AuditFigures,
 ) -> DatasetFigures:
     corpora = {name: _corpus_figures(one) for name, one in written.items()}
     relabelled = sum((one.relabelled for one in written.values()), Counter[str]())
@@ -278,9 +222,10 @@ def _figures(
         context_k=recipe.context_k,
         prompt=prompt.name,
         prompt_sha256=prompt.sha256,
-        split_draw=next((one.draw for one in written.values() if one.draw), None),
+        split_draw=next((one.survey.draw for one in written.values() if one.survey.draw), None),
         relabelled=dict(sorted(relabelled.items())),
         reconciliation=tuple(rows),
+        audit=audit,
     )
 
 
@@ -291,14 +236,15 @@ def _of(corpus: CorpusFigures, split: Split) -> Sizes:
 def _corpus_figures(written: _Written) -> CorpusFigures:
     tallies = {split: written.tallies[split] for split in SPLITS if split in written.tallies}
     return CorpusFigures(
-        license=written.entry.license.id,
-        may_redistribute=written.entry.license.may_redistribute,
+        license=written.entry.text_license.id,
+        may_redistribute=written.entry.text_license.redistribute == "yes",
         label_space=written.label_space,
-        files=tuple(written.notes.files),
-        unknown_files=tuple(written.notes.unknown_files),
-        repairs=dict(sorted(written.notes.repairs.items())),
-        unused=written.unused,
+        files=tuple(written.survey.notes.files),
+        unknown_files=tuple(written.survey.notes.unknown_files),
+        repairs=dict(sorted(written.survey.notes.repairs.items())),
+        unused=written.survey.unused,
         splits={split: tally.sizes for split, tally in tallies.items()},
+        parts={split: tally.parts for split, tally in tallies.items()},
         labels={
             split: {label: tally.labels[label] for label in written.label_space}
             for split, tally in tallies.items()

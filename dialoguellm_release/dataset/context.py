@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dialoguellm_release.prompts import Prompt
@@ -33,8 +33,14 @@ class RecordMaker:
     context_k: int
     relabelled: Counter[str] = field(default_factory=Counter)
 
-    def records(self, dialogue: Dialogue, split: Split) -> Iterator[Record]:
-        """The records of a dialogue, in its order."""
+    def records(
+        self, dialogue: Dialogue, split: Split, leaks: Sequence[tuple[str, ...]] | None = None
+    ) -> Iterator[Record]:
+        """The records of a dialogue, in its order.
+
+        Args:
+            leaks: For each of them, the splits that it shares something with; None where nobody looked.
+        """
         lines = [line_of(utterance.speaker, utterance.text) for utterance in dialogue.utterances]
         for position, utterance in enumerate(dialogue.utterances):
             context = tuple(lines[max(0, position - self.context_k) : position])
@@ -60,7 +66,7 @@ class RecordMaker:
                 start_s=utterance.start_s,
                 end_s=utterance.end_s,
                 license=self.license,
-                leaks=None,
+                leaks=None if leaks is None else leaks[position],
             )
 
     def _others(self, utterance: Utterance, label: Label) -> tuple[Label, ...]:

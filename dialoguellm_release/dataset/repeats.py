@@ -8,21 +8,39 @@ at all. Short texts count, and so do records without context; an input of no wor
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 
 from dialoguellm_release.dataset.sequences import number_stretches
-from dialoguellm_release.dataset.turns import PARTS, Turns
+from dialoguellm_release.dataset.turns import CORPUS_SPLITS, Turns
 from dialoguellm_release.schemas.audit import Conflict, Duplicate, LabelledId
 from dialoguellm_release.schemas.labels import LABELS
 
+Group = list[int]
+"""Places of turns that say the same in the same context."""
 
-def find_duplicates(turns: Turns) -> list[Duplicate]:
+
+def find_repeats(turns: Turns) -> list[Group]:
+    """Each two turns or more that say the same in the same context, in the order of the turns."""
+    import numpy as np
+
+    groups: list[Group] = []
+    for size in np.unique(turns.context):
+        places = np.flatnonzero((turns.context == size) & (turns.words > 0))
+        number = number_stretches(turns.text, turns.dialogue, int(size) + 1)[places - size]
+        order = np.argsort(number, kind="stable")
+        ends = np.flatnonzero(np.diff(number[order])) + 1
+        groups += [one.tolist() for one in np.split(places[order], ends) if len(one) > 1]
+    return sorted(groups)
+
+
+def find_duplicates(turns: Turns, repeats: Iterable[Group]) -> list[Duplicate]:
     """The records of training splits with the same text, context and label, group by group."""
     found = []
-    for group in _same_text_and_context(turns):
+    for group in repeats:
         by_label = defaultdict(list)
         for place in group:
-            if PARTS[turns.part[place]][1] == "train":
-                by_label[LABELS[turns.label[place]]].append(turns.ids[turns.record[place]])
+            if CORPUS_SPLITS[turns.split[place]][1] == "train":
+                by_label[LABELS[turns.label[place]]].append(turns.id_of(place))
         words = int(turns.words[group[0]])
         found += [
             Duplicate(words=words, label=label, ids=tuple(ids))
@@ -32,30 +50,15 @@ def find_duplicates(turns: Turns) -> list[Duplicate]:
     return found
 
 
-def find_conflicts(turns: Turns) -> list[Conflict]:
+def find_conflicts(turns: Turns, repeats: Iterable[Group]) -> list[Conflict]:
     """The records of any split with the same text and context and more than one label, group by group."""
     return [
         Conflict(
             words=int(turns.words[group[0]]),
             records=tuple(
-                LabelledId(id=turns.ids[turns.record[place]], label=LABELS[turns.label[place]])
-                for place in group
+                LabelledId(id=turns.id_of(place), label=LABELS[turns.label[place]]) for place in group
             ),
         )
-        for group in _same_text_and_context(turns)
+        for group in repeats
         if len(set(turns.label[group].tolist())) > 1
     ]
-
-
-def _same_text_and_context(turns: Turns) -> list[list[int]]:
-    """The places of two turns or more that say the same in the same context, in the order of the turns."""
-    import numpy as np
-
-    groups: list[list[int]] = []
-    for size in np.unique(turns.context):
-        places = np.flatnonzero((turns.context == size) & (turns.words > 0))
-        number = number_stretches(turns.text, turns.dialogue, int(size) + 1)[places - size]
-        order = np.argsort(number, kind="stable")
-        ends = np.flatnonzero(np.diff(number[order])) + 1
-        groups += [one.tolist() for one in np.split(places[order], ends) if len(one) > 1]
-    return sorted(groups)

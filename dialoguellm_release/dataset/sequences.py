@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.int64]
     Flags = NDArray[np.bool_]
+    Bits = NDArray[np.int16]
+    Fates = NDArray[np.int8]
 
 NONE = -1
 """Stands where no stretch begins."""

@@ -8,19 +8,31 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from pydantic import JsonValue
 
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.schemas.dialogue import Dialogue
 from dialoguellm_release.schemas.labels import SPLITS, Split
 from dialoguellm_release.schemas.recipes.dataset import SplitDraw
 
 SPLIT_COLUMNS = ("dialogue_id", "split")
 
 
-def read_split(path: Path, dialogues: Sequence[Dialogue]) -> dict[str, Split]:
+class Drawable(NamedTuple):
+    """A dialogue whose split is still to be drawn.
+
+    Attributes:
+        series: The stratum of the draw; None where the corpus has none.
+        utterances: How many it has.
+    """
+
+    id: str
+    series: str | None
+    utterances: int
+
+
+def read_split(path: Path, dialogues: Sequence[Drawable]) -> dict[str, Split]:
     """The split of each dialogue that a CSV with the columns `dialogue_id,split` names.
 
     Raises:
@@ -59,7 +71,7 @@ def read_split(path: Path, dialogues: Sequence[Dialogue]) -> dict[str, Split]:
 
 
 def draw_split(
-    dialogues: Sequence[Dialogue], draw: SplitDraw, may_be_held_out: Callable[[Dialogue], bool]
+    dialogues: Sequence[Drawable], draw: SplitDraw, may_be_held_out: Callable[[Drawable], bool]
 ) -> dict[str, Split]:
     """The drawn split of each dialogue; one that is left over is not in the result.
 
@@ -73,7 +85,7 @@ def draw_split(
     Raises:
         DataError: There are too few dialogues.
     """
-    by_series: defaultdict[str, list[Dialogue]] = defaultdict(list)
+    by_series: defaultdict[str, list[Drawable]] = defaultdict(list)
     for dialogue in sorted(dialogues, key=lambda dialogue: _lot(draw.seed, dialogue.id)):
         by_series[dialogue.series or ""].append(dialogue)
     weights = {series: len(members) for series, members in sorted(by_series.items())}
@@ -114,7 +126,7 @@ def apportion(total: int, weights: Mapping[str, int], caps: Mapping[str, int]) -
     return shares
 
 
-def series_table(dialogues: Sequence[Dialogue], assigned: Mapping[str, Split]) -> dict[str, JsonValue]:
+def series_table(dialogues: Sequence[Drawable], assigned: Mapping[str, Split]) -> dict[str, JsonValue]:
     """Dialogues per series and split, `unused` among them."""
     table: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for dialogue in dialogues:

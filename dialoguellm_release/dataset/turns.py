@@ -1,25 +1,31 @@
-"""The turns of a dataset folder as columns of numbers: what the audit compares."""
+"""The turns of a dataset as columns of numbers: what the ledger compares."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.dataset.leakage import normalise
+from dialoguellm_release.dataset.order import natural_order
+from dialoguellm_release.dataset.sequences import NONE
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.records import DEFAULT_CONFIG, read_records
-from dialoguellm_release.schemas.labels import CORPORA, LABELS, SPLITS, CorpusName, Split
+from dialoguellm_release.layout import DEFAULT_CONFIG
+from dialoguellm_release.records import read_records
+from dialoguellm_release.schemas.labels import CORPORA, LABELS, SPLITS, CorpusName, Label, Split
 from dialoguellm_release.schemas.record import Record
 
 if TYPE_CHECKING:
     from dialoguellm_release.dataset.sequences import Flags, Numbers
 
-PARTS: tuple[tuple[CorpusName, Split], ...] = tuple(product(CORPORA, SPLITS))
+CORPUS_SPLITS: tuple[tuple[CorpusName, Split], ...] = tuple(product(CORPORA, SPLITS))
 """Every split of every corpus."""
+
+_SPLIT_NUMBERS = {name: number for number, name in enumerate(CORPUS_SPLITS)}
+_LABEL_NUMBERS = {label: number for number, label in enumerate(LABELS)}
 
 
 @dataclass(frozen=True)
@@ -27,31 +33,105 @@ class Turns:
     """Utterances of a dataset, dialogue after dialogue, each dialogue in its order.
 
     Attributes:
-        ids: Of the records, in the order in which they were read.
+        dialogue_ids: By the numbers in `dialogue`.
         texts: All that is said, normalised, each text once.
-        record: The place of each turn in `ids`.
+        place: The place of each turn among those that were collected.
         text: The place of each turn in `texts`.
         words: Words of each turn.
-        part: The place of each turn in `PARTS`.
+        split: The place of each turn in `CORPUS_SPLITS`.
         dialogue: A number for the dialogue of each turn.
+        index: The utterance index of each turn.
         label: The place of each turn's label in `LABELS`.
         context: How many turns before it the record of each turn shows.
     """
 
-    ids: list[str]
+    dialogue_ids: list[str]
     texts: list[str]
-    record: Numbers
+    place: Numbers
     text: Numbers
     words: Numbers
-    part: Numbers
+    split: Numbers
     dialogue: Numbers
+    index: Numbers
     label: Numbers
     context: Numbers
 
     def where(self, chosen: Flags) -> Turns:
         """The turns that are chosen, in their order."""
-        columns = (self.record, self.text, self.words, self.part, self.dialogue, self.label, self.context)
-        return Turns(self.ids, self.texts, *(column[chosen] for column in columns))
+        columns = (self.place, self.text, self.words, self.split, self.dialogue)
+        more = (self.index, self.label, self.context)
+        return Turns(self.dialogue_ids, self.texts, *(column[chosen] for column in (*columns, *more)))
+
+    def id_of(self, turn: int) -> str:
+        """The id of the record of a turn."""
+        corpus, split = CORPUS_SPLITS[self.split[turn]]
+        return f"{corpus}/{split}/{self.dialogue_ids[self.dialogue[turn]]}/{self.index[turn]}"
+
+    def dialogues_of(self, corpus: CorpusName) -> set[str]:
+        """The ids of the dialogues of a corpus, whatever their split."""
+        import numpy as np
+
+        of_corpus = [number for number, (name, _) in enumerate(CORPUS_SPLITS) if name == corpus]
+        return {self.dialogue_ids[one] for one in np.unique(self.dialogue[np.isin(self.split, of_corpus)])}
+
+
+class TurnCollector:
+    """Takes utterances one by one and gives them as turns."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, int] = {}
+        self._dialogues: dict[tuple[int, str], int] = {}
+        self._split_of = array("q")
+        self._columns = tuple(array("q") for _ in range(5))
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    def add(
+        self,
+        corpus: CorpusName,
+        split: Split,
+        dialogue_id: str,
+        index: int,
+        text: str,
+        label: Label,
+        context: int,
+    ) -> None:
+        """Takes an utterance.
+
+        Args:
+            context: How many turns before it its record shows.
+        """
+        key = (_SPLIT_NUMBERS[corpus, split], dialogue_id)
+        dialogue = self._dialogues.setdefault(key, len(self._dialogues))
+        if dialogue == len(self._split_of):
+            self._split_of.append(key[0])
+        number = self._texts.setdefault(normalise(text), len(self._texts))
+        values = (number, dialogue, index, _LABEL_NUMBERS[label], context)
+        for column, value in zip(self._columns, values, strict=True):
+            column.append(value)
+
+    def assign(self, corpus: CorpusName, splits: Mapping[str, Split]) -> None:
+        """Gives the dialogues of a corpus other splits; those that get none are left out of the turns."""
+        for (split, dialogue_id), dialogue in self._dialogues.items():
+            if CORPUS_SPLITS[split][0] == corpus:
+                drawn = splits.get(dialogue_id)
+                self._split_of[dialogue] = NONE if drawn is None else _SPLIT_NUMBERS[corpus, drawn]
+
+    def turns(self) -> Turns:
+        """All that was taken so far: by corpus, split, dialogue id and utterance index."""
+        import numpy as np
+
+        text, dialogue, index, label, context = (np.array(column, dtype=np.int64) for column in self._columns)
+        ids = [dialogue_id for _, dialogue_id in self._dialogues]
+        rank = np.empty(len(ids), dtype=np.int64)
+        rank[sorted(range(len(ids)), key=lambda number: natural_order(ids[number]))] = np.arange(len(ids))
+        split = np.array(self._split_of, dtype=np.int64)[dialogue]
+        words = np.array([one.count(" ") + bool(one) for one in self._texts], dtype=np.int64)
+        order = np.lexsort((index, dialogue, rank[dialogue], split))
+        order = order[split[order] != NONE]
+        columns = (text, words[text], split, dialogue, index, label, context)
+        return Turns(ids, list(self._texts), order, *(column[order] for column in columns))
 
 
 def read_turns(dataset: Path, splits: Iterable[Split], advance: Callable[[int], None]) -> Turns:
@@ -74,41 +154,18 @@ def as_turns(records: Iterable[Record]) -> Turns:
     Raises:
         DataError: A record shows more turns of its dialogue than stand before it.
     """
-    import numpy as np
-
-    part_of = {name: place for place, name in enumerate(PARTS)}
-    label_of = {name: place for place, name in enumerate(LABELS)}
-    ids: list[str] = []
-    texts: dict[str, int] = {}
-    dialogues: dict[tuple[int, str], int] = {}
-    text, part, dialogue, index, label, context = (array("q") for _ in range(6))
+    collector = TurnCollector()
     for record in records:
-        ids.append(record.id)
-        text.append(texts.setdefault(normalise(record.input), len(texts)))
-        part.append(part_of[record.corpus, record.split])
-        dialogue.append(dialogues.setdefault((part[-1], record.dialogue_id), len(dialogues)))
-        index.append(record.utterance_index)
-        label.append(label_of[record.label])
-        context.append(len(record.context))
-    order = np.lexsort((index, dialogue, part))
-
-    def ordered(column: array[int]) -> Numbers:
-        return np.array(column, dtype=np.int64)[order]
-
-    words = np.array([len(one.split()) for one in texts], dtype=np.int64)
-    turns = Turns(
-        ids=ids,
-        texts=list(texts),
-        record=order,
-        text=ordered(text),
-        words=words[ordered(text)],
-        part=ordered(part),
-        dialogue=ordered(dialogue),
-        label=ordered(label),
-        context=ordered(context),
-    )
+        collect(record, collector)
+    turns = collector.turns()
     _check_dialogues_are_whole(turns)
     return turns
+
+
+def collect(record: Record, collector: TurnCollector) -> None:
+    """Gives a record to a collector."""
+    where = (record.corpus, record.split, record.dialogue_id, record.utterance_index)
+    collector.add(*where, record.input, record.label, len(record.context))
 
 
 def dialogue_starts(turns: Turns) -> Numbers:
@@ -118,18 +175,25 @@ def dialogue_starts(turns: Turns) -> Numbers:
     return np.flatnonzero(np.diff(turns.dialogue, prepend=-1))
 
 
-def _check_dialogues_are_whole(turns: Turns) -> None:
+def turns_before(turns: Turns) -> Numbers:
+    """How many turns of its dialogue stand before each turn."""
     import numpy as np
 
     starts = dialogue_starts(turns)
     lengths = np.diff(starts, append=len(turns.dialogue))
-    before = np.arange(len(turns.dialogue)) - np.repeat(starts, lengths)
+    return np.arange(len(turns.dialogue)) - np.repeat(starts, lengths)
+
+
+def _check_dialogues_are_whole(turns: Turns) -> None:
+    import numpy as np
+
+    before = turns_before(turns)
     lacking = np.flatnonzero(turns.context > before)
     if len(lacking):
         first = lacking[0]
         raise DataError(
             Problem(
-                turns.ids[turns.record[first]],
+                turns.id_of(first),
                 "its context shows turns that are not in the dataset",
                 expected=f"{turns.context[first]} turns of its dialogue before it",
                 got=f"{before[first]}; {len(lacking)} records are like this one",
@@ -138,7 +202,7 @@ def _check_dialogues_are_whole(turns: Turns) -> None:
         )
 
 
-def _told(records: Iterable[Record], advance: Callable[[int], None]) -> Iterable[Record]:
+def _told(records: Iterable[Record], advance: Callable[[int], None]) -> Iterator[Record]:
     for record in records:
         advance(1)
         yield record

@@ -107,3 +107,33 @@ class Audit(Schema):
     duplicates: tuple[Duplicate, ...]
     conflicts: tuple[Conflict, ...]
     agreement: tuple[Agreement, ...]
+
+
+class RepeatCounts(Schema):
+    """Groups of records of the same text in the same context.
+
+    Attributes:
+        records: In all groups together.
+        groups_of_5_words: Those whose text has 5 words or more.
+        groups_across_corpora: Those with records of several corpora.
+    """
+
+    groups: Count
+    records: Count
+    groups_of_5_words: Count
+    groups_across_corpora: Count
+
+
+class AuditFigures(Schema):
+    """An audit in numbers: what a card shows of it.
+
+    Attributes:
+        overlaps: Pairs of splits that have something in common.
+        pairs_without_overlap: How many have nothing.
+    """
+
+    overlaps: tuple[Overlap, ...]
+    pairs_without_overlap: Count
+    duplicates: RepeatCounts
+    conflicts: RepeatCounts
+    agreement: tuple[Agreement, ...]

@@ -32,3 +32,9 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 CorpusName = Literal["meld", "emorynlp", "dailydialog", "meisd", "iemocap"]
 CORPORA: tuple[CorpusName, ...] = get_args(CorpusName)
+
+Part = Literal["clean", "leaked", "repeated"]
+"""The rows of a split: those that share no text with the other side of the train/test line, those that do,
+and training rows that do not but repeat or contradict one that is kept."""
+
+PARTS: tuple[Part, ...] = get_args(Part)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
+from dialoguellm_release.schemas.audit import AuditFigures
 from dialoguellm_release.schemas.base import Count, Schema, Sha256, Text
 from dialoguellm_release.schemas.labels import LABELS, CorpusName, Label, Split
 
@@ -66,13 +67,31 @@ class Reconciliation(Schema):
         return self.expected is not None and not self.expected.is_met_by(self.built)
 
 
+class PartSizes(Schema):
+    """What became of the records of a split; held-out records are clean or leaked.
+
+    Attributes:
+        duplicates: Training records that say the same, with the same label, as one that is kept.
+        conflicts: Training records whose label lost to another one in the same context.
+    """
+
+    clean: Count
+    leaked: Count
+    duplicates: Count
+    conflicts: Count
+
+
 class CorpusFigures(Schema):
     """What was read of one corpus and what was made of it.
 
     Attributes:
+        license: Of the text, as every record carries it.
+        may_redistribute: Whether the registry let the text be passed on when this was built.
         repairs: How often each named rule mended or dropped something.
         unused: Dialogues and utterances that the drawn split left over.
         splits: What was built.
+        parts: How many records of each split are clean, and why the others are not; empty where nobody
+            looked.
         labels: Records per label and split.
         content_sha256: Hash of the records of each split.
     """
@@ -85,6 +104,7 @@ class CorpusFigures(Schema):
     repairs: dict[str, Count]
     unused: Sizes
     splits: dict[Split, Sizes]
+    parts: dict[Split, PartSizes] = {}
     labels: dict[Split, dict[Label, Count]]
     content_sha256: dict[Split, Sha256]
 
@@ -131,11 +151,18 @@ FIGURE_FILES: tuple[str, ...] = (
 CROISSANT = "croissant.json"
 """The Croissant metadata of a dataset folder."""
 
+AUDIT = "audit.json"
+"""The audit of a dataset folder, with the ids of what repeats or contradicts itself."""
+
+LICENSES = "LICENSES.md"
+"""What may be done with which part of a dataset folder."""
+
 
 class DatasetFigures(Schema):
     """The figures of a dataset build.
 
     Attributes:
+        audit: What splits have in common and what contradicts itself; None where nobody looked.
         statistics: Lengths and gaps per corpus and split; empty where nobody counted them.
     """
 
@@ -149,6 +176,7 @@ class DatasetFigures(Schema):
     split_draw: dict[str, JsonValue] | None
     relabelled: dict[str, Count]
     reconciliation: tuple[Reconciliation, ...]
+    audit: AuditFigures | None = None
     statistics: dict[CorpusName, dict[Split, SplitStatistics]] = {}
 
     @property
@@ -192,11 +220,15 @@ class PublishedSubset(Schema):
     """What a published copy holds of a dataset; `figures` still tell of the whole build.
 
     Attributes:
-        left_out: Corpora whose text is not in the copy.
-        published_sha256: Hash of the copy's content, made as `content_sha256` is of the build's.
+        left_out: Corpora of which nothing is in the copy.
+        standoff: Corpora of which the copy holds ids, labels and positions, but no text.
+        records: How many records with text there are.
+        dialogues: Of them, how many dialogues.
+        published_sha256: Hash of these records, made as `content_sha256` is of the build's.
     """
 
     left_out: tuple[CorpusName, ...]
+    standoff: tuple[CorpusName, ...] = ()
     records: dict[Split, Count]
     dialogues: dict[Split, Count]
     published_sha256: Sha256

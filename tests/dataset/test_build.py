@@ -65,6 +65,7 @@ def test_sft_is_the_rendering_of_the_records(demo_dataset: Dataset, tmp_path: Pa
 
 def test_context_is_the_past_of_the_same_dialogue(demo_dataset: Dataset) -> None:
     records = list(read_records(demo_dataset.folder, "default", "train"))
+    records.sort(key=lambda record: (record.corpus, record.dialogue_id, record.utterance_index))
     for _, turns in groupby(records, key=lambda record: (record.corpus, record.dialogue_id)):
         before: tuple[str, ...] = ()
         for record in turns:
@@ -225,7 +226,7 @@ def test_wrong_words_on_the_way_in(tmp_path: Path) -> None:
 def test_the_card_lists_what_is_there(demo_dataset: Dataset) -> None:
     front = yaml.safe_load((demo_dataset.folder / "README.md").read_text(encoding="utf-8").split("---")[1])
     configs = {config["config_name"]: config for config in front["configs"]}
-    assert set(configs) == {"default", "sft", "meld", "emorynlp", "dailydialog", "meisd", "iemocap"}
+    assert list(configs) == ["default", "clean", "meld", "emorynlp", "dailydialog", "meisd", "iemocap", "sft"]
     assert [files["split"] for files in configs["iemocap"]["data_files"]] == ["train", "test"]
     content = demo_dataset.manifest.content_sha256
     assert all(content in config["description"] for config in configs.values())
@@ -277,10 +278,10 @@ def test_no_held_out_dialogue_of_meisd_stands_in_another_training_split(paper_da
         return re.sub("[^a-z0-9]+", " ", kept).strip()
 
     def column(corpus: str, split: str) -> list[dict[str, str]]:
-        table = pq.read_table(
-            paper_dataset.folder / "data" / corpus, columns=["dialogue_id", "input", "split"]
-        )
-        return [row for row in table.to_pylist() if row["split"] == split]
+        columns = ["dialogue_id", "utterance_index", "input", "split"]
+        rows = pq.read_table(paper_dataset.folder / "data" / corpus, columns=columns).to_pylist()
+        rows.sort(key=lambda row: (row["dialogue_id"], row["utterance_index"]))
+        return [row for row in rows if row["split"] == split]
 
     def dialogues(rows: list[dict[str, str]]) -> list[list[str]]:
         grouped = groupby(rows, key=lambda row: row["dialogue_id"])

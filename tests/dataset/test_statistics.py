@@ -32,7 +32,7 @@ def counted(dataset: Dataset, corpus: CorpusName, split: Split) -> SplitStatisti
     gaps = [
         turn.utterance_index - before.utterance_index - 1
         for turns in dialogues.values()
-        for before, turn in pairwise(turns)
+        for before, turn in pairwise(sorted(turns, key=lambda turn: turn.utterance_index))
     ]
     return SplitStatistics(
         dialogue_lengths=spread([len(turns) for turns in dialogues.values()]),

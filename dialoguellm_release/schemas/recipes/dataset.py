@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from dialoguellm_release.schemas.base import Count, Schema, Text
+from dialoguellm_release.schemas.corpus import Distribution
 from dialoguellm_release.schemas.labels import (
     BASIC_LABELS,
     CORPORA,
@@ -16,6 +17,7 @@ from dialoguellm_release.schemas.labels import (
     Split,
 )
 from dialoguellm_release.schemas.manifest import ExpectedSizes
+from dialoguellm_release.schemas.recipes.clean import CleanRules
 
 
 class Expectation(ExpectedSizes):
@@ -26,8 +28,13 @@ class Expectation(ExpectedSizes):
 
 
 class CorpusRecipe(Schema):
-    """One corpus of a dataset; an empty `expect` checks nothing."""
+    """One corpus of a dataset; an empty `expect` checks nothing.
 
+    Attributes:
+        distribution: What `publish` sends of it. A build holds everything, whatever stands here.
+    """
+
+    distribution: Distribution = "exclude"
     expect: dict[Split, Expectation] = {}
 
 
@@ -87,7 +94,10 @@ class DatasetRecipe(Schema):
         claims: Name of a claims recipe whose counts the card sets beside the built ones; None for none.
         context_k: How many past utterances of the same dialogue are shown (paper section 3.3: 1).
         label_space: `corpus` keeps each corpus's own labels, `basic7` maps the extra ones to the seven.
+        rights: By corpus, the right that the publisher holds to pass on more of it than its licences allow,
+            as a sentence that the card shows; counts only where the repository is private.
         basic7: Where `label_space: basic7` sends each extra label; empty otherwise.
+        clean: Which of the training records that repeat or contradict each other the clean part keeps.
     """
 
     version: Literal[1]
@@ -100,7 +110,9 @@ class DatasetRecipe(Schema):
     context_k: Count = Field(le=100)
     label_space: Literal["corpus", "basic7"] = "corpus"
     basic7: dict[Label, Label] = {}
+    clean: CleanRules = CleanRules()
     corpora: CorporaRecipe
+    rights: dict[CorpusName, Annotated[str, Field(pattern=r"\S")]] = {}
 
     @model_validator(mode="after")
     def _extras_have_a_home(self) -> Self:
@@ -112,4 +124,10 @@ class DatasetRecipe(Schema):
             raise ValueError(f"basic7 must map each of {', '.join(EXTRA_LABELS)}")
         if not set(self.basic7.values()) <= set(BASIC_LABELS):
             raise ValueError(f"basic7 may only lead to {', '.join(BASIC_LABELS)}")
+        return self
+
+    @model_validator(mode="after")
+    def _rights_are_of_its_corpora(self) -> Self:
+        if others := sorted(set(self.rights) - set(self.corpora.named())):
+            raise ValueError(f"rights names what is not among the corpora: {', '.join(others)}")
         return self

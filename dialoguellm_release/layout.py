@@ -1,0 +1,87 @@
+"""Where the data files of a dataset folder lie, what each holds, and which of them a config reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import cast
+
+from dialoguellm_release.schemas.labels import CORPORA, PARTS, SPLITS, CorpusName, Part, Split
+
+DEFAULT_CONFIG = "default"
+CLEAN_CONFIG = "clean"
+SFT_CONFIG = "sft"
+CONFIGS: tuple[str, ...] = (DEFAULT_CONFIG, CLEAN_CONFIG, *CORPORA, SFT_CONFIG)
+"""In the order in which a card lists them."""
+
+_NAMES = {"corpus": "|".join(CORPORA), "split": "|".join(SPLITS), "part": "|".join(PARTS)}
+_RECORDS = re.compile(
+    r"data/(?P<corpus>{corpus})/(?P<split>{split})-(?P<part>{part})-[\w-]+\.parquet".format(**_NAMES)
+)
+_SFT = re.compile(
+    r"sft/(?P<split>{split})-(?P<corpus>{corpus})-(?P<part>{part})-[\w-]+\.parquet".format(**_NAMES)
+)
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """What a data file holds: records, or their `sft` rows, of one part of one corpus and split."""
+
+    corpus: CorpusName
+    split: Split
+    part: Part
+    is_sft: bool = False
+
+    @property
+    def path(self) -> str:
+        """Where a build writes it, relative to the dataset folder."""
+        return f"{self._stem}-00000.parquet"
+
+    @property
+    def glob(self) -> str:
+        """What finds it, and further files of the same rows."""
+        return f"{self._stem}-*.parquet"
+
+    @property
+    def _stem(self) -> str:
+        if self.is_sft:
+            return f"sft/{self.split}-{self.corpus}-{self.part}"
+        return f"data/{self.corpus}/{self.split}-{self.part}"
+
+    def is_read_by(self, config: str) -> bool:
+        """Whether a config reads it.
+
+        `clean` reads the clean part of training splits, and held-out splits whole.
+        """
+        if self.is_sft or config == SFT_CONFIG:
+            return self.is_sft and config == SFT_CONFIG
+        if config == CLEAN_CONFIG:
+            return self.split != "train" or self.part == "clean"
+        return config in (DEFAULT_CONFIG, self.corpus)
+
+
+def data_file(path: str) -> DataFile | None:
+    """What the file at a path of a dataset folder holds; None where it is no data file.
+
+    >>> data_file("data/meld/train-clean-00000.parquet")
+    DataFile(corpus='meld', split='train', part='clean', is_sft=False)
+    """
+    for pattern, is_sft in ((_RECORDS, False), (_SFT, True)):
+        match = pattern.fullmatch(path)
+        if match:
+            return DataFile(
+                corpus=cast("CorpusName", match["corpus"]),
+                split=cast("Split", match["split"]),
+                part=cast("Part", match["part"]),
+                is_sft=is_sft,
+            )
+    return None
+
+
+def config_files(paths: Iterable[str], config: str, split: Split) -> list[str]:
+    """The paths that a config reads for a split, in reading order: the clean rows of all corpora first."""
+    held = [(path, file) for path in paths if (file := data_file(path))]
+    chosen = [(path, file) for path, file in held if file.split == split and file.is_read_by(config)]
+    chosen.sort(key=lambda one: (PARTS.index(one[1].part), CORPORA.index(one[1].corpus), one[0]))
+    return [path for path, _ in chosen]
