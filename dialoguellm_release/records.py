@@ -15,6 +15,7 @@ from dialoguellm_release.schemas.labels import CORPORA, LABELS, Split
 from dialoguellm_release.schemas.manifest import DatasetManifest, FileStamp
 from dialoguellm_release.schemas.record import COLUMNS, Record
 
+ROWS_AT_ONCE = 4_000
 _LABEL_OF = dict(enumerate(LABELS))
 
 
@@ -87,7 +88,7 @@ def records_in(path: Path) -> Iterator[Record]:
             if missing:
                 raise DataError(Problem(str(path), f"lacks the columns {', '.join(missing)}"))
             row = 0
-            for batch in file.iter_batches(columns=list(COLUMNS)):
+            for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(COLUMNS)):
                 for values in batch.to_pylist():
                     row += 1
                     yield _record(values, f"{path}, row {row}")

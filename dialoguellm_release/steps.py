@@ -27,6 +27,7 @@ from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_claims, load_recipe
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.resources import resource_folder
+from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.labels import CORPORA, CorpusName
 from dialoguellm_release.schemas.manifest import (
     CROISSANT,
@@ -133,13 +134,7 @@ def build_dataset(
         RecipeError: The recipe is not valid.
         DataError: Something is wrong in the corpora, or the counts miss what the recipe expects.
     """
-    from dialoguellm_release.cards.croissant import render_croissant
-    from dialoguellm_release.cards.dataset import render_dataset_card
-    from dialoguellm_release.cards.licenses import render_licenses
-    from dialoguellm_release.corpora.registry import corpus_entry
     from dialoguellm_release.dataset.build import is_unchanged, write_dataset
-    from dialoguellm_release.dataset.figures import write_figures
-    from dialoguellm_release.dataset.statistics import with_statistics
     from dialoguellm_release.progress import progress
 
     loaded = load_recipe(recipe, "dataset", DatasetRecipe, overrides)
@@ -153,16 +148,52 @@ def build_dataset(
     with staged(out, "dataset") as staging:
         with progress(f"building {out.name}", _expected_dialogues(loaded.recipe, left_out)) as advance:
             manifest = write_dataset(loaded, claims, folder, staging, left_out, advance)
-        manifest = with_statistics(manifest, staging)
-        with suppress(MissingExtraError):
-            write_figures(staging, manifest, claims)
-        manifest = manifest.model_copy(update={"outputs": stamps(staging)})
-        entries = {name: corpus_entry(name) for name in CORPORA}
-        write_text(staging / CROISSANT, render_croissant(manifest, entries))
-        write_text(staging / LICENSES, render_licenses(manifest, entries))
-        write_text(staging / "README.md", render_dataset_card(manifest, claims, entries))
-        manifest = manifest.model_copy(update={"outputs": stamps(staging)})
-        write_manifest(staging, manifest)
+        manifest = _described(manifest, staging, claims)
+    return Made(out, manifest, was_current=False)
+
+
+def hydrate_dataset(
+    published: str | Path, sources: Path, out: Path = BUILD / "dataset", *, again: bool = False
+) -> Made[DatasetManifest]:
+    """The full dataset folder again, from its published copy and copies of what was published without text.
+
+    What is made is proven to be the dataset that was built by its `content_sha256`; else nothing is written.
+
+    Args:
+        published: Folder of the published copy, or `owner/name[@revision]` of a dataset on the Hub.
+        sources: Folder with one sub-folder a withheld corpus in its native layout.
+        out: Replaced when the dataset is complete.
+        again: Make it even where the folder is current.
+
+    Raises:
+        DataError: The published copy is not whole, a corpus is missing, or a copy differs: then with every
+            record that does.
+    """
+    from dialoguellm_release.dataset import hydrate
+    from dialoguellm_release.dataset.build import PASSES
+    from dialoguellm_release.dataset.published import open_published
+    from dialoguellm_release.hub.download import published_folder
+    from dialoguellm_release.progress import progress
+
+    copy = open_published(published_folder(str(published)))
+    if out.resolve() == copy.folder.resolve():
+        raise DataError(
+            Problem(str(out), "is the published copy itself", fix="name another folder with --out")
+        )
+    if not again and (
+        found := _current(out, lambda made: hydrate.is_hydrated(made, copy, sources), DatasetManifest)
+    ):
+        return found
+    loaded = copy.loaded
+    claims = load_claims(loaded.recipe)
+    hydrate.check_sources(copy, loaded.recipe, sources)
+    with progress(f"comparing {sources.name}", copy.standoff_rows) as advance:
+        hydrate.check_copies(copy, loaded.recipe, sources, advance)
+    with staged(out, "dataset") as staging:
+        dialogues = PASSES * sum(copy.manifest.figures.dialogues.values())
+        with progress(f"hydrating {out.name}", dialogues) as advance:
+            manifest = hydrate.write_hydrated(copy, loaded, claims, sources, staging, advance)
+        manifest = _described(manifest, staging, claims)
     return Made(out, manifest, was_current=False)
 
 
@@ -176,12 +207,14 @@ def check_dataset(dataset: Path = BUILD / "dataset") -> list[Problem]:
         DataError: There is no dataset folder.
     """
     from dialoguellm_release.cards.check import check_card
+    from dialoguellm_release.cards.provenance import recipe_of
     from dialoguellm_release.dataset.check import dataset_problems
     from dialoguellm_release.progress import progress
 
     manifest = read_manifest(dataset, DatasetManifest)
+    rules = recipe_of(manifest, DatasetRecipe).clean
     with progress(f"checking {dataset.name}", sum(manifest.figures.records.values())) as advance:
-        problems = list(dataset_problems(dataset, manifest, advance))
+        problems = list(dataset_problems(dataset, manifest, rules, advance))
     card = dataset / "README.md"
     if card.is_file():
         problems += check_card(card.read_text(encoding="utf-8"), [file.path for file in manifest.outputs])
@@ -348,6 +381,28 @@ def publish(
 
     loaded = load_recipe(recipe, "release", ReleaseRecipe)
     return publish_release(loaded.recipe, build, target_folder(to), dry_run=dry_run)
+
+
+def _described(manifest: DatasetManifest, staging: Path, claims: ClaimsRecipe | None) -> DatasetManifest:
+    """The finished manifest of a dataset whose data files are there: it adds all that tells of them."""
+    from dialoguellm_release.cards.croissant import render_croissant
+    from dialoguellm_release.cards.dataset import render_dataset_card
+    from dialoguellm_release.cards.licenses import render_licenses
+    from dialoguellm_release.corpora.registry import corpus_entry
+    from dialoguellm_release.dataset.figures import write_figures
+    from dialoguellm_release.dataset.statistics import with_statistics
+
+    manifest = with_statistics(manifest, staging)
+    with suppress(MissingExtraError):
+        write_figures(staging, manifest, claims)
+    manifest = manifest.model_copy(update={"outputs": stamps(staging)})
+    entries = {name: corpus_entry(name) for name in CORPORA}
+    write_text(staging / CROISSANT, render_croissant(manifest, entries))
+    write_text(staging / LICENSES, render_licenses(manifest, entries))
+    write_text(staging / "README.md", render_dataset_card(manifest, claims, entries))
+    manifest = manifest.model_copy(update={"outputs": stamps(staging)})
+    write_manifest(staging, manifest)
+    return manifest
 
 
 def _built(reference: str, backbone: Loaded[BackboneRecipe], backbones: Path) -> Path | None:

@@ -143,7 +143,7 @@ def _file_object(file: FileStamp, held: DataFile) -> dict[str, object]:
         "@type": "cr:FileObject",
         "@id": file.path,
         "name": file.path,
-        "description": f"{kind} of {held.corpus}, split {held.split}.",
+        "description": f"{kind} of {held.corpus}, split {held.split}, {held.part} part.",
         "contentUrl": file.path,
         "contentSize": f"{file.bytes} B",
         "encodingFormat": PARQUET,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.cli.output import table
+from dialoguellm_release.dataset.audit import audit_figures
 from dialoguellm_release.dataset.leakage import MIN_RUN, MIN_WORDS
 
 if TYPE_CHECKING:
-    from dialoguellm_release.schemas.audit import Agreement, Audit, Overlap
+    from dialoguellm_release.schemas.audit import Agreement, Audit, Overlap, RepeatCounts
 
 HEADER = (
     "held out",
@@ -30,12 +30,11 @@ are in such runs; utterances: of {MIN_WORDS} words or more; found: those that st
 
 def as_text(audit: Audit) -> str:
     """Every pair of splits as a row, then duplicates, conflicts and agreement in numbers."""
-    duplicates = [(group.words, group.ids) for group in audit.duplicates]
-    conflicts = [(group.words, [one.id for one in group.records]) for group in audit.conflicts]
+    figures = audit_figures(audit)
     parts = [
         f"{table([HEADER, *map(_cells, audit.overlaps)])}\n{LEGEND}",
-        f"duplicates (same text, context and label, in training): {_totals(duplicates)}",
-        f"conflicts (same text and context, other labels): {_totals(conflicts)}",
+        f"duplicates (same text, context and label, in training): {_totals(figures.duplicates)}",
+        f"conflicts (same text and context, other labels): {_totals(figures.conflicts)}",
         "\n".join(["agreement on the utterances that two corpora share", *map(_line, audit.agreement)]),
     ]
     return "\n\n".join(parts)
@@ -55,13 +54,10 @@ def _cells(row: Overlap) -> tuple[str, ...]:
     return (row.held_out, row.training, *(f"{count:,}" for count in counts), share)
 
 
-def _totals(groups: Sequence[tuple[int, Collection[str]]]) -> str:
-    records = sum(len(ids) for _, ids in groups)
-    telling = sum(words >= MIN_WORDS for words, _ in groups)
-    across = sum(len({name.split("/")[0] for name in ids}) > 1 for _, ids in groups)
+def _totals(counts: RepeatCounts) -> str:
     return (
-        f"{records:,} records in {len(groups):,} groups; "
-        f"{telling:,} groups of {MIN_WORDS} words or more, {across:,} across corpora"
+        f"{counts.records:,} records in {counts.groups:,} groups; {counts.groups_of_5_words:,} groups of "
+        f"{MIN_WORDS} words or more, {counts.groups_across_corpora:,} across corpora"
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.dataset.repeats import Group
 from dialoguellm_release.dataset.turns import CORPUS_SPLITS, Turns
+from dialoguellm_release.schemas.labels import Part
+from dialoguellm_release.schemas.manifest import PartSizes
 from dialoguellm_release.schemas.recipes.clean import CleanRules
 
 if TYPE_CHECKING:
@@ -15,6 +17,14 @@ if TYPE_CHECKING:
 
 CLEAN, LEAKED, DUPLICATE, CONFLICT = range(4)
 """What becomes of a record."""
+
+PART_OF: dict[int, Part] = {
+    CLEAN: "clean",
+    LEAKED: "leaked",
+    DUPLICATE: "repeated",
+    CONFLICT: "repeated",
+}
+"""The part that holds the records of each fate."""
 
 
 def sort_out(turns: Turns, leaks: Bits, repeats: Iterable[Group], rules: CleanRules) -> Fates:
@@ -40,6 +50,16 @@ def sort_out(turns: Turns, leaks: Bits, repeats: Iterable[Group], rules: CleanRu
                 fates[place] = DUPLICATE
             seen.add(label)
     return fates
+
+
+def part_sizes(fates: Mapping[int, int]) -> PartSizes:
+    """How many records became what, from the count of each fate."""
+    return PartSizes(
+        clean=fates.get(CLEAN, 0),
+        leaked=fates.get(LEAKED, 0),
+        duplicates=fates.get(DUPLICATE, 0),
+        conflicts=fates.get(CONFLICT, 0),
+    )
 
 
 def _kept_labels(labels: list[int], rules: CleanRules) -> set[int]:

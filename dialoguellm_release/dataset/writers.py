@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dialoguellm_release.dataset.cleaning import CLEAN, CONFLICT, DUPLICATE, LEAKED
+from dialoguellm_release.dataset.cleaning import PART_OF, part_sizes
 from dialoguellm_release.dataset.identity import record_digest
 from dialoguellm_release.dataset.parquet import RowWriter, record_columns, record_schema, sft_schema
 from dialoguellm_release.layout import DataFile
@@ -16,14 +16,6 @@ from dialoguellm_release.prompts import Prompt
 from dialoguellm_release.schemas.labels import CorpusName, Label, Part, Split
 from dialoguellm_release.schemas.manifest import PartSizes, Sizes
 from dialoguellm_release.schemas.record import Record
-
-PART_OF: dict[int, Part] = {
-    CLEAN: "clean",
-    LEAKED: "leaked",
-    DUPLICATE: "repeated",
-    CONFLICT: "repeated",
-}
-"""The part that holds the records of each fate."""
 
 
 @dataclass
@@ -43,12 +35,7 @@ class Tally:
     @property
     def parts(self) -> PartSizes:
         """How many records became what."""
-        return PartSizes(
-            clean=self.fates[CLEAN],
-            leaked=self.fates[LEAKED],
-            duplicates=self.fates[DUPLICATE],
-            conflicts=self.fates[CONFLICT],
-        )
+        return part_sizes(self.fates)
 
 
 class SplitWriter:

@@ -14,9 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dialoguellm_release.dataset.ngrams import find_ngrams
 from dialoguellm_release.dataset.overlaps import find_overlaps
 from dialoguellm_release.dataset.sequences import NONE, number_stretches
-from dialoguellm_release.dataset.turns import as_turns, read_turns
+from dialoguellm_release.dataset.shared import find_shared
+from dialoguellm_release.dataset.turns import Turns, as_turns, read_turns
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import stamps, write_manifest
 from dialoguellm_release.schemas.audit import Overlap
@@ -32,8 +34,13 @@ SHORT = ("Hi.", "No.", "Why?", "So?", "Well.")
 
 
 def only(records: Sequence[Record]) -> Overlap:
-    (overlap,) = find_overlaps(as_turns(records))
+    (overlap,) = overlaps_of(as_turns(records))
     return overlap
+
+
+def overlaps_of(turns: Turns) -> list[Overlap]:
+    shared = find_shared(turns)
+    return find_overlaps(turns, shared, find_ngrams(shared.speech))
 
 
 def figures(overlap: Overlap) -> dict[str, object]:
@@ -154,12 +161,12 @@ def test_ngrams_count_as_often_as_they_occur(dialogue_of: DialogueOf) -> None:
 def test_all_pairs_are_listed(dialogue_of: DialogueOf) -> None:
     names = ("meld/train", "meld/validation", "meld/test", "dailydialog/train", "iemocap/test")
     records = [one for name in names for one in dialogue_of(f"{name}/1", [name])]
-    assert [(one.held_out, one.training) for one in find_overlaps(as_turns(records))] == [
+    assert [(one.held_out, one.training) for one in overlaps_of(as_turns(records))] == [
         (held_out, training)
         for held_out in ("meld/validation", "meld/test", "iemocap/test")
         for training in ("meld/train", "dailydialog/train")
     ]
-    assert find_overlaps(as_turns([])) == []
+    assert overlaps_of(as_turns([])) == []
 
 
 def test_records_may_come_in_any_order(dialogue_of: DialogueOf) -> None:
@@ -319,9 +326,9 @@ def test_a_sample_of_the_real_corpora_by_brute_force(paper_dataset: Made[Dataset
         return sum(map(ord, dialogue_id)) % 11 == 0
 
     turns = read_turns(paper_dataset.folder, SPLITS, lambda _: None)
-    names = [turns.ids[place].split("/") for place in turns.record]
+    names = [turns.id_of(place).split("/") for place in range(len(turns.place))]
     chosen = np.array([split == "train" or is_sampled(dialogue) for _, split, dialogue, _ in names])
-    overlaps = find_overlaps(turns.where(chosen))
+    overlaps = overlaps_of(turns.where(chosen))
     assert len(overlaps) == 8 * 4
     assert sum(row.dialogues for row in overlaps) > 4 * 200
     assert compare(overlaps, paper_dataset.folder, is_sampled) >= 4

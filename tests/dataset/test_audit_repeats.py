@@ -10,8 +10,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from dialoguellm_release.dataset.repeats import find_conflicts, find_duplicates
+from dialoguellm_release.dataset.repeats import find_conflicts, find_duplicates, find_repeats
 from dialoguellm_release.dataset.turns import as_turns
+from dialoguellm_release.schemas.audit import Conflict, Duplicate
 from dialoguellm_release.schemas.labels import CORPORA
 from dialoguellm_release.schemas.manifest import DatasetManifest
 from dialoguellm_release.schemas.record import Record
@@ -21,14 +22,22 @@ DialogueOf = Callable[..., list[Record]]
 Groups = list[tuple[tuple[str, str], ...]]
 
 
+def duplicate_groups(records: Sequence[Record]) -> list[Duplicate]:
+    turns = as_turns(records)
+    return find_duplicates(turns, find_repeats(turns))
+
+
+def conflict_groups(records: Sequence[Record]) -> list[Conflict]:
+    turns = as_turns(records)
+    return find_conflicts(turns, find_repeats(turns))
+
+
 def duplicates(records: Sequence[Record]) -> Groups:
-    return [tuple((name, one.label) for name in one.ids) for one in find_duplicates(as_turns(records))]
+    return [tuple((name, one.label) for name in one.ids) for one in duplicate_groups(records)]
 
 
 def conflicts(records: Sequence[Record]) -> Groups:
-    return [
-        tuple((one.id, one.label) for one in group.records) for group in find_conflicts(as_turns(records))
-    ]
+    return [tuple((one.id, one.label) for one in group.records) for group in conflict_groups(records)]
 
 
 def test_same_text_context_and_label_are_a_duplicate(dialogue_of: DialogueOf) -> None:
@@ -36,7 +45,7 @@ def test_same_text_context_and_label_are_a_duplicate(dialogue_of: DialogueOf) ->
     records += dialogue_of("meld/train/2", ["Who?", "WHERE is it", "I have no idea at all!"])
     records += dialogue_of("dailydialog/train/1", ["Ah.", "I have no idea at all."])
     assert duplicates(records) == [(("meld/train/1/1", "neutral"), ("meld/train/2/2", "neutral"))]
-    assert find_duplicates(as_turns(records))[0].words == 6
+    assert duplicate_groups(records)[0].words == 6
     assert conflicts(records) == []
 
 
@@ -48,7 +57,7 @@ def test_same_text_and_context_with_other_labels_is_a_conflict(dialogue_of: Dial
         (("meld/train/1/0", "neutral"), ("meisd/train/1/0", "happiness")),
         (("meld/train/1/1", "anger"), ("meld/test/1/2", "anger"), ("meisd/train/1/1", "fear")),
     ]
-    assert [one.words for one in find_conflicts(as_turns(records))] == [1, 1]
+    assert [one.words for one in conflict_groups(records)] == [1, 1]
     assert duplicates(records) == []
 
 

@@ -15,8 +15,8 @@ from dialoguellm_release.folders import read_manifest, stamps, write_manifest
 from dialoguellm_release.schemas.manifest import DatasetManifest
 from dialoguellm_release.steps import Made, check_dataset
 
-DATA = "data/meld/test-00000.parquet"
-SFT = "sft/test-meld-00000.parquet"
+DATA = "data/meld/test-clean-00000.parquet"
+SFT = "sft/test-meld-clean-00000.parquet"
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ HIDDEN: dict[Callable[[list[dict[str, Any]]], None], list[str]] = {
         "dialogues and records are not the manifest's",
         "its context is not the utterances before it",
     ],
-    double_a_row: ["stands there 2 times", "content are not the manifest's"],
+    double_a_row: ["stands there more than once", "content are not the manifest's"],
     reword: ["content are not the manifest's", "its sft row is not its rendering"],
     look_ahead: ["its context is not the utterances before it"],
     relicense: ["has another license", "expected: GPL-3.0-only", "got: MIT"],
@@ -141,7 +141,9 @@ def test_an_sft_row_that_was_changed_is_found(dataset: Path) -> None:
 
 def test_a_card_whose_configs_miss_a_file_is_found(dataset: Path) -> None:
     card = dataset / "README.md"
-    card.write_text(card.read_text(encoding="utf-8").replace("data/meld/test-*", "data/meld/tests-*"))
+    card.write_text(
+        card.read_text(encoding="utf-8").replace("data/meld/test-clean-*", "data/meld/tests-clean-*")
+    )
     restamp(dataset)
     said = told(dataset)
     assert "no file matches" in said
@@ -164,7 +166,7 @@ def test_a_published_copy_is_checked_by_what_it_holds(
     from dialoguellm_release.schemas.labels import CORPORA
 
     registry = {name: corpus_entry(name) for name in CORPORA}
-    part = publishable_part(demo_dataset.manifest, registry, demo_dataset.folder)
+    part = publishable_part(demo_dataset.manifest, registry, "public", demo_dataset.folder)
     copy = tmp_path / "copy"
     for file in part.outputs:
         (copy / file.path).parent.mkdir(parents=True, exist_ok=True)

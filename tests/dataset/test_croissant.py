@@ -84,7 +84,7 @@ def test_every_data_file_is_listed_with_its_hash(demo_dataset: Dataset) -> None:
         for file in demo_dataset.manifest.outputs
         if file.path.endswith(".parquet")
     }
-    assert len(listed) == 28
+    assert len(listed) == 60
 
 
 def test_a_column_has_the_type_of_its_file(demo_dataset: Dataset) -> None:
@@ -114,7 +114,7 @@ def test_licences_are_those_of_the_corpora(demo_dataset: Dataset) -> None:
 
 
 def test_a_published_copy_describes_only_what_it_holds(demo_dataset: Dataset, tmp_path: Path) -> None:
-    part = publishable_part(demo_dataset.manifest, REGISTRY, demo_dataset.folder)
+    part = publishable_part(demo_dataset.manifest, REGISTRY, "public", demo_dataset.folder)
     text = render_croissant(part, REGISTRY)
     assert "meisd" not in text.lower()
     assert "iemocap" not in text.lower()
