@@ -15,6 +15,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+MAX_SHOWN = 25
+"""So many problems of an error are shown; it holds them all."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -66,8 +69,9 @@ class ReleaseError(Exception):
 
     def __str__(self) -> str:
         count = len(self.problems)
-        total = f"{count} problem{'s' if count > 1 else ''}; {self.outcome}."
-        return "\n".join([*map(str, self.problems), *filter(None, [self.table]), total])
+        total = f"{count:,} problem{'s' if count > 1 else ''}; {self.outcome}."
+        more = f"and {count - MAX_SHOWN:,} more" if count > MAX_SHOWN else ""
+        return "\n".join([*map(str, self.problems[:MAX_SHOWN]), *filter(None, [more, self.table]), total])
 
 
 class RecipeError(ReleaseError):

@@ -27,6 +27,9 @@ MADE_BY: dict[Kind, str] = {
 }
 """The command that makes a folder of each kind."""
 
+_CHECKOUT = (".git/", ".gitattributes", ".cache/")
+"""What a git clone or a download from the Hub adds to a published folder."""
+
 AnyManifest = TypeVar("AnyManifest", bound=Manifest)
 
 
@@ -136,7 +139,7 @@ def read_manifest(folder: Path, model: type[AnyManifest]) -> AnyManifest:
 def file_problems(folder: Path, manifest: Manifest) -> Iterator[Problem]:
     """Files that are not as the manifest of their folder says."""
     stated = {file.path: file for file in manifest.outputs}
-    found = {file.path: file for file in stamps(folder)}
+    found = {file.path: file for file in stamps(folder) if not file.path.startswith(_CHECKOUT)}
     again = f"make the {manifest.kind} again"
     for path in sorted({*stated, *found}):
         where = str(folder / path)

@@ -12,8 +12,9 @@ from dialoguellm_release.schemas.labels import CORPORA, PARTS, SPLITS, CorpusNam
 DEFAULT_CONFIG = "default"
 CLEAN_CONFIG = "clean"
 SFT_CONFIG = "sft"
+STANDOFF_CONFIG = "standoff"
 CONFIGS: tuple[str, ...] = (DEFAULT_CONFIG, CLEAN_CONFIG, *CORPORA, SFT_CONFIG)
-"""In the order in which a card lists them."""
+"""Those of records and their `sft` rows, in the order in which a card lists them; `standoff` comes last."""
 
 _NAMES = {"corpus": "|".join(CORPORA), "split": "|".join(SPLITS), "part": "|".join(PARTS)}
 _RECORDS = re.compile(
@@ -22,6 +23,7 @@ _RECORDS = re.compile(
 _SFT = re.compile(
     r"sft/(?P<split>{split})-(?P<corpus>{corpus})-(?P<part>{part})-[\w-]+\.parquet".format(**_NAMES)
 )
+_STANDOFF = re.compile(r"standoff/(?P<corpus>{corpus})/(?P<split>{split})-[\w-]+\.parquet".format(**_NAMES))
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,24 @@ class DataFile:
         return config in (DEFAULT_CONFIG, self.corpus)
 
 
+@dataclass(frozen=True)
+class StandoffFile:
+    """What a file of a published copy holds: rows without text, of one corpus and split."""
+
+    corpus: CorpusName
+    split: Split
+
+    @property
+    def path(self) -> str:
+        """Where it is written, relative to the folder of the copy."""
+        return f"standoff/{self.corpus}/{self.split}-00000.parquet"
+
+    @property
+    def glob(self) -> str:
+        """What finds it, and further files of the same rows."""
+        return f"standoff/{self.corpus}/{self.split}-*.parquet"
+
+
 def data_file(path: str) -> DataFile | None:
     """What the file at a path of a dataset folder holds; None where it is no data file.
 
@@ -77,6 +97,16 @@ def data_file(path: str) -> DataFile | None:
                 is_sft=is_sft,
             )
     return None
+
+
+def standoff_file(path: str) -> StandoffFile | None:
+    """What the file at a path of a published copy holds; None where it holds no stand-off rows.
+
+    >>> standoff_file("standoff/meld/train-00000.parquet")
+    StandoffFile(corpus='meld', split='train')
+    """
+    match = _STANDOFF.fullmatch(path)
+    return match and StandoffFile(cast("CorpusName", match["corpus"]), cast("Split", match["split"]))
 
 
 def config_files(paths: Iterable[str], config: str, split: Split) -> list[str]:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from dialoguellm_release.layout import CONFIGS, DEFAULT_CONFIG, SFT_CONFIG, config_files, data_file
+from dialoguellm_release.layout import (
+    CONFIGS,
+    DEFAULT_CONFIG,
+    SFT_CONFIG,
+    STANDOFF_CONFIG,
+    config_files,
+    data_file,
+    standoff_file,
+)
 from dialoguellm_release.schemas.labels import CORPORA, SPLITS, CorpusName, Split
 
 
@@ -14,8 +22,10 @@ def corpora_in(paths: Iterable[str]) -> tuple[CorpusName, ...]:
     return tuple(corpus for corpus in CORPORA if corpus in found)
 
 
-def configs(paths: Sequence[str], content: str, prompt_sha256: str) -> list[dict[str, object]]:
-    """The `configs:` of a card: `default` (all corpora), `clean`, one a corpus, `sft`; none without files.
+def configs(paths: Sequence[str], content: str, prompt_sha256: str, build: str) -> list[dict[str, object]]:
+    """The `configs:` of a card: `default` (all corpora), `clean`, one a corpus, `sft`, `standoff`.
+
+    One that has no files is left out.
 
     Why: `datasets` caches a local folder by its name and these entries, not by its files; with the hashes
     in the description it notices that the content is another.
@@ -23,6 +33,7 @@ def configs(paths: Sequence[str], content: str, prompt_sha256: str) -> list[dict
     Args:
         content: Hash of the records.
         prompt_sha256: Hash of the prompt, which shapes the rows of `sft`.
+        build: Hash of the records of the whole build, which shapes the rows of `standoff`.
     """
     found: list[dict[str, object]] = []
     for name in CONFIGS:
@@ -38,9 +49,27 @@ def configs(paths: Sequence[str], content: str, prompt_sha256: str) -> list[dict
         entry["description"] = f"content {content}{prompt}"
         entry["data_files"] = data_files
         found.append(entry)
-    return found
+    return [*found, *_standoff_config(paths, build)]
+
+
+def _standoff_config(paths: Iterable[str], build: str) -> Iterator[dict[str, object]]:
+    files = [file for file in map(standoff_file, paths) if file]
+    splits = [split for split in SPLITS if any(file.split == split for file in files)]
+    if splits:
+        yield {
+            "config_name": STANDOFF_CONFIG,
+            "description": f"content {build}",
+            "data_files": [
+                {"split": split, "path": _once(file.glob for file in files if file.split == split)}
+                for split in splits
+            ],
+        }
 
 
 def _globs(paths: Iterable[str], config: str, split: Split) -> list[str]:
     files = map(data_file, config_files(paths, config, split))
-    return list(dict.fromkeys(file.glob for file in files if file))
+    return _once(file.glob for file in files if file)
+
+
+def _once(globs: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(globs))

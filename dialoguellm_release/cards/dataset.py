@@ -94,7 +94,7 @@ def render_dataset_card(
             "instruction-tuning",
             *(["synthetic"] if recipe.synthetic else []),
         ],
-        "configs": configs(paths, content, figures.prompt_sha256),
+        "configs": configs(paths, content, figures.prompt_sha256, manifest.content_sha256),
     }
     body: dict[str, object] = {
         "manifest": manifest,
@@ -103,6 +103,7 @@ def render_dataset_card(
         "example": corpora[present[0]],
         "present": [corpora[name] for name in present],
         "left_out": [corpora[name] for name in published.left_out] if published else [],
+        "text_free": [corpora[name] for name in published.standoff] if published else [],
         "skipped": [corpora[name].title for name in figures.skipped],
         "sizes": _sizes_table(records, dialogues),
         "columns": table(("Column", "Holds"), [(f"`{name}`", note) for name, note in COLUMN_NOTES.items()]),

@@ -1,4 +1,4 @@
-"""`dlm-release dataset`: build the dataset folder, check and audit it."""
+"""`dlm-release dataset`: build the dataset folder, hydrate a published one, check and audit it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from dialoguellm_release.cli.output import say, show, show_json, table
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.manifest import DatasetManifest
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Build, check and audit datasets.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Build, hydrate, check and audit datasets."
+)
 
 
 @app.command()
@@ -67,6 +69,48 @@ def check(
     if problems:
         raise DataError(problems, outcome="nothing was changed")
     say(f"{dataset}: nothing is wrong.")
+
+
+@app.command()
+def hydrate(
+    published: Annotated[
+        str,
+        typer.Argument(
+            metavar="REPO_OR_DIR",
+            help="A published dataset: its folder, or owner/name[@revision] on the Hub.",
+        ),
+    ],
+    sources: Annotated[
+        Path, typer.Option(help="Folder with one sub-folder for each corpus that was published without text.")
+    ],
+    out: Annotated[Path, typer.Option(help="The dataset folder.")] = Path("build/dataset"),
+    again: Again = False,
+    json: Json = False,
+) -> None:
+    """Make the full dataset again from its published copy and your own copies of the withheld corpora.
+
+    It is written only where content_sha256 proves that it is the dataset that was built; every record of your
+    copies that differs is named, with --json all of them.
+
+    Example: dlm-release dataset hydrate dialoguellm/instructions@v1.0.0 --sources corpora --out build/full
+    """
+    from dialoguellm_release.errors import DataError
+    from dialoguellm_release.steps import hydrate_dataset
+
+    try:
+        made = hydrate_dataset(published, sources, out, again=again)
+    except DataError as error:
+        if json:
+            show_json({"problems": [asdict(problem) for problem in error.problems]})
+        raise
+    warn_of_unknown_files(made.manifest)
+    done = "is current; nothing was done." if made.was_current else "is hydrated."
+    say(f"{out} {done} Its content is that of the build.")
+    note_missing_figures(made.manifest)
+    if json:
+        show_json(summary(made.manifest))
+    else:
+        show(counts(made.manifest))
 
 
 @app.command(name="audit")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from dialoguellm_release.schemas.labels import LABELS
 from dialoguellm_release.schemas.record import COLUMNS, Record
+from dialoguellm_release.schemas.standoff import STANDOFF_COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,17 +28,12 @@ def record_schema() -> pa.Schema:
 
     Why: lists are declared in the older form (`Sequence`), which datasets 3.6 and 5.2 both read.
     """
-    import pyarrow as pa
+    return _schema_of(COLUMNS)
 
-    text, texts = pa.string(), pa.list_(pa.string())
-    types: dict[str, pa.DataType] = dict.fromkeys(COLUMNS, text) | dict.fromkeys(_LISTS, texts)
-    types |= {"label": pa.int64(), "utterance_index": pa.int64()}
-    types |= dict.fromkeys(("start_s", "end_s"), pa.float64())
-    features: dict[str, Any] = {name: _value(str(kind)) for name, kind in types.items()}
-    features |= {name: {"feature": _value("string"), "_type": "Sequence"} for name in _LISTS}
-    features |= {name: _value("float64") for name in ("start_s", "end_s")}
-    features["label"] = {"names": list(LABELS), "_type": "ClassLabel"}
-    return _with_features(pa.schema(list(types.items())), features)
+
+def standoff_schema() -> pa.Schema:
+    """The Arrow schema of the config `standoff`, likewise."""
+    return _schema_of(STANDOFF_COLUMNS)
 
 
 def sft_schema() -> pa.Schema:
@@ -100,6 +96,23 @@ class RowWriter:
             pa.array(column, type=field.type) for column, field in zip(columns, self._schema, strict=True)
         ]
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+
+
+def _schema_of(columns: Sequence[str]) -> pa.Schema:
+    import pyarrow as pa
+
+    text, texts = pa.string(), pa.list_(pa.string())
+    types: dict[str, pa.DataType] = {"label": pa.int64(), "utterance_index": pa.int64()}
+    types |= dict.fromkeys(("start_s", "end_s"), pa.float64())
+    types |= dict.fromkeys(_LISTS, texts)
+    fields = [(name, types.get(name, text)) for name in columns]
+    features: dict[str, Any] = {name: _value(str(kind)) for name, kind in fields}
+    features |= {
+        name: {"feature": _value("string"), "_type": "Sequence"} for name in _LISTS if name in features
+    }
+    features |= {name: _value("float64") for name in ("start_s", "end_s")}
+    features["label"] = {"names": list(LABELS), "_type": "ClassLabel"}
+    return _with_features(pa.schema(fields), features)
 
 
 def _value(arrow_name: str) -> dict[str, str]:

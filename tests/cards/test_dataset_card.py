@@ -76,7 +76,7 @@ def test_a_config_lists_only_what_has_files_and_carries_the_hash(
 
 
 def test_the_default_config_does_not_catch_sft() -> None:
-    listed = configs(["data/meld/train-00000.parquet", "sft/train-meld-00000.parquet"], "c", "p")
+    listed = configs(["data/meld/train-00000.parquet", "sft/train-meld-00000.parquet"], "c", "p", "b")
     assert [entry["data_files"] for entry in listed] == [
         [{"split": "train", "path": ["data/meld/train-*.parquet"]}],
         [{"split": "train", "path": ["data/meld/train-*.parquet"]}],

@@ -30,6 +30,7 @@ COMMANDS = (
     ("corpora", "check"),
     ("dataset",),
     ("dataset", "build"),
+    ("dataset", "hydrate"),
     ("dataset", "audit"),
     ("dataset", "check"),
     ("adapter",),

@@ -1,0 +1,161 @@
+"""Where a copy of a corpus differs from the one that stand-off rows were made from, record by record."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from dialoguellm_release.dataset.standoff import Turn, window_hmac
+from dialoguellm_release.errors import Problem
+from dialoguellm_release.schemas.labels import Split
+from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.schemas.standoff import StandoffRow
+
+Place = tuple[Split, str]
+"""A dialogue of a corpus, by its split and id."""
+
+_COMPARED = ("output", "source_label", "other_labels", "start_s", "end_s")
+"""What rows and records both state of the corpus itself; what a build adds to it is not a fault of a copy."""
+
+
+@dataclass
+class Differences:
+    """What a copy has otherwise than the rows, each record under its own fault.
+
+    Attributes:
+        texts: Records whose text or speaker differs.
+        labels: Records whose label or time differs.
+        missing: Records that the copy lacks.
+        additional: Records of the copy that the rows do not have.
+    """
+
+    texts: list[Problem] = field(default_factory=list)
+    labels: list[Problem] = field(default_factory=list)
+    missing: list[Problem] = field(default_factory=list)
+    additional: list[Problem] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return any((self.texts, self.labels, self.missing, self.additional))
+
+    def __str__(self) -> str:
+        counts = {
+            "with another text or speaker": self.texts,
+            "with another label or time": self.labels,
+            "missing": self.missing,
+            "additional": self.additional,
+        }
+        return ", ".join(f"{_records(found):,} {what}" for what, found in counts.items() if found)
+
+    def __iter__(self) -> Iterator[Problem]:
+        for found in (self.texts, self.labels, self.missing, self.additional):
+            yield from found
+
+
+def by_dialogue(rows: Iterable[StandoffRow]) -> dict[Place, list[StandoffRow]]:
+    """The rows of each dialogue, in the order of its turns."""
+    dialogues: defaultdict[Place, list[StandoffRow]] = defaultdict(list)
+    for row in rows:
+        dialogues[row.split, row.dialogue_id].append(row)
+    for turns in dialogues.values():
+        turns.sort(key=lambda row: row.utterance_index)
+    return dict(dialogues)
+
+
+def find_differences(
+    rows: Mapping[Place, Sequence[StandoffRow]], copy: Iterable[Sequence[Record]], salt: str
+) -> Differences:
+    """What a copy has otherwise.
+
+    Args:
+        copy: The records that the copy gives, dialogue by dialogue.
+        salt: Of the windows.
+    """
+    found = Differences()
+    seen: set[Place] = set()
+    for records in copy:
+        place = records[0].split, records[0].dialogue_id
+        seen.add(place)
+        _compare(rows.get(place, ()), records, salt, found)
+    for place in rows.keys() - seen:
+        found.missing += [_missing(row) for row in rows[place]]
+    for problems in (found.missing, found.additional):
+        problems.sort(key=lambda problem: problem.where)
+    return found
+
+
+def changed_turns(windows: Mapping[int, bool], length: int) -> list[int]:
+    """The turns of a dialogue whose change explains the windows that differ.
+
+    A turn in a window that agrees is as it was. Among the others, those that explain the most windows that
+    differ are named, and again until all are explained. So of one changed turn in a dialogue of three or
+    more that turn alone is named; in a dialogue of two nobody can tell which, and both are.
+
+    Args:
+        windows: For the middle of each window that could be looked at, whether it agrees.
+
+    >>> changed_turns({0: True, 1: True, 2: False, 3: False, 4: False, 5: True}, 6)
+    [3]
+    >>> changed_turns({0: False, 1: False}, 2)
+    [0, 1]
+    """
+    around = {place: {one for one in (place - 1, place, place + 1) if 0 <= one < length} for place in windows}
+    agreed = {turn for place, agrees in windows.items() if agrees for turn in around[place]}
+    open_windows = {place for place, agrees in windows.items() if not agrees}
+    changed: set[int] = set()
+    while open_windows:
+        explained = {
+            turn: [place for place in open_windows if turn in around[place]]
+            for place in open_windows
+            for turn in (around[place] - agreed or {place})
+        }
+        most = max(map(len, explained.values()))
+        changed |= {turn for turn, places in explained.items() if len(places) == most}
+        open_windows = {place for place in open_windows if not changed & around[place]}
+    return sorted(changed)
+
+
+def _compare(rows: Sequence[StandoffRow], records: Sequence[Record], salt: str, found: Differences) -> None:
+    """Compares a dialogue; windows are those of the rows, so a missing turn is not its neighbours' fault."""
+    by_id = {record.id: record for record in records}
+    known = {row.id for row in rows}
+    found.missing += [_missing(row) for row in rows if row.id not in by_id]
+    found.additional += [
+        Problem(record.id, "is not in the dataset, but in your copy")
+        for record in records
+        if record.id not in known
+    ]
+    for row in rows:
+        if row.id in by_id:
+            found.labels += _label_problems(row, by_id[row.id])
+    windows = {}
+    for place, row in enumerate(rows):
+        members = [by_id.get(other.id) for other in rows[max(0, place - 1) : place + 2]]
+        window = [Turn(one.id, one.speaker, one.input) for one in members if one]
+        if row.window_hmac is not None and len(window) == len(members):
+            windows[place] = window_hmac(salt, row.id, window) == row.window_hmac
+    changed = changed_turns(windows, len(rows))
+    is_one_of_two = len(rows) == 2 and len(changed) == 2
+    what = "or its neighbour has another text or speaker" if is_one_of_two else "has another text or speaker"
+    found.texts += [Problem(rows[place].id, what) for place in changed]
+
+
+def _records(problems: Sequence[Problem]) -> int:
+    return len({problem.where for problem in problems})
+
+
+def _missing(row: StandoffRow) -> Problem:
+    return Problem(row.id, "is in the dataset, but not in your copy")
+
+
+def _label_problems(row: StandoffRow, record: Record) -> Iterator[Problem]:
+    for name in _COMPARED:
+        expected, got = getattr(row, name), getattr(record, name)
+        if expected != got:
+            yield Problem(row.id, f"has another {name}", _shown(expected), _shown(got))
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)

@@ -1,0 +1,286 @@
+"""A full dataset again, from its published copy and the user's copies of what was withheld, with proof."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from dialoguellm_release.corpora.notes import Notes
+from dialoguellm_release.corpora.read import read_corpus
+from dialoguellm_release.corpora.registry import corpus_entry
+from dialoguellm_release.dataset.build import write_dataset
+from dialoguellm_release.dataset.context import RecordMaker
+from dialoguellm_release.dataset.differences import by_dialogue, find_differences
+from dialoguellm_release.dataset.published import PACKAGE, PublishedCopy
+from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.folders import stamp
+from dialoguellm_release.prompts import load_prompt
+from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.schemas.claims import ClaimsRecipe
+from dialoguellm_release.schemas.dialogue import Dialogue
+from dialoguellm_release.schemas.labels import CorpusName, Split
+from dialoguellm_release.schemas.manifest import CorpusFigures, DatasetManifest, FileStamp
+from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe, MeisdRecipe
+from dialoguellm_release.schemas.record import Record
+
+MAX_FILES = 12
+"""So many files of a corpus are named; IEMOCAP has hundreds."""
+
+MAX_CANDIDATES = 12
+"""So many records are named where one of them must be the one that differs."""
+
+
+def check_sources(copy: PublishedCopy, recipe: DatasetRecipe, sources: Path) -> None:
+    """Looks whether everything is there that the copy was published without.
+
+    Raises:
+        DataError: Names every file that is missing and how its corpus is had, or another prompt.
+    """
+    figures = copy.manifest.figures
+    problems = list(_missing_sources(copy, recipe, sources))
+    prompt = load_prompt(figures.prompt)
+    if prompt.sha256 != figures.prompt_sha256:
+        what = f"was built with another {figures.prompt} than the one that is installed"
+        fix = copy.version_fix
+        problems.append(Problem(str(copy.folder), what, figures.prompt_sha256, prompt.sha256, fix))
+    if problems:
+        raise DataError(problems)
+
+
+def check_copies(
+    copy: PublishedCopy, recipe: DatasetRecipe, sources: Path, advance: Callable[[int], None]
+) -> None:
+    """Compares the user's copies with the stand-off rows, where there are any.
+
+    Args:
+        advance: Told how many records are compared more.
+
+    Raises:
+        DataError: With every record that differs, or what is wrong in the files.
+    """
+    problems: list[Problem] = []
+    for name, held in copy.held.items():
+        if held == "standoff":
+            try:
+                problems += _differences(copy, name, recipe, sources, advance)
+            except DataError as error:
+                problems += error.problems
+    if problems:
+        raise DataError(problems)
+
+
+def write_hydrated(
+    copy: PublishedCopy,
+    loaded: Loaded[DatasetRecipe],
+    claims: ClaimsRecipe | None,
+    sources: Path,
+    folder: Path,
+    advance: Callable[[int], None],
+) -> DatasetManifest:
+    """The manifest of the full dataset, whose data files it writes into a folder, as `write_dataset` does.
+
+    Args:
+        loaded: The recipe of the published manifest.
+
+    Raises:
+        DataError: What was made is not the dataset that was built; says which corpora and splits.
+    """
+    published = copy.manifest
+    splits = {
+        name: _splits(copy, name, loaded.recipe) for name, held in copy.held.items() if held == "standoff"
+    }
+
+    def read(name: CorpusName, corpus: CorpusRecipe, notes: Notes) -> Iterator[Dialogue]:
+        held = copy.held[name]
+        if held == "records":
+            label_map = corpus_entry(name).label_map if loaded.recipe.basic7 else {}
+            return copy.dialogues(name, label_map, notes)
+        dialogues = read_corpus(name, sources / name, corpus, notes)
+        return dialogues if held == "nothing" else _with_split(dialogues, splits[name])
+
+    made = write_dataset(loaded, claims, sources, folder, published.figures.skipped, advance, read)
+    problems = list(_content_problems(copy, made, sources))
+    if problems:
+        raise DataError(problems)
+    return _as_published(made, published)
+
+
+def is_hydrated(made: DatasetManifest, copy: PublishedCopy, sources: Path) -> bool:
+    """Whether a folder's manifest is that of the full dataset, from copies that stand as they were read."""
+    files = (file for name in copy.withheld for file in made.figures.corpora[name].files)
+    return (
+        made.published is None
+        and made.content_sha256 == copy.manifest.content_sha256
+        and made.recipe == copy.manifest.recipe
+        and all(_stands(file, sources) for file in files)
+    )
+
+
+def _stands(file: FileStamp, root: Path) -> bool:
+    return (root / file.path).is_file() and stamp(root / file.path, root) == file
+
+
+def _missing_sources(copy: PublishedCopy, recipe: DatasetRecipe, sources: Path) -> Iterator[Problem]:
+    for name in copy.withheld:
+        folder = sources / name
+        try:
+            read_corpus(name, folder, recipe.corpora.named()[name], Notes())
+        except DataError as error:
+            if folder.exists() or folder.is_symlink():
+                yield from (replace(problem, fix=None) for problem in error.problems)
+            files = [file.path for file in copy.manifest.figures.corpora[name].files]
+            yield Problem(
+                str(folder),
+                f"the text of {corpus_entry(name).title} is not published and has to come from your own copy",
+                expected=", ".join(files) if len(files) <= MAX_FILES else f"{len(files)} files",
+                fix=_how_to_get(name, sources),
+            )
+
+
+def _how_to_get(name: CorpusName, sources: Path) -> str:
+    request = corpus_entry(name).request
+    if request is None:
+        return f"dlm-release corpora fetch {name} --to {sources}"
+    return (
+        f"whom to ask: {request.whom}\n  what to ask for: {request.what}\n  where to put it: {sources / name}"
+    )
+
+
+def _differences(
+    copy: PublishedCopy,
+    name: CorpusName,
+    recipe: DatasetRecipe,
+    sources: Path,
+    advance: Callable[[int], None],
+) -> list[Problem]:
+    """A summary and the records that differ; nothing where none does."""
+    figures, notes = copy.manifest.figures.corpora[name], Notes()
+    maker = RecordMaker(
+        load_prompt(recipe.prompt), figures.license, figures.label_space, recipe.basic7, recipe.context_k
+    )
+    corpus = recipe.corpora.named()[name]
+    dialogues = _with_split(read_corpus(name, sources / name, corpus, notes), _splits(copy, name, recipe))
+    rows = by_dialogue(copy.rows(name))
+    found = find_differences(rows, _records(dialogues, maker, advance), copy.manifest.content_sha256)
+    if not found:
+        return []
+    what, expected, got, fix = _cause(copy, name, notes.files, sources)
+    summary = Problem(str(sources / name), f"{what}; records: {found}", expected, got, fix)
+    return [summary, *found]
+
+
+def _splits(copy: PublishedCopy, name: CorpusName, recipe: DatasetRecipe) -> dict[str, Split]:
+    """The split of each dialogue by its id, where the corpus itself has none."""
+    is_drawn = isinstance(recipe.corpora.named()[name], MeisdRecipe)
+    return {row.dialogue_id: row.split for row in copy.rows(name)} if is_drawn else {}
+
+
+def _with_split(dialogues: Iterable[Dialogue], splits: Mapping[str, Split]) -> Iterator[Dialogue]:
+    """The dialogues that have a split or are given one; the others were left over by a draw."""
+    for dialogue in dialogues:
+        if dialogue.split is not None:
+            yield dialogue
+        elif dialogue.id in splits:
+            yield dialogue.model_copy(update={"split": splits[dialogue.id]})
+
+
+def _records(
+    dialogues: Iterable[Dialogue], maker: RecordMaker, advance: Callable[[int], None]
+) -> Iterator[list[Record]]:
+    for dialogue in dialogues:
+        assert dialogue.split is not None
+        records = list(maker.records(dialogue, dialogue.split))
+        yield records
+        advance(len(records))
+
+
+def _cause(
+    copy: PublishedCopy, name: CorpusName, files: Iterable[FileStamp], sources: Path
+) -> tuple[str, str | None, str | None, str | None]:
+    """Why a copy does not give the records of the build, as far as its files tell: a problem's four parts.
+
+    Why: the same files can give other records only by another version of this package, or where the
+    published rows are no longer those of the build.
+    """
+    built_from = {file.path: file for file in copy.manifest.figures.corpora[name].files}
+    read = {file.path: file for file in files}
+    if built_from == read:
+        if copy.other_version is None:
+            return (
+                "these are the files of the build: the published copy was changed after it",
+                None,
+                None,
+                None,
+            )
+        what = "these are the files of the build, but another version of this package read them"
+        return what, f"{PACKAGE} {copy.other_version}", None, copy.version_fix
+    others = sorted(path for path in {*built_from, *read} if built_from.get(path) != read.get(path))
+    what = "not the files of the build"
+    expected = "; ".join(_named(built_from[path]) for path in others if path in built_from)
+    got = "; ".join(_named(read[path]) for path in others if path in read)
+    return what, expected or None, got or None, _how_to_get(name, sources)
+
+
+def _named(file: FileStamp) -> str:
+    return f"{file.path} of {file.bytes} bytes, sha256 {file.sha256}"
+
+
+def _content_problems(copy: PublishedCopy, made: DatasetManifest, sources: Path) -> Iterator[Problem]:
+    """The splits whose content is not that of the build, with what can be said of the reason.
+
+    Why: a record's `leaks` tells of other corpora, so a corpus without stand-off rows that differs changes
+    others; then it alone is named.
+    """
+    built = copy.manifest.figures.corpora
+    others = [
+        (name, split)
+        for name, figures in built.items()
+        for split, digest in figures.content_sha256.items()
+        if made.figures.corpora[name].content_sha256.get(split) != digest
+    ]
+    told = [(name, split) for name, split in others if copy.held[name] == "nothing"] or others
+    for name, split in told:
+        what, _, _, fix = _cause(copy, name, made.figures.corpora[name].files, sources)
+        yield Problem(
+            f"{name}/{split}",
+            f"its records are not those of the build: {_detail(copy, name, split) or what}",
+            expected=_content(built[name], split),
+            got=_content(made.figures.corpora[name], split),
+            fix=copy.version_fix or fix,
+        )
+
+
+def _detail(copy: PublishedCopy, name: CorpusName, split: Split) -> str | None:
+    """Which records can be meant where every window agrees: those that have none."""
+    if copy.held[name] != "standoff":
+        return None
+    ids = [row.id for row in copy.rows(name) if row.split == split and row.window_hmac is None]
+    if not ids:
+        return None
+    more = f" and {len(ids) - MAX_CANDIDATES} more" if len(ids) > MAX_CANDIDATES else ""
+    return (
+        f"one that is alone in its dialogue, and so has no hash: of {', '.join(ids[:MAX_CANDIDATES])}{more}"
+    )
+
+
+def _content(figures: CorpusFigures, split: Split) -> str:
+    if split not in figures.splits:
+        return "nothing"
+    sizes = figures.splits[split]
+    return (
+        f"{sizes.dialogues} dialogues, {sizes.utterances} utterances, content {figures.content_sha256[split]}"
+    )
+
+
+def _as_published(made: DatasetManifest, published: DatasetManifest) -> DatasetManifest:
+    """The manifest with what the published one tells and the published rows do not show.
+
+    That is the recipe as that version stamped it, and what a drawn split left over.
+    """
+    corpora = {
+        name: figures.model_copy(update={"unused": published.figures.corpora[name].unused})
+        for name, figures in made.figures.corpora.items()
+    }
+    figures = made.figures.model_copy(update={"corpora": corpora, "split_draw": published.figures.split_draw})
+    return made.model_copy(update={"recipe": published.recipe, "figures": figures})

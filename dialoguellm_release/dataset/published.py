@@ -1,0 +1,188 @@
+"""A published copy of a dataset: what it holds of each corpus, and its records as dialogues again."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from dialoguellm_release.corpora.notes import Notes
+from dialoguellm_release.dataset.order import natural_order
+from dialoguellm_release.dataset.standoff import read_standoff
+from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.folders import (
+    MANIFEST,
+    canonical_json,
+    package_versions,
+    read_manifest,
+    sha256_of_text,
+    stamp,
+)
+from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.records import records_in
+from dialoguellm_release.schemas.dialogue import Dialogue, Utterance
+from dialoguellm_release.schemas.labels import CorpusName, Label
+from dialoguellm_release.schemas.manifest import DatasetManifest, FileStamp
+from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
+from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.schemas.standoff import StandoffRow
+
+PACKAGE = "dialoguellm-release"
+_AGAIN = "fetch the published copy again"
+
+Held = Literal["records", "standoff", "nothing"]
+"""What a published copy has of a corpus: its records, rows without text, or nothing."""
+
+
+@dataclass(frozen=True)
+class PublishedCopy:
+    """The folder of a published dataset, and its manifest."""
+
+    folder: Path
+    manifest: DatasetManifest
+
+    @property
+    def held(self) -> dict[CorpusName, Held]:
+        """What the copy has of each corpus of the build."""
+        return {name: self._held(name) for name in self.manifest.figures.corpora}
+
+    @property
+    def withheld(self) -> tuple[CorpusName, ...]:
+        """The corpora whose text has to come from elsewhere."""
+        return tuple(name for name, held in self.held.items() if held != "records")
+
+    @property
+    def loaded(self) -> Loaded[DatasetRecipe]:
+        """The recipe as it was resolved for the build; never a bundled one of the same name.
+
+        Raises:
+            DataError: This version of the package cannot read it.
+        """
+        stamped = self.manifest.recipe
+        try:
+            recipe = DatasetRecipe.model_validate_json(json.dumps(stamped.resolved))
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, ("recipe", "resolved", *first["loc"])))
+            problem = Problem(f"{self.folder / MANIFEST}", f"{place}: {first['msg']}", fix=self.version_fix)
+            raise DataError(problem) from error
+        return Loaded(stamped.name, recipe, {})
+
+    @property
+    def standoff_rows(self) -> int:
+        """How many stand-off rows there are."""
+        return sum(
+            size.utterances
+            for name, held in self.held.items()
+            for size in self.manifest.figures.corpora[name].splits.values()
+            if held == "standoff"
+        )
+
+    @property
+    def version_fix(self) -> str | None:
+        """How to come by the version that built the dataset; None where it is the one that is installed."""
+        return f"pip install {PACKAGE}=={self.other_version}" if self.other_version else None
+
+    @property
+    def other_version(self) -> str | None:
+        """The version that built the dataset; None where it is the one that is installed."""
+        builder = self.manifest.created_by.get(PACKAGE, "unknown")
+        return None if builder == package_versions()[PACKAGE] else builder
+
+    def rows(self, name: CorpusName) -> Iterator[StandoffRow]:
+        """The stand-off rows of a corpus."""
+        for file in self._files(f"standoff/{name}/"):
+            yield from read_standoff(self.folder / file.path)
+
+    def dialogues(self, name: CorpusName, label_map: Mapping[str, Label], notes: Notes) -> Iterator[Dialogue]:
+        """The dialogues of a corpus from its published records, by id; what the manifest notes of it as well.
+
+        Args:
+            label_map: What the corpus's own labels mean; empty takes them as the records have them.
+        """
+        figures = self.manifest.figures.corpora[name]
+        notes.files += figures.files
+        notes.unknown_files += figures.unknown_files
+        notes.repairs.update(figures.repairs)
+        for row in self.manifest.figures.reconciliation:
+            if row.corpus == name and row.public:
+                notes.public_dialogues[row.split] = row.public.dialogues
+                notes.public_utterances[row.split] = row.public.utterances
+        for split in figures.splits:
+            turns: defaultdict[str, list[Utterance]] = defaultdict(list)
+            for file in self._files(f"data/{name}/{split}-"):
+                for record in records_in(self.folder / file.path):
+                    turns[record.dialogue_id].append(_utterance(record, label_map))
+            for dialogue_id in sorted(turns, key=natural_order):
+                utterances = sorted(turns[dialogue_id], key=lambda utterance: utterance.index)
+                yield Dialogue(corpus=name, split=split, id=dialogue_id, utterances=tuple(utterances))
+
+    def problems(self) -> Iterator[Problem]:
+        """What is not as the manifest says, so that nothing can be built on it."""
+        recipe, figures, where = self.manifest.recipe, self.manifest.figures, str(self.folder / MANIFEST)
+        if sha256_of_text(canonical_json(dict(recipe.resolved))) != recipe.sha256:
+            yield Problem(where, "its recipe was changed after the dataset was built", fix=_AGAIN)
+        for file in self._files("data/") + self._files("standoff/"):
+            yield from _file_problems(self.folder, file)
+        for name, held in self.held.items():
+            folder = "data" if held == "records" else "standoff"
+            for split in figures.corpora[name].splits if held != "nothing" else ():
+                if not self._files(f"{folder}/{name}/{split}-"):
+                    yield Problem(where, f"lists no file of {name}/{split} in {folder}/{name}/", fix=_AGAIN)
+
+    def _held(self, name: CorpusName) -> Held:
+        if self._files(f"data/{name}/"):
+            return "records"
+        return "standoff" if self._files(f"standoff/{name}/") else "nothing"
+
+    def _files(self, prefix: str) -> list[FileStamp]:
+        return [file for file in self.manifest.outputs if file.path.startswith(prefix)]
+
+
+def open_published(folder: Path) -> PublishedCopy:
+    """A published copy whose files are those of its manifest.
+
+    Raises:
+        DataError: It is none, or not whole.
+    """
+    manifest = read_manifest(folder, DatasetManifest)
+    if manifest.published is None:
+        what = "is a dataset as it was built, with all its text: there is nothing to hydrate"
+        raise DataError(Problem(str(folder), what, expected="a published copy"))
+    copy = PublishedCopy(folder, manifest)
+    problems = list(copy.problems())
+    if problems:
+        raise DataError(problems)
+    return copy
+
+
+def _file_problems(folder: Path, file: FileStamp) -> Iterator[Problem]:
+    path = folder / file.path
+    if not path.is_file():
+        yield Problem(str(path), "is missing, but the manifest lists it", fix=_AGAIN)
+    elif (found := stamp(path, folder)) != file:
+        yield Problem(
+            str(path),
+            "is not the file that was published",
+            expected=f"{file.bytes} bytes, sha256 {file.sha256}",
+            got=f"{found.bytes} bytes, sha256 {found.sha256}",
+            fix=_AGAIN,
+        )
+
+
+def _utterance(record: Record, label_map: Mapping[str, Label]) -> Utterance:
+    return Utterance(
+        index=record.utterance_index,
+        text=record.input,
+        speaker=record.speaker,
+        label=label_map.get(record.source_label, record.label),
+        source_label=record.source_label,
+        other_labels=record.other_labels,
+        start_s=record.start_s,
+        end_s=record.end_s,
+    )
