@@ -145,8 +145,12 @@ FIGURE_FILES: tuple[str, ...] = (
     "figures/dialogue_lengths.png",
     "figures/utterance_lengths.png",
     "figures/label_spaces.png",
+    "figures/agreement.png",
 )
-"""The figures of a dataset folder; they show counts only, never text."""
+"""The figures of a dataset folder; they show counts only, never text.
+
+One that would have nothing to show is not there.
+"""
 
 CROISSANT = "croissant.json"
 """The Croissant metadata of a dataset folder."""
