@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
 from dialoguellm_release.cards.data_files import configs, corpora_in
+from dialoguellm_release.cards.leakage import (
+    agreement_matrices,
+    agreement_picture,
+    agreement_table,
+    held_out_part_table,
+    overlap_table,
+    repeats_in_words,
+    training_part_table,
+)
 from dialoguellm_release.cards.licenses import dataset_license_metadata, license_overview, rights_held
 from dialoguellm_release.cards.markdown import number, render_card, table
 from dialoguellm_release.cards.provenance import recipe_of
@@ -38,7 +47,8 @@ COLUMN_NOTES: dict[str, str] = {
     "start_s": "start in the video in seconds; null where there is none",
     "end_s": "end in the video in seconds; likewise",
     "license": "the licence of the record's text",
-    "leaks": "splits that share text with the record; null where no audit was made",
+    "leaks": "splits on the other side of the line between training and held-out that share text with the "
+    "record, see Leakage",
 }
 """What each column holds, for the card's table."""
 
@@ -112,6 +122,7 @@ def render_dataset_card(
         "pictures": pictures(figures, claims, corpora, paths),
         "label_shares": label_share_table(figures, claims),
         "lengths": length_table(figures, corpora),
+        **_leakage(figures, corpora, paths),
         "total_records": number(sum(records.values())),
         "total_dialogues": number(sum(dialogues.values())),
         "unused": [
@@ -137,6 +148,27 @@ def render_dataset_card(
         "shares_source": sum(name in ("meld", "emorynlp", "meisd") for name in present) > 1,
     }
     return render_card("dataset_cards", "dataset.md.jinja", metadata, body)
+
+
+def _leakage(
+    figures: DatasetFigures, corpora: Mapping[CorpusName, CorpusEntry], paths: Sequence[str]
+) -> dict[str, object]:
+    """What the section on leakage shows; `audit` is False where no ledger was made."""
+    audit = figures.audit
+    if audit is None:
+        return {"audit": False}
+    return {
+        "audit": True,
+        "training_parts": training_part_table(figures, corpora),
+        "held_out_parts": held_out_part_table(figures, corpora),
+        "overlaps": overlap_table(audit),
+        "pairs_without_overlap": number(audit.pairs_without_overlap),
+        "duplicates": repeats_in_words(audit.duplicates),
+        "conflicts": repeats_in_words(audit.conflicts),
+        "agreement": agreement_table(audit, corpora),
+        "agreement_picture": agreement_picture(audit, corpora, paths),
+        "matrices": agreement_matrices(audit, corpora),
+    }
 
 
 def _size_category(records: int) -> str:

@@ -50,5 +50,10 @@ def number(value: int) -> str:
     return f"{value:,}"
 
 
+def percent(part: int, whole: int) -> str:
+    """A share as a reader wants it: 13.5 %; a dash where there is no whole."""
+    return f"{100 * part / whole:.1f} %" if whole else "-"
+
+
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", r"\|")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
-from dialoguellm_release.cards.markdown import number, table
+from dialoguellm_release.cards.markdown import number, percent, table
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.labels import CorpusName
-from dialoguellm_release.schemas.manifest import FIGURE_FILES, DatasetFigures, SplitStatistics, Spread
+from dialoguellm_release.schemas.manifest import COUNT_FIGURES, DatasetFigures, SplitStatistics, Spread
 
 Registry = Mapping[CorpusName, CorpusEntry]
 
@@ -18,9 +18,9 @@ def label_share_table(figures: DatasetFigures, claims: ClaimsRecipe | None) -> s
     labels = figures.training_labels
     printed = claims.label_percentages if claims else {}
     rows = [
-        (label, number(count), _percent(count, sum(labels.values())), f"{printed[label]:.1f} %")
+        (label, number(count), percent(count, sum(labels.values())), f"{printed[label]:.1f} %")
         if label in printed
-        else (label, number(count), _percent(count, sum(labels.values())), "none printed")
+        else (label, number(count), percent(count, sum(labels.values())), "none printed")
         for label, count in labels.items()
     ]
     header = ("Label", "Training records", "Share", "Paper")
@@ -59,14 +59,14 @@ def pictures(
         ),
         _spaces_in_words(figures, corpora),
     )
-    return [f"![{words}]({path})" for path, words in zip(FIGURE_FILES, told, strict=True) if path in paths]
+    return [f"![{words}]({path})" for path, words in zip(COUNT_FIGURES, told, strict=True) if path in paths]
 
 
 def _corpora_in_words(figures: DatasetFigures, claims: ClaimsRecipe | None, corpora: Registry) -> str:
     built = figures.training_dialogues
     total = sum(built.values())
     told = [
-        f"{corpora[name].title} {number(count)} ({_percent(count, total)})" for name, count in built.items()
+        f"{corpora[name].title} {number(count)} ({percent(count, total)})" for name, count in built.items()
     ]
     words = f"Training dialogues per corpus. This build: {', '.join(told)}."
     claimed = claims.corpora if claims else {}
@@ -81,7 +81,7 @@ def _corpora_in_words(figures: DatasetFigures, claims: ClaimsRecipe | None, corp
 def _labels_in_words(figures: DatasetFigures, claims: ClaimsRecipe | None) -> str:
     labels = figures.training_labels
     total = sum(labels.values())
-    told = [f"{label} {_percent(count, total)}" for label, count in labels.items()]
+    told = [f"{label} {percent(count, total)}" for label, count in labels.items()]
     words = f"Share of each label in the training records. This build: {', '.join(told)}."
     printed = (
         [f"{label} {share:.1f} %" for label, share in claims.label_percentages.items()] if claims else []
@@ -105,7 +105,7 @@ def _spaces_in_words(figures: DatasetFigures, corpora: Registry) -> str:
     for name, corpus in figures.corpora.items():
         counts = corpus.labels.get("train", {})
         shares = [
-            f"{label} {_percent(counts.get(label, 0), sum(counts.values()))}" for label in corpus.label_space
+            f"{label} {percent(counts.get(label, 0), sum(counts.values()))}" for label in corpus.label_space
         ]
         told.append(f"{corpora[name].title}: {', '.join(shares)}.")
     return f"The labels of each corpus, and their share of its training records. {' '.join(told)}"
@@ -113,7 +113,3 @@ def _spaces_in_words(figures: DatasetFigures, corpora: Registry) -> str:
 
 def _in_short(one: Spread) -> str:
     return f"{one.median} ({one.p5} to {one.p95}; {one.maximum})"
-
-
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f} %" if whole else "-"

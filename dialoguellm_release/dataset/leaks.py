@@ -34,7 +34,7 @@ def find_leaks(turns: Turns, shared: Shared, ngrams: Ngrams) -> Bits:
     return leaks
 
 
-def word_for_word(shared: Shared) -> Bits:
+def word_for_word(shared: Shared, min_dialogue: int = MIN_WORDS) -> Bits:
     """For each turn that has words, the splits on the other side that it shares something with, as bits.
 
     It does when
@@ -42,6 +42,9 @@ def word_for_word(shared: Shared) -> Bits:
     - it has 5 words or more, and stands there;
     - it is inside a run of 3 or more consecutive utterances that a dialogue there has;
     - its dialogue has 5 words or more, and a dialogue there is the same sequence of utterances.
+
+    Args:
+        min_dialogue: So many words a dialogue must have instead of 5.
     """
     import numpy as np
 
@@ -49,7 +52,7 @@ def word_for_word(shared: Shared) -> Bits:
     if not len(speech.text):
         return shared.text
     lengths = np.diff(shared.starts, append=len(speech.text))
-    is_telling = np.add.reduceat(speech.words, shared.starts) >= MIN_WORDS
+    is_telling = np.add.reduceat(speech.words, shared.starts) >= min_dialogue
     found = np.where(speech.words >= MIN_WORDS, shared.text, 0) | shared.inside
     found |= np.repeat(np.where(is_telling, shared.sequence, 0), lengths)
     return found & _opposite()[speech.split]

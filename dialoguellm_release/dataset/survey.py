@@ -105,7 +105,8 @@ def _assign(
 ) -> None:
     """Gives the dialogues of a corpus their splits, from a file or drawn.
 
-    None is drawn to be held out that shares something word for word with a training split.
+    None is drawn to be held out that shares something word for word with a training split, or is the same
+    sequence of utterances as a dialogue there, however short: others can be drawn in its place.
     """
     draw = corpus.split
     if draw.split_file is not None:
@@ -115,7 +116,7 @@ def _assign(
         told: dict[str, JsonValue] = {"split_file": draw.split_file}
     else:
         shared = find_shared(collector.turns())
-        barred = shared.speech.where(word_for_word(shared) != 0).dialogues_of(name)
+        barred = shared.speech.where(word_for_word(shared, min_dialogue=1) != 0).dialogues_of(name)
         survey.assigned = draw_split(survey.undrawn, draw, lambda one: one.id not in barred)
         told = {"seed": draw.seed, "barred_from_held_out": len(barred)}
     survey.draw = {**told, "dialogues": series_table(survey.undrawn, survey.assigned)}

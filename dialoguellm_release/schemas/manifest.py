@@ -139,18 +139,20 @@ class SplitStatistics(Schema):
     missing_turns: Count
 
 
-FIGURE_FILES: tuple[str, ...] = (
+COUNT_FIGURES: tuple[str, ...] = (
     "figures/corpora.png",
     "figures/emotions.png",
     "figures/dialogue_lengths.png",
     "figures/utterance_lengths.png",
     "figures/label_spaces.png",
-    "figures/agreement.png",
 )
-"""The figures of a dataset folder; they show counts only, never text.
+"""The figures of counts in a dataset folder."""
 
-One that would have nothing to show is not there.
-"""
+AGREEMENT_FIGURE = "figures/agreement.png"
+"""The heat map of label agreement; not there where no two corpora have an utterance in common."""
+
+FIGURE_FILES: tuple[str, ...] = (*COUNT_FIGURES, AGREEMENT_FIGURE)
+"""The figures of a dataset folder; they show counts only, never text."""
 
 CROISSANT = "croissant.json"
 """The Croissant metadata of a dataset folder."""

@@ -6,11 +6,13 @@ import pytest
 from pydantic import JsonValue
 
 from dialoguellm_release.corpora.registry import corpus_entry
+from dialoguellm_release.schemas.audit import Agreement, AuditFigures, Overlap, RepeatCounts
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.labels import CORPORA, CorpusName, Label, Split
 from dialoguellm_release.schemas.manifest import (
     FIGURE_FILES,
+    LICENSES,
     AdapterFigures,
     AdapterManifest,
     BackboneManifest,
@@ -18,6 +20,7 @@ from dialoguellm_release.schemas.manifest import (
     DatasetFigures,
     DatasetManifest,
     FileStamp,
+    PartSizes,
     PublishedSubset,
     RecipeStamp,
     Reconciliation,
@@ -65,20 +68,60 @@ def _statistics(median: int, records_after_gap: int, missing_turns: int) -> Spli
     )
 
 
+def _parts(split: Split, records: int) -> PartSizes:
+    duplicates, conflicts = (2, 1) if split == "train" else (0, 0)
+    clean = records - 3 - duplicates - conflicts
+    return PartSizes(clean=clean, leaked=3, duplicates=duplicates, conflicts=conflicts)
+
+
+AUDIT = AuditFigures(
+    overlaps=(
+        Overlap(
+            held_out="meld/test",
+            training="meisd/train",
+            dialogues=3,
+            utterances=8,
+            utterances_found=2,
+            dialogues_with_run=1,
+            utterances_in_runs=4,
+            dialogues_covered=1,
+            dialogues_identical=0,
+            ngram_share=0.125,
+        ),
+    ),
+    pairs_without_overlap=3,
+    duplicates=RepeatCounts(groups=7, records=1_015, groups_of_5_words=5, groups_across_corpora=1),
+    conflicts=RepeatCounts(groups=2, records=4, groups_of_5_words=1, groups_across_corpora=2),
+    agreement=(
+        Agreement(
+            first="meld",
+            second="meisd",
+            utterances=4,
+            ambiguous=1,
+            counts={"anger": {"anger": 1, "neutral": 1}, "neutral": {"anger": 0, "neutral": 2}},
+            shares={"anger": {"anger": 0.5, "neutral": 0.5}, "neutral": {"anger": 0.0, "neutral": 1.0}},
+            observed=0.75,
+            kappa=0.5,
+        ),
+    ),
+)
+
+
 def _corpus(
     entry: CorpusEntry, splits: dict[Split, Sizes], labels: tuple[Label, Label], **more: object
 ) -> CorpusFigures:
     first, second = labels
     return CorpusFigures.model_validate(
         {
-            "license": entry.license.id,
-            "may_redistribute": entry.license.may_redistribute,
+            "license": entry.text_license.id,
+            "may_redistribute": entry.text_license.redistribute == "yes",
             "label_space": entry.label_space,
             "files": (),
             "unknown_files": (),
             "repairs": {},
             "unused": _sizes(0, 0),
             "splits": splits,
+            "parts": {split: _parts(split, size.utterances) for split, size in splits.items()},
             "labels": {split: {first: 1, second: size.utterances - 1} for split, size in splits.items()},
             "content_sha256": dict.fromkeys(splits, "1" * 64),
             **more,
@@ -161,9 +204,12 @@ def dataset(registry: dict[CorpusName, CorpusEntry]) -> DatasetManifest:
             _file(path)
             for corpus in ("meisd", "meld")
             for split in ("test", "train")
-            for path in (f"data/{corpus}/{split}-00000.parquet", f"sft/{split}-{corpus}-00000.parquet")
+            for path in (
+                f"data/{corpus}/{split}-clean-00000.parquet",
+                f"sft/{split}-{corpus}-clean-00000.parquet",
+            )
         )
-        + tuple(map(_file, FIGURE_FILES)),
+        + tuple(map(_file, (*FIGURE_FILES, LICENSES))),
         content_sha256=DATASET,
         figures=DatasetFigures(
             records={"train": 4_050, "validation": 0, "test": 32},
@@ -179,6 +225,7 @@ def dataset(registry: dict[CorpusName, CorpusEntry]) -> DatasetManifest:
                 Reconciliation.model_validate({**dict(zip(names, row, strict=True)), "expected": None})
                 for row in rows
             ),
+            audit=AUDIT,
             statistics={
                 "meld": {"train": _statistics(9, 1_226, 1_641), "test": _statistics(8, 0, 0)},
                 "meisd": {"train": _statistics(20, 3, 4), "test": _statistics(19, 1, 1)},

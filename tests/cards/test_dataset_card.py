@@ -2,18 +2,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
+from pydantic import JsonValue
 
 from dialoguellm_release.cards.check import check_card
-from dialoguellm_release.cards.data_files import configs, data_file
+from dialoguellm_release.cards.data_files import configs
 from dialoguellm_release.cards.dataset import COLUMN_NOTES, render_dataset_card
 from dialoguellm_release.errors import CardError
+from dialoguellm_release.layout import DataFile, data_file
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.corpus import CorpusEntry
-from dialoguellm_release.schemas.labels import CorpusName
+from dialoguellm_release.schemas.labels import PARTS, CorpusName, Part
 from dialoguellm_release.schemas.manifest import FIGURE_FILES, DatasetManifest
 from dialoguellm_release.schemas.record import COLUMNS
 
@@ -68,33 +70,59 @@ def test_a_config_lists_only_what_has_files_and_carries_the_hash(
     published: DatasetManifest, registry: Registry
 ) -> None:
     listed = metadata_of(render_dataset_card(published, None, registry))["configs"]
-    assert [config["config_name"] for config in listed] == ["default", "meld", "sft"]
-    assert [config.get("default") for config in listed] == [True, None, None]
+    assert [config["config_name"] for config in listed] == ["default", "clean", "meld", "sft"]
+    assert [config.get("default") for config in listed] == [True, None, None, None]
     assert {split["split"] for split in listed[0]["data_files"]} == {"train", "test"}
-    assert listed[0]["data_files"][0]["path"] == ["data/meld/train-*.parquet"]
+    assert listed[0]["data_files"][0]["path"] == ["data/meld/train-clean-*.parquet"]
     assert all(config["description"].startswith(f"content {'2' * 64}") for config in listed)
 
 
-def test_the_default_config_does_not_catch_sft() -> None:
-    listed = configs(["data/meld/train-00000.parquet", "sft/train-meld-00000.parquet"], "c", "p", "b")
-    assert [entry["data_files"] for entry in listed] == [
-        [{"split": "train", "path": ["data/meld/train-*.parquet"]}],
-        [{"split": "train", "path": ["data/meld/train-*.parquet"]}],
-        [{"split": "train", "path": ["sft/train-meld-*.parquet"]}],
+def test_each_config_reads_its_parts_and_the_clean_ones_first() -> None:
+    paths = [
+        f"data/{corpus}/{split}-{part}-00000.parquet"
+        for corpus in ("meisd", "meld")
+        for split in ("test", "train")
+        for part in ("repeated", "leaked", "clean")
+        if (split, part) != ("test", "repeated")
     ]
+    listed = {
+        str(entry["config_name"]): {
+            one["split"]: [path.removeprefix("data/").removesuffix("-*.parquet") for path in one["path"]]
+            for one in cast(list[dict[str, Any]], entry["data_files"])
+        }
+        for entry in configs([*paths, "sft/train-meld-leaked-00000.parquet"], "c", "p", "b")
+    }
+    held_out = ["meld/test-clean", "meisd/test-clean", "meld/test-leaked", "meisd/test-leaked"]
+    repeated = ["meld/train-repeated", "meisd/train-repeated"]
+    trained = ["meld/train-clean", "meisd/train-clean", "meld/train-leaked", "meisd/train-leaked", *repeated]
+    assert listed == {
+        "default": {"train": trained, "test": held_out},
+        "clean": {"train": trained[:2], "test": held_out},
+        "meld": {"train": trained[::2], "test": held_out[::2]},
+        "meisd": {"train": trained[1::2], "test": held_out[1::2]},
+        "sft": {"train": ["sft/train-meld-leaked"]},
+    }
 
 
 @pytest.mark.parametrize(
-    "path", ["data/friends/train-00000.parquet", "data/meld/dev-00000.parquet", "meld.csv", "README.md"]
+    "path",
+    [
+        "data/friends/train-clean-00000.parquet",
+        "data/meld/dev-clean-00000.parquet",
+        "data/meld/train-00000.parquet",
+        "data/meld/train-dirty-00000.parquet",
+        "README.md",
+    ],
 )
 def test_other_files_are_no_data_files(path: str) -> None:
     assert data_file(path) is None
 
 
-def test_files_of_clean_and_leaked_records_are_told_apart_from_nothing_else() -> None:
-    found = data_file("data/meld/train-clean-00000.parquet")
-    assert found is not None
-    assert (found.corpus, found.split, found.is_sft) == ("meld", "train", False)
+@pytest.mark.parametrize("is_sft", [False, True])
+@pytest.mark.parametrize("part", PARTS)
+def test_a_path_tells_what_its_file_holds(part: Part, is_sft: bool) -> None:
+    file = DataFile("meld", "train", part, is_sft)
+    assert data_file(file.path) == file
 
 
 def test_every_column_is_described_in_its_order() -> None:
@@ -227,3 +255,52 @@ def test_a_recipe_of_another_version_is_said_so(dataset: DatasetManifest, regist
     recipe = dataset.recipe.model_copy(update={"resolved": {**dataset.recipe.resolved, "context": 1}})
     with pytest.raises(CardError, match=r"recipe\.resolved\.context"):
         render_dataset_card(dataset.model_copy(update={"recipe": recipe}), None, registry)
+
+
+def test_the_card_tells_what_leaks_and_what_clean_leaves_out(
+    dataset: DatasetManifest, registry: Registry
+) -> None:
+    card = render_dataset_card(dataset, None, registry)
+    lines = card.splitlines()
+    assert "| MELD | 4,000 | 3 | 1 | 2 | 3,994 |" in lines
+    assert "| MELD | test | 12 | 3 (25.0 %) | 9 |" in lines
+    assert "| meld/test | meisd/train | 8 | 2 (25.0 %) | 4 | 3 | 1 | 1 | 0 | 12.50 % |" in lines
+    assert "3 more pairs of a held-out and a training split have nothing in common." in lines
+    assert "1,015 records in 7 groups; 5 groups have a text of 5 words or more" in card
+    assert "| MELD and MEISD | 4 | 75.0 % | 0.500 | 1 |" in lines
+    assert "| anger | 50 % (1) | 50 % (1) |" in lines
+    assert "| neutral | - | 100 % (2) |" in lines
+    assert "75.0 % with the same label" in pictures_on(card)["figures/agreement.png"]
+    assert card.count("figures/agreement.png") == 1
+
+
+@pytest.mark.parametrize(
+    ("conflicts", "duplicates", "told", "not_told"),
+    [
+        ("majority", "first", ["of equals, with that of the first record", "it has the first."], []),
+        ("drop", "keep", ["it has none where their labels differ."], ["it has the first."]),
+        ("keep", "first", ["it has those of every label."], ["of equals"]),
+    ],
+)
+def test_the_card_tells_the_rules_of_clean(
+    dataset: DatasetManifest,
+    registry: Registry,
+    conflicts: str,
+    duplicates: str,
+    told: list[str],
+    not_told: list[str],
+) -> None:
+    rules: dict[str, JsonValue] = {"conflicts": conflicts, "duplicates": duplicates}
+    recipe = dataset.recipe.model_copy(update={"resolved": {**dataset.recipe.resolved, "clean": rules}})
+    card = render_dataset_card(dataset.model_copy(update={"recipe": recipe}), None, registry)
+    assert all(text in card for text in told)
+    assert not any(text in card for text in not_told)
+
+
+def test_a_dataset_without_a_ledger_tells_nothing_of_one(
+    dataset: DatasetManifest, registry: Registry
+) -> None:
+    figures = dataset.figures.model_copy(update={"audit": None})
+    assert "## Leakage" not in render_dataset_card(
+        dataset.model_copy(update={"figures": figures}), None, registry
+    )

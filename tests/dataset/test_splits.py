@@ -7,20 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialoguellm_release.dataset.splits import apportion, draw_split, read_split, series_table
+from dialoguellm_release.dataset.splits import Drawable, apportion, draw_split, read_split, series_table
 from dialoguellm_release.errors import DataError
-from dialoguellm_release.schemas.dialogue import Dialogue, Utterance
 from dialoguellm_release.schemas.recipes.dataset import SplitDraw
 
 SIZES = {"train": 12, "validation": 3, "test": 5}
 
 
-def dialogue(number: int, series: str) -> Dialogue:
-    utterance = Utterance(index=0, text=f"Line {number}.", label="neutral", source_label="neutral")
-    return Dialogue(corpus="meisd", split=None, id=str(number), series=series, utterances=(utterance,))
-
-
-DIALOGUES = [dialogue(number, "AB"[number % 3 == 0]) for number in range(24)]
+DIALOGUES = [Drawable(str(number), "AB"[number % 3 == 0], utterances=5) for number in range(24)]
 
 
 def draw(seed: int = 1, **sizes: int) -> SplitDraw:
