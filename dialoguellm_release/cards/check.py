@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from dialoguellm_release.cards.licenses import HUB_LICENSES
 from dialoguellm_release.cards.markdown import FENCE
 from dialoguellm_release.errors import Problem
-from dialoguellm_release.layout import data_file
+from dialoguellm_release.layout import data_file, standoff_file
 
 CARD = "README.md"
 
@@ -56,7 +56,7 @@ def check_card(text: str, files: Sequence[str]) -> list[Problem]:
     if not isinstance(metadata, dict):
         return [Problem(f"{CARD}:1", "its metadata is not a mapping", got=repr(metadata)), *problems]
     return [
-        *_license_problems(metadata),
+        *_license_problems(metadata, files),
         *_config_problems(metadata.get("configs", []), files),
         *_picture_problems(text, files),
         *problems,
@@ -70,7 +70,7 @@ def _stray_text(text: str) -> Iterator[Problem]:
                 yield Problem(f"{CARD}:{number}", what, got=match[0])
 
 
-def _license_problems(metadata: Mapping[str, object]) -> Iterator[Problem]:
+def _license_problems(metadata: Mapping[str, object], files: Sequence[str]) -> Iterator[Problem]:
     stated = metadata.get("license")
     if stated is None:
         if "sdk" not in metadata:
@@ -83,6 +83,9 @@ def _license_problems(metadata: Mapping[str, object]) -> Iterator[Problem]:
             )
         if license_id == "other" and not metadata.get("license_name"):
             yield Problem(CARD, "license is other, and license_name does not say which")
+    link = str(metadata.get("license_link", ""))
+    if link and "://" not in link and link not in files:
+        yield Problem(CARD, "license_link leads to a file that is not there", got=link)
 
 
 def _config_problems(stated: object, files: Sequence[str]) -> Iterator[Problem]:
@@ -106,7 +109,7 @@ def _config_problems(stated: object, files: Sequence[str]) -> Iterator[Problem]:
                     where = f"{CARD}: config {config.config_name}, split {entry.split}"
                     yield Problem(where, "no file matches", got=glob)
     if configs:
-        for path in sorted({path for path in files if data_file(path)} - matched):
+        for path in sorted({path for path in files if data_file(path) or standoff_file(path)} - matched):
             yield Problem(CARD, f"no config reads {path}")
 
 

@@ -86,11 +86,11 @@ HELD: dict[Distribution, str] = {
 _QUESTIONS: tuple[tuple[str, Callable[[CorpusLicense], str]], ...] = (
     ("Licence", lambda terms: f"{terms.name} (`{terms.id}`)"),
     ("Stated in", lambda terms: terms.stated_in),
-    ("Read there", lambda terms: "yes" if terms.verified else "no, only told of"),
+    ("Looked up there", lambda terms: "yes" if terms.verified else "no, only told of"),
     ("May be passed on", lambda terms: terms.redistribute),
     ("What is made of it must go under the same licence", lambda terms: terms.share_alike),
-    ("No commercial use", lambda terms: terms.non_commercial),
-    ("Research only", lambda terms: terms.research_only),
+    ("Commercial use is ruled out", lambda terms: terms.non_commercial),
+    ("Any use but research is ruled out", lambda terms: terms.research_only),
     ("A form must be signed first", lambda terms: terms.signed_form),
     ("To know", lambda terms: terms.note or "-"),
 )

@@ -97,8 +97,10 @@ def _data_licenses(dataset: DatasetManifest, config: str) -> dict[str, str]:
 
 
 def _left_out(dataset: DatasetManifest, config: str) -> list[str]:
-    left_out = dataset.published.left_out if dataset.published else ()
-    return [name for name in left_out if _holds(config, name)]
+    """The corpora that an adapter was trained on, and whose text the published dataset does not hold."""
+    published = dataset.published
+    withheld = (*published.left_out, *published.standoff) if published else ()
+    return [name for name in withheld if _holds(config, name)]
 
 
 def _holds(config: str, corpus: str) -> bool:

@@ -17,12 +17,14 @@ from dialoguellm_release.errors import Problem, PublishError
 from dialoguellm_release.folders import MANIFEST, file_problems
 from dialoguellm_release.hub.gates import adapter_problems, pickle_problems, score_problems
 from dialoguellm_release.hub.planned import PlannedFile, PlannedRepository, RepoType
+from dialoguellm_release.hub.published_audit import published_audit
 from dialoguellm_release.hub.sources import AnyManifest, Source, Sources, read_sources
 from dialoguellm_release.hub.subset import publishable_part, standoff_rows
 from dialoguellm_release.recipes.catalogue import load_claims
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.labels import CORPORA, CorpusName
 from dialoguellm_release.schemas.manifest import (
+    AUDIT,
     CROISSANT,
     LICENSES,
     BackboneManifest,
@@ -91,7 +93,8 @@ def _dataset_repository(
     repo_id: str, build: Source[DatasetManifest], part: DatasetManifest, visibility: Visibility
 ) -> PlannedRepository:
     """The repository of the part of a build that may be published."""
-    rows = standoff_rows(build.manifest, part.published.standoff if part.published else (), build.folder)
+    assert part.published is not None
+    rows = standoff_rows(build.manifest, part.published.standoff, build.folder)
     manifest = part.model_copy(update={"outputs": (*part.outputs, *_stamps(rows))})
     claims = load_claims(recipe_of(manifest, DatasetRecipe))
     rendered = {
@@ -99,6 +102,8 @@ def _dataset_repository(
         CROISSANT: render_croissant(manifest, _registry()),
         LICENSES: render_licenses(manifest, _registry()),
     }
+    if any(file.path == AUDIT for file in build.manifest.outputs):
+        rendered[AUDIT] = published_audit(build.folder / AUDIT, part.published)
     made = rows | {path: PlannedFile.rendered(text) for path, text in rendered.items()}
     repository = _repository("dataset", repo_id, Source(build.folder, manifest), made)
     return replace(repository, visibility=visibility)

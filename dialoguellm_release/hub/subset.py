@@ -17,6 +17,7 @@ from dialoguellm_release.layout import DataFile, data_file
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
 from dialoguellm_release.schemas.manifest import (
+    AUDIT,
     CROISSANT,
     FIGURE_FILES,
     LICENSES,
@@ -27,7 +28,7 @@ from dialoguellm_release.schemas.manifest import (
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import Visibility
 
-_RENDERED_ANEW = (CARD, CROISSANT, LICENSES)
+_RENDERED_ANEW = (CARD, CROISSANT, LICENSES, AUDIT)
 """Files that tell of the whole build; a copy gets its own."""
 
 

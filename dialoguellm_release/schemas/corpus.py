@@ -39,7 +39,7 @@ class CorpusLicense(Schema):
     Attributes:
         id: SPDX id, or a `LicenseRef-` of our own where there is none.
         stated_in: Where the licence is stated.
-        verified: Whether the statement was read there when this entry was written; else it is only told of.
+        verified: Whether it was looked up there when this entry was written; else it is only told of.
         redistribute: Whether it may be passed on.
         share_alike: Whether what is made of it has to go under the same licence.
         non_commercial: Whether commercial use is left out.

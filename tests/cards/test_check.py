@@ -17,7 +17,7 @@ configs:
 
 `load_dataset("owner/name")`, see https://example.org/home/page and data/meld.
 """
-FILES = ["data/meld/train-00000.parquet", "README.md"]
+FILES = ["data/meld/train-clean-00000.parquet", "README.md"]
 
 
 def test_a_good_card_has_no_problem() -> None:
@@ -30,6 +30,7 @@ def test_a_good_card_has_no_problem() -> None:
         ("license: mit", "licence: mit", "README.md", "states no license"),
         ("license: mit", "license: GPL-3.0-only", "README.md", "license is no id of the Hub"),
         ("license: mit", "license: [mit, other]", "README.md", "license is other, and license_name"),
+        ("license: mit", "license: mit\nlicense_link: LICENSES.md", "README.md", "license_link leads to"),
         ("license: mit", "license: !!python/name:os.system", "README.md", "its metadata is not YAML"),
         ("---\nlicense", "license", "README.md:1", "has no metadata"),
         ("train-*.p", "test-*.p", "README.md: config default, split train", "no file matches"),
@@ -57,8 +58,8 @@ def test_a_picture_must_be_there_and_have_words() -> None:
 
 
 def test_a_data_file_that_no_config_reads_is_a_problem() -> None:
-    problems = check_card(GOOD, [*FILES, "sft/train-meld-00000.parquet"])
-    assert [problem.what for problem in problems] == ["no config reads sft/train-meld-00000.parquet"]
+    problems = check_card(GOOD, [*FILES, "sft/train-meld-clean-00000.parquet"])
+    assert [problem.what for problem in problems] == ["no config reads sft/train-meld-clean-00000.parquet"]
 
 
 def test_a_config_may_not_stand_there_twice() -> None:

@@ -77,6 +77,6 @@ def test_what_the_published_dataset_lacks_is_told_of_an_adapter_that_saw_it(
 ) -> None:
     figures = adapter.figures.model_copy(update={"dataset_config": "default"})
     saw_all = adapter.model_copy(update={"figures": figures})
-    sentence = "The published dataset lacks meisd"
+    sentence = "The published dataset lacks the text of meisd"
     assert sentence in render_adapter_card(saw_all, [], "a/b", published, "a/data")
     assert sentence not in render_adapter_card(adapter, [], "a/b", published, "a/data")

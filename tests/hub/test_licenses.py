@@ -17,7 +17,7 @@ from dialoguellm_release.cards.provenance import recipe_of
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.dataset.parquet import RowWriter, sft_schema
 from dialoguellm_release.errors import CardError, PublishError, RecipeError
-from dialoguellm_release.folders import canonical_json, read_manifest, sha256_of_text, stamps, write_manifest
+from dialoguellm_release.folders import canonical_json, sha256_of_text, stamps, write_manifest
 from dialoguellm_release.hub import plan
 from dialoguellm_release.hub.publish import publish_release
 from dialoguellm_release.hub.subset import publishable_part
@@ -25,7 +25,7 @@ from dialoguellm_release.layout import DataFile, data_file
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.corpus import DISTRIBUTIONS, Answer, CorpusEntry, Distribution
 from dialoguellm_release.schemas.labels import CORPORA, CorpusName
-from dialoguellm_release.schemas.manifest import DatasetManifest, RecipeStamp
+from dialoguellm_release.schemas.manifest import AUDIT, RecipeStamp
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import Visibility
 
@@ -351,8 +351,6 @@ def test_a_published_copy_is_not_published_again(build: Build, target: Path, tmp
             "backbones": (),
         }
     )
-    manifest = read_manifest(target / DATASET, DatasetManifest)
-    write_manifest(target / DATASET, manifest.model_copy(update={"outputs": stamps(target / DATASET)}))
     with pytest.raises(PublishError, match="is a published copy"):
         publish_release(recipe, target, tmp_path / "other")
 
@@ -375,7 +373,7 @@ def test_the_registry_allows_what_is_known_and_no_more(name: CorpusName) -> None
         assert license_.redistribute in get_args(Answer)
         if license_.id.startswith("LicenseRef-"):
             assert license_.redistribute != "yes"
-            assert not license_.verified
+        assert license_.verified == (name not in ("dailydialog", "iemocap"))
 
 
 @pytest.mark.parametrize(
@@ -413,3 +411,64 @@ def test_a_corpus_of_which_a_recipe_says_nothing_does_not_leave(build: Build) ->
     stamp = build.dataset.recipe.model_copy(update={"resolved": resolved})
     recipe = recipe_of(build.dataset.model_copy(update={"recipe": stamp}), DatasetRecipe)
     assert recipe.corpora.named()["meld"].distribution == "exclude"
+
+
+def audit_of(build: Build, *ids: str, labels: tuple[str, ...] = ("anger", "fear", "sadness")) -> Path:
+    """Writes an audit in which records repeat and contradict each other."""
+    path: Path = build.path / "dataset" / AUDIT
+    conflict = [{"id": one, "label": label} for one, label in zip(ids, labels, strict=False)]
+    audit = {
+        "overlaps": [],
+        "duplicates": [{"words": 3, "label": "anger", "ids": ids}],
+        "conflicts": [{"words": 3, "records": conflict}],
+        "agreement": [],
+    }
+    path.write_text(json.dumps(audit), encoding="utf-8")
+    remade(build)
+    return path
+
+
+def test_the_audit_of_a_copy_tells_nothing_of_a_corpus_that_is_left_out(build: Build, target: Path) -> None:
+    audit_of(build, "meld/train/0/1", "meisd/test/0/0", "meld/test/0/0")
+    publish_release(build.recipe, build.path, target)
+    audit = json.loads((target / DATASET / AUDIT).read_text(encoding="utf-8"))
+    assert audit["duplicates"][0]["ids"] == ["meld/train/0/1", "meld/test/0/0"]
+    assert audit["conflicts"][0]["records"] == [
+        {"id": "meld/train/0/1", "label": "anger"},
+        {"id": "meld/test/0/0", "label": "sadness"},
+    ]
+
+
+def test_what_repeats_a_corpus_that_is_left_out_repeats_nothing(build: Build, target: Path) -> None:
+    audit_of(build, "meld/train/0/1", "meisd/test/0/0")
+    publish_release(build.recipe, build.path, target)
+    audit = json.loads((target / DATASET / AUDIT).read_text(encoding="utf-8"))
+    assert (audit["duplicates"], audit["conflicts"]) == ([], [])
+
+
+def test_the_audit_of_a_copy_names_no_record_that_has_no_text_there(build: Build, target: Path) -> None:
+    rebuilt(build, meisd="standoff")
+    with_rights(build, meisd=RIGHT)
+    audit_of(build, "meld/train/0/1", "meisd/test/0/0")
+    publish_release(released(build, "private"), build.path, target)
+    audit = json.loads((target / DATASET / AUDIT).read_text(encoding="utf-8"))
+    assert audit["duplicates"][0]["ids"] == ["meld/train/0/1", "meisd/test"]
+    assert audit["conflicts"][0]["records"][1] == {"id": "meisd/test", "label": "fear"}
+
+
+@pytest.mark.parametrize(
+    "one", ["A line of MEISD.", "meld/train/A line of MEISD./1", "meld/train/0/1\nA line"]
+)
+def test_an_audit_that_holds_text_does_not_leave(build: Build, target: Path, one: str) -> None:
+    path = audit_of(build, "meld/train/0/1", one)
+    (problem,) = refused(build, target)
+    assert problem.startswith(f"{path}: is not the audit of a dataset")
+
+
+def test_an_audit_with_another_key_does_not_leave(build: Build, target: Path) -> None:
+    path = audit_of(build, "meld/train/0/1", "meld/test/0/0")
+    audit = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(audit | {"text": "A line of MEISD."}), encoding="utf-8")
+    remade(build)
+    (problem,) = refused(build, target)
+    assert problem.startswith(f"{path}: is not the audit of a dataset")

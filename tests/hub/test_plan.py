@@ -15,6 +15,7 @@ from dialoguellm_release.hub.plan import plan_release
 from dialoguellm_release.hub.planned import PlannedRepository
 from dialoguellm_release.hub.publish import target_folder
 from dialoguellm_release.schemas.manifest import (
+    COUNT_FIGURES,
     CROISSANT,
     FIGURE_FILES,
     AdapterManifest,
@@ -113,7 +114,7 @@ def test_pictures_of_counts_leave_and_croissant_tells_of_the_copy_alone(build: B
     listed = {entry["@id"] for entry in croissant["distribution"] if entry["@type"] == "cr:FileObject"}
     assert listed == {path for path in dataset.files if path.endswith(".parquet")}
     assert "meisd" not in text_of(dataset, CROISSANT).lower()
-    assert all(f"]({path})" in text_of(dataset, "README.md") for path in FIGURE_FILES)
+    assert all(f"]({path})" in text_of(dataset, "README.md") for path in COUNT_FIGURES)
 
 
 @pytest.mark.parametrize(
