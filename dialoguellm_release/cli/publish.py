@@ -28,7 +28,8 @@ def publish(
 ) -> None:
     """Publish a release: every repository is committed and read back, and only then tagged.
 
-    A corpus whose licence does not let its text be passed on is left out.
+    What leaves of each corpus is what the dataset recipe says (distribution); where that is more than its
+    licences allow, nothing is published.
 
     Example: dlm-release publish demo --from build --to release
     """
