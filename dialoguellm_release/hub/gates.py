@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from dialoguellm_release.dataset.parquet import record_schema, sft_schema
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.folders import canonical_json, sha256_of_text
 from dialoguellm_release.layout import DataFile
@@ -89,7 +90,7 @@ def license_problems(
 
 
 def row_problems(path: Path, held: DataFile) -> Iterator[Problem]:
-    """Where a data file holds rows of another corpus or split than its path says."""
+    """Where a data file has other columns than a build writes, or rows of another corpus or split."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
@@ -100,6 +101,10 @@ def row_problems(path: Path, held: DataFile) -> Iterator[Problem]:
     except (pa.ArrowException, KeyError) as error:
         yield Problem(str(path), f"its rows cannot be told apart: {error}", fix=again)
         return
+    columns = (sft_schema() if held.is_sft else record_schema()).names
+    if (names := pq.read_schema(path).names) != columns:
+        what = "has other columns than a build writes"
+        yield Problem(str(path), what, ", ".join(columns), ", ".join(names), again)
     prefix = f"{held.corpus}/{held.split}/"
     strays = ids.filter(pc.invert(pc.fill_null(pc.starts_with(ids, prefix), fill_value=False)))
     if len(strays):

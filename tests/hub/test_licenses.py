@@ -288,6 +288,16 @@ def put_no_table(folder: Path) -> Path:
     return path
 
 
+def test_a_data_file_with_a_column_of_its_own_is_refused(build: Build, target: Path) -> None:
+    path = build.path / "dataset" / DataFile("meld", "test", "clean").path
+    table = pq.read_table(path)
+    pq.write_table(table.append_column("notes", [["A line of MEISD."] * len(table)]), path)
+    remade(build)
+    (problem,) = refused(build, target)
+    assert problem.startswith(f"{path}: has other columns than a build writes")
+    assert "leaks, notes" in problem
+
+
 @pytest.mark.parametrize("distribution", ["full", "standoff"])
 @pytest.mark.parametrize(
     "put", [put_records, put_split, put_one_row, put_further_file, put_no_id, put_no_table]
