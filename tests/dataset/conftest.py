@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import cast
 
 import pytest
 
 from dialoguellm_release.dataset.context import RecordMaker
+from dialoguellm_release.dataset.standoff import write_standoff
+from dialoguellm_release.folders import stamps, write_manifest
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.schemas.dialogue import Dialogue, Utterance
 from dialoguellm_release.schemas.labels import LABELS, CorpusName, Label, Split
-from dialoguellm_release.schemas.manifest import DatasetManifest
+from dialoguellm_release.schemas.manifest import DatasetManifest, PublishedSubset
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps import Made, build_dataset
 
@@ -60,3 +62,52 @@ def make_dialogue(name: str, turns: Sequence[str], labels: Sequence[Label] = (),
 def dialogue_of() -> Callable[..., list[Record]]:
     """Makes the records of one dialogue from its name, its texts and its labels."""
     return make_dialogue
+
+
+def publish_copy(
+    built: Made[DatasetManifest],
+    folder: Path,
+    full: Collection[CorpusName],
+    standoff: Collection[CorpusName] = (),
+) -> Path:
+    """A published copy with the records of some corpora and the stand-off rows of others."""
+    folder.mkdir(parents=True)
+    for file in built.manifest.outputs:
+        if any(file.path.startswith(f"data/{name}/") for name in full):
+            (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(built.folder / file.path, folder / file.path)
+    write_standoff(built.folder, built.manifest, sorted(standoff), folder)
+    published = PublishedSubset(
+        left_out=tuple(name for name in built.manifest.figures.corpora if name not in (*full, *standoff)),
+        standoff=tuple(standoff),
+        records={},
+        dialogues={},
+        published_sha256="0" * 64,
+    )
+    update = {"outputs": stamps(folder), "published": published}
+    write_manifest(folder, built.manifest.model_copy(update=update))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def publish() -> Callable[..., Path]:
+    """Publishes some corpora of a build with their records, and others as stand-off rows."""
+    return publish_copy
+
+
+@pytest.fixture(scope="session")
+def real_copy(paper_dataset: Made[DatasetManifest], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the dataset of the real corpora, EmoryNLP with its text, the others without."""
+    folder = tmp_path_factory.mktemp("published") / "copy"
+    return publish_copy(paper_dataset, folder, {"emorynlp"}, {"meld", "dailydialog", "meisd"})
+
+
+@pytest.fixture
+def real_own(tmp_path: Path, corpora_dir: Path) -> Path:
+    """Links to the real corpora that were withheld; a test puts a file of its own in the place of a link."""
+    for path in corpora_dir.rglob("*"):
+        place = tmp_path / "own" / path.relative_to(corpora_dir)
+        if path.is_file() and place.parts[len(tmp_path.parts) + 1] in ("meld", "dailydialog", "meisd"):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(path)
+    return tmp_path / "own"

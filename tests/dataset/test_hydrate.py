@@ -6,19 +6,18 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dialoguellm_release.dataset import figures
 from dialoguellm_release.dataset import hydrate as hydrating
-from dialoguellm_release.dataset.standoff import write_standoff
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import MANIFEST, read_manifest, stamps, write_manifest
 from dialoguellm_release.records import records_in
-from dialoguellm_release.schemas.labels import CORPORA, CorpusName
-from dialoguellm_release.schemas.manifest import DatasetManifest, PublishedSubset
+from dialoguellm_release.schemas.manifest import DatasetManifest
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps import Made, build_dataset, check_dataset, hydrate_dataset
 
@@ -26,41 +25,30 @@ Dataset = Made[DatasetManifest]
 MELD_TEST = "meld/test_sent_emo.csv"
 
 
-def publish(
-    built: Dataset, folder: Path, full: Collection[CorpusName], standoff: Collection[CorpusName] = ()
-) -> Path:
-    """A published copy with the records of some corpora and the stand-off rows of others."""
-    folder.mkdir(parents=True)
-    for file in built.manifest.outputs:
-        if any(file.path.startswith(f"data/{name}/") for name in full):
-            (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(built.folder / file.path, folder / file.path)
-    write_standoff(built.folder, built.manifest, sorted(standoff), folder)
-    published = PublishedSubset(
-        left_out=tuple(name for name in CORPORA if name not in full),
-        records={},
-        dialogues={},
-        published_sha256="0" * 64,
-    )
-    update = {"outputs": stamps(folder), "published": published}
-    write_manifest(folder, built.manifest.model_copy(update=update))
-    return folder
-
-
 def restamp(folder: Path, **update: object) -> None:
     manifest = read_manifest(folder, DatasetManifest)
     write_manifest(folder, manifest.model_copy(update={"outputs": stamps(folder), **update}))
 
 
+@pytest.fixture(autouse=True)
+def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes longer than all else here, and is tried elsewhere."""
+    monkeypatch.setattr(figures, "write_figures", lambda *_: None)
+
+
 @pytest.fixture(scope="module")
 def plain_dataset(tmp_path_factory: pytest.TempPathFactory, synthetic_dir: Path) -> Dataset:
-    """The dataset of the synthetic corpora, three of them, which is quick to make again."""
+    """The dataset of the synthetic corpora, three of them, quick to make again; without figures."""
     out = tmp_path_factory.mktemp("built") / "dataset"
-    return build_dataset("demo", synthetic_dir, out, skip=["dailydialog", "iemocap"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "write_figures", lambda *_: None)
+        return build_dataset("demo", synthetic_dir, out, skip=["dailydialog", "iemocap"])
 
 
 @pytest.fixture(scope="module")
-def plain_copy(plain_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def plain_copy(
+    plain_dataset: Dataset, publish: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """Of it EmoryNLP with its text, MELD and MEISD without."""
     folder = tmp_path_factory.mktemp("published") / "copy"
     return publish(plain_dataset, folder, {"emorynlp"}, {"meld", "meisd"})
@@ -125,50 +113,6 @@ def a_record(dataset: Dataset, corpus: str, wanted: Callable[[list[Record], int]
 
 def in_the_middle(turns: list[Record], place: int) -> bool:
     return 1 < place < len(turns) - 2 and len(turns[place].input) > 15
-
-
-@pytest.mark.parametrize(
-    ("full", "standoff"),
-    [
-        (("meld", "emorynlp", "dailydialog"), ()),
-        (("emorynlp",), ("meld", "dailydialog", "meisd", "iemocap")),
-        (("meisd", "iemocap"), ("meld",)),
-        ((), ()),
-    ],
-    ids=lambda names: "-".join(names) or "none",
-)
-def test_the_round_trip_gives_the_same_folder(
-    demo_dataset: Dataset,
-    full: tuple[CorpusName, ...],
-    standoff: tuple[CorpusName, ...],
-    synthetic_dir: Path,
-    tmp_path: Path,
-) -> None:
-    """Byte for byte, card and manifest as well; only what was withheld is read from the sources."""
-    copy = publish(demo_dataset, tmp_path / "copy", full, standoff)
-    own = tmp_path / "own"
-    own.mkdir()
-    for name in set(CORPORA) - set(full):
-        shutil.copytree(synthetic_dir / name, own / name)
-    made = hydrate_dataset(copy, own, tmp_path / "out")
-    assert made.manifest.content_sha256 == demo_dataset.manifest.content_sha256
-    assert stamps(made.folder) == stamps(demo_dataset.folder)
-    assert (made.folder / MANIFEST).read_bytes() == (demo_dataset.folder / MANIFEST).read_bytes()
-    assert check_dataset(made.folder) == []
-
-
-def test_another_label_space_comes_back_as_well(synthetic_dir: Path, tmp_path: Path) -> None:
-    extras = "powerful: neutral, peaceful: neutral, excitement: happiness, frustration: anger"
-    built = build_dataset(
-        "demo",
-        synthetic_dir,
-        tmp_path / "built",
-        overrides=["context_k=3", "label_space=basic7", f"basic7={{{extras}, acceptance: neutral}}"],
-    )
-    copy = publish(built, tmp_path / "copy", {"emorynlp", "meisd", "iemocap"}, {"dailydialog", "meld"})
-    made = hydrate_dataset(copy, synthetic_dir, tmp_path / "out")
-    assert stamps(made.folder) == stamps(built.folder)
-    assert made.manifest == built.manifest
 
 
 def test_a_hydrated_folder_is_left_alone(plain_copy: Path, own: Path, tmp_path: Path) -> None:
@@ -283,7 +227,7 @@ def test_faults_of_several_copies_come_together(plain_copy: Path, own: Path, tmp
 
 
 def test_of_a_corpus_without_rows_the_split_is_named(
-    plain_dataset: Dataset, own: Path, synthetic_dir: Path, tmp_path: Path
+    publish: Callable[..., Path], plain_dataset: Dataset, own: Path, synthetic_dir: Path, tmp_path: Path
 ) -> None:
     copy = publish(plain_dataset, tmp_path / "copy", {"emorynlp", "meisd"})
     record = a_record(plain_dataset, "meld", in_the_middle)
@@ -298,7 +242,7 @@ def test_of_a_corpus_without_rows_the_split_is_named(
 
 
 def test_the_text_of_an_utterance_that_is_alone_can_only_be_one_of_a_few(
-    own: Path, synthetic_dir: Path, tmp_path: Path
+    publish: Callable[..., Path], own: Path, synthetic_dir: Path, tmp_path: Path
 ) -> None:
     """Such a record has no hash; the hash of its split tells that one of them differs."""
     shutil.copytree(synthetic_dir, tmp_path / "theirs")
@@ -313,7 +257,7 @@ def test_the_text_of_an_utterance_that_is_alone_can_only_be_one_of_a_few(
 
 
 def test_the_recipe_is_that_of_the_build_and_no_bundled_one(
-    synthetic_dir: Path, own: Path, tmp_path: Path
+    publish: Callable[..., Path], synthetic_dir: Path, own: Path, tmp_path: Path
 ) -> None:
     built = build_dataset(
         "demo",
@@ -434,57 +378,9 @@ def test_a_copy_that_changes_while_it_is_read_is_not_believed(
     assert "meld/test: its records are not those of the build" in told(plain_copy, own, tmp_path / "out")
 
 
-@pytest.fixture(scope="module")
-def real_copy(paper_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of the dataset of the real corpora, EmoryNLP with its text, the others without."""
-    folder = tmp_path_factory.mktemp("published") / "copy"
-    return publish(paper_dataset, folder, {"emorynlp"}, {"meld", "dailydialog", "meisd"})
-
-
-@pytest.fixture
-def real_own(tmp_path: Path, corpora_dir: Path) -> Path:
-    """Links to the real corpora that were withheld; a test puts a file of its own in the place of a link."""
-    for path in corpora_dir.rglob("*"):
-        place = tmp_path / "own" / path.relative_to(corpora_dir)
-        if path.is_file() and place.parts[len(tmp_path.parts) + 1] in ("meld", "dailydialog", "meisd"):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.symlink_to(path)
-    return tmp_path / "own"
-
-
 def replace_file(path: Path, content: bytes) -> None:
     path.unlink()
     path.write_bytes(content)
-
-
-@pytest.mark.corpora
-@pytest.mark.parametrize("held", [{"meld", "dailydialog", "meisd"}, {"dailydialog"}], ids=len)
-def test_the_real_corpora_come_back(
-    held: set[CorpusName], paper_dataset: Dataset, real_own: Path, tmp_path: Path
-) -> None:
-    """With rows of what was withheld or of a part of it: MEISD is then drawn again."""
-    copy = publish(paper_dataset, tmp_path / "copy", {"emorynlp"}, held)
-    made = hydrate_dataset(copy, real_own, tmp_path / "out")
-    assert made.manifest.content_sha256 == paper_dataset.manifest.content_sha256
-    assert stamps(made.folder) == stamps(paper_dataset.folder)
-    assert (made.folder / MANIFEST).read_bytes() == (paper_dataset.folder / MANIFEST).read_bytes()
-
-
-@pytest.mark.corpora
-def test_other_versions_of_real_files_pass_where_they_say_the_same(
-    paper_dataset: Dataset, real_copy: Path, real_own: Path, tmp_path: Path
-) -> None:
-    """MEISD with CRLF, the known twin; MELD as it was before November 2020, with C1 characters and LF."""
-    meisd = real_own / "meisd" / "MEISD_text.csv"
-    replace_file(meisd, meisd.read_bytes().replace(b"\n", b"\r\n"))
-    train = real_own / "meld" / "train_sent_emo.csv"
-    text = train.read_bytes().decode().replace("\r\n", "\n")
-    old = text.translate({ord(new): chr(new.encode("cp1252")[0]) for new in "’‘“”…—–"})
-    replace_file(train, old.encode())
-    made = hydrate_dataset(real_copy, real_own, tmp_path / "out")
-    assert made.manifest.content_sha256 == paper_dataset.manifest.content_sha256
-    assert made.manifest.figures.corpora["meld"].unknown_files == ("meld/train_sent_emo.csv",)
-    assert made.manifest.figures.corpora["meld"].repairs["meld.c1_as_cp1252"] > 1000
 
 
 @pytest.mark.corpora
@@ -508,23 +404,3 @@ def test_a_real_copy_that_differs_is_named_record_by_record(
     assert f"{real_own / 'meisd'}: not the files of the build" in said
     assert f"{said.count('is in the dataset, but not in your copy'):,} missing" in said
     assert "meisd/MEISD_text.csv of 2073936 bytes" in said
-
-
-@pytest.mark.corpora
-def test_no_text_of_a_withheld_real_corpus_is_in_its_rows(paper_dataset: Dataset, real_copy: Path) -> None:
-    import pyarrow.parquet as pq
-
-    texts = {
-        text
-        for name in ("meld", "meisd", "dailydialog")
-        for path in (paper_dataset.folder / "data" / name).glob("*.parquet")
-        for text in pq.read_table(path)["input"].to_pylist()
-    }
-    values = {
-        str(value)
-        for path in (real_copy / "standoff").rglob("*.parquet")
-        for column in pq.read_table(path).columns
-        for value in column.to_pylist()
-    }
-    assert len(texts) > 90_000
-    assert not texts & values

@@ -1,0 +1,127 @@
+"""Built, published without some of its text, hydrated: the same folder, byte for byte."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from dialoguellm_release.folders import MANIFEST, stamps
+from dialoguellm_release.schemas.labels import CORPORA, CorpusName
+from dialoguellm_release.schemas.manifest import DatasetManifest
+from dialoguellm_release.steps import Made, build_dataset, check_dataset, hydrate_dataset
+
+Dataset = Made[DatasetManifest]
+
+
+@pytest.mark.parametrize(
+    ("full", "standoff"),
+    [
+        (("meld", "emorynlp", "dailydialog"), ()),
+        (("emorynlp",), ("meld", "dailydialog", "meisd", "iemocap")),
+        (("meisd", "iemocap"), ("meld",)),
+        ((), ()),
+    ],
+    ids=lambda names: "-".join(names) or "none",
+)
+def test_the_round_trip_gives_the_same_folder(
+    publish: Callable[..., Path],
+    demo_dataset: Dataset,
+    full: tuple[CorpusName, ...],
+    standoff: tuple[CorpusName, ...],
+    synthetic_dir: Path,
+    tmp_path: Path,
+) -> None:
+    """Byte for byte, card and manifest as well; only what was withheld is read from the sources."""
+    copy = publish(demo_dataset, tmp_path / "copy", full, standoff)
+    own = tmp_path / "own"
+    own.mkdir()
+    for name in set(CORPORA) - set(full):
+        shutil.copytree(synthetic_dir / name, own / name)
+    made = hydrate_dataset(copy, own, tmp_path / "out")
+    assert made.manifest.content_sha256 == demo_dataset.manifest.content_sha256
+    assert stamps(made.folder) == stamps(demo_dataset.folder)
+    assert (made.folder / MANIFEST).read_bytes() == (demo_dataset.folder / MANIFEST).read_bytes()
+    assert check_dataset(made.folder) == []
+
+
+def test_another_label_space_comes_back_as_well(
+    publish: Callable[..., Path], synthetic_dir: Path, tmp_path: Path
+) -> None:
+    extras = "powerful: neutral, peaceful: neutral, excitement: happiness, frustration: anger"
+    built = build_dataset(
+        "demo",
+        synthetic_dir,
+        tmp_path / "built",
+        overrides=["context_k=3", "label_space=basic7", f"basic7={{{extras}, acceptance: neutral}}"],
+    )
+    copy = publish(built, tmp_path / "copy", {"emorynlp", "meisd", "iemocap"}, {"dailydialog", "meld"})
+    made = hydrate_dataset(copy, synthetic_dir, tmp_path / "out")
+    assert stamps(made.folder) == stamps(built.folder)
+    assert made.manifest == built.manifest
+
+
+def replace(path: Path, content: bytes) -> None:
+    path.unlink()
+    path.write_bytes(content)
+
+
+@pytest.mark.corpora
+@pytest.mark.parametrize(
+    "held",
+    [{"meld", "dailydialog", "meisd"}, pytest.param({"dailydialog"}, marks=pytest.mark.slow)],
+    ids=len,
+)
+def test_the_real_corpora_come_back(
+    publish: Callable[..., Path],
+    held: set[CorpusName],
+    paper_dataset: Dataset,
+    real_own: Path,
+    tmp_path: Path,
+) -> None:
+    """With rows of what was withheld or of a part of it: MEISD is then drawn again."""
+    copy = publish(paper_dataset, tmp_path / "copy", {"emorynlp"}, held)
+    made = hydrate_dataset(copy, real_own, tmp_path / "out")
+    assert made.manifest.content_sha256 == paper_dataset.manifest.content_sha256
+    assert stamps(made.folder) == stamps(paper_dataset.folder)
+    assert (made.folder / MANIFEST).read_bytes() == (paper_dataset.folder / MANIFEST).read_bytes()
+
+
+@pytest.mark.corpora
+@pytest.mark.slow
+def test_other_versions_of_real_files_pass_where_they_say_the_same(
+    paper_dataset: Dataset, real_copy: Path, real_own: Path, tmp_path: Path
+) -> None:
+    """MEISD with CRLF, the known twin; MELD as it was before November 2020, with C1 characters and LF."""
+    meisd = real_own / "meisd" / "MEISD_text.csv"
+    replace(meisd, meisd.read_bytes().replace(b"\n", b"\r\n"))
+    train = real_own / "meld" / "train_sent_emo.csv"
+    text = train.read_bytes().decode().replace("\r\n", "\n")
+    old = text.translate({ord(new): chr(new.encode("cp1252")[0]) for new in "’‘“”…—–"})
+    replace(train, old.encode())
+    made = hydrate_dataset(real_copy, real_own, tmp_path / "out")
+    assert made.manifest.content_sha256 == paper_dataset.manifest.content_sha256
+    assert made.manifest.figures.corpora["meld"].unknown_files == ("meld/train_sent_emo.csv",)
+    assert made.manifest.figures.corpora["meld"].repairs["meld.c1_as_cp1252"] > 1000
+
+
+@pytest.mark.corpora
+def test_no_text_of_a_withheld_real_corpus_is_in_its_rows(paper_dataset: Dataset, real_copy: Path) -> None:
+    texts = {
+        text
+        for name in ("meld", "meisd", "dailydialog")
+        for path in (paper_dataset.folder / "data" / name).glob("*.parquet")
+        for text in pq.read_table(path)["input"].to_pylist()
+        if " " in text
+    }
+    values = {
+        str(value)
+        for path in (real_copy / "standoff").rglob("*.parquet")
+        for column in pq.read_table(path).columns
+        for value in column.to_pylist()
+    }
+    assert len(texts) > 80_000
+    assert not texts & values

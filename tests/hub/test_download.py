@@ -1,0 +1,28 @@
+"""A published dataset named by a folder or by a repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dialoguellm_release.errors import DataError
+from dialoguellm_release.hub.download import published_folder
+
+
+def test_a_folder_wins_over_a_repository_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert published_folder("owner/name") == Path("owner/name")
+
+
+@pytest.mark.parametrize("place", ["/no/such/folder", "./owner/name/deeper", "name"])
+def test_what_can_only_be_a_folder_is_not_looked_for_on_the_hub(place: str) -> None:
+    assert published_folder(place) == Path(place)
+
+
+@pytest.mark.parametrize("place", ["owner/name", "owner/name@v1.0.0", "owner/..name"])
+def test_a_repository_that_cannot_be_had_is_told_by_its_name(place: str) -> None:
+    with pytest.raises(DataError, match="is no folder here, and the Hub does not give it: ") as caught:
+        published_folder(place)
+    assert caught.value.problems[0].where == place
