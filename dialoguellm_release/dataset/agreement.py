@@ -8,10 +8,11 @@ from itertools import combinations, product
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.dataset.leakage import MIN_RUN, MIN_WORDS
-from dialoguellm_release.dataset.sequences import NONE, number_stretches
-from dialoguellm_release.dataset.turns import CORPUS_SPLITS, Turns
+from dialoguellm_release.dataset.sequences import number_stretches
+from dialoguellm_release.dataset.shared import holders
+from dialoguellm_release.dataset.turns import Turns
 from dialoguellm_release.schemas.audit import Agreement
-from dialoguellm_release.schemas.labels import CORPORA, LABELS, CorpusName, Label
+from dialoguellm_release.schemas.labels import CORPORA, LABELS, SPLITS, CorpusName, Label
 
 if TYPE_CHECKING:
     from dialoguellm_release.dataset.sequences import Numbers
@@ -77,14 +78,15 @@ def _agreement(
 
 
 def _runs_by_corpus(speech: Turns) -> dict[CorpusName, Places]:
-    """Where the runs of the smallest size begin, by corpus."""
+    """Where the runs of the smallest size begin that several corpora have, by corpus."""
     import numpy as np
 
+    corpus = speech.split // len(SPLITS)
     run = number_stretches(speech.text, speech.dialogue, MIN_RUN)
-    there = {CORPUS_SPLITS[split][0] for split in np.unique(speech.split)}
-    runs: dict[CorpusName, Places] = {name: defaultdict(list) for name in CORPORA if name in there}
-    for place in np.flatnonzero(run != NONE).tolist():
-        runs[CORPUS_SPLITS[speech.split[place]][0]][int(run[place])].append(place)
+    corpora = holders(run, corpus)
+    runs: dict[CorpusName, Places] = {CORPORA[one]: defaultdict(list) for one in np.unique(corpus)}
+    for place in np.flatnonzero(corpora & (corpora - 1)).tolist():  # more than one bit is set
+        runs[CORPORA[corpus[place]]][int(run[place])].append(place)
     return runs
 
 

@@ -48,7 +48,7 @@ def _words(turns: Turns) -> Numbers:
     import numpy as np
 
     number_of: dict[str, int] = {}
-    words = array("q")
+    words = array("i")
     for text in turns.text.tolist():
         words.extend(number_of.setdefault(word, len(number_of)) for word in turns.texts[text].split())
-    return np.array(words, dtype=np.int64)
+    return np.array(words, dtype=np.int32)

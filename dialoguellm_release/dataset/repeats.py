@@ -27,9 +27,11 @@ def find_repeats(turns: Turns) -> list[Group]:
     for size in np.unique(turns.context):
         places = np.flatnonzero((turns.context == size) & (turns.words > 0))
         number = number_stretches(turns.text, turns.dialogue, int(size) + 1)[places - size]
+        is_repeated = np.bincount(number)[number] > 1
+        places, number = places[is_repeated], number[is_repeated]
         order = np.argsort(number, kind="stable")
         ends = np.flatnonzero(np.diff(number[order])) + 1
-        groups += [one.tolist() for one in np.split(places[order], ends) if len(one) > 1]
+        groups += [one.tolist() for one in np.split(places[order], ends) if len(one)]
     return sorted(groups)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Numbers = NDArray[np.int64]
+    Numbers = NDArray[np.integer[Any]]
     Flags = NDArray[np.bool_]
     Bits = NDArray[np.int16]
     Fates = NDArray[np.int8]
@@ -38,9 +38,18 @@ def number_stretches(tokens: Numbers, groups: Numbers, size: int) -> Numbers:
     half = size // 2
     first = number_stretches(tokens, groups, half)
     second = first if size == 2 * half else number_stretches(tokens, groups, size - half)
-    is_whole = (first[:-half] != NONE) & (second[half:] != NONE) & (groups[:-half] == groups[half:])
-    starts = np.flatnonzero(is_whole)
-    pairs = first[starts] * (second.max(initial=0) + 1) + second[starts + half]
-    numbers = np.full(len(tokens), NONE, dtype=np.int64)
-    numbers[starts] = np.unique(pairs, return_inverse=True)[1]
+    starts = np.flatnonzero(
+        (first[:-half] != NONE) & (second[half:] != NONE) & (groups[:-half] == groups[half:])
+    )
+    pairs = first[starts].astype(np.int64)
+    pairs *= int(second.max(initial=0)) + 1
+    pairs += second[starts + half]
+    del first, second
+    order = np.argsort(pairs)
+    pairs = pairs[order]
+    is_new = np.ones(len(pairs), dtype=np.int32)
+    is_new[1:] = pairs[1:] != pairs[:-1]
+    del pairs
+    numbers = np.full(len(tokens), NONE, dtype=np.int32)
+    numbers[starts[order]] = np.cumsum(is_new, out=is_new) - 1
     return numbers

@@ -83,7 +83,11 @@ def reach(begins: Bits, size: int) -> Bits:
 
 
 def holders(numbers: Numbers, splits: Numbers) -> Bits:
-    """For each number the splits in which it occurs, as bits; 0 for NONE."""
+    """For each number the splits in which it occurs, as bits; 0 for NONE.
+
+    Args:
+        splits: Of each number; the corpora can stand in their place.
+    """
     import numpy as np
 
     held = np.zeros(
@@ -102,4 +106,4 @@ def _number_sequences(text: Numbers, starts: Numbers) -> Numbers:
     number_of: dict[bytes, int] = {}
     dialogues = np.split(text, starts[1:]) if len(starts) else []
     numbers = [number_of.setdefault(one.tobytes(), len(number_of)) for one in dialogues]
-    return np.array(numbers, dtype=np.int64)
+    return np.array(numbers, dtype=np.int32)

@@ -81,8 +81,8 @@ class TurnCollector:
     def __init__(self) -> None:
         self._texts: dict[str, int] = {}
         self._dialogues: dict[tuple[int, str], int] = {}
-        self._split_of = array("q")
-        self._columns = tuple(array("q") for _ in range(5))
+        self._split_of = array("i")
+        self._columns = tuple(array("i") for _ in range(5))
 
     def __len__(self) -> int:
         return len(self._columns[0])
@@ -122,12 +122,12 @@ class TurnCollector:
         """All that was taken so far: by corpus, split, dialogue id and utterance index."""
         import numpy as np
 
-        text, dialogue, index, label, context = (np.array(column, dtype=np.int64) for column in self._columns)
+        text, dialogue, index, label, context = (np.array(column, dtype=np.int32) for column in self._columns)
         ids = [dialogue_id for _, dialogue_id in self._dialogues]
-        rank = np.empty(len(ids), dtype=np.int64)
+        rank = np.empty(len(ids), dtype=np.int32)
         rank[sorted(range(len(ids)), key=lambda number: natural_order(ids[number]))] = np.arange(len(ids))
-        split = np.array(self._split_of, dtype=np.int64)[dialogue]
-        words = np.array([one.count(" ") + bool(one) for one in self._texts], dtype=np.int64)
+        split = np.array(self._split_of, dtype=np.int32)[dialogue]
+        words = np.array([one.count(" ") + bool(one) for one in self._texts], dtype=np.int32)
         order = np.lexsort((index, dialogue, rank[dialogue], split))
         order = order[split[order] != NONE]
         columns = (text, words[text], split, dialogue, index, label, context)
