@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dialoguellm_release.folders import read_manifest, stamps, write_manifest
-from dialoguellm_release.schemas.manifest import DatasetManifest
+from dialoguellm_release.schemas.manifest import AUDIT, DatasetManifest
 from dialoguellm_release.steps import Made, check_dataset
 
 DATA = "data/meld/test-clean-00000.parquet"
@@ -129,6 +129,79 @@ def test_a_change_that_was_hidden_in_the_manifest_is_found(
     for part in HIDDEN[change]:
         assert part in said
     assert "its records are not those of the build" in said
+
+
+LEAKED = "data/meld/test-leaked-00000.parquet"
+
+
+@pytest.mark.parametrize(
+    ("leaks", "said"),
+    [
+        ([], "got: none"),
+        (None, "got: null, or no splits"),
+        (["meld/trian"], "got: null, or no splits"),
+        (["iemocap/train"], "got: iemocap/train"),
+    ],
+)
+def test_leaks_that_are_not_what_an_audit_finds(dataset: Path, leaks: list[str] | None, said: str) -> None:
+    def change(rows: list[dict[str, Any]]) -> None:
+        assert rows[2]["leaks"] not in ([], leaks)
+        rows[2]["leaks"] = leaks
+
+    edit_rows(dataset / LEAKED, change)
+    restamp(dataset)
+    assert "its leaks are not what an audit finds" in told(dataset)
+    assert said in told(dataset)
+
+
+def test_rows_in_the_wrong_part(dataset: Path) -> None:
+    """A leaking row among the clean ones, its `sft` row as well."""
+    for one, other in ((LEAKED, DATA), (LEAKED.replace("data/meld/test", "sft/test-meld"), SFT)):
+        moved: list[dict[str, Any]] = []
+        edit_rows(dataset / one, lambda rows, moved=moved: moved.append(rows.pop(0)))  # type: ignore[misc]
+        edit_rows(dataset / other, lambda rows, moved=moved: rows.extend(moved))  # type: ignore[misc]
+    restamp(dataset)
+    said = told(dataset)
+    assert "stands in the wrong part" in said
+    assert "expected: leaked" in said
+    assert "got: clean" in said
+    assert "sft" not in said
+    assert "its records are not those of the build" not in said
+
+
+def test_a_row_that_stands_in_two_parts(dataset: Path) -> None:
+    moved: list[dict[str, Any]] = []
+    edit_rows(dataset / LEAKED, lambda rows: moved.append(rows[0]))
+    edit_rows(dataset / DATA, lambda rows: rows.extend(moved))
+    restamp(dataset)
+    assert f"{moved[0]['id']}: stands there more than once" in told(dataset)
+
+
+def test_an_audit_that_is_not_that_of_the_records(dataset: Path) -> None:
+    path = dataset / AUDIT
+    path.write_text(
+        path.read_text(encoding="utf-8").replace('"utterances_found": 0', '"utterances_found": 1', 1)
+    )
+    restamp(dataset)
+    assert [one.where for one in check_dataset(dataset)] == [str(path)]
+    path.write_text("{}")
+    restamp(dataset)
+    assert "is not what an audit finds" in told(dataset)
+
+
+def test_counts_that_are_not_those_of_the_records(dataset: Path) -> None:
+    manifest = read_manifest(dataset, DatasetManifest)
+    figures = manifest.figures
+    assert figures.audit is not None
+    meld = figures.corpora["meld"]
+    parts = meld.parts | {"train": meld.parts["train"].model_copy(update={"duplicates": 99})}
+    corpora = figures.corpora | {"meld": meld.model_copy(update={"parts": parts})}
+    audit = figures.audit.model_copy(update={"pairs_without_overlap": 99})
+    changed = figures.model_copy(update={"corpora": corpora, "audit": audit})
+    write_manifest(dataset, manifest.model_copy(update={"figures": changed}))
+    said = told(dataset)
+    assert "meld/train: its parts are not the manifest's" in said
+    assert "the manifest's audit is not what an audit finds" in said
 
 
 def test_an_sft_row_that_was_changed_is_found(dataset: Path) -> None:

@@ -1,0 +1,73 @@
+"""The audit in a dataset folder: the same as the command prints, in short, and as it may be published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dialoguellm_release.dataset.audit import audit_as_json, audit_figures, publishable_audit
+from dialoguellm_release.dataset.ledger import make_ledger
+from dialoguellm_release.dataset.turns import as_turns
+from dialoguellm_release.schemas.audit import Audit
+from dialoguellm_release.schemas.manifest import AUDIT, DatasetManifest
+from dialoguellm_release.schemas.recipes.clean import CleanRules
+from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.steps import Made, audit_dataset
+
+Dataset = Made[DatasetManifest]
+DialogueOf = Callable[..., list[Record]]
+
+
+def audit_of(records: list[Record]) -> Audit:
+    return make_ledger(as_turns(records), CleanRules(), lambda _: None).audit
+
+
+def test_the_folder_holds_what_a_new_audit_finds(demo_dataset: Dataset) -> None:
+    found = audit_dataset(demo_dataset.folder)
+    assert (demo_dataset.folder / AUDIT).read_text(encoding="utf-8") == audit_as_json(found)
+    assert demo_dataset.manifest.figures.audit == audit_figures(found)
+    assert AUDIT in {file.path for file in demo_dataset.manifest.outputs}
+
+
+def test_the_audit_in_numbers(dialogue_of: DialogueOf) -> None:
+    records = dialogue_of("meld/train/1", ["I have no idea.", "Yes, I have no idea."], ["fear", "fear"])
+    records += dialogue_of("meisd/train/1", ["I have no idea.", "Yes, I have no idea."], ["fear", "anger"])
+    records += dialogue_of("meld/test/1", ["yes i have no idea"]) + dialogue_of(
+        "iemocap/test/1", ["I have no idea!"]
+    )
+    found = audit_figures(audit_of(records))
+    assert [(row.held_out, row.training) for row in found.overlaps] == [
+        ("meld/test", "meld/train"),
+        ("meld/test", "meisd/train"),
+    ]
+    assert found.pairs_without_overlap == 2
+    assert found.duplicates.model_dump() == {
+        "groups": 1,
+        "records": 2,
+        "groups_of_5_words": 0,
+        "groups_across_corpora": 1,
+    }
+    assert found.conflicts.model_dump() == {
+        "groups": 2,
+        "records": 5,
+        "groups_of_5_words": 1,
+        "groups_across_corpora": 2,
+    }
+
+
+def test_withheld_records_are_named_by_their_splits_and_counts_stay(dialogue_of: DialogueOf) -> None:
+    records = dialogue_of("meld/train/1", ["Yes.", "No."], ["fear", "anger"])
+    records += dialogue_of("meisd/train/7", ["Yes.", "No."], ["fear", "fear"])
+    records += dialogue_of("meisd/test/8", ["Well.", "Yes.", "No."], ["fear", "neutral", "sadness"])
+    whole = audit_of(records)
+    published = publishable_audit(whole, ["meisd"])
+    assert audit_figures(published) == audit_figures(whole)
+    assert published.overlaps == whole.overlaps
+    (duplicate,), (conflict,) = published.duplicates, published.conflicts
+    assert duplicate.ids == ("meld/train/1/0", "meisd/train")
+    assert [(one.id, one.label) for one in conflict.records] == [
+        ("meld/train/1/1", "anger"),
+        ("meisd/train", "fear"),
+        ("meisd/test", "sadness"),
+    ]
+    assert publishable_audit(whole, []) == whole
+    assert "meisd/train/" not in audit_as_json(published)
