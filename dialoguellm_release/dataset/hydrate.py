@@ -10,9 +10,10 @@ from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.read import read_corpus
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.dataset.build import write_dataset
+from dialoguellm_release.dataset.causes import cause, content_problems, how_to_get
 from dialoguellm_release.dataset.context import RecordMaker
 from dialoguellm_release.dataset.differences import by_dialogue, find_differences
-from dialoguellm_release.dataset.published import PACKAGE, PublishedCopy
+from dialoguellm_release.dataset.published import PublishedCopy
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import stamp
 from dialoguellm_release.prompts import load_prompt
@@ -20,15 +21,12 @@ from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.dialogue import Dialogue
 from dialoguellm_release.schemas.labels import CorpusName, Split
-from dialoguellm_release.schemas.manifest import CorpusFigures, DatasetManifest, FileStamp
+from dialoguellm_release.schemas.manifest import DatasetManifest, FileStamp
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe, MeisdRecipe
 from dialoguellm_release.schemas.record import Record
 
 MAX_FILES = 12
 """So many files of a corpus are named; IEMOCAP has hundreds."""
-
-MAX_CANDIDATES = 12
-"""So many records are named where one of them must be the one that differs."""
 
 
 def check_sources(copy: PublishedCopy, recipe: DatasetRecipe, sources: Path) -> None:
@@ -100,7 +98,7 @@ def write_hydrated(
         return dialogues if held == "nothing" else _with_split(dialogues, splits[name])
 
     made = write_dataset(loaded, claims, sources, folder, published.figures.skipped, advance, read)
-    problems = list(_content_problems(copy, made, sources))
+    problems = list(content_problems(copy, made, sources))
     if problems:
         raise DataError(problems)
     return _as_published(made, published)
@@ -134,17 +132,8 @@ def _missing_sources(copy: PublishedCopy, recipe: DatasetRecipe, sources: Path) 
                 str(folder),
                 f"the text of {corpus_entry(name).title} is not published and has to come from your own copy",
                 expected=", ".join(files) if len(files) <= MAX_FILES else f"{len(files)} files",
-                fix=_how_to_get(name, sources),
+                fix=how_to_get(name, sources),
             )
-
-
-def _how_to_get(name: CorpusName, sources: Path) -> str:
-    request = corpus_entry(name).request
-    if request is None:
-        return f"dlm-release corpora fetch {name} --to {sources}"
-    return (
-        f"whom to ask: {request.whom}\n  what to ask for: {request.what}\n  where to put it: {sources / name}"
-    )
 
 
 def _differences(
@@ -165,8 +154,8 @@ def _differences(
     found = find_differences(rows, _records(dialogues, maker, advance), copy.manifest.content_sha256)
     if not found:
         return []
-    what, expected, got, fix = _cause(copy, name, notes.files, sources)
-    summary = Problem(str(sources / name), f"{what}; records: {found}", expected, got, fix)
+    reason = cause(copy, name, notes.files, sources)
+    summary = replace(reason, what=f"{reason.what}; records: {found}")
     return [summary, *found]
 
 
@@ -193,84 +182,6 @@ def _records(
         records = list(maker.records(dialogue, dialogue.split))
         yield records
         advance(len(records))
-
-
-def _cause(
-    copy: PublishedCopy, name: CorpusName, files: Iterable[FileStamp], sources: Path
-) -> tuple[str, str | None, str | None, str | None]:
-    """Why a copy does not give the records of the build, as far as its files tell: a problem's four parts.
-
-    Why: the same files can give other records only by another version of this package, or where the
-    published rows are no longer those of the build.
-    """
-    built_from = {file.path: file for file in copy.manifest.figures.corpora[name].files}
-    read = {file.path: file for file in files}
-    if built_from == read:
-        if copy.other_version is None:
-            return (
-                "these are the files of the build: the published copy was changed after it",
-                None,
-                None,
-                None,
-            )
-        what = "these are the files of the build, but another version of this package read them"
-        return what, f"{PACKAGE} {copy.other_version}", None, copy.version_fix
-    others = sorted(path for path in {*built_from, *read} if built_from.get(path) != read.get(path))
-    what = "not the files of the build"
-    expected = "; ".join(_named(built_from[path]) for path in others if path in built_from)
-    got = "; ".join(_named(read[path]) for path in others if path in read)
-    return what, expected or None, got or None, _how_to_get(name, sources)
-
-
-def _named(file: FileStamp) -> str:
-    return f"{file.path} of {file.bytes} bytes, sha256 {file.sha256}"
-
-
-def _content_problems(copy: PublishedCopy, made: DatasetManifest, sources: Path) -> Iterator[Problem]:
-    """The splits whose content is not that of the build, with what can be said of the reason.
-
-    Why: a record's `leaks` tells of other corpora, so a corpus without stand-off rows that differs changes
-    others; then it alone is named.
-    """
-    built = copy.manifest.figures.corpora
-    others = [
-        (name, split)
-        for name, figures in built.items()
-        for split, digest in figures.content_sha256.items()
-        if made.figures.corpora[name].content_sha256.get(split) != digest
-    ]
-    told = [(name, split) for name, split in others if copy.held[name] == "nothing"] or others
-    for name, split in told:
-        what, _, _, fix = _cause(copy, name, made.figures.corpora[name].files, sources)
-        yield Problem(
-            f"{name}/{split}",
-            f"its records are not those of the build: {_detail(copy, name, split) or what}",
-            expected=_content(built[name], split),
-            got=_content(made.figures.corpora[name], split),
-            fix=copy.version_fix or fix,
-        )
-
-
-def _detail(copy: PublishedCopy, name: CorpusName, split: Split) -> str | None:
-    """Which records can be meant where every window agrees: those that have none."""
-    if copy.held[name] != "standoff":
-        return None
-    ids = [row.id for row in copy.rows(name) if row.split == split and row.window_hmac is None]
-    if not ids:
-        return None
-    more = f" and {len(ids) - MAX_CANDIDATES} more" if len(ids) > MAX_CANDIDATES else ""
-    return (
-        f"one that is alone in its dialogue, and so has no hash: of {', '.join(ids[:MAX_CANDIDATES])}{more}"
-    )
-
-
-def _content(figures: CorpusFigures, split: Split) -> str:
-    if split not in figures.splits:
-        return "nothing"
-    sizes = figures.splits[split]
-    return (
-        f"{sizes.dialogues} dialogues, {sizes.utterances} utterances, content {figures.content_sha256[split]}"
-    )
 
 
 def _as_published(made: DatasetManifest, published: DatasetManifest) -> DatasetManifest:

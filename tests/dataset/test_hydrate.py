@@ -241,6 +241,24 @@ def test_of_a_corpus_without_rows_the_split_is_named(
     assert hydrate_dataset(copy, own, tmp_path / "out").folder.is_dir()
 
 
+def test_a_corpus_is_not_blamed_for_what_another_changes_in_its_leaks(
+    publish: Callable[..., Path], plain_dataset: Dataset, own: Path, tmp_path: Path
+) -> None:
+    copy = publish(plain_dataset, tmp_path / "copy", {"emorynlp"})
+    for path in (own / "meld").iterdir():
+        rows = read_rows(path)
+        column = rows[0].index("Utterance")
+        for row in rows[1:]:
+            row[column] += " As I said before, and say once more."
+        write_rows(path, rows)
+    said = told(copy, own, tmp_path / "out")
+    assert [line.split(":")[0] for line in said.splitlines() if ": its records" in line] == [
+        "meld/train",
+        "meld/validation",
+        "meld/test",
+    ]
+
+
 def test_the_text_of_an_utterance_that_is_alone_can_only_be_one_of_a_few(
     publish: Callable[..., Path], own: Path, synthetic_dir: Path, tmp_path: Path
 ) -> None:
@@ -354,7 +372,7 @@ def test_a_stop_leaves_what_was_there(
     def stopped(*_: object) -> None:
         raise stop
 
-    monkeypatch.setattr(hydrating, "_content_problems", stopped)
+    monkeypatch.setattr(hydrating, "content_problems", stopped)
     with pytest.raises((KeyboardInterrupt, OSError)):
         hydrate_dataset(plain_copy, own, tmp_path / "out", again=True)
     assert stamps(tmp_path / "out") == before
