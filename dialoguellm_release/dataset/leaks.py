@@ -22,7 +22,7 @@ def find_leaks(turns: Turns, shared: Shared, ngrams: Ngrams) -> Bits:
     its words, and at least 5 of them.
 
     Why: an 8-gram may begin in the utterance before. Fewer words than 5 say no more than a short utterance
-    does, and a phrase in a longer text ("is there anything else I can do for you") is no leak.
+    does, and a common phrase in a longer text is no leak.
     """
     import numpy as np
 

@@ -22,6 +22,7 @@ from dialoguellm_release.schemas.manifest import AdapterManifest, DatasetManifes
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.steps import build_dataset
 from dialoguellm_release.training import sft
 from dialoguellm_release.training.train import train_adapter
 
@@ -249,6 +250,14 @@ def test_a_training_that_changes_nothing_is_refused(train: Any) -> None:
 
 def test_fewer_records_by_request(train: Any) -> None:
     assert train("data.max_records=10", "trainer.max_steps=2").figures.records == 10
+
+
+def test_the_clean_part_alone_by_request(train: Any, tmp_path: Path) -> None:
+    built = build_dataset("demo", out=tmp_path / "dataset")
+    clean = sum(corpus.parts["train"].clean for corpus in built.manifest.figures.corpora.values())
+    manifest = train("data.config=clean", "trainer.max_steps=2", dataset=built.folder)
+    assert 0 < manifest.figures.records == clean < built.manifest.figures.records["train"]
+    assert {file.path.split("-")[1] for file in manifest.inputs} == {"clean"}
 
 
 def test_ctrl_c_leaves_nothing(train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
