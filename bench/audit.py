@@ -1,10 +1,9 @@
-"""Seconds and peak memory of `dataset audit`, on the real corpora and on synthetic ones that grow.
+"""Seconds and peak memory of `dataset audit` on the real corpora.
 
-    python bench/audit.py [--sources DIR] [--scales 1 10 100]
+    python bench/audit.py [--sources DIR]
 
-Each dataset is built first; the audit alone is measured, in a process of its own. MEISD is left out of the
-synthetic ones: their few sentences come back so often that hardly a dialogue may be drawn for its test split.
-Goals on the real corpora: under 60 s and 1500 MB; on the synthetic ones time that grows with the records.
+The dataset is built first; the audit alone is measured, in a process of its own. Goals: under 60 s and
+1500 MB. How it grows with the records, `bench/scale.py` measures.
 """
 
 from __future__ import annotations
@@ -20,8 +19,6 @@ from pathlib import Path
 
 from dialoguellm_release.steps import audit_dataset, build_dataset
 
-MAKE = Path(__file__).parents[1] / "tests" / "corpora" / "make.py"
-
 
 def run_one(dataset: Path) -> None:
     """Audits a dataset in this process and prints what it took."""
@@ -32,32 +29,25 @@ def run_one(dataset: Path) -> None:
     print(f"{seconds:7.2f} s   peak {peak_mb:6.0f} MB")
 
 
-def measure(name: str, recipe: str, sources: Path, out: Path, skip: str) -> None:
-    records = build_dataset(recipe, sources, out, skip=[skip]).manifest.figures.records
-    command = [sys.executable, __file__, "--one", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    print(f"{name:14} {sum(records.values()):9,} records {done.stdout.rstrip()}", flush=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sources", type=Path, default=os.environ.get("DLM_CORPORA"))
-    parser.add_argument("--scales", type=int, nargs="*", default=[1, 10, 100])
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
         run_one(arguments.one)
         return
+    if arguments.sources is None:
+        parser.error("name the folder of the real corpora with --sources or DLM_CORPORA")
 
     with tempfile.TemporaryDirectory() as folder:
-        if arguments.sources:
-            measure("real", "paper", Path(arguments.sources), Path(folder, "real"), "iemocap")
-        for scale in arguments.scales:
-            sources = Path(folder, f"sources-{scale}")
-            subprocess.run([sys.executable, str(MAKE), str(sources), "--scale", str(scale)], check=True)
-            measure(f"synthetic x{scale}", "demo", sources, Path(folder, f"dataset-{scale}"), "meisd")
+        dataset = Path(folder, "dataset")
+        made = build_dataset("paper", Path(arguments.sources), dataset, skip=["iemocap"])
+        command = [sys.executable, __file__, "--one", str(dataset)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        print(f"{sum(made.manifest.figures.records.values()):,} records {done.stdout.rstrip()}")
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
     python bench/records.py --sources DIR [--rounds 5]
 
-ours   read the native files, validate every record by the schema, hash it, render its prompt, write
-       records and `sft` as Parquet; four corpora, all splits; without card, ledger and figures.
+ours   read the native files, make the leakage ledger and the audit, read them again, validate every
+       record by the schema, hash it, render its prompt, write records and `sft` as Parquet, part by part;
+       four corpora, all splits; without card and figures.
 floor  read the bytes of the same files, and write the same finished tables with `ParquetWriter`.
 usual  the same records by `Dataset.from_generator`, the prompt by `map`, then `to_parquet`; not validated,
-       not hashed, one file for all splits.
+       not hashed, without a ledger, one file for all splits.
 
 Each is timed in a process of its own, imports and the loading of its tables excluded; the rounds alternate.
 Goals: ours at most 10 times the floor, at least 4 times faster than the usual way, peak memory under 600 MB.

@@ -160,6 +160,10 @@ def summary(manifest: DatasetManifest) -> dict[str, Any]:
             name: {split: sizes.model_dump() for split, sizes in corpus.splits.items()}
             for name, corpus in figures.corpora.items()
         },
+        "parts": {
+            name: {split: parts.model_dump() for split, parts in corpus.parts.items()}
+            for name, corpus in figures.corpora.items()
+        },
         "repairs": {name: corpus.repairs for name, corpus in figures.corpora.items() if corpus.repairs},
         "unused": {
             name: corpus.unused.model_dump()
@@ -180,4 +184,16 @@ def counts(manifest: DatasetManifest) -> str:
         cells = (corpus.splits.get(split) for split in splits)
         rows.append((name, *(f"{one.dialogues:,} / {one.utterances:,}" if one else "-" for one in cells)))
     rows.append(("all", *(f"{figures.dialogues[split]:,} / {figures.records[split]:,}" for split in splits)))
-    return f"{table(rows)}\ncontent {manifest.content_sha256}"
+    return f"{table(rows)}\n{_clean_line(manifest)}\ncontent {manifest.content_sha256}"
+
+
+def _clean_line(manifest: DatasetManifest) -> str:
+    """What became of the training records."""
+    corpora = manifest.figures.corpora.values()
+    training = [corpus.parts["train"] for corpus in corpora if "train" in corpus.parts]
+    return (
+        f"clean: {sum(one.clean for one in training):,} training records; left out: "
+        f"{sum(one.leaked for one in training):,} leak, "
+        f"{sum(one.duplicates for one in training):,} duplicates, "
+        f"{sum(one.conflicts for one in training):,} lose a conflict"
+    )
