@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,9 @@ from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.training.train import train_adapter
+from tests.hub_server.accounts import Token
+from tests.hub_server.clients import point_clients_at
+from tests.hub_server.server import HubServer
 
 TESTS = Path(__file__).parent
 
@@ -71,6 +74,18 @@ def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture
+def hub_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A Hub on this machine, to which all clients here go; `HF_TOKEN` may write in `dialoguellm`."""
+    with HubServer().running() as server:
+        secret = server.accounts.add(
+            "hf_maintainerstoken", Token("maintainer", organizations=("dialoguellm",))
+        )
+        point_clients_at(server, tmp_path / "hub-cache", monkeypatch)
+        monkeypatch.setenv("HF_TOKEN", secret)
+        yield server
 
 
 @pytest.fixture(scope="session")
