@@ -18,20 +18,26 @@ def render_card(
     """A card: front matter from data, then the body from a template.
 
     Args:
-        folder: `dataset_cards` or `model_cards`.
+        folder: `dataset_cards` or `model_cards`; sections that both have lie in `model_cards`.
         template: File name in that folder.
         body: The names that the template may use; one that it lacks is an error, never blank.
     """
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(resource_folder(folder)),
+        loader=jinja2.FileSystemLoader([resource_folder(folder), resource_folder("model_cards")]),
         undefined=jinja2.StrictUndefined,
         autoescape=False,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    front_matter = yaml.safe_dump(dict(metadata), sort_keys=False, allow_unicode=True, width=10_000)
-    return f"{FENCE}{front_matter}{FENCE}\n{environment.get_template(template).render(body)}"
+    return f"{front_matter(metadata)}\n{environment.get_template(template).render(body)}"
+
+
+def front_matter(metadata: Mapping[str, object]) -> str:
+    """Metadata as the YAML that a card begins with."""
+    return (
+        f"{FENCE}{yaml.safe_dump(dict(metadata), sort_keys=False, allow_unicode=True, width=10_000)}{FENCE}"
+    )
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

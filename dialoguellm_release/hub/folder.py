@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,8 @@ from pathlib import Path
 from dialoguellm_release.errors import Problem, PublishError
 from dialoguellm_release.folders import git_blob_id
 from dialoguellm_release.hub.git import BRANCH, GitRepository
-from dialoguellm_release.hub.planned import PlannedRepository, PublishedRepository
+from dialoguellm_release.hub.planned import Commits, PlannedFile, PlannedRepository, PublishedRepository
+from dialoguellm_release.schemas.release import RepositoryName
 
 _LOCK = ".dlm-release.lock"
 _UNDER_WAY = "dlm-release-under-way"
@@ -31,6 +32,7 @@ class _Step:
 
     planned: PlannedRepository
     git: GitRepository
+    files: Mapping[str, PlannedFile]
     commit: str | None
     head: str | None
     is_tagged: bool
@@ -62,7 +64,10 @@ def publish_to_folder(
             for step in steps:
                 step.git.make()
                 step.git.remove_stale_locks()
-            commits = [step.commit or _commit(step, f"{tag}\n\n{description}") for step in steps]
+            made: dict[RepositoryName, str] = {}
+            for step in steps:
+                made[step.planned.name] = step.commit or _commit(step, made, f"{tag}\n\n{description}")
+            commits = list(made.values())
             for step, commit in zip(steps, commits, strict=True):
                 _move(step, commit)
             for step, commit in zip(steps, commits, strict=True):
@@ -94,23 +99,28 @@ def _alone(target: Path) -> Iterator[None]:
 
 
 def _steps(planned: Sequence[PlannedRepository], target: Path, tag: str) -> list[_Step]:
-    steps = [
-        _step(repository, GitRepository(repository_path(target, repository)), tag) for repository in planned
-    ]
+    steps: list[_Step] = []
+    found: dict[RepositoryName, str] = {}
+    for repository in planned:
+        step = _step(repository, GitRepository(repository_path(target, repository)), tag, found)
+        steps.append(step)
+        if step.commit:
+            found[repository.name] = step.commit
     problems = [problem for step in steps for problem in _refusals(step, tag)]
     if problems:
         raise PublishError(problems, outcome="nothing was changed")
     return steps
 
 
-def _step(planned: PlannedRepository, git: GitRepository, tag: str) -> _Step:
+def _step(planned: PlannedRepository, git: GitRepository, tag: str, found: Commits) -> _Step:
     head, tagged = git.commit_of(_BRANCH_REF), git.commit_of(_tag_ref(tag))
-    blobs = {path: git_blob_id(file.content) for path, file in planned.files.items()}
+    files = planned.files_at(found)
+    blobs = {path: git_blob_id(file.content) for path, file in files.items()}
     before = tagged or head
     held = git.tree(before) if before else {}
     changed = tuple(path for path in sorted({*blobs, *held}) if blobs.get(path) != held.get(path))
     commit = None if changed else before
-    return _Step(planned, git, commit, head, tagged is not None, changed)
+    return _Step(planned, git, files, commit, head, tagged is not None, changed)
 
 
 def _refusals(step: _Step, tag: str) -> Iterator[Problem]:
@@ -134,15 +144,15 @@ def _refusals(step: _Step, tag: str) -> Iterator[Problem]:
         fix = f"git -C {step.git.path} checkout -- {path}, or commit it"
         yield Problem(str(step.git.path / path), "was changed by hand, and would be lost", fix=fix)
     known = step.git.tree(step.head) if step.head else {}
-    for path in sorted(set(step.planned.files) - set(known)):
+    for path in sorted(set(step.files) - set(known)):
         if (step.git.path / path).exists():
             what = "was put there by hand, and would be lost"
             yield Problem(str(step.git.path / path), what, fix="move it away")
 
 
-def _commit(step: _Step, message: str) -> str:
+def _commit(step: _Step, made: Commits, message: str) -> str:
     """A commit of the planned files, read back from git's own store."""
-    files = step.planned.files
+    files = step.planned.files_at(made)
     commit = step.git.write_commit({path: file.content for path, file in files.items()}, step.head, message)
     blobs = step.git.tree(commit)
     if set(blobs) != set(files):

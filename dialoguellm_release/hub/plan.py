@@ -2,133 +2,130 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from dialoguellm_release.cards.check import CARD, check_card
-from dialoguellm_release.cards.croissant import render_croissant
-from dialoguellm_release.cards.dataset import render_dataset_card
-from dialoguellm_release.cards.models import render_adapter_card, render_backbone_card
-from dialoguellm_release.cards.provenance import recipe_of
+from dialoguellm_release.cards.scores import scored
 from dialoguellm_release.corpora.registry import corpus_entry
-from dialoguellm_release.errors import Problem, PublishError
-from dialoguellm_release.folders import MANIFEST, file_problems
-from dialoguellm_release.hub.gates import adapter_problems, pickle_problems, score_problems
-from dialoguellm_release.hub.planned import PlannedFile, PlannedRepository, RepoType
-from dialoguellm_release.hub.sources import AnyManifest, Source, Sources, read_sources
+from dialoguellm_release.errors import PublishError
+from dialoguellm_release.hub.contents import Contents, adapter, backbone, dataset, space
+from dialoguellm_release.hub.gates import leaving_problems, repository_verdicts, source_verdicts
+from dialoguellm_release.hub.links import Origin, with_release_file
+from dialoguellm_release.hub.planned import Commits, PlannedFile, PlannedRepository
+from dialoguellm_release.hub.sources import Source, Sources, read_sources
 from dialoguellm_release.hub.subset import publishable_part
-from dialoguellm_release.recipes.catalogue import load_claims
-from dialoguellm_release.schemas.corpus import CorpusEntry
+from dialoguellm_release.hub.verdicts import Verdict, problems_of, verdict_on
 from dialoguellm_release.schemas.labels import CORPORA, CorpusName
-from dialoguellm_release.schemas.manifest import CROISSANT, DatasetManifest, FileStamp
-from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
+from dialoguellm_release.schemas.manifest import DatasetManifest
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
+from dialoguellm_release.schemas.release import RepositoryName, repository_of
 
 
-def plan_release(recipe: ReleaseRecipe, build: Path) -> list[PlannedRepository]:
-    """The repositories of a release, with every file that they are to hold.
+@dataclass(frozen=True)
+class Plan:
+    """The repositories of a release, each after those that it depends on, and what the gates say.
+
+    Attributes:
+        verdicts: In the order in which they are shown; publishing refuses where one failed.
+    """
+
+    repositories: tuple[PlannedRepository, ...]
+    verdicts: tuple[Verdict, ...]
+
+
+def plan_release(
+    recipe: ReleaseRecipe, build: Path, existing_cards: Mapping[RepositoryName, str] | None = None
+) -> Plan:
+    """The repositories of a release, with every file that they are to hold, and the verdicts of the gates.
+
+    Where a folder is not what its manifest says, or of the dataset nothing may leave, the plan has verdicts
+    and no repositories.
 
     Args:
         build: The folder that the recipe's folders are relative to (`--from`).
+        existing_cards: The cards that stand in the target, whose foreign parts are kept; None for none.
 
     Raises:
-        PublishError: With all that is missing, or all that is not fit to be published.
-        CardError: A folder was made by a recipe of another version.
+        PublishError: With all that is missing under `build`.
+        CardError: A folder was made by a recipe of another version, or an existing card cannot be read.
     """
     sources = read_sources(recipe, build)
-    problems = list(_source_problems(sources))
-    if problems:
-        raise PublishError(problems)
-    datasets = {repo_id: _publishable(source) for repo_id, source in sources.dataset.items()}
-    planned = [
-        *(_dataset_repository(repo_id, source) for repo_id, source in datasets.items()),
-        *(
-            _repository("model", repo_id, source, {CARD: render_backbone_card(source.manifest, repo_id)})
-            for repo_id, source in sources.backbones.items()
-        ),
-        *(_adapter_repository(repo_id, sources, datasets) for repo_id in sources.adapters),
-        *(_space_repository(repo_id, folder) for repo_id, folder in sources.metrics.items()),
-    ]
-    problems = [problem for repository in planned for problem in _card_problems(repository)]
-    if problems:
-        raise PublishError(problems)
-    return planned
-
-
-def _source_problems(sources: Sources) -> Iterator[Problem]:
-    scores = [score for scores in sources.scores.values() for score in scores]
-    groups = (sources.dataset.values(), sources.backbones.values(), sources.adapters.values(), scores)
-    for source in (source for group in groups for source in group):
-        yield from file_problems(source.folder, source.manifest)
-        yield from pickle_problems(source.folder, source.manifest)
-    dataset = next((source.manifest for source in sources.dataset.values()), None)
-    backbones = {repo_id: source.manifest for repo_id, source in sources.backbones.items()}
-    for repo_id, adapter in sources.adapters.items():
-        yield from adapter_problems(adapter.folder, adapter.manifest, dataset, backbones)
-        for score in sources.scores[repo_id]:
-            yield from score_problems(score.folder, score.manifest, adapter.manifest)
-
-
-def _publishable(source: Source[DatasetManifest]) -> Source[DatasetManifest]:
-    return Source(source.folder, publishable_part(source.manifest, _registry(), source.folder))
-
-
-def _registry() -> dict[CorpusName, CorpusEntry]:
-    return {name: corpus_entry(name) for name in CORPORA}
-
-
-def _dataset_repository(repo_id: str, source: Source[DatasetManifest]) -> PlannedRepository:
-    claims = load_claims(recipe_of(source.manifest, DatasetRecipe))
-    card = render_dataset_card(source.manifest, claims, _registry(), source=repo_id)
-    croissant = render_croissant(source.manifest, _registry())
-    return _repository("dataset", repo_id, source, {CARD: card, CROISSANT: croissant})
-
-
-def _adapter_repository(
-    repo_id: str, sources: Sources, datasets: Mapping[str, Source[DatasetManifest]]
-) -> PlannedRepository:
-    adapter = sources.adapters[repo_id]
-    base = sources.backbones.get(adapter.manifest.figures.base)
-    dataset_id, dataset = next(iter(datasets.items()), (None, None))
-    card = render_adapter_card(
-        adapter.manifest,
-        [score.manifest for score in sources.scores[repo_id]],
-        repo_id,
-        dataset=dataset.manifest if dataset else None,
-        dataset_id=dataset_id,
-        backbone=base.manifest if base else None,
-    )
-    return _repository("model", repo_id, adapter, {CARD: card})
-
-
-def _space_repository(repo_id: str, folder: Path) -> PlannedRepository:
-    paths = [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    files = {path.relative_to(folder).as_posix(): PlannedFile.on_disk(path) for path in sorted(paths)}
-    return PlannedRepository("space", repo_id, files)
-
-
-def _repository(
-    repo_type: RepoType, repo_id: str, source: Source[AnyManifest], rendered: Mapping[str, str]
-) -> PlannedRepository:
-    """A folder with what is rendered for the release, and the manifest that lists exactly these files."""
-    files = {file.path: PlannedFile.stamped(file, source.folder) for file in source.manifest.outputs}
-    files |= {path: PlannedFile.rendered(text) for path, text in rendered.items()}
-    outputs = tuple(
-        FileStamp(path=path, bytes=file.size, sha256=file.sha256) for path, file in sorted(files.items())
-    )
-    manifest = source.manifest.model_copy(update={"outputs": outputs})
-    files[MANIFEST] = PlannedFile.rendered(manifest.model_dump_json(indent=2) + "\n")
-    return PlannedRepository(repo_type, repo_id, dict(sorted(files.items())))
-
-
-def _card_problems(repository: PlannedRepository) -> Iterator[Problem]:
-    content = repository.files[CARD].content
-    text = content.decode() if isinstance(content, bytes) else content.read_text(encoding="utf-8")
-    for problem in check_card(text, list(repository.files)):
-        yield Problem(
-            f"{repository.repo_type} {repository.repo_id}: {problem.where}",
-            problem.what,
-            problem.expected,
-            problem.got,
-            problem.fix,
+    verdicts = source_verdicts(sources)
+    datasets: dict[str, Source[DatasetManifest]] = {}
+    try:
+        for repo_id, source in sources.dataset.items():
+            part = publishable_part(
+                source.manifest, {name: corpus_entry(name) for name in CORPORA}, source.folder
+            )
+            datasets[repo_id] = Source(source.folder, part)
+    except PublishError as error:
+        verdicts.append(verdict_on("licences", error.problems))
+    if problems_of(verdicts):
+        return Plan((), tuple(verdicts))
+    named, cards = recipe.repositories, existing_cards or {}
+    contents = {name: _contents(recipe, sources, datasets, name) for name in recipe.in_order()}
+    hashes = {name: content.content_sha256 for name, content in contents.items()}
+    planned = []
+    for name in recipe.in_order():
+        repo_type, repo_id = repository_of(name)
+        origin = Origin(
+            name=name,
+            content_sha256=hashes[name],
+            depends_on={other: hashes[other] for other in named[name].depends_on},
+            base=contents[name].base,
+            prompt_sha256=contents[name].prompt_sha256,
+            scores=contents[name].scores,
         )
+        planned.append(
+            PlannedRepository(
+                repo_type,
+                repo_id,
+                _Rendering(contents[name], origin, cards.get(name)),
+                named[name].depends_on,
+                named[name].visibility,
+                named[name].gated,
+            )
+        )
+    files = {one.name: one.files_at({}) for one in planned}
+    left_out = {name for one in datasets.values() for name in _left_out(one.manifest)}
+    scores = {
+        one.folder.name: scored(one.manifest).corpus for runs in sources.scores.values() for one in runs
+    }
+    leaving = [one for name, held in files.items() for one in leaving_problems(name, held, left_out, scores)]
+    note = f"left out: {', '.join(sorted(left_out)) or 'nothing'}"
+    verdicts.append(verdict_on("licences", leaving, note))
+    verdicts += [verdict for one in planned for verdict in repository_verdicts(one.name, files[one.name])]
+    return Plan(tuple(planned), tuple(verdicts))
+
+
+def _left_out(manifest: DatasetManifest) -> tuple[CorpusName, ...]:
+    return manifest.published.left_out if manifest.published else ()
+
+
+@dataclass(frozen=True)
+class _Rendering:
+    """Every file of a repository, once the commits are known of what it depends on."""
+
+    contents: Contents
+    origin: Origin
+    existing_card: str | None
+
+    def __call__(self, commits: Commits) -> Mapping[str, PlannedFile]:
+        return with_release_file(self.contents.files(commits, self.existing_card), self.origin, commits)
+
+
+def _contents(
+    recipe: ReleaseRecipe,
+    sources: Sources,
+    datasets: Mapping[str, Source[DatasetManifest]],
+    name: RepositoryName,
+) -> Contents:
+    repo_type, repo_id = repository_of(name)
+    if repo_type == "dataset":
+        return dataset(repo_id, datasets[repo_id])
+    if repo_type == "space":
+        return space(sources.metrics[repo_id])
+    if repo_id in sources.backbones:
+        return backbone(repo_id, sources.backbones[repo_id])
+    return adapter(repo_id, recipe.repositories[name].depends_on, sources, datasets)

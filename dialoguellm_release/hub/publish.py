@@ -8,6 +8,7 @@ from dialoguellm_release.errors import Problem, PublishError
 from dialoguellm_release.hub.folder import publish_to_folder
 from dialoguellm_release.hub.plan import plan_release
 from dialoguellm_release.hub.planned import PublishedRepository
+from dialoguellm_release.hub.verdicts import problems_of
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
 
 HUB = "hub"
@@ -45,5 +46,8 @@ def publish_release(
         PublishError: Something is missing, not fit to be published, or refused by the target.
         CardError: A folder was made by a recipe of another version.
     """
-    planned = plan_release(recipe, build)
-    return publish_to_folder(planned, target, recipe.tag, recipe.description, dry_run)
+    plan = plan_release(recipe, build)
+    problems = problems_of(plan.verdicts)
+    if problems:
+        raise PublishError(problems)
+    return publish_to_folder(plan.repositories, target, recipe.tag, recipe.changelog, dry_run)

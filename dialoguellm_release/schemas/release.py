@@ -12,7 +12,7 @@ from dialoguellm_release.schemas.manifest import FileStamp
 RepoType = Literal["dataset", "model", "space"]
 RepoId = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
 RepositoryName = Annotated[str, Field(pattern=r"^((datasets|spaces)/)?[\w.-]+/[\w.-]+$")]
-"""A repository as the Hub's addresses name it: `owner/name` a model, `datasets/owner/name`, `spaces/owner/name`."""
+"""A repository as the Hub's addresses name it: `owner/name` is a model; `datasets/owner/name`."""
 
 Tag = Annotated[
     str,
@@ -60,8 +60,10 @@ class ReleaseFile(Schema):
     commit a tag stands on is what the links of its dependants tell.
 
     Attributes:
+        content_sha256: Of what it was made from, as the manifest of that folder states it; of a metric, one
+            hash over its files.
         files: Every file of the repository but this one.
-        content_sha256: One hash over `files`.
+        files_sha256: One hash over `files`.
         depends_on: What it was made from; at one tag of a release these are the commits under that tag.
         base: Of an adapter on a model of others; else None.
         prompt_sha256: Of a dataset and an adapter: the prompt that they go with; else None.
@@ -72,6 +74,7 @@ class ReleaseFile(Schema):
     kind: Literal["release"] = "release"
     repository: RepositoryName
     content_sha256: Sha256
+    files_sha256: Sha256
     depends_on: tuple[Link, ...] = ()
     base: ForeignBase | None = None
     prompt_sha256: Sha256 | None = None

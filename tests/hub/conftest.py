@@ -274,5 +274,5 @@ def write_score(folder: Path, adapter: AdapterManifest) -> ScoreManifest:
 def safetensors(numbers: bytes) -> bytes:
     """A safetensors file of one tensor of four-byte floats."""
     entry = {"dtype": "F32", "shape": [len(numbers) // 4], "data_offsets": [0, len(numbers)]}
-    header = json.dumps({"a": entry}).encode()
+    header = json.dumps({"layer.lora_B.weight": entry}).encode()
     return len(header).to_bytes(8, "little") + header + numbers

@@ -20,8 +20,8 @@ Build = Any
 REPOSITORIES = (
     "datasets/dialoguellm/instructions",
     "models/dialoguellm/tiny-llama",
-    "models/dialoguellm/tiny",
     "spaces/dialoguellm/erc_scores",
+    "models/dialoguellm/tiny",
 )
 DATASET = REPOSITORIES[0]
 
@@ -74,7 +74,7 @@ def test_a_second_run_changes_nothing(build: Build, published: Path) -> None:
 
 def test_the_next_release_commits_only_where_something_changed(published: Path, next_build: Build) -> None:
     results = publish_release(next_build.recipe, next_build.path, published)
-    assert [one.state for one in results] == ["committed", "unchanged", "committed", "unchanged"]
+    assert [one.state for one in results] == ["committed", "unchanged", "unchanged", "committed"]
     assert "data/meld/test-00000.parquet" in results[0].changed_files
     assert is_at(published, "v1.1.0")
     assert git(published / DATASET, "rev-list", "--count", "main") == "2"
@@ -272,8 +272,8 @@ def test_settings_and_environment_of_the_user_do_not_reach_in(
     for name in ("GIT_DIR", "GIT_INDEX_FILE"):
         monkeypatch.delenv(name)
     (home / ".gitconfig").unlink()
-    card = outer / "target" / "spaces/dialoguellm/erc_scores/README.md"
-    assert card.read_bytes() == (build.path.parent / "metrics/erc_scores/README.md").read_bytes()
+    code = outer / "target" / "spaces/dialoguellm/erc_scores/erc_scores.py"
+    assert code.read_bytes() == (build.path.parent / "metrics/erc_scores/erc_scores.py").read_bytes()
     assert git(outer / "target" / DATASET, "log", "--format=%an %ae %cn") == (
         "dialoguellm-release dialoguellm-release@localhost dialoguellm-release"
     )

@@ -19,7 +19,7 @@ class Repository(Schema):
 
     Attributes:
         depends_on: The repositories of this release that it was made from, by their names.
-        gated: Who gets at the files: all, those who accept the terms (`auto`), those who are let in (`manual`).
+        gated: Who gets at the files: all, who accepts the terms (`auto`), who is let in (`manual`).
     """
 
     repo_id: RepoId
@@ -119,7 +119,7 @@ class ReleaseRecipe(Schema):
             if unknown:
                 known = ", ".join(sorted(named))
                 raise ValueError(
-                    f"{name} depends on {', '.join(unknown)}, which this release does not have; it has {known}"
+                    f"{name} depends on {', '.join(unknown)}, which is not in this release; it has {known}"
                 )
         try:
             self.in_order()
