@@ -44,7 +44,7 @@ from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 if TYPE_CHECKING:
     from dialoguellm_release.corpora.check import CheckedCorpus
     from dialoguellm_release.corpora.fetch import FetchedFile
-    from dialoguellm_release.hub.planned import PublishedRepository
+    from dialoguellm_release.hub.publication import Publication
     from dialoguellm_release.schemas.audit import Audit
 
 BUILD = Path("build")
@@ -326,23 +326,29 @@ def score(
 
 
 def publish(
-    recipe: str, build: Path = BUILD, to: str = "build/release", *, dry_run: bool = False
-) -> list[PublishedRepository]:
-    """What became of each repository of a release.
+    recipe: str,
+    build: Path = BUILD,
+    to: str = "build/release",
+    *,
+    dry_run: bool = False,
+    approve: Callable[[Publication], bool] | None = None,
+) -> Publication:
+    """What became of each repository of a release, and what the gates say.
 
     Args:
         recipe: Name of a bundled release recipe, or a path.
         build: Holds the folders that the recipe names.
-        to: A folder; each repository is a git repository below it.
-        dry_run: Plan and compare, write nothing.
+        to: `hub`, or a folder; each repository is a git repository below it.
+        dry_run: Plan and compare, write nothing; what is wrong stands in the verdicts.
+        approve: Shown what would be done before anything is; None does it unasked.
 
     Raises:
         PublishError: Something is missing, not fit to be published, or refused by the target.
     """
-    from dialoguellm_release.hub.publish import publish_release, target_folder
+    from dialoguellm_release.hub.publish import publish_release, target_of
 
     loaded = load_recipe(recipe, "release", ReleaseRecipe)
-    return publish_release(loaded.recipe, build, target_folder(to), dry_run=dry_run)
+    return publish_release(loaded.recipe, build, target_of(to), dry_run=dry_run, approve=approve)
 
 
 def _built(reference: str, backbone: Loaded[BackboneRecipe], backbones: Path) -> Path | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
 
-from dialoguellm_release.folders import sha256_of
+from dialoguellm_release.folders import git_blob_id, sha256_of
 from dialoguellm_release.schemas.manifest import FileStamp
 from dialoguellm_release.schemas.release import RepositoryName, RepoType, repository_name
 
@@ -30,6 +31,11 @@ class PlannedFile:
     content: Path | bytes
     size: int
     sha256: str
+
+    @cached_property
+    def blob_id(self) -> str:
+        """The id that git gives to the content."""
+        return git_blob_id(self.content)
 
     @classmethod
     def on_disk(cls, path: Path) -> Self:
@@ -73,22 +79,3 @@ class PlannedRepository:
     def files_at(self, commits: Commits) -> Mapping[str, PlannedFile]:
         """Its files; a dependency whose commit is not known is named by `UNKNOWN_COMMIT`."""
         return self.rendering({name: commits.get(name, UNKNOWN_COMMIT) for name in self.depends_on})
-
-
-@dataclass(frozen=True)
-class PublishedRepository:
-    """A repository after a release, or what a dry run says of it.
-
-    Attributes:
-        commit: That the tag stands on; None where a dry run would make it.
-        state: Whether the release made a commit for it.
-        changed_files: Files that differ from the release before.
-    """
-
-    repo_type: RepoType
-    repo_id: str
-    path: Path
-    tag: str
-    commit: str | None
-    state: Literal["committed", "unchanged"]
-    changed_files: tuple[str, ...]

@@ -14,6 +14,7 @@ from dialoguellm_release.dataset.identity import content_sha256, record_digest
 from dialoguellm_release.dataset.parquet import RowWriter, record_columns, record_schema, sft_schema
 from dialoguellm_release.folders import combined_sha256, read_manifest, sha256_of_text, stamps, write_manifest
 from dialoguellm_release.hub import sources
+from dialoguellm_release.hub.folder import FolderTarget
 from dialoguellm_release.hub.publish import publish_release
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.labels import CorpusName, Label, Split
@@ -83,7 +84,7 @@ def target(tmp_path: Path) -> Path:
 @pytest.fixture
 def published(build: Build, target: Path) -> Path:
     """The target after the first release."""
-    publish_release(build.recipe, build.path, target)
+    publish_release(build.recipe, build.path, FolderTarget(target))
     return target
 
 

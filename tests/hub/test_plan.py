@@ -14,7 +14,6 @@ from dialoguellm_release.errors import PublishError
 from dialoguellm_release.folders import MANIFEST, read_manifest, stamps, write_manifest
 from dialoguellm_release.hub.plan import plan_release
 from dialoguellm_release.hub.planned import PlannedFile
-from dialoguellm_release.hub.publish import target_folder
 from dialoguellm_release.hub.verdicts import problems_of
 from dialoguellm_release.schemas.manifest import (
     CROISSANT,
@@ -300,9 +299,3 @@ def test_a_card_that_is_not_fit_is_refused(build: Build, metrics: Path) -> None:
     (metrics / "erc_scores" / "README.md").write_text(card, encoding="utf-8")
     with pytest.raises(PublishError, match=r"spaces/dialoguellm/erc_scores: README.md:8: a placeholder"):
         planned(build)
-
-
-def test_this_version_does_not_publish_to_the_hub() -> None:
-    with pytest.raises(PublishError, match="to a folder only"):
-        target_folder("hub")
-    assert target_folder("./hub") == Path("hub")
