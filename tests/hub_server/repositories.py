@@ -51,7 +51,9 @@ def change_settings(hub: Hub, request: Request, plural: str, repo_id: str) -> An
     repository = find_to_write(hub, request, plural, repo_id)
     if "visibility" in request.data:
         repository.visibility = request.data["visibility"]
-    return as_json({"visibility": repository.visibility})
+    if "gated" in request.data:
+        repository.gated = request.data["gated"]
+    return as_json({"visibility": repository.visibility, "gated": repository.gated})
 
 
 def tell_of_repository(
@@ -68,7 +70,7 @@ def tell_of_repository(
         "sha": commit.oid,
         "private": repository.visibility == "private",
         "visibility": repository.visibility,
-        "gated": False,
+        "gated": repository.gated,
         "disabled": False,
         "downloads": 0,
         "likes": 0,

@@ -75,6 +75,7 @@ class Repository:
     repo_id: str
     visibility: Visibility
     sdk: str | None = None
+    gated: Literal[False, "auto", "manual"] = False
     commits: dict[str, Commit] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
