@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from dialoguellm_release.corpora.check import CheckedCorpus
     from dialoguellm_release.corpora.fetch import FetchedFile
     from dialoguellm_release.hub.publication import Publication
+    from dialoguellm_release.hub.verify import Verified
     from dialoguellm_release.schemas.audit import Audit
 
 BUILD = Path("build")
@@ -349,6 +350,27 @@ def publish(
 
     loaded = load_recipe(recipe, "release", ReleaseRecipe)
     return publish_release(loaded.recipe, build, target_of(to), dry_run=dry_run, approve=approve)
+
+
+def verify_release(
+    what: str, at: str = "hub", *, sample: int = 32, saved: Path | None = None
+) -> list[Verified]:
+    """What was found of each published repository that is meant; nothing is written but into caches.
+
+    Args:
+        what: `owner/name@v1.0.0`, a folder, or the name or path of a release recipe for all of it.
+        at: `hub`, or a folder that was published to.
+        sample: How many records of each score folder are scored again; 0 for none.
+        saved: A `release.json` that was kept from before; None for none.
+
+    Raises:
+        DataError: What is meant cannot be told, or the saved file is no `release.json`.
+        PublishError: The Hub cannot be reached or does not answer.
+        RecipeError: There is no such release recipe.
+    """
+    from dialoguellm_release.hub import verify
+
+    return verify.verify_release(what, at, sample=sample, saved=saved)
 
 
 def _built(reference: str, backbone: Loaded[BackboneRecipe], backbones: Path) -> Path | None:
