@@ -34,6 +34,7 @@ from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
 from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.steps import build_dataset, score, train_adapter
 
 CORPORA: tuple[CorpusName, ...] = ("meld", "meisd")
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -50,6 +51,18 @@ class Build:
     @property
     def dataset(self) -> DatasetManifest:
         return read_manifest(self.path / "dataset", DatasetManifest)
+
+
+@pytest.fixture(scope="session")
+def demo_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folders of the demo release as its steps make them, with little training: all of it loads."""
+    path = tmp_path_factory.mktemp("demo") / "build"
+    dataset = build_dataset("demo", out=path / "dataset").folder
+    few = ["trainer.max_steps=12", "trainer.learning_rate=1e-2", "data.max_records=96"]
+    adapter = path / "adapters" / "tiny"
+    train_adapter("tiny", dataset, adapter, backbones=path / "backbones", overrides=few)
+    score("meld", dataset, adapter, path / "scores" / "meld-tiny", backbones=path / "backbones")
+    return path
 
 
 @pytest.fixture
