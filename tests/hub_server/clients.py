@@ -31,12 +31,14 @@ def point_clients_at(server: HubServer, cache: Path, monkeypatch: pytest.MonkeyP
     """
     import datasets.config
     import huggingface_hub.constants
+    import huggingface_hub.hf_api
 
     for name, value in environment(server, cache).items():
         monkeypatch.setenv(name, value)
     url = server.url
     hub = huggingface_hub.constants
     monkeypatch.setattr(hub, "ENDPOINT", url)
+    monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", url)
     monkeypatch.setattr(
         hub, "HUGGINGFACE_CO_URL_TEMPLATE", f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
     )
