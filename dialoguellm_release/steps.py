@@ -44,6 +44,7 @@ from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 if TYPE_CHECKING:
     from dialoguellm_release.corpora.check import CheckedCorpus
     from dialoguellm_release.corpora.fetch import FetchedFile
+    from dialoguellm_release.hub.doctor import Finding
     from dialoguellm_release.hub.publication import Publication
     from dialoguellm_release.hub.verify import Verified
     from dialoguellm_release.schemas.audit import Audit
@@ -371,6 +372,17 @@ def verify_release(
     from dialoguellm_release.hub import verify
 
     return verify.verify_release(what, at, sample=sample, saved=saved)
+
+
+def examine(sources: Path | None = None) -> list[Finding]:
+    """What of this machine the commands need, and what of it is missing; works without a network.
+
+    Args:
+        sources: Folder of the corpora; None takes the one that `DLM_CORPORA` names, if any.
+    """
+    from dialoguellm_release.hub import doctor
+
+    return doctor.examine(sources)
 
 
 def _built(reference: str, backbone: Loaded[BackboneRecipe], backbones: Path) -> Path | None:
