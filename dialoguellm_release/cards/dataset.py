@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pydantic import JsonValue
 
 from dialoguellm_release.cards.data_files import configs, corpora_in
+from dialoguellm_release.cards.features import dataset_info
 from dialoguellm_release.cards.licenses import license_metadata
 from dialoguellm_release.cards.markdown import number, render_card, table
 from dialoguellm_release.cards.provenance import recipe_of
@@ -82,9 +83,13 @@ def render_dataset_card(
     records = published.records if published else figures.records
     dialogues = published.dialogues if published else figures.dialogues
     content = published.published_sha256 if published else manifest.content_sha256
+    listed = configs(paths, content, figures.prompt_sha256)
     metadata: dict[str, object] = {
         **license_metadata(figures.corpora[name].license for name in present),
         "language": ["en"],
+        "multilinguality": ["monolingual"],
+        "annotations_creators": ["machine-generated" if recipe.synthetic else "found"],
+        "language_creators": ["machine-generated" if recipe.synthetic else "found"],
         "task_categories": ["text-classification", "text-generation"],
         "pretty_name": recipe.pretty_name,
         "size_categories": [_size_category(sum(records.values()))],
@@ -94,7 +99,8 @@ def render_dataset_card(
             "instruction-tuning",
             *(["synthetic"] if recipe.synthetic else []),
         ],
-        "configs": configs(paths, content, figures.prompt_sha256),
+        "configs": listed,
+        "dataset_info": dataset_info(str(config["config_name"]) for config in listed),
     }
     body: dict[str, object] = {
         "manifest": manifest,

@@ -35,9 +35,15 @@ def render_card(
 
 def front_matter(metadata: Mapping[str, object]) -> str:
     """Metadata as the YAML that a card begins with."""
-    return (
-        f"{FENCE}{yaml.safe_dump(dict(metadata), sort_keys=False, allow_unicode=True, width=10_000)}{FENCE}"
-    )
+    text = yaml.dump(dict(metadata), Dumper=_Plain, sort_keys=False, allow_unicode=True, width=10_000)
+    return f"{FENCE}{text}{FENCE}"
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes what occurs twice twice: the reader of a card should not have to follow anchors."""
+
+    def ignore_aliases(self, _data: object) -> bool:
+        return True
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -1,7 +1,7 @@
 """The metadata of a card against what the Hub documents, without asking it.
 
-Sources: `modelcard.md`, `datasetcard.md`, `docs/hub/spaces-config-reference.md`, `docs/hub/eval-results.md` of
-huggingface/hub-docs, and the tasks in `packages/tasks/src/pipelines.ts` of huggingface/huggingface.js.
+Sources: `modelcard.md`, `datasetcard.md`, `docs/hub/spaces-config-reference.md`, `docs/hub/eval-results.md`
+of huggingface/hub-docs, and the tasks in `packages/tasks/src/pipelines.ts` of huggingface/huggingface.js.
 """
 
 from __future__ import annotations

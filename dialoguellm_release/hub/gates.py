@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dialoguellm_release.cards.check import CARD, check_card
 from dialoguellm_release.cards.data_files import data_file
+from dialoguellm_release.cards.metadata import eval_result_problems
 from dialoguellm_release.cards.scores import scored
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.folders import file_problems
@@ -112,13 +113,19 @@ def leaving_problems(
 
 
 def card_problems(files: Mapping[str, PlannedFile]) -> Iterator[Problem]:
-    """What is wrong with the card of a repository."""
+    """What is wrong with the card of a repository, and with the scores that it states beside it."""
     if CARD not in files:
         yield Problem(CARD, "is missing: a repository without a card cannot be understood")
         return
-    content = files[CARD].content
-    text = content.decode() if isinstance(content, bytes) else content.read_text(encoding="utf-8")
-    yield from check_card(text, list(files))
+    yield from check_card(_text_of(files[CARD]), list(files))
+    for path, file in files.items():
+        if path.startswith(".eval_results/"):
+            yield from eval_result_problems(path, _text_of(file))
+
+
+def _text_of(file: PlannedFile) -> str:
+    content = file.content if isinstance(file.content, bytes) else file.content.read_bytes()
+    return content.decode()
 
 
 def pickle_problems(path: str, content: Path | bytes) -> Iterator[Problem]:
