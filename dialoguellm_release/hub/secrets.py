@@ -22,26 +22,28 @@ class _Sign:
     """What gives a secret away.
 
     Attributes:
-        anchor: Bytes that every find contains; looked for first, which takes a tenth of the time.
+        pattern: Begins with fixed bytes, and looks back from there at what may not stand before them: fixed
+            bytes at the front are looked for thirty times faster than a word's edge.
         is_secret: Whether a find must not be shown whole.
     """
 
     what: str
-    anchor: bytes
     pattern: str
     is_secret: bool = True
 
 
 _SIGNS = (
-    _Sign("a token of the Hub", b"hf_", r"\bhf_[A-Za-z0-9]{30,}\b"),
-    _Sign("an API key", b"sk-", r"\bsk-[A-Za-z0-9_-]{20,}"),
-    _Sign("an access key of AWS", b"AKIA", r"\bAKIA[0-9A-Z]{16}\b"),
-    _Sign("a token of GitHub", b"gh", r"\bgh[pousr]_[A-Za-z0-9]{36,}\b"),
-    _Sign("a private key", b"PRIVATE KEY-----", r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
-    _Sign("a path of some machine", b"/home/", r"/home/[\w.-]+/[\w.-]+", is_secret=False),
-    _Sign("a path of some machine", b"/Users/", r"/Users/[\w.-]+/[\w.-]+", is_secret=False),
-    _Sign("a path of some machine", b"/root/", r"(^|[\s\"'=:(])/root/[\w.-]+", is_secret=False),
-    _Sign("a path of some machine", b":\\", r"\b[A-Z]:\\\\?Users\\\\?[\w.-]+", is_secret=False),
+    _Sign("a token of the Hub", r"hf_(?<!\whf_)[A-Za-z0-9]{30,}\b"),
+    _Sign("an API key", r"sk-(?<!\wsk-)[A-Za-z0-9_-]{20,}"),
+    _Sign("an access key of AWS", r"AKIA(?<!\wAKIA)[0-9A-Z]{16}\b"),
+    _Sign("a token of GitHub", r"gh(?<!\wgh)[pousr]_[A-Za-z0-9]{36,}\b"),
+    _Sign("a private key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
+    _Sign(
+        "a path of some machine",
+        r"/(?:(?:home|Users)/[\w.-]+/[\w.-]+|root/(?<![^\s\"'=:(]/root/)[\w.-]+)",
+        is_secret=False,
+    ),
+    _Sign("a path of some machine", r":(?<=\b[A-Z]:)\\\\?Users\\\\?[\w.-]+", is_secret=False),
 )
 _COMPILED = [(sign, re.compile(sign.pattern.encode())) for sign in _SIGNS]
 
@@ -49,18 +51,24 @@ _COMPILED = [(sign, re.compile(sign.pattern.encode())) for sign in _SIGNS]
 def secret_problems(path: str, content: Path | bytes) -> Iterator[Problem]:
     """What must not leave in a file: once each kind of find, never whole where it is a secret.
 
-    Files are searched as bytes, whatever they hold; of a Parquet file, whose bytes are packed, every text.
+    Files are searched as bytes, whatever they hold; of a Parquet file, whose bytes are packed, every text;
+    of a safetensors file, which can be large and holds numbers, the header.
 
     Args:
         path: For messages.
     """
-    parts = iter([content]) if isinstance(content, bytes) else _parts(content)
-    if isinstance(content, Path) and path.endswith(".parquet"):
-        parts = chain(parts, _texts(content))
+    if isinstance(content, bytes):
+        parts = iter([content])
+    elif path.endswith(".safetensors"):
+        parts = _header(content)
+    elif path.endswith(".parquet"):
+        parts = chain(_parts(content), _texts(content))
+    else:
+        parts = _parts(content)
     found: set[str] = set()
     for part in parts:
         for sign, pattern in _COMPILED:
-            if sign.what in found or sign.anchor not in part:
+            if sign.what in found:
                 continue
             match = pattern.search(part)
             if match:
@@ -80,6 +88,17 @@ def _parts(path: Path) -> Iterator[bytes]:
         while part := file.read(_PART):
             yield tail + part
             tail = part[-_OVERLAP:]
+
+
+def _header(path: Path) -> Iterator[bytes]:
+    """What a safetensors file says of its numbers; all of a file that states a header longer than itself."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+    if size > path.stat().st_size:
+        yield from _parts(path)
+        return
+    with path.open("rb") as file:
+        yield file.read(8 + size)
 
 
 def _texts(path: Path) -> Iterator[bytes]:

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import shutil
 import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -324,3 +327,42 @@ def test_the_id_of_a_blob_is_gits(tmp_path: Path) -> None:
         == git_blob_id(b"one\r\ntwo\0")
         == git(tmp_path, "hash-object", "--no-filters", "file")
     )
+
+
+def test_a_full_disk_is_told_and_the_next_run_goes_on(build: Build, target: Path) -> None:
+    """The file system refuses a file over 3 kB, as a full one refuses any."""
+    command = [sys.executable, "-m", "dialoguellm_release.cli.main", "publish", "demo"]
+
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3_000, 3_000))
+
+    def run(limit: Callable[[], None] | None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, "--from", str(build.path), "--to", str(target)],
+            capture_output=True,
+            text=True,
+            check=False,
+            preexec_fn=limit,
+        )
+
+    full = run(small_files)
+    assert full.returncode == 1
+    assert "git hash-object failed" in full.stderr
+    assert "Traceback" not in full.stderr
+    assert all("refs" not in held for held in state(target).values())
+    done = run(None)
+    assert done.returncode == 0, done.stderr
+    assert is_at(target, "v1.0.0")
+
+
+def test_a_commit_made_by_hand_is_not_overwritten(published: Path, next_build: Build) -> None:
+    path = published / DATASET
+    (path / "croissant.json").write_text("{}", encoding="utf-8")
+    git(path, "-c", "user.name=me", "-c", "user.email=me@localhost", "commit", "--quiet", "-am", "by hand")
+    before = state(published)
+    with pytest.raises(PublishError, match=r"croissant.json: was put there by somebody else"):
+        publish(next_build, published)
+    assert state(published) == before
+    git(path, "-c", "user.name=me", "-c", "user.email=me@localhost", "revert", "--no-edit", "HEAD")
+    publish(next_build, published)
+    assert is_at(published, "v1.1.0")
