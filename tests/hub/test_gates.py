@@ -174,7 +174,7 @@ def test_a_secret_across_two_parts_of_a_file_is_found(
 
 
 @pytest.mark.parametrize(
-    "text", ["hf_short", "task-oriented-" + "x" * 30, "see https://example.org/home/page", "/home", "hf_xet"]
+    "text", ["hf_short", "task-oriented-" + "x" * 30, "see https://example.org/" + "home/page", "hf_xet"]
 )
 def test_harmless_text_passes(text: str) -> None:
     assert list(secret_problems("notes.txt", text.encode())) == []

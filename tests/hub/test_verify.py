@@ -330,6 +330,23 @@ def test_what_is_not_there_is_said(pristine: Path, tmp_path: Path) -> None:
         verify_release(str(tmp_path))
 
 
+def test_a_hub_out_of_reach_is_said() -> None:
+    with pytest.raises(PublishError, match="the Hub cannot be reached") as caught:
+        verify_release("dialoguellm/instructions@v1.0.0")
+    assert caught.value.outcome == "nothing was changed"
+
+
+def test_a_name_of_several_repositories_has_to_be_told_apart(target: Path) -> None:
+    shutil.copytree(target / DATASET, target / "models/dialoguellm/instructions")
+    with pytest.raises(DataError, match="names several repositories") as caught:
+        verify("dialoguellm/instructions", target)
+    told = "datasets/dialoguellm/instructions or models/dialoguellm/instructions"
+    assert caught.value.problems[0].expected == told
+    assert failed(verify("datasets/dialoguellm/instructions", target)) == {}
+    model = failed(verify("models/dialoguellm/instructions", target))
+    assert model["release.json"] == ["names another repository than the one that it lies in"]
+
+
 def test_a_file_that_did_not_come_as_the_hub_has_it_is_found(demo_build: Path, hub_server: HubServer) -> None:
     publish("demo", demo_build, "hub")
     assert hub_server.url
