@@ -10,7 +10,8 @@ from dialoguellm_release.cards.scores import scored
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.errors import PublishError
 from dialoguellm_release.hub.contents import Contents, adapter, backbone, dataset, space
-from dialoguellm_release.hub.gates import leaving_problems, repository_verdicts, source_verdicts
+from dialoguellm_release.hub.file_gates import leaving_problems, repository_verdicts
+from dialoguellm_release.hub.gates import source_verdicts
 from dialoguellm_release.hub.links import Origin, with_release_file
 from dialoguellm_release.hub.planned import Commits, PlannedFile, PlannedRepository
 from dialoguellm_release.hub.sources import Source, Sources, read_sources

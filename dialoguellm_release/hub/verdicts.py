@@ -41,3 +41,12 @@ def not_checked(name: str, why: str) -> Verdict:
 def problems_of(verdicts: Sequence[Verdict]) -> list[Problem]:
     """Everything that is wrong, in the order of the checks."""
     return [problem for verdict in verdicts for problem in verdict.problems]
+
+
+def counted(count: int, thing: str) -> str:
+    """A number of things in words.
+
+    >>> counted(1, "file"), counted(2_000, "file")
+    ('1 file', '2,000 files')
+    """
+    return f"{count:,} {thing}" + ("" if count == 1 else "s")

@@ -13,12 +13,8 @@ from dialoguellm_release.dataset.check import dataset_problems
 from dialoguellm_release.errors import DataError, Problem, PublishError
 from dialoguellm_release.folders import MANIFEST, file_problems, stamp, stamps
 from dialoguellm_release.hub.copies import Copy, read_release_file
-from dialoguellm_release.hub.gates import (
-    adapter_problems,
-    card_problems,
-    label_problems,
-    pickle_problems,
-)
+from dialoguellm_release.hub.file_gates import card_problems, pickle_problems
+from dialoguellm_release.hub.gates import adapter_problems, label_problems
 from dialoguellm_release.hub.links import files_sha256
 from dialoguellm_release.hub.lookup import Absent, look_up
 from dialoguellm_release.hub.planned import PlannedFile
