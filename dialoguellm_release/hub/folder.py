@@ -27,6 +27,11 @@ class FolderTarget:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    @property
+    def shows_uploads(self) -> bool:
+        """It leaves that to the caller."""
+        return False
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Holds the lock of the folder; the system frees it when a run is killed."""

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import httpx2
+from huggingface_hub import get_token
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 from huggingface_hub.utils import parse_ratelimit_headers
 
@@ -26,6 +27,7 @@ FAILURES = (HfHubHTTPError, httpx2.TransportError, json.JSONDecodeError)
 """What a request to the Hub may end in. The answer of a proxy in trouble is no JSON, and some answers are
 read by `huggingface_hub` before their status."""
 
+_REFUSALS_AS_VALUE_ERRORS = ("Invalid metadata in README.md", "LFS batch API returned errors")
 _QUERY = re.compile(r"(?<=[\w/])\?[^\s'\"<>]+")
 _TOKEN = re.compile(r"\bhf_\w+")
 
@@ -110,12 +112,17 @@ def told(where: str) -> Iterator[None]:
     except json.JSONDecodeError as error:
         problem = Problem(where, "the Hub's answer cannot be read", fix="run the same command again later")
         raise PublishError(problem, UNFINISHED) from error
+    except ValueError as error:
+        if not str(error).startswith(_REFUSALS_AS_VALUE_ERRORS):
+            raise
+        got = without_secrets(str(error))
+        raise PublishError(Problem(where, "the Hub refused", got=got), UNFINISHED) from error
     except RuntimeError as error:
-        # An upload that failed is wrapped by huggingface_hub.
-        if not str(error).startswith("Error while uploading"):
+        # An upload that failed is wrapped by huggingface_hub, with its cause.
+        if error.__cause__ is None or not str(error).startswith("Error while uploading"):
             raise
         with told(f"{where}: {_first_line(error)}"):
-            raise error.__cause__ or error from None
+            raise error.__cause__ from None
 
 
 def no_token() -> Problem:
@@ -149,6 +156,8 @@ def _broken_line(error: Exception, where: str) -> Problem:
 
 def without_secrets(text: str) -> str:
     """A text without tokens, and without what signs an address."""
+    token = get_token()
+    text = text.replace(token, "...") if token else text
     return _TOKEN.sub("hf_...", _QUERY.sub("", text))
 
 

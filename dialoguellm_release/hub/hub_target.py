@@ -26,11 +26,14 @@ from dialoguellm_release.hub.hub_client import (
     told,
     waits,
 )
-from dialoguellm_release.hub.hub_upload import Uploads
+from dialoguellm_release.hub.hub_upload import Uploads, uses_xet
 from dialoguellm_release.hub.planned import PlannedFile, PlannedRepository
 from dialoguellm_release.hub.targets import HUBS_OWN, TRAILER, UNFINISHED, Advance, Standing, StoredFile, Tree
 from dialoguellm_release.schemas.recipes.release import Collection
 from dialoguellm_release.schemas.release import RepositoryName, repository_of
+
+_HUBS_FIRST_COMMIT = "initial commit"
+"""The title of the commit that the Hub makes in a new repository, with a card and a page in a Space."""
 
 
 class HubTarget:
@@ -38,6 +41,11 @@ class HubTarget:
 
     def __init__(self) -> None:
         self._api = HfApi()
+
+    @property
+    def shows_uploads(self) -> bool:
+        """Xet can only be followed by the progress bars of `huggingface_hub`."""
+        return uses_xet()
 
     def alone(self) -> nullcontext[None]:
         """The Hub has no locks: each commit names its parent instead."""
@@ -237,13 +245,14 @@ class HubRepository:
         return self._refs()[0].get(BRANCH)
 
     def _released(self, head: str, files: Tree) -> Tree | None:
-        """The files of the newest commit that a release made."""
+        """The files of the newest commit that a release made, or the Hub in a new repository."""
         with told(self.where):
             commits = self._api.list_repo_commits(self._id, repo_type=self._type, revision=head)
-        ours = next((one.commit_id for one in commits if TRAILER in one.message), None)
-        if ours is None:
+        known = (one for one in commits if TRAILER in one.message or one.title == _HUBS_FIRST_COMMIT)
+        newest = next((one.commit_id for one in known), None)
+        if newest is None:
             return None
-        return files if ours == head else self.files_at(ours)
+        return files if newest == head else self.files_at(newest)
 
     def _card(self, commit: str) -> str:
         url = hf_hub_url(self._id, CARD, repo_type=self._type, revision=commit, endpoint=self._api.endpoint)

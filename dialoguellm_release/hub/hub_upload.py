@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -36,7 +37,7 @@ class Uploads:
         """
         counts = {path: _Count(advance) for path in files}
         self._sent |= {path: (file, _operation(path, file, counts[path])) for path, file in files.items()}
-        with _bars(shown=_uses_xet()):
+        with _bars(shown=uses_xet() and sys.stderr.isatty()):
             self._api.preupload_lfs_files(
                 self._id,
                 [self._sent[path][1] for path in files],
@@ -107,18 +108,19 @@ def _operation(path: str, file: PlannedFile, count: _Count) -> CommitOperationAd
     """
     operation = _CountedAdd(path, file.content)
     operation.count = count
-    if not _uses_xet():
+    if not uses_xet():
         operation.upload_info.sha256 = bytes.fromhex(file.sha256)
     return operation
 
 
-def _uses_xet() -> bool:
+def uses_xet() -> bool:
+    """Whether `huggingface_hub` uploads by Xet, and not by LFS."""
     return not constants.HF_HUB_DISABLE_XET and find_spec("hf_xet") is not None
 
 
 @contextmanager
 def _bars(*, shown: bool) -> Iterator[None]:
-    """Hides the progress bars of `huggingface_hub` where ours stands; Xet can only be followed by theirs."""
+    """Shows or hides the progress bars of `huggingface_hub`."""
     if shown or are_progress_bars_disabled():
         yield
         return

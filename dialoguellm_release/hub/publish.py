@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def _publish(
     is_out = all(step.is_tagged for step in steps)
     if approve and not is_out and not approve(compared):
         raise PublishError(Problem(f"publish {recipe.tag}", "was not approved"), _UNTOUCHED)
-    commits = _carry_out(recipe, steps, started_ns)
+    commits = _carry_out(recipe, target, steps, started_ns)
     if recipe.collection:
         description = recipe.collection.description or recipe.description
         target.collect(recipe.collection, description, list(commits))
@@ -87,11 +87,13 @@ def _publish(
     return replace(compared, repositories=made)
 
 
-def _carry_out(recipe: ReleaseRecipe, steps: Sequence[Step], started_ns: int) -> dict[RepositoryName, str]:
+def _carry_out(
+    recipe: ReleaseRecipe, target: Target, steps: Sequence[Step], started_ns: int
+) -> dict[RepositoryName, str]:
     """The commit of every repository, each verified and tagged."""
     message = f"{recipe.tag}\n\n{recipe.changelog.strip()}\n\n{TRAILER}"
     steps = [_prepared(step, recipe.tag) for step in steps]
-    _upload(steps, started_ns)
+    _upload(steps, started_ns, shows_bar=not target.shows_uploads)
     commits = dict[RepositoryName, str]()
     for step in steps:
         commits[step.planned.name] = step.commit or _commit(step, commits, message)
@@ -117,11 +119,11 @@ def _prepared(step: Step, tag: str) -> Step:
     return prepared
 
 
-def _upload(steps: Sequence[Step], started_ns: int) -> None:
+def _upload(steps: Sequence[Step], started_ns: int, *, shows_bar: bool) -> None:
     """Brings all files before the first commit: a line that fails leaves every repository as it was."""
     pending = [(step, _to_send(step, step.files)) for step in steps if step.commit is None]
     total = sum(file.size for _, files in pending for file in files.values())
-    with progress("uploading", total, in_bytes=True) as advance:
+    with progress("uploading", total, in_bytes=True) if shows_bar else nullcontext(_nothing) as advance:
         for step, files in pending:
             step.at.upload(files, advance)
     problems = [
@@ -132,6 +134,10 @@ def _upload(steps: Sequence[Step], started_ns: int) -> None:
     ]
     if problems:
         raise PublishError(problems, UNFINISHED)
+
+
+def _nothing(_bytes: int) -> None:
+    """Where no bar is to move."""
 
 
 def _to_send(step: Step, files: Mapping[str, PlannedFile]) -> dict[str, PlannedFile]:
@@ -151,7 +157,7 @@ def _commit(step: Step, commits: Mapping[RepositoryName, str], message: str) -> 
     files = step.planned.files_at(commits)
     todo = [one.path for one in step.changes(files)]
     late = {path: file for path, file in _to_send(step, files).items() if step.files.get(path) != file}
-    step.at.upload(late, lambda _bytes: None)
+    step.at.upload(late, _nothing)
     commit = step.at.commit(files, todo, step.parent, message)
     different = [one.path for one in changes(files, step.at.files_at(commit))]
     if different:

@@ -49,7 +49,7 @@ class Standing:
     Attributes:
         head: The commit that its branch stands on; None where it has none.
         files: Those of `head`.
-        released: Those of the newest commit that a release made; None where no release made any.
+        released: Those of the newest commit that a release or the Hub itself made; None where neither did.
         tagged: The commit that the tag of the release stands on; None where there is no such tag.
         tagged_files: Those of `tagged`.
         card: Its README.md at the tag, or at the head where there is no tag; None where there is none.
@@ -122,6 +122,11 @@ class TargetRepository(Protocol):
 
 class Target(Protocol):
     """A place for the repositories of a release."""
+
+    @property
+    def shows_uploads(self) -> bool:
+        """Whether uploads come with a progress bar of their own."""
+        ...
 
     def alone(self) -> AbstractContextManager[None]:
         """Keeps other releases out for as long as it is held, where the target can."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -88,7 +89,12 @@ WITH_EFFECT = (
 
 @pytest.mark.parametrize(
     ("kind", "status"),
-    [*((kind, 503) for kind in ALL_REQUESTS), ("lfs_upload", 429), ("commit", 429), ("create_tag", 429)],
+    [
+        *((kind, 503) for kind in ("lfs_upload", "validate_yaml", "create_repo", "tree")),
+        *((kind, 429) for kind in ("lfs_upload", "commit", "create_tag", "refs")),
+        *(pytest.param(kind, 503, marks=pytest.mark.slow) for kind in ALL_REQUESTS),
+        *(pytest.param(kind, 429, marks=pytest.mark.slow) for kind in ALL_REQUESTS),
+    ],
 )
 def test_a_storm_is_waited_out(
     build: Build, hub_server: HubServer, pauses: list[float], kind: str, status: int
@@ -280,8 +286,15 @@ def test_a_repository_that_others_make_in_the_meantime_is_left_alone(
     assert hub_server.store.repositories[DATASET].head.files["manifest.json"].content == b"theirs"  # type: ignore[index]
 
 
-@pytest.mark.parametrize(("status", "what"), [(401, "does not accept the token"), (403, "may not do this")])
-@pytest.mark.parametrize("kind", ["create_repo", "lfs_batch", "commit", "create_tag"])
+@pytest.mark.parametrize(
+    ("kind", "status", "what"),
+    [
+        ("create_repo", 403, "may not do this"),
+        ("lfs_batch", 401, "does not accept the token"),
+        ("commit", 403, "may not do this"),
+        ("create_tag", 401, "does not accept the token"),
+    ],
+)
 def test_rights_that_end_half_way_end_the_run(
     build: Build, hub_server: HubServer, kind: str, status: int, what: str
 ) -> None:
@@ -302,6 +315,23 @@ def test_a_hub_whose_disk_is_full_is_told(
     hub_server.faults.clear()
     publish(build)
     assert_released(hub_server)
+
+
+def test_a_card_that_the_hub_does_not_accept_is_told(build: Build, hub_server: HubServer) -> None:
+    said = b'{"errors": [{"message": "license must be one of"}], "warnings": []}'
+    hub_server.faults.add(Fault("validate_yaml", status=400, body=said))
+    with pytest.raises(PublishError, match="license must be one of"):
+        publish(build)
+    publish(build)
+    assert_released(hub_server)
+
+
+def test_a_file_that_the_hub_does_not_take_is_told(build: Build, hub_server: HubServer) -> None:
+    error = {"code": 422, "message": "too large"}
+    said = json.dumps({"objects": [{"oid": "0" * 64, "size": 1, "error": error}]}).encode()
+    hub_server.faults.add(Fault("lfs_batch", status=200, body=said))
+    with pytest.raises(PublishError, match="too large"):
+        publish(build)
 
 
 def test_a_file_that_changes_while_it_is_sent_is_noticed(build: Build, hub_server: HubServer) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from dialoguellm_release.hub.publish import publish_release
 from dialoguellm_release.hub.verdicts import problems_of
 from tests.hub_server.accounts import Token
 from tests.hub_server.audit import broken_tags, release_commits
+from tests.hub_server.faults import Fault
 from tests.hub_server.server import HubServer
 from tests.hub_server.store import Repository
 
@@ -249,6 +253,46 @@ def test_a_tag_on_other_content_is_refused_and_one_on_the_same_is_kept(
     assert writes(hub_server) == before
 
 
+def test_the_page_that_the_hub_puts_into_a_new_space_is_replaced(
+    build: Build, hub_server: HubServer, metrics: Path
+) -> None:
+    card = metrics / "erc_scores" / "README.md"
+    card.write_text(card.read_text(encoding="utf-8").replace("gradio", "static"), encoding="utf-8")
+    publish(build)
+    made = repositories(hub_server)[2]
+    first = next(iter(made.commits.values()))
+    assert "style.css" in first.files
+    assert not {"style.css", "index.html"} & set(made.head.files)
+    assert broken_tags(hub_server.store) == []
+
+
+def test_a_new_space_in_which_nothing_was_put_yet_is_taken(build: Build, hub_server: HubServer) -> None:
+    hub_server.store.create("space", "dialoguellm/erc_scores", sdk="static")
+    publish(build)
+    assert broken_tags(hub_server.store) == []
+
+
+def test_every_byte_is_counted_once(
+    build: Build, hub_server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bars: list[tuple[int | None, list[int]]] = []
+
+    @contextmanager
+    def record(_name: str, total: int | None, *, in_bytes: bool) -> Iterator[Callable[[int], None]]:
+        assert in_bytes
+        bars.append((total, []))
+        yield bars[-1][1].append
+
+    monkeypatch.setattr("dialoguellm_release.hub.publish.progress", record)
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    hub_server.faults.add(Fault("lfs_upload", times=2, cut_request_after=1000))
+    planned = publish(build, dry_run=True)
+    publish(build)
+    ((total, moves),) = bars
+    assert sum(moves) == total == sum(file.size for one in planned.repositories for file in one.changes)
+    assert min(moves) > 0
+
+
 def test_the_repositories_stand_in_a_collection(build: Build, hub_server: HubServer) -> None:
     for _ in range(2):
         publish(build)
@@ -276,6 +320,25 @@ def test_off_a_terminal_the_hub_needs_a_yes(build: Build, hub_server: HubServer,
         one.head.oid for one in repositories(hub_server)
     ]
     assert run(*arguments, "--yes").code == 0
+
+
+class Terminal(io.StringIO):
+    """Somebody at a keyboard."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("answer", "code"), [("n", 1), ("y", 0)])
+def test_on_a_terminal_one_is_asked(
+    build: Build, hub_server: HubServer, run: Any, monkeypatch: pytest.MonkeyPatch, answer: str, code: int
+) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal(f"{answer}\n"))
+    ended = run("publish", "demo", "--from", build.path, "--to", "hub")
+    assert ended.code == code
+    assert f"go to {hub_server.url}/datasets/dialoguellm/instructions" in ended.err
+    assert "Publish v1.0.0?" in ended.err
+    assert len(hub_server.store.repositories) == (4 if answer == "y" else 0)
 
 
 def test_a_dry_run_shows_what_is_wrong_and_fails(build: Build, hub_server: HubServer, run: Any) -> None:

@@ -137,9 +137,18 @@ class Store:
     def create(
         self, repo_type: RepoType, repo_id: str, visibility: Visibility = "public", sdk: str | None = None
     ) -> Repository:
-        """A new repository with the first commit that the Hub itself makes."""
+        """A new repository with the commit that the Hub itself makes; a Space gets a card and a page."""
         repository = Repository(repo_type, repo_id, visibility, sdk)
-        repository.add_commit({".gitattributes": StoredFile.regular(GIT_ATTRIBUTES)}, "initial commit")
+        files = {".gitattributes": GIT_ATTRIBUTES}
+        if repo_type == "space":
+            card = (
+                f"---\ntitle: {repo_id}\nemoji: 📈\nsdk: {sdk}\n---\nCheck out the configuration reference.\n"
+            )
+            files["README.md"] = card.encode()
+        if sdk == "static":
+            files |= {"index.html": b"<!doctype html>\n", "style.css": b"body {}\n"}
+        first = {path: StoredFile.regular(content) for path, content in files.items()}
+        repository.add_commit(first, "initial commit")
         self.repositories[repo_type, repo_id] = repository
         return repository
 
