@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from dialoguellm_release.cards.licenses import derived_license_metadata, hub_license
 from dialoguellm_release.cards.markdown import number, render_card, table
 from dialoguellm_release.cards.provenance import recipe_of
-from dialoguellm_release.cards.scores import hub_metrics, model_index, score_table, scored
+from dialoguellm_release.cards.scores import LABEL_SCORERS, hub_metrics, model_index, score_table, scored
 from dialoguellm_release.schemas.labels import BASIC_LABELS, CORPORA, LABELS, Label
 from dialoguellm_release.schemas.manifest import (
     AdapterManifest,
@@ -111,6 +111,7 @@ def render_adapter_card(
         "trainer": _settings(recipe.trainer),
         "labels": json.dumps(_labels(dataset, figures.dataset_config)),
         "scores": score_table(runs) if runs else "",
+        "chooses_labels": all(run.scorer in LABEL_SCORERS for run in runs),
         "has_intervals": any(run.intervals for run in runs),
         "metric_ids": ", ".join(f"[{one}](https://huggingface.co/spaces/{one})" for one in metric_ids),
         "predictions": list(predictions),

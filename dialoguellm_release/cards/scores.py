@@ -13,6 +13,9 @@ from dialoguellm_release.schemas.labels import CorpusName, Label, Split
 from dialoguellm_release.schemas.manifest import ScoreManifest
 
 TASK = "text-classification"
+LABEL_SCORERS = ("first_token", "full_likelihood")
+"""Scorers that choose among the labels, so that no answer is outside them."""
+
 _HUB_METRICS: dict[str, tuple[str, str, dict[str, str] | None]] = {
     "accuracy": ("accuracy", "Accuracy", None),
     "weighted_f1": ("f1", "Weighted F1", {"average": "weighted"}),

@@ -52,52 +52,69 @@ def plan_release(
         CardError: A folder was made by a recipe of another version, or an existing card cannot be read.
     """
     sources = read_sources(recipe, build)
-    verdicts = source_verdicts(sources)
+    datasets, refused = _publishable(sources)
+    verdicts = [*source_verdicts(sources), *refused]
+    if problems_of(verdicts):
+        return Plan((), tuple(verdicts))
+    planned = _planned(recipe, sources, datasets, existing_cards or {})
+    files = {one.name: one.files_at({}) for one in planned}
+    verdicts.append(_leaving(files, sources, datasets))
+    verdicts += [verdict for one in planned for verdict in repository_verdicts(one.name, files[one.name])]
+    return Plan(tuple(planned), tuple(verdicts))
+
+
+def _publishable(sources: Sources) -> tuple[dict[str, Source[DatasetManifest]], list[Verdict]]:
+    """What may leave of the datasets, and the verdict where that cannot be told or is nothing."""
+    registry = {name: corpus_entry(name) for name in CORPORA}
     datasets: dict[str, Source[DatasetManifest]] = {}
     try:
         for repo_id, source in sources.dataset.items():
-            part = publishable_part(
-                source.manifest, {name: corpus_entry(name) for name in CORPORA}, source.folder
-            )
+            part = publishable_part(source.manifest, registry, source.folder)
             datasets[repo_id] = Source(source.folder, part)
     except PublishError as error:
-        verdicts.append(verdict_on("licences", error.problems))
-    if problems_of(verdicts):
-        return Plan((), tuple(verdicts))
-    named, cards = recipe.repositories, existing_cards or {}
+        return datasets, [verdict_on("licences", error.problems)]
+    return datasets, []
+
+
+def _planned(
+    recipe: ReleaseRecipe,
+    sources: Sources,
+    datasets: Mapping[str, Source[DatasetManifest]],
+    existing_cards: Mapping[RepositoryName, str],
+) -> list[PlannedRepository]:
+    named = recipe.repositories
     contents = {name: _contents(recipe, sources, datasets, name) for name in recipe.in_order()}
     hashes = {name: content.content_sha256 for name, content in contents.items()}
     planned = []
-    for name in recipe.in_order():
+    for name, content in contents.items():
         repo_type, repo_id = repository_of(name)
         origin = Origin(
             name=name,
-            content_sha256=hashes[name],
+            content_sha256=content.content_sha256,
             depends_on={other: hashes[other] for other in named[name].depends_on},
-            base=contents[name].base,
-            prompt_sha256=contents[name].prompt_sha256,
-            scores=contents[name].scores,
+            base=content.base,
+            prompt_sha256=content.prompt_sha256,
+            scores=content.scores,
         )
+        rendering = _Rendering(content, origin, existing_cards.get(name))
+        one = named[name]
         planned.append(
-            PlannedRepository(
-                repo_type,
-                repo_id,
-                _Rendering(contents[name], origin, cards.get(name)),
-                named[name].depends_on,
-                named[name].visibility,
-                named[name].gated,
-            )
+            PlannedRepository(repo_type, repo_id, rendering, one.depends_on, one.visibility, one.gated)
         )
-    files = {one.name: one.files_at({}) for one in planned}
+    return planned
+
+
+def _leaving(
+    files: Mapping[RepositoryName, Mapping[str, PlannedFile]],
+    sources: Sources,
+    datasets: Mapping[str, Source[DatasetManifest]],
+) -> Verdict:
+    """Whether any repository holds records of a corpus that may not leave."""
     left_out = {name for one in datasets.values() for name in _left_out(one.manifest)}
-    scores = {
-        one.folder.name: scored(one.manifest).corpus for runs in sources.scores.values() for one in runs
-    }
-    leaving = [one for name, held in files.items() for one in leaving_problems(name, held, left_out, scores)]
-    note = f"left out: {', '.join(sorted(left_out)) or 'nothing'}"
-    verdicts.append(verdict_on("licences", leaving, note))
-    verdicts += [verdict for one in planned for verdict in repository_verdicts(one.name, files[one.name])]
-    return Plan(tuple(planned), tuple(verdicts))
+    runs = [run for runs in sources.scores.values() for run in runs]
+    scores = {run.folder.name: scored(run.manifest).corpus for run in runs}
+    found = [one for name, held in files.items() for one in leaving_problems(name, held, left_out, scores)]
+    return verdict_on("licences", found, f"left out: {', '.join(sorted(left_out)) or 'nothing'}")
 
 
 def _left_out(manifest: DatasetManifest) -> tuple[CorpusName, ...]:
