@@ -96,9 +96,7 @@ def read_release_file(path: Path) -> ReleaseFile:
     try:
         return ReleaseFile.model_validate_json(path.read_bytes())
     except OSError as error:
-        problem = Problem(
-            str(path), f"cannot be read: {error.strerror}", fix="was it published by this package?"
-        )
+        problem = Problem(str(path), f"cannot be read: {error.strerror}")
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dialoguellm_release.corpora.registry import corpus_entry
@@ -112,7 +112,7 @@ def verify_copy(copy: Copy, sample: int, saved: ReleaseFile | None, scratch: Pat
         ("figures", lambda: figures_verdict(copy)),
         ("answers", lambda: answers_verdict(copy, sample, scratch / "answers")),
     ]
-    verdicts = [_made(name, check) for name, check in items]
+    verdicts = [_made(name, check, copy.folder) for name, check in items]
     return Verified(copy.name or str(copy.folder), copy.revision, copy.commit, tuple(verdicts))
 
 
@@ -123,12 +123,25 @@ def absent(one: Absent) -> Verified:
     return Verified(one.name, one.revision, None, (verdict_on("transfer", [problem]),))
 
 
-def _made(name: str, check: Callable[[], Verdict]) -> Verdict:
-    """A verdict; what a check cannot get over is its problem."""
+def _made(name: str, check: Callable[[], Verdict], folder: Path) -> Verdict:
+    """A verdict; what a check cannot get over is its problem.
+
+    Why no advice but for a transfer: it is for who made the folder, and may be gone with the scratch folder
+    that the paths lead to.
+    """
     try:
-        return check()
+        verdict = check()
     except (DataError, PublishError) as error:
-        return verdict_on(name, error.problems)
+        verdict = verdict_on(name, error.problems)
+    told = tuple(
+        replace(
+            problem,
+            where=problem.where.removeprefix(f"{folder}/"),
+            fix=problem.fix if name == "transfer" else None,
+        )
+        for problem in verdict.problems
+    )
+    return replace(verdict, problems=told)
 
 
 def _transfer_verdict(copy: Copy) -> Verdict:
@@ -168,8 +181,11 @@ def _hash_problems(copy: Copy) -> Iterator[Problem]:
         yield Problem(
             RELEASE_FILE, "its files do not give its files_sha256", copy.release.files_sha256, total
         )
+    reported = {path for path in {*listed, *there} if listed.get(path) != there.get(path)}
     for manifest in _manifests(copy):
-        yield from file_problems(copy.folder, manifest)
+        for problem in file_problems(copy.folder, manifest):
+            if problem.where.removeprefix(f"{copy.folder}/") not in reported:
+                yield problem
 
 
 def _content_verdict(copy: Copy) -> Verdict:

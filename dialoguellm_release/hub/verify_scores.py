@@ -138,7 +138,6 @@ def _answers(path: Path) -> dict[str, dict[str, Any]]:
 def _answer_problems(
     where: str, again: dict[str, dict[str, Any]], before: dict[str, dict[str, Any]]
 ) -> Iterator[Problem]:
-    fix = "it was scored with other weights, another prompt or another base than those that are published"
     for record_id, row in again.items():
         published = before.get(record_id)
         if published is None:
@@ -152,7 +151,6 @@ def _answer_problems(
                 is_same = value == stated
             # Where two labels are as likely as each other, the last digits may turn the answer.
             if not is_same and column != "prediction":
-                yield Problem(
-                    f"{where}: {record_id}", f"{column} is another one", str(stated), str(value), fix
-                )
+                what = f"{column} is another one: the weights, the prompt or the base are not those scored"
+                yield Problem(f"{where}: {record_id}", what, str(stated), str(value))
                 return
