@@ -41,6 +41,7 @@ bench: setup
 	$(BIN)/python bench/records.py
 	$(BIN)/python bench/audit.py
 	$(BIN)/python bench/scale.py
+	$(BIN)/python bench/publish.py
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -27,11 +27,13 @@ if TYPE_CHECKING:
         build_dataset,
         check_corpora,
         check_dataset,
+        examine,
         fetch_corpora,
         hydrate_dataset,
         publish,
         score,
         train_adapter,
+        verify_release,
     )
 
 _HOMES = {
@@ -53,11 +55,13 @@ _HOMES = {
         "build_dataset",
         "check_corpora",
         "check_dataset",
+        "examine",
         "fetch_corpora",
         "hydrate_dataset",
         "publish",
         "score",
         "train_adapter",
+        "verify_release",
     ),
 }
 
@@ -75,6 +79,7 @@ __all__ = [
     "build_dataset",
     "check_corpora",
     "check_dataset",
+    "examine",
     "fetch_corpora",
     "hydrate_dataset",
     "load_prompt",
@@ -82,6 +87,7 @@ __all__ = [
     "read_records",
     "score",
     "train_adapter",
+    "verify_release",
 ]
 
 

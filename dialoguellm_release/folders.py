@@ -17,8 +17,12 @@ from pydantic import BaseModel, ValidationError
 
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.schemas.manifest import FileStamp, Kind, Manifest
+from dialoguellm_release.schemas.release import RELEASE_FILE
 
 MANIFEST = "manifest.json"
+BOOKS = (RELEASE_FILE, ".git", ".gitattributes", ".cache")
+"""What publishing and downloading add at the top of a folder; no manifest lists it."""
+
 MADE_BY: dict[Kind, str] = {
     "dataset": "dlm-release dataset build",
     "backbone": "dlm-release adapter train",
@@ -62,8 +66,12 @@ def stamp(path: Path, root: Path) -> FileStamp:
 
 
 def stamps(folder: Path) -> tuple[FileStamp, ...]:
-    """The stamps of every file below a folder but its manifest, by path."""
-    files = (path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
+    """The stamps of every file below a folder but its manifest and the books of git and the Hub, by path."""
+    files = (
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and path.relative_to(folder).parts[0] not in (MANIFEST, *BOOKS)
+    )
     return tuple(stamp(path, folder) for path in sorted(files))
 
 

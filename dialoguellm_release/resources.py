@@ -32,6 +32,16 @@ def resource_folder(name: str) -> Path:
     raise FileNotFoundError(f"{name}: neither {candidates[0]} nor {candidates[1]} exists")
 
 
+def constraints() -> dict[str, str]:
+    """The versions of libraries that were tried together, by name; empty where the file is not there."""
+    for path in (_PACKAGE / "bundled" / "constraints.txt", _PACKAGE.parent / "constraints.txt"):
+        if path.is_file():
+            lines = (line.partition("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
+            pins = (line.partition("==") for line in lines if "==" in line)
+            return {name: version for name, _, version in pins}
+    return {}
+
+
 def metric_functions(name: str) -> ModuleType:
     """The module of plain functions of one metric (`metrics/NAME/functions.py`).
 

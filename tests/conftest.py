@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from hypothesis import settings
 
 from dialoguellm_release.backbones import build_backbone
+from dialoguellm_release.cli.main import main
 from dialoguellm_release.folders import canonical_json, sha256_of_text, stamps, write_manifest
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
@@ -30,6 +33,9 @@ from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.training.train import train_adapter
+from tests.hub_server.accounts import Token
+from tests.hub_server.clients import point_clients_at
+from tests.hub_server.server import HubServer
 
 TESTS = Path(__file__).parent
 
@@ -73,6 +79,18 @@ def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", guarded)
 
 
+@pytest.fixture
+def hub_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A Hub on this machine, to which all clients here go; `HF_TOKEN` may write in `dialoguellm`."""
+    with HubServer().running() as server:
+        secret = server.accounts.add(
+            "hf_maintainerstoken", Token("maintainer", organizations=("dialoguellm",))
+        )
+        point_clients_at(server, tmp_path / "hub-cache", monkeypatch)
+        monkeypatch.setenv("HF_TOKEN", secret)
+        yield server
+
+
 @pytest.fixture(scope="session")
 def corpora_dir() -> Path:
     """The folder of the real corpora."""
@@ -100,6 +118,33 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         assert text == path.read_text(encoding="utf-8")
 
     return compare
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run of the command line ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Runs `dlm-release` with arguments in this process, through its one boundary."""
+
+    def call(*arguments: str | Path) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["dlm-release", *map(str, arguments)])
+        monkeypatch.delenv("DLM_DEBUG", raising=False)
+        code = 0
+        try:
+            main()
+        except SystemExit as exit_:
+            code = int(exit_.code or 0)
+        out, err = capsys.readouterr()
+        return Ended(code, out, err)
+
+    return call
 
 
 LABEL_SPACE = LABELS[:7]

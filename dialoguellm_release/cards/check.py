@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import yaml
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from dialoguellm_release.cards.licenses import HUB_LICENSES
 from dialoguellm_release.cards.markdown import FENCE
+from dialoguellm_release.cards.metadata import metadata_problems
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.layout import data_file, standoff_file
 
@@ -56,7 +56,7 @@ def check_card(text: str, files: Sequence[str]) -> list[Problem]:
     if not isinstance(metadata, dict):
         return [Problem(f"{CARD}:1", "its metadata is not a mapping", got=repr(metadata)), *problems]
     return [
-        *_license_problems(metadata, files),
+        *metadata_problems(metadata, CARD, files),
         *_config_problems(metadata.get("configs", []), files),
         *_picture_problems(text, files),
         *problems,
@@ -68,24 +68,6 @@ def _stray_text(text: str) -> Iterator[Problem]:
         for pattern, what in ((_PLACEHOLDER, "a placeholder is left"), (_LOCAL_PATH, "names a local path")):
             for match in pattern.finditer(line):
                 yield Problem(f"{CARD}:{number}", what, got=match[0])
-
-
-def _license_problems(metadata: Mapping[str, object], files: Sequence[str]) -> Iterator[Problem]:
-    stated = metadata.get("license")
-    if stated is None:
-        if "sdk" not in metadata:
-            yield Problem(CARD, "states no license")
-        return
-    for license_id in stated if isinstance(stated, list) else [stated]:
-        if license_id not in HUB_LICENSES:
-            yield Problem(
-                CARD, "license is no id of the Hub", got=str(license_id), fix="other, and license_name"
-            )
-        if license_id == "other" and not metadata.get("license_name"):
-            yield Problem(CARD, "license is other, and license_name does not say which")
-    link = str(metadata.get("license_link", ""))
-    if link and "://" not in link and link not in files:
-        yield Problem(CARD, "license_link leads to a file that is not there", got=link)
 
 
 def _config_problems(stated: object, files: Sequence[str]) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pydantic import JsonValue
 
 from dialoguellm_release.cards.data_files import configs, corpora_in
+from dialoguellm_release.cards.features import dataset_info
 from dialoguellm_release.cards.leakage import (
     agreement_matrices,
     agreement_picture,
@@ -92,9 +93,13 @@ def render_dataset_card(
     records = published.records if published else figures.records
     dialogues = published.dialogues if published else figures.dialogues
     content = published.published_sha256 if published else manifest.content_sha256
+    listed = configs(paths, content, figures.prompt_sha256, manifest.content_sha256)
     metadata: dict[str, object] = {
         **dataset_license_metadata(manifest, corpora),
         "language": ["en"],
+        "multilinguality": ["monolingual"],
+        "annotations_creators": ["machine-generated" if recipe.synthetic else "found"],
+        "language_creators": ["machine-generated" if recipe.synthetic else "found"],
         "task_categories": ["text-classification", "text-generation"],
         "pretty_name": recipe.pretty_name,
         "size_categories": [_size_category(sum(records.values()))],
@@ -104,7 +109,8 @@ def render_dataset_card(
             "instruction-tuning",
             *(["synthetic"] if recipe.synthetic else []),
         ],
-        "configs": configs(paths, content, figures.prompt_sha256, manifest.content_sha256),
+        "configs": listed,
+        "dataset_info": dataset_info(str(config["config_name"]) for config in listed),
     }
     body: dict[str, object] = {
         "manifest": manifest,

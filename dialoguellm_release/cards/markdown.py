@@ -18,18 +18,17 @@ def render_card(
     """A card: front matter from data, then the body from a template.
 
     Args:
-        folder: `dataset_cards` or `model_cards`.
+        folder: `dataset_cards` or `model_cards`; sections that both have lie in `model_cards`.
         template: File name in that folder.
         body: The names that the template may use; one that it lacks is an error, never blank.
     """
-    front_matter = yaml.safe_dump(dict(metadata), sort_keys=False, allow_unicode=True, width=10_000)
-    return f"{FENCE}{front_matter}{FENCE}\n{render_text(folder, template, body)}"
+    return f"{front_matter(metadata)}\n{render_text(folder, template, body)}"
 
 
 def render_text(folder: str, template: str, body: Mapping[str, object]) -> str:
     """A text from a template, without metadata; the arguments are those of `render_card`."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(resource_folder(folder)),
+        loader=jinja2.FileSystemLoader([resource_folder(folder), resource_folder("model_cards")]),
         undefined=jinja2.StrictUndefined,
         autoescape=False,
         trim_blocks=True,
@@ -37,6 +36,19 @@ def render_text(folder: str, template: str, body: Mapping[str, object]) -> str:
         keep_trailing_newline=True,
     )
     return environment.get_template(template).render(body)
+
+
+def front_matter(metadata: Mapping[str, object]) -> str:
+    """Metadata as the YAML that a card begins with."""
+    text = yaml.dump(dict(metadata), Dumper=_Plain, sort_keys=False, allow_unicode=True, width=10_000)
+    return f"{FENCE}{text}{FENCE}"
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes what occurs twice twice: the reader of a card should not have to follow anchors."""
+
+    def ignore_aliases(self, _data: object) -> bool:
+        return True
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

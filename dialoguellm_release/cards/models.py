@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from pydantic import BaseModel
@@ -9,7 +10,8 @@ from pydantic import BaseModel
 from dialoguellm_release.cards.licenses import derived_license_metadata, hub_license
 from dialoguellm_release.cards.markdown import number, render_card, table
 from dialoguellm_release.cards.provenance import recipe_of
-from dialoguellm_release.schemas.labels import CORPORA
+from dialoguellm_release.cards.scores import LABEL_SCORERS, hub_metrics, model_index, score_table, scored
+from dialoguellm_release.schemas.labels import BASIC_LABELS, CORPORA, LABELS, Label
 from dialoguellm_release.schemas.manifest import (
     AdapterManifest,
     BackboneManifest,
@@ -21,6 +23,16 @@ from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 
 TASK_TAG = "emotion-recognition-in-conversations"
+
+_COSTS = {
+    "hardware": "Hardware",
+    "precision": "Precision",
+    "seconds": "Seconds",
+    "tokens": "Tokens",
+    "tokens_per_second": "Tokens a second",
+    "peak_memory_bytes": "Peak memory in bytes",
+}
+"""Figures of a training run that tell of its cost, as far as it has them."""
 
 
 def render_backbone_card(manifest: BackboneManifest, repo_id: str) -> str:
@@ -50,6 +62,10 @@ def render_adapter_card(
     dataset: DatasetManifest | None = None,
     dataset_id: str | None = None,
     backbone: BackboneManifest | None = None,
+    *,
+    dataset_revision: str | None = None,
+    metric_ids: Sequence[str] = (),
+    predictions: Sequence[str] = (),
 ) -> str:
     """The `README.md` of an adapter.
 
@@ -58,19 +74,28 @@ def render_adapter_card(
         dataset: What it was trained on, as published; None where the release does not hold it.
         dataset_id: Its repository; None likewise.
         backbone: Its base, where that is one of our own making; None for a model of others.
+        dataset_revision: The dataset's commit; None where it is not known.
+        metric_ids: The Spaces of the metrics.
+        predictions: Files of the repository that hold the answers to single records.
     """
     recipe, figures = recipe_of(manifest, AdapterRecipe), manifest.figures
+    runs = [scored(score) for score in scores]
     base_license = recipe_of(backbone, BackboneRecipe).license if backbone else None
     data_licenses = _data_licenses(dataset, figures.dataset_config) if dataset else {}
     metadata: dict[str, object] = {
-        **derived_license_metadata([base_license, *(data_licenses.values() if dataset else [None])]),
+        **adapter_license(manifest, dataset, backbone),
         "language": ["en"],
         "library_name": "peft",
         "base_model": figures.base,
+        "base_model_relation": "adapter",
         **({"datasets": [dataset_id]} if dataset_id else {}),
+        **({"metrics": hub_metrics(runs)} if runs else {}),
         "pipeline_tag": "text-generation",
         "tags": [TASK_TAG, "lora"],
     }
+    if runs and dataset and dataset_id:
+        name = recipe_of(dataset, DatasetRecipe).pretty_name
+        metadata["model-index"] = model_index(runs, repo_id, dataset_id, name, dataset_revision)
     body: dict[str, object] = {
         "manifest": manifest,
         "figures": figures,
@@ -84,11 +109,38 @@ def render_adapter_card(
         "training": _training_table(manifest),
         "lora": _settings(recipe.lora),
         "trainer": _settings(recipe.trainer),
-        "scores": _score_table(scores) if scores else "",
+        "labels": json.dumps(_labels(dataset, figures.dataset_config)),
+        "scores": score_table(runs) if runs else "",
+        "chooses_labels": all(run.scorer in LABEL_SCORERS for run in runs),
+        "has_intervals": any(run.intervals for run in runs),
+        "metric_ids": ", ".join(f"[{one}](https://huggingface.co/spaces/{one})" for one in metric_ids),
+        "predictions": list(predictions),
+        "cost": _cost_table(manifest),
         "base_license": base_license,
         "data_licenses": ", ".join(f"{name} `{license_id}`" for name, license_id in data_licenses.items()),
     }
     return render_card("model_cards", "adapter.md.jinja", metadata, body)
+
+
+def adapter_license(
+    manifest: AdapterManifest, dataset: DatasetManifest | None, backbone: BackboneManifest | None
+) -> dict[str, object]:
+    """The licence keys of an adapter's card, from those of its base and its data.
+
+    Args:
+        dataset: None where it is not known, as `backbone`.
+    """
+    base = recipe_of(backbone, BackboneRecipe).license if backbone else None
+    data = _data_licenses(dataset, manifest.figures.dataset_config).values() if dataset else [None]
+    return derived_license_metadata([base, *data])
+
+
+def _labels(dataset: DatasetManifest | None, config: str) -> list[Label]:
+    """The labels that the adapter chooses from, in the order of the vocabulary."""
+    if dataset is None:
+        return list(BASIC_LABELS)
+    spaces = [one.label_space for name, one in dataset.figures.corpora.items() if _holds(config, name)]
+    return [label for label in LABELS if any(label in space for space in spaces)]
 
 
 def _data_licenses(dataset: DatasetManifest, config: str) -> dict[str, str]:
@@ -122,6 +174,13 @@ def _training_table(manifest: AdapterManifest) -> str:
     return table(("Training", ""), rows.items())
 
 
+def _cost_table(manifest: AdapterManifest) -> str:
+    """What the figures of the run tell of its cost; empty where they tell nothing."""
+    stated = manifest.figures.model_dump(mode="json")
+    rows = [(name, _value(stated[key])) for key, name in _COSTS.items() if stated.get(key) is not None]
+    return table(("Cost", ""), rows) if rows else ""
+
+
 def _settings(settings: BaseModel) -> str:
     return table(
         ("Setting", "Value"),
@@ -131,18 +190,3 @@ def _settings(settings: BaseModel) -> str:
 
 def _value(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _score_table(scores: Sequence[ScoreManifest]) -> str:
-    metrics = list(dict.fromkeys(name for score in scores for name in score.figures.metrics))
-    rows = []
-    for score in scores:
-        figures = score.figures
-        place = (figures.corpus, figures.split, number(figures.records))
-        for answer, scorer, values in (
-            ("this adapter", figures.scorer, figures.metrics),
-            (f"always {figures.majority_label}", "-", figures.majority),
-        ):
-            cells = [f"{values[name]:.4f}" if name in values else "-" for name in metrics]
-            rows.append((*place, answer, scorer, *cells))
-    return table(("Corpus", "Split", "Records", "Answer", "Scorer", *(f"`{name}`" for name in metrics)), rows)

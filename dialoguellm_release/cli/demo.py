@@ -12,7 +12,7 @@ from dialoguellm_release.cli.options import Again
 from dialoguellm_release.cli.output import say, show
 
 if TYPE_CHECKING:
-    from dialoguellm_release.hub.planned import PublishedRepository
+    from dialoguellm_release.hub.publication import Publication
 
 LOADING = """\
 from datasets import load_dataset; dataset = load_dataset("{dataset}", "meld", split="test")
@@ -63,20 +63,20 @@ def demo(
         again=again,
     )
     say("4/4  release: recipe demo")
-    repositories = steps.publish("demo", out, str(out / "release"))
+    release = steps.publish("demo", out, str(out / "release"))
 
     show(f"\nDataset, as dialogues / records\n{dataset.counts(built.manifest)}")
     show(f"\nAdapter\n{adapter.as_text(trained.manifest)}")
     show(f"\nScores\n{score.as_text(scored.manifest)}")
-    show(f"\nRelease\n{publish.as_text(repositories)}")
-    show(f"\nLoad it\n{LOADING.format(**_paths(repositories))}")
+    show(f"\nRelease\n{publish.as_text(release)}")
+    show(f"\nLoad it\n{LOADING.format(**_paths(release))}")
     say(f"\nDone in {time.monotonic() - started:.0f} s. Everything lies in {out}.")
 
 
-def _paths(repositories: list[PublishedRepository]) -> dict[str, Path]:
+def _paths(release: Publication) -> dict[str, str]:
     names = {
         "dialoguellm/instructions": "dataset",
         "dialoguellm/tiny-llama": "backbone",
         "dialoguellm/tiny": "adapter",
     }
-    return {names[one.repo_id]: one.path for one in repositories if one.repo_id in names}
+    return {names[one.repo_id]: one.where for one in release.repositories if one.repo_id in names}

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from dialoguellm_release.cli import adapter, corpora, dataset, demo, publish, recipe, score
+from dialoguellm_release.cli import adapter, corpora, dataset, demo, doctor, publish, recipe, score, verify
 from dialoguellm_release.errors import Problem, ReleaseError
 
 app = typer.Typer(
@@ -27,6 +27,8 @@ app.add_typer(dataset.app, name="dataset")
 app.add_typer(adapter.app, name="adapter")
 app.add_typer(score.app, name="score")
 app.command(name="publish")(publish.publish)
+app.command(name="verify")(verify.verify)
+app.command(name="doctor")(doctor.doctor)
 app.command(name="demo")(demo.demo)
 
 

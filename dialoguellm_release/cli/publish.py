@@ -2,64 +2,147 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dialoguellm_release.cli.options import Json
 from dialoguellm_release.cli.output import say, show, show_json, table
+from dialoguellm_release.errors import Problem, PublishError
 
 if TYPE_CHECKING:
-    from dialoguellm_release.hub.planned import PublishedRepository
+    from dialoguellm_release.hub.publication import Publication, PublishedRepository
+
+HUB = "hub"
+"""The `--to` of the Hugging Face Hub; a folder of this name is `./hub`."""
 
 
 def publish(
-    recipe: Annotated[str, typer.Argument(help="A bundled release recipe (demo) or a path.")],
-    to: Annotated[str, typer.Option(help="A folder; each repository is a git repository below it.")],
+    recipe: Annotated[str, typer.Argument(help="A bundled release recipe (demo, v1) or a path.")],
+    to: Annotated[str, typer.Option(help="hub, or a folder that gets a git repository for each.")],
     build: Annotated[Path, typer.Option("--from", help="Holds the folders that the recipe names.")] = Path(
         "build"
     ),
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be done; write nothing.")
+        bool, typer.Option("--dry-run", help="Show what would be done and every gate; write nothing.")
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Publish to the Hub without being asked.")] = False,
     json: Json = False,
 ) -> None:
     """Publish a release: every repository is committed and read back, and only then tagged.
 
     What leaves of each corpus is what the dataset recipe says (distribution); where that is more than its
-    licences allow, nothing is published.
+    licences allow, nothing is published. Whatever stops it, the same command goes on from there. The Hub is
+    the one that HF_ENDPOINT names, with the token of `hf auth login`.
 
     Example: dlm-release publish demo --from build --to release
+
+    Example: dlm-release publish v1 --to hub --dry-run
     """
     from dialoguellm_release import steps
+    from dialoguellm_release.hub.verdicts import problems_of
 
-    repositories = steps.publish(recipe, build, to, dry_run=dry_run)
-    say("Nothing was written (--dry-run)." if dry_run else f"Published to {to}.")
-    if json:
-        show_json(
-            [
-                {
-                    "repo_type": one.repo_type,
-                    "repo_id": one.repo_id,
-                    "path": str(one.path),
-                    "tag": one.tag,
-                    "commit": one.commit,
-                    "state": one.state,
-                    "changed_files": list(one.changed_files),
-                }
-                for one in repositories
-            ]
+    asks = to == HUB and not (dry_run or yes)
+    if asks and not sys.stdin.isatty():
+        problem = Problem(
+            "--yes", "there is no terminal to ask on before the Hub is changed", fix="add --yes"
         )
+        raise PublishError(problem, outcome="nothing was changed")
+    publication = steps.publish(recipe, build, to, dry_run=dry_run, approve=_ask if asks else None)
+    if json:
+        show_json(as_data(publication))
     else:
-        show(as_text(repositories))
+        show(as_plan(publication) if dry_run else as_text(publication))
+    problems = problems_of(publication.verdicts)
+    if problems:
+        raise PublishError(problems, outcome="nothing was written (--dry-run)")
+    say("Nothing was written (--dry-run)." if dry_run else f"Published to {to}.")
 
 
-def as_text(repositories: Sequence[PublishedRepository]) -> str:
+def as_text(publication: Publication) -> str:
     """The repositories of a release as a table."""
     rows: list[tuple[str, ...]] = [("repository", "type", "tag", "state", "changed files")]
     rows += [
-        (one.repo_id, one.repo_type, one.tag, one.state, str(len(one.changed_files))) for one in repositories
+        (one.repo_id, one.repo_type, one.tag, one.state, str(len(one.changes)))
+        for one in publication.repositories
     ]
     return table(rows)
+
+
+def as_plan(publication: Publication) -> str:
+    """What would be done in each repository, file by file, and what each gate says."""
+    parts = ["\n".join(_planned(one)) for one in publication.repositories]
+    gates: list[tuple[str, ...]] = [("gate", "verdict", "")]
+    gates += [(one.name, one.outcome, one.note) for one in publication.verdicts]
+    return "\n\n".join([*parts, table(gates)])
+
+
+def as_data(publication: Publication) -> dict[str, Any]:
+    """A release as data."""
+    return {
+        "tag": publication.tag,
+        "repositories": [
+            {
+                "repo_type": one.repo_type,
+                "repo_id": one.repo_id,
+                "where": one.where,
+                "tag": one.tag,
+                "commit": one.commit,
+                "state": one.state,
+                "is_new": one.is_new,
+                "visibility": one.visibility,
+                "gated": one.gated,
+                "license": one.license,
+                "bytes": one.size,
+                "changes": [
+                    {"path": file.path, "change": file.change, "bytes": file.size} for file in one.changes
+                ],
+            }
+            for one in publication.repositories
+        ],
+        "gates": [
+            {
+                "name": one.name,
+                "verdict": one.outcome,
+                "note": one.note,
+                "problems": [str(problem) for problem in one.problems],
+            }
+            for one in publication.verdicts
+        ],
+    }
+
+
+def _ask(publication: Publication) -> bool:
+    say(as_text(publication))
+    sent = [file for one in publication.repositories for file in one.changes if file.change != "deleted"]
+    where = ", ".join(one.where for one in publication.repositories)
+    say(f"{len(sent)} files, {_size(sum(file.size for file in sent))}, go to {where}.")
+    return typer.confirm(f"Publish {publication.tag}?", err=True)
+
+
+def _planned(one: PublishedRepository) -> Iterator[str]:
+    state = "no change, the tag alone" if one.state == "unchanged" else "one commit"
+    facts = [state, one.visibility, f"licence {one.license or 'not stated'}", _size(one.size)]
+    if one.is_new:
+        facts.insert(0, "new")
+    if one.gated:
+        facts.append(f"gated: {one.gated}")
+    yield f"{one.where}: {', '.join(facts)}"
+    if one.changes:
+        rows = [(f"  {file.change}", file.path, _size(file.size)) for file in one.changes]
+        yield table([("  change", "file", "size"), *rows])
+
+
+def _size(count: int) -> str:
+    """Bytes for people: three digits and a decimal unit.
+
+    >>> _size(999), _size(1234567)
+    ('999 B', '1.23 MB')
+    """
+    size, units = float(count), ["B", "kB", "MB", "GB", "TB"]
+    while size >= 999.5 and len(units) > 1:
+        size, units = size / 1000, units[1:]
+    return f"{size:.3g} {units[0]}"

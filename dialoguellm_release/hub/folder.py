@@ -4,199 +4,169 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from dialoguellm_release.cards.check import CARD
 from dialoguellm_release.errors import Problem, PublishError
-from dialoguellm_release.folders import git_blob_id
 from dialoguellm_release.hub.git import BRANCH, GitRepository
-from dialoguellm_release.hub.planned import PlannedRepository, PublishedRepository
+from dialoguellm_release.hub.planned import PlannedFile, PlannedRepository
+from dialoguellm_release.hub.targets import HUBS_OWN, TRAILER, Advance, Standing, StoredFile, Tree
+from dialoguellm_release.schemas.recipes.release import Collection
+from dialoguellm_release.schemas.release import RepositoryName, repository_of
 
 _LOCK = ".dlm-release.lock"
 _UNDER_WAY = "dlm-release-under-way"
-_PRIVATE = "dlm-release-private"
 _BRANCH_REF = f"refs/heads/{BRANCH}"
 
 
-@dataclass(frozen=True)
-class _Step:
-    """What a release has to do in one repository.
+class FolderTarget:
+    """A folder of git repositories: `DIR/datasets/owner/name`, `DIR/models/owner/name`."""
 
-    Attributes:
-        commit: That already holds the planned files; None where one has to be made.
-        head: Where the branch stands; None before the first release.
-        is_tagged: Whether the tag is there already.
-    """
-
-    planned: PlannedRepository
-    git: GitRepository
-    commit: str | None
-    head: str | None
-    is_tagged: bool
-    changed_files: tuple[str, ...]
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
     @property
-    def mark(self) -> Path:
+    def shows_uploads(self) -> bool:
+        """It leaves that to the caller."""
+        return False
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Holds the lock of the folder; the system frees it when a run is killed."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / _LOCK).open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                problem = Problem(
+                    str(self._folder), "another publish is at work here", fix="wait for it to end"
+                )
+                raise PublishError(problem) from None
+            yield
+
+    def repository(self, name: RepositoryName) -> FolderRepository:
+        """One repository, there or not."""
+        repo_type, repo_id = repository_of(name)
+        return FolderRepository(self._folder / f"{repo_type}s" / repo_id)
+
+    def access_problems(self, _names: Sequence[RepositoryName]) -> list[Problem]:
+        """None: what may be written tells the file system."""
+        return []
+
+    def collect(self, _collection: Collection, _description: str, _names: Sequence[RepositoryName]) -> None:
+        """A folder has no pages."""
+
+
+class FolderRepository:
+    """A git repository whose work tree stands at the newest release."""
+
+    def __init__(self, path: Path) -> None:
+        self._git = GitRepository(path)
+        self._blobs: dict[str, str] = {}
+
+    @property
+    def where(self) -> str:
+        """The folder of the work tree."""
+        return str(self._git.path)
+
+    @property
+    def _mark(self) -> Path:
         """Stands while the work tree may be half of two releases, so that the next run mends it."""
-        return self.git.path / ".git" / _UNDER_WAY
+        return self._git.path / ".git" / _UNDER_WAY
 
-    @property
-    def private_mark(self) -> Path:
-        """Stands in a private repository, whose history may hold what nobody else may read."""
-        return self.git.path / ".git" / _PRIVATE
-
-
-def publish_to_folder(
-    planned: Sequence[PlannedRepository], target: Path, tag: str, description: str, dry_run: bool
-) -> list[PublishedRepository]:
-    """What became of each repository.
-
-    First every commit is made and read back, out of sight of readers; then the branches and work trees
-    move; the tags come last. A run that was cut short is finished by the next one.
-
-    Raises:
-        PublishError: A tag stands on other content or a work tree was changed by hand (nothing is changed
-            then), another publish is at work, or git failed.
-    """
-    try:
-        if dry_run:
-            return [_result(step, tag, step.commit) for step in _steps(planned, target, tag)]
-        with _alone(target):
-            steps = _steps(planned, target, tag)
-            for step in steps:
-                step.git.make()
-                step.git.remove_stale_locks()
-                if step.planned.visibility == "private":
-                    step.private_mark.touch()
-                    step.git.path.chmod(0o700)
-            commits = [step.commit or _commit(step, f"{tag}\n\n{description}") for step in steps]
-            for step, commit in zip(steps, commits, strict=True):
-                _move(step, commit)
-            for step, commit in zip(steps, commits, strict=True):
-                if not step.is_tagged:
-                    step.git.set_ref(_tag_ref(tag), commit, None)
-            return [_result(step, tag, commit) for step, commit in zip(steps, commits, strict=True)]
-    except OSError as error:
-        where = str(error.filename or target)
-        problem = Problem(where, f"cannot be read or written: {error.strerror}")
-        raise PublishError(problem, "the release is not complete; publishing again goes on") from error
-
-
-def repository_path(target: Path, repository: PlannedRepository) -> Path:
-    """Where a repository lies in a folder target: `DIR/datasets/owner/name`."""
-    return target / f"{repository.repo_type}s" / repository.repo_id
-
-
-@contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Holds the lock of a folder target; the system frees it when a run is killed."""
-    target.mkdir(parents=True, exist_ok=True)
-    with (target / _LOCK).open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            problem = Problem(str(target), "another publish is at work here", fix="wait for it to end")
-            raise PublishError(problem) from None
-        yield
-
-
-def _steps(planned: Sequence[PlannedRepository], target: Path, tag: str) -> list[_Step]:
-    steps = [
-        _step(repository, GitRepository(repository_path(target, repository)), tag) for repository in planned
-    ]
-    problems = [problem for step in steps for problem in _refusals(step, tag)]
-    if problems:
-        raise PublishError(problems, outcome="nothing was changed")
-    return steps
-
-
-def _step(planned: PlannedRepository, git: GitRepository, tag: str) -> _Step:
-    head, tagged = git.commit_of(_BRANCH_REF), git.commit_of(_tag_ref(tag))
-    blobs = {path: git_blob_id(file.content) for path, file in planned.files.items()}
-    before = tagged or head
-    held = git.tree(before) if before else {}
-    changed = tuple(path for path in sorted({*blobs, *held}) if blobs.get(path) != held.get(path))
-    commit = None if changed else before
-    return _Step(planned, git, commit, head, tagged is not None, changed)
-
-
-def _refusals(step: _Step, tag: str) -> Iterator[Problem]:
-    if step.is_tagged and step.commit is None:
-        tagged = step.git.commit_of(_tag_ref(tag))
-        yield Problem(
-            str(step.git.path),
-            f"the tag {tag} stands on other content",
-            expected=f"the planned files; these differ: {', '.join(step.changed_files)}",
-            got=f"commit {tagged}",
-            fix="give the release a new tag; a tag that was published does not move",
+    def look(self, tag: str) -> Standing | None:
+        """What is there; None where the repository is not."""
+        if not self._git.exists:
+            return None
+        head, tagged = self._git.commit_of(_BRANCH_REF), self._git.commit_of(_tag_ref(tag))
+        released = self._git.newest_with(TRAILER, head) if head else None
+        card_at = tagged or head
+        return Standing(
+            head=head,
+            files=self.files_at(head) if head else {},
+            released=self.files_at(released) if released else None,
+            tagged=tagged,
+            tagged_files=self.files_at(tagged) if tagged else {},
+            card=self._card(card_at) if card_at else None,
+            visibility="private" if self._git.is_private else "public" if head else None,
         )
-    if not step.git.exists:
-        if step.git.path.exists() and set(os.listdir(step.git.path)) - {".git"}:
-            fix = "move them away, or publish to another folder"
-            yield Problem(str(step.git.path), "holds files, but is no git repository", fix=fix)
-        return
-    is_private = step.private_mark.exists()
-    visibility = "private" if is_private else "public"
-    if (step.head or is_private) and visibility != step.planned.visibility:
-        yield Problem(
-            str(step.git.path),
-            f"is a {visibility} repository: what was published there is read by others than the release says",
-            expected=f"visibility: {step.planned.visibility}",
-            got=f"visibility: {visibility}",
-            fix="publish to another folder, or under another repo_id",
-        )
-    if step.mark.exists():
-        return
-    for path in step.git.edited_files():
-        fix = f"git -C {step.git.path} checkout -- {path}, or commit it"
-        yield Problem(str(step.git.path / path), "was changed by hand, and would be lost", fix=fix)
-    known = step.git.tree(step.head) if step.head else {}
-    for path in sorted(set(step.planned.files) - set(known)):
-        if (step.git.path / path).exists():
-            what = "was put there by hand, and would be lost"
-            yield Problem(str(step.git.path / path), what, fix="move it away")
 
+    def refusals(self, standing: Standing | None, paths: Sequence[str]) -> Iterator[Problem]:
+        """What was changed by hand in the work tree and stands in no commit: it would be lost."""
+        path = self._git.path
+        if standing is None:
+            if path.exists() and set(os.listdir(path)) - {".git"}:
+                fix = "move them away, or publish to another folder"
+                yield Problem(str(path), "holds files, but is no git repository", fix=fix)
+            return
+        if self._mark.exists():
+            return
+        for name in self._git.edited_files():
+            fix = f"git -C {path} checkout -- {name}"
+            yield Problem(str(path / name), "was changed by hand, and would be lost", fix=fix)
+        for name in sorted(set(paths) - set(standing.files)):
+            if (path / name).exists():
+                what = "was put there by hand, and would be lost"
+                yield Problem(str(path / name), what, fix="move it away")
 
-def _commit(step: _Step, message: str) -> str:
-    """A commit of the planned files, read back from git's own store."""
-    files = step.planned.files
-    commit = step.git.write_commit({path: file.content for path, file in files.items()}, step.head, message)
-    blobs = step.git.tree(commit)
-    if set(blobs) != set(files):
-        raise RuntimeError(f"{step.git.path}: {commit} does not hold the planned files")
-    problems = [
-        Problem(
-            str(step.git.path / path), "was changed while it was published", file.sha256, got, "try again"
-        )
-        for path, file in files.items()
-        if (got := step.git.sha256_of_blob(blobs[path])) != file.sha256
-    ]
-    if problems:
-        raise PublishError(problems, outcome="nothing was changed")
-    return commit
+    def prepare(self, planned: PlannedRepository, _standing: Standing | None, _sdk: str) -> None:
+        """Makes it, closed where it is private, or mends what a killed run left."""
+        self._git.make()
+        self._git.remove_stale_locks()
+        if planned.visibility == "private":
+            self._git.make_private()
 
+    def upload(self, files: Mapping[str, PlannedFile], advance: Advance) -> None:
+        """Puts files into git's store, and reads them back from it."""
+        problems = []
+        for path, file in files.items():
+            blob = self._git.write_blob(file.content)
+            got = self._git.sha256_of_blob(blob)
+            if got != file.sha256:
+                where, what = str(self._git.path / path), "was changed while it was published"
+                problems.append(Problem(where, what, file.sha256, got, "try again"))
+            self._blobs[path] = blob
+            advance(file.size)
+        if problems:
+            raise PublishError(problems, outcome="nothing was changed")
 
-def _move(step: _Step, commit: str) -> None:
-    """Lets branch and work tree stand at a new commit; a tag that was there already moves nothing."""
-    step.mark.touch()
-    if not step.is_tagged and commit != step.head:
-        step.git.set_ref(_BRANCH_REF, commit, step.head)
-    step.git.check_out_branch()
-    step.mark.unlink()
+    def commit(
+        self, files: Mapping[str, PlannedFile], changed: Sequence[str], parent: str | None, message: str
+    ) -> str:
+        """A commit that no branch stands on yet."""
+        held = self._git.tree(parent) if parent else {}
+        own = {path: held[path].blob_id for path in held if path in HUBS_OWN}
+        blobs = {path: self._blobs[path] if path in changed else held[path].blob_id for path in files}
+        return self._git.write_commit(own | blobs, parent, message)
 
+    def files_at(self, commit: str) -> Tree:
+        """The files of a commit, as git lists them."""
+        return {
+            path: StoredFile(file.size, None, file.blob_id)
+            for path, file in self._git.tree(commit).items()
+            if path not in HUBS_OWN
+        }
 
-def _result(step: _Step, tag: str, commit: str | None) -> PublishedRepository:
-    return PublishedRepository(
-        repo_type=step.planned.repo_type,
-        repo_id=step.planned.repo_id,
-        path=step.git.path,
-        tag=tag,
-        commit=commit,
-        state="unchanged" if step.commit else "committed",
-        changed_files=step.changed_files,
-    )
+    def show(self, commit: str) -> None:
+        """Lets branch and work tree stand at a commit."""
+        self._mark.touch()
+        head = self._git.commit_of(_BRANCH_REF)
+        if commit != head:
+            self._git.set_ref(_BRANCH_REF, commit, head)
+        self._git.check_out_branch()
+        self._mark.unlink()
+
+    def set_tag(self, tag: str, commit: str, _message: str) -> str:
+        """Sets a tag where there is none; the commit that it then stands on."""
+        if self._git.commit_of(_tag_ref(tag)) is None:
+            self._git.set_ref(_tag_ref(tag), commit, None)
+        return self._git.commit_of(_tag_ref(tag)) or ""
+
+    def _card(self, commit: str) -> str | None:
+        blob = self._git.tree(commit).get(CARD)
+        return self._git.run("cat-file", "blob", blob.blob_id) if blob else None
 
 
 def _tag_ref(tag: str) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from dialoguellm_release.errors import Problem, PublishError
 
 BRANCH = "main"
 _FILE_MODE = "100644"
+_PRIVATE = "dlm-release-private"
 _IDENTITY = {
     f"GIT_{role}_{key}": value
     for role in ("AUTHOR", "COMMITTER")
@@ -39,6 +41,14 @@ _SETTINGS = {
 }
 
 
+@dataclass(frozen=True)
+class Blob:
+    """A file of a commit; `size` is in bytes."""
+
+    blob_id: str
+    size: int
+
+
 class GitRepository:
     """A repository with a work tree; `.git` need not be there yet.
 
@@ -59,6 +69,16 @@ class GitRepository:
         self.path.mkdir(parents=True, exist_ok=True)
         self.run("init", "--quiet", "--template=", "--object-format=sha1", f"--initial-branch={BRANCH}")
 
+    @property
+    def is_private(self) -> bool:
+        """Whether it is one that nobody else may read, its history included."""
+        return (self._folder / _PRIVATE).exists()
+
+    def make_private(self) -> None:
+        """Closes it to others, for good."""
+        (self._folder / _PRIVATE).touch()
+        self.path.chmod(0o700)
+
     def remove_stale_locks(self) -> None:
         """Removes the locks that a killed run left behind; the caller must know that nobody works here."""
         for lock in [*self._folder.glob("*.lock"), *(self._folder / "refs").rglob("*.lock")]:
@@ -71,11 +91,16 @@ class GitRepository:
         listed = self.run("for-each-ref", "--format=%(objectname) %(*objectname)", ref).split()
         return listed[-1] if listed else None
 
-    def tree(self, commit: str) -> dict[str, str]:
-        """The blob id of every file of a commit, by path."""
-        entries = self.run("ls-tree", "-r", "-z", "--full-tree", commit).split("\0")
+    def newest_with(self, line: str, commit: str) -> str | None:
+        """The newest commit, from this one on back, whose message holds a line; None where none does."""
+        found = self.run("log", "-1", "--format=%H", "--fixed-strings", f"--grep={line}", commit)
+        return found.strip() or None
+
+    def tree(self, commit: str) -> dict[str, Blob]:
+        """Every file of a commit, by path."""
+        entries = self.run("ls-tree", "-r", "-l", "-z", "--full-tree", commit).split("\0")
         parted = [entry.partition("\t") for entry in entries if entry]
-        return {path: head.split()[2] for head, _, path in parted}
+        return {path: Blob(head.split()[2], int(head.split()[3])) for head, _, path in parted}
 
     def sha256_of_blob(self, blob: str) -> str:
         """The SHA-256 of a file's content as git gives it back."""
@@ -88,9 +113,14 @@ class GitRepository:
             raise self._failure("cat-file", f"blob {blob} cannot be read")
         return digest.hexdigest()
 
-    def write_commit(self, files: Mapping[str, Path | bytes], parent: str | None, message: str) -> str:
-        """A commit that holds exactly the files; no branch, tag or file of the work tree changes."""
-        blobs = {path: self._write_blob(content) for path, content in files.items()}
+    def write_blob(self, content: Path | bytes) -> str:
+        """The id of a content that the store now holds."""
+        if isinstance(content, bytes):
+            return self.run("hash-object", "-w", "--stdin", given=content).strip()
+        return self.run("hash-object", "-w", "--no-filters", "--", str(content.absolute())).strip()
+
+    def write_commit(self, blobs: Mapping[str, str], parent: str | None, message: str) -> str:
+        """A commit that holds exactly the blobs, by path; no branch, tag or file of the work tree changes."""
         tree = self._write_tree({tuple(path.split("/")): blob for path, blob in blobs.items()})
         parents = ["-p", parent] if parent else []
         return self.run("commit-tree", tree, *parents, "-m", message).strip()
@@ -126,11 +156,6 @@ class GitRepository:
         if process.returncode:
             raise self._failure(arguments[0], err.decode(errors="replace").strip())
         return out.decode()
-
-    def _write_blob(self, content: Path | bytes) -> str:
-        if isinstance(content, bytes):
-            return self.run("hash-object", "-w", "--stdin", given=content).strip()
-        return self.run("hash-object", "-w", "--no-filters", "--", str(content.absolute())).strip()
 
     def _write_tree(self, blobs: Mapping[tuple[str, ...], str]) -> str:
         entries = [f"{_FILE_MODE} blob {blob}\t{path[0]}" for path, blob in blobs.items() if len(path) == 1]

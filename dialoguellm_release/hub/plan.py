@@ -2,166 +2,153 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from dialoguellm_release.cards.check import CARD, check_card
-from dialoguellm_release.cards.croissant import render_croissant
-from dialoguellm_release.cards.dataset import render_dataset_card
-from dialoguellm_release.cards.licenses import render_licenses
-from dialoguellm_release.cards.models import render_adapter_card, render_backbone_card
-from dialoguellm_release.cards.provenance import recipe_of
+from dialoguellm_release.cards.scores import scored
 from dialoguellm_release.corpora.registry import corpus_entry
-from dialoguellm_release.errors import Problem, PublishError
-from dialoguellm_release.folders import MANIFEST, file_problems
-from dialoguellm_release.hub.gates import adapter_problems, pickle_problems, score_problems
-from dialoguellm_release.hub.planned import PlannedFile, PlannedRepository, RepoType
-from dialoguellm_release.hub.published_audit import published_audit
-from dialoguellm_release.hub.sources import AnyManifest, Source, Sources, read_sources
-from dialoguellm_release.hub.subset import publishable_part, standoff_rows
-from dialoguellm_release.recipes.catalogue import load_claims
-from dialoguellm_release.schemas.corpus import CorpusEntry
+from dialoguellm_release.errors import PublishError
+from dialoguellm_release.hub.contents import Contents, adapter, backbone, dataset, space
+from dialoguellm_release.hub.file_gates import leaving_problems, repository_verdicts
+from dialoguellm_release.hub.gates import source_verdicts
+from dialoguellm_release.hub.links import Origin, with_release_file
+from dialoguellm_release.hub.planned import Commits, PlannedFile, PlannedRepository
+from dialoguellm_release.hub.sources import Source, Sources, read_sources
+from dialoguellm_release.hub.subset import publishable_part
+from dialoguellm_release.hub.verdicts import Verdict, problems_of, verdict_on
 from dialoguellm_release.schemas.labels import CORPORA, CorpusName
-from dialoguellm_release.schemas.manifest import (
-    AUDIT,
-    CROISSANT,
-    LICENSES,
-    BackboneManifest,
-    DatasetManifest,
-    FileStamp,
-)
-from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
+from dialoguellm_release.schemas.manifest import DatasetManifest
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe, Visibility
+from dialoguellm_release.schemas.release import RepositoryName, repository_of
 
 
-def plan_release(recipe: ReleaseRecipe, build: Path) -> list[PlannedRepository]:
-    """The repositories of a release, with every file that they are to hold.
+@dataclass(frozen=True)
+class Plan:
+    """The repositories of a release, each after those that it depends on, and what the gates say.
+
+    Attributes:
+        verdicts: In the order in which they are shown; publishing refuses where one failed.
+    """
+
+    repositories: tuple[PlannedRepository, ...]
+    verdicts: tuple[Verdict, ...]
+
+
+def plan_release(
+    recipe: ReleaseRecipe, build: Path, existing_cards: Mapping[RepositoryName, str] | None = None
+) -> Plan:
+    """The repositories of a release, with every file that they are to hold, and the verdicts of the gates.
+
+    Where a folder is not what its manifest says, or of the dataset nothing may leave, the plan has verdicts
+    and no repositories.
 
     Args:
         build: The folder that the recipe's folders are relative to (`--from`).
+        existing_cards: The cards that stand in the target, whose foreign parts are kept; None for none.
 
     Raises:
-        PublishError: With all that is missing, or all that is not fit to be published.
-        CardError: A folder was made by a recipe of another version.
+        PublishError: With all that is missing under `build`.
+        CardError: A folder was made by a recipe of another version, or an existing card cannot be read.
     """
     sources = read_sources(recipe, build)
-    problems = list(_source_problems(sources))
-    if problems:
-        raise PublishError(problems)
     visibility = recipe.dataset.visibility if recipe.dataset else "public"
-    datasets = {repo_id: _publishable(source, visibility) for repo_id, source in sources.dataset.items()}
-    planned = [
-        *(
-            _dataset_repository(repo_id, sources.dataset[repo_id], source.manifest, visibility)
-            for repo_id, source in datasets.items()
-        ),
-        *(_backbone_repository(repo_id, source) for repo_id, source in sources.backbones.items()),
-        *(_adapter_repository(repo_id, sources, datasets) for repo_id in sources.adapters),
-        *(_space_repository(repo_id, folder) for repo_id, folder in sources.metrics.items()),
-    ]
-    problems = [problem for repository in planned for problem in _card_problems(repository)]
-    if problems:
-        raise PublishError(problems)
+    datasets, refused = _publishable(sources, visibility)
+    verdicts = [*source_verdicts(sources), *refused]
+    if problems_of(verdicts):
+        return Plan((), tuple(verdicts))
+    planned = _planned(recipe, sources, datasets, existing_cards or {})
+    files = {one.name: one.files_at({}) for one in planned}
+    verdicts.append(_leaving(files, sources, datasets))
+    verdicts += [verdict for one in planned for verdict in repository_verdicts(one.name, files[one.name])]
+    return Plan(tuple(planned), tuple(verdicts))
+
+
+def _publishable(
+    sources: Sources, visibility: Visibility
+) -> tuple[dict[str, Source[DatasetManifest]], list[Verdict]]:
+    """What may leave of the datasets, and the verdict where that cannot be told or is nothing."""
+    registry = {name: corpus_entry(name) for name in CORPORA}
+    datasets: dict[str, Source[DatasetManifest]] = {}
+    try:
+        for repo_id, source in sources.dataset.items():
+            part = publishable_part(source.manifest, registry, visibility, source.folder)
+            datasets[repo_id] = Source(source.folder, part)
+    except PublishError as error:
+        return datasets, [verdict_on("licences", error.problems)]
+    return datasets, []
+
+
+def _planned(
+    recipe: ReleaseRecipe,
+    sources: Sources,
+    datasets: Mapping[str, Source[DatasetManifest]],
+    existing_cards: Mapping[RepositoryName, str],
+) -> list[PlannedRepository]:
+    named = recipe.repositories
+    contents = {name: _contents(recipe, sources, datasets, name) for name in recipe.in_order()}
+    hashes = {name: content.content_sha256 for name, content in contents.items()}
+    planned = []
+    for name, content in contents.items():
+        repo_type, repo_id = repository_of(name)
+        origin = Origin(
+            name=name,
+            content_sha256=content.content_sha256,
+            depends_on={other: hashes[other] for other in named[name].depends_on},
+            base=content.base,
+            prompt_sha256=content.prompt_sha256,
+            scores=content.scores,
+        )
+        rendering = _Rendering(content, origin, existing_cards.get(name))
+        one = named[name]
+        planned.append(
+            PlannedRepository(repo_type, repo_id, rendering, one.depends_on, one.visibility, one.gated)
+        )
     return planned
 
 
-def _source_problems(sources: Sources) -> Iterator[Problem]:
-    scores = [score for scores in sources.scores.values() for score in scores]
-    groups = (sources.dataset.values(), sources.backbones.values(), sources.adapters.values(), scores)
-    for source in (source for group in groups for source in group):
-        yield from file_problems(source.folder, source.manifest)
-        yield from pickle_problems(source.folder, source.manifest)
-    dataset = next((source.manifest for source in sources.dataset.values()), None)
-    backbones = {repo_id: source.manifest for repo_id, source in sources.backbones.items()}
-    for repo_id, adapter in sources.adapters.items():
-        yield from adapter_problems(adapter.folder, adapter.manifest, dataset, backbones)
-        for score in sources.scores[repo_id]:
-            yield from score_problems(score.folder, score.manifest, adapter.manifest)
+def _leaving(
+    files: Mapping[RepositoryName, Mapping[str, PlannedFile]],
+    sources: Sources,
+    datasets: Mapping[str, Source[DatasetManifest]],
+) -> Verdict:
+    """Whether any repository holds records of a corpus that may not leave."""
+    left_out = {name for one in datasets.values() for name in _left_out(one.manifest)}
+    runs = [run for runs in sources.scores.values() for run in runs]
+    scores = {run.folder.name: scored(run.manifest).corpus for run in runs}
+    found = [one for name, held in files.items() for one in leaving_problems(name, held, left_out, scores)]
+    return verdict_on("licences", found, f"left out: {', '.join(sorted(left_out)) or 'nothing'}")
 
 
-def _publishable(source: Source[DatasetManifest], visibility: Visibility) -> Source[DatasetManifest]:
-    part = publishable_part(source.manifest, _registry(), visibility, source.folder)
-    return Source(source.folder, part)
+def _left_out(manifest: DatasetManifest) -> tuple[CorpusName, ...]:
+    """The corpora whose text stays here."""
+    published = manifest.published
+    return (*published.left_out, *published.standoff) if published else ()
 
 
-def _registry() -> dict[CorpusName, CorpusEntry]:
-    return {name: corpus_entry(name) for name in CORPORA}
+@dataclass(frozen=True)
+class _Rendering:
+    """Every file of a repository, once the commits are known of what it depends on."""
+
+    contents: Contents
+    origin: Origin
+    existing_card: str | None
+
+    def __call__(self, commits: Commits) -> Mapping[str, PlannedFile]:
+        return with_release_file(self.contents.files(commits, self.existing_card), self.origin, commits)
 
 
-def _dataset_repository(
-    repo_id: str, build: Source[DatasetManifest], part: DatasetManifest, visibility: Visibility
-) -> PlannedRepository:
-    """The repository of the part of a build that may be published."""
-    assert part.published is not None
-    rows = standoff_rows(build.manifest, part.published.standoff, build.folder)
-    manifest = part.model_copy(update={"outputs": (*part.outputs, *_stamps(rows))})
-    claims = load_claims(recipe_of(manifest, DatasetRecipe))
-    rendered = {
-        CARD: render_dataset_card(manifest, claims, _registry(), source=repo_id),
-        CROISSANT: render_croissant(manifest, _registry()),
-        LICENSES: render_licenses(manifest, _registry()),
-    }
-    if any(file.path == AUDIT for file in build.manifest.outputs):
-        rendered[AUDIT] = published_audit(build.folder / AUDIT, part.published)
-    made = rows | {path: PlannedFile.rendered(text) for path, text in rendered.items()}
-    repository = _repository("dataset", repo_id, Source(build.folder, manifest), made)
-    return replace(repository, visibility=visibility)
-
-
-def _backbone_repository(repo_id: str, source: Source[BackboneManifest]) -> PlannedRepository:
-    card = render_backbone_card(source.manifest, repo_id)
-    return _repository("model", repo_id, source, {CARD: PlannedFile.rendered(card)})
-
-
-def _adapter_repository(
-    repo_id: str, sources: Sources, datasets: Mapping[str, Source[DatasetManifest]]
-) -> PlannedRepository:
-    adapter = sources.adapters[repo_id]
-    base = sources.backbones.get(adapter.manifest.figures.base)
-    dataset_id, dataset = next(iter(datasets.items()), (None, None))
-    card = render_adapter_card(
-        adapter.manifest,
-        [score.manifest for score in sources.scores[repo_id]],
-        repo_id,
-        dataset=dataset.manifest if dataset else None,
-        dataset_id=dataset_id,
-        backbone=base.manifest if base else None,
-    )
-    return _repository("model", repo_id, adapter, {CARD: PlannedFile.rendered(card)})
-
-
-def _space_repository(repo_id: str, folder: Path) -> PlannedRepository:
-    paths = [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    files = {path.relative_to(folder).as_posix(): PlannedFile.on_disk(path) for path in sorted(paths)}
-    return PlannedRepository("space", repo_id, files)
-
-
-def _repository(
-    repo_type: RepoType, repo_id: str, source: Source[AnyManifest], made: Mapping[str, PlannedFile]
-) -> PlannedRepository:
-    """A folder with what is made for the release, and the manifest that lists exactly these files."""
-    files = {file.path: PlannedFile.stamped(file, source.folder) for file in source.manifest.outputs}
-    files |= made
-    manifest = source.manifest.model_copy(update={"outputs": _stamps(files)})
-    files[MANIFEST] = PlannedFile.rendered(manifest.model_dump_json(indent=2) + "\n")
-    return PlannedRepository(repo_type, repo_id, dict(sorted(files.items())))
-
-
-def _stamps(files: Mapping[str, PlannedFile]) -> tuple[FileStamp, ...]:
-    return tuple(
-        FileStamp(path=path, bytes=file.size, sha256=file.sha256) for path, file in sorted(files.items())
-    )
-
-
-def _card_problems(repository: PlannedRepository) -> Iterator[Problem]:
-    content = repository.files[CARD].content
-    text = content.decode() if isinstance(content, bytes) else content.read_text(encoding="utf-8")
-    for problem in check_card(text, list(repository.files)):
-        yield Problem(
-            f"{repository.repo_type} {repository.repo_id}: {problem.where}",
-            problem.what,
-            problem.expected,
-            problem.got,
-            problem.fix,
-        )
+def _contents(
+    recipe: ReleaseRecipe,
+    sources: Sources,
+    datasets: Mapping[str, Source[DatasetManifest]],
+    name: RepositoryName,
+) -> Contents:
+    repo_type, repo_id = repository_of(name)
+    if repo_type == "dataset":
+        return dataset(repo_id, sources.dataset[repo_id], datasets[repo_id].manifest)
+    if repo_type == "space":
+        return space(sources.metrics[repo_id])
+    if repo_id in sources.backbones:
+        return backbone(repo_id, sources.backbones[repo_id])
+    return adapter(repo_id, recipe.repositories[name].depends_on, sources, datasets)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
 
-from dialoguellm_release.folders import sha256_of
+from dialoguellm_release.folders import git_blob_id, sha256_of
 from dialoguellm_release.schemas.manifest import FileStamp
 from dialoguellm_release.schemas.recipes.release import Visibility
+from dialoguellm_release.schemas.release import RepositoryName, RepoType, repository_name
 
-RepoType = Literal["dataset", "model", "space"]
+Commits = Mapping[RepositoryName, str]
+"""The commit of each repository that is already made or found."""
+
+UNKNOWN_COMMIT = "0" * 40
+"""Stands for a commit that is not made yet; no repository has it, so what names it counts as changed."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,11 @@ class PlannedFile:
     content: Path | bytes
     size: int
     sha256: str
+
+    @cached_property
+    def blob_id(self) -> str:
+        """The id that git gives to the content."""
+        return git_blob_id(self.content)
 
     @classmethod
     def on_disk(cls, path: Path) -> Self:
@@ -50,28 +61,26 @@ class PlannedFile:
 
 @dataclass(frozen=True)
 class PlannedRepository:
-    """A repository and every file that it holds once the release is out, by path."""
-
-    repo_type: RepoType
-    repo_id: str
-    files: Mapping[str, PlannedFile]
-    visibility: Visibility = "public"
-
-
-@dataclass(frozen=True)
-class PublishedRepository:
-    """A repository after a release, or what a dry run says of it.
+    """A repository of a release.
 
     Attributes:
-        commit: That the tag stands on; None where a dry run would make it.
-        state: Whether the release made a commit for it.
-        changed_files: Files that differ from the release before.
+        rendering: Every file that it holds once the release is out, by path, from the commits of the
+            repositories that it depends on.
+        gated: As in the release recipe.
     """
 
     repo_type: RepoType
     repo_id: str
-    path: Path
-    tag: str
-    commit: str | None
-    state: Literal["committed", "unchanged"]
-    changed_files: tuple[str, ...]
+    rendering: Callable[[Commits], Mapping[str, PlannedFile]]
+    depends_on: tuple[RepositoryName, ...] = ()
+    visibility: Visibility = "public"
+    gated: Literal[False, "auto", "manual"] = False
+
+    @property
+    def name(self) -> RepositoryName:
+        """Its name as the Hub's addresses have it."""
+        return repository_name(self.repo_type, self.repo_id)
+
+    def files_at(self, commits: Commits) -> Mapping[str, PlannedFile]:
+        """Its files; a dependency whose commit is not known is named by `UNKNOWN_COMMIT`."""
+        return self.rendering({name: commits.get(name, UNKNOWN_COMMIT) for name in self.depends_on})

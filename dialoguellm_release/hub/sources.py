@@ -20,14 +20,15 @@ from dialoguellm_release.schemas.manifest import (
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
 
 AnyManifest = TypeVar("AnyManifest", bound=Manifest)
+Held = TypeVar("Held", bound=Manifest, covariant=True)
 
 
 @dataclass(frozen=True)
-class Source(Generic[AnyManifest]):
+class Source(Generic[Held]):
     """A folder that a step made."""
 
     folder: Path
-    manifest: AnyManifest
+    manifest: Held
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ version: 1
 kind: release
 description: Of the tests.
 tag: v1.0.0
+changelog: One of the tests.
 dataset: {{repo_id: a/b, folder: dataset, visibility: {visibility}}}
 """
 
@@ -48,13 +49,13 @@ def test_a_build_may_hold_what_publish_then_refuses(
     assert (build / "dataset" / "data" / "meisd").is_dir()
     ended = [publish(build, kind, *dry) for kind in ("public", "private") for dry in ((), ("--dry-run",))]
     for one in ended:
-        assert (one.code, one.out) == (1, "")
+        assert one.code == 1
         assert (
             "corpora.meisd.distribution: the recipe demo lets more of MEISD leave than its licences do"
             in one.err
         )
-        assert one.err == ended[0].err
-    assert not (tmp_path / "target").exists()
+        assert one.err.splitlines()[:-1] == ended[0].err.splitlines()[:-1]
+    assert not (tmp_path / "target" / "datasets").exists()
 
 
 def test_with_a_right_a_private_repository_is_published_and_a_public_one_is_not(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -16,22 +16,6 @@ from dialoguellm_release.schemas.labels import LABELS
 from dialoguellm_release.schemas.manifest import AdapterManifest, DatasetManifest, ScoreManifest
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("demo")]
-COMMAND = (sys.executable, "-m", "dialoguellm_release.cli.main")
-
-
-def demo(out: Path, *options: str | Path) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [*COMMAND, "demo", "--out", out, *options], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The folder of one demo, and the screen that it ended with."""
-    out = tmp_path_factory.mktemp("demo") / "made"
-    return out, demo(out).stdout
 
 
 @pytest.fixture(scope="module")
@@ -166,12 +150,12 @@ def written(out: Path) -> dict[Path, int]:
     }
 
 
-def test_the_demo_again_does_nothing(made: tuple[Path, str]) -> None:
+def test_the_demo_again_does_nothing(made: tuple[Path, str], demo: Callable[..., str]) -> None:
     out, screen = made
     before = written(out)
     again = demo(out)
     assert written(out) == before
-    assert again.stdout.replace("unchanged", "committed").split("Release")[0] == screen.split("Release")[0]
+    assert again.replace("unchanged", "committed").split("Release")[0] == screen.split("Release")[0]
 
 
 def test_the_adapter_stands_on_the_dataset(made: tuple[Path, str]) -> None:

@@ -14,6 +14,7 @@ from dialoguellm_release.dataset.identity import content_sha256, record_digest
 from dialoguellm_release.dataset.parquet import RowWriter, record_columns, record_schema, sft_schema
 from dialoguellm_release.folders import combined_sha256, read_manifest, sha256_of_text, stamps, write_manifest
 from dialoguellm_release.hub import sources
+from dialoguellm_release.hub.folder import FolderTarget
 from dialoguellm_release.hub.publish import publish_release
 from dialoguellm_release.layout import DataFile
 from dialoguellm_release.recipes.catalogue import load_recipe
@@ -34,6 +35,7 @@ from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
 from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.steps import build_dataset, score, train_adapter
 
 CORPORA: tuple[CorpusName, ...] = ("meld", "meisd")
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -50,6 +52,18 @@ class Build:
     @property
     def dataset(self) -> DatasetManifest:
         return read_manifest(self.path / "dataset", DatasetManifest)
+
+
+@pytest.fixture(scope="session")
+def demo_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folders of the demo release as its steps make them, with little training: all of it loads."""
+    path = tmp_path_factory.mktemp("demo") / "build"
+    dataset = build_dataset("demo", out=path / "dataset").folder
+    few = ["trainer.max_steps=12", "trainer.learning_rate=1e-2", "data.max_records=96"]
+    adapter = path / "adapters" / "tiny"
+    train_adapter("tiny", dataset, adapter, backbones=path / "backbones", overrides=few)
+    score("meld", dataset, adapter, path / "scores" / "meld-tiny", backbones=path / "backbones")
+    return path
 
 
 @pytest.fixture
@@ -84,7 +98,7 @@ def target(tmp_path: Path) -> Path:
 @pytest.fixture
 def published(build: Build, target: Path) -> Path:
     """The target after the first release."""
-    publish_release(build.recipe, build.path, target)
+    publish_release(build.recipe, build.path, FolderTarget(target))
     return target
 
 
@@ -275,5 +289,5 @@ def write_score(folder: Path, adapter: AdapterManifest) -> ScoreManifest:
 def safetensors(numbers: bytes) -> bytes:
     """A safetensors file of one tensor of four-byte floats."""
     entry = {"dtype": "F32", "shape": [len(numbers) // 4], "data_offsets": [0, len(numbers)]}
-    header = json.dumps({"a": entry}).encode()
+    header = json.dumps({"layer.lora_B.weight": entry}).encode()
     return len(header).to_bytes(8, "little") + header + numbers

@@ -2,8 +2,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import shutil
 import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,9 @@ import pytest
 
 from dialoguellm_release.errors import PublishError
 from dialoguellm_release.folders import git_blob_id
+from dialoguellm_release.hub.folder import FolderTarget
 from dialoguellm_release.hub.git import GitRepository
+from dialoguellm_release.hub.publication import PublishedRepository
 from dialoguellm_release.hub.publish import publish_release
 
 Build = Any
@@ -20,10 +26,17 @@ Build = Any
 REPOSITORIES = (
     "datasets/dialoguellm/instructions",
     "models/dialoguellm/tiny-llama",
-    "models/dialoguellm/tiny",
     "spaces/dialoguellm/erc_scores",
+    "models/dialoguellm/tiny",
 )
 DATASET = REPOSITORIES[0]
+
+
+def publish(
+    build: Build, target: Path, *, folder: Path | None = None, dry_run: bool = False
+) -> tuple[PublishedRepository, ...]:
+    done = publish_release(build.recipe, folder or build.path, FolderTarget(target), dry_run=dry_run)
+    return done.repositories
 
 
 def git(path: Path, *arguments: str) -> str:
@@ -54,8 +67,8 @@ def is_at(target: Path, tag: str) -> bool:
 
 
 def test_a_release_makes_git_repositories_that_stand_at_its_tag(build: Build, target: Path) -> None:
-    results = publish_release(build.recipe, build.path, target)
-    assert [one.path.relative_to(target).as_posix() for one in results] == list(REPOSITORIES)
+    results = publish(build, target)
+    assert [Path(one.where).relative_to(target).as_posix() for one in results] == list(REPOSITORIES)
     assert [one.state for one in results] == ["committed"] * 4
     assert [one.commit for one in results] == [
         git(target / name, "rev-parse", "HEAD") for name in REPOSITORIES
@@ -67,14 +80,14 @@ def test_a_release_makes_git_repositories_that_stand_at_its_tag(build: Build, ta
 
 def test_a_second_run_changes_nothing(build: Build, published: Path) -> None:
     before = state(published)
-    results = publish_release(build.recipe, build.path, published)
+    results = publish(build, published)
     assert [one.state for one in results] == ["unchanged"] * 4
     assert state(published) == before
 
 
 def test_the_next_release_commits_only_where_something_changed(published: Path, next_build: Build) -> None:
-    results = publish_release(next_build.recipe, next_build.path, published)
-    assert [one.state for one in results] == ["committed", "unchanged", "committed", "unchanged"]
+    results = publish(next_build, published)
+    assert [one.state for one in results] == ["committed", "unchanged", "unchanged", "committed"]
     assert "data/meld/test-clean-00000.parquet" in results[0].changed_files
     assert is_at(published, "v1.1.0")
     assert git(published / DATASET, "rev-list", "--count", "main") == "2"
@@ -85,12 +98,12 @@ def test_the_next_release_commits_only_where_something_changed(published: Path, 
 def test_an_older_release_that_is_there_is_left_alone(
     build: Build, target: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    publish_release(build.recipe, build.path, target)
+    publish(build, target)
     kept = shutil.copytree(build.path, tmp_path / "kept")
     next_build = request.getfixturevalue("next_build")
-    publish_release(next_build.recipe, next_build.path, target)
+    publish(next_build, target)
     before = state(target)
-    results = publish_release(build.recipe, kept, target)
+    results = publish(build, target, folder=kept)
     assert [one.state for one in results] == ["unchanged"] * 4
     assert state(target) == before
     assert is_at(target, "v1.1.0")
@@ -100,7 +113,7 @@ def test_a_tag_does_not_move_to_other_content(published: Path, next_build: Build
     before = state(published)
     recipe = next_build.recipe.model_copy(update={"tag": "v1.0.0"})
     with pytest.raises(PublishError) as caught:
-        publish_release(recipe, next_build.path, published)
+        publish(replace(next_build, recipe=recipe), published)
     assert [problem.where for problem in caught.value.problems] == [
         str(published / DATASET),
         str(published / "models/dialoguellm/tiny"),
@@ -115,7 +128,7 @@ def test_a_refused_first_release_leaves_nothing_behind(build: Build, target: Pat
     (target / DATASET).mkdir(parents=True)
     (target / DATASET / "notes.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(PublishError, match="is no git repository"):
-        publish_release(build.recipe, build.path, target)
+        publish(build, target)
     assert not (target / "models").exists()
     assert (target / DATASET / "notes.txt").read_text(encoding="utf-8") == "mine"
 
@@ -136,7 +149,7 @@ def test_a_run_that_was_cut_short_is_finished_by_the_next(
     method: str,
     survived: int,
 ) -> None:
-    publish_release(build.recipe, build.path, target)
+    publish(build, target)
     next_build = request.getfixturevalue("next_build")
     card = build.path.parent / "metrics" / "erc_scores" / "README.md"
     card.write_text(card.read_text(encoding="utf-8") + "More.\n", encoding="utf-8")
@@ -155,14 +168,14 @@ def test_a_run_that_was_cut_short_is_finished_by_the_next(
     with monkeypatch.context() as patch:
         patch.setattr(GitRepository, name, killing)
         if survived == 3 and name != "check_out_branch" and "tag" not in method:
-            publish_release(next_build.recipe, next_build.path, target)
+            publish(next_build, target)
             assert calls == 3  # the backbone did not change
         else:
             with pytest.raises(Killed):
-                publish_release(next_build.recipe, next_build.path, target)
+                publish(next_build, target)
             if name == "write_commit":
                 assert is_at(target, "v1.0.0")
-    publish_release(next_build.recipe, next_build.path, target)
+    publish(next_build, target)
     assert is_at(target, "v1.1.0")
     assert all(git(target / one, "rev-list", "--count", "main") in ("1", "2") for one in REPOSITORIES)
 
@@ -177,16 +190,16 @@ def test_a_file_that_a_killed_checkout_wrote_in_part_is_mended(
     with monkeypatch.context() as patch:
         patch.setattr(GitRepository, "check_out_branch", half)
         with pytest.raises(Killed):
-            publish_release(next_build.recipe, next_build.path, published)
+            publish(next_build, published)
     (published / DATASET / ".git" / "index.lock").touch()
-    publish_release(next_build.recipe, next_build.path, published)
+    publish(next_build, published)
     assert is_at(published, "v1.1.0")
 
 
 def test_a_first_release_that_was_cut_short_while_git_was_set_up_goes_on(build: Build, target: Path) -> None:
     (target / DATASET / ".git").mkdir(parents=True)
     (target / DATASET / ".git" / "HEAD").write_text("ref: refs/heads/main\n", encoding="utf-8")
-    publish_release(build.recipe, build.path, target)
+    publish(build, target)
     assert is_at(target, "v1.0.0")
 
 
@@ -196,9 +209,9 @@ def test_locks_stay_while_another_publish_is_at_work(build: Build, published: Pa
     with (published / ".dlm-release.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         with pytest.raises(PublishError, match="another publish is at work"):
-            publish_release(build.recipe, build.path, published)
+            publish(build, published)
         assert lock.exists()
-    publish_release(build.recipe, build.path, published)
+    publish(build, published)
     assert not lock.exists()
 
 
@@ -206,11 +219,11 @@ def test_what_was_changed_by_hand_is_not_lost(published: Path, next_build: Build
     card = published / DATASET / "README.md"
     card.write_text("My own words.\n", encoding="utf-8")
     with pytest.raises(PublishError, match="was changed by hand") as caught:
-        publish_release(next_build.recipe, next_build.path, published)
+        publish(next_build, published)
     assert caught.value.problems[0].where == str(card)
     assert card.read_text(encoding="utf-8") == "My own words.\n"
     git(published / DATASET, "checkout", "--", "README.md")
-    publish_release(next_build.recipe, next_build.path, published)
+    publish(next_build, published)
     assert is_at(published, "v1.1.0")
 
 
@@ -221,37 +234,37 @@ def test_an_own_file_in_the_way_of_a_new_one_is_not_lost(
     own = published / "spaces/dialoguellm/erc_scores/app.py"
     own.write_text("mine", encoding="utf-8")
     with pytest.raises(PublishError, match="was put there by hand"):
-        publish_release(next_build.recipe, next_build.path, published)
+        publish(next_build, published)
     assert own.read_text(encoding="utf-8") == "mine"
 
 
 def test_deleted_files_and_a_detached_work_tree_come_back(build: Build, published: Path) -> None:
     (published / DATASET / "manifest.json").unlink()
     git(published / "models/dialoguellm/tiny", "checkout", "--quiet", "--detach")
-    publish_release(build.recipe, build.path, published)
+    publish(build, published)
     assert is_at(published, "v1.0.0")
 
 
 def test_a_dry_run_says_what_would_be_done_and_writes_nothing(build: Build, target: Path) -> None:
-    results = publish_release(build.recipe, build.path, target, dry_run=True)
+    results = publish(build, target, dry_run=True)
     assert [(one.state, one.commit) for one in results] == [("committed", None)] * 4
     assert not target.exists()
-    real = publish_release(build.recipe, build.path, target)
+    real = publish(build, target)
     assert [one.changed_files for one in results] == [one.changed_files for one in real]
-    again = publish_release(build.recipe, build.path, target, dry_run=True)
+    again = publish(build, target, dry_run=True)
     assert [(one.state, one.commit) for one in again] == [("unchanged", one.commit) for one in real]
 
 
 def test_without_git_the_error_says_so(build: Build, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(PublishError, match="git: is not installed"):
-        publish_release(build.recipe, build.path, target)
+        publish(build, target)
 
 
 def test_a_target_that_is_a_file_is_refused(build: Build, target: Path) -> None:
     target.write_text("", encoding="utf-8")
     with pytest.raises(PublishError) as caught:
-        publish_release(build.recipe, build.path, target)
+        publish(build, target)
     assert caught.value.problems[0].where == str(target)
 
 
@@ -268,12 +281,12 @@ def test_settings_and_environment_of_the_user_do_not_reach_in(
     (home / "git" / "attributes").write_text("* text eol=crlf\n", encoding="utf-8")
     monkeypatch.setenv("GIT_DIR", str(outer / ".git"))
     monkeypatch.setenv("GIT_INDEX_FILE", str(outer / "index"))
-    publish_release(build.recipe, build.path, outer / "target")
+    publish(build, outer / "target")
     for name in ("GIT_DIR", "GIT_INDEX_FILE"):
         monkeypatch.delenv(name)
     (home / ".gitconfig").unlink()
-    card = outer / "target" / "spaces/dialoguellm/erc_scores/README.md"
-    assert card.read_bytes() == (build.path.parent / "metrics/erc_scores/README.md").read_bytes()
+    code = outer / "target" / "spaces/dialoguellm/erc_scores/erc_scores.py"
+    assert code.read_bytes() == (build.path.parent / "metrics/erc_scores/erc_scores.py").read_bytes()
     assert git(outer / "target" / DATASET, "log", "--format=%an %ae %cn") == (
         "dialoguellm-release dialoguellm-release@localhost dialoguellm-release"
     )
@@ -286,7 +299,7 @@ def test_hooks_of_a_published_repository_do_not_run(published: Path, next_build:
     hook.parent.mkdir()
     hook.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
     hook.chmod(0o755)
-    publish_release(next_build.recipe, next_build.path, published)
+    publish(next_build, published)
     assert is_at(published, "v1.1.0")
 
 
@@ -294,15 +307,15 @@ def test_a_file_that_changes_while_it_is_published_is_noticed(
     build: Build, published: Path, next_build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = state(published)
-    original = GitRepository.write_commit
+    original = GitRepository.write_blob
 
-    def changing(self: GitRepository, *arguments: Any) -> str:
+    def changing(self: GitRepository, content: Path | bytes) -> str:
         (build.path / "dataset/data/meld/test-clean-00000.parquet").write_bytes(b"other")
-        return original(self, *arguments)
+        return original(self, content)
 
-    monkeypatch.setattr(GitRepository, "write_commit", changing)
+    monkeypatch.setattr(GitRepository, "write_blob", changing)
     with pytest.raises(PublishError, match=r"test-clean-00000\.parquet: was changed while it was published"):
-        publish_release(next_build.recipe, next_build.path, published)
+        publish(next_build, published)
     assert state(published) == before
 
 
@@ -314,3 +327,42 @@ def test_the_id_of_a_blob_is_gits(tmp_path: Path) -> None:
         == git_blob_id(b"one\r\ntwo\0")
         == git(tmp_path, "hash-object", "--no-filters", "file")
     )
+
+
+def test_a_full_disk_is_told_and_the_next_run_goes_on(build: Build, target: Path) -> None:
+    """The file system refuses a file over 3 kB, as a full one refuses any."""
+    command = [sys.executable, "-m", "dialoguellm_release.cli.main", "publish", "demo"]
+
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3_000, 3_000))
+
+    def run(limit: Callable[[], None] | None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, "--from", str(build.path), "--to", str(target)],
+            capture_output=True,
+            text=True,
+            check=False,
+            preexec_fn=limit,
+        )
+
+    full = run(small_files)
+    assert full.returncode == 1
+    assert "git hash-object failed" in full.stderr
+    assert "Traceback" not in full.stderr
+    assert all("refs" not in held for held in state(target).values())
+    done = run(None)
+    assert done.returncode == 0, done.stderr
+    assert is_at(target, "v1.0.0")
+
+
+def test_a_commit_made_by_hand_is_not_overwritten(published: Path, next_build: Build) -> None:
+    path = published / DATASET
+    (path / "croissant.json").write_text("{}", encoding="utf-8")
+    git(path, "-c", "user.name=me", "-c", "user.email=me@localhost", "commit", "--quiet", "-am", "by hand")
+    before = state(published)
+    with pytest.raises(PublishError, match=r"croissant.json: was put there by somebody else"):
+        publish(next_build, published)
+    assert state(published) == before
+    git(path, "-c", "user.name=me", "-c", "user.email=me@localhost", "revert", "--no-edit", "HEAD")
+    publish(next_build, published)
+    assert is_at(published, "v1.1.0")

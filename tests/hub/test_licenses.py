@@ -19,8 +19,11 @@ from dialoguellm_release.dataset.parquet import RowWriter, sft_schema
 from dialoguellm_release.errors import CardError, PublishError, RecipeError
 from dialoguellm_release.folders import canonical_json, sha256_of_text, stamps, write_manifest
 from dialoguellm_release.hub import plan
+from dialoguellm_release.hub.folder import FolderTarget
+from dialoguellm_release.hub.publication import PublishedRepository
 from dialoguellm_release.hub.publish import publish_release
 from dialoguellm_release.hub.subset import publishable_part
+from dialoguellm_release.hub.verdicts import problems_of
 from dialoguellm_release.layout import DataFile, data_file
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.corpus import DISTRIBUTIONS, Answer, CorpusEntry, Distribution
@@ -67,14 +70,29 @@ def released(build: Build, visibility: Visibility) -> Any:
     return build.recipe.model_copy(update={"dataset": dataset})
 
 
+def publish(
+    recipe: Any, build: Path, target: Path, *, dry_run: bool = False
+) -> tuple[PublishedRepository, ...]:
+    """A release to a folder; what a dry run finds wrong is raised as the real run does."""
+    done = publish_release(recipe, build, FolderTarget(target), dry_run=dry_run)
+    if problems := problems_of(done.verdicts):
+        raise PublishError(problems)
+    return done.repositories
+
+
+def repositories(target: Path) -> list[Path]:
+    """What a release left behind, but for the file that locks the folder."""
+    return [path for path in target.glob("*") if path.is_dir()]
+
+
 def refused(build: Build, target: Path, visibility: Visibility = "public") -> list[str]:
     """The problems of a release; a dry run names the same, and neither leaves anything behind."""
     said = []
     for dry_run in (True, False):
         with pytest.raises(PublishError) as caught:
-            publish_release(released(build, visibility), build.path, target, dry_run=dry_run)
+            publish(released(build, visibility), build.path, target, dry_run=dry_run)
         said.append([str(problem) for problem in caught.value.problems])
-        assert not target.exists()
+        assert not repositories(target)
     assert said[0] == said[1]
     return said[0]
 
@@ -127,8 +145,8 @@ def test_an_empty_right_that_was_written_into_the_manifest_is_none(build: Build,
     rebuilt(build, meisd="full")
     with_rights(build, meisd=" ")
     with pytest.raises(CardError, match=r"rights\.meisd"):
-        publish_release(released(build, "private"), build.path, target)
-    assert not target.exists()
+        publish(released(build, "private"), build.path, target)
+    assert not repositories(target)
 
 
 def test_with_the_right_a_private_repository_gets_the_text_and_shows_the_right(
@@ -136,27 +154,27 @@ def test_with_the_right_a_private_repository_gets_the_text_and_shows_the_right(
 ) -> None:
     rebuilt(build, meisd="full")
     with_rights(build, meisd=RIGHT)
-    publish_release(released(build, "private"), build.path, target)
+    publish(released(build, "private"), build.path, target)
     repository = target / DATASET
     assert (repository / "data/meisd/test-clean-00000.parquet").is_file()
     for name in ("README.md", "LICENSES.md"):
         assert RIGHT in (repository / name).read_text(encoding="utf-8")
     assert stat.S_IMODE(repository.stat().st_mode) == 0o700
-    again = publish_release(released(build, "private"), build.path, target)
+    again = publish(released(build, "private"), build.path, target)
     assert {one.state for one in again} == {"unchanged"}
 
 
 def test_a_private_repository_does_not_become_public_nor_the_other_way(
     build: Build, target: Path, tmp_path: Path
 ) -> None:
-    publish_release(build.recipe, build.path, target)
-    with pytest.raises(PublishError, match="is a public repository: what was published there"):
-        publish_release(released(build, "private"), build.path, target)
+    publish(build.recipe, build.path, target)
+    with pytest.raises(PublishError, match="is public, but the release has it as private"):
+        publish(released(build, "private"), build.path, target)
     private = tmp_path / "private"
-    publish_release(released(build, "private"), build.path, private)
+    publish(released(build, "private"), build.path, private)
     for dry_run in (True, False):
-        with pytest.raises(PublishError, match="is a private repository") as caught:
-            publish_release(build.recipe, build.path, private, dry_run=dry_run)
+        with pytest.raises(PublishError, match="is private, but the release has it as public") as caught:
+            publish(build.recipe, build.path, private, dry_run=dry_run)
         assert caught.value.problems[0].where == str(private / DATASET)
 
 
@@ -169,9 +187,9 @@ def test_what_a_killed_private_release_wrote_does_not_become_public(
     with monkeypatch.context() as patch:
         patch.setattr("dialoguellm_release.hub.git.GitRepository._write_tree", killed)
         with pytest.raises(KeyboardInterrupt):
-            publish_release(released(build, "private"), build.path, target)
-    with pytest.raises(PublishError, match="is a private repository"):
-        publish_release(build.recipe, build.path, target)
+            publish(released(build, "private"), build.path, target)
+    with pytest.raises(PublishError, match="is private, but the release has it as public"):
+        publish(build.recipe, build.path, target)
 
 
 def test_of_every_recipe_only_what_is_allowed_leaves(build: Build) -> None:
@@ -341,7 +359,7 @@ def test_what_the_build_says_of_itself_is_rendered_anew(build: Build, target: Pa
     for name in ("README.md", "LICENSES.md", "croissant.json"):
         (build.path / "dataset" / name).write_text("A line of MEISD.", encoding="utf-8")
     remade(build)
-    publish_release(build.recipe, build.path, target)
+    publish(build.recipe, build.path, target)
     for name in ("README.md", "LICENSES.md", "croissant.json"):
         assert "A line of MEISD." not in (target / DATASET / name).read_text(encoding="utf-8")
 
@@ -353,7 +371,7 @@ def test_a_recipe_that_lets_no_text_leave_makes_no_repository(build: Build, targ
 
 
 def test_a_published_copy_is_not_published_again(build: Build, target: Path, tmp_path: Path) -> None:
-    publish_release(build.recipe, build.path, target)
+    publish(build.recipe, build.path, target)
     recipe = build.recipe.model_copy(
         update={
             "dataset": build.recipe.dataset.model_copy(update={"folder": DATASET}),
@@ -362,7 +380,7 @@ def test_a_published_copy_is_not_published_again(build: Build, target: Path, tmp
         }
     )
     with pytest.raises(PublishError, match="is a published copy"):
-        publish_release(recipe, target, tmp_path / "other")
+        publish(recipe, target, tmp_path / "other")
 
 
 ALLOWED: Mapping[CorpusName, Distribution] = {
@@ -440,7 +458,7 @@ def audit_of(build: Build, *ids: str, labels: tuple[str, ...] = ("anger", "fear"
 
 def test_the_audit_of_a_copy_tells_nothing_of_a_corpus_that_is_left_out(build: Build, target: Path) -> None:
     audit_of(build, "meld/train/0/1", "meisd/test/0/0", "meld/test/0/0")
-    publish_release(build.recipe, build.path, target)
+    publish(build.recipe, build.path, target)
     audit = json.loads((target / DATASET / AUDIT).read_text(encoding="utf-8"))
     assert audit["duplicates"][0]["ids"] == ["meld/train/0/1", "meld/test/0/0"]
     assert audit["conflicts"][0]["records"] == [
@@ -451,7 +469,7 @@ def test_the_audit_of_a_copy_tells_nothing_of_a_corpus_that_is_left_out(build: B
 
 def test_what_repeats_a_corpus_that_is_left_out_repeats_nothing(build: Build, target: Path) -> None:
     audit_of(build, "meld/train/0/1", "meisd/test/0/0")
-    publish_release(build.recipe, build.path, target)
+    publish(build.recipe, build.path, target)
     audit = json.loads((target / DATASET / AUDIT).read_text(encoding="utf-8"))
     assert (audit["duplicates"], audit["conflicts"]) == ([], [])
 
@@ -460,7 +478,7 @@ def test_the_audit_of_a_copy_names_no_record_that_has_no_text_there(build: Build
     rebuilt(build, meisd="standoff")
     with_rights(build, meisd=RIGHT)
     audit_of(build, "meld/train/0/1", "meisd/test/0/0")
-    publish_release(released(build, "private"), build.path, target)
+    publish(released(build, "private"), build.path, target)
     audit = json.loads((target / DATASET / AUDIT).read_text(encoding="utf-8"))
     assert audit["duplicates"][0]["ids"] == ["meld/train/0/1", "meisd/test"]
     assert audit["conflicts"][0]["records"][1] == {"id": "meisd/test", "label": "fear"}

@@ -3,7 +3,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import pytest
 from dialoguellm_release.errors import PublishError
 from dialoguellm_release.folders import MANIFEST, read_manifest, stamps, write_manifest
 from dialoguellm_release.hub.plan import plan_release
-from dialoguellm_release.hub.planned import PlannedRepository
-from dialoguellm_release.hub.publish import target_folder
+from dialoguellm_release.hub.planned import PlannedFile
+from dialoguellm_release.hub.verdicts import problems_of
 from dialoguellm_release.schemas.manifest import (
     COUNT_FIGURES,
     CROISSANT,
@@ -23,16 +24,29 @@ from dialoguellm_release.schemas.manifest import (
     Manifest,
     ScoreManifest,
 )
+from dialoguellm_release.schemas.release import RELEASE_FILE
 
 Build = Any
 """The fixture's class, which stands in conftest."""
 
 
-def planned(build: Build) -> dict[str, PlannedRepository]:
-    return {f"{one.repo_type} {one.repo_id}": one for one in plan_release(build.recipe, build.path)}
+@dataclass(frozen=True)
+class Planned:
+    """A repository as it would be, were none of the others there."""
+
+    files: Mapping[str, PlannedFile]
 
 
-def text_of(repository: PlannedRepository, path: str) -> str:
+def planned(build: Build) -> dict[str, Planned]:
+    """The repositories of a release whose gates are all open."""
+    plan = plan_release(build.recipe, build.path)
+    problems = problems_of(plan.verdicts)
+    if problems:
+        raise PublishError(problems)
+    return {f"{one.repo_type} {one.repo_id}": Planned(one.files_at({})) for one in plan.repositories}
+
+
+def text_of(repository: Planned, path: str) -> str:
     content = repository.files[path].content
     return content.decode() if isinstance(content, bytes) else content.read_text(encoding="utf-8")
 
@@ -58,17 +72,28 @@ def test_every_repository_is_planned_with_its_files(build: Build) -> None:
             "data/meld/test-clean-00000.parquet",
             "data/meld/train-clean-00000.parquet",
             "manifest.json",
+            "release.json",
             "sft/test-meld-clean-00000.parquet",
             "sft/train-meld-clean-00000.parquet",
         ],
-        "model dialoguellm/tiny-llama": ["README.md", "config.json", "manifest.json", "model.safetensors"],
+        "model dialoguellm/tiny-llama": [
+            "README.md",
+            "config.json",
+            "manifest.json",
+            "model.safetensors",
+            "release.json",
+        ],
         "model dialoguellm/tiny": [
+            ".eval_results/meld-test-accuracy.yaml",
             "README.md",
             "adapter_config.json",
             "adapter_model.safetensors",
             "manifest.json",
+            "release.json",
+            "scores/meld-tiny/manifest.json",
+            "scores/meld-tiny/scores.json",
         ],
-        "space dialoguellm/erc_scores": ["README.md", "erc_scores.py"],
+        "space dialoguellm/erc_scores": ["README.md", "erc_scores.py", "release.json"],
     }
 
 
@@ -77,7 +102,7 @@ def test_a_corpus_that_may_not_be_passed_on_is_left_out_and_said_to_be(build: Bu
     manifest = DatasetManifest.model_validate_json(text_of(dataset, MANIFEST))
     whole = build.dataset
     assert any("meisd" in file.path for file in whole.outputs)
-    assert {file.path for file in manifest.outputs} == set(dataset.files) - {MANIFEST}
+    assert {file.path for file in manifest.outputs} == set(dataset.files) - {MANIFEST, RELEASE_FILE}
     assert manifest.content_sha256 == whole.content_sha256
     assert manifest.figures == whole.figures
     assert manifest.published is not None
@@ -259,11 +284,5 @@ def test_scores_of_something_else_are_refused(build: Build, figures: dict[str, A
 def test_a_card_that_is_not_fit_is_refused(build: Build, metrics: Path) -> None:
     card = "---\ntitle: ERC scores\nsdk: gradio\n---\n# TODO\n"
     (metrics / "erc_scores" / "README.md").write_text(card, encoding="utf-8")
-    with pytest.raises(PublishError, match=r"space dialoguellm/erc_scores: README.md:5: a placeholder"):
+    with pytest.raises(PublishError, match=r"spaces/dialoguellm/erc_scores: README.md:8: a placeholder"):
         planned(build)
-
-
-def test_this_version_does_not_publish_to_the_hub() -> None:
-    with pytest.raises(PublishError, match="to a folder only"):
-        target_folder("hub")
-    assert target_folder("./hub") == Path("hub")

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dialoguellm_release.folders import read_manifest
+from dialoguellm_release.hub.folder import FolderTarget
 from dialoguellm_release.hub.publish import publish_release
 from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.manifest import DatasetManifest
@@ -148,7 +149,14 @@ def inputs(dataset: Path, corpora: Iterable[CorpusName]) -> list[str]:
 
 def release_of(tag: str) -> ReleaseRecipe:
     repository = DatasetRepository(repo_id=REPOSITORY, folder="dataset")
-    return ReleaseRecipe(version=1, kind="release", description="Of the tests.", tag=tag, dataset=repository)
+    return ReleaseRecipe(
+        version=1,
+        kind="release",
+        description="Of the tests.",
+        tag=tag,
+        changelog="One of the tests.",
+        dataset=repository,
+    )
 
 
 def build_and_publish(
@@ -158,7 +166,7 @@ def build_and_publish(
     made = build_dataset(
         "paper" if sources else "demo", sources, build / "dataset", skip=skip, overrides=settings
     )
-    publish_release(release_of(tag), build, target)
+    publish_release(release_of(tag), build, FolderTarget(target))
     return made.manifest
 
 

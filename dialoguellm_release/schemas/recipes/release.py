@@ -1,75 +1,152 @@
-"""The release recipe: which folders become which repositories, under one tag."""
+"""The release recipe: which folders become which repositories under one tag, and which rest on which."""
 
 from __future__ import annotations
 
+from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from dialoguellm_release.schemas.base import Schema, Text
+from dialoguellm_release.schemas.release import RepoId, RepositoryName, Tag, repository_name
 
-RepoId = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+COLLECTION_TEXT = 150
+"""Longest description of a collection that the Hub takes, in characters."""
 
 
 Visibility = Literal["public", "private"]
 """Who may read a repository: everybody, or those whom its owner names."""
 
 
-class DatasetRepository(Schema):
-    """The dataset; `folder` is relative to `--from`.
+class Repository(Schema):
+    """What every repository of a release states.
 
     Attributes:
-        visibility: Only in a private repository do the `rights` of the dataset recipe count.
+        depends_on: The repositories of this release that it was made from, by their names.
+        gated: Who gets at the files: all, who accepts the terms (`auto`), who is let in (`manual`).
     """
 
     repo_id: RepoId
-    folder: Text
     visibility: Visibility = "public"
+    gated: Literal[False, "auto", "manual"] = False
+    depends_on: tuple[RepositoryName, ...] = ()
 
 
-class BackboneRepository(Schema):
+class DatasetRepository(Repository):
+    """The dataset; `folder` is relative to `--from`.
+
+    Only in a private repository do the `rights` of the dataset recipe count.
+    """
+
+    folder: Text
+
+
+class BackboneRepository(Repository):
     """A backbone of our own making; `folder` is relative to `--from`."""
 
-    repo_id: RepoId
     folder: Text
 
 
-class AdapterRepository(Schema):
-    """An adapter with the score folders whose figures its card shows; all relative to `--from`."""
+class AdapterRepository(Repository):
+    """An adapter with the score folders whose figures its card shows; all relative to `--from`.
 
-    repo_id: RepoId
+    Among `depends_on` stand the dataset that it was trained on, the backbone where that is one of our own
+    making, and the metrics of its scores.
+    """
+
     folder: Text
     scores: tuple[Text, ...] = ()
 
 
-class SpaceRepository(Schema):
-    """A metric of `metrics/`, published alone."""
+class SpaceRepository(Repository):
+    """A metric of `metrics/`, published alone; the Hub gates no Spaces."""
 
-    repo_id: RepoId
     metric: Text
+    gated: Literal[False] = False
+
+
+class Collection(Schema):
+    """The page of the Hub that shows the repositories of a release side by side.
+
+    Attributes:
+        namespace: The user or organisation that it belongs to.
+        description: None takes the one of the release.
+    """
+
+    namespace: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    title: Annotated[str, Field(min_length=1, max_length=60)]
+    description: Annotated[str, Field(min_length=1, max_length=COLLECTION_TEXT)] | None = None
 
 
 class ReleaseRecipe(Schema):
-    """A release: every repository gets the same tag."""
+    """A release: every repository gets the same tag.
+
+    Attributes:
+        tag: The semantic version of the release, after a `v`.
+        changelog: What is new in it; stands in the message of each commit and tag.
+        collection: None makes none.
+    """
 
     version: Literal[1]
     kind: Literal["release"]
     description: Text
-    tag: Annotated[str, Field(pattern=r"^v\d+\.\d+\.\d+$")]
+    tag: Tag
+    changelog: Text
     dataset: DatasetRepository | None = None
     backbones: tuple[BackboneRepository, ...] = ()
     adapters: tuple[AdapterRepository, ...] = ()
     spaces: tuple[SpaceRepository, ...] = ()
+    collection: Collection | None = None
+
+    @property
+    def repositories(self) -> dict[RepositoryName, Repository]:
+        """Every repository by its name, in the order of the recipe."""
+        return dict(self._named())
+
+    def in_order(self) -> tuple[RepositoryName, ...]:
+        """The names of the repositories, each after all that it depends on."""
+        named = self.repositories
+        return tuple(TopologicalSorter({name: one.depends_on for name, one in named.items()}).static_order())
 
     @model_validator(mode="after")
     def _repositories_are_distinct(self) -> Self:
-        models = [backbone.repo_id for backbone in self.backbones]
-        models += [adapter.repo_id for adapter in self.adapters]
-        spaces = [repository.repo_id for repository in self.spaces]
-        for repo_ids in (models, spaces):
-            twice = sorted({repo_id for repo_id in repo_ids if repo_ids.count(repo_id) > 1})
-            if twice:
-                raise ValueError(f"named twice: {', '.join(twice)}")
-        if self.dataset is None and not models and not spaces:
+        names = [name for name, _ in self._named()]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"named twice: {', '.join(twice)}")
+        if not names:
             raise ValueError("names no repository")
         return self
+
+    @model_validator(mode="after")
+    def _dependencies_can_be_followed(self) -> Self:
+        named = self.repositories
+        for name, one in named.items():
+            unknown = [other for other in one.depends_on if other not in named]
+            if unknown:
+                known = ", ".join(sorted(named))
+                raise ValueError(
+                    f"{name} depends on {', '.join(unknown)}, which is not in this release; it has {known}"
+                )
+        try:
+            self.in_order()
+        except CycleError as error:
+            raise ValueError(f"depend on each other in a circle: {' -> '.join(error.args[1])}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _adapters_have_one_base(self) -> Self:
+        bases = {backbone.repo_id for backbone in self.backbones}
+        for adapter in self.adapters:
+            named = [name for name in adapter.depends_on if name in bases]
+            if len(named) > 1:
+                raise ValueError(f"{adapter.repo_id} depends on several backbones: {', '.join(named)}")
+        return self
+
+    def _named(self) -> list[tuple[RepositoryName, Repository]]:
+        models: tuple[Repository, ...] = (*self.backbones, *self.adapters)
+        return [
+            *((repository_name("dataset", one.repo_id), one) for one in [self.dataset] if one),
+            *((repository_name("model", one.repo_id), one) for one in models),
+            *((repository_name("space", one.repo_id), one) for one in self.spaces),
+        ]

@@ -1,0 +1,31 @@
+"""`dataset_info` of a dataset card: the columns of each config, for readers that do not open a file first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dialoguellm_release.schemas.labels import CORPORA, LABELS
+from dialoguellm_release.schemas.record import COLUMNS
+
+SFT_COLUMNS = ("id", "prompt", "completion")
+_LISTS = frozenset({"context", "other_labels", "leaks"})
+_NUMBERS = {"utterance_index": "int64", "start_s": "float64", "end_s": "float64"}
+
+
+def dataset_info(config_names: Iterable[str]) -> list[dict[str, object]]:
+    """An entry for each config whose columns are known.
+
+    Why no sizes: `datasets` takes them as a promise and fails where one is wrong; the card has them in
+    tables. Why `sequence`: it is the form of a list that old and new versions of `datasets` read.
+    """
+    records = [_feature(name) for name in COLUMNS]
+    prompts: list[dict[str, object]] = [{"name": name, "dtype": "string"} for name in SFT_COLUMNS]
+    columns = dict.fromkeys(("default", "clean", *CORPORA), records) | {"sft": prompts}
+    return [{"config_name": name, "features": columns[name]} for name in config_names if name in columns]
+
+
+def _feature(column: str) -> dict[str, object]:
+    if column == "label":
+        names = {str(index): label for index, label in enumerate(LABELS)}
+        return {"name": column, "dtype": {"class_label": {"names": names}}}
+    return {"name": column, "sequence" if column in _LISTS else "dtype": _NUMBERS.get(column, "string")}

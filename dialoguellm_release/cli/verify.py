@@ -1,0 +1,78 @@
+"""`dlm-release verify`: look at a published repository, or a whole release, as anybody can."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dialoguellm_release.cli.options import Json
+from dialoguellm_release.cli.output import say, show, show_json, table
+
+if TYPE_CHECKING:
+    from dialoguellm_release.hub.verdicts import Verdict
+    from dialoguellm_release.hub.verify import Verified
+
+
+def verify(
+    what: Annotated[
+        str, typer.Argument(help="owner/name@v1.0.0, a folder, or a release recipe for all of it.")
+    ],
+    at: Annotated[str, typer.Option(help="Where it was published: hub, or the folder.")] = "hub",
+    release: Annotated[
+        Path | None, typer.Option(help="A release.json that was kept from before, to compare with.")
+    ] = None,
+    sample: Annotated[
+        int, typer.Option(min=0, help="How many records of each score are scored again; 0 for none.")
+    ] = 32,
+    json: Json = False,
+) -> None:
+    """Verify what was published: hashes, records, card, licences, links, loading, and a sample of the scores.
+
+    Example: dlm-release verify dialoguellm/instructions@v1.0.0
+    """
+    from dialoguellm_release.errors import PublishError
+    from dialoguellm_release.steps import verify_release
+
+    found = verify_release(what, at, sample=sample, saved=release)
+    if json:
+        show_json({"repositories": [_data(one) for one in found]})
+    else:
+        show("\n\n".join(map(as_text, found)))
+    problems = [problem for one in found for problem in one.problems]
+    if problems:
+        raise PublishError(problems, outcome="nothing was changed")
+    say(f"{what}: nothing is wrong in what was checked.")
+
+
+def as_text(verified: Verified) -> str:
+    """The verdicts on a repository as a table."""
+    at = f" at {verified.revision} ({verified.commit})" if verified.revision else ""
+    return f"{verified.where}{at}\n{verdict_table(verified.verdicts)}"
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> str:
+    """Verdicts as a table: what was checked, what came of it, what was looked at or why not."""
+    return table([("item", "verdict", ""), *((one.name, one.outcome, one.note) for one in verdicts)])
+
+
+def verdict_data(verdict: Verdict) -> dict[str, Any]:
+    """A verdict as data."""
+    return {
+        "name": verdict.name,
+        "outcome": verdict.outcome,
+        "note": verdict.note,
+        "problems": [asdict(problem) for problem in verdict.problems],
+    }
+
+
+def _data(verified: Verified) -> dict[str, Any]:
+    return {
+        "repository": verified.where,
+        "revision": verified.revision,
+        "commit": verified.commit,
+        "verdicts": [verdict_data(one) for one in verified.verdicts],
+    }

@@ -1,0 +1,176 @@
+"""What each kind of repository holds: the files of its folder, its card, what is written for the release."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dialoguellm_release.cards.check import CARD
+from dialoguellm_release.cards.croissant import render_croissant
+from dialoguellm_release.cards.data_files import corpora_in
+from dialoguellm_release.cards.dataset import render_dataset_card
+from dialoguellm_release.cards.licenses import render_licenses
+from dialoguellm_release.cards.merge import merged_card
+from dialoguellm_release.cards.models import render_adapter_card, render_backbone_card
+from dialoguellm_release.cards.provenance import recipe_of
+from dialoguellm_release.cards.scores import eval_results, scored
+from dialoguellm_release.corpora.registry import corpus_entry
+from dialoguellm_release.folders import MANIFEST, combined_sha256
+from dialoguellm_release.hub.links import stamp_of
+from dialoguellm_release.hub.planned import Commits, PlannedFile
+from dialoguellm_release.hub.published_audit import published_audit
+from dialoguellm_release.hub.sources import Source, Sources
+from dialoguellm_release.hub.subset import standoff_rows
+from dialoguellm_release.recipes.catalogue import load_claims
+from dialoguellm_release.schemas.labels import CORPORA
+from dialoguellm_release.schemas.manifest import (
+    AUDIT,
+    CROISSANT,
+    LICENSES,
+    BackboneManifest,
+    DatasetManifest,
+    Manifest,
+    ScoreManifest,
+)
+from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
+from dialoguellm_release.schemas.release import ForeignBase, RepositoryName, ScoreLink, repository_of
+
+PREDICTIONS = "predictions.parquet"
+SCORES = "scores"
+"""The folder of an adapter's repository that holds its score folders."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a repository holds but `release.json`.
+
+    Attributes:
+        content_sha256: Of the folder that it is made from.
+        fixed: The files that are as they stand.
+        manifest: Of the folder; it is written anew for the files of the release. None for a metric.
+        texts: The card and what else is written from the commits of the repositories that it depends on.
+    """
+
+    content_sha256: str
+    fixed: Mapping[str, PlannedFile]
+    manifest: Manifest | None
+    texts: Callable[[Commits], Mapping[str, str]]
+    base: ForeignBase | None = None
+    prompt_sha256: str | None = None
+    scores: tuple[ScoreLink, ...] = ()
+
+    def files(self, commits: Commits, existing_card: str | None) -> dict[str, PlannedFile]:
+        """Its files by path; the parts of an existing card that are not ours are kept."""
+        texts = dict(self.texts(commits))
+        texts[CARD] = merged_card(texts[CARD], existing_card)
+        files = {**self.fixed, **{path: PlannedFile.rendered(text) for path, text in texts.items()}}
+        if self.manifest is not None:
+            files[MANIFEST] = _manifest_of(self.manifest, files)
+        return files
+
+
+def dataset(repo_id: str, build: Source[DatasetManifest], part: DatasetManifest) -> Contents:
+    """The part of a build that may be published, with the rows without text that are made for it."""
+    assert part.published is not None
+    rows = standoff_rows(build.manifest, part.published.standoff, build.folder)
+    manifest = part.model_copy(update={"outputs": (*part.outputs, *map(stamp_of, rows, rows.values()))})
+    claims = load_claims(recipe_of(manifest, DatasetRecipe))
+    registry = {name: corpus_entry(name) for name in CORPORA}
+    texts = {
+        CARD: render_dataset_card(manifest, claims, registry, source=repo_id),
+        CROISSANT: render_croissant(manifest, registry),
+        LICENSES: render_licenses(manifest, registry),
+    }
+    if any(file.path == AUDIT for file in build.manifest.outputs):
+        texts[AUDIT] = published_audit(build.folder / AUDIT, part.published)
+    return Contents(
+        manifest.content_sha256,
+        _files_of(Source(build.folder, part)) | rows,
+        manifest,
+        lambda _commits: texts,
+        prompt_sha256=manifest.figures.prompt_sha256,
+    )
+
+
+def backbone(repo_id: str, source: Source[BackboneManifest]) -> Contents:
+    """A backbone of our own making."""
+    texts = {CARD: render_backbone_card(source.manifest, repo_id)}
+    return Contents(
+        source.manifest.content_sha256, _files_of(source), source.manifest, lambda _commits: texts
+    )
+
+
+def space(folder: Path) -> Contents:
+    """A metric, as it lies in `metrics/`."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    files = {path.relative_to(folder).as_posix(): PlannedFile.on_disk(path) for path in sorted(paths)}
+    content = combined_sha256((path, file.sha256) for path, file in files.items())
+    texts = {CARD: (folder / CARD).read_text(encoding="utf-8")}
+    return Contents(content, files, None, lambda _commits: texts)
+
+
+def adapter(
+    repo_id: str,
+    depends_on: tuple[RepositoryName, ...],
+    sources: Sources,
+    datasets: Mapping[str, Source[DatasetManifest]],
+) -> Contents:
+    """An adapter with its scores, and the answers to single records where their corpus may be passed on."""
+    source, scores = sources.adapters[repo_id], sources.scores[repo_id]
+    figures = source.manifest.figures
+    parts = [(name, *repository_of(name)) for name in depends_on]
+    data_name, data_id = next(((name, one) for name, kind, one in parts if kind == "dataset"), (None, None))
+    data = datasets[data_id].manifest if data_id else None
+    base = sources.backbones.get(figures.base)
+    files, passed_on = _files_of(source), corpora_in(file.path for file in data.outputs) if data else ()
+    for score in scores:
+        files |= _score_files(score, scored(score.manifest).corpus in passed_on)
+    runs = [scored(score.manifest) for score in scores]
+
+    def texts(commits: Commits) -> Mapping[str, str]:
+        revision = commits[data_name] if data_name else None
+        card = render_adapter_card(
+            source.manifest,
+            [score.manifest for score in scores],
+            repo_id,
+            dataset=data,
+            dataset_id=data_id,
+            backbone=base.manifest if base else None,
+            dataset_revision=revision,
+            metric_ids=[one for _, kind, one in parts if kind == "space"],
+            predictions=[path for path in files if path.endswith(f"/{PREDICTIONS}")],
+        )
+        return {CARD: card, **(eval_results(runs, data_id, revision) if data_id else {})}
+
+    return Contents(
+        source.manifest.content_sha256,
+        files,
+        source.manifest,
+        texts,
+        base=None if base else ForeignBase(repo_id=figures.base, revision=figures.base_revision),
+        prompt_sha256=figures.prompt_sha256,
+        scores=tuple(
+            ScoreLink(name=score.folder.name, content_sha256=score.manifest.content_sha256)
+            for score in scores
+        ),
+    )
+
+
+def _score_files(score: Source[ScoreManifest], with_predictions: bool) -> dict[str, PlannedFile]:
+    """A score folder below `scores/`, with a manifest that lists what is there."""
+    files = {path: file for path, file in _files_of(score).items() if with_predictions or path != PREDICTIONS}
+    files[MANIFEST] = _manifest_of(score.manifest, files)
+    return {f"{SCORES}/{score.folder.name}/{path}": file for path, file in files.items()}
+
+
+def _files_of(source: Source[Manifest]) -> dict[str, PlannedFile]:
+    return {file.path: PlannedFile.stamped(file, source.folder) for file in source.manifest.outputs}
+
+
+def _manifest_of(manifest: Manifest, files: Mapping[str, PlannedFile]) -> PlannedFile:
+    """A manifest that lists exactly these files."""
+    outputs = tuple(stamp_of(path, file) for path, file in sorted(files.items()) if path != MANIFEST)
+    return PlannedFile.rendered(
+        manifest.model_copy(update={"outputs": outputs}).model_dump_json(indent=2) + "\n"
+    )

@@ -1,0 +1,116 @@
+"""Keys, tokens and paths of somebody's machine in what is to be published, in any file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from dialoguellm_release.errors import Problem
+
+_PART = 1 << 24
+_OVERLAP = 1 << 10
+_SHOWN = 8
+"""How many characters of a find are shown: enough to look for it, too few to use it."""
+
+
+@dataclass(frozen=True)
+class _Sign:
+    """What gives a secret away.
+
+    Attributes:
+        pattern: Begins with fixed bytes, and looks back from there at what may not stand before them: fixed
+            bytes at the front are looked for thirty times faster than a word's edge.
+        is_secret: Whether a find must not be shown whole.
+    """
+
+    what: str
+    pattern: str
+    is_secret: bool = True
+
+
+_SIGNS = (
+    _Sign("a token of the Hub", r"hf_(?<!\whf_)[A-Za-z0-9]{30,}\b"),
+    _Sign("an API key", r"sk-(?<!\wsk-)[A-Za-z0-9_-]{20,}"),
+    _Sign("an access key of AWS", r"AKIA(?<!\wAKIA)[0-9A-Z]{16}\b"),
+    _Sign("a token of GitHub", r"gh(?<!\wgh)[pousr]_[A-Za-z0-9]{36,}\b"),
+    _Sign("a private key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
+    _Sign(
+        "a path of some machine",
+        r"/(?:(?:home|Users)/[\w.-]+/[\w.-]+|root/(?<![^\s\"'=:(]/root/)[\w.-]+)",
+        is_secret=False,
+    ),
+    _Sign("a path of some machine", r":(?<=\b[A-Z]:)\\\\?Users\\\\?[\w.-]+", is_secret=False),
+)
+_COMPILED = [(sign, re.compile(sign.pattern.encode())) for sign in _SIGNS]
+
+
+def secret_problems(path: str, content: Path | bytes) -> Iterator[Problem]:
+    """What must not leave in a file: once each kind of find, never whole where it is a secret.
+
+    Files are searched as bytes, whatever they hold; of a Parquet file, whose bytes are packed, every text;
+    of a safetensors file, which can be large and holds numbers, the header.
+
+    Args:
+        path: For messages.
+    """
+    if isinstance(content, bytes):
+        parts = iter([content])
+    elif path.endswith(".safetensors"):
+        parts = _header(content)
+    elif path.endswith(".parquet"):
+        parts = chain(_parts(content), _texts(content))
+    else:
+        parts = _parts(content)
+    found: set[str] = set()
+    for part in parts:
+        for sign, pattern in _COMPILED:
+            if sign.what in found:
+                continue
+            match = pattern.search(part)
+            if match:
+                found.add(sign.what)
+                yield Problem(path, f"holds {sign.what}", got=_shown(match[0], sign), fix="take it out")
+
+
+def _shown(found: bytes, sign: _Sign) -> str:
+    text = found.decode(errors="replace").strip()
+    return f"{text[:_SHOWN]}... ({len(text)} characters)" if sign.is_secret else text
+
+
+def _parts(path: Path) -> Iterator[bytes]:
+    """A file in parts that overlap, so that nothing is cut in two."""
+    with path.open("rb") as file:
+        tail = b""
+        while part := file.read(_PART):
+            yield tail + part
+            tail = part[-_OVERLAP:]
+
+
+def _header(path: Path) -> Iterator[bytes]:
+    """What a safetensors file says of its numbers; all of a file that states a header longer than itself."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+    if size > path.stat().st_size:
+        yield from _parts(path)
+        return
+    with path.open("rb") as file:
+        yield file.read(8 + size)
+
+
+def _texts(path: Path) -> Iterator[bytes]:
+    """The texts of a Parquet file, those of lists too, joined by line ends."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches():
+            for column in batch.columns:
+                values: Any = column
+                while pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
+                    values = values.flatten()
+                if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+                    yield "\n".join(text for text in values.unique().to_pylist() if text).encode()

@@ -1,0 +1,131 @@
+"""Metadata against what the Hub documents, offline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from dialoguellm_release.cards.check import check_card
+from dialoguellm_release.cards.features import dataset_info
+from dialoguellm_release.cards.merge import split_card
+from dialoguellm_release.cards.metadata import OUR_KEYS, eval_result_problems
+from dialoguellm_release.cards.models import render_adapter_card
+from dialoguellm_release.cards.scores import eval_results, model_index, scored
+from dialoguellm_release.dataset.parquet import record_schema, sft_schema
+from dialoguellm_release.resources import resource_folder
+from dialoguellm_release.schemas.manifest import AdapterManifest, DatasetManifest, ScoreManifest
+
+GOOD: dict[str, Any] = {
+    "license": "mit",
+    "language": ["en"],
+    "library_name": "peft",
+    "base_model": "owner/base",
+    "base_model_relation": "adapter",
+    "datasets": ["owner/data"],
+    "pipeline_tag": "text-generation",
+    "task_categories": ["text-classification"],
+    "size_categories": ["n<1K"],
+}
+
+
+def problems(**changed: Any) -> list[str]:
+    metadata = {key: value for key, value in {**GOOD, **changed}.items() if value is not None}
+    return [one.what for one in check_card(f"---\n{yaml.safe_dump(metadata)}---\n# A card\n", [])]
+
+
+def test_good_metadata_has_no_problem() -> None:
+    assert problems() == []
+    assert problems(our_own_key="anything", doi="10.1") == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ({"licence": "mit"}, "licence: is no key of the Hub"),
+        ({"dataset": ["a/b"]}, "dataset: is no key of the Hub"),
+        ({"language": ["english"]}, "language is no code of ISO 639"),
+        ({"language": 3}, "language.str: "),
+        ({"pipeline_tag": "emotion-recognition"}, "is no task of the Hub"),
+        ({"task_categories": ["text-clasification"]}, "is no task of the Hub"),
+        ({"size_categories": ["small"]}, "size_categories.0: "),
+        ({"library_name": "pefft"}, "library_name is none of ours"),
+        ({"base_model": "/some/folder"}, "base_model."),
+        ({"base_model": None}, "base_model_relation stands there without base_model"),
+        ({"base_model_relation": "lora"}, "base_model_relation: "),
+        ({"datasets": "data"}, "datasets."),
+        ({"annotations_creators": ["us"]}, "annotations_creators.0: "),
+        ({"dataset_info": {"splits": [{"name": "train", "num_examples": -1}]}}, "dataset_info."),
+        ({"model-index": [{"name": "m", "results": []}]}, "model-index.0.results: "),
+        ({"model-index": [{"name": "m", "results": [{"task": {"type": "t"}}]}]}, "model-index.0.results.0."),
+        ({"sdk": "html"}, "sdk: "),
+    ],
+)
+def test_what_the_hub_would_not_take_is_named(changed: dict[str, Any], what: str) -> None:
+    assert any(one.startswith(what) for one in problems(**changed)), problems(**changed)
+
+
+def test_the_card_of_the_bundled_metric_is_good() -> None:
+    for path in sorted(resource_folder("metrics").glob("*/README.md")):
+        assert check_card(path.read_text(encoding="utf-8"), []) == []
+
+
+def test_the_features_on_the_card_are_those_of_the_files() -> None:
+    from datasets import Features
+
+    by_config = {str(one["config_name"]): one["features"] for one in dataset_info(["default", "sft", "x"])}
+    assert set(by_config) == {"default", "sft"}
+    for name, schema in (("default", record_schema()), ("sft", sft_schema())):
+        assert Features._from_yaml_list(by_config[name]) == Features.from_arrow_schema(schema)
+
+
+def test_scores_stand_in_the_metadata_as_the_library_of_the_hub_reads_them(
+    adapter: AdapterManifest, score: ScoreManifest, published: DatasetManifest
+) -> None:
+    from huggingface_hub import ModelCard
+
+    commit = "5" * 40
+    text = render_adapter_card(adapter, [score], "o/a", published, "o/data", dataset_revision=commit)
+    metadata, _ = split_card(text)
+    assert set(metadata) <= OUR_KEYS
+    results = ModelCard(text).data.get("eval_results")
+    assert results is not None
+    assert [(one.metric_type, one.metric_value) for one in results] == [("accuracy", 0.75), ("f1", 0.70005)]
+    (place,) = {
+        (one.dataset_type, one.dataset_config, one.dataset_split, one.dataset_revision) for one in results
+    }
+    assert place == ("o/data", "meld", "test", commit)
+
+
+def test_intervals_stand_beside_the_figures_where_there_are_any(score: ScoreManifest) -> None:
+    from dataclasses import replace
+
+    run = replace(scored(score), intervals={"accuracy": (0.7, 0.8)})
+    index: Any = model_index([run], "o/a", "o/data", "Data", None)
+    names = [one["name"] for one in index[0]["results"][0]["metrics"]]
+    assert names == ["Accuracy, interval [0.7000, 0.8000]", "Weighted F1"]
+    notes = [yaml.safe_load(text)[0]["notes"] for text in eval_results([run], "o/data", None).values()]
+    assert notes == [
+        "accuracy of the split test, 12 records; interval [0.7000, 0.8000]",
+        "weighted_f1 of the split test, 12 records",
+    ]
+
+
+def test_files_of_eval_results_are_what_the_hub_documents(score: ScoreManifest) -> None:
+    from huggingface_hub import parse_eval_result_entries
+
+    files = eval_results([scored(score)], "o/data", "5" * 40)
+    assert set(files) == {
+        ".eval_results/meld-test-accuracy.yaml",
+        ".eval_results/meld-test-weighted_f1.yaml",
+    }
+    for path, text in files.items():
+        assert list(eval_result_problems(path, text)) == []
+        (entry,) = parse_eval_result_entries(yaml.safe_load(text))
+        assert (entry.dataset_id, entry.task_id, entry.dataset_revision) == ("o/data", "meld", "5" * 40)
+    bad = "- dataset: {id: data, task_id: ''}\n  value: high\n"
+    assert {one.what.partition(":")[0] for one in eval_result_problems("x.yaml", bad)} == {
+        "0.dataset.id", "0.dataset.task_id", "0.value.float", "0.value.int"
+    }  # fmt: skip
+    assert next(eval_result_problems("x.yaml", "a: [")).what.startswith("is not YAML")

@@ -1,0 +1,114 @@
+"""A publish is killed, as a process of its own: the same command goes on to the same release."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.hub_server.audit import broken_tags, release_commits
+from tests.hub_server.clients import environment
+from tests.hub_server.faults import Fault
+from tests.hub_server.server import HubServer
+
+Build = Any
+"""The fixture's class, which stands in conftest."""
+
+SECRET = "hf_maintainerstoken"
+COMMITS = [(kind, first) for first in (1, 3, 4) for kind in ("before commit", "after commit")]
+TAGS = [(kind, first) for first in (1, 2, 4) for kind in ("before create_tag", "after create_tag")]
+FAST = [("after commit", 3), ("before create_tag", 2)]
+
+
+class Publisher:
+    """`dlm-release publish` in other processes, and the newest of them."""
+
+    def __init__(self, build: Path, server: HubServer, home: Path) -> None:
+        self._build, self._variables = build, environment(server, home) | {"HF_TOKEN": SECRET}
+        self.process: subprocess.Popen[str] | None = None
+
+    def run(self) -> tuple[int, str]:
+        """How it ended, and all that it printed."""
+        command = [sys.executable, "-m", "dialoguellm_release.cli.main", "publish", "demo"]
+        self.process = subprocess.Popen(
+            [*command, "--from", str(self._build), "--to", "hub", "--yes"],
+            env=os.environ | self._variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        printed, _ = self.process.communicate()
+        return self.process.returncode, printed
+
+    def kill(self) -> None:
+        """Ends it as `kill -9` does; whatever it sent just now still arrives."""
+        assert self.process
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def publisher(build: Build, hub_server: HubServer, tmp_path: Path) -> Publisher:
+    return Publisher(build.path, hub_server, tmp_path / "home")
+
+
+def assert_released(server: HubServer) -> None:
+    assert len(server.store.repositories) == 4
+    for repository in server.store.repositories.values():
+        assert repository.tags == {"v1.0.0": repository.head.oid}
+        assert release_commits(repository) == ["v1.0.0"]
+    assert broken_tags(server.store) == []
+
+
+@pytest.mark.parametrize(
+    ("moment", "first"),
+    [
+        *(pytest.param(*one, marks=() if one in FAST else pytest.mark.slow) for one in COMMITS + TAGS),
+        *(
+            pytest.param(f"{when} {kind}", 2, marks=pytest.mark.slow)
+            for when in ("before", "after")
+            for kind in ("create_repo", "lfs_upload", "add_item")
+        ),
+    ],
+)
+def test_a_killed_publish_goes_on(
+    publisher: Publisher, hub_server: HubServer, moment: str, first: int
+) -> None:
+    when, kind = moment.split()
+    hub_server.faults.add(
+        Fault(kind, first=first, before=publisher.kill)
+        if when == "before"
+        else Fault(kind, first=first, after=publisher.kill)
+    )
+    code, printed = publisher.run()
+    assert code == -9
+    assert broken_tags(hub_server.store) == []
+    tagged = sum(bool(one.tags) for one in hub_server.store.repositories.values())
+    assert tagged == (first if kind == "create_tag" else 4 if kind == "add_item" else 0)
+    hub_server.faults.clear()
+    code, again = publisher.run()
+    assert code == 0, again
+    assert_released(hub_server)
+    assert SECRET not in printed + again
+
+
+def test_ctrl_c_is_told_and_the_next_run_goes_on(publisher: Publisher, hub_server: HubServer) -> None:
+    import signal
+
+    def interrupt() -> None:
+        assert publisher.process
+        publisher.process.send_signal(signal.SIGINT)
+
+    hub_server.faults.add(Fault("commit", first=2, before=interrupt, delay_s=0.2))
+    code, printed = publisher.run()
+    assert code == 130
+    assert "Traceback" not in printed
+    assert broken_tags(hub_server.store) == []
+    code, printed = publisher.run()
+    assert code == 0, printed
+    assert_released(hub_server)
+    assert SECRET not in printed

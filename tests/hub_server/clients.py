@@ -1,0 +1,70 @@
+"""Lets the libraries of the field talk to a local Hub, in this process or in another one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.hub_server.server import HubServer
+
+
+def environment(server: HubServer, cache: Path) -> dict[str, str]:
+    """The variables that send another process to a local Hub; the token is not among them.
+
+    Uploads by Xet need a storage service of their own and are turned off.
+    """
+    return {
+        "HF_ENDPOINT": server.url,
+        "HF_HOME": str(cache),
+        "HF_HUB_OFFLINE": "0",
+        "HF_DATASETS_OFFLINE": "0",
+        "HF_HUB_DISABLE_XET": "1",
+    }
+
+
+def point_clients_at(server: HubServer, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sends the clients of this process to a local Hub, with a cache of their own.
+
+    Why not by variables: the libraries read them when they are imported.
+    """
+    import datasets.config
+    import huggingface_hub.constants
+    import huggingface_hub.hf_api
+
+    for name, value in environment(server, cache).items():
+        monkeypatch.setenv(name, value)
+    url = server.url
+    hub = huggingface_hub.constants
+    monkeypatch.setattr(hub, "ENDPOINT", url)
+    monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", url)
+    monkeypatch.setattr(
+        hub, "HUGGINGFACE_CO_URL_TEMPLATE", f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    )
+    monkeypatch.setattr(hub, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hub, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(hub, "HF_HUB_CACHE", str(cache / "hub"))
+    monkeypatch.setattr(hub, "AGENT_HARNESSES_PATH", str(cache / "harnesses.json"))
+    monkeypatch.setattr(datasets.config, "HF_ENDPOINT", url)
+    monkeypatch.setattr(
+        datasets.config, "HUB_DATASETS_URL", f"{url}/datasets/{{repo_id}}/resolve/{{revision}}/{{path}}"
+    )
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache / "datasets")
+    monkeypatch.setattr(datasets.config, "HF_MODULES_CACHE", cache / "modules")
+    _point_evaluate_at(url, cache, monkeypatch)
+    huggingface_hub.close_session()
+
+
+def _point_evaluate_at(url: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`evaluate` takes seconds to import: where nobody has, its variables are enough."""
+    if "evaluate" not in sys.modules:
+        return
+    import evaluate.config
+
+    monkeypatch.setattr(evaluate.config, "HF_ENDPOINT", url)
+    template = f"{url}/spaces/{{path}}/resolve/{{revision}}/{{name}}"
+    monkeypatch.setattr(evaluate.config, "HUB_EVALUATE_URL", template)
+    monkeypatch.setattr(evaluate.config, "HF_EVALUATE_CACHE", cache / "evaluate")
+    monkeypatch.setattr(evaluate.config, "HF_MODULES_CACHE", cache / "modules")
