@@ -183,7 +183,10 @@ def test_a_full_disk_is_told_and_leaves_the_old_dataset(run: Any, tmp_path: Path
 
 
 def held_up_build(sources: Path, out: Path) -> subprocess.Popen[str]:
-    """A build in its middle: a pipe in the place of MEISD's file holds it up when the others are written."""
+    """A build in its middle: a pipe in the place of MEISD's file holds it up when the others are written.
+
+    The pipe gives its content once, to the first pass over the corpora.
+    """
     path = sources / "meisd" / "MEISD_text.csv"
     path.rename(path.with_suffix(".kept"))
     os.mkfifo(path)
@@ -192,6 +195,7 @@ def held_up_build(sources: Path, out: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
+    path.write_bytes(path.with_suffix(".kept").read_bytes())
     written = out.with_name(f".{out.name}.partial") / "data" / "dailydialog"
     deadline = time.monotonic() + 60
     while not written.exists() and time.monotonic() < deadline:
