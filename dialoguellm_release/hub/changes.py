@@ -51,9 +51,10 @@ def placed(files: Mapping[str, PlannedFile], standing: Standing | None) -> str |
     """The commit that holds exactly the planned files already: that of the tag, else the newest one."""
     if standing is None:
         return None
-    if standing.tagged:
-        return standing.tagged
-    return standing.head if standing.head and not changes(files, standing.files) else None
+    found, held = (
+        (standing.tagged, standing.tagged_files) if standing.tagged else (standing.head, standing.files)
+    )
+    return found if found and not changes(files, held) else None
 
 
 def refusals(

@@ -26,7 +26,6 @@ from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
 from dialoguellm_release.schemas.release import RepositoryName
 
 HUB = "hub"
-_UNTOUCHED = "nothing was changed"
 
 
 def target_of(to: str) -> Target:
@@ -59,7 +58,8 @@ def publish_release(
     """
     with _told_of_files():
         if dry_run:
-            return publication(recipe.tag, *compare_release(recipe, build, target))
+            with _nothing_written():
+                return publication(recipe.tag, *compare_release(recipe, build, target))
         with target.alone():
             return _publish(recipe, build, target, approve)
 
@@ -68,17 +68,18 @@ def _publish(
     recipe: ReleaseRecipe, build: Path, target: Target, approve: Callable[[Publication], bool] | None
 ) -> Publication:
     started_ns = time.time_ns()
-    denied = target.access_problems(recipe.in_order())
-    if denied:
-        raise PublishError(denied, _UNTOUCHED)
-    steps, verdicts = compare_release(recipe, build, target)
-    problems = problems_of(verdicts)
-    if problems:
-        raise PublishError(problems, _UNTOUCHED)
-    compared = publication(recipe.tag, steps, verdicts)
-    is_out = all(step.is_tagged for step in steps)
-    if approve and not is_out and not approve(compared):
-        raise PublishError(Problem(f"publish {recipe.tag}", "was not approved"), _UNTOUCHED)
+    with _nothing_written():
+        denied = target.access_problems(recipe.in_order())
+        if denied:
+            raise PublishError(denied)
+        steps, verdicts = compare_release(recipe, build, target)
+        problems = problems_of(verdicts)
+        if problems:
+            raise PublishError(problems)
+        compared = publication(recipe.tag, steps, verdicts)
+        is_out = all(step.is_tagged for step in steps)
+        if approve and not is_out and not approve(compared):
+            raise PublishError(Problem(f"publish {recipe.tag}", "was not approved"))
     commits = _carry_out(recipe, target, steps, started_ns)
     if recipe.collection:
         description = recipe.collection.description or recipe.description
@@ -180,6 +181,15 @@ def _tag(step: Step, tag: str, commit: str, message: str) -> None:
         what = f"somebody else has set the tag {tag} in the meantime"
         problem = Problem(step.at.where, what, expected=f"commit {commit}", got=f"commit {stands_on}")
         raise PublishError(problem, UNFINISHED)
+
+
+@contextmanager
+def _nothing_written() -> Iterator[None]:
+    """Says of whatever goes wrong that the target is as it was."""
+    try:
+        yield
+    except PublishError as error:
+        raise PublishError(error.problems, "nothing was changed") from error.__cause__
 
 
 @contextmanager
