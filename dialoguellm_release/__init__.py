@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     )
     from dialoguellm_release.prompts import load_prompt
     from dialoguellm_release.records import read_records
+    from dialoguellm_release.score_steps import (
+        compare_scores,
+        score,
+        score_baseline,
+        score_each_way,
+        score_predictions,
+        score_table,
+    )
     from dialoguellm_release.steps import (
         Made,
         audit_dataset,
@@ -29,7 +37,6 @@ if TYPE_CHECKING:
         check_dataset,
         fetch_corpora,
         publish,
-        score,
         train_adapter,
     )
 
@@ -45,6 +52,14 @@ _HOMES = {
     ),
     "prompts": ("load_prompt",),
     "records": ("read_records",),
+    "score_steps": (
+        "compare_scores",
+        "score",
+        "score_baseline",
+        "score_each_way",
+        "score_predictions",
+        "score_table",
+    ),
     "steps": (
         "Made",
         "audit_dataset",
@@ -54,7 +69,6 @@ _HOMES = {
         "check_dataset",
         "fetch_corpora",
         "publish",
-        "score",
         "train_adapter",
     ),
 }
@@ -73,11 +87,16 @@ __all__ = [
     "build_dataset",
     "check_corpora",
     "check_dataset",
+    "compare_scores",
     "fetch_corpora",
     "load_prompt",
     "publish",
     "read_records",
     "score",
+    "score_baseline",
+    "score_each_way",
+    "score_predictions",
+    "score_table",
     "train_adapter",
 ]
 

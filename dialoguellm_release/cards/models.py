@@ -19,6 +19,7 @@ from dialoguellm_release.schemas.manifest import (
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
+from dialoguellm_release.schemas.scores import MetricName, Part
 
 TASK_TAG = "emotion-recognition-in-conversations"
 
@@ -136,11 +137,21 @@ def _score_table(scores: Sequence[ScoreManifest]) -> str:
     rows = []
     for score in scores:
         figures = score.figures
-        place = (figures.corpus, figures.split, number(figures.records))
-        for answer, scorer, values in (
-            ("this adapter", figures.scorer, figures.metrics),
-            (f"always {figures.majority_label}", "-", figures.majority),
-        ):
-            cells = [f"{values[name]:.4f}" if name in values else "-" for name in metrics]
-            rows.append((*place, answer, scorer, *cells))
+        place, scorer = (figures.protocol.corpus, figures.protocol.split), figures.protocol.scorer or "-"
+        parts = {
+            "this adapter": figures,
+            **({"this adapter, clean part": figures.clean} if figures.clean else {}),
+        }
+        for answer, part in parts.items():
+            cells = [_with_interval(part, name) for name in metrics]
+            rows.append((*place, number(part.records), answer, scorer, *cells))
+        always = [f"{figures.majority[name]:.4f}" if name in figures.majority else "-" for name in metrics]
+        rows.append((*place, number(figures.records), f"always {figures.majority_label}", "-", *always))
     return table(("Corpus", "Split", "Records", "Answer", "Scorer", *(f"`{name}`" for name in metrics)), rows)
+
+
+def _with_interval(part: Part, name: MetricName) -> str:
+    if name not in part.metrics:
+        return "-"
+    low, high = part.intervals[name]
+    return f"{part.metrics[name]:.4f} ({low:.4f} to {high:.4f})"

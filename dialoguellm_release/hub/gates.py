@@ -73,13 +73,14 @@ def adapter_problems(
 
 def score_problems(folder: Path, score: ScoreManifest, adapter: AdapterManifest) -> Iterator[Problem]:
     """Where a score folder is not of this adapter, its dataset, its prompt and its base."""
+    protocol, system = score.figures.protocol, score.figures.system
     compared = (
-        ("adapter", score.figures.adapter_content_sha256, adapter.content_sha256),
-        ("dataset", score.figures.dataset_content_sha256, adapter.figures.dataset_content_sha256),
-        ("prompt", score.figures.prompt_sha256, adapter.figures.prompt_sha256),
-        ("base", score.figures.base, adapter.figures.base),
-        ("base's content", score.figures.base_content_sha256, adapter.figures.base_content_sha256),
-        ("base's revision", score.figures.base_revision, adapter.figures.base_revision),
+        ("adapter", system.adapter_content_sha256, adapter.content_sha256),
+        ("dataset", protocol.dataset_content_sha256, adapter.figures.dataset_content_sha256),
+        ("prompt", protocol.prompt_sha256, adapter.figures.prompt_sha256),
+        ("base", system.base, adapter.figures.base),
+        ("base's content", system.base_content_sha256, adapter.figures.base_content_sha256),
+        ("base's revision", system.base_revision, adapter.figures.base_revision),
     )
     for name, got, expected in compared:
         if got != expected:

@@ -36,6 +36,8 @@ COMMANDS = (
     ("adapter", "train"),
     ("score",),
     ("score", "run"),
+    ("score", "compare"),
+    ("score", "table"),
     ("publish",),
     ("demo",),
 )

@@ -1,0 +1,113 @@
+"""Baselines that cost nothing: what a score has to beat before it says anything."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dialoguellm_release.errors import DataError, MissingExtraError, Problem
+from dialoguellm_release.folders import canonical_json, sha256_of_text
+from dialoguellm_release.records import read_records
+from dialoguellm_release.schemas.labels import Label
+from dialoguellm_release.schemas.recipes.score import ScoreRecipe
+from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.schemas.scores import BaselineName, System
+from dialoguellm_release.scoring.answers import Answer
+from dialoguellm_release.scoring.scored import Scored, Task, leak_policy, protocol_of, read_task
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+TFIDF = {"ngram_range": (1, 2), "min_df": 2, "sublinear_tf": True}
+REGRESSION = {"C": 4.0, "max_iter": 1000}
+"""Set once for every corpus, before any was scored; nothing is chosen on a held-out split."""
+
+
+def score_baseline(settings: ScoreRecipe, dataset: Path, name: BaselineName) -> Scored:
+    """The answers of a baseline.
+
+    Args:
+        name: `majority` gives the commonest label of the training split; `random` draws labels as often as
+            they stand there, and is scored by its expected value; `tfidf` is a logistic regression on the
+            words of the utterance, `tfidf-context` on those of the context as well.
+
+    Raises:
+        DataError: The dataset has no such records, or no training split of the corpus.
+        MissingExtraError: scikit-learn is not installed.
+    """
+    task = read_task(settings, dataset)
+    training = list(read_records(dataset, settings.corpus, "train"))
+    shares = _shares(training, task.labels)
+    system = System(name=name, kind="baseline")
+    seen: dict[str, object] = {"leak_policy": leak_policy(task, settings.corpus)}
+    if name == "majority":
+        commonest = max(task.labels, key=lambda label: shares[label])
+        answers = [Answer(commonest)] * len(task.records)
+        return Scored(task.split, answers, protocol_of(task, settings, **seen), system, ("numpy",))
+    if name == "random":
+        drawn = Answer(None, is_drawn=True, scores=tuple(shares.values()))
+        answers, protocol = [drawn] * len(task.records), protocol_of(task, settings, **seen)
+        return Scored(task.split, answers, protocol, system, ("numpy",), chances=shares)
+    with_context = name == "tfidf-context"
+    seen["context_k"] = task.dataset.figures.context_k if with_context else 0
+    seen["context_direction"] = "past" if with_context else None
+    return Scored(
+        split=task.split,
+        answers=_regression(training, task, with_context=with_context),
+        protocol=protocol_of(task, settings, **seen),
+        system=system.model_copy(
+            update={"training_sha256": sha256_of_text(canonical_json({**TFIDF, **REGRESSION}))}
+        ),
+        packages=("numpy", "scikit-learn", "scipy"),
+    )
+
+
+def _shares(training: Sequence[Record], labels: Sequence[Label]) -> dict[Label, float]:
+    counts = Counter(record.output for record in training)
+    outside = sorted(set(counts) - set(labels))
+    if outside:
+        raise DataError(
+            Problem(
+                training[0].corpus,
+                "the training records hold labels that the label space of the corpus lacks",
+                expected=", ".join(labels),
+                got=", ".join(outside),
+                fix="build the dataset again",
+            )
+        )
+    return {label: counts[label] / len(training) for label in labels}
+
+
+def _regression(training: Sequence[Record], task: Task, *, with_context: bool) -> list[Answer]:
+    """A logistic regression on TF-IDF of words and pairs of words; the context has features of its own."""
+    try:
+        from scipy.sparse import hstack
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.linear_model import LogisticRegression
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("score", str(error.name)) from error
+
+    def texts(records: Sequence[Record]) -> list[list[str]]:
+        columns = [[record.input for record in records]]
+        return [*columns, ["\n".join(record.context) for record in records]] if with_context else columns
+
+    fitted: list[csr_matrix] = []
+    held_out: list[csr_matrix] = []
+    try:
+        for known, new in zip(texts(training), texts(task.records), strict=True):
+            vectorizer = TfidfVectorizer(**TFIDF)
+            fitted.append(vectorizer.fit_transform(known))
+            held_out.append(vectorizer.transform(new))
+        references = [record.output for record in training]
+        model = LogisticRegression(**REGRESSION).fit(hstack(fitted), references)
+    except ValueError as error:
+        problem = Problem(training[0].corpus, f"the training split does not do for this baseline: {error}")
+        raise DataError(problem) from error
+    place = {label: index for index, label in enumerate(model.classes_)}
+    answers = []
+    for row in model.predict_proba(hstack(held_out)).tolist():
+        scores = tuple(row[place[label]] if label in place else 0.0 for label in task.labels)
+        answers.append(Answer(task.labels[scores.index(max(scores))], scores=scores))
+    return answers
