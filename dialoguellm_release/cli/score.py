@@ -55,7 +55,8 @@ def run(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The score folder. [default: build/scores/RECIPE-ADAPTER]")
+        Path | None,
+        typer.Option(help="The score folder, or that of several. [default: build/scores/RECIPE-ADAPTER]"),
     ] = None,
     backbones: BackbonesFolder = Path("build/backbones"),
     cache: Annotated[

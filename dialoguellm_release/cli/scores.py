@@ -74,6 +74,8 @@ def as_text(manifest: ScoreManifest) -> str:
         "protocol",
         *(f"  {line}" for line in _stamp(protocol.model_dump(mode="json"))),
     ]
+    if figures.truncated_records:
+        notes.append(f"{figures.truncated_records:,} prompts were shortened to fit max_length")
     if figures.left_to_chance:
         notes.append(f"expected values: {figures.left_to_chance:,} answers are left to chance")
     if figures.clean is None:

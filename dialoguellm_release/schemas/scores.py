@@ -23,9 +23,9 @@ ScorerName = Literal[
 
 BaselineName = Literal["majority", "random", "tfidf", "tfidf-context"]
 
-LeakPolicy = Literal["not audited", "removed from training", "kept in training"]
+LeakPolicy = Literal["not audited", "trained on another dataset", "removed from training", "kept in training"]
 
-Positive = Annotated[int, Field(gt=0)]
+Resamples = Annotated[int, Field(ge=20)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Interval = tuple[float, float]
 """The lower and the upper end."""
@@ -94,7 +94,7 @@ class Resampling(Schema):
         level: The share of the resamples that an interval spans.
     """
 
-    resamples: Positive = 10_000
+    resamples: Resamples = 10_000
     level: Annotated[float, Field(gt=0, lt=1)] = 0.95
     seed: int = 2310
 

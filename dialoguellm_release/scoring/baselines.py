@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.folders import canonical_json, sha256_of_text
+from dialoguellm_release.progress import progress
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.scores import BaselineName, System
 from dialoguellm_release.scoring.answers import Answer
-from dialoguellm_release.scoring.scored import Scored, Task, leak_policy, protocol_of, read_task
+from dialoguellm_release.scoring.scored import Scored, Task, leak_policy_of, protocol_of, read_task
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -40,23 +41,27 @@ def score_baseline(settings: ScoreRecipe, dataset: Path, name: BaselineName) -> 
     task = read_task(settings, dataset)
     training = list(read_records(dataset, settings.corpus, "train"))
     shares = _shares(training, task.labels)
+    policy = leak_policy_of(task, settings.corpus, task.dataset.content_sha256)
     system = System(name=name, kind="baseline")
-    seen: dict[str, object] = {"leak_policy": leak_policy(task, settings.corpus)}
-    if name == "majority":
+    if name in ("majority", "random"):
         commonest = max(task.labels, key=lambda label: shares[label])
-        answers = [Answer(commonest)] * len(task.records)
-        return Scored(task.split, answers, protocol_of(task, settings, **seen), system, ("numpy",))
-    if name == "random":
         drawn = Answer(None, is_drawn=True, scores=tuple(shares.values()))
-        answers, protocol = [drawn] * len(task.records), protocol_of(task, settings, **seen)
-        return Scored(task.split, answers, protocol, system, ("numpy",), chances=shares)
+        return Scored(
+            split=task.split,
+            answers=[Answer(commonest) if name == "majority" else drawn] * len(task.records),
+            protocol=protocol_of(task, settings, leak_policy=policy),
+            system=system,
+            packages=("numpy",),
+            chances=shares if name == "random" else {},
+        )
     with_context = name == "tfidf-context"
-    seen["context_k"] = task.dataset.figures.context_k if with_context else 0
-    seen["context_direction"] = "past" if with_context else None
+    context_k = task.dataset.figures.context_k if with_context else 0
+    with progress("fit", None):
+        answers = _regression(training, task, with_context=with_context)
     return Scored(
         split=task.split,
-        answers=_regression(training, task, with_context=with_context),
-        protocol=protocol_of(task, settings, **seen),
+        answers=answers,
+        protocol=protocol_of(task, settings, context_k=context_k, leak_policy=policy),
         system=system.model_copy(
             update={"training_sha256": sha256_of_text(canonical_json({**TFIDF, **REGRESSION}))}
         ),

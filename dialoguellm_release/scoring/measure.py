@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from dialoguellm_release.progress import progress
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.scores import LabelFigures, MetricName, Part, ScoreFigures
@@ -114,10 +115,12 @@ def _parts(
 
     drawn: dict[MetricName, list[Cells]] = {}
     sizes = []
-    for sums in resampled_sums(cells, settings.intervals):
-        sizes.append(sums.sum((-2, -1)))
-        for name, values in metrics_of(sums, chances, without).items():
-            drawn.setdefault(name, []).append(values)
+    with progress("draw dialogues", settings.intervals.resamples) as advance:
+        for sums in resampled_sums(cells, settings.intervals):
+            sizes.append(sums.sum((-2, -1)))
+            for name, values in metrics_of(sums, chances, without).items():
+                drawn.setdefault(name, []).append(values)
+            advance(len(sums))
     resampled = {name: np.concatenate(values) for name, values in drawn.items()}
     is_there = np.concatenate(sizes) > 0
     totals, level = cells.sum(0), settings.intervals.level

@@ -18,11 +18,11 @@ from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.manifest import AdapterManifest, DatasetManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
-from dialoguellm_release.schemas.scores import ScorerName, System
+from dialoguellm_release.schemas.scores import LeakPolicy, ScorerName, System
 from dialoguellm_release.scoring.answers import Reply
 from dialoguellm_release.scoring.journal import kept_replies
 from dialoguellm_release.scoring.parsers import authors_dice
-from dialoguellm_release.scoring.scored import Scored, leak_policy, protocol_of, read_task
+from dialoguellm_release.scoring.scored import Scored, Task, leak_policy_of, protocol_of, read_task
 from dialoguellm_release.scoring.scorers import (
     Way,
     alike_at_first,
@@ -110,11 +110,10 @@ def score_model(
                     task,
                     settings,
                     context_k=task.dataset.figures.context_k,
-                    context_direction="past",
                     prompt_sha256=prompt.sha256,
                     scorer=name,
                     few_shot_ids=(),
-                    leak_policy=leak_policy(task, trained.figures.dataset_config) if trained else None,
+                    leak_policy=_leak_policy(task, trained),
                 ),
                 system=_system(model, base, trained),
                 packages=(*PACKAGES, "numpy"),
@@ -155,6 +154,12 @@ class _Asking:
 
 def _prompt_of(built: DatasetManifest, adapter: Path | None) -> Prompt:
     return load_prompt(built.figures.prompt) if adapter is None else read_prompt(adapter / "prompt.json")
+
+
+def _leak_policy(task: Task, trained: AdapterManifest | None) -> LeakPolicy | None:
+    if trained is None:
+        return None
+    return leak_policy_of(task, trained.figures.dataset_config, trained.figures.dataset_content_sha256)
 
 
 def _system(model: ModelFolders, base: Base, trained: AdapterManifest | None) -> System:

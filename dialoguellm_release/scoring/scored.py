@@ -14,7 +14,7 @@ from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.manifest import DatasetManifest
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.schemas.scores import LeakPolicy, Protocol, System
+from dialoguellm_release.schemas.scores import LeakPolicy, Protocol, ScorerName, System
 from dialoguellm_release.scoring.answers import Answer
 
 CLEAN_CONFIG = "clean"
@@ -72,31 +72,42 @@ def read_task(settings: ScoreRecipe, dataset: Path) -> Task:
     return Task(built, split, list(islice(split, settings.max_records)), labels)
 
 
-def protocol_of(task: Task, settings: ScoreRecipe, **seen: object) -> Protocol:
-    """The protocol of a system that is shown nothing but the records, changed by what it was shown."""
-    unseen = Protocol(
+def protocol_of(
+    task: Task,
+    settings: ScoreRecipe,
+    *,
+    context_k: int | None = None,
+    prompt_sha256: str | None = None,
+    scorer: ScorerName | None = None,
+    few_shot_ids: tuple[str, ...] | None = None,
+    leak_policy: LeakPolicy | None = None,
+) -> Protocol:
+    """The protocol of a system; what it has no use for stays None."""
+    return Protocol(
         corpus=settings.corpus,
         split=settings.split,
         dataset_content_sha256=task.dataset.content_sha256,
         records_sha256=sha256_of_text("".join(f"{one.id} {one.output}\n" for one in task.records)),
         label_space=task.labels,
-        context_k=None,
-        context_direction=None,
-        prompt_sha256=None,
-        scorer=None,
-        few_shot_ids=None,
+        context_k=context_k,
+        context_direction="past" if context_k else None,
+        prompt_sha256=prompt_sha256,
+        scorer=scorer,
+        few_shot_ids=few_shot_ids,
         selected_on="none",
-        leak_policy=None,
+        leak_policy=leak_policy,
     )
-    return Protocol.model_validate({**dict(unseen), **seen})
 
 
-def leak_policy(task: Task, config: str) -> LeakPolicy:
+def leak_policy_of(task: Task, config: str, content_sha256: str) -> LeakPolicy:
     """What became of training records that share text with held-out ones.
 
     Args:
         config: Of the dataset, that the system was trained on.
+        content_sha256: The dataset that it was trained on.
     """
+    if content_sha256 != task.dataset.content_sha256:
+        return "trained on another dataset"
     if any(record.leaks is None for record in task.split):
         return "not audited"
     return "removed from training" if config == CLEAN_CONFIG else "kept in training"

@@ -134,7 +134,7 @@ def test_the_stamp_says_how_it_was_scored(run: Any, audited_dataset: Path, tiny_
     assert protocol.prompt_sha256 == load_prompt("dialogue-v1").sha256
     assert (protocol.context_k, protocol.context_direction, protocol.few_shot_ids) == (1, "past", ())
     assert (protocol.scorer, protocol.selected_on) == ("first_token", "none")
-    assert protocol.leak_policy == "kept in training"
+    assert protocol.leak_policy == "trained on another dataset"
     assert (system.name, system.kind, system.seed) == ("tiny", "model", trained.figures.seed)
     assert system.adapter_content_sha256 == trained.content_sha256
     assert system.base_content_sha256 == trained.figures.base_content_sha256
@@ -162,6 +162,21 @@ def test_seeds_of_one_training_share_its_hash(run: Any, tiny_adapter: Path, tmp_
     assert copies["rate"].training_sha256 != first.training_sha256
 
 
+@pytest.mark.parametrize(
+    ("config", "policy"), [("meld", "kept in training"), ("clean", "removed from training")]
+)
+def test_the_stamp_says_what_became_of_leaks(
+    config: str, policy: str, run: Any, tiny_adapter: Path, audited_dataset: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_adapter, tmp_path / "adapter")
+    manifest = read_manifest(tiny_adapter, AdapterManifest)
+    content = read_manifest(audited_dataset, DatasetManifest).content_sha256
+    changed = {"dataset_content_sha256": content, "dataset_config": config}
+    figures = manifest.figures.model_copy(update=changed)
+    write_manifest(tmp_path / "adapter", manifest.model_copy(update={"figures": figures}))
+    assert figures_in(run("out", adapter=tmp_path / "adapter")).protocol.leak_policy == policy
+
+
 def test_a_dataset_that_nobody_audited_has_no_clean_part(
     run: Any, tmp_path: Path, dialogues_of: Any, dataset_of: Any
 ) -> None:
@@ -169,7 +184,6 @@ def test_a_dataset_that_nobody_audited_has_no_clean_part(
     folder = run("scores", dataset=dataset_of(tmp_path / "dataset", {"test": records}))
     figures = figures_in(folder)
     assert figures.clean is None
-    assert figures.protocol.leak_policy == "not audited"
     assert "was not audited" in (folder / "README.md").read_text(encoding="utf-8")
 
 
