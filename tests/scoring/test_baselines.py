@@ -73,6 +73,19 @@ def test_words_that_tell_the_label_are_learned(scored: Any, tmp_path: Path, pred
     assert again == figures
 
 
+def test_the_fit_ends_at_its_optimum_whatever_the_order_of_the_records(
+    scored: Any, tmp_path: Path, dialogues_of: Any, dataset_of: Any, predictions_in: Any
+) -> None:
+    found = []
+    for name, step in (("forwards", 1), ("backwards", -1)):
+        records = {"train": dialogues_of("train", 70)[::step], "test": dialogues_of("test", 40)}
+        scored("tfidf-context", dataset_of(tmp_path / f"dataset {name}", records), name)
+        columns = predictions_in(tmp_path / name)
+        found.append([columns[f"score_{label}"] for label in SPACE])
+    for forwards, backwards in zip(*found, strict=True):
+        assert forwards == pytest.approx(backwards, abs=1e-7)
+
+
 def test_the_context_is_read_only_where_it_is_asked_for(
     scored: Any, tmp_path: Path, dialogues_of: Any, dataset_of: Any
 ) -> None:
