@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dialoguellm_release.claim_steps import check_claims
     from dialoguellm_release.errors import (
         CardError,
         DataError,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "claim_steps": ("check_claims",),
     "errors": (
         "CardError",
         "DataError",
@@ -85,6 +87,7 @@ __all__ = [
     "audit_dataset",
     "build_backbone",
     "build_dataset",
+    "check_claims",
     "check_corpora",
     "check_dataset",
     "compare_scores",

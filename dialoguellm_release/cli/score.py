@@ -152,21 +152,44 @@ def compare(
 
 @app.command()
 def table(
-    folders: Annotated[list[Path], typer.Argument(help="Score folders.")],
+    folders: Annotated[list[Path] | None, typer.Argument(help="Score folders.")] = None,
     metric: Annotated[
         str | None, typer.Option(help="The metric to show. [default: the headline of each corpus]")
     ] = None,
     mixed: Annotated[
         bool, typer.Option("--mixed", help="Set unlike protocols in one column all the same, and mark them.")
     ] = False,
+    paper: Annotated[
+        bool,
+        typer.Option("--claims", help="Instead: each claim of the paper, and what manifests say of it."),
+    ] = False,
+    build: Annotated[
+        Path, typer.Option("--from", help="With --claims: the folder whose manifests are looked at.")
+    ] = Path("build"),
+    paper_table: Annotated[
+        str | None, typer.Option(help="With --claims: a table of the paper instead of the claims, 3 or 4.")
+    ] = None,
+    form: Annotated[
+        str, typer.Option("--format", help="With --claims: text, markdown, latex or csv.")
+    ] = "text",
     json: Json = False,
 ) -> None:
     """Set scores side by side: a row a system, its seeds averaged, and a column a corpus.
 
-    Scores whose protocols differ are not set in one column unless --mixed says so.
+    Scores whose protocols differ are not set in one column unless --mixed says so. --claims holds what the
+    paper says against what was built: each claim is reproduced, contradicted, or not yet testable.
 
     Example: dlm-release score table build/scores/meld-majority build/scores/meld-tiny
+             dlm-release score table --claims --from build --paper-table 3 --format latex
     """
+    if paper:
+        if folders:
+            raise typer.BadParameter("--claims looks at every manifest below --from; name no score folders")
+        _claims(build, paper_table, form, json=json)
+        return
+    if not folders:
+        raise typer.BadParameter("name score folders, or --claims")
+
     from dialoguellm_release.score_steps import score_table
 
     found = score_table(folders, scores.metric_name(metric), mixed=mixed)
@@ -174,6 +197,26 @@ def table(
         show_json(scores.table_summary(found))
     else:
         show(scores.table_text(found))
+
+
+def _claims(build: Path, paper_table: str | None, form: str, *, json: bool) -> None:
+    from dialoguellm_release.claim_steps import check_claims
+    from dialoguellm_release.cli import claims
+    from dialoguellm_release.cli.formats import check_format
+
+    check_format(form)
+    report = check_claims(build)
+    if paper_table is not None and paper_table not in report.tables:
+        raise typer.BadParameter(f"--paper-table: {paper_table} is none of {', '.join(report.tables)}")
+    if json:
+        show_json(claims.summary(report))
+    elif paper_table is not None:
+        table = report.tables[paper_table]
+        say(f"{table.title}. {table.note}")
+        show(claims.table_text(table, form))
+    else:
+        show(claims.claims_text(report, form))
+    say(claims.counts_text(report))
 
 
 def _say_what_was_done(made: Made[ScoreManifest]) -> None:

@@ -151,7 +151,7 @@ def dataset(registry: dict[CorpusName, CorpusEntry]) -> DatasetManifest:
                 "pretty_name": "Instructions of the tests",
                 "synthetic": False,
                 "prompt": "dialogue-v1",
-                "claims": "paper",
+                "claims": "dialoguellm-2310.11374",
                 "context_k": 1,
                 "label_space": "corpus",
                 "basic7": {},
