@@ -264,6 +264,7 @@ def make_score_figures(
         "context_direction": "past",
         "prompt_sha256": "f" * 64,
         "scorer": "first_token",
+        "shots": 0,
         "few_shot_ids": (),
         "selected_on": "none",
         "leak_policy": "not audited",

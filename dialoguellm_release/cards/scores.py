@@ -8,6 +8,9 @@ from dialoguellm_release.cards.markdown import number, render_card, table
 from dialoguellm_release.schemas.manifest import ScoreManifest
 from dialoguellm_release.schemas.scores import MetricName, Part, ScoreFigures
 
+MAX_LISTED = 100
+"""More values than these, as the examples of a whole split, are counted and not named."""
+
 METRICS: dict[MetricName, str] = {
     "accuracy": "Accuracy",
     "weighted_f1": "Weighted F1",
@@ -107,6 +110,8 @@ def _stamp_table(stamp: Mapping[str, object]) -> str:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, list) and len(value) > MAX_LISTED:
+        return f"{number(len(value))} of them: see `scores.json`"
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return "not applicable" if value is None else f"`{value}`"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dialoguellm_release.steps import Made
 
 Name = TypeVar("Name")
+MAX_LISTED = 100
 
 
 def scorer_names(text: str) -> list[ScorerName]:
@@ -85,11 +86,16 @@ def as_text(manifest: ScoreManifest) -> str:
 
 def _stamp(protocol: Mapping[str, Any]) -> list[str]:
     shown = (
-        (name, ", ".join(value) if isinstance(value, list) else str(value))
+        (name, _listed(value) if isinstance(value, list) else str(value))
         for name, value in protocol.items()
         if value not in (None, [])
     )
     return [f"{name} {value}" for name, value in shown]
+
+
+def _listed(values: list[str]) -> str:
+    """Values with commas; of very many, as the examples of a whole split, only how many there are."""
+    return ", ".join(values) if len(values) <= MAX_LISTED else f"{len(values):,} of them: see --json"
 
 
 def against_first(made: Mapping[ScorerName, Made[ScoreManifest]]) -> dict[ScorerName, Comparison]:

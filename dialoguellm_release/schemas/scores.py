@@ -23,6 +23,9 @@ ScorerName = Literal[
 
 BaselineName = Literal["majority", "random", "tfidf", "tfidf-context"]
 
+FewShotRule = Literal["balanced", "nearest"]
+"""How examples are chosen: see `FewShot` in the score recipe."""
+
 LeakPolicy = Literal["not audited", "trained on another dataset", "removed from training", "kept in training"]
 
 Resamples = Annotated[int, Field(ge=20)]
@@ -43,7 +46,10 @@ class Protocol(Schema):
         context_k: How many utterances before the one to label the system is shown, at most.
         context_direction: On which side of it they stand.
         scorer: How the answer was read off the model.
-        few_shot_ids: Records that stand in the prompt as examples; empty for a prompt without.
+        shots: How many examples stand in a prompt.
+        few_shot_rule: How they are chosen; None for a prompt without.
+        few_shot_ids: Records that stand in a prompt as examples; empty for a prompt without.
+        few_shot_sha256: Which record is shown which examples, in which order; None for a prompt without.
         selected_on: The split on which a checkpoint or a setting was chosen; `none` where none was, and
             the last checkpoint was scored.
         leak_policy: What became of training records that share text with held-out ones; None where nothing
@@ -59,7 +65,10 @@ class Protocol(Schema):
     context_direction: Literal["past"] | None
     prompt_sha256: Sha256 | None
     scorer: ScorerName | None
+    shots: Count | None = None
+    few_shot_rule: FewShotRule | None = None
     few_shot_ids: tuple[Text, ...] | None
+    few_shot_sha256: Sha256 | None = None
     selected_on: Split | Literal["none"]
     leak_policy: LeakPolicy | None
 

@@ -26,7 +26,8 @@ MAX_NAMED = 10
 def write_predictions(scored: Scored, path: Path) -> None:
     """Writes a Parquet file with a row a record: id, reference, prediction, a score per label, the text.
 
-    Scores stand there where the system gives any, text where a model wrote some.
+    Scores stand there where the system gives any, text where a model wrote some, ids of examples where
+    the prompts show any.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -44,6 +45,8 @@ def write_predictions(scored: Scored, path: Path) -> None:
             )
     if any(answer.text is not None for answer in scored.answers):
         columns["text"] = [answer.text for answer in scored.answers]
+    if scored.examples:
+        columns["examples"] = [[one.id for one in scored.examples[record.id]] for record in scored.records]
     content = {CONTENT_KEY: scored.protocol.dataset_content_sha256}
     pq.write_table(pa.table(columns).replace_schema_metadata(content), path)
 

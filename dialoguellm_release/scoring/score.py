@@ -20,9 +20,10 @@ from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.scores import LeakPolicy, ScorerName, System
 from dialoguellm_release.scoring.answers import Reply
+from dialoguellm_release.scoring.few_shot import PromptWithExamples, examples_of, prompted_protocol
 from dialoguellm_release.scoring.journal import kept_replies
 from dialoguellm_release.scoring.parsers import authors_dice
-from dialoguellm_release.scoring.scored import Scored, Task, leak_policy_of, protocol_of, read_task
+from dialoguellm_release.scoring.scored import Scored, Task, leak_policy_of, read_task
 from dialoguellm_release.scoring.scorers import (
     Way,
     alike_at_first,
@@ -85,8 +86,10 @@ def score_model(
     base = base_of(model.backbone.recipe, model.backbone_folder)
     prompt = _prompt_of(task.dataset, model.adapter)
     _check_inputs(task.dataset, dataset, trained, model.adapter, base, prompt)
+    shown = examples_of(settings, task, dataset)
     language_model, tokenizer = load_backbone(model.backbone.recipe, model.backbone_folder)
-    encoder = Encoder(prompt, tokenizer, settings.max_length)
+    asked = prompt if shown is None else PromptWithExamples(prompt, shown)
+    encoder = Encoder(asked, tokenizer, settings.max_length)
     prompts = encoder.encode_all(task.records)
     tokens = label_tokens(encoder, task.labels)
     if leave_out_unfit and alike_at_first(tokens):
@@ -106,15 +109,10 @@ def score_model(
             Scored(
                 split=task.split,
                 answers=[read_reply(name, reply, tokens, settings.corpus) for reply in replies[way]],
-                protocol=protocol_of(
-                    task,
-                    settings,
-                    context_k=task.dataset.figures.context_k,
-                    prompt_sha256=prompt.sha256,
-                    scorer=name,
-                    few_shot_ids=(),
-                    leak_policy=_leak_policy(task, trained),
+                protocol=prompted_protocol(
+                    task, settings, prompt, name, shown, leak_policy=_leak_policy(task, trained)
                 ),
+                examples=shown.shown if shown else {},
                 system=_system(model, base, trained),
                 packages=(*PACKAGES, "numpy"),
                 truncated_records=sum(one.is_shortened for one in prompts),

@@ -14,7 +14,7 @@ from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.manifest import DatasetManifest
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.schemas.scores import LeakPolicy, Protocol, ScorerName, System
+from dialoguellm_release.schemas.scores import FewShotRule, LeakPolicy, Protocol, ScorerName, System
 from dialoguellm_release.scoring.answers import Answer
 
 CLEAN_CONFIG = "clean"
@@ -29,6 +29,7 @@ class Scored:
         split: Every record of the split, in the order of the dataset; the first of them were scored.
         chances: How likely each label is drawn where an answer is left to chance.
         packages: Whose versions shaped the answers.
+        examples: The examples in the prompt of each record, by its id; empty for prompts without.
     """
 
     split: Sequence[Record]
@@ -38,6 +39,7 @@ class Scored:
     packages: tuple[str, ...]
     truncated_records: int = 0
     chances: Mapping[Label, float] = field(default_factory=dict)
+    examples: Mapping[str, Sequence[Record]] = field(default_factory=dict)
 
     @property
     def records(self) -> Sequence[Record]:
@@ -79,7 +81,10 @@ def protocol_of(
     context_k: int | None = None,
     prompt_sha256: str | None = None,
     scorer: ScorerName | None = None,
+    shots: int | None = None,
+    few_shot_rule: FewShotRule | None = None,
     few_shot_ids: tuple[str, ...] | None = None,
+    few_shot_sha256: str | None = None,
     leak_policy: LeakPolicy | None = None,
 ) -> Protocol:
     """The protocol of a system; what it has no use for stays None."""
@@ -93,7 +98,10 @@ def protocol_of(
         context_direction="past" if context_k else None,
         prompt_sha256=prompt_sha256,
         scorer=scorer,
+        shots=shots,
+        few_shot_rule=few_shot_rule,
         few_shot_ids=few_shot_ids,
+        few_shot_sha256=few_shot_sha256,
         selected_on="none",
         leak_policy=leak_policy,
     )

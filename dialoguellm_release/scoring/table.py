@@ -156,7 +156,7 @@ def _row(figures: ScoreFigures) -> Row:
         training_sha256=system.training_sha256,
         scorer=protocol.scorer,
         context_k=protocol.context_k,
-        shots=None if protocol.few_shot_ids is None else len(protocol.few_shot_ids),
+        shots=protocol.shots,
     )
 
 

@@ -77,7 +77,7 @@ def measured_score(
         for one in runs
         if (one.manifest.figures.protocol.corpus, one.manifest.figures.protocol.split) == (corpus, "test")
         and one.manifest.recipe.resolved.get("max_records") is None
-        and not one.manifest.figures.protocol.few_shot_ids
+        and not one.manifest.figures.protocol.shots
     ]
     wanted = f"a score of {' or '.join(system.names)} on the test split of {corpus}"
     if not runs:

@@ -325,7 +325,7 @@ def test_seeds_are_averaged(tmp_path: Path, write_score: Any) -> None:
         {"corpus": "emorynlp"},
         {"tuned": False},
         {"kind": "predictions"},
-        {"few_shot_ids": ("meld/train/1/1",)},
+        {"shots": 8},
         {"system": "tiny"},
     ],
     ids=lambda changed: next(iter(changed)),

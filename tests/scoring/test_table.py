@@ -42,6 +42,7 @@ NO_USE = {
     "context_direction": None,
     "prompt_sha256": None,
     "scorer": None,
+    "shots": None,
     "few_shot_ids": None,
     "leak_policy": None,
 }
