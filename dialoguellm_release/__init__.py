@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dialoguellm_release.claim_steps import check_claims
     from dialoguellm_release.errors import (
         CardError,
         DataError,
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
     )
     from dialoguellm_release.prompts import load_prompt
     from dialoguellm_release.records import read_records
+    from dialoguellm_release.score_steps import (
+        compare_scores,
+        score,
+        score_baseline,
+        score_each_way,
+        score_predictions,
+        score_table,
+    )
     from dialoguellm_release.steps import (
         Made,
         audit_dataset,
@@ -31,12 +40,12 @@ if TYPE_CHECKING:
         fetch_corpora,
         hydrate_dataset,
         publish,
-        score,
         train_adapter,
         verify_release,
     )
 
 _HOMES = {
+    "claim_steps": ("check_claims",),
     "errors": (
         "CardError",
         "DataError",
@@ -48,6 +57,14 @@ _HOMES = {
     ),
     "prompts": ("load_prompt",),
     "records": ("read_records",),
+    "score_steps": (
+        "compare_scores",
+        "score",
+        "score_baseline",
+        "score_each_way",
+        "score_predictions",
+        "score_table",
+    ),
     "steps": (
         "Made",
         "audit_dataset",
@@ -59,7 +76,6 @@ _HOMES = {
         "fetch_corpora",
         "hydrate_dataset",
         "publish",
-        "score",
         "train_adapter",
         "verify_release",
     ),
@@ -77,8 +93,10 @@ __all__ = [
     "audit_dataset",
     "build_backbone",
     "build_dataset",
+    "check_claims",
     "check_corpora",
     "check_dataset",
+    "compare_scores",
     "examine",
     "fetch_corpora",
     "hydrate_dataset",
@@ -86,6 +104,10 @@ __all__ = [
     "publish",
     "read_records",
     "score",
+    "score_baseline",
+    "score_each_way",
+    "score_predictions",
+    "score_table",
     "train_adapter",
     "verify_release",
 ]

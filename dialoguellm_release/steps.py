@@ -35,13 +35,11 @@ from dialoguellm_release.schemas.manifest import (
     AdapterManifest,
     BackboneManifest,
     DatasetManifest,
-    ScoreManifest,
 )
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, HubSource
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
-from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 
 if TYPE_CHECKING:
     from dialoguellm_release.corpora.check import CheckedCorpus
@@ -143,7 +141,9 @@ def build_dataset(
     left_out = _corpus_names(skip, "--skip")
     folder = sources or _synthetic_sources(loaded)
     if not again and (
-        found := _current(out, lambda made: is_unchanged(made, loaded, folder, left_out), DatasetManifest)
+        found := current_folder(
+            out, lambda made: is_unchanged(made, loaded, folder, left_out), DatasetManifest
+        )
     ):
         return found
     claims = load_claims(loaded.recipe)
@@ -183,7 +183,7 @@ def hydrate_dataset(
             Problem(str(out), "is the published copy itself", fix="name another folder with --out")
         )
     if not again and (
-        found := _current(out, lambda made: hydrate.is_hydrated(made, copy, sources), DatasetManifest)
+        found := current_folder(out, lambda made: hydrate.is_hydrated(made, copy, sources), DatasetManifest)
     ):
         return found
     loaded = copy.loaded
@@ -263,7 +263,9 @@ def build_backbone(
 
     loaded = load_recipe(recipe, "backbone", BackboneRecipe, overrides)
     folder = out or BUILD / "backbones" / loaded.name
-    if not again and (found := _current(folder, lambda made: made.recipe == loaded.stamp, BackboneManifest)):
+    if not again and (
+        found := current_folder(folder, lambda made: made.recipe == loaded.stamp, BackboneManifest)
+    ):
         return found
     return Made(folder, backbones.build_backbone(loaded, folder), was_current=False)
 
@@ -295,7 +297,7 @@ def train_adapter(
     folder = out or BUILD / "adapters" / loaded.name
     content = read_manifest(dataset, DatasetManifest).content_sha256
     backbone = load_recipe(loaded.recipe.backbone, "backbone", BackboneRecipe)
-    backbone_folder = _built(loaded.recipe.backbone, backbone, backbones)
+    backbone_folder = built_backbone(loaded.recipe.backbone, backbone, backbones)
     base = base_of(backbone.recipe, backbone_folder)
 
     def is_unchanged(made: AdapterManifest) -> bool:
@@ -308,60 +310,9 @@ def train_adapter(
             and figures.base_content_sha256 == base.content_sha256
         )
 
-    if not again and (found := _current(folder, is_unchanged, AdapterManifest)):
+    if not again and (found := current_folder(folder, is_unchanged, AdapterManifest)):
         return found
     manifest = train.train_adapter(loaded, backbone, backbone_folder, dataset, folder)
-    return Made(folder, manifest, was_current=False)
-
-
-def score(
-    recipe: str,
-    dataset: Path = BUILD / "dataset",
-    adapter: Path | None = None,
-    out: Path | None = None,
-    *,
-    backbone: str | None = None,
-    backbones: Path = BUILD / "backbones",
-    overrides: Sequence[str] = (),
-    again: bool = False,
-) -> Made[ScoreManifest]:
-    """The score folder of an adapter, or of a backbone alone.
-
-    Args:
-        recipe: Name of a bundled score recipe, or a path.
-        adapter: Folder that `train_adapter` made; None scores the backbone alone.
-        out: None is `build/scores/RECIPE-ADAPTER`, or `build/scores/RECIPE-BACKBONE` without an adapter.
-        backbone: Name of a backbone recipe; None is the one that the adapter was trained on.
-
-    Raises:
-        DataError: Dataset, adapter and backbone do not belong together.
-        MissingExtraError: The extra `score` is not installed.
-    """
-    from dialoguellm_release.scoring.score import score as score_records
-
-    loaded = load_recipe(recipe, "score", ScoreRecipe, overrides)
-    trained = read_manifest(adapter, AdapterManifest) if adapter else None
-    base_name = backbone or _backbone_of(trained)
-    base_recipe = load_recipe(base_name, "backbone", BackboneRecipe)
-    folder = out or BUILD / "scores" / f"{loaded.name}-{adapter.name if adapter else base_recipe.name}"
-    built = read_manifest(dataset, DatasetManifest)
-    backbone_folder = _built(base_name, base_recipe, backbones)
-    base = base_of(base_recipe.recipe, backbone_folder)
-
-    def is_unchanged(made: ScoreManifest) -> bool:
-        figures = made.figures
-        return (
-            made.recipe == loaded.stamp
-            and figures.dataset_content_sha256 == built.content_sha256
-            and figures.prompt_sha256 == built.figures.prompt_sha256
-            and figures.adapter_content_sha256 == (trained.content_sha256 if trained else None)
-            and (figures.base, figures.base_revision) == (base.repo_id, base.revision)
-            and figures.base_content_sha256 == base.content_sha256
-        )
-
-    if not again and (found := _current(folder, is_unchanged, ScoreManifest)):
-        return found
-    manifest = score_records(loaded, dataset, adapter, base_recipe, backbone_folder, folder)
     return Made(folder, manifest, was_current=False)
 
 
@@ -445,21 +396,14 @@ def _described(manifest: DatasetManifest, staging: Path, claims: ClaimsRecipe | 
     return manifest
 
 
-def _built(reference: str, backbone: Loaded[BackboneRecipe], backbones: Path) -> Path | None:
+def built_backbone(reference: str, backbone: Loaded[BackboneRecipe], backbones: Path) -> Path | None:
     """The folder of a backbone of our own making, built where needed; None for one from the Hub."""
     if isinstance(backbone.recipe.source, HubSource):
         return None
     return build_backbone(reference, backbones / backbone.name).folder
 
 
-def _backbone_of(trained: AdapterManifest | None) -> str:
-    if trained is None:
-        fix = "name the folder of an adapter with --adapter, or a backbone recipe with --backbone"
-        raise DataError(Problem("--adapter", "there is nothing to score", fix=fix))
-    return str(trained.recipe.resolved["backbone"])
-
-
-def _current(
+def current_folder(
     folder: Path, is_unchanged: Callable[[AnyManifest], bool], model: type[AnyManifest]
 ) -> Made[AnyManifest] | None:
     """What stands in a folder, where the step would make the same again; else None."""

@@ -32,6 +32,7 @@ from dialoguellm_release.schemas.manifest import (
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.schemas.scores import Protocol, Resampling, ScoreFigures, System
 from dialoguellm_release.training.train import train_adapter
 from tests.hub_server.accounts import Token
 from tests.hub_server.clients import point_clients_at
@@ -289,6 +290,57 @@ def small_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """84 records to train on, 15 to score."""
     folder = tmp_path_factory.mktemp("datasets") / "small"
     return write_dataset(folder, {"train": make_records("train", 84), "test": make_records("test", 15)})
+
+
+def make_score_figures(
+    protocol: Mapping[str, object] | None = None,
+    system: Mapping[str, Any] | None = None,
+    **figures: Any,
+) -> ScoreFigures:
+    """The figures of a score that nobody took: MELD's test split, two labels, changed as a test wants."""
+    metrics: dict[str, float] = figures.pop("metrics", {"accuracy": 0.5, "weighted_f1": 0.25})
+    stamp: dict[str, Any] = {
+        "corpus": "meld",
+        "split": "test",
+        "dataset_content_sha256": "d" * 64,
+        "records_sha256": "e" * 64,
+        "label_space": ("anger", "neutral"),
+        "context_k": 1,
+        "context_direction": "past",
+        "prompt_sha256": "f" * 64,
+        "scorer": "first_token",
+        "shots": 0,
+        "few_shot_ids": (),
+        "selected_on": "none",
+        "leak_policy": "not audited",
+    }
+    given: dict[str, Any] = {
+        "records": 12,
+        "dialogues": 3,
+        "metrics": metrics,
+        "intervals": {name: (value - 0.125, value + 0.125) for name, value in metrics.items()},
+        "protocol": Protocol(**{**stamp, **(protocol or {})}),
+        "system": System(**{"name": "tiny", "kind": "model", **(system or {})}),
+        "truncated_records": 0,
+        "headline": "weighted_f1",
+        "without": "neutral",
+        "resampling": Resampling(),
+        "left_to_chance": 0,
+        "chances": {},
+        "majority": {"accuracy": 0.5, "weighted_f1": 1 / 3},
+        "majority_label": "neutral",
+        "clean": None,
+        "per_label": {},
+        "confusion_matrix": (),
+        "breakdown": {},
+    }
+    return ScoreFigures(**{**given, **figures})
+
+
+@pytest.fixture(scope="session")
+def score_figures_of() -> Callable[..., ScoreFigures]:
+    """Makes the figures of a score that nobody took."""
+    return make_score_figures
 
 
 @pytest.fixture(scope="session")

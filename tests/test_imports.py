@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "dialoguellm_release"
 
 FLOORS = (
     {"cli"},
-    {"steps"},
+    {"claim_steps", "score_steps", "steps"},
     {"hub"},
     {"cards", "dataset", "scoring", "training"},
     {"corpora", "prompts", "backbones", "encoding", "records"},
@@ -32,7 +32,12 @@ HEAVY = {
     "torch",
     "trl",
 }
-NEIGHBOURS = {("records", "prompts"), ("encoding", "prompts")}
+NEIGHBOURS = {
+    ("records", "prompts"),
+    ("encoding", "prompts"),
+    ("score_steps", "steps"),
+    ("claim_steps", "steps"),
+}
 
 
 def imported_parts(path: Path) -> set[str]:

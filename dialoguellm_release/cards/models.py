@@ -112,7 +112,7 @@ def render_adapter_card(
         "labels": json.dumps(_labels(dataset, figures.dataset_config)),
         "scores": score_table(runs) if runs else "",
         "chooses_labels": all(run.scorer in LABEL_SCORERS for run in runs),
-        "has_intervals": any(run.intervals for run in runs),
+        "has_intervals": any(run.whole.intervals for run in runs),
         "metric_ids": ", ".join(f"[{one}](https://huggingface.co/spaces/{one})" for one in metric_ids),
         "predictions": list(predictions),
         "cost": _cost_table(manifest),

@@ -35,8 +35,8 @@ def demo(
 
     Example: dlm-release demo --sources corpora
     """
-    from dialoguellm_release import steps
-    from dialoguellm_release.cli import adapter, dataset, publish, score
+    from dialoguellm_release import score_steps, steps
+    from dialoguellm_release.cli import adapter, dataset, publish, scores
     from dialoguellm_release.schemas.labels import CORPORA
 
     started = time.monotonic()
@@ -54,12 +54,13 @@ def demo(
         "tiny", built.folder, out / "adapters" / "tiny", backbones=out / "backbones", again=again
     )
     say("3/4  scores: recipe meld")
-    scored = steps.score(
+    scored = score_steps.score(
         "meld",
         built.folder,
         trained.folder,
         out / "scores" / "meld-tiny",
         backbones=out / "backbones",
+        cache=out / "cache",
         again=again,
     )
     say("4/4  release: recipe demo")
@@ -67,7 +68,7 @@ def demo(
 
     show(f"\nDataset, as dialogues / records\n{dataset.counts(built.manifest)}")
     show(f"\nAdapter\n{adapter.as_text(trained.manifest)}")
-    show(f"\nScores\n{score.as_text(scored.manifest)}")
+    show(f"\nScores\n{scores.as_text(scored.manifest)}")
     show(f"\nRelease\n{publish.as_text(release)}")
     show(f"\nLoad it\n{LOADING.format(**_paths(release))}")
     say(f"\nDone in {time.monotonic() - started:.0f} s. Everything lies in {out}.")

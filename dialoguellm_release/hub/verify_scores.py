@@ -21,7 +21,8 @@ from dialoguellm_release.resources import metric_functions
 from dialoguellm_release.schemas.manifest import AdapterManifest, ScoreManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
-from dialoguellm_release.scoring.score import score
+from dialoguellm_release.scoring.predictions import write_predictions
+from dialoguellm_release.scoring.score import ModelFolders, score_model
 
 TOLERANCE = 0.02
 """How far a probability may be off: another machine, or half precision, changes its last digits."""
@@ -63,12 +64,14 @@ def answers_verdict(copy: Copy, sample: int, scratch: Path) -> Verdict:
         recipe = _sampled(manifest, sample)
         if recipe is None:
             return not_checked("answers", f"{folder.name} was scored by a recipe of another version")
-        out = scratch / folder.name
+        model = ModelFolders(backbone, base if isinstance(base, Path) else None, copy.folder)
         try:
-            score(recipe, dataset, copy.folder, backbone, base if isinstance(base, Path) else None, out)
+            ((_, answered),) = score_model(recipe, dataset, model, [recipe.scorer], scratch / "cache")
         except MissingExtraError:
             return not_checked("answers", "the extra score is not installed")
-        again, before = _answers(out / PREDICTIONS), _answers(folder / PREDICTIONS)
+        scratch.mkdir(parents=True, exist_ok=True)
+        write_predictions(answered, scratch / PREDICTIONS)
+        again, before = _answers(scratch / PREDICTIONS), _answers(folder / PREDICTIONS)
         problems += _answer_problems(f"{SCORES}/{folder.name}", again, before)
         notes.append(f"the first {len(again):,} of {len(before):,} records of {folder.name}")
     return verdict_on("answers", problems, f"scored again: {'; '.join(notes)}")
@@ -81,13 +84,15 @@ def _score_folders(copy: Copy) -> list[Path]:
 def _figure_problems(folder: Path) -> Iterator[Problem]:
     import pyarrow.parquet as pq
 
-    stated = scored(read_manifest(folder, ScoreManifest)).metrics
+    figures = read_manifest(folder, ScoreManifest).figures
     rows = pq.read_table(folder / PREDICTIONS, columns=["reference", "prediction"]).to_pydict()
-    found: dict[str, float] = metric_functions("erc_scores").erc_scores(rows["reference"], rows["prediction"])
-    for name, value in found.items():
-        if name in stated and not math.isclose(value, stated[name], abs_tol=1e-9):
+    found: dict[str, float] = metric_functions("erc_scores").erc_scores(
+        rows["reference"], rows["prediction"], figures.protocol.label_space, figures.without
+    )
+    for name, stated in figures.metrics.items():
+        if not math.isclose(found[name], stated, abs_tol=1e-9):
             where, what = f"{SCORES}/{folder.name}: {name}", "does not follow from the published answers"
-            yield Problem(where, what, f"{value}", f"{stated[name]}")
+            yield Problem(where, what, f"{found[name]}", f"{stated}")
 
 
 def _listing_problems(copy: Copy, folders: list[Path]) -> Iterator[Problem]:
@@ -105,17 +110,16 @@ def _listing_problems(copy: Copy, folders: list[Path]) -> Iterator[Problem]:
             yield Problem(where, what, copy.adapter.content_sha256, str(made_with))
 
 
-def _sampled(manifest: ScoreManifest, sample: int) -> Loaded[ScoreRecipe] | None:
+def _sampled(manifest: ScoreManifest, sample: int) -> ScoreRecipe | None:
     """The recipe of a scoring run, for its first records only."""
     resolved = dict(manifest.recipe.resolved)
     limit = resolved.get("max_records")
     resolved["max_records"] = min(sample, limit) if isinstance(limit, int) else sample
     stamp = manifest.recipe.model_copy(update={"resolved": resolved})
     try:
-        recipe = recipe_of(manifest.model_copy(update={"recipe": stamp}), ScoreRecipe)
+        return recipe_of(manifest.model_copy(update={"recipe": stamp}), ScoreRecipe)
     except CardError:
         return None
-    return Loaded(manifest.recipe.name, recipe, {})
 
 
 def _backbone(copy: Copy, adapter: AdapterManifest) -> Loaded[BackboneRecipe] | None:

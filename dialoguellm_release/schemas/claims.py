@@ -1,31 +1,248 @@
-"""What a paper claims, as data: figures that a card may quote as the paper's."""
+"""What a paper claims, as data: its figures, where it prints them, and how each can be tested."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, JsonValue, model_validator
 
-from dialoguellm_release.schemas.base import Schema, Text
+from dialoguellm_release.schemas.base import Count, Schema, Text
 from dialoguellm_release.schemas.labels import CorpusName, Label, Split
-from dialoguellm_release.schemas.manifest import Sizes
+from dialoguellm_release.schemas.manifest import Kind, Sizes
+
+Relation = Literal["equal", "at least"]
+PaperMetric = Literal["accuracy", "weighted_f1"]
+Percent = Annotated[float, Field(ge=0, le=100)]
+Tolerance = Annotated[float, Field(ge=0)]
+PRINTED = 0.005
+"""Half of the last digit of a figure that is printed with two decimals."""
+
+
+class Evidence(Schema):
+    """Manifests that a claim may be tested on.
+
+    Attributes:
+        where: For paths into a manifest (`recipe.resolved.synthetic`) the values that will do.
+        missing: What has to be made where there is no such manifest.
+    """
+
+    kind: Kind
+    where: dict[Text, tuple[JsonValue, ...]] = {}
+    missing: Text
+
+
+class ManifestTest(Schema):
+    """A figure of a manifest.
+
+    Attributes:
+        evidence: Name of an entry of `evidence`.
+        figures: Paths into the manifest; `*` in a path adds up all that stand there, a list counts as its
+            length.
+        combine: What is made of several figures.
+    """
+
+    type: Literal["manifest"] = "manifest"
+    evidence: Text
+    figures: tuple[Text, ...]
+    combine: Literal["sum", "product"] = "sum"
+    relation: Relation = "equal"
+    tolerance: Tolerance = 0.0
+
+
+class TrainingTotalTest(Schema):
+    """Training dialogues or utterances of a dataset; of a corpus that it lacks, the paper's own count."""
+
+    type: Literal["training_total"] = "training_total"
+    evidence: Text
+    of: Literal["dialogues", "utterances"]
+    relation: Relation = "equal"
+
+
+class LabelShareTest(Schema):
+    """The share of a label in the training records, in percent.
+
+    A corpus that the dataset lacks leaves a range of possible shares, by the paper's own count of it.
+    """
+
+    type: Literal["label_share"] = "label_share"
+    evidence: Text
+    label: Label
+    tolerance: Tolerance
+
+
+class ScoredSystem(Schema):
+    """How the scores of a row of a table are known.
+
+    Attributes:
+        names: Of the system, as a score states it.
+        is_tuned: Whether it has an adapter.
+    """
+
+    kind: Literal["model", "predictions"]
+    names: tuple[Text, ...]
+    is_tuned: bool = False
+
+
+class ScoreTest(Schema):
+    """A metric of one system on the test split of a corpus, in percent; the mean over its seeds."""
+
+    type: Literal["score"] = "score"
+    system: ScoredSystem
+    corpus: CorpusName
+    metric: PaperMetric
+    tolerance: Tolerance
+
+
+class PaperTest(Schema):
+    """A figure that follows from others of the paper.
+
+    Attributes:
+        compute: `margin` is the first less the largest of the others, `difference` the first less the rest.
+        of: Ids of claims; those that a pattern with `*` matches are added up, but for `margin`, where each
+            stands for itself.
+    """
+
+    type: Literal["paper"] = "paper"
+    compute: Literal["same", "sum", "mean", "product", "difference", "margin"]
+    of: tuple[Text, ...]
+    relation: Relation = "equal"
+    tolerance: Tolerance = PRINTED
+
+
+class ReadingTest(Schema):
+    """What the paper says in another place, or its own sources say: found by reading, not by a figure."""
+
+    type: Literal["reading"] = "reading"
+    against: Text
+
+
+class OpenTest(Schema):
+    """No manifest states what would decide."""
+
+    type: Literal["open"] = "open"
+    missing: Text
+
+
+Test = Annotated[
+    ManifestTest | TrainingTotalTest | LabelShareTest | ScoreTest | PaperTest | ReadingTest | OpenTest,
+    Field(discriminator="type"),
+]
+
+
+class Claim(Schema):
+    """One thing that the paper says.
+
+    Attributes:
+        place: Where it stands.
+        says: What it says, in our words.
+        value: The figure; None where it is none.
+        other_readings: The same figure as other places of the paper print it.
+    """
+
+    place: Text
+    says: Text
+    value: float | None = None
+    other_readings: dict[Text, float] = {}
+    test: Test
+
+
+class PrintedScores(Schema):
+    """Two figures in percent, under the names that the paper gives them there; None where it prints none."""
+
+    accuracy: Percent | None = None
+    weighted_f1: Percent | None = None
+
+
+class PrintedGains(Schema):
+    """By how many points the best row is ahead, as printed."""
+
+    accuracy: float
+    weighted_f1: float
+
+
+class ResultRow(Schema):
+    """A row of the table of results.
+
+    Attributes:
+        group: A trained model of others, a language model as it is, or the paper's own.
+        average: Over the corpora, as printed.
+    """
+
+    group: Literal["baseline", "language model", "own"]
+    size: Text
+    system: ScoredSystem
+    corpora: dict[CorpusName, PrintedScores]
+    average: PrintedScores = PrintedScores()
+
+
+class Results(Schema):
+    """The paper's tables of scores and what its text says of them.
+
+    Attributes:
+        own: The row that is the paper's own system.
+        rows: Table 3.
+        improvements: Its last row, per corpus and for the average.
+        ablations: Rows of Table 4 per corpus; the row `own` is that of Table 3, printed again.
+        ablated: The systems of the other rows of Table 4.
+        text: Section 4.4, per row of Table 3.
+        tolerance: By how many points a measured score may differ.
+    """
+
+    own: Text
+    rows: dict[Text, ResultRow]
+    improvements: dict[CorpusName | Literal["average"], PrintedGains]
+    ablations: dict[CorpusName, dict[Text, PrintedScores]]
+    ablated: dict[Text, ScoredSystem]
+    text: dict[Text, dict[CorpusName, PrintedScores]]
+    tolerance: Tolerance
+
+    @model_validator(mode="after")
+    def _every_row_is_known(self) -> Self:
+        unknown = {*self.text, self.own} - set(self.rows)
+        for rows in self.ablations.values():
+            unknown |= set(rows) - {self.own} - set(self.ablated)
+        if unknown:
+            raise ValueError(f"no such row: {', '.join(sorted(unknown))}")
+        return self
 
 
 class ClaimsRecipe(Schema):
-    """The figures that a publication prints.
+    """What a publication says.
 
     Attributes:
-        source: Where they are printed.
+        source: Where it is to be had.
+        evidence: Manifests to test claims on, by a name; `corpora` is that of the counts.
         corpora: Dialogues and utterances per corpus and split, as printed.
+        unpublished_splits: Corpora whose split nobody but the authors has; a split that was drawn to have as
+            many dialogues says nothing about their counts.
+        classes: Labels per corpus, as printed.
         training_dialogues: The printed total of training dialogues.
         label_percentages: Share of each label in percent, as printed; a label that is not named has none
             printed.
+        results: Its tables of scores; None where it has none.
+        claims: Everything else, by an id of its own.
     """
 
     version: Literal[1]
     kind: Literal["claims"]
     description: Text
     source: Text
+    evidence: dict[Text, Evidence] = {}
     corpora: dict[CorpusName, dict[Split, Sizes]]
+    unpublished_splits: tuple[CorpusName, ...] = ()
+    classes: dict[CorpusName, Count] = {}
     training_dialogues: int
-    label_percentages: dict[Label, Annotated[float, Field(ge=0, le=100)]] = {}
+    label_percentages: dict[Label, Percent] = {}
+    results: Results | None = None
+    claims: dict[Text, Claim] = {}
+
+    @model_validator(mode="after")
+    def _evidence_is_known(self) -> Self:
+        asked = {
+            one.test.evidence
+            for one in self.claims.values()
+            if isinstance(one.test, ManifestTest | TrainingTotalTest | LabelShareTest)
+        }
+        if unknown := asked - set(self.evidence):
+            raise ValueError(f"no such evidence: {', '.join(sorted(unknown))}")
+        return self

@@ -9,6 +9,7 @@ from pydantic import Field, JsonValue
 from dialoguellm_release.schemas.audit import AuditFigures
 from dialoguellm_release.schemas.base import Count, Schema, Sha256, Text
 from dialoguellm_release.schemas.labels import LABELS, CorpusName, Label, Split
+from dialoguellm_release.schemas.scores import ScoreFigures
 
 Kind = Literal["dataset", "backbone", "adapter", "score"]
 
@@ -289,33 +290,6 @@ class AdapterManifest(Manifest):
 
     kind: Literal["adapter"] = "adapter"
     figures: AdapterFigures
-
-
-class ScoreFigures(Schema):
-    """The figures of a scoring run; metrics are fractions.
-
-    Attributes:
-        truncated_records: Records whose context or description was shortened to fit.
-        majority: The same metrics for the answer that is always the commonest reference.
-        majority_label: That answer.
-        adapter_content_sha256: None where the backbone was scored alone.
-        base_content_sha256: Content of a backbone of our own making; None for one from the Hub.
-    """
-
-    corpus: Text
-    split: Split
-    records: Count
-    truncated_records: Count
-    metrics: dict[str, float]
-    majority: dict[str, float]
-    majority_label: Label
-    scorer: Text
-    dataset_content_sha256: Sha256
-    prompt_sha256: Sha256
-    adapter_content_sha256: Sha256 | None
-    base: Text
-    base_revision: Text | None
-    base_content_sha256: Sha256 | None
 
 
 class ScoreManifest(Manifest):

@@ -1,135 +1,167 @@
-"""How likely a model finds each label after each prompt: no text is generated."""
+"""How likely a model finds each label after each prompt, everything that is shared computed once.
+
+The prompts of one instruction begin alike: the keys and values of that beginning are computed once and
+serve every batch. The labels follow the same prompt: their tokens stand behind it side by side, and a mask
+lets each see the prompt and its own label only, so one pass scores them all. Both are exact: the sums are
+those of one plain pass a label, and a test holds them against it in float64.
+"""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from dialoguellm_release.encoding import EncodedPrompt, Encoder
+from dialoguellm_release.encoding import EncodedPrompt
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.progress import progress
-from dialoguellm_release.schemas.labels import Label
+from dialoguellm_release.scoring.answers import Batch, Reply
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
-    from transformers import PreTrainedModel
-
-Scorer = Literal["first_token", "full_likelihood"]
+    from transformers import Cache, PreTrainedModel
 
 
-def label_probabilities(
-    model: PreTrainedModel,
-    encoder: Encoder,
-    prompts: Sequence[EncodedPrompt],
-    labels: Sequence[Label],
-    scorer: Scorer,
-    batch_size: int,
-) -> NDArray[np.float64]:
-    """The probability of each label (column) for each prompt (row); each row sums to 1.
+class LikelihoodScorer:
+    """The log-probability of each completion after each prompt.
 
     Args:
-        scorer: `first_token` compares the first token of each label; `full_likelihood` all of its
-            tokens and the end-of-sequence token.
-        batch_size: Sequences in one forward pass; the prompts are taken by length, whatever their order.
-
-    Raises:
-        DataError: `first_token` is asked for, but two labels begin with the same token.
+        completions: Token ids of each label's completion; only the first token of each is compared where
+            that is all they hold.
+        batch_size: Prompts in one forward pass.
     """
-    import numpy as np
-    import torch
 
-    completions = {label: encoder.completion_ids(label) for label in labels}
-    prompt_ids = [prompt.ids for prompt in prompts]
-    with torch.inference_mode():
-        if scorer == "first_token":
-            scores = _first_token_scores(model, prompt_ids, _first_tokens(completions), batch_size)
-        else:
-            scores = _full_scores(model, prompt_ids, list(completions.values()), batch_size)
-    exponentials = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True), dtype=np.float64)
+    def __init__(self, model: PreTrainedModel, completions: Sequence[list[int]], batch_size: int) -> None:
+        self._model = model
+        self._completions = completions
+        self._batch_size = batch_size
+        self._prefix: tuple[list[int], Cache] | None = None
 
+    def plan(self, prompts: Sequence[EncodedPrompt]) -> list[Batch]:
+        """Batches of one instruction and of like length; the longest first, so that lack of memory shows."""
+        groups: dict[str, list[int]] = {}
+        for place, prompt in enumerate(prompts):
+            groups.setdefault(prompt.record.instruction, []).append(place)
+        return [
+            Batch(tuple(places), shared)
+            for group in groups.values()
+            for shared in [_in_common([prompts[place].ids for place in group])]
+            for places in batched_by_length(group, prompts, self._batch_size)
+        ]
 
-def _first_tokens(completions: dict[Label, list[int]]) -> list[int]:
-    first = {label: ids[0] for label, ids in completions.items()}
-    shared = [label for label, token in first.items() if list(first.values()).count(token) > 1]
-    if shared:
-        raise DataError(
-            Problem(
-                "scorer first_token",
-                "cannot tell labels apart that begin with the same token",
-                expected="a first token of its own for each label",
-                got=", ".join(f"{label} ({first[label]})" for label in shared),
-                fix="set scorer: full_likelihood in the score recipe",
+    def replies(self, prompts: Sequence[EncodedPrompt], batch: Batch) -> list[Reply]:
+        """The log-probabilities of one batch.
+
+        Raises:
+            DataError: The model computes something that is no number.
+        """
+        import torch
+
+        ids = [prompts[place].ids for place in batch.places]
+        with torch.inference_mode():
+            prefix = self._prefix_of(ids[0][: batch.shared])
+            if prefix is not None:
+                prefix = copy.deepcopy(prefix)
+                prefix.batch_repeat_interleave(len(ids))
+            suffixes = [one[batch.shared :] for one in ids]
+            rows = _log_likelihoods(self._model, prefix, batch.shared, suffixes, self._completions)
+        for place, row in zip(batch.places, rows, strict=True):
+            if row.isnan().any():
+                raise DataError(_not_a_number(prompts[place]))
+        return [Reply(log_probs=tuple(row)) for row in rows.tolist()]
+
+    def _prefix_of(self, ids: list[int]) -> Cache | None:
+        """The keys and values of a beginning; those of the one before are let go."""
+        import torch
+
+        if not ids:
+            return None
+        if self._prefix is None or self._prefix[0] != ids:
+            passed = self._model(
+                input_ids=torch.tensor([ids], device=self._model.device), use_cache=True, logits_to_keep=1
             )
-        )
-    return list(first.values())
+            self._prefix = (ids, passed.past_key_values)
+        return self._prefix[1]
 
 
-def _first_token_scores(
-    model: PreTrainedModel, prompts: list[list[int]], tokens: list[int], batch_size: int
-) -> NDArray[np.float64]:
-    import numpy as np
-
-    scores = np.empty((len(prompts), len(tokens)))
-    with progress("score", len(prompts)) as advance:
-        for batch in _by_length(prompts, batch_size):
-            ends = [len(prompts[index]) - 1 for index in batch]
-            positions = sorted(set(ends))
-            logits = _logits(model, [prompts[index] for index in batch], positions)
-            for row, (index, end) in enumerate(zip(batch, ends, strict=True)):
-                scores[index] = logits[row, positions.index(end), tokens].cpu().numpy()
-            advance(len(batch))
-    return scores
+def _not_a_number(prompt: EncodedPrompt) -> Problem:
+    return Problem(
+        prompt.record.id,
+        "the model gives this record log-probabilities that are not numbers",
+        fix="look whether the adapter belongs to this backbone, and whether both hold finite weights",
+    )
 
 
-def _full_scores(
-    model: PreTrainedModel, prompts: list[list[int]], completions: list[list[int]], batch_size: int
-) -> NDArray[np.float64]:
-    import numpy as np
-
-    sequences = [prompt + completion for prompt in prompts for completion in completions]
-    starts = [len(prompt) for prompt in prompts for _ in completions]
-    scores = np.empty(len(sequences))
-    with progress("score", len(sequences)) as advance:
-        for batch in _by_length(sequences, batch_size):
-            first = min(starts[index] for index in batch) - 1
-            positions = list(range(first, max(len(sequences[index]) for index in batch) - 1))
-            log_probs = _logits(model, [sequences[index] for index in batch], positions).log_softmax(-1)
-            for row, index in enumerate(batch):
-                completion = sequences[index][starts[index] :]
-                at = range(starts[index] - 1 - first, len(sequences[index]) - 1 - first)
-                scores[index] = log_probs[row, list(at), completion].double().sum().item()
-            advance(len(batch))
-    return scores.reshape(len(prompts), len(completions))
-
-
-def _by_length(sequences: list[list[int]], batch_size: int) -> Iterator[list[int]]:
-    """Indices in batches of like length; the longest first, so that too little memory shows at once."""
-    order = sorted(range(len(sequences)), key=lambda index: len(sequences[index]), reverse=True)
+def batched_by_length(
+    places: Sequence[int], prompts: Sequence[EncodedPrompt], batch_size: int
+) -> Iterator[list[int]]:
+    """Places of prompts in batches of like length, the longest first."""
+    order = sorted(places, key=lambda place: len(prompts[place].ids), reverse=True)
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
 
 
-def _logits(model: PreTrainedModel, sequences: list[list[int]], positions: list[int]) -> torch.Tensor:
-    """The logits at the same positions of each sequence, in float32.
+def _in_common(sequences: list[list[int]]) -> int:
+    """With how many tokens all begin alike; each keeps at least one of its own."""
+    first, last = min(sequences), max(sequences)
+    most = min(map(len, sequences)) - 1
+    return next((place for place in range(most) if first[place] != last[place]), most)
 
-    Why: padding stands on the right, where no token of a causal model can see it; and only the
-    positions that are asked for pass through the output layer.
+
+def _log_likelihoods(
+    model: PreTrainedModel,
+    prefix: Cache | None,
+    prefix_length: int,
+    suffixes: list[list[int]],
+    completions: Sequence[list[int]],
+) -> torch.Tensor:
+    """The log-probability of each completion (column) after prefix and suffix (row), on the CPU.
+
+    A row holds padding, the suffix, and of each completion all but its last token. Padding stands in
+    front, so that the places whose logits are wanted are the same in each row.
     """
     import torch
 
-    longest = max(map(len, sequences))
-    input_ids = torch.zeros((len(sequences), longest), dtype=torch.long)
-    attention_mask = torch.zeros_like(input_ids)
-    for row, ids in enumerate(sequences):
-        input_ids[row, : len(ids)] = torch.tensor(ids)
-        attention_mask[row, : len(ids)] = 1
-    logits: torch.Tensor = model(
+    length = max(map(len, suffixes))
+    padding = [length - len(suffix) for suffix in suffixes]
+    tails = [completion[:-1] for completion in completions]
+    tail_ids = [token for tail in tails for token in tail]
+    input_ids = torch.tensor(
+        [[0] * pad + suffix + tail_ids for pad, suffix in zip(padding, suffixes, strict=True)]
+    )
+    offsets = [[place - pad for place in range(length)] for pad in padding]
+    positions = torch.tensor(
+        [row + [row[-1] + 1 + step for tail in tails for step in range(len(tail))] for row in offsets]
+    )
+    logits = model(
         input_ids=input_ids.to(model.device),
-        attention_mask=attention_mask.to(model.device),
-        logits_to_keep=torch.tensor(positions, device=model.device),
-        use_cache=False,
+        attention_mask=_mask(padding, length, tails, prefix_length).to(model.device, model.dtype),
+        position_ids=(positions.clamp(min=0) + prefix_length).to(model.device),
+        past_key_values=prefix,
+        use_cache=prefix is not None,
+        logits_to_keep=len(tail_ids) + 1,
     ).logits
-    return logits.float()
+    log_probs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+    sums, start = [], 1
+    for completion in completions:
+        places = [0, *range(start, start + len(completion) - 1)]
+        sums.append(log_probs[:, places, completion].double().sum(-1))
+        start += len(completion) - 1
+    return torch.stack(sums, dim=1).cpu()
+
+
+def _mask(padding: list[int], length: int, tails: list[list[int]], prefix_length: int) -> torch.Tensor:
+    """What may see what, to be added to the attention: 0 where it may, the least number where not.
+
+    Each token sees itself, so that no row of the softmax is empty, and the prefix; a token of a suffix
+    those before it, and a token of a completion the suffix and the tokens before it in its completion.
+    """
+    import torch
+
+    own = torch.arange(length + sum(map(len, tails)))
+    block = torch.tensor([0] * length + [1 + place for place, tail in enumerate(tails) for _ in tail])
+    is_earlier = own[:, None] >= own[None, :]
+    is_in_reach = (block[:, None] == block[None, :]) | (block[None, :] == 0)
+    is_real = own[None, None, :] >= torch.tensor(padding)[:, None, None]
+    may_see = (is_earlier & is_in_reach)[None] & is_real | torch.eye(len(own), dtype=torch.bool)[None]
+    whole = torch.nn.functional.pad(may_see, (prefix_length, 0), value=True)
+    return torch.where(whole, 0.0, torch.finfo(torch.bfloat16).min)[:, None].to(torch.float32)

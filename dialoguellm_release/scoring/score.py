@@ -1,120 +1,185 @@
-"""A score recipe, a dataset folder and an adapter folder become a score folder."""
+"""A language model answers the records of a score recipe, each scorer in its way."""
 
 from __future__ import annotations
 
-import json
 import warnings
-from collections import Counter
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from dialoguellm_release.backbones import Base, base_of, load_backbone
-from dialoguellm_release.encoding import Encoder
+from dialoguellm_release.encoding import EncodedPrompt, Encoder
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
-from dialoguellm_release.folders import (
-    canonical_json,
-    package_versions,
-    read_manifest,
-    sha256_of_text,
-    staged,
-    stamps,
-    write_manifest,
-    write_text,
-)
+from dialoguellm_release.folders import canonical_json, package_versions, read_manifest, sha256_of_text
 from dialoguellm_release.prompts import Prompt, load_prompt, read_prompt
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.records import read_records, record_files
-from dialoguellm_release.resources import metric_functions
 from dialoguellm_release.schemas.labels import Label
-from dialoguellm_release.schemas.manifest import (
-    AdapterManifest,
-    DatasetManifest,
-    ScoreFigures,
-    ScoreManifest,
-)
+from dialoguellm_release.schemas.manifest import AdapterManifest, DatasetManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
-from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.scoring.likelihood import label_probabilities
+from dialoguellm_release.schemas.scores import LeakPolicy, ScorerName, System
+from dialoguellm_release.scoring.answers import Reply
+from dialoguellm_release.scoring.few_shot import PromptWithExamples, examples_of, prompted_protocol
+from dialoguellm_release.scoring.journal import kept_replies
+from dialoguellm_release.scoring.parsers import authors_dice
+from dialoguellm_release.scoring.scored import Scored, Task, leak_policy_of, read_task
+from dialoguellm_release.scoring.scorers import (
+    Way,
+    alike_at_first,
+    chosen_scorer,
+    label_tokens,
+    make_scorer,
+    read_reply,
+    way_of,
+)
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+PACKAGES = ("torch", "transformers", "peft")
 
 
-def score(
-    recipe: Loaded[ScoreRecipe],
+@dataclass(frozen=True)
+class ModelFolders:
+    """Where a model is: a backbone, and an adapter where there is one.
+
+    Attributes:
+        backbone_folder: Where a backbone of our own making was built; None for one from the Hub.
+        adapter: An adapter folder; None for the backbone alone.
+    """
+
+    backbone: Loaded[BackboneRecipe]
+    backbone_folder: Path | None
+    adapter: Path | None
+
+    @property
+    def name(self) -> str:
+        """What a folder of its scores is called by."""
+        return self.adapter.name if self.adapter else self.backbone.name
+
+
+def score_model(
+    settings: ScoreRecipe,
     dataset: Path,
-    adapter: Path | None,
-    backbone: Loaded[BackboneRecipe],
-    backbone_folder: Path | None,
-    out: Path,
-) -> ScoreManifest:
-    """Scores the records of one corpus and split, and writes the score folder; gives the manifest.
+    model: ModelFolders,
+    scorers: Sequence[Literal["auto"] | ScorerName],
+    cache: Path,
+    *,
+    again: bool = False,
+    leave_out_unfit: bool = False,
+) -> Iterator[tuple[ScorerName, Scored]]:
+    """The answers of a model by each scorer, which share what they can.
 
     Args:
-        adapter: An adapter folder; None scores the backbone alone.
-        backbone_folder: Where a backbone of our own making was built; None for one from the Hub.
+        cache: Where replies are kept as they are made.
+        again: Ask for every reply anew.
+        leave_out_unfit: Leave out `first_token` where the tokenizer does not do for it, and refuse nothing.
 
     Raises:
         DataError: Dataset, adapter and backbone do not belong together, there is no such record, or a
             record does not fit.
         MissingExtraError: A library of the extra `score` is not installed.
     """
-    settings = recipe.recipe
-    built = read_manifest(dataset, DatasetManifest)
-    trained = None if adapter is None else read_manifest(adapter, AdapterManifest)
-    base = base_of(backbone.recipe, backbone_folder)
-    prompt = load_prompt(built.figures.prompt) if adapter is None else read_prompt(adapter / "prompt.json")
-    _check_inputs(built, dataset, trained, adapter, base, prompt)
-    every_record = read_records(dataset, settings.corpus, settings.split)
-    records = list(islice(every_record, settings.max_records))
-    labels = built.figures.corpora[settings.corpus].label_space
-    _check_references(records, labels)
-    with staged(out, "score") as folder:
-        model, tokenizer = load_backbone(backbone.recipe, backbone_folder)
-        encoder = Encoder(prompt, tokenizer, settings.max_length)
-        prompts = encoder.encode_all(records)
-        if adapter is not None:
-            model = _with_adapter(model, adapter)
-        probabilities = label_probabilities(
-            model.eval(), encoder, prompts, labels, settings.scorer, settings.batch_size
+    task = read_task(settings, dataset)
+    trained = None if model.adapter is None else read_manifest(model.adapter, AdapterManifest)
+    base = base_of(model.backbone.recipe, model.backbone_folder)
+    prompt = _prompt_of(task.dataset, model.adapter)
+    _check_inputs(task.dataset, dataset, trained, model.adapter, base, prompt)
+    shown = examples_of(settings, task, dataset)
+    language_model, tokenizer = load_backbone(model.backbone.recipe, model.backbone_folder)
+    asked = prompt if shown is None else PromptWithExamples(prompt, shown)
+    encoder = Encoder(asked, tokenizer, settings.max_length)
+    prompts = encoder.encode_all(task.records)
+    tokens = label_tokens(encoder, task.labels)
+    if leave_out_unfit and alike_at_first(tokens):
+        scorers = [name for name in scorers if name != "first_token"]
+    chosen = list(dict.fromkeys(chosen_scorer(name, tokens) for name in scorers))
+    if model.adapter is not None:
+        language_model = _with_adapter(language_model, model.adapter)
+    asking = _Asking(language_model.eval(), tokenizer, encoder, task.labels, settings, cache, again)
+    identity = {**asdict(base), "adapter_content_sha256": trained.content_sha256 if trained else None}
+    replies: dict[Way, list[Reply]] = {}
+    for name in chosen:
+        way = way_of(name)
+        if way not in replies:
+            replies[way] = asking.replies(way, prompts, identity)
+        yield (
+            name,
+            Scored(
+                split=task.split,
+                answers=[read_reply(name, reply, tokens, settings.corpus) for reply in replies[way]],
+                protocol=prompted_protocol(
+                    task, settings, prompt, name, shown, leak_policy=_leak_policy(task, trained)
+                ),
+                examples=shown.shown if shown else {},
+                system=_system(model, base, trained),
+                packages=(*PACKAGES, "numpy"),
+                truncated_records=sum(one.is_shortened for one in prompts),
+                chances=authors_dice(settings.corpus, task.labels) if name == "authors_parser" else {},
+            ),
         )
-        references = [record.output for record in records]
-        predictions = [labels[index] for index in probabilities.argmax(axis=1)]
-        majority_label = _commonest(references, labels)
-        erc_scores = metric_functions("erc_scores").erc_scores
-        figures = ScoreFigures(
-            corpus=settings.corpus,
-            split=settings.split,
-            records=len(records),
-            truncated_records=sum(prompt.is_shortened for prompt in prompts),
-            metrics=erc_scores(references, predictions),
-            majority=erc_scores(references, [majority_label] * len(references)),
-            majority_label=majority_label,
-            scorer=settings.scorer,
-            dataset_content_sha256=built.content_sha256,
-            prompt_sha256=prompt.sha256,
-            adapter_content_sha256=None if trained is None else trained.content_sha256,
-            base=base.repo_id,
-            base_revision=base.revision,
-            base_content_sha256=base.content_sha256,
-        )
-        _write_predictions(records, predictions, probabilities, labels, folder / "predictions.parquet")
-        write_text(folder / "scores.json", _scores_json(figures, references, predictions, labels))
-        manifest = ScoreManifest(
-            created_by=package_versions("torch", "transformers", "peft", "pyarrow"),
-            recipe=recipe.stamp,
-            inputs=record_files(dataset, settings.corpus, settings.split),
-            outputs=stamps(folder),
-            content_sha256=_content_sha256(records, predictions, figures),
-            figures=figures,
-        )
-        write_manifest(folder, manifest)
-    return manifest
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """A model that is ready to be asked."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    encoder: Encoder
+    labels: tuple[Label, ...]
+    settings: ScoreRecipe
+    cache: Path
+    again: bool
+
+    def replies(self, way: Way, prompts: Sequence[EncodedPrompt], identity: dict[str, object]) -> list[Reply]:
+        """The replies to the prompts, by the journal of everything that decides them."""
+        asked = {
+            **identity,
+            # Of a model from the Hub, also where no revision is pinned; one from a folder has none.
+            "commit": getattr(self.model.config, "_commit_hash", None),
+            "way": way,
+            "labels": list(self.labels),
+            "max_new_tokens": self.settings.max_new_tokens if way == "free_generation" else None,
+            "dtype": str(self.model.dtype),
+            "device": self.model.device.type,
+            "packages": package_versions(*PACKAGES),
+        }
+        scorer = make_scorer(way, self.model, self.tokenizer, self.encoder, self.labels, self.settings)
+        return kept_replies(scorer, prompts, asked, self.cache, again=self.again)
+
+
+def _prompt_of(built: DatasetManifest, adapter: Path | None) -> Prompt:
+    return load_prompt(built.figures.prompt) if adapter is None else read_prompt(adapter / "prompt.json")
+
+
+def _leak_policy(task: Task, trained: AdapterManifest | None) -> LeakPolicy | None:
+    if trained is None:
+        return None
+    return leak_policy_of(task, trained.figures.dataset_config, trained.figures.dataset_content_sha256)
+
+
+def _system(model: ModelFolders, base: Base, trained: AdapterManifest | None) -> System:
+    backbone = System(
+        name=model.backbone.name,
+        kind="model",
+        base=base.repo_id,
+        base_revision=base.revision,
+        base_content_sha256=base.content_sha256,
+    )
+    if trained is None:
+        return backbone
+    training = {name: value for name, value in trained.recipe.resolved.items() if name != "seed"}
+    shaped = {"recipe": training, "dataset": trained.figures.dataset_content_sha256, **asdict(base)}
+    return backbone.model_copy(
+        update={
+            "name": trained.recipe.name,
+            "adapter_content_sha256": trained.content_sha256,
+            "training_sha256": sha256_of_text(canonical_json(shaped)),
+            "seed": trained.figures.seed,
+        }
+    )
 
 
 def _check_inputs(
@@ -163,20 +228,6 @@ def _described(base: Base) -> str:
     return " ".join(parts)
 
 
-def _check_references(records: Sequence[Record], labels: Sequence[Label]) -> None:
-    outside = Counter(record.output for record in records if record.output not in labels)
-    if outside:
-        raise DataError(
-            Problem(
-                records[0].corpus,
-                "the records hold labels that the label space of the corpus lacks",
-                expected=", ".join(labels),
-                got=", ".join(f"{label} ({count})" for label, count in sorted(outside.items())),
-                fix="build the dataset again",
-            )
-        )
-
-
 def _with_adapter(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
     try:
         from peft import PeftModel
@@ -186,43 +237,3 @@ def _with_adapter(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
         # PEFT still uses a name that transformers has deprecated.
         warnings.simplefilter("ignore", FutureWarning)
         return PeftModel.from_pretrained(model, adapter)
-
-
-def _commonest(references: Sequence[Label], labels: Sequence[Label]) -> Label:
-    """The label with the most references; of equals, the first of the label space."""
-    return max(labels, key=references.count)
-
-
-def _write_predictions(
-    records: Sequence[Record],
-    predictions: Sequence[Label],
-    probabilities: NDArray[np.float64],
-    labels: Sequence[Label],
-    path: Path,
-) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    columns = {
-        "id": [record.id for record in records],
-        "reference": [record.output for record in records],
-        "prediction": predictions,
-        **{f"score_{label}": probabilities[:, index] for index, label in enumerate(labels)},
-    }
-    pq.write_table(pa.table(columns), path)
-
-
-def _scores_json(
-    figures: ScoreFigures, references: Sequence[Label], predictions: Sequence[Label], labels: Sequence[Label]
-) -> str:
-    counts = {
-        label: {"references": references.count(label), "predictions": predictions.count(label)}
-        for label in labels
-    }
-    return json.dumps({**figures.model_dump(mode="json"), "labels": counts}, indent=2) + "\n"
-
-
-def _content_sha256(records: Sequence[Record], predictions: Sequence[Label], figures: ScoreFigures) -> str:
-    """The hash of what was predicted, of what and from what; not of the probabilities' last digits."""
-    lines = [f"{record.id} {label}" for record, label in zip(records, predictions, strict=True)]
-    return sha256_of_text("\n".join([*lines, canonical_json(figures)]))

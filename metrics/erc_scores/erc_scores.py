@@ -1,32 +1,49 @@
 """The `evaluate` module of the scores; the arithmetic is in `functions.py`."""
 
+from typing import Any
+
 import datasets
 import evaluate
 
 from .functions import Labels, erc_scores
 
 _DESCRIPTION = """\
-Accuracy and weighted F1 for emotion recognition in conversations. Weighted F1 is the mean of the F1 of each
-class, weighted by how often the class is a reference; it is the usual headline figure on MELD, EmoryNLP and
-IEMOCAP.
+The scores of emotion recognition in conversations: accuracy, weighted, macro and micro F1, micro F1 without
+a named label (the usual figure on DailyDialog, without neutral), each label's own, the confusion matrix, and
+the share of answers that name no label, which count as wrong. Weighted F1 is the usual figure on MELD,
+EmoryNLP and IEMOCAP. All are fractions from 0 to 1.
 """
 
 _KWARGS_DESCRIPTION = """\
 Args:
-    predictions: The predicted label of each utterance: names, or integer ids.
+    predictions: The predicted label of each utterance: names, or integer ids from 0. An answer that names no
+        label is "invalid", among ids -1.
     references: The true labels, of the same kind and in the same order.
+    labels: The label space, in the order of per_label and confusion_matrix. None takes the labels that occur,
+        sorted.
+    without: The label that micro_f1_without leaves out, one of the labels. None gives None there.
 Returns:
-    accuracy: The fraction of utterances whose label is right, from 0 to 1.
-    weighted_f1: The mean F1 of the classes, weighted by their support in the references, from 0 to 1.
+    accuracy: The share of utterances whose label is right.
+    weighted_f1: The mean F1 of the labels, weighted by how often each is a reference.
+    macro_f1: The mean F1 of the labels, each with the same weight.
+    micro_f1: F1 over hits, references and predictions of all labels together.
+    micro_f1_without: The same, where neither references nor predictions of the label `without` count.
+    invalid: The share of predictions that name no label.
+    per_label: precision, recall, f1, references and predictions of each label.
+    confusion_matrix: A row a reference, a column a prediction; the last column counts the invalid ones.
 Examples:
     >>> erc_scores = evaluate.load("dialoguellm/erc_scores")
     >>> references = ["anger", "neutral", "neutral", "fear"]
-    >>> predictions = ["anger", "neutral", "anger", "neutral"]
-    >>> results = erc_scores.compute(references=references, predictions=predictions)
-    >>> {name: round(value, 4) for name, value in results.items()}
-    {'accuracy': 0.5, 'weighted_f1': 0.4167}
-    >>> erc_scores.compute(references=[1, 6, 6], predictions=[1, 6, 6])
-    {'accuracy': 1.0, 'weighted_f1': 1.0}
+    >>> predictions = ["anger", "neutral", "anger", "invalid"]
+    >>> results = erc_scores.compute(references=references, predictions=predictions, without="neutral")
+    >>> {name: round(results[name], 4) for name in ("accuracy", "weighted_f1", "macro_f1", "micro_f1")}
+    {'accuracy': 0.5, 'weighted_f1': 0.5, 'macro_f1': 0.4444, 'micro_f1': 0.5714}
+    >>> results["micro_f1_without"], results["invalid"]
+    (0.5, 0.25)
+    >>> results["confusion_matrix"]
+    [[1, 0, 0, 0], [0, 0, 0, 1], [1, 0, 1, 0]]
+    >>> erc_scores.compute(references=[1, 6, 6], predictions=[1, 6, 6])["weighted_f1"]
+    1.0
 """
 
 _CITATION = """\
@@ -42,7 +59,7 @@ _CITATION = """\
 
 @evaluate.utils.file_utils.add_start_docstrings(_DESCRIPTION, _KWARGS_DESCRIPTION)
 class ErcScores(evaluate.Metric):  # type: ignore[misc]
-    """Accuracy and weighted F1."""
+    """The scores of emotion recognition in conversations."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
@@ -55,5 +72,11 @@ class ErcScores(evaluate.Metric):  # type: ignore[misc]
             ],
         )
 
-    def _compute(self, predictions: Labels, references: Labels) -> dict[str, float]:
-        return erc_scores(references, predictions)
+    def _compute(
+        self,
+        predictions: Labels,
+        references: Labels,
+        labels: Labels | None = None,
+        without: str | int | None = None,
+    ) -> dict[str, Any]:
+        return erc_scores(references, predictions, labels, without)

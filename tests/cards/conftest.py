@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from pydantic import JsonValue
 
@@ -24,12 +26,12 @@ from dialoguellm_release.schemas.manifest import (
     PublishedSubset,
     RecipeStamp,
     Reconciliation,
-    ScoreFigures,
     ScoreManifest,
     Sizes,
     SplitStatistics,
     Spread,
 )
+from dialoguellm_release.schemas.scores import LabelFigures, MetricName, Part, ScoreFigures
 
 DATASET, PROMPT, ADAPTER, BASE = ("a" * 64, "b" * 64, "c" * 64, "d" * 64)
 
@@ -192,7 +194,7 @@ def dataset(registry: dict[CorpusName, CorpusEntry]) -> DatasetManifest:
                 "pretty_name": "Instructions of the tests",
                 "synthetic": False,
                 "prompt": "dialogue-v1",
-                "claims": "paper",
+                "claims": "dialoguellm-2310.11374",
                 "context_k": 1,
                 "label_space": "corpus",
                 "basic7": {},
@@ -329,27 +331,35 @@ def adapter() -> AdapterManifest:
 
 
 @pytest.fixture
-def score() -> ScoreManifest:
+def score(score_figures_of: Callable[..., ScoreFigures]) -> ScoreManifest:
+    metrics: dict[MetricName, float] = {"accuracy": 0.75, "weighted_f1": 0.70005}
+    intervals: dict[MetricName, tuple[float, float]] = {
+        name: (value - 0.125, value + 0.125) for name, value in metrics.items()
+    }
     return ScoreManifest(
         created_by={"dialoguellm-release": "0.1.0"},
         recipe=_stamp("meld", {}),
         inputs=(),
         outputs=(_file("scores.json"),),
         content_sha256="9" * 64,
-        figures=ScoreFigures(
-            corpus="meld",
-            split="test",
-            records=12,
-            truncated_records=0,
-            metrics={"accuracy": 0.75, "weighted_f1": 0.70005},
-            majority={"accuracy": 0.5, "weighted_f1": 0.3333333},
-            majority_label="neutral",
-            scorer="first_token",
-            dataset_content_sha256=DATASET,
-            prompt_sha256=PROMPT,
-            adapter_content_sha256=ADAPTER,
-            base="dialoguellm/tiny-llama",
-            base_revision=None,
-            base_content_sha256=BASE,
+        figures=score_figures_of(
+            protocol={"dataset_content_sha256": DATASET, "prompt_sha256": PROMPT},
+            system={
+                "base": "dialoguellm/tiny-llama",
+                "base_content_sha256": BASE,
+                "adapter_content_sha256": ADAPTER,
+                "training_sha256": "7" * 64,
+                "seed": 11,
+            },
+            metrics=metrics,
+            clean=Part(records=8, dialogues=2, metrics=metrics, intervals=intervals),
+            per_label={
+                label: LabelFigures(precision=0.5, recall=0.25, f1=1 / 3, references=6, predictions=6.0)
+                for label in ("anger", "neutral")
+            },
+            confusion_matrix=((3.0, 2.0, 1.0), (0.0, 6.0, 0.0)),
+            breakdown={
+                "speaker": {"changed": Part(records=9, dialogues=3, metrics=metrics, intervals=intervals)}
+            },
         ),
     )

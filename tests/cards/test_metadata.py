@@ -101,7 +101,8 @@ def test_scores_stand_in_the_metadata_as_the_library_of_the_hub_reads_them(
 def test_intervals_stand_beside_the_figures_where_there_are_any(score: ScoreManifest) -> None:
     from dataclasses import replace
 
-    run = replace(scored(score), intervals={"accuracy": (0.7, 0.8)})
+    whole = score.figures.model_copy(update={"intervals": {"accuracy": (0.7, 0.8)}})
+    run = replace(scored(score), whole=whole)
     index: Any = model_index([run], "o/a", "o/data", "Data", None)
     names = [one["name"] for one in index[0]["results"][0]["metrics"]]
     assert names == ["Accuracy, interval [0.7000, 0.8000]", "Weighted F1"]

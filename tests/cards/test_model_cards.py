@@ -7,6 +7,7 @@ import yaml
 
 from dialoguellm_release.cards.check import check_card
 from dialoguellm_release.cards.models import render_adapter_card, render_backbone_card
+from dialoguellm_release.cards.score_report import render_score_report
 from dialoguellm_release.schemas.manifest import (
     AdapterManifest,
     BackboneManifest,
@@ -80,3 +81,14 @@ def test_what_the_published_dataset_lacks_is_told_of_an_adapter_that_saw_it(
     sentence = "The published dataset lacks the text of meisd"
     assert sentence in render_adapter_card(saw_all, [], "a/b", published, "a/data")
     assert sentence not in render_adapter_card(adapter, [], "a/b", published, "a/data")
+
+
+def test_a_score_folder_has_this_report(
+    score: ScoreManifest, golden: Callable[[str, str], None], score_figures_of: Any
+) -> None:
+    golden("cards/score.md", render_score_report(score, "figures/confusion.png"))
+    drawn = score_figures_of(left_to_chance=1_200, chances={"anger": 0.25, "neutral": 0.75})
+    report = render_score_report(score.model_copy(update={"figures": drawn}), None)
+    assert "The system draws the label of 1,200 records at random" in report
+    assert "was not audited" in report
+    assert "![" not in report

@@ -37,6 +37,8 @@ COMMANDS = (
     ("adapter", "train"),
     ("score",),
     ("score", "run"),
+    ("score", "compare"),
+    ("score", "table"),
     ("publish",),
     ("verify",),
     ("doctor",),

@@ -21,7 +21,7 @@ Dataset = Made[DatasetManifest]
 
 @pytest.fixture
 def claims() -> ClaimsRecipe:
-    return load_recipe("paper", "claims", ClaimsRecipe).recipe
+    return load_recipe("dialoguellm-2310.11374", "claims", ClaimsRecipe).recipe
 
 
 def chunks(path: Path) -> list[bytes]:

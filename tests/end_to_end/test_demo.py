@@ -113,10 +113,16 @@ def test_the_metric_of_the_release_gives_the_scores(made: tuple[Path, str], rele
 
     metric = evaluate.load(str(release / "spaces" / "dialoguellm" / "erc_scores"))
     rows = pq.read_table(made[0] / "scores" / "meld-tiny" / "predictions.parquet").to_pydict()
-    by_name = metric.compute(references=rows["reference"], predictions=rows["prediction"])
+    space = list(LABELS[:7])
+    by_name = metric.compute(
+        references=rows["reference"], predictions=rows["prediction"], labels=space, without="neutral"
+    )
+    figures = read_manifest(made[0] / "scores" / "meld-tiny", ScoreManifest).figures
+    assert figures.metrics == {name: by_name[name] for name in figures.metrics}
+    assert figures.confusion_matrix == tuple(map(tuple, by_name["confusion_matrix"]))
     ids = [[LABELS.index(label) for label in rows[column]] for column in ("reference", "prediction")]
-    assert by_name == read_manifest(made[0] / "scores" / "meld-tiny", ScoreManifest).figures.metrics
-    assert metric.compute(references=ids[0], predictions=ids[1]) == by_name
+    by_id = metric.compute(references=ids[0], predictions=ids[1], labels=list(range(7)), without=6)
+    assert {name: by_id[name] for name in figures.metrics} == figures.metrics
 
 
 def test_the_release_is_tagged_and_names_no_path_of_this_machine(
@@ -163,5 +169,5 @@ def test_the_adapter_stands_on_the_dataset(made: tuple[Path, str]) -> None:
     dataset = read_manifest(made[0] / "dataset", DatasetManifest)
     score = json.loads((made[0] / "scores" / "meld-tiny" / "scores.json").read_text())
     assert adapter.figures.dataset_content_sha256 == dataset.content_sha256
-    assert score["adapter_content_sha256"] == adapter.content_sha256
+    assert score["system"]["adapter_content_sha256"] == adapter.content_sha256
     assert adapter.figures.records == dataset.figures.corpora["meld"].splits["train"].utterances

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,6 @@ from dialoguellm_release.schemas.manifest import (
     DatasetFigures,
     DatasetManifest,
     RecipeStamp,
-    ScoreFigures,
     ScoreManifest,
     Sizes,
 )
@@ -35,7 +35,9 @@ from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.steps import build_dataset, score, train_adapter
+from dialoguellm_release.schemas.scores import ScoreFigures
+from dialoguellm_release.score_steps import score
+from dialoguellm_release.steps import build_dataset, train_adapter
 
 CORPORA: tuple[CorpusName, ...] = ("meld", "meisd")
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -80,13 +82,13 @@ def metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def build(tmp_path: Path, metrics: Path) -> Build:
+def build(tmp_path: Path, metrics: Path, score_figures_of: Callable[..., ScoreFigures]) -> Build:
     assert metrics.is_dir()
     path = tmp_path / "build"
     dataset = write_dataset(path / "dataset", "Hello.")
     backbone = write_backbone(path / "backbones" / "tiny")
     adapter = write_adapter(path / "adapters" / "tiny", dataset, backbone)
-    write_score(path / "scores" / "meld-tiny", adapter)
+    write_score(path / "scores" / "meld-tiny", adapter, score_figures_of)
     return Build(path, load_recipe("demo", "release", ReleaseRecipe).recipe)
 
 
@@ -103,12 +105,12 @@ def published(build: Build, target: Path) -> Path:
 
 
 @pytest.fixture
-def next_build(build: Build) -> Build:
+def next_build(build: Build, score_figures_of: Callable[..., ScoreFigures]) -> Build:
     """The same with another dataset, all made anew, under the next tag."""
     dataset = write_dataset(build.path / "dataset", "Good evening.")
     backbone = read_manifest(build.path / "backbones" / "tiny", BackboneManifest)
     adapter = write_adapter(build.path / "adapters" / "tiny", dataset, backbone)
-    write_score(build.path / "scores" / "meld-tiny", adapter)
+    write_score(build.path / "scores" / "meld-tiny", adapter, score_figures_of)
     return Build(build.path, build.recipe.model_copy(update={"tag": "v1.1.0"}))
 
 
@@ -256,7 +258,7 @@ def write_adapter(folder: Path, dataset: DatasetManifest, backbone: BackboneMani
     return manifest
 
 
-def write_score(folder: Path, adapter: AdapterManifest) -> ScoreManifest:
+def write_score(folder: Path, adapter: AdapterManifest, figures_of: Callable[..., ScoreFigures]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "scores.json").write_text("{}\n", encoding="utf-8")
     manifest = ScoreManifest(
@@ -265,25 +267,19 @@ def write_score(folder: Path, adapter: AdapterManifest) -> ScoreManifest:
         inputs=(),
         outputs=stamps(folder),
         content_sha256=sha256_of_text("scores"),
-        figures=ScoreFigures(
-            corpus="meld",
-            split="test",
-            records=2,
-            truncated_records=0,
-            metrics={"accuracy": 0.5},
-            majority={"accuracy": 0.5},
-            majority_label="neutral",
-            scorer="first_token",
-            dataset_content_sha256=adapter.figures.dataset_content_sha256,
-            prompt_sha256=PROMPT,
-            adapter_content_sha256=adapter.content_sha256,
-            base=adapter.figures.base,
-            base_revision=None,
-            base_content_sha256=adapter.figures.base_content_sha256,
+        figures=figures_of(
+            protocol={
+                "dataset_content_sha256": adapter.figures.dataset_content_sha256,
+                "prompt_sha256": PROMPT,
+            },
+            system={
+                "adapter_content_sha256": adapter.content_sha256,
+                "base": adapter.figures.base,
+                "base_content_sha256": adapter.figures.base_content_sha256,
+            },
         ),
     )
     write_manifest(folder, manifest)
-    return manifest
 
 
 def safetensors(numbers: bytes) -> bytes:

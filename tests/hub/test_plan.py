@@ -262,18 +262,22 @@ def test_an_adapter_of_another_origin_is_refused(build: Build, figures: dict[str
 
 
 @pytest.mark.parametrize(
-    ("figures", "name"),
+    ("part", "changed", "name"),
     [
-        ({"adapter_content_sha256": "0" * 64}, "adapter"),
-        ({"adapter_content_sha256": None}, "adapter"),
-        ({"dataset_content_sha256": "0" * 64}, "dataset"),
-        ({"prompt_sha256": "0" * 64}, "prompt"),
-        ({"base": "someone/else"}, "base"),
-        ({"base_content_sha256": None}, "base's content"),
+        ("system", {"adapter_content_sha256": "0" * 64}, "adapter"),
+        ("system", {"adapter_content_sha256": None}, "adapter"),
+        ("protocol", {"dataset_content_sha256": "0" * 64}, "dataset"),
+        ("protocol", {"prompt_sha256": "0" * 64}, "prompt"),
+        ("system", {"base": "someone/else"}, "base"),
+        ("system", {"base_content_sha256": None}, "base's content"),
     ],
 )
-def test_scores_of_something_else_are_refused(build: Build, figures: dict[str, Any], name: str) -> None:
-    restamp(build.path / "scores" / "meld-tiny", ScoreManifest, **figures)
+def test_scores_of_something_else_are_refused(
+    build: Build, part: str, changed: dict[str, Any], name: str
+) -> None:
+    folder = build.path / "scores" / "meld-tiny"
+    stamp = getattr(read_manifest(folder, ScoreManifest).figures, part).model_dump(mode="json")
+    restamp(folder, ScoreManifest, **{part: {**stamp, **changed}})
     with pytest.raises(PublishError) as caught:
         planned(build)
     assert [problem.what for problem in caught.value.problems] == [

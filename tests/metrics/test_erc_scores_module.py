@@ -26,13 +26,18 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_loads_from_its_folder_and_takes_names_or_ids(published: Path, tmp_path: Path) -> None:
-    expected = {"accuracy": 0.75, "weighted_f1": pytest.approx(0.8 * 3 / 4 + 2 / 3 / 4)}
-    for references, predictions in (
-        (["anger", "anger", "anger", "fear"], ["anger", "anger", "fear", "fear"]),
-        ([1, 1, 1, 2], [1, 1, 2, 2]),
+    from dialoguellm_release.resources import metric_functions
+
+    erc_scores = metric_functions("erc_scores").erc_scores
+    for references, predictions, labels, without in (
+        (["anger", "anger", "fear"], ["anger", "fear", "invalid"], ["neutral", "fear", "anger"], "neutral"),
+        ([1, 1, 2], [1, 2, -1], [0, 1, 2], 0),
     ):
         metric = evaluate.load(str(published), cache_dir=str(tmp_path))
-        assert metric.compute(references=references, predictions=predictions) == expected
+        given = {"references": references, "predictions": predictions}
+        assert metric.compute(**given) == erc_scores(references, predictions)
+        found = metric.compute(**given, labels=labels, without=without)
+        assert found == erc_scores(references, predictions, labels, without)
 
 
 def test_the_examples_of_its_description_hold(published: Path, tmp_path: Path) -> None:

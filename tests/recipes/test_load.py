@@ -112,7 +112,9 @@ def test_the_hash_is_that_of_the_content(tmp_path: Path) -> None:
 
 def test_every_bundled_recipe_is_valid() -> None:
     assert validate_recipes(list(bundled())) == list(bundled())
-    assert {"datasets/paper", "datasets/demo", "prompts/dialogue-v1", "claims/paper"} <= set(bundled())
+    assert {"datasets/paper", "datasets/demo", "prompts/dialogue-v1", "claims/dialoguellm-2310.11374"} <= set(
+        bundled()
+    )
     assert len({name.partition("/")[0] for name in bundled()}) == 7
 
 

@@ -1,213 +1,367 @@
+"""From dataset and model to a score folder, through the public steps."""
+
 from __future__ import annotations
 
 import json
-from collections import Counter
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
-from dialoguellm_release.backbones import build_backbone, load_backbone
-from dialoguellm_release.encoding import Encoder
+from dialoguellm_release.backbones import load_backbone
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import MANIFEST, read_manifest, stamps, write_manifest
 from dialoguellm_release.prompts import load_prompt
-from dialoguellm_release.recipes.catalogue import load_recipe
-from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.schemas.labels import LABELS, Split
+from dialoguellm_release.schemas.labels import LABELS
 from dialoguellm_release.schemas.manifest import AdapterManifest, DatasetManifest, ScoreManifest
-from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource
-from dialoguellm_release.schemas.recipes.score import ScoreRecipe
-from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.scoring.likelihood import label_probabilities
-from dialoguellm_release.scoring.score import score
+from dialoguellm_release.score_steps import score, score_each_way
+from dialoguellm_release.scoring.scorers import SCORERS
 
 SPACE = LABELS[:7]
-
-
-def recipe_with(*settings: str) -> Loaded[ScoreRecipe]:
-    return load_recipe("meld", "score", ScoreRecipe, settings)
+FEW = "intervals.resamples=50"
 
 
 @pytest.fixture
-def run(
-    tiny_recipe: Loaded[BackboneRecipe],
-    tiny_backbone: Path,
-    tiny_adapter: Path,
-    small_dataset: Path,
-    tmp_path: Path,
-) -> Any:
+def run(tiny_adapter: Path, tiny_backbone: Path, audited_dataset: Path, tmp_path: Path) -> Any:
     """Scores into `tmp_path/NAME`, with settings."""
 
     def score_into(
-        name: str, *settings: str, dataset: Path = small_dataset, adapter: Path | None = tiny_adapter
+        name: str,
+        *settings: str,
+        dataset: Path = audited_dataset,
+        adapter: Path | None = tiny_adapter,
+        **options: Any,
     ) -> Path:
-        out = tmp_path / name
-        score(recipe_with(*settings), dataset, adapter, tiny_recipe, tiny_backbone, out)
-        return out
+        made = score(
+            "meld",
+            dataset,
+            adapter,
+            tmp_path / name,
+            **{"backbones": tiny_backbone.parent, "cache": tmp_path / "cache", **options},
+            overrides=(FEW, *settings),
+        )
+        return made.folder
 
     return score_into
 
 
-def predictions_in(folder: Path) -> dict[str, list[Any]]:
-    columns: dict[str, list[Any]] = pq.read_table(folder / "predictions.parquet").to_pydict()
-    return columns
-
-
-def probabilities_in(folder: Path) -> Any:
-    columns = predictions_in(folder)
-    return np.array([columns[f"score_{label}"] for label in SPACE]).T
+def figures_in(folder: Path) -> Any:
+    return read_manifest(folder, ScoreManifest).figures
 
 
 def test_writes_a_probability_per_label_in_record_order(
-    run: Any, records_of: Callable[[Split, int], list[Record]]
+    run: Any, dialogues_of: Any, predictions_in: Callable[[Path], dict[str, list[Any]]]
 ) -> None:
-    folder = run("scores")
-    columns = predictions_in(folder)
-    records = records_of("test", 15)
+    columns = predictions_in(run("scores"))
+    records = dialogues_of("test", 40)
     assert list(columns) == ["id", "reference", "prediction", *(f"score_{label}" for label in SPACE)]
     assert columns["id"] == [record.id for record in records]
     assert columns["reference"] == [record.output for record in records]
-    probabilities = probabilities_in(folder)
+    probabilities = np.array([columns[f"score_{label}"] for label in SPACE]).T
     assert probabilities.sum(axis=1) == pytest.approx(1, abs=1e-12)
     assert (probabilities > 0).all()
     assert columns["prediction"] == [SPACE[index] for index in probabilities.argmax(axis=1)]
 
 
-def test_the_figures_are_those_of_the_predictions(run: Any, small_dataset: Path, tiny_adapter: Path) -> None:
+def test_the_predictions_give_the_same_figures_by_scikit_learn_alone(run: Any, predictions_in: Any) -> None:
     folder = run("scores")
     columns = predictions_in(folder)
-    manifest = read_manifest(folder, ScoreManifest)
-    scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
-    references, predictions = columns["reference"], columns["prediction"]
-    assert (
-        scores["metrics"]
-        == manifest.figures.metrics
-        == {
-            "accuracy": pytest.approx(accuracy_score(references, predictions)),
-            "weighted_f1": pytest.approx(
-                f1_score(references, predictions, average="weighted", zero_division=0)
-            ),
-        }
-    )
-    # 15 records over 7 labels in turn: happiness stands three times, each other twice
-    assert scores["majority_label"] == "happiness"
-    assert scores["majority"] == {"accuracy": 3 / 15, "weighted_f1": pytest.approx(3 / 15 * 6 / 18)}
-    counted = Counter(predictions)
-    assert {label: count["predictions"] for label, count in scores["labels"].items()} == {
-        label: counted[label] for label in SPACE
+    figures = figures_in(folder)
+
+    def by_sklearn(places: list[int]) -> Any:
+        both = [[columns[name][place] for place in places] for name in ("reference", "prediction")]
+
+        def f1(average: str, labels: Any = SPACE) -> Any:
+            return f1_score(*both, labels=labels, average=average, zero_division=0)
+
+        return pytest.approx(
+            {
+                "accuracy": accuracy_score(*both),
+                "weighted_f1": f1("weighted"),
+                "macro_f1": f1("macro"),
+                "micro_f1": f1("micro"),
+                "invalid": 0.0,
+                "micro_f1_without": f1("micro", SPACE[:-1]),
+            }
+        )
+
+    everything = list(range(40))
+    assert figures.metrics == by_sklearn(everything)
+    assert (figures.records, figures.dialogues) == (40, 8)
+    # every second dialogue of five shares text with a training split
+    assert figures.clean.metrics == by_sklearn([place for place in everything if place // 5 % 2 == 0])
+    assert (figures.clean.records, figures.clean.dialogues) == (20, 4)
+    matrix = confusion_matrix(columns["reference"], columns["prediction"], labels=SPACE)
+    assert [list(row[:-1]) for row in figures.confusion_matrix] == matrix.tolist()
+    speaker = figures.breakdown["speaker"]
+    assert {name: part.records for name, part in speaker.items()} == {
+        "first of the dialogue": 8,
+        "changed": sum(place % 5 > 0 and place % 3 != 2 for place in everything),
+        "same as before": sum(place % 5 > 0 and place % 3 == 2 for place in everything),
     }
+    same = [place for place in everything if place % 5 > 0 and place % 3 == 2]
+    assert speaker["same as before"].metrics == by_sklearn(same)
+
+
+def test_what_stands_in_the_folder(run: Any) -> None:
+    folder = run("scores")
+    manifest = read_manifest(folder, ScoreManifest)
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert files == {"predictions.parquet", "scores.json", "README.md", "figures/confusion.png", MANIFEST}
     assert manifest.outputs == stamps(folder)
-    assert {path.name for path in folder.iterdir()} == {"predictions.parquet", "scores.json", MANIFEST}
-    assert (
-        manifest.figures.dataset_content_sha256
-        == read_manifest(small_dataset, DatasetManifest).content_sha256
-    )
-    assert (
-        manifest.figures.adapter_content_sha256 == read_manifest(tiny_adapter, AdapterManifest).content_sha256
-    )
+    written = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+    assert written == json.loads(manifest.figures.model_dump_json())
+    for low, high in manifest.figures.intervals.values():
+        assert 0 <= low <= high <= 1
+    # 40 records over 7 labels in turn: the first five stand six times, the others five times
+    assert manifest.figures.majority_label == "happiness"
+    assert manifest.figures.majority["accuracy"] == 6 / 40
+    report = (folder / "README.md").read_text(encoding="utf-8")
+    assert f"{100 * manifest.figures.metrics['weighted_f1']:.2f}" in report
+    assert "## By emotion of the speaker" in report
 
 
-@pytest.mark.parametrize("scorer", ["first_token", "full_likelihood"])
-def test_neither_batch_size_nor_padding_changes_a_prediction(run: Any, scorer: str) -> None:
-    alone, together = (
-        run(f"batches-of-{size}", f"batch_size={size}", f"scorer={scorer}") for size in (1, 64)
-    )
-    assert predictions_in(alone)["prediction"] == predictions_in(together)["prediction"]
-    assert probabilities_in(alone) == pytest.approx(probabilities_in(together), abs=1e-5)
+def test_the_stamp_says_how_it_was_scored(run: Any, audited_dataset: Path, tiny_adapter: Path) -> None:
+    figures = figures_in(run("scores"))
+    trained = read_manifest(tiny_adapter, AdapterManifest)
+    protocol, system = figures.protocol, figures.system
+    assert (protocol.corpus, protocol.split, protocol.label_space) == ("meld", "test", SPACE)
+    assert protocol.dataset_content_sha256 == read_manifest(audited_dataset, DatasetManifest).content_sha256
+    assert protocol.prompt_sha256 == load_prompt("dialogue-v1").sha256
+    assert (protocol.context_k, protocol.context_direction, protocol.few_shot_ids) == (1, "past", ())
+    assert (protocol.scorer, protocol.selected_on) == ("first_token", "none")
+    assert protocol.leak_policy == "trained on another dataset"
+    assert (system.name, system.kind, system.seed) == ("tiny", "model", trained.figures.seed)
+    assert system.adapter_content_sha256 == trained.content_sha256
+    assert system.base_content_sha256 == trained.figures.base_content_sha256
+    fewer = figures_in(run("fewer", "max_records=7"))
+    assert fewer.protocol.records_sha256 != protocol.records_sha256
+    alone = figures_in(run("alone", adapter=None, backbone="tiny"))
+    assert (alone.system.adapter_content_sha256, alone.system.seed) == (None, None)
+    assert (alone.system.training_sha256, alone.protocol.leak_policy) == (None, None)
+    assert alone.protocol.records_sha256 == protocol.records_sha256
 
 
-def test_the_same_run_twice_writes_the_same_bytes(run: Any) -> None:
-    first, second = run("first"), run("second")
+def test_seeds_of_one_training_share_its_hash(run: Any, tiny_adapter: Path, tmp_path: Path) -> None:
+    first = figures_in(run("first")).system
+    copies = {}
+    for name, change in (("seed", {"seed": 99}), ("rate", {"description": "another"})):
+        shutil.copytree(tiny_adapter, tmp_path / name)
+        manifest = read_manifest(tiny_adapter, AdapterManifest)
+        recipe = manifest.recipe.model_copy(update={"resolved": {**manifest.recipe.resolved, **change}})
+        figures = manifest.figures.model_copy(update={"seed": change.get("seed", manifest.figures.seed)})
+        changed = manifest.model_copy(update={"recipe": recipe, "figures": figures})
+        write_manifest(tmp_path / name, changed)
+        copies[name] = figures_in(run(f"of {name}", adapter=tmp_path / name)).system
+    assert copies["seed"].training_sha256 == first.training_sha256
+    assert (copies["seed"].seed, first.seed) == (99, 1)
+    assert copies["rate"].training_sha256 != first.training_sha256
+
+
+@pytest.mark.parametrize(
+    ("config", "policy"), [("meld", "kept in training"), ("clean", "removed from training")]
+)
+def test_the_stamp_says_what_became_of_leaks(
+    config: str, policy: str, run: Any, tiny_adapter: Path, audited_dataset: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_adapter, tmp_path / "adapter")
+    manifest = read_manifest(tiny_adapter, AdapterManifest)
+    content = read_manifest(audited_dataset, DatasetManifest).content_sha256
+    changed = {"dataset_content_sha256": content, "dataset_config": config}
+    figures = manifest.figures.model_copy(update=changed)
+    write_manifest(tmp_path / "adapter", manifest.model_copy(update={"figures": figures}))
+    assert figures_in(run("out", adapter=tmp_path / "adapter")).protocol.leak_policy == policy
+
+
+def test_a_dataset_that_nobody_audited_has_no_clean_part(
+    run: Any, tmp_path: Path, dialogues_of: Any, dataset_of: Any
+) -> None:
+    records = dialogues_of("test", 10, audited=False)
+    folder = run("scores", dataset=dataset_of(tmp_path / "dataset", {"test": records}))
+    figures = figures_in(folder)
+    assert figures.clean is None
+    assert "was not audited" in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_same_run_twice_writes_the_same_bytes(run: Any, tmp_path: Path) -> None:
+    first, second = run("first"), run("second", cache=tmp_path / "other cache")
     assert stamps(first) == stamps(second)
     assert (first / MANIFEST).read_bytes() == (second / MANIFEST).read_bytes()
 
 
-@pytest.mark.parametrize("scorer", ["first_token", "full_likelihood"])
-def test_the_scores_are_those_of_one_plain_pass_a_label(
-    scorer: Any, tiny_recipe: Loaded[BackboneRecipe], tiny_backbone: Path, records_of: Any
+@pytest.mark.parametrize("scorer", ["first_token", "full_likelihood", "free_generation"])
+def test_batch_size_and_padding_side_do_not_change_a_prediction(
+    scorer: str, run: Any, predictions_in: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import torch
+    from dialoguellm_release.scoring import score as module
 
-    model, tokenizer = load_backbone(tiny_recipe.recipe, tiny_backbone)
-    encoder = Encoder(load_prompt("dialogue-v1"), tokenizer, 512)
-    prompts = encoder.encode_all(records_of("test", 5))
-    expected = []
-    for prompt in prompts:
-        row = []
-        for label in SPACE:
-            completion = encoder.completion_ids(label)
-            ids = torch.tensor([prompt.ids + completion], device=model.device)
-            with torch.inference_mode():
-                log_probs = model(input_ids=ids).logits[0].float().log_softmax(-1)
-            steps = [
-                log_probs[len(prompt.ids) - 1 + place, token].item() for place, token in enumerate(completion)
-            ]
-            row.append(steps[0] if scorer == "first_token" else sum(steps))
-        weights = np.exp(row)
-        expected.append(weights / weights.sum())
-    found = label_probabilities(model, encoder, prompts, SPACE, scorer, 4)
-    assert found == pytest.approx(np.array(expected), abs=1e-5)
+    def padding_on(side: str) -> Any:
+        def load(*place: Any) -> Any:
+            model, tokenizer = load_backbone(*place)
+            tokenizer.padding_side = side
+            return model, tokenizer
+
+        return load
+
+    found = []
+    for side, batch_size in (("right", 16), ("left", 1), ("left", 7)):
+        monkeypatch.setattr(module, "load_backbone", padding_on(side))
+        name = f"{side} {batch_size}"
+        settings = (f"batch_size={batch_size}", f"scorer={scorer}", "max_new_tokens=4")
+        found.append(predictions_in(run(name, *settings, cache=tmp_path / f"cache {name}"))["prediction"])
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_run_that_is_current_asks_nobody(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("scores")
+    shutil.rmtree(tmp_path / "cache")
+
+    def refuses(*_arguments: Any) -> None:
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr("dialoguellm_release.scoring.score.load_backbone", refuses)
+    run("scores")
+    with pytest.raises(AssertionError, match="loaded"):
+        run("scores", "max_length=400")
+
+
+def test_a_run_that_was_cut_off_goes_on_and_ends_the_same(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dialoguellm_release.scoring.likelihood import LikelihoodScorer
+
+    whole = run("whole", "batch_size=8", cache=tmp_path / "whole cache")
+    replies = LikelihoodScorer.replies
+    asked: list[Any] = []
+
+    def counted(most: int) -> Any:
+        def ask(self: LikelihoodScorer, prompts: Any, batch: Any) -> Any:
+            if len(asked) == most:
+                raise KeyboardInterrupt
+            asked.append(batch)
+            return replies(self, prompts, batch)
+
+        return ask
+
+    monkeypatch.setattr(LikelihoodScorer, "replies", counted(3))
+    with pytest.raises(KeyboardInterrupt):
+        run("cut", "batch_size=8")
+    assert {path.name for path in tmp_path.iterdir()} == {"whole", "whole cache", "cache"}
+    monkeypatch.setattr(LikelihoodScorer, "replies", counted(100))
+    cut = run("cut", "batch_size=8")
+    assert len(asked) == len(set(asked))
+    assert sum(len(batch.places) for batch in asked) == 40
+    assert stamps(cut) == stamps(whole)
+
+
+def test_every_way_of_reading_the_answer_is_scored_on_its_own(
+    tiny_adapter: Path, tiny_backbone: Path, audited_dataset: Path, tmp_path: Path, predictions_in: Any
+) -> None:
+    def each(*names: Any, out: str = "ways") -> Any:
+        return score_each_way(
+            "meld",
+            names or SCORERS,
+            audited_dataset,
+            tiny_adapter,
+            tmp_path / out,
+            backbones=tiny_backbone.parent,
+            cache=tmp_path / "cache",
+            overrides=[FEW, "max_new_tokens=4"],
+        )
+
+    made = each()
+    assert tuple(made) == SCORERS
+    assert {name: one.manifest.figures.protocol.scorer for name, one in made.items()} == {
+        name: name for name in SCORERS
+    }
+    rows = {name: predictions_in(one.folder) for name, one in made.items()}
+    # each label is one token of this tokenizer, so likelihood needs no more than the first
+    assert rows["full_likelihood"] == rows["first_token"] == rows["full_likelihood_per_token"]
+    assert rows["constrained_generation"]["prediction"] == rows["first_token"]["prediction"]
+    assert rows["free_generation"]["text"] == rows["authors_parser"]["text"]
+    strict, loose = rows["free_generation"]["prediction"], rows["authors_parser"]["prediction"]
+    assert "invalid" not in loose
+    dice = made["authors_parser"].manifest.figures
+    assert dice.left_to_chance == loose.count("drawn")
+    assert dice.chances == pytest.approx(dict.fromkeys(SPACE, 1 / 7))
+    right = [
+        reference == parsed if parsed != "drawn" else 1 / 7
+        for reference, parsed in zip(rows["authors_parser"]["reference"], loose, strict=True)
+    ]
+    assert dice.metrics["accuracy"] == pytest.approx(sum(right) / 40)
+    assert made["free_generation"].manifest.figures.metrics["invalid"] == strict.count("invalid") / 40
+    assert all(one.was_current for one in each().values())
+    alone = each("first_token", out="alone")["first_token"]
+    assert alone.manifest == made["first_token"].manifest
 
 
 def test_labels_that_begin_alike_need_full_likelihood(
-    tmp_path: Path, tiny_recipe: Loaded[BackboneRecipe], small_dataset: Path
+    backbones: Path, bytes_recipe: Path, audited_dataset: Path, tmp_path: Path
 ) -> None:
-    source = tiny_recipe.recipe.source
-    assert isinstance(source, BuiltSource)
-    bytes_only = source.model_copy(update={"vocab_size": 260})
-    recipe = Loaded("bytes", tiny_recipe.recipe.model_copy(update={"source": bytes_only}), {})
-    build_backbone(recipe, tmp_path / "bytes")
-    with pytest.raises(DataError, match="begin with the same token") as raised:
-        score(
-            recipe_with("max_length=1000"), small_dataset, None, recipe, tmp_path / "bytes", tmp_path / "out"
+    def scored(scorer: str) -> Any:
+        return score(
+            "meld",
+            audited_dataset,
+            None,
+            tmp_path / scorer,
+            backbone=str(bytes_recipe),
+            backbones=backbones,
+            cache=tmp_path / "cache",
+            overrides=["max_length=1000", "max_records=2", FEW, f"scorer={scorer}"],
         )
+
+    with pytest.raises(DataError, match="begin with the same token") as raised:
+        scored("first_token")
     assert "full_likelihood" in str(raised.value.problems[0].fix)
-    assert not (tmp_path / "out").exists()
-    full = recipe_with("max_length=1000", "scorer=full_likelihood", "max_records=2")
-    manifest = score(full, small_dataset, None, recipe, tmp_path / "bytes", tmp_path / "out")
-    assert manifest.figures.records == 2
-
-
-def test_the_backbone_alone_scores_otherwise(run: Any) -> None:
-    alone = run("alone", adapter=None)
-    assert read_manifest(alone, ScoreManifest).figures.adapter_content_sha256 is None
-    assert not np.allclose(probabilities_in(alone), probabilities_in(run("adapted")))
+    assert not (tmp_path / "first_token").exists()
+    assert scored("auto").manifest.figures.protocol.scorer == "full_likelihood"
+    ways = score_each_way(
+        "meld",
+        ["first_token", "full_likelihood", "full_likelihood_per_token"],
+        audited_dataset,
+        None,
+        tmp_path / "ways",
+        backbone=str(bytes_recipe),
+        backbones=backbones,
+        cache=tmp_path / "cache",
+        overrides=["max_length=1000", "max_records=2", FEW],
+    )
+    assert list(ways) == ["full_likelihood", "full_likelihood_per_token"]
 
 
 def test_a_dataset_of_another_prompt_and_another_base_are_refused_together(
-    tiny_recipe: Loaded[BackboneRecipe],
     tiny_adapter: Path,
+    backbones: Path,
+    bytes_recipe: Path,
     tmp_path: Path,
-    records_of: Any,
+    dialogues_of: Any,
     dataset_of: Any,
 ) -> None:
-    dataset = dataset_of(tmp_path / "dataset", {"test": records_of("test", 7)})
+    dataset = dataset_of(tmp_path / "dataset", {"test": dialogues_of("test", 7)})
     manifest = read_manifest(dataset, DatasetManifest)
     figures = manifest.figures.model_copy(update={"prompt_sha256": "f" * 64})
     write_manifest(dataset, manifest.model_copy(update={"figures": figures}))
-    source = tiny_recipe.recipe.source
-    assert isinstance(source, BuiltSource)
-    other = Loaded(
-        "other", tiny_recipe.recipe.model_copy(update={"source": source.model_copy(update={"seed": 8})}), {}
-    )
-    built = build_backbone(other, tmp_path / "other")
     with pytest.raises(DataError) as raised:
-        score(recipe_with(), dataset, tiny_adapter, other, tmp_path / "other", tmp_path / "out")
+        score(
+            "meld",
+            dataset,
+            tiny_adapter,
+            tmp_path / "out",
+            backbone=str(bytes_recipe),
+            backbones=backbones,
+            cache=tmp_path / "cache",
+        )
     prompt_problem, base_problem = raised.value.problems
     assert str(prompt_problem.got).endswith("f" * 64)
     assert base_problem.what == "was trained on another backbone"
-    assert built.content_sha256 in str(base_problem.got)
     assert not (tmp_path / "out").exists()
 
 
 def test_an_adapter_whose_prompt_was_edited_is_refused(run: Any, tiny_adapter: Path, tmp_path: Path) -> None:
-    import shutil
-
     edited = tmp_path / "edited"
     shutil.copytree(tiny_adapter, edited)
     path = edited / "prompt.json"
@@ -224,11 +378,11 @@ def test_a_folder_that_is_no_adapter_is_refused(run: Any, tmp_path: Path) -> Non
 
 
 def test_a_label_outside_the_label_space_is_refused(
-    run: Any, tmp_path: Path, records_of: Any, dataset_of: Any
+    run: Any, tmp_path: Path, dialogues_of: Any, dataset_of: Any
 ) -> None:
     odd = [
         record.model_copy(update={"output": "powerful", "label": "powerful"})
-        for record in records_of("test", 2)
+        for record in dialogues_of("test", 2)
     ]
     dataset = dataset_of(tmp_path / "dataset", {"test": odd})
     with pytest.raises(DataError, match="the label space of the corpus lacks") as raised:
@@ -239,13 +393,3 @@ def test_a_label_outside_the_label_space_is_refused(
 def test_a_corpus_that_is_not_in_the_dataset_is_refused(run: Any) -> None:
     with pytest.raises(DataError, match="no records of config iemocap"):
         run("out", "corpus=iemocap")
-
-
-def test_ctrl_c_leaves_nothing(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_args: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("dialoguellm_release.scoring.score.label_probabilities", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run("out")
-    assert list(tmp_path.iterdir()) == []

@@ -1,22 +1,45 @@
-"""The score recipe: which records are scored, and how."""
+"""The score recipe: which records are scored, how, and by what they are compared."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import model_validator
 
 from dialoguellm_release.schemas.base import Schema, Text
-from dialoguellm_release.schemas.labels import CorpusName, Split
+from dialoguellm_release.schemas.labels import CorpusName, Label, Split
 from dialoguellm_release.schemas.recipes.backbone import Positive
+from dialoguellm_release.schemas.scores import FewShotRule, MetricName, Resampling, ScorerName
+
+
+class FewShot(Schema):
+    """Examples in the prompt, from the training split alone.
+
+    Attributes:
+        choose: `balanced` shows every record the same ones, as many of each label as can be, drawn by the
+            seed; `nearest` shows each those whose words are likest by the cosine of TF-IDF, the nearest last.
+        seed: Of the draw; `nearest` draws nothing.
+    """
+
+    shots: Positive
+    choose: FewShotRule = "balanced"
+    seed: int = 2310
 
 
 class ScoreRecipe(Schema):
     """A scoring run.
 
     Attributes:
-        scorer: `first_token` compares the first tokens of the labels in one forward pass and is refused
-            where they are not unique; `full_likelihood` sums the log-probabilities of whole labels.
+        headline: The metric by which the corpus is usually compared.
+        without: The label that `micro_f1_without` leaves out.
+        scorer: How the answer is read off a model; `auto` is `first_token` where the tokenizer gives every
+            label a first token of its own, else `full_likelihood`. Baselines have no use for it.
         max_length: Longest prompt in tokens; context is shortened to it as in training.
+        batch_size: Prompts in one forward pass.
+        max_new_tokens: Longest generated answer in tokens, where the scorer generates freely.
         max_records: Only the first so many records; None for all.
+        few_shot: Examples in the prompt of a model; None for none. Baselines have no use for them.
+        intervals: How sure the figures are.
     """
 
     version: Literal[1]
@@ -24,7 +47,18 @@ class ScoreRecipe(Schema):
     description: Text
     corpus: CorpusName
     split: Split
-    scorer: Literal["first_token", "full_likelihood"]
+    headline: MetricName = "weighted_f1"
+    without: Label = "neutral"
+    scorer: Literal["auto"] | ScorerName = "auto"
     max_length: Positive
     batch_size: Positive
+    max_new_tokens: Positive = 16
     max_records: Positive | None = None
+    few_shot: FewShot | None = None
+    intervals: Resampling = Resampling()
+
+    @model_validator(mode="after")
+    def _examples_are_not_scored(self) -> Self:
+        if self.few_shot is not None and self.split == "train":
+            raise ValueError("few_shot draws from the training split, which is what is scored")
+        return self

@@ -1,0 +1,216 @@
+"""Scores, comparisons and tables of scores as text and as data; and the names that a user may give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
+
+import typer
+
+from dialoguellm_release.cli.output import table
+
+if TYPE_CHECKING:
+    from dialoguellm_release.schemas.manifest import ScoreManifest
+    from dialoguellm_release.schemas.scores import BaselineName, MetricName, ScorerName
+    from dialoguellm_release.scoring.compare import Comparison
+    from dialoguellm_release.scoring.table import Cell, ScoreTable
+    from dialoguellm_release.steps import Made
+
+Name = TypeVar("Name")
+MAX_LISTED = 100
+
+
+def scorer_names(text: str) -> list[ScorerName]:
+    """The scorers that a list with commas names; `all` names every one."""
+    from dialoguellm_release.schemas.scores import ScorerName
+
+    known = get_args(ScorerName)
+    names = known if text == "all" else text.split(",")
+    return [_known(name, known, "--scorers") for name in names]
+
+
+def baseline_name(text: str) -> BaselineName:
+    """A baseline by its name."""
+    from dialoguellm_release.schemas.scores import BaselineName
+
+    return _known(text, get_args(BaselineName), "--baseline")
+
+
+def metric_name(text: str | None) -> MetricName | None:
+    """A metric by its name."""
+    from dialoguellm_release.schemas.scores import MetricName
+
+    return None if text is None else _known(text, get_args(MetricName), "--metric")
+
+
+def _known(name: str, known: tuple[Name, ...], option: str) -> Name:
+    for one in known:
+        if one == name:
+            return one
+    raise typer.BadParameter(f"{option}: {name} is none of {', '.join(map(str, known))}")
+
+
+def summary(manifest: ScoreManifest) -> dict[str, Any]:
+    """The metrics, their intervals and what they were taken on, as data."""
+    figures = manifest.figures.model_dump(mode="json")
+    return {"content_sha256": manifest.content_sha256, **figures.pop("metrics"), **figures}
+
+
+def as_text(manifest: ScoreManifest) -> str:
+    """The metrics as a table, in percent, with intervals, beside those of the commonest label."""
+    figures = manifest.figures
+    parts = {"all": figures, **({"clean part": figures.clean} if figures.clean else {})}
+    rows = [("", *figures.metrics)]
+    for name, part in parts.items():
+        rows.append((name, *(_percent(value) for value in part.metrics.values())))
+        rows.append(("", *(_range(part.intervals[metric]) for metric in figures.metrics)))
+    majority = (_percent(figures.majority[metric]) for metric in figures.metrics)
+    rows.append((f"always {figures.majority_label}", *majority))
+    protocol = figures.protocol
+    notes = [
+        f"{figures.records:,} records of {protocol.corpus}/{protocol.split}, in percent, "
+        f"with {100 * figures.resampling.level:g} % intervals; headline {figures.headline}",
+        table(rows),
+        "protocol",
+        *(f"  {line}" for line in _stamp(protocol.model_dump(mode="json"))),
+    ]
+    if figures.truncated_records:
+        notes.append(f"{figures.truncated_records:,} prompts were shortened to fit max_length")
+    if figures.left_to_chance:
+        notes.append(f"expected values: {figures.left_to_chance:,} answers are left to chance")
+    if figures.clean is None:
+        notes.append("the dataset was not audited for leaks, so there are no figures of its clean part")
+    return "\n".join(notes)
+
+
+def _stamp(protocol: Mapping[str, Any]) -> list[str]:
+    shown = (
+        (name, _listed(value) if isinstance(value, list) else str(value))
+        for name, value in protocol.items()
+        if value not in (None, [])
+    )
+    return [f"{name} {value}" for name, value in shown]
+
+
+def _listed(values: list[str]) -> str:
+    """Values with commas; of very many, as the examples of a whole split, only how many there are."""
+    return ", ".join(values) if len(values) <= MAX_LISTED else f"{len(values):,} of them: see --json"
+
+
+def against_first(made: Mapping[ScorerName, Made[ScoreManifest]]) -> dict[ScorerName, Comparison]:
+    """Each scorer but the first beside the first."""
+    from dialoguellm_release.score_steps import compare_scores
+
+    first, *others = made
+    return {name: compare_scores(made[first].folder, made[name].folder) for name in others}
+
+
+def scorers_summary(
+    made: Mapping[ScorerName, Made[ScoreManifest]], against: Mapping[ScorerName, Comparison]
+) -> dict[str, Any]:
+    """The scores of several scorers, and how far each is from the first, as data."""
+    return {
+        "scorers": {name: summary(one.manifest) for name, one in made.items()},
+        "against": next(iter(made)),
+        "comparisons": {name: comparison_summary(one) for name, one in against.items()},
+    }
+
+
+def scorers_text(
+    made: Mapping[ScorerName, Made[ScoreManifest]], against: Mapping[ScorerName, Comparison]
+) -> str:
+    """How many points each scorer is worth, in percent, beside the first."""
+    first = next(iter(made))
+    headline = made[first].manifest.figures.headline
+    rows: list[tuple[str, ...]] = [
+        ("scorer", "accuracy", headline, "invalid", f"{headline}: points over {first}", "p")
+    ]
+    for name, one in made.items():
+        metrics = one.manifest.figures.metrics
+        cells = (_percent(metrics["accuracy"]), _percent(metrics[headline]), _percent(metrics["invalid"]))
+        if name in against:
+            difference = against[name].differences[headline]
+            points = f"{100 * difference.value:+.2f} ({_range(difference.interval)})"
+            rows.append((name, *cells, points, f"{difference.p_value:.4f}"))
+        else:
+            rows.append((name, *cells, "", ""))
+    return table(rows)
+
+
+def comparison_summary(found: Comparison) -> dict[str, Any]:
+    """Two runs beside each other, as data."""
+    return {
+        "first": found.first.system.model_dump(mode="json"),
+        "second": found.second.system.model_dump(mode="json"),
+        "records": found.first.records,
+        "differences": {name: asdict(one) for name, one in found.differences.items()},
+        "only_first_right": found.only_first,
+        "only_second_right": found.only_second,
+        "mcnemar_p": found.mcnemar_p,
+    }
+
+
+def comparison_text(found: Comparison, first: str, second: str) -> str:
+    """Two runs beside each other, in percent."""
+    rows: list[tuple[str, ...]] = [("", "first", "second", "difference", "interval", "p (bootstrap)")]
+    for name, one in found.differences.items():
+        before, after = found.first.metrics[name], found.second.metrics[name]
+        points = f"{100 * one.value:+.2f}"
+        rows.append(
+            (name, _percent(before), _percent(after), points, _range(one.interval), f"{one.p_value:.4f}")
+        )
+    lines = [f"first: {first}", f"second: {second}", f"{found.first.records:,} records", table(rows)]
+    if found.mcnemar_p is None:
+        lines.append("no McNemar test: a run leaves answers to chance")
+    else:
+        lines.append(
+            f"only the first is right: {found.only_first:,}; only the second: {found.only_second:,}; "
+            f"McNemar's exact p {found.mcnemar_p:.4g}"
+        )
+    return "\n".join(lines)
+
+
+def table_summary(found: ScoreTable) -> dict[str, Any]:
+    """A table of scores as data."""
+    return {
+        "rows": [
+            {
+                "system": asdict(row),
+                "scores": [
+                    {**asdict(column), **asdict(found.cells[row, column])}
+                    for column in found.columns
+                    if (row, column) in found.cells
+                ],
+            }
+            for row in found.rows
+        ],
+        "marks": found.marks,
+    }
+
+
+def table_text(found: ScoreTable) -> str:
+    """A table of scores in percent, with what its marks mean."""
+    header = ("system", "scorer", "context", "shots")
+    rows = [(*header, *(f"{one.corpus}/{one.split} {one.metric}" for one in found.columns))]
+    for row in found.rows:
+        shown = ("-" if value is None else str(value) for value in (row.scorer, row.context_k, row.shots))
+        cells = (found.cells.get((row, column)) for column in found.columns)
+        rows.append((row.name, *shown, *(_cell(cell) if cell else "-" for cell in cells)))
+    return "\n".join([table(rows), *(f"{letter}: {text}" for letter, text in found.marks.items())])
+
+
+def _cell(cell: Cell) -> str:
+    mark = f" {cell.mark}" if cell.mark else ""
+    if cell.deviation is not None:
+        return f"{_percent(cell.value)} ± {_percent(cell.deviation)} ({cell.seeds} seeds){mark}"
+    spread = f" ({_range(cell.interval)})" if cell.interval else ""
+    return f"{_percent(cell.value)}{spread}{mark}"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.2f}"
+
+
+def _range(ends: tuple[float, float]) -> str:
+    return f"{_percent(ends[0])} to {_percent(ends[1])}"

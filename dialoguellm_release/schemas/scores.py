@@ -1,0 +1,166 @@
+"""What a score says: by which protocol, of which system, which figures, and how sure they are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from dialoguellm_release.schemas.base import Count, Schema, Sha256, Text
+from dialoguellm_release.schemas.labels import CorpusName, Label, Split
+
+MetricName = Literal["accuracy", "weighted_f1", "macro_f1", "micro_f1", "micro_f1_without", "invalid"]
+
+ScorerName = Literal[
+    "first_token",
+    "full_likelihood",
+    "full_likelihood_per_token",
+    "constrained_generation",
+    "free_generation",
+    "authors_parser",
+]
+"""How a model's answer is read off: see `docs/scores.md`."""
+
+BaselineName = Literal["majority", "random", "tfidf", "tfidf-context"]
+
+FewShotRule = Literal["balanced", "nearest"]
+"""How examples are chosen: see `FewShot` in the score recipe."""
+
+LeakPolicy = Literal["not audited", "trained on another dataset", "removed from training", "kept in training"]
+
+Resamples = Annotated[int, Field(ge=20)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Interval = tuple[float, float]
+"""The lower and the upper end."""
+
+
+class Protocol(Schema):
+    """The stamp of a score: what must be alike before two scores may stand in one column.
+
+    None says that the system has no use for it, as a majority label for a prompt, and is like anything.
+
+    Attributes:
+        dataset_content_sha256: The dataset that the records are of.
+        records_sha256: Ids and references of the records that were scored.
+        label_space: The labels to choose from.
+        context_k: How many utterances before the one to label the system is shown, at most.
+        context_direction: On which side of it they stand.
+        scorer: How the answer was read off the model.
+        shots: How many examples stand in a prompt.
+        few_shot_rule: How they are chosen; None for a prompt without.
+        few_shot_ids: Records that stand in a prompt as examples; empty for a prompt without.
+        few_shot_sha256: Which record is shown which examples, in which order; None for a prompt without.
+        selected_on: The split on which a checkpoint or a setting was chosen; `none` where none was, and
+            the last checkpoint was scored.
+        leak_policy: What became of training records that share text with held-out ones; None where nothing
+            was trained.
+    """
+
+    corpus: CorpusName
+    split: Split
+    dataset_content_sha256: Sha256
+    records_sha256: Sha256
+    label_space: tuple[Label, ...]
+    context_k: Count | None
+    context_direction: Literal["past"] | None
+    prompt_sha256: Sha256 | None
+    scorer: ScorerName | None
+    shots: Count | None = None
+    few_shot_rule: FewShotRule | None = None
+    few_shot_ids: tuple[Text, ...] | None
+    few_shot_sha256: Sha256 | None = None
+    selected_on: Split | Literal["none"]
+    leak_policy: LeakPolicy | None
+
+
+class System(Schema):
+    """What was scored.
+
+    Attributes:
+        name: Of the adapter's, the backbone's or the baseline's recipe, or of the file of predictions.
+        base: Backbone; None for what is no language model.
+        base_content_sha256: Content of a backbone of our own making; None for one from the Hub.
+        adapter_content_sha256: None where the backbone was scored alone.
+        training_sha256: Hash of everything that shaped the training but its seed: systems that share it
+            are seeds of one. None where nothing was trained.
+        seed: Of the training; None where nothing was drawn.
+    """
+
+    name: Text
+    kind: Literal["model", "baseline", "predictions"]
+    base: Text | None = None
+    base_revision: Text | None = None
+    base_content_sha256: Sha256 | None = None
+    adapter_content_sha256: Sha256 | None = None
+    training_sha256: Sha256 | None = None
+    seed: int | None = None
+
+
+class Resampling(Schema):
+    """How intervals are made: dialogues are drawn with replacement, so many times.
+
+    Attributes:
+        level: The share of the resamples that an interval spans.
+    """
+
+    resamples: Resamples = 10_000
+    level: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    seed: int = 2310
+
+
+class Part(Schema):
+    """The figures of some of the records; metrics are fractions.
+
+    Attributes:
+        intervals: Of each metric, by the bootstrap over dialogues.
+    """
+
+    records: Count
+    dialogues: Count
+    metrics: dict[MetricName, float]
+    intervals: dict[MetricName, Interval]
+
+
+class LabelFigures(Schema):
+    """One label's own figures; expected values where answers are left to chance."""
+
+    precision: Fraction
+    recall: Fraction
+    f1: Fraction
+    references: Count
+    predictions: Annotated[float, Field(ge=0)]
+
+
+class ScoreFigures(Part):
+    """The figures of a scoring run; metrics are fractions.
+
+    Attributes:
+        truncated_records: Records whose context or description was shortened to fit.
+        headline: The metric by which the corpus is usually compared.
+        without: The label that `micro_f1_without` leaves out; None where the label space lacks it.
+        left_to_chance: Records for which the system draws a label; then every metric is its expected value.
+        chances: The probability of each label in such a draw; empty where nothing is drawn.
+        majority: The metrics of the answer that is always the commonest reference.
+        majority_label: That answer.
+        clean: The same metrics over the records that share no text with a training split; None where the
+            dataset was not audited for leaks.
+        per_label: In the order of the label space.
+        confusion_matrix: A row a reference, a column a prediction, in that order; the last column counts
+            the invalid ones.
+        breakdown: Parts of the records, by what divides them and by the value of it.
+    """
+
+    protocol: Protocol
+    system: System
+    truncated_records: Count
+    headline: MetricName
+    without: Label | None
+    resampling: Resampling
+    left_to_chance: Count
+    chances: dict[Label, Fraction]
+    majority: dict[MetricName, float]
+    majority_label: Label
+    clean: Part | None
+    per_label: dict[Label, LabelFigures]
+    confusion_matrix: tuple[tuple[float, ...], ...]
+    breakdown: dict[Text, dict[Text, Part]]

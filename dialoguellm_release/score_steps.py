@@ -1,0 +1,250 @@
+"""The steps of scoring, part of the public Python API: from dataset and model, or predictions, to scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dialoguellm_release.backbones import base_of
+from dialoguellm_release.errors import DataError, MissingExtraError, Problem
+from dialoguellm_release.folders import read_manifest, staged, stamps, write_manifest, write_text
+from dialoguellm_release.recipes.catalogue import load_recipe
+from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.schemas.manifest import AdapterManifest, DatasetManifest, ScoreManifest
+from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
+from dialoguellm_release.schemas.recipes.score import ScoreRecipe
+from dialoguellm_release.schemas.scores import BaselineName, MetricName, ScorerName
+from dialoguellm_release.steps import BUILD, Made, built_backbone, current_folder
+
+if TYPE_CHECKING:
+    from dialoguellm_release.scoring.compare import Comparison
+    from dialoguellm_release.scoring.score import ModelFolders
+    from dialoguellm_release.scoring.scored import Scored
+    from dialoguellm_release.scoring.table import ScoreTable
+
+
+def score(
+    recipe: str,
+    dataset: Path = BUILD / "dataset",
+    adapter: Path | None = None,
+    out: Path | None = None,
+    *,
+    backbone: str | None = None,
+    backbones: Path = BUILD / "backbones",
+    cache: Path = BUILD / "cache",
+    overrides: Sequence[str] = (),
+    again: bool = False,
+) -> Made[ScoreManifest]:
+    """The score folder of an adapter, or of a backbone alone.
+
+    Args:
+        recipe: Name of a bundled score recipe, or a path.
+        adapter: Folder that `train_adapter` made; None scores the backbone alone.
+        out: None is `build/scores/RECIPE-ADAPTER`, or `build/scores/RECIPE-BACKBONE` without an adapter.
+        backbone: Name of a backbone recipe; None is the one that the adapter was trained on.
+        cache: Keeps what the model says as it says it: a run that was cut off goes on from there.
+        again: Ask the model anew, even where the folder is current or the cache knows the answer.
+
+    Raises:
+        DataError: Dataset, adapter and backbone do not belong together.
+        MissingExtraError: The extra `score` is not installed.
+    """
+    from dialoguellm_release.scoring.score import score_model
+
+    loaded = load_recipe(recipe, "score", ScoreRecipe, overrides)
+    model = _model_folders(adapter, backbone, backbones)
+    folder = out or BUILD / "scores" / f"{loaded.name}-{model.name}"
+    if not again and (found := _current_scores(folder, loaded, dataset, model)):
+        return found
+    ((_, scored),) = score_model(loaded.recipe, dataset, model, [loaded.recipe.scorer], cache, again=again)
+    return _written(loaded, dataset, scored, folder)
+
+
+def score_each_way(
+    recipe: str,
+    scorers: Sequence[ScorerName],
+    dataset: Path = BUILD / "dataset",
+    adapter: Path | None = None,
+    out: Path | None = None,
+    *,
+    backbone: str | None = None,
+    backbones: Path = BUILD / "backbones",
+    cache: Path = BUILD / "cache",
+    overrides: Sequence[str] = (),
+    again: bool = False,
+) -> dict[ScorerName, Made[ScoreManifest]]:
+    """A score folder for each scorer, as `score` with that scorer makes it; the model is loaded once.
+
+    Args:
+        scorers: `first_token` is left out where the tokenizer gives two labels the same first token.
+        out: Holds a folder a scorer; None is `build/scores/RECIPE-ADAPTER-scorers`.
+
+    Raises:
+        DataError: As `score`.
+    """
+    from dialoguellm_release.scoring.score import score_model
+
+    each = {
+        name: load_recipe(recipe, "score", ScoreRecipe, [*overrides, f"scorer={name}"]) for name in scorers
+    }
+    model = _model_folders(adapter, backbone, backbones)
+    loaded = load_recipe(recipe, "score", ScoreRecipe, overrides)
+    folder = out or BUILD / "scores" / f"{loaded.name}-{model.name}-scorers"
+    made: dict[ScorerName, Made[ScoreManifest]] = {}
+    for name, one in each.items():
+        if not again and (found := _current_scores(folder / name, one, dataset, model)):
+            made[name] = found
+    stale = [name for name in each if name not in made]
+    if stale:
+        scorer_by_scorer = score_model(
+            loaded.recipe, dataset, model, stale, cache, again=again, leave_out_unfit=True
+        )
+        for name, scored in scorer_by_scorer:
+            made[name] = _written(each[name], dataset, scored, folder / name)
+    return {name: made[name] for name in each if name in made}
+
+
+def score_baseline(
+    recipe: str,
+    baseline: BaselineName,
+    dataset: Path = BUILD / "dataset",
+    out: Path | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    again: bool = False,
+) -> Made[ScoreManifest]:
+    """The score folder of a baseline that costs nothing.
+
+    Args:
+        baseline: `majority`, `random` (its expected value), `tfidf` or `tfidf-context`.
+        out: None is `build/scores/RECIPE-BASELINE`.
+
+    Raises:
+        DataError: The dataset has no such records, or no training split of the corpus.
+        MissingExtraError: The extra `score` is not installed.
+    """
+    from dialoguellm_release.scoring import baselines
+
+    loaded = load_recipe(recipe, "score", ScoreRecipe, overrides)
+    folder = out or BUILD / "scores" / f"{loaded.name}-{baseline}"
+    content = read_manifest(dataset, DatasetManifest).content_sha256
+
+    def is_unchanged(made: ScoreManifest) -> bool:
+        figures = made.figures
+        is_alike = made.recipe == loaded.stamp and figures.protocol.dataset_content_sha256 == content
+        return is_alike and (figures.system.kind, figures.system.name) == ("baseline", baseline)
+
+    if not again and (found := current_folder(folder, is_unchanged, ScoreManifest)):
+        return found
+    return _written(loaded, dataset, baselines.score_baseline(loaded.recipe, dataset, baseline), folder)
+
+
+def score_predictions(
+    recipe: str,
+    predictions: Path,
+    dataset: Path = BUILD / "dataset",
+    out: Path | None = None,
+    *,
+    overrides: Sequence[str] = (),
+) -> Made[ScoreManifest]:
+    """The score folder of predictions that were made elsewhere.
+
+    Args:
+        predictions: CSV, JSON lines or Parquet with the columns `id` and `prediction`.
+        out: None is `build/scores/RECIPE-FILE`.
+
+    Raises:
+        DataError: The file does not hold one prediction for each record, and nothing else.
+    """
+    from dialoguellm_release.scoring import elsewhere
+
+    loaded = load_recipe(recipe, "score", ScoreRecipe, overrides)
+    folder = out or BUILD / "scores" / f"{loaded.name}-{predictions.stem}"
+    scored = elsewhere.score_predictions(loaded.recipe, dataset, predictions)
+    return _written(loaded, dataset, scored, folder)
+
+
+def compare_scores(first: Path, second: Path) -> Comparison:
+    """How a second score folder differs from a first, with paired tests.
+
+    Raises:
+        DataError: They scored other records.
+    """
+    from dialoguellm_release.scoring import compare
+
+    return compare.compare_scores(first, second)
+
+
+def score_table(
+    folders: Sequence[Path], metric: MetricName | None = None, *, mixed: bool = False
+) -> ScoreTable:
+    """Score folders side by side: a row a system (its seeds averaged), a column a corpus.
+
+    Args:
+        metric: To show; None shows the headline of each corpus.
+        mixed: Set scores of unlike protocols in one column all the same, and mark them.
+
+    Raises:
+        DataError: Two scores of one column are not of the same protocol.
+    """
+    from dialoguellm_release.scoring import table
+
+    return table.table_of(folders, metric, mixed=mixed)
+
+
+def _model_folders(adapter: Path | None, backbone: str | None, backbones: Path) -> ModelFolders:
+    """The model that is named by an adapter, a backbone recipe, or both; built first where it has to be."""
+    from dialoguellm_release.scoring.score import ModelFolders
+
+    trained = read_manifest(adapter, AdapterManifest) if adapter else None
+    reference = backbone or _backbone_of(trained)
+    loaded = load_recipe(reference, "backbone", BackboneRecipe)
+    return ModelFolders(loaded, built_backbone(reference, loaded, backbones), adapter)
+
+
+def _backbone_of(trained: AdapterManifest | None) -> str:
+    if trained is None:
+        fix = "name the folder of an adapter with --adapter, or a backbone recipe with --backbone"
+        raise DataError(Problem("--adapter", "there is nothing to score", fix=fix))
+    return str(trained.recipe.resolved["backbone"])
+
+
+def _current_scores(
+    folder: Path, loaded: Loaded[ScoreRecipe], dataset: Path, model: ModelFolders
+) -> Made[ScoreManifest] | None:
+    """The score folder of a model, where scoring would make the same again."""
+    built = read_manifest(dataset, DatasetManifest)
+    trained = read_manifest(model.adapter, AdapterManifest) if model.adapter else None
+    base = base_of(model.backbone.recipe, model.backbone_folder)
+
+    def is_unchanged(made: ScoreManifest) -> bool:
+        protocol, system = made.figures.protocol, made.figures.system
+        return (
+            made.recipe == loaded.stamp
+            and protocol.dataset_content_sha256 == built.content_sha256
+            and protocol.prompt_sha256 == built.figures.prompt_sha256
+            and system.adapter_content_sha256 == (trained.content_sha256 if trained else None)
+            and (system.base, system.base_revision) == (base.repo_id, base.revision)
+            and system.base_content_sha256 == base.content_sha256
+        )
+
+    return current_folder(folder, is_unchanged, ScoreManifest)
+
+
+def _written(loaded: Loaded[ScoreRecipe], dataset: Path, scored: Scored, out: Path) -> Made[ScoreManifest]:
+    """The score folder of some answers, with its report; no heat map where matplotlib is not installed."""
+    from dialoguellm_release.cards.score_report import render_score_report
+    from dialoguellm_release.scoring.folder import write_scores
+    from dialoguellm_release.scoring.heatmap import CONFUSION, write_confusion
+
+    with staged(out, "score") as folder:
+        manifest = write_scores(loaded, dataset, scored, folder)
+        with suppress(MissingExtraError):
+            write_confusion(folder, manifest.figures)
+        figure = CONFUSION if (folder / CONFUSION).is_file() else None
+        write_text(folder / "README.md", render_score_report(manifest, figure))
+        manifest = manifest.model_copy(update={"outputs": stamps(folder)})
+        write_manifest(folder, manifest)
+    return Made(out, manifest, was_current=False)

@@ -1,0 +1,176 @@
+"""Examples before the record to label: drawn from the training split, and never what shares its text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dialoguellm_release.errors import DataError, MissingExtraError, Problem
+from dialoguellm_release.folders import sha256_of_text
+from dialoguellm_release.prompts import Prompt
+from dialoguellm_release.records import read_records
+from dialoguellm_release.schemas.labels import Label
+from dialoguellm_release.schemas.recipes.score import FewShot, ScoreRecipe
+from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.schemas.scores import LeakPolicy, Protocol, ScorerName
+from dialoguellm_release.scoring.scored import Task, protocol_of
+
+MIN_WORDS = 5
+"""A text of fewer words says nothing about where it comes from."""
+ROWS = 256
+"""So many records are compared with every training record at once."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The examples of each record, by its id, in the order in which they are shown.
+
+    Attributes:
+        left_out: Training records that share text with the split that is scored, and were not drawn from.
+    """
+
+    settings: FewShot
+    shown: Mapping[str, tuple[Record, ...]]
+    left_out: int
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Every record that is an example: in their order where all see the same, else sorted."""
+        if self.settings.choose == "balanced":
+            return tuple(one.id for one in next(iter(self.shown.values()), ()))
+        return tuple(sorted({one.id for examples in self.shown.values() for one in examples}))
+
+    @property
+    def sha256(self) -> str:
+        """The hash of which record is shown which examples, in which order."""
+        lines = (
+            f"{record} {' '.join(one.id for one in examples)}\n" for record, examples in self.shown.items()
+        )
+        return sha256_of_text("".join(lines))
+
+
+class PromptWithExamples(Prompt):
+    """A prompt with the examples of a record before it, each with its answer, an empty line after each."""
+
+    def __init__(self, prompt: Prompt, examples: Examples) -> None:
+        super().__init__(prompt.name, prompt.recipe)
+        self._examples = examples
+
+    def prompt(self, record: Record) -> str:
+        """The examples, then the prompt of the record alone; a record without examples has that only."""
+        alone = super().prompt
+        examples = self._examples.shown.get(record.id, ())
+        answered = (f"{alone(one)}{self.completion(one.output)}\n\n" for one in examples)
+        return "".join([*answered, alone(record)])
+
+
+def examples_of(settings: ScoreRecipe, task: Task, dataset: Path) -> Examples | None:
+    """The examples that a recipe asks for; None where it asks for none. Raises as `draw_examples`."""
+    return None if settings.few_shot is None else draw_examples(settings, settings.few_shot, task, dataset)
+
+
+def prompted_protocol(
+    task: Task,
+    settings: ScoreRecipe,
+    prompt: Prompt,
+    scorer: ScorerName,
+    examples: Examples | None,
+    leak_policy: LeakPolicy | None,
+) -> Protocol:
+    """The protocol of a language model that is shown prompts, with examples or without."""
+    return protocol_of(
+        task,
+        settings,
+        context_k=task.dataset.figures.context_k,
+        prompt_sha256=prompt.sha256,
+        scorer=scorer,
+        shots=examples.settings.shots if examples else 0,
+        few_shot_rule=examples.settings.choose if examples else None,
+        few_shot_ids=examples.ids if examples else (),
+        few_shot_sha256=examples.sha256 if examples else None,
+        leak_policy=leak_policy,
+    )
+
+
+def draw_examples(settings: ScoreRecipe, few_shot: FewShot, task: Task, dataset: Path) -> Examples:
+    """The examples of every record of a task.
+
+    Training records that leak into the split that is scored are left out: those of which the audit of the
+    dataset says so, and those of which the input or a line of the context stands there too, word for word.
+
+    Raises:
+        DataError: There is no training split, or too little is left of it.
+        MissingExtraError: `nearest` needs scikit-learn, which is not installed.
+    """
+    training = list(read_records(dataset, settings.corpus, "train"))
+    held_out = f"{settings.corpus}/{settings.split}"
+    texts = {text for record in task.split for text in _telling(record)}
+    candidates = [
+        record
+        for record in training
+        if held_out not in (record.leaks or ()) and texts.isdisjoint(_telling(record))
+    ]
+    if len(candidates) < few_shot.shots:
+        raise DataError(
+            Problem(
+                f"few_shot of {settings.corpus}",
+                "there are fewer training records to draw from than examples are asked for",
+                expected=f"{few_shot.shots} or more",
+                got=f"{len(candidates)}; {len(training) - len(candidates)} share text with {held_out}",
+                fix="ask for fewer shots",
+            )
+        )
+    if few_shot.choose == "balanced":
+        drawn = _balanced(candidates, task.labels, few_shot)
+        shown = {record.id: drawn for record in task.records}
+    else:
+        nearest = _nearest(candidates, task.records, few_shot.shots)
+        shown = {record.id: examples for record, examples in zip(task.records, nearest, strict=True)}
+    return Examples(few_shot, shown, len(training) - len(candidates))
+
+
+def _balanced(candidates: Sequence[Record], labels: Sequence[Label], few_shot: FewShot) -> tuple[Record, ...]:
+    """As many of each label as can be, labels and records in an order that the seed decides.
+
+    Why hashes: an order by them is the same in every version of Python, and a record that is taken out of
+    the split moves no other.
+    """
+
+    def order(name: str) -> str:
+        return sha256_of_text(f"{few_shot.seed} {name}")
+
+    by_label = {
+        label: sorted((one for one in candidates if one.output == label), key=lambda one: order(one.id))
+        for label in sorted(labels, key=order)
+    }
+    deepest = max(map(len, by_label.values()))
+    in_turn = [rows[place] for place in range(deepest) for rows in by_label.values() if place < len(rows)]
+    chosen = in_turn[: few_shot.shots]
+    return tuple(sorted(chosen, key=lambda one: order(f"{one.id} shown")))
+
+
+def _nearest(
+    candidates: Sequence[Record], records: Sequence[Record], shots: int
+) -> Iterable[tuple[Record, ...]]:
+    """The candidates whose words are likest by the cosine of TF-IDF, the nearest last; ties as they stand."""
+    try:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("score", str(error.name)) from error
+
+    vectorizer = TfidfVectorizer(sublinear_tf=True, token_pattern=r"\S+")
+    known = vectorizer.fit_transform([one.input for one in candidates])
+    for start in range(0, len(records), ROWS):
+        wanted = vectorizer.transform([one.input for one in records[start : start + ROWS]])
+        for row in -(wanted @ known.T).toarray():
+            nearest = row.argsort(kind="stable")[:shots]
+            yield tuple(candidates[place] for place in reversed(nearest))
+
+
+def _telling(record: Record) -> set[str]:
+    """What a record shows, as words, where it is long enough to tell where it comes from."""
+    lines = (line.partition(": ")[2] or line for line in record.context)
+    words = (re.findall(r"[a-z0-9]+", re.sub("['’]", "", text.lower())) for text in (record.input, *lines))
+    return {" ".join(one) for one in words if len(one) >= MIN_WORDS}

@@ -1,0 +1,186 @@
+"""The paper's tables of results in its own layout: what it reports, and beneath it what was measured."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from dialoguellm_release.corpora.registry import corpus_entry
+from dialoguellm_release.schemas.claims import PRINTED, PaperMetric, PrintedScores, Results, ScoredSystem
+from dialoguellm_release.schemas.labels import CorpusName
+from dialoguellm_release.scoring.evidence import FoundManifests
+from dialoguellm_release.scoring.verdicts import EXACT, measured_score
+
+Source = Literal["reported", "measured"]
+Column = tuple[CorpusName | Literal["average"], PaperMetric]
+HEADINGS: dict[PaperMetric, str] = {"accuracy": "Acc", "weighted_f1": "w-F1"}
+CORPORA: tuple[CorpusName, ...] = ("meld", "iemocap", "emorynlp")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure in percent.
+
+    Attributes:
+        value: None where there is none.
+        elsewhere: What the table's `elsewhere` has for it; None where the two agree, or there is nothing.
+    """
+
+    value: float | None = None
+    elsewhere: float | None = None
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """A row: its names, whose figures they are, and the figures."""
+
+    names: tuple[str, ...]
+    source: Source
+    figures: tuple[Figure, ...]
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A table of the paper.
+
+    Attributes:
+        elsewhere: What the figures are held against: the paper, where they are computed from its own figures,
+            or another of its tables.
+        note: What has to be known to read it.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[PaperRow, ...]
+    elsewhere: str
+    note: str
+
+
+def table_3(results: Results, found: FoundManifests) -> PaperTable:
+    """Accuracy and weighted F1 of every row on the three corpora, with averages and improvements computed."""
+    columns: list[Column] = [(corpus, metric) for corpus in CORPORA for metric in HEADINGS]
+    averages: list[Column] = [("average", metric) for metric in HEADINGS]
+    rows: list[PaperRow] = []
+    reported: dict[str, dict[Column, float]] = {}
+    measured: dict[str, dict[Column, float]] = {}
+    for name, row in results.rows.items():
+        reported[name] = _with_averages(
+            {
+                (corpus, metric): value
+                for corpus, scores in row.corpora.items()
+                for metric in HEADINGS
+                if (value := getattr(scores, metric)) is not None
+            },
+            reported_in=row.corpora,
+        )
+        printed: dict[Column, float | None] = {column: getattr(row.average, column[1]) for column in averages}
+        rows.append(_row((name, row.size), "reported", [*columns, *averages], reported[name], printed))
+        own = _measured(row.system, found)
+        if own:
+            measured[name] = _with_averages(own, reported_in=row.corpora)
+            rows.append(_row((name, row.size), "measured", [*columns, *averages], measured[name], {}))
+    size = results.rows[results.own].size
+    gains: dict[Column, float | None] = {
+        column: getattr(results.improvements[column[0]], column[1])
+        for column in [*columns, *averages]
+        if column[0] in results.improvements
+    }
+    improved = _improvement(results.own, reported, reported)
+    rows.append(_row(("Improve", size), "reported", [*columns, *averages], improved, gains))
+    if results.own in measured:
+        best_known = {name: {**values, **measured.get(name, {})} for name, values in reported.items()}
+        gained = _improvement(results.own, measured, best_known)
+        rows.append(_row(("Improve", size), "measured", [*columns, *averages], gained, {}))
+    headings = (f"{_title(corpus)} {HEADINGS[metric]}" for corpus, metric in [*columns, *averages])
+    return PaperTable(
+        title="Table 3: comparison of methods, in percent",
+        header=("Method", "Parameters", "Figures", *headings),
+        rows=tuple(rows),
+        elsewhere="paper",
+        note="Averages and improvements are computed; where the paper has other figures, they stand beside.",
+    )
+
+
+def table_4(results: Results, found: FoundManifests) -> PaperTable:
+    """Weighted F1 and accuracy with and without context and video descriptions."""
+    metrics: tuple[PaperMetric, ...] = ("weighted_f1", "accuracy")
+    rows: list[PaperRow] = []
+    for corpus, systems in results.ablations.items():
+        for name, scores in systems.items():
+            is_own = name == results.own
+            other = results.rows[name].corpora[corpus] if is_own else PrintedScores()
+            figures = tuple(_figure(getattr(scores, metric), getattr(other, metric)) for metric in metrics)
+            rows.append(PaperRow((_title(corpus), name), "reported", figures))
+            system = results.rows[name].system if is_own else results.ablated[name]
+            values = [measured_score(system, corpus, metric, found).value for metric in metrics]
+            if any(value is not None for value in values):
+                rows.append(PaperRow((_title(corpus), name), "measured", tuple(map(Figure, values))))
+    return PaperTable(
+        title="Table 4: ablations, in percent",
+        header=("Dataset", "Model", "Figures", *(HEADINGS[metric] for metric in metrics)),
+        rows=tuple(rows),
+        elsewhere="Table 3",
+        note=(
+            f"The headings are the paper's. Beside its rows {results.own} stands what Table 3 has under "
+            "them: the columns of one of the two tables are swapped, and with them perhaps the other rows."
+        ),
+    )
+
+
+def _measured(system: ScoredSystem, found: FoundManifests) -> dict[Column, float]:
+    return {
+        (corpus, metric): value
+        for corpus in CORPORA
+        for metric in HEADINGS
+        if (value := measured_score(system, corpus, metric, found).value) is not None
+    }
+
+
+def _with_averages(
+    values: Mapping[Column, float], reported_in: Mapping[CorpusName, PrintedScores]
+) -> dict[Column, float]:
+    """The figures and their mean over the corpora where the paper reports the metric.
+
+    There is none where a corpus lacks, or where it is the mean of one.
+    """
+    complete = dict(values)
+    for metric in HEADINGS:
+        corpora = [corpus for corpus, scores in reported_in.items() if getattr(scores, metric) is not None]
+        terms = [values[corpus, metric] for corpus in corpora if (corpus, metric) in values]
+        if len(terms) == len(corpora) > 1:
+            complete["average", metric] = statistics.mean(terms)
+    return complete
+
+
+def _improvement(
+    own: str, of: Mapping[str, Mapping[Column, float]], over: Mapping[str, Mapping[Column, float]]
+) -> dict[Column, float]:
+    """By how much a row is ahead of the best other one, column by column."""
+    return {
+        column: value
+        - max(values[column] for name, values in over.items() if name != own and column in values)
+        for column, value in of[own].items()
+    }
+
+
+def _row(
+    names: tuple[str, ...],
+    source: Source,
+    columns: Sequence[Column],
+    values: Mapping[Column, float],
+    printed: Mapping[Column, float | None],
+) -> PaperRow:
+    figures = tuple(_figure(values.get(column), printed.get(column)) for column in columns)
+    return PaperRow(names, source, figures)
+
+
+def _figure(value: float | None, elsewhere: float | None) -> Figure:
+    """A figure with what the paper prints of it elsewhere, where that differs by more than rounding."""
+    differs = value is None or elsewhere is None or abs(value - elsewhere) > PRINTED + EXACT
+    return Figure(value, elsewhere if differs else None)
+
+
+def _title(corpus: CorpusName | Literal["average"]) -> str:
+    return "Average" if corpus == "average" else corpus_entry(corpus).title

@@ -1,0 +1,188 @@
+"""Predictions as files: those of a score folder, and those that were made elsewhere."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.schemas.labels import Label
+from dialoguellm_release.scoring.answers import Answer
+from dialoguellm_release.scoring.scored import Scored, Task
+
+INVALID = "invalid"
+"""Stands for an answer that names no label, as in the metric `erc_scores`."""
+DRAWN = "drawn"
+"""Stands for an answer that is left to chance; its scores say how likely each label is drawn."""
+PREDICTIONS = "predictions.parquet"
+CONTENT_KEY = b"dataset_content_sha256"
+MAX_NAMED = 10
+
+
+def write_predictions(scored: Scored, path: Path) -> None:
+    """Writes a Parquet file with a row a record: id, reference, prediction, a score per label, the text.
+
+    Scores stand there where the system gives any, text where a model wrote some, ids of examples where
+    the prompts show any.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    labels = scored.protocol.label_space
+    columns: dict[str, Any] = {
+        "id": [record.id for record in scored.records],
+        "reference": [record.output for record in scored.records],
+        "prediction": [answer.label or (DRAWN if answer.is_drawn else INVALID) for answer in scored.answers],
+    }
+    if any(answer.scores is not None for answer in scored.answers):
+        for place, label in enumerate(labels):
+            columns[f"score_{label}"] = pa.array(
+                [answer.scores and answer.scores[place] for answer in scored.answers], pa.float64()
+            )
+    if any(answer.text is not None for answer in scored.answers):
+        columns["text"] = [answer.text for answer in scored.answers]
+    if scored.examples:
+        columns["examples"] = [[one.id for one in scored.examples[record.id]] for record in scored.records]
+    content = {CONTENT_KEY: scored.protocol.dataset_content_sha256}
+    pq.write_table(pa.table(columns).replace_schema_metadata(content), path)
+
+
+def own_answers(path: Path) -> tuple[list[str], list[Label], list[Answer]]:
+    """Ids, references and answers in the predictions of a score folder; what a model wrote is left out."""
+    import pyarrow.parquet as pq
+
+    columns = pq.read_table(path, columns=["id", "reference", "prediction"]).to_pydict()
+    return columns["id"], columns["reference"], [_own_answer(one) for one in columns["prediction"]]
+
+
+def _own_answer(prediction: Any) -> Answer:
+    return Answer(None, is_drawn=True) if prediction == DRAWN else _answer(prediction)
+
+
+def read_answers(path: Path, task: Task) -> list[Answer]:
+    """The answers in a file of predictions, in the order of the records of a task.
+
+    Args:
+        path: CSV with a header, JSON lines, or Parquet, with the columns `id` and `prediction`; a
+            prediction that is empty or `invalid` names no label.
+
+    Raises:
+        DataError: With every fault of the file: ids that are missing, doubled or unknown, labels outside the
+            label space, or another dataset.
+    """
+    rows = list(_rows(path))
+    given: dict[str, str] = {}
+    for row in rows:
+        given[str(row["id"])] = str(row["prediction"] or INVALID)
+    problems = [*_id_problems(path, rows, task), *_label_problems(path, given, task)]
+    if problems:
+        raise DataError(problems)
+    return [_answer(given[record.id]) for record in task.records]
+
+
+def _answer(prediction: Any) -> Answer:
+    return Answer(None if prediction == INVALID else prediction)
+
+
+def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    readers = {".csv": _csv_rows, ".jsonl": _json_rows, ".parquet": _parquet_rows}
+    if path.suffix not in readers:
+        raise DataError(
+            Problem(str(path), "not a file of predictions", f"a name that ends in {', '.join(readers)}")
+        )
+    for place, row in enumerate(readers[path.suffix](path), start=1):
+        lacking = [name for name in ("id", "prediction") if name not in row]
+        if lacking:
+            raise DataError(
+                Problem(
+                    f"{path}, row {place}",
+                    f"lacks {' and '.join(lacking)}",
+                    expected="id, prediction",
+                    got=", ".join(map(str, row)),
+                )
+            )
+        yield row
+
+
+def _csv_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            yield from csv.DictReader(file, strict=True)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(Problem(str(path), f"not a CSV file in UTF-8: {error}")) from error
+
+
+def _json_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise DataError(Problem(f"{path}:{number}", "not a JSON object", got=line.strip()))
+                yield row
+    except ValueError as error:
+        raise DataError(Problem(str(path), f"not JSON lines in UTF-8: {error}")) from error
+
+
+def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        yield from pq.read_table(path).to_pylist()
+    except pa.ArrowInvalid as error:
+        raise DataError(Problem(str(path), f"not a Parquet file: {error}")) from error
+
+
+def _id_problems(path: Path, rows: Sequence[Mapping[str, Any]], task: Task) -> Iterator[Problem]:
+    yield from _content_problem(path, task)
+    counts = Counter(str(row["id"]) for row in rows)
+    wanted = {record.id: None for record in task.records}
+    doubled = [one for one, count in counts.items() if count > 1]
+    unknown = [one for one in counts if one not in wanted]
+    missing = [one for one in wanted if one not in counts]
+    scored = f"the {len(wanted)} records that the recipe scores"
+    if doubled:
+        yield Problem(str(path), f"gives {len(doubled)} ids twice or more", "one row an id", _named(doubled))
+    if unknown:
+        yield Problem(str(path), f"gives {len(unknown)} ids that are none of {scored}", got=_named(unknown))
+    if missing:
+        yield Problem(str(path), f"lacks {len(missing)} of {scored}", got=_named(missing))
+
+
+def _content_problem(path: Path, task: Task) -> Iterator[Problem]:
+    """Where the predictions of a score folder were made on another dataset than this one."""
+    if path.suffix != ".parquet":
+        return
+    import pyarrow.parquet as pq
+
+    content = (pq.read_schema(path).metadata or {}).get(CONTENT_KEY, b"").decode()
+    if content and content != task.dataset.content_sha256:
+        yield Problem(
+            str(path),
+            "was made on another dataset",
+            expected=f"content {task.dataset.content_sha256}",
+            got=f"content {content}",
+            fix="score the dataset that it was made on, or make the predictions again",
+        )
+
+
+def _label_problems(path: Path, given: Mapping[str, str], task: Task) -> Iterator[Problem]:
+    allowed: tuple[Label | str, ...] = (*task.labels, INVALID)
+    outside = Counter(label for label in given.values() if label not in allowed)
+    if outside:
+        yield Problem(
+            str(path),
+            "holds predictions that are no label of the corpus",
+            expected=", ".join(allowed),
+            got=_named([f"{label} ({count})" for label, count in sorted(outside.items())]),
+            fix=f"map them to labels; an answer that names none is {INVALID}",
+        )
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(names[:MAX_NAMED]) + (f", ... ({len(names)} in all)" if len(names) > MAX_NAMED else "")

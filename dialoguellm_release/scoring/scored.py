@@ -1,0 +1,136 @@
+"""Records with the answers of a system: what every way of scoring gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.folders import read_manifest, sha256_of_text
+from dialoguellm_release.records import read_records
+from dialoguellm_release.schemas.labels import Label
+from dialoguellm_release.schemas.manifest import DatasetManifest
+from dialoguellm_release.schemas.recipes.score import ScoreRecipe
+from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.schemas.scores import FewShotRule, LeakPolicy, Protocol, ScorerName, System
+from dialoguellm_release.scoring.answers import Answer
+
+CLEAN_CONFIG = "clean"
+"""The config of the dataset whose training split has no record that shares text with a held-out one."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The answers of one system.
+
+    Attributes:
+        split: Every record of the split, in the order of the dataset; the first of them were scored.
+        chances: How likely each label is drawn where an answer is left to chance.
+        packages: Whose versions shaped the answers.
+        examples: The examples in the prompt of each record, by its id; empty for prompts without.
+    """
+
+    split: Sequence[Record]
+    answers: Sequence[Answer]
+    protocol: Protocol
+    system: System
+    packages: tuple[str, ...]
+    truncated_records: int = 0
+    chances: Mapping[Label, float] = field(default_factory=dict)
+    examples: Mapping[str, Sequence[Record]] = field(default_factory=dict)
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """The records that were scored."""
+        return self.split[: len(self.answers)]
+
+
+@dataclass(frozen=True)
+class Task:
+    """The records that a recipe wants scored, and the labels to choose from.
+
+    Attributes:
+        split: Every record of the split; `records` the ones to score.
+    """
+
+    dataset: DatasetManifest
+    split: Sequence[Record]
+    records: Sequence[Record]
+    labels: tuple[Label, ...]
+
+
+def read_task(settings: ScoreRecipe, dataset: Path) -> Task:
+    """The task that a recipe sets on a dataset folder.
+
+    Raises:
+        DataError: The folder is no dataset, has no such records, or labels outside its label space.
+    """
+    built = read_manifest(dataset, DatasetManifest)
+    split = list(read_records(dataset, settings.corpus, settings.split))
+    labels = built.figures.corpora[settings.corpus].label_space
+    _check_references(split, labels)
+    return Task(built, split, list(islice(split, settings.max_records)), labels)
+
+
+def protocol_of(
+    task: Task,
+    settings: ScoreRecipe,
+    *,
+    context_k: int | None = None,
+    prompt_sha256: str | None = None,
+    scorer: ScorerName | None = None,
+    shots: int | None = None,
+    few_shot_rule: FewShotRule | None = None,
+    few_shot_ids: tuple[str, ...] | None = None,
+    few_shot_sha256: str | None = None,
+    leak_policy: LeakPolicy | None = None,
+) -> Protocol:
+    """The protocol of a system; what it has no use for stays None."""
+    return Protocol(
+        corpus=settings.corpus,
+        split=settings.split,
+        dataset_content_sha256=task.dataset.content_sha256,
+        records_sha256=sha256_of_text("".join(f"{one.id} {one.output}\n" for one in task.records)),
+        label_space=task.labels,
+        context_k=context_k,
+        context_direction="past" if context_k else None,
+        prompt_sha256=prompt_sha256,
+        scorer=scorer,
+        shots=shots,
+        few_shot_rule=few_shot_rule,
+        few_shot_ids=few_shot_ids,
+        few_shot_sha256=few_shot_sha256,
+        selected_on="none",
+        leak_policy=leak_policy,
+    )
+
+
+def leak_policy_of(task: Task, config: str, content_sha256: str) -> LeakPolicy:
+    """What became of training records that share text with held-out ones.
+
+    Args:
+        config: Of the dataset, that the system was trained on.
+        content_sha256: The dataset that it was trained on.
+    """
+    if content_sha256 != task.dataset.content_sha256:
+        return "trained on another dataset"
+    if any(record.leaks is None for record in task.split):
+        return "not audited"
+    return "removed from training" if config == CLEAN_CONFIG else "kept in training"
+
+
+def _check_references(records: Sequence[Record], labels: Sequence[Label]) -> None:
+    outside = [record.output for record in records if record.output not in labels]
+    if outside:
+        counts = {label: outside.count(label) for label in sorted(set(outside))}
+        raise DataError(
+            Problem(
+                records[0].corpus,
+                "the records hold labels that the label space of the corpus lacks",
+                expected=", ".join(labels),
+                got=", ".join(f"{label} ({count})" for label, count in counts.items()),
+                fix="build the dataset again",
+            )
+        )

@@ -1,0 +1,115 @@
+"""The scorers by name: how each asks a model, and what it makes of the replies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, get_args
+
+from dialoguellm_release.encoding import Encoder
+from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.schemas.labels import CorpusName, Label
+from dialoguellm_release.schemas.recipes.score import ScoreRecipe
+from dialoguellm_release.schemas.scores import ScorerName
+from dialoguellm_release.scoring.answers import Answer, Reply, Scorer
+from dialoguellm_release.scoring.generation import GenerationScorer
+from dialoguellm_release.scoring.likelihood import LikelihoodScorer
+from dialoguellm_release.scoring.parsers import parse, parse_as_authors
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+SCORERS: tuple[ScorerName, ...] = get_args(ScorerName)
+Way = Literal["first_token", "full_likelihood", "constrained_generation", "free_generation"]
+_WAYS: dict[ScorerName, Way] = {
+    "first_token": "first_token",
+    "full_likelihood": "full_likelihood",
+    "full_likelihood_per_token": "full_likelihood",
+    "constrained_generation": "constrained_generation",
+    "free_generation": "free_generation",
+    "authors_parser": "free_generation",
+}
+
+
+def way_of(name: ScorerName) -> Way:
+    """How a scorer asks the model; scorers that ask alike share their replies."""
+    return _WAYS[name]
+
+
+def label_tokens(encoder: Encoder, labels: Sequence[Label]) -> dict[Label, list[int]]:
+    """The tokens of each label as they follow a prompt, without the end-of-sequence token."""
+    return {label: encoder.completion_ids(label)[:-1] for label in labels}
+
+
+def alike_at_first(tokens: dict[Label, list[int]]) -> list[Label]:
+    """The labels that begin with the token of another."""
+    first = [ids[0] for ids in tokens.values()]
+    return [label for label, ids in tokens.items() if first.count(ids[0]) > 1]
+
+
+def chosen_scorer(wanted: Literal["auto"] | ScorerName, tokens: dict[Label, list[int]]) -> ScorerName:
+    """The scorer to take: `auto` is `first_token` where each label has a first token of its own.
+
+    Raises:
+        DataError: `first_token` is asked for, but two labels begin with the same token.
+    """
+    alike = alike_at_first(tokens)
+    if wanted == "auto":
+        return "full_likelihood" if alike else "first_token"
+    if wanted == "first_token" and alike:
+        raise DataError(
+            Problem(
+                "scorer first_token",
+                "cannot tell labels apart that begin with the same token",
+                expected="a first token of its own for each label",
+                got=", ".join(f"{label} ({tokens[label][0]})" for label in alike),
+                fix="set scorer: full_likelihood in the score recipe, or auto",
+            )
+        )
+    return wanted
+
+
+def make_scorer(
+    way: Way,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    encoder: Encoder,
+    labels: Sequence[Label],
+    settings: ScoreRecipe,
+) -> Scorer:
+    """The scorer that asks a model in one way."""
+    tokens = list(label_tokens(encoder, labels).values())
+    if way == "first_token":
+        return LikelihoodScorer(model, [ids[:1] for ids in tokens], settings.batch_size)
+    if way == "full_likelihood":
+        return LikelihoodScorer(model, tokens, settings.batch_size)
+    if way == "free_generation":
+        return GenerationScorer(model, tokenizer, settings.max_new_tokens, settings.batch_size)
+    whole = [encoder.completion_ids(label) for label in labels]
+    return GenerationScorer(model, tokenizer, max(map(len, whole)), settings.batch_size, whole)
+
+
+def read_reply(name: ScorerName, reply: Reply, tokens: dict[Label, list[int]], corpus: CorpusName) -> Answer:
+    """What a scorer makes of a reply.
+
+    Args:
+        tokens: Of each label, in the order of the label space and of the reply's log-probabilities.
+    """
+    labels = list(tokens)
+    if reply.log_probs is not None:
+        lengths = [len(ids) for ids in tokens.values()] if name == "full_likelihood_per_token" else None
+        values = [value / (lengths[place] if lengths else 1) for place, value in enumerate(reply.log_probs)]
+        return Answer(labels[values.index(max(values))], scores=_softmax(values))
+    text = reply.text or ""
+    if name != "authors_parser":
+        return Answer(parse(text, labels), text=text)
+    found = parse_as_authors(text, corpus)
+    if found == "drawn":
+        return Answer(None, is_drawn=True, text=text)
+    return Answer(found if found in labels else None, text=text)
+
+
+def _softmax(values: Sequence[float]) -> tuple[float, ...]:
+    """Probabilities that sum to 1 over the labels."""
+    exponentials = [math.exp(value - max(values)) for value in values]
+    return tuple(value / sum(exponentials) for value in exponentials)

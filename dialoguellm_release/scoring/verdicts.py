@@ -1,0 +1,246 @@
+"""Each claim of a paper held against what was built: reproduced, contradicted, or not yet testable."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from dialoguellm_release.schemas.claims import (
+    Claim,
+    ClaimsRecipe,
+    LabelShareTest,
+    ManifestTest,
+    OpenTest,
+    PaperMetric,
+    PaperTest,
+    ReadingTest,
+    Relation,
+    ScoredSystem,
+    ScoreTest,
+    TrainingTotalTest,
+)
+from dialoguellm_release.schemas.labels import CorpusName
+from dialoguellm_release.schemas.manifest import DatasetManifest
+from dialoguellm_release.scoring.claims import all_claims, paper_figures
+from dialoguellm_release.scoring.evidence import Found, FoundManifests, figure_at, is_met
+from dialoguellm_release.scoring.table import unlike_fields
+
+Status = Literal["reproduced", "contradicted", "not yet testable"]
+EXACT = 1e-9
+"""What floating point adds to a tolerance."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a claim.
+
+    Attributes:
+        by: The figure that decides and where it stands, or what is missing.
+        measured: That figure; None where none decides.
+    """
+
+    status: Status
+    by: str
+    measured: float | None = None
+
+
+@dataclass(frozen=True)
+class MeasuredScore:
+    """A metric of a row of the paper's tables, as it was measured, in percent.
+
+    Attributes:
+        value: The mean over the seeds; None where nothing fit was found.
+        by: The folders of the scores, or what is missing.
+    """
+
+    value: float | None
+    by: str
+
+
+def verdicts(recipe: ClaimsRecipe, found: FoundManifests) -> dict[str, Verdict]:
+    """The verdict on each claim of a recipe, by its id."""
+    printed = paper_figures(recipe)
+    return {name: _verdict(claim, recipe, printed, found) for name, claim in all_claims(recipe).items()}
+
+
+def measured_score(
+    system: ScoredSystem, corpus: CorpusName, metric: PaperMetric, found: FoundManifests
+) -> MeasuredScore:
+    """A metric of a system on the whole test split of a corpus, over the seeds that were scored."""
+    runs = [one for one in found.scores if _is_of(one.manifest.figures.system.model_dump(), system)]
+    runs = [
+        one
+        for one in runs
+        if (one.manifest.figures.protocol.corpus, one.manifest.figures.protocol.split) == (corpus, "test")
+        and one.manifest.recipe.resolved.get("max_records") is None
+        and not one.manifest.figures.protocol.shots
+    ]
+    wanted = f"a score of {' or '.join(system.names)} on the test split of {corpus}"
+    if not runs:
+        option = "--predictions" if system.kind == "predictions" else "--adapter or --backbone"
+        return MeasuredScore(None, f"{wanted}: dlm-release score run {corpus}, with {option}")
+    first = runs[0].manifest.figures
+    folders = ", ".join(str(one.folder) for one in runs)
+    for other in (one.manifest.figures for one in runs[1:]):
+        unlike = unlike_fields(first.protocol, other.protocol)
+        if unlike or other.system.training_sha256 != first.system.training_sha256:
+            differs = unlike or "they are not seeds of one training"
+            return MeasuredScore(None, f"{wanted}, alone: {folders} are several ({differs})")
+    return MeasuredScore(
+        statistics.mean(100 * one.manifest.figures.metrics[metric] for one in runs),
+        folders,
+    )
+
+
+def _verdict(
+    claim: Claim, recipe: ClaimsRecipe, printed: Mapping[str, float], found: FoundManifests
+) -> Verdict:
+    match claim.test:
+        case OpenTest(missing=missing):
+            return Verdict("not yet testable", missing)
+        case ReadingTest(against=against):
+            return Verdict("contradicted", against)
+        case PaperTest() as test:
+            value = _computed(test, printed)
+            by = f"{_shown(value)}, the {test.compute} of the paper's own {', '.join(test.of)}"
+            return _compared(claim, value, test.relation, test.tolerance, by)
+        case ScoreTest() as test:
+            score = measured_score(test.system, test.corpus, test.metric, found)
+            if score.value is None:
+                return Verdict("not yet testable", score.by)
+            return _compared(claim, score.value, "equal", test.tolerance, f"{score.value:.2f} in {score.by}")
+        case _ as test:
+            evidence = recipe.evidence[test.evidence]
+            fit = [one for one in found.of_kind(evidence.kind) if is_met(one.data, evidence.where)]
+            if not fit:
+                return Verdict("not yet testable", evidence.missing)
+            each = [_by_manifest(claim, test, one, recipe) for one in fit]
+            order: tuple[Status, ...] = ("contradicted", "reproduced", "not yet testable")
+            return min(each, key=lambda one: order.index(one.status))
+
+
+def _by_manifest(
+    claim: Claim,
+    test: ManifestTest | TrainingTotalTest | LabelShareTest,
+    found: Found[DatasetManifest],
+    recipe: ClaimsRecipe,
+) -> Verdict:
+    match test:
+        case ManifestTest():
+            values = [figure_at(found.data, path) for path in test.figures]
+            absent = [path for path, value in zip(test.figures, values, strict=True) if value is None]
+            if absent:
+                return Verdict("not yet testable", f"{found.folder} has no {', '.join(absent)}")
+            known = [value for value in values if value is not None]
+            value = sum(known) if test.combine == "sum" else math.prod(known)
+            by = f"{_shown(value)} in {found.folder}: {', '.join(test.figures)}"
+            return _compared(claim, value, test.relation, test.tolerance, by)
+        case TrainingTotalTest():
+            return _by_training_total(claim, test, found, recipe)
+        case LabelShareTest():
+            return _by_label_share(claim, test, found, recipe)
+
+
+def _by_training_total(
+    claim: Claim, test: TrainingTotalTest, found: Found[DatasetManifest], recipe: ClaimsRecipe
+) -> Verdict:
+    figures = found.manifest.figures
+    built = figures.dialogues["train"] if test.of == "dialogues" else figures.records["train"]
+    lacking = _lacking(found.manifest, recipe)
+    total = built + sum(getattr(recipe.corpora[name]["train"], test.of) for name in lacking)
+    counted = f", {' and '.join(lacking)} counted as the paper does" if lacking else ""
+    by = f"{_shown(total)} in {found.folder}: training {test.of}{counted}"
+    return _compared(claim, total, test.relation, 0, by)
+
+
+def _by_label_share(
+    claim: Claim, test: LabelShareTest, found: Found[DatasetManifest], recipe: ClaimsRecipe
+) -> Verdict:
+    labels = found.manifest.figures.training_labels
+    count, known = labels.get(test.label, 0), sum(labels.values())
+    lacking = _lacking(found.manifest, recipe)
+    unknown = sum(recipe.corpora[name]["train"].utterances for name in lacking)
+    if not unknown:
+        share = 100 * count / known
+        by = f"{share:.1f} % in {found.folder}: {test.label} in the training records"
+        return _compared(claim, share, "equal", test.tolerance, by)
+    low, high = 100 * count / (known + unknown), 100 * (count + unknown) / (known + unknown)
+    by = (
+        f"{low:.1f} to {high:.1f} % in {found.folder}, whatever the labels of {' and '.join(lacking)} are: "
+        f"{test.label} in the training records"
+    )
+    is_possible = low - test.tolerance <= _value(claim) <= high + test.tolerance
+    return Verdict("not yet testable" if is_possible else "contradicted", by)
+
+
+def _lacking(built: DatasetManifest, recipe: ClaimsRecipe) -> list[CorpusName]:
+    return [name for name in recipe.corpora if name not in built.figures.corpora]
+
+
+def _compared(claim: Claim, measured: float, relation: Relation, tolerance: float, by: str) -> Verdict:
+    """Whether a figure is what the claim says, in any of its readings."""
+    readings = {claim.place: _value(claim), **claim.other_readings}
+    for place, value in readings.items():
+        if relation == "at least":
+            is_met = measured >= value - tolerance - EXACT
+        else:
+            is_met = abs(measured - value) <= tolerance + EXACT
+        if is_met:
+            told = f", as {place} reads" if claim.other_readings else ""
+            return Verdict("reproduced", f"{by}{told}", measured)
+    return Verdict("contradicted", by, measured)
+
+
+def _computed(test: PaperTest, printed: Mapping[str, float]) -> float:
+    groups = [[value for name, value in printed.items() if _matches(name, pattern)] for pattern in test.of]
+    if not all(groups):
+        raise ValueError(f"no figure of the paper is called {', '.join(test.of)}")
+    terms = [sum(group) for group in groups]
+    match test.compute:
+        case "same" | "sum":
+            return sum(terms)
+        case "mean":
+            return statistics.mean(terms)
+        case "product":
+            return math.prod(terms)
+        case "difference":
+            return terms[0] - sum(terms[1:])
+        case "margin":
+            others = {
+                name: value
+                for name, value in printed.items()
+                if name != test.of[0] and any(_matches(name, pattern) for pattern in test.of[1:])
+            }
+            return terms[0] - max(others.values())
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """Whether an id is of a pattern; `*` stands for one part of it."""
+    parts, patterns = name.split("/"), pattern.split("/")
+    return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
+
+
+def _is_of(system: Mapping[str, object], wanted: ScoredSystem) -> bool:
+    is_tuned = system["adapter_content_sha256"] is not None
+    return system["kind"] == wanted.kind and system["name"] in wanted.names and is_tuned == wanted.is_tuned
+
+
+def _value(claim: Claim) -> float:
+    if claim.value is None:
+        raise ValueError(f"a claim without a figure cannot be compared: {claim.says}")
+    return claim.value
+
+
+def _shown(value: float) -> str:
+    """A figure as a reader wants it.
+
+    >>> _shown(13637.0), _shown(61.38333), _shown(0.0003)
+    ('13,637', '61.38', '0.0003')
+    """
+    if value == int(value):
+        return f"{int(value):,}"
+    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.4g}"

@@ -1,0 +1,138 @@
+"""`dlm-release score` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FEW = ("--set", "intervals.resamples=50")
+
+
+@pytest.fixture
+def scored(run: Any, small_dataset: Path, tmp_path: Path) -> Any:
+    """Scores with a baseline into `tmp_path/NAME`; its folder."""
+
+    def score(baseline: str, *options: str) -> Path:
+        out = tmp_path / baseline
+        ended = run(
+            "score",
+            "run",
+            "meld",
+            "--dataset",
+            small_dataset,
+            "--baseline",
+            baseline,
+            "--out",
+            out,
+            *FEW,
+            *options,
+        )
+        assert ended.code == 0, ended.err
+        return out
+
+    return score
+
+
+def test_a_model_is_scored_with_intervals_and_stamp(
+    run: Any, small_dataset: Path, tiny_adapter: Path, tiny_backbone: Path, tmp_path: Path
+) -> None:
+    command = ["score", "run", "meld", "--dataset", small_dataset, "--adapter", tiny_adapter]
+    places = ["--backbones", tiny_backbone.parent, "--cache", tmp_path / "cache", "--out", tmp_path / "out"]
+    ended = run(*command, *places, *FEW, "--json")
+    assert ended.code == 0
+    data = json.loads(ended.out)
+    assert {"accuracy", "weighted_f1", "macro_f1", "micro_f1", "micro_f1_without", "invalid"} <= set(data)
+    assert set(data["intervals"]) == {name for name in data["intervals"] if name in data}
+    assert data["protocol"]["scorer"] == "first_token"
+    assert data["system"]["name"] == "tiny"
+    assert data["clean"] is None
+    assert "is scored." in ended.err
+    text = run(*command, *places, *FEW)
+    assert "is current; nothing was done." in text.err
+    assert f"{100 * data['weighted_f1']:.2f}" in text.out
+    assert "  scorer first_token" in text.out
+    assert "not audited for leaks" in text.out
+    ways = run(*command, *places[:-1], tmp_path / "ways", *FEW, "--scorers", "first_token,full_likelihood")
+    assert ways.code == 0
+    assert "points over first_token" in ways.out
+    assert "+0.00 (0.00 to 0.00)" in ways.out
+
+
+def test_baselines_are_compared_and_set_in_a_table(run: Any, scored: Any) -> None:
+    majority, tfidf, random = scored("majority"), scored("tfidf"), scored("random")
+    compared = run("score", "compare", majority, tfidf)
+    assert compared.code == 0
+    assert "only the first is right: 0; only the second: 12" in compared.out
+    data = json.loads(run("score", "compare", majority, random, "--json").out)
+    assert data["mcnemar_p"] is None
+    assert data["differences"]["accuracy"]["value"] == pytest.approx(1 / 7 - 3 / 15)
+    table = run("score", "table", majority, random, "--metric", "accuracy")
+    assert table.code == 0
+    assert "20.00 (" in table.out
+    rows = json.loads(run("score", "table", majority, random, "--json").out)["rows"]
+    assert [row["system"]["name"] for row in rows] == ["majority", "random"]
+
+
+def test_unlike_scores_need_to_be_asked_for(run: Any, scored: Any) -> None:
+    folders = [scored("tfidf"), scored("tfidf-context")]
+    refused = run("score", "table", *folders)
+    assert refused.code == 1
+    assert "context_k 1, not 0" in refused.err
+    assert "no table was made" in refused.err
+    mixed = run("score", "table", *folders, "--mixed")
+    assert mixed.code == 0
+    assert "a: context_k 1, not 0" in mixed.out
+
+
+def test_predictions_from_elsewhere_are_scored_or_refused(
+    run: Any, scored: Any, small_dataset: Path, tmp_path: Path
+) -> None:
+    made = scored("majority") / "predictions.parquet"
+    command = ["score", "run", "meld", "--dataset", small_dataset, "--out", tmp_path / "out", *FEW]
+    ended = run(*command, "--predictions", made, "--json")
+    assert json.loads(ended.out)["accuracy"] == 3 / 15
+    (tmp_path / "mine.csv").write_text("id,prediction\nmeld/test/0/1,joy\nmeld/test/0/1,joy\n")
+    refused = run(*command, "--predictions", tmp_path / "mine.csv")
+    assert refused.code == 1
+    assert "3 problems; nothing was written." in refused.err
+    assert "gives 1 ids twice or more" in refused.err
+    assert "lacks 14 of the 15 records" in refused.err
+    assert "joy (1)" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--baseline", "dice"], "--baseline: dice is none of majority, random, tfidf, tfidf-context"),
+        (["--scorers", "guess", "--backbone", "tiny"], "--scorers: guess is none of first_token"),
+        (["--baseline", "majority", "--backbone", "tiny"], "choose one of"),
+        (["--baseline", "majority", "--scorers", "all"], "reads the answers of a model"),
+    ],
+)
+def test_options_that_do_not_go_together_are_usage_errors(
+    options: list[str], message: str, run: Any, small_dataset: Path, tmp_path: Path
+) -> None:
+    ended = run("score", "run", "meld", "--dataset", small_dataset, "--out", tmp_path / "out", *options)
+    assert ended.code == 2
+    assert message in " ".join(ended.err.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_adapter_of_another_backbone_is_refused(
+    run: Any, small_dataset: Path, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    from dialoguellm_release.resources import resource_folder
+
+    tiny = (resource_folder("recipes") / "backbones" / "tiny.yaml").read_text(encoding="utf-8")
+    other = tmp_path / "other.yaml"
+    other.write_text(tiny.replace("seed: 2310", "seed: 8"), encoding="utf-8")
+    ended = run(
+        *["score", "run", "meld", "--dataset", small_dataset, "--adapter", tiny_adapter],
+        *["--backbone", other, "--backbones", tmp_path / "backbones", "--out", tmp_path / "out"],
+    )
+    assert ended.code == 1
+    assert f"{tiny_adapter}: was trained on another backbone" in ended.err
+    assert not (tmp_path / "out").exists()

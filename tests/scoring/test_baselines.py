@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sklearn.metrics import f1_score
+
+from dialoguellm_release.errors import DataError
+from dialoguellm_release.schemas.labels import LABELS, CorpusName
+from dialoguellm_release.schemas.manifest import ScoreManifest
+from dialoguellm_release.score_steps import score_baseline
+from dialoguellm_release.steps import build_dataset
+
+SPACE = LABELS[:7]
+FEW = ["intervals.resamples=50"]
+
+
+@pytest.fixture
+def scored(audited_dataset: Path, tmp_path: Path) -> Callable[..., ScoreManifest]:
+    """The manifest of a baseline on MELD's records."""
+
+    def score(name: Any, dataset: Path = audited_dataset, out: str = "out") -> ScoreManifest:
+        return score_baseline("meld", name, dataset, tmp_path / out, overrides=FEW).manifest
+
+    return score
+
+
+def test_majority_is_the_commonest_label_of_training_not_of_test(
+    scored: Any, tmp_path: Path, dialogues_of: Any, dataset_of: Any, predictions_in: Any
+) -> None:
+    sad = [record for record in dialogues_of("train", 70) if record.output == "sadness"]
+    records = {"train": [*sad, dialogues_of("train", 1)[0]], "test": dialogues_of("test", 40)}
+    manifest = scored("majority", dataset_of(tmp_path / "dataset", records))
+    columns = predictions_in(tmp_path / "out")
+    assert set(columns["prediction"]) == {"sadness"}
+    assert manifest.figures.metrics["accuracy"] == columns["reference"].count("sadness") / 40
+    assert manifest.figures.majority_label == "happiness"
+    assert [file.path for file in manifest.inputs] == [
+        f"data/meld/{split}-clean-00000-of-00001.parquet" for split in ("train", "test")
+    ]
+
+
+def test_random_is_scored_by_its_expected_value(scored: Any, predictions_in: Any, tmp_path: Path) -> None:
+    manifest = scored("random")
+    figures, columns = manifest.figures, predictions_in(tmp_path / "out")
+    assert set(columns["prediction"]) == {"drawn"}
+    assert figures.left_to_chance == 40
+    assert figures.chances == pytest.approx(dict.fromkeys(SPACE, 1 / 7))  # 70 records, ten of each label
+    assert figures.metrics["accuracy"] == pytest.approx(1 / 7)
+    assert {columns[f"score_{label}"][0] for label in SPACE} == {10 / 70}
+    import numpy as np
+
+    draw = np.random.default_rng(3)
+    thrown = [
+        f1_score(
+            columns["reference"], draw.choice(SPACE, 40), labels=SPACE, average="weighted", zero_division=0
+        )
+        for _ in range(600)
+    ]
+    error = np.std(thrown) / 600**0.5
+    assert figures.metrics["weighted_f1"] == pytest.approx(np.mean(thrown), abs=4 * error)
+
+
+def test_words_that_tell_the_label_are_learned(scored: Any, tmp_path: Path, predictions_in: Any) -> None:
+    figures = scored("tfidf").figures
+    assert figures.metrics["accuracy"] == 1.0
+    assert (figures.protocol.context_k, figures.protocol.leak_policy) == (0, "kept in training")
+    columns = predictions_in(tmp_path / "out")
+    assert sum(columns[f"score_{label}"][0] for label in SPACE) == pytest.approx(1)
+    again = scored("tfidf", out="again").figures
+    assert again == figures
+
+
+def test_the_fit_ends_at_its_optimum(
+    scored: Any, tmp_path: Path, dialogues_of: Any, predictions_in: Any
+) -> None:
+    """Short of it, predictions change with the number of threads that add up the gradient."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    scored("tfidf")
+    columns = predictions_in(tmp_path / "out")
+    training, test = dialogues_of("train", 70), dialogues_of("test", 40)
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
+    features = vectorizer.fit_transform([record.input for record in training])
+    model = LogisticRegression(C=4.0, solver="newton-cg", tol=1e-13, max_iter=10_000)
+    model.fit(features, [record.output for record in training])
+    optimum = model.predict_proba(vectorizer.transform([record.input for record in test])).T
+    for label, probabilities in zip(model.classes_, optimum, strict=True):
+        assert columns[f"score_{label}"] == pytest.approx(probabilities, abs=1e-7)
+
+
+def test_the_context_is_read_only_where_it_is_asked_for(
+    scored: Any, tmp_path: Path, dialogues_of: Any, dataset_of: Any
+) -> None:
+    """The label stands in the context alone."""
+
+    def hidden(split: Any, count: int) -> Any:
+        return [
+            record.model_copy(
+                update={"context": (f"Robin: They call it {record.output}.",), "input": "I see it."}
+            )
+            for record in dialogues_of(split, count)
+        ]
+
+    dataset = dataset_of(tmp_path / "dataset", {"train": hidden("train", 70), "test": hidden("test", 40)})
+    without, within = (scored(name, dataset, name).figures for name in ("tfidf", "tfidf-context"))
+    assert without.metrics["accuracy"] < 0.2
+    assert within.metrics["accuracy"] == 1.0
+    assert (within.protocol.context_k, within.protocol.context_direction) == (1, "past")
+
+
+def test_a_dataset_without_a_training_split_has_no_baseline(
+    scored: Any, tmp_path: Path, dialogues_of: Any, dataset_of: Any
+) -> None:
+    dataset = dataset_of(tmp_path / "dataset", {"test": dialogues_of("test", 10)})
+    with pytest.raises(DataError, match="no records of config meld, split train"):
+        scored("majority", dataset)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_training_split_of_one_label_does_not_do_for_a_regression(
+    scored: Any, tmp_path: Path, dialogues_of: Any, dataset_of: Any
+) -> None:
+    sad = [record for record in dialogues_of("train", 70) if record.output == "sadness"]
+    dataset = dataset_of(tmp_path / "dataset", {"train": sad, "test": dialogues_of("test", 10)})
+    with pytest.raises(DataError, match="does not do for this baseline"):
+        scored("tfidf", dataset)
+
+
+NEUTRAL: dict[CorpusName, float] = {"meld": 1256 / 2610, "dailydialog": 6321 / 7740}
+"""The share of neutral in the test splits."""
+
+
+@pytest.mark.corpora
+@pytest.mark.parametrize("corpus", NEUTRAL)
+def test_majority_on_the_real_corpora(corpus: CorpusName, corpora_dir: Path, tmp_path: Path) -> None:
+    others = [name for name in ("meld", "emorynlp", "dailydialog", "meisd", "iemocap") if name != corpus]
+    dataset = build_dataset("paper", corpora_dir, tmp_path / "dataset", skip=others).folder
+    figures = score_baseline(corpus, "majority", dataset, tmp_path / "out", overrides=FEW).manifest.figures
+    share = NEUTRAL[corpus]
+    assert figures.metrics["accuracy"] == pytest.approx(share)
+    assert figures.metrics["weighted_f1"] == pytest.approx(2 * share**2 / (1 + share))
+    assert figures.metrics["micro_f1_without"] == 0.0
