@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 
 from dialoguellm_release.dataset.leakage import MIN_WORDS
@@ -12,7 +11,7 @@ from dialoguellm_release.schemas.labels import CorpusName
 
 def audit_as_json(audit: Audit) -> str:
     """The text of `audit.json`: what `dataset audit --json` prints."""
-    return json.dumps(audit.model_dump(mode="json"), ensure_ascii=False, indent=2) + "\n"
+    return audit.model_dump_json(indent=2) + "\n"
 
 
 def audit_figures(audit: Audit) -> AuditFigures:

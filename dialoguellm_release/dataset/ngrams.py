@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from array import array
+from collections import defaultdict
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.dataset.leakage import NGRAM
@@ -47,8 +49,8 @@ def _words(turns: Turns) -> Numbers:
     """Every word that is said, as a number."""
     import numpy as np
 
-    number_of: dict[str, int] = {}
+    number_of = defaultdict[str, int](count().__next__)
     words = array("i")
     for text in turns.text.tolist():
-        words.extend(number_of.setdefault(word, len(number_of)) for word in turns.texts[text].split())
+        words.extend(map(number_of.__getitem__, turns.texts[text].split()))
     return np.array(words, dtype=np.int32)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from array import array
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import product
+from itertools import count, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,13 +80,10 @@ class TurnCollector:
     """Takes utterances one by one and gives them as turns."""
 
     def __init__(self) -> None:
-        self._texts: dict[str, int] = {}
+        self._texts = defaultdict[str, int](count().__next__)
         self._dialogues: dict[tuple[int, str], int] = {}
         self._split_of = array("i")
-        self._columns = tuple(array("i") for _ in range(5))
-
-    def __len__(self) -> int:
-        return len(self._columns[0])
+        self._rows = array("i")  # text, dialogue, index, label, context of each utterance
 
     def add(
         self,
@@ -106,10 +104,8 @@ class TurnCollector:
         dialogue = self._dialogues.setdefault(key, len(self._dialogues))
         if dialogue == len(self._split_of):
             self._split_of.append(key[0])
-        number = self._texts.setdefault(normalise(text), len(self._texts))
-        values = (number, dialogue, index, _LABEL_NUMBERS[label], context)
-        for column, value in zip(self._columns, values, strict=True):
-            column.append(value)
+        text_number = self._texts[normalise(text)]
+        self._rows.extend((text_number, dialogue, index, _LABEL_NUMBERS[label], context))
 
     def assign(self, corpus: CorpusName, splits: Mapping[str, Split]) -> None:
         """Gives the dialogues of a corpus other splits; those that get none are left out of the turns."""
@@ -122,7 +118,7 @@ class TurnCollector:
         """All that was taken so far: by corpus, split, dialogue id and utterance index."""
         import numpy as np
 
-        text, dialogue, index, label, context = (np.array(column, dtype=np.int32) for column in self._columns)
+        text, dialogue, index, label, context = np.array(self._rows, dtype=np.int32).reshape(-1, 5).T
         ids = [dialogue_id for _, dialogue_id in self._dialogues]
         rank = np.empty(len(ids), dtype=np.int32)
         rank[sorted(range(len(ids)), key=lambda number: natural_order(ids[number]))] = np.arange(len(ids))

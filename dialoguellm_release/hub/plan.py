@@ -53,9 +53,12 @@ def plan_release(
     """
     sources = read_sources(recipe, build)
     visibility = recipe.dataset.visibility if recipe.dataset else "public"
-    datasets, refused = _publishable(sources, visibility)
-    verdicts = [*source_verdicts(sources), *refused]
+    verdicts = source_verdicts(sources)
     if problems_of(verdicts):
+        return Plan((), tuple(verdicts))
+    datasets, refused = _publishable(sources, visibility)
+    verdicts += refused
+    if refused:
         return Plan((), tuple(verdicts))
     planned = _planned(recipe, sources, datasets, existing_cards or {})
     files = {one.name: one.files_at({}) for one in planned}

@@ -16,6 +16,7 @@ version: 1
 kind: release
 description: A release of the dataset alone.
 tag: v0.0.1
+changelog: One of the tests.
 dataset: {repo_id: someone/data, folder: dataset}
 """
 

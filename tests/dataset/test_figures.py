@@ -13,7 +13,7 @@ from dialoguellm_release.errors import MissingExtraError
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.claims import ClaimsRecipe
-from dialoguellm_release.schemas.manifest import FIGURE_FILES, DatasetManifest
+from dialoguellm_release.schemas.manifest import COUNT_FIGURES, FIGURE_FILES, DatasetManifest
 from dialoguellm_release.steps import Made, build_dataset, check_dataset
 
 Dataset = Made[DatasetManifest]
@@ -116,6 +116,30 @@ def test_the_settings_of_the_process_are_left_as_they_were(demo_dataset: Dataset
     with matplotlib.rc_context({"font.size": 33}):
         write_figures(tmp_path, demo_dataset.manifest, None)
         assert matplotlib.rcParams["font.size"] == 33
+
+
+def test_the_heat_map_has_a_panel_for_each_two_corpora_with_utterances_in_common(
+    demo_dataset: Dataset, drawn: list[Figure], tmp_path: Path
+) -> None:
+    write_figures(tmp_path, demo_dataset.manifest, None)
+    audit = demo_dataset.manifest.figures.audit
+    assert audit is not None
+    shared = [one for one in audit.agreement if one.utterances]
+    assert len(drawn[-1].axes) == len(shared) > 1
+    texts = texts_of(drawn)[-1]
+    for one in shared:
+        assert any(f"{one.utterances} utterances" in text for text in texts)
+        for label, row in one.counts.items():
+            for column, count in row.items():
+                assert not count or f"{100 * one.shares[label][column]:.0f} % ({count})" in texts
+
+
+def test_where_no_utterance_is_in_common_there_is_no_heat_map(tmp_path: Path) -> None:
+    skipped = ["emorynlp", "dailydialog", "meisd", "iemocap"]
+    folder = build_dataset("demo", out=tmp_path / "out", skip=skipped).folder
+    assert {path.name for path in (folder / "figures").iterdir()} == {Path(one).name for one in COUNT_FIGURES}
+    assert "agreement.png" not in (folder / "README.md").read_text(encoding="utf-8")
+    assert check_dataset(folder) == []
 
 
 @pytest.mark.corpora

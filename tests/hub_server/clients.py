@@ -68,3 +68,6 @@ def _point_evaluate_at(url: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(evaluate.config, "HUB_EVALUATE_URL", template)
     monkeypatch.setattr(evaluate.config, "HF_EVALUATE_CACHE", cache / "evaluate")
     monkeypatch.setattr(evaluate.config, "HF_MODULES_CACHE", cache / "modules")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "evaluate_modules"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(cache / "modules")
