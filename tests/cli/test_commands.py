@@ -52,6 +52,7 @@ HEAVY = (
     "numpy",
     "pyarrow",
     "matplotlib",
+    "openai",
 )
 
 
