@@ -40,6 +40,7 @@ golden: setup
 bench: setup
 	$(BIN)/python bench/records.py
 	$(BIN)/python bench/audit.py
+	$(BIN)/python bench/scoring.py
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
