@@ -42,6 +42,7 @@ bench: setup
 	$(BIN)/python bench/audit.py
 	$(BIN)/python bench/scale.py
 	$(BIN)/python bench/publish.py
+	$(BIN)/python bench/scoring.py
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
         score_predictions,
         score_table,
     )
+    from dialoguellm_release.scoring.server import ServedModel
+    from dialoguellm_release.served_steps import score_served
     from dialoguellm_release.steps import (
         Made,
         audit_dataset,
@@ -65,6 +67,8 @@ _HOMES = {
         "score_predictions",
         "score_table",
     ),
+    "scoring.server": ("ServedModel",),
+    "served_steps": ("score_served",),
     "steps": (
         "Made",
         "audit_dataset",
@@ -90,6 +94,7 @@ __all__ = [
     "PublishError",
     "RecipeError",
     "ReleaseError",
+    "ServedModel",
     "audit_dataset",
     "build_backbone",
     "build_dataset",
@@ -107,6 +112,7 @@ __all__ = [
     "score_baseline",
     "score_each_way",
     "score_predictions",
+    "score_served",
     "score_table",
     "train_adapter",
     "verify_release",

@@ -59,7 +59,7 @@ def score(
     if not again and (found := _current_scores(folder, loaded, dataset, model)):
         return found
     ((_, scored),) = score_model(loaded.recipe, dataset, model, [loaded.recipe.scorer], cache, again=again)
-    return _written(loaded, dataset, scored, folder)
+    return written_scores(loaded, dataset, scored, folder)
 
 
 def score_each_way(
@@ -102,7 +102,7 @@ def score_each_way(
             loaded.recipe, dataset, model, stale, cache, again=again, leave_out_unfit=True
         )
         for name, scored in scorer_by_scorer:
-            made[name] = _written(each[name], dataset, scored, folder / name)
+            made[name] = written_scores(each[name], dataset, scored, folder / name)
     return {name: made[name] for name in each if name in made}
 
 
@@ -138,7 +138,7 @@ def score_baseline(
 
     if not again and (found := current_folder(folder, is_unchanged, ScoreManifest)):
         return found
-    return _written(loaded, dataset, baselines.score_baseline(loaded.recipe, dataset, baseline), folder)
+    return written_scores(loaded, dataset, baselines.score_baseline(loaded.recipe, dataset, baseline), folder)
 
 
 def score_predictions(
@@ -163,7 +163,7 @@ def score_predictions(
     loaded = load_recipe(recipe, "score", ScoreRecipe, overrides)
     folder = out or BUILD / "scores" / f"{loaded.name}-{predictions.stem}"
     scored = elsewhere.score_predictions(loaded.recipe, dataset, predictions)
-    return _written(loaded, dataset, scored, folder)
+    return written_scores(loaded, dataset, scored, folder)
 
 
 def compare_scores(first: Path, second: Path) -> Comparison:
@@ -233,7 +233,9 @@ def _current_scores(
     return current_folder(folder, is_unchanged, ScoreManifest)
 
 
-def _written(loaded: Loaded[ScoreRecipe], dataset: Path, scored: Scored, out: Path) -> Made[ScoreManifest]:
+def written_scores(
+    loaded: Loaded[ScoreRecipe], dataset: Path, scored: Scored, out: Path
+) -> Made[ScoreManifest]:
     """The score folder of some answers, with its report; no heat map where matplotlib is not installed."""
     from dialoguellm_release.cards.score_report import render_score_report
     from dialoguellm_release.scoring.folder import write_scores

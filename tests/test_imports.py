@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "dialoguellm_release"
 
 FLOORS = (
     {"cli"},
-    {"claim_steps", "score_steps", "steps"},
+    {"claim_steps", "score_steps", "served_steps", "steps"},
     {"hub"},
     {"cards", "dataset", "scoring", "training"},
     {"corpora", "prompts", "backbones", "encoding", "records"},
@@ -37,6 +37,8 @@ NEIGHBOURS = {
     ("encoding", "prompts"),
     ("score_steps", "steps"),
     ("claim_steps", "steps"),
+    ("served_steps", "score_steps"),
+    ("served_steps", "steps"),
 }
 
 

@@ -48,6 +48,22 @@ def run(
         Path | None,
         typer.Option(help="Instead of a model: a CSV, JSON lines or Parquet file with id and prediction."),
     ] = None,
+    served: Annotated[
+        str | None,
+        typer.Option(help="Instead of a model here: the name of one that the server at --base-url has."),
+    ] = None,
+    base_url: Annotated[
+        str,
+        typer.Option(help="With --served: an OpenAI-compatible API, as vLLM and llama.cpp have one."),
+    ] = "https://api.openai.com/v1",
+    api: Annotated[
+        str,
+        typer.Option(help="With --served: chat, or completions for a model that is not tuned for chat."),
+    ] = "chat",
+    key_variable: Annotated[
+        str, typer.Option(help="With --served: the environment variable that holds the key.")
+    ] = "OPENAI_API_KEY",
+    concurrency: Annotated[int, typer.Option(min=1, help="With --served: requests under way at once.")] = 8,
     scorers: Annotated[
         str | None,
         typer.Option(
@@ -72,6 +88,7 @@ def run(
     generates, and says how many points each choice is worth.
 
     Example: dlm-release score run meld --adapter build/adapters/tiny
+             dlm-release score run meld --served my-model --base-url http://127.0.0.1:8000/v1
     """
     from dialoguellm_release import score_steps as steps
 
@@ -79,12 +96,13 @@ def run(
         "--adapter or --backbone": adapter or backbone,
         "--baseline": baseline,
         "--predictions": predictions,
+        "--served": served,
     }
     given = [name for name, value in named.items() if value is not None]
     if len(given) > 1:
         raise typer.BadParameter(f"choose one of {', '.join(given)}")
-    if scorers and (baseline or predictions):
-        raise typer.BadParameter(f"--scorers reads the answers of a model; {given[0]} has none")
+    if scorers and (baseline or predictions or served):
+        raise typer.BadParameter(f"--scorers is for a model that runs here, not for {given[0]}")
     overrides = settings or ()
     if scorers:
         made_by_scorer = steps.score_each_way(
@@ -110,6 +128,12 @@ def run(
     if baseline:
         name = scores.baseline_name(baseline)
         made = steps.score_baseline(recipe, name, dataset, out, overrides=overrides, again=again)
+    elif served:
+        from dialoguellm_release.scoring.server import ServedModel
+        from dialoguellm_release.served_steps import score_served
+
+        model = ServedModel(base_url, served, scores.server_api(api), key_variable, concurrency)
+        made = score_served(recipe, model, dataset, out, cache=cache, overrides=overrides, again=again)
     elif predictions:
         made = steps.score_predictions(recipe, predictions, dataset, out, overrides=overrides)
     else:

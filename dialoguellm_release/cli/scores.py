@@ -12,7 +12,7 @@ from dialoguellm_release.cli.output import table
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.manifest import ScoreManifest
-    from dialoguellm_release.schemas.scores import BaselineName, MetricName, ScorerName
+    from dialoguellm_release.schemas.scores import BaselineName, MetricName, ScorerName, ServerApi
     from dialoguellm_release.scoring.compare import Comparison
     from dialoguellm_release.scoring.table import Cell, ScoreTable
     from dialoguellm_release.steps import Made
@@ -35,6 +35,13 @@ def baseline_name(text: str) -> BaselineName:
     from dialoguellm_release.schemas.scores import BaselineName
 
     return _known(text, get_args(BaselineName), "--baseline")
+
+
+def server_api(text: str) -> ServerApi:
+    """A way of asking a server by its name."""
+    from dialoguellm_release.schemas.scores import ServerApi
+
+    return _known(text, get_args(ServerApi), "--api")
 
 
 def metric_name(text: str | None) -> MetricName | None:

@@ -23,6 +23,9 @@ ScorerName = Literal[
 
 BaselineName = Literal["majority", "random", "tfidf", "tfidf-context"]
 
+ServerApi = Literal["chat", "completions"]
+"""How a served model is asked."""
+
 FewShotRule = Literal["balanced", "nearest"]
 """How examples are chosen: see `FewShot` in the score recipe."""
 
@@ -84,6 +87,7 @@ class System(Schema):
         training_sha256: Hash of everything that shaped the training but its seed: systems that share it
             are seeds of one. None where nothing was trained.
         seed: Of the training; None where nothing was drawn.
+        server_api: How it was asked where a server has it; None for what ran here.
     """
 
     name: Text
@@ -94,6 +98,7 @@ class System(Schema):
     adapter_content_sha256: Sha256 | None = None
     training_sha256: Sha256 | None = None
     seed: int | None = None
+    server_api: ServerApi | None = None
 
 
 class Resampling(Schema):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -11,6 +13,38 @@ from dialoguellm_release.encoding import EncodedPrompt
 from dialoguellm_release.folders import alone, canonical_json, sha256_of_text
 from dialoguellm_release.progress import progress
 from dialoguellm_release.scoring.answers import Reply, Scorer
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The replies that are known, by the hash of their prompts; those that are kept are on disk at once."""
+
+    known: dict[str, Reply]
+    file: TextIO
+
+    def keep(self, hashes: Sequence[str], replies: Sequence[Reply]) -> None:
+        """Takes up the replies to some prompts."""
+        self.known.update(zip(hashes, replies, strict=True))
+        _write(self.file, hashes, replies)
+
+
+@contextmanager
+def journal_of(asked: Mapping[str, object], folder: Path, *, again: bool = False) -> Iterator[Journal]:
+    """The journal of everything that decides a reply but the prompt; nobody else may write it meanwhile.
+
+    Args:
+        folder: Holds one journal for each value of `asked`.
+        again: Forget what the journal holds.
+    """
+    key = sha256_of_text(canonical_json(dict(asked)))
+    path = folder / f"{key}.jsonl"
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder / f".{key}.lock", path):
+        if again:
+            path.unlink(missing_ok=True)
+        known = _read(path)
+        with path.open("a", encoding="utf-8") as file:
+            yield Journal(known, file)
 
 
 def kept_replies(
@@ -31,25 +65,19 @@ def kept_replies(
         folder: Holds one journal for each value of `asked`.
         again: Forget what the journal holds.
     """
-    key = sha256_of_text(canonical_json(dict(asked)))
-    path = folder / f"{key}.jsonl"
-    folder.mkdir(parents=True, exist_ok=True)
     distinct = list({prompt.text: prompt for prompt in prompts}.values())
     hashes = [sha256_of_text(prompt.text) for prompt in distinct]
     batches = scorer.plan(distinct)
-    with alone(folder / f".{key}.lock", path):
-        if again:
-            path.unlink(missing_ok=True)
-        known = _read(path)
-        with path.open("a", encoding="utf-8") as journal, progress("score", len(distinct)) as advance:
-            for batch in batches:
-                if any(hashes[place] not in known for place in batch.places):
-                    made = scorer.replies(distinct, batch)
-                    made_hashes = [hashes[place] for place in batch.places]
-                    known |= dict(zip(made_hashes, made, strict=True))
-                    _write(journal, made_hashes, made)
-                advance(len(batch.places))
-    return [known[sha256_of_text(prompt.text)] for prompt in prompts]
+    with (
+        journal_of(asked, folder, again=again) as journal,
+        progress("score", len(distinct)) as advance,
+    ):
+        for batch in batches:
+            wanted = [hashes[place] for place in batch.places]
+            if any(digest not in journal.known for digest in wanted):
+                journal.keep(wanted, scorer.replies(distinct, batch))
+            advance(len(batch.places))
+        return [journal.known[sha256_of_text(prompt.text)] for prompt in prompts]
 
 
 def _read(path: Path) -> dict[str, Reply]:

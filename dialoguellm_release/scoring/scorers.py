@@ -99,7 +99,7 @@ def read_reply(name: ScorerName, reply: Reply, tokens: dict[Label, list[int]], c
     if reply.log_probs is not None:
         lengths = [len(ids) for ids in tokens.values()] if name == "full_likelihood_per_token" else None
         values = [value / (lengths[place] if lengths else 1) for place, value in enumerate(reply.log_probs)]
-        return Answer(labels[values.index(max(values))], scores=_softmax(values))
+        return Answer(labels[values.index(max(values))], scores=softmax(values))
     text = reply.text or ""
     if name != "authors_parser":
         return Answer(parse(text, labels), text=text)
@@ -109,7 +109,7 @@ def read_reply(name: ScorerName, reply: Reply, tokens: dict[Label, list[int]], c
     return Answer(found if found in labels else None, text=text)
 
 
-def _softmax(values: Sequence[float]) -> tuple[float, ...]:
+def softmax(values: Sequence[float]) -> tuple[float, ...]:
     """Probabilities that sum to 1 over the labels."""
     exponentials = [math.exp(value - max(values)) for value in values]
     return tuple(value / sum(exponentials) for value in exponentials)

@@ -78,25 +78,23 @@ def table_of(folders: Sequence[Path], metric: MetricName | None = None, *, mixed
 
     Args:
         metric: To show; None shows the headline of each corpus.
-        mixed: Set scores of unlike protocols in one column all the same, and mark them; the protocol of a
-            column is that of its first folder.
+        mixed: Set scores of unlike protocols in one column all the same, and mark them. The protocol of a
+            column is that of its first folder, and what that has no use for is as the next folder has it.
 
     Raises:
         DataError: A folder holds no score, two hold the same, or two of one column are not alike.
     """
     runs = {folder: read_manifest(folder, ScoreManifest).figures for folder in folders}
     columns = _columns(runs.values(), metric)
-    first = {place: _first(runs, place) for place in columns}
+    protocols = _column_protocols(runs.values())
     unlike = {
         folder: differences
         for folder, figures in runs.items()
-        if (differences := unlike_fields(runs[first[_place(figures)]].protocol, figures.protocol))
+        if (differences := unlike_fields(protocols[_place(figures)], figures.protocol))
     }
     if unlike and not mixed:
-        raise DataError(
-            [_unlike_problem(folder, first[_place(runs[folder])], unlike[folder]) for folder in unlike],
-            outcome="no table was made",
-        )
+        problems = [_unlike_problem(folder, differences) for folder, differences in unlike.items()]
+        raise DataError(problems, outcome="no table was made")
     letters = {text: _letter(place) for place, text in enumerate(dict.fromkeys(unlike.values()))}
     grouped: dict[tuple[Row, Column], list[Path]] = {}
     for folder, figures in runs.items():
@@ -143,8 +141,14 @@ def _columns(figures: Iterable[ScoreFigures], metric: MetricName | None) -> dict
     return columns
 
 
-def _first(runs: Mapping[Path, ScoreFigures], place: tuple[str, str]) -> Path:
-    return next(folder for folder, figures in runs.items() if _place(figures) == place)
+def _column_protocols(figures: Iterable[ScoreFigures]) -> dict[tuple[str, str], Protocol]:
+    """The protocol of each column: every field as the first score states it that has a use for it."""
+    protocols: dict[tuple[str, str], Protocol] = {}
+    for one in figures:
+        known = protocols.setdefault(_place(one), one.protocol)
+        missing = {name: value for name, value in one.protocol if getattr(known, name) is None}
+        protocols[_place(one)] = known.model_copy(update=missing)
+    return protocols
 
 
 def _row(figures: ScoreFigures) -> Row:
@@ -199,10 +203,10 @@ def _check_distinct(
         raise DataError(problems, outcome="no table was made")
 
 
-def _unlike_problem(folder: Path, first: Path, differences: str) -> Problem:
+def _unlike_problem(folder: Path, differences: str) -> Problem:
     return Problem(
         str(folder),
-        f"is not of the same protocol as {first}, and would stand in the same column",
+        "is not of the same protocol as the folders before it, and would stand in a column with them",
         got=differences,
         fix="score it by the same protocol, or ask for a mixed table (--mixed), which marks it",
     )

@@ -55,6 +55,7 @@ HEAVY = (
     "numpy",
     "pyarrow",
     "matplotlib",
+    "openai",
 )
 
 

@@ -119,6 +119,19 @@ def test_unlike_protocols_do_not_stand_in_one_column_unless_asked_and_then_marke
     assert table.marks == {"a": told}
 
 
+def test_what_the_first_has_no_use_for_must_still_be_alike_among_the_others(folder_of: Any) -> None:
+    folders = [
+        folder_of("majority", system=BASELINE, protocol=NO_USE),
+        folder_of("one", system={"name": "one"}),
+        folder_of("other", system={"name": "other"}, protocol={"context_k": 0}),
+    ]
+    with pytest.raises(DataError) as raised:
+        score_table(folders)
+    assert [(one.where, one.got) for one in raised.value.problems] == [
+        (str(folders[2]), "context_k 0, not 1")
+    ]
+
+
 def test_one_run_is_not_counted_twice(folder_of: Any) -> None:
     folders = [folder_of("first"), folder_of("second")]
     with pytest.raises(DataError, match="the same system with the same seed") as raised:

@@ -1,0 +1,52 @@
+"""The step that scores a model behind a server, part of the public Python API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dialoguellm_release.folders import read_manifest
+from dialoguellm_release.recipes.catalogue import load_recipe
+from dialoguellm_release.schemas.manifest import DatasetManifest, ScoreManifest
+from dialoguellm_release.schemas.recipes.score import ScoreRecipe
+from dialoguellm_release.score_steps import written_scores
+from dialoguellm_release.scoring import served as scoring
+from dialoguellm_release.scoring.server import ServedModel
+from dialoguellm_release.steps import BUILD, Made, current_folder
+
+
+def score_served(
+    recipe: str,
+    served: ServedModel,
+    dataset: Path = BUILD / "dataset",
+    out: Path | None = None,
+    *,
+    cache: Path = BUILD / "cache",
+    overrides: Sequence[str] = (),
+    again: bool = False,
+) -> Made[ScoreManifest]:
+    """The score folder of a model that any server of OpenAI's protocol has: vLLM, llama.cpp, the OpenAI API.
+
+    Args:
+        recipe: Name of a bundled score recipe, or a path.
+        out: None is `build/scores/RECIPE-MODEL`.
+        cache: Keeps what the model says as it says it: a run that was cut off goes on from there.
+        again: Ask the model anew, even where the folder is current or the cache knows the answer.
+
+    Raises:
+        DataError: The server refuses or gives no answer.
+        MissingExtraError: The extra `served` is not installed.
+    """
+    loaded = load_recipe(recipe, "score", ScoreRecipe, overrides)
+    folder = out or BUILD / "scores" / f"{loaded.name}-{served.name}"
+    content = read_manifest(dataset, DatasetManifest).content_sha256
+
+    def is_unchanged(made: ScoreManifest) -> bool:
+        protocol, system = made.figures.protocol, made.figures.system
+        is_alike = made.recipe == loaded.stamp and protocol.dataset_content_sha256 == content
+        return is_alike and (system.base, system.server_api) == (served.model, served.api)
+
+    if not again and (found := current_folder(folder, is_unchanged, ScoreManifest)):
+        return found
+    answers = scoring.score_served(loaded.recipe, dataset, served, cache, again=again)
+    return written_scores(loaded, dataset, answers, folder)

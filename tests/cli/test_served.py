@@ -1,0 +1,341 @@
+"""Scores of a model behind a server, over real HTTP: what it gives, and what it may do wrong."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from dialoguellm_release.prompts import load_prompt
+from dialoguellm_release.records import read_records
+from dialoguellm_release.schemas.labels import LABELS
+
+SPACE = LABELS[:7]
+WORDS = {"happy": "happiness", "angry": "anger", "afraid": "fear", "sad ": "sadness", "disgusted": "disgust"}
+KEY = "sk-very-secret-0123456789"
+
+
+def true_label(prompt: str) -> str:
+    """What the last input of a prompt says; the fixture's records say it by a word."""
+    said = prompt.rpartition("I am ")[2]
+    return next((label for word, label in WORDS.items() if said.startswith(word)), "neutral")
+
+
+@dataclass
+class Served:
+    """A server of OpenAI's protocol on this machine, which does to each request what a test says.
+
+    Attributes:
+        misdeeds: Taken one a request, in order: an HTTP status, a body, or `hang up`; then it answers.
+        log_probs: Whether it gives log-probabilities; `refuse` answers 400 to who asks for them.
+    """
+
+    url: str = ""
+    misdeeds: list[int | str] = field(default_factory=list)
+    log_probs: bool | str = True
+    write: Callable[[str], str] = true_label
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    keys: set[str] = field(default_factory=set)
+    most_at_once: int = 0
+    under_way: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def body(self, path: str, request: dict[str, Any]) -> Any:
+        is_chat = path.endswith("/chat/completions")
+        prompt = request["messages"][0]["content"] if is_chat else request["prompt"]
+        text = self.write(prompt)
+        first = {f" {text[:3]}": -0.1, "the": -3.0, "ang": -4.0}
+        choice: dict[str, Any] = {"message": {"content": text}} if is_chat else {"text": f" {text}"}
+        if self.log_probs and request.get("logprobs"):
+            tops = [{"token": token, "logprob": value} for token, value in first.items()]
+            choice["logprobs"] = (
+                {"content": [{"token": text[:3], "logprob": -0.1, "top_logprobs": tops}]}
+                if is_chat
+                else {"tokens": [text[:3]], "top_logprobs": [first]}
+            )
+        return {"id": "x", "object": "x", "model": request["model"], "choices": [choice]}
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    served: Served
+
+    def do_POST(self) -> None:
+        served = self.served
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with served.lock:
+            served.asked.append(request)
+            served.keys.add(self.headers["Authorization"])
+            served.under_way += 1
+            served.most_at_once = max(served.most_at_once, served.under_way)
+            misdeed = served.misdeeds.pop(0) if served.misdeeds else None
+        time.sleep(0.01)
+        with served.lock:
+            served.under_way -= 1
+        if misdeed == "hang up":
+            self.close_connection = True
+            return
+        if served.log_probs == "refuse" and "logprobs" in request:
+            misdeed = 400
+        if isinstance(misdeed, int):
+            self.answer(misdeed, json.dumps({"error": {"message": f"no, {self.headers['Authorization']}"}}))
+        elif isinstance(misdeed, str):
+            self.answer(200, misdeed)
+        else:
+            self.answer(200, json.dumps(served.body(self.path, request)))
+
+    def answer(self, status: int, body: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("retry-after-ms", "10")
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_arguments: Any) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    state = Served()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"served": state}))
+    state.url = f"http://127.0.0.1:{server.server_port}/v1"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield state
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def score(run: Any, served: Served, small_dataset: Path, tmp_path: Path) -> Callable[..., Any]:
+    """Scores the server's model on MELD into `tmp_path/out`, with options."""
+
+    def scored(*options: str, url: str | None = None) -> Any:
+        fixed = (
+            "--dataset",
+            small_dataset,
+            "--out",
+            tmp_path / "out",
+            "--cache",
+            tmp_path / "cache",
+            "--json",
+        )
+        few = ("--set", "intervals.resamples=50")
+        return run(
+            "score",
+            "run",
+            "meld",
+            "--served",
+            "org/model",
+            "--base-url",
+            url or served.url,
+            *fixed,
+            *few,
+            *options,
+        )
+
+    return scored
+
+
+def columns(tmp_path: Path) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = pq.read_table(tmp_path / "out" / "predictions.parquet").to_pydict()
+    return found
+
+
+@pytest.mark.parametrize("api", ["chat", "completions"])
+def test_labels_by_first_tokens(
+    api: str, score: Any, served: Served, tmp_path: Path, small_dataset: Path
+) -> None:
+    ended = score("--api", api)
+    assert ended.code == 0, ended.err
+    scored = json.loads(ended.out)
+    assert scored["protocol"]["scorer"] == "first_token"
+    assert scored["system"] | {"name": "model", "base": "org/model", "server_api": api} == scored["system"]
+    written = columns(tmp_path)
+    prompts = [load_prompt("dialogue-v1").prompt(one) for one in read_records(small_dataset, "meld", "test")]
+    assert written["prediction"] == [true_label(prompt) for prompt in prompts]
+    shares = [written[f"score_{label}"][0] for label in SPACE]
+    assert sum(shares) == pytest.approx(1)
+    other, anger = math.exp(-0.1), math.exp(-4.0)
+    assert shares[SPACE.index(written["prediction"][0])] == pytest.approx(other / (other + anger))
+    assert {request["model"] for request in served.asked} == {"org/model"}
+    assert {request["temperature"] for request in served.asked} == {0}
+
+
+@pytest.mark.parametrize("log_probs", [False, "refuse"])
+def test_without_log_probabilities_what_is_written_counts(
+    log_probs: bool | str, score: Any, served: Served, tmp_path: Path
+) -> None:
+    served.log_probs = log_probs
+    served.write = lambda prompt: "Anger." if "happy" in prompt else "I would say anger"
+    ended = score()
+    assert ended.code == 0, ended.err
+    scored = json.loads(ended.out)
+    assert scored["protocol"]["scorer"] == "free_generation"
+    written = columns(tmp_path)
+    assert set(written["prediction"]) == {"anger", "invalid"}
+    assert scored["invalid"] == written["prediction"].count("invalid") / 15
+    assert set(written["text"]) == {"Anger.", "I would say anger"}
+
+
+def test_an_answer_that_names_no_label_is_invalid(score: Any, served: Served, tmp_path: Path) -> None:
+    served.write = lambda _prompt: "what?"
+    body = served.body
+    served.body = lambda path, request: _without_ang(body(path, request))  # type: ignore[method-assign]
+    assert json.loads(score().out)["invalid"] == 1
+    assert set(columns(tmp_path)["prediction"]) == {"invalid"}
+
+
+def _without_ang(body: Any) -> Any:
+    tops = body["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+    tops[:] = [one for one in tops if one["token"] != "ang"]
+    return body
+
+
+def test_first_tokens_that_begin_two_labels_do_not_decide(score: Any, served: Served) -> None:
+    served.write = lambda _prompt: "s"
+    ended = score()
+    assert json.loads(ended.out)["protocol"]["scorer"] == "free_generation"
+    demanded = score("--set", "scorer=first_token")
+    assert demanded.code == 1
+    assert "gives 15 of 15 prompts no first token that tells the labels apart" in demanded.err
+
+
+def test_a_scorer_that_no_server_has(score: Any, served: Served) -> None:
+    ended = score("--set", "scorer=full_likelihood")
+    assert ended.code == 1
+    assert "cannot be had from a server" in ended.err
+    assert not served.asked
+
+
+def test_what_is_known_is_not_asked_again(score: Any, served: Served, tmp_path: Path) -> None:
+    first = score()
+    asked = len(served.asked)
+    assert asked == 15
+    assert json.loads(score().out) == json.loads(first.out)
+    assert "is current" in score().err
+    (tmp_path / "out" / "manifest.json").unlink()
+    (tmp_path / "out").rename(tmp_path / "moved")
+    assert json.loads(score().out) == json.loads(first.out)
+    assert len(served.asked) == asked
+    score("--again")
+    assert len(served.asked) == 2 * asked
+
+
+def test_no_more_requests_are_under_way_than_allowed(score: Any, served: Served) -> None:
+    assert score("--concurrency", "3").code == 0
+    assert 1 < served.most_at_once <= 3
+
+
+@pytest.mark.parametrize("misdeed", [429, 500, 503, "", "<html>", '{"choices": []}', "[1]", "hang up"])
+def test_a_server_that_stumbles_is_asked_again(
+    misdeed: int | str, score: Any, served: Served, tmp_path: Path
+) -> None:
+    served.misdeeds = [misdeed, misdeed]
+    ended = score()
+    assert ended.code == 0, ended.err
+    assert len(served.asked) == 17
+    assert len(columns(tmp_path)["id"]) == 15
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One retry, so that a server that never recovers is soon given up."""
+    from dialoguellm_release.scoring.server import ServedModel
+
+    monkeypatch.setattr(ServedModel.__init__, "__defaults__", ("chat", "OPENAI_API_KEY", 8, 1, 5.0))
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize(
+    ("misdeed", "expected"),
+    [
+        (401, "export OPENAI_API_KEY"),
+        (403, "export OPENAI_API_KEY"),
+        (404, "has the model org/model"),
+        (429, "answered with HTTP 429, 2 times"),
+        (500, "answered with HTTP 500, 2 times"),
+        ("<html>", "something that is no completion"),
+        ("hang up", "gave no answer, asked 2 times"),
+        (400, "answered with HTTP 400"),
+    ],
+)
+def test_a_server_that_does_not_recover_is_told_and_nothing_is_lost(
+    misdeed: int | str,
+    expected: str,
+    score: Any,
+    served: Served,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    assert score("--set", "max_records=4").code == 0
+    served.misdeeds = [misdeed] * 500
+    ended = score()
+    assert ended.code == 1
+    assert expected in ended.err
+    assert served.url in ended.err
+    assert "what was answered is kept" in ended.err
+    assert KEY not in ended.err + ended.out
+    served.misdeeds = []
+    before = len(served.asked)
+    assert score().code == 0
+    assert len(served.asked) - before == 11
+
+
+def test_the_key_is_sent_and_stands_nowhere(
+    score: Any, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    url = served.url.replace("//", "//user:hidden@")
+    ended = score("--key-variable", "MY_KEY", url=url)
+    assert ended.code == 0, ended.err
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) > 4
+    for needle in (KEY.encode(), b"user:hidden", b"127.0.0.1"):
+        assert not [path for path in files if needle in path.read_bytes()]
+
+
+def test_without_a_key_none_is_sent(score: Any, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    assert score().code == 0
+    assert served.keys == {"Bearer none"}
+
+
+def test_examples_stand_in_what_is_sent(score: Any, served: Served, tmp_path: Path) -> None:
+    assert score("--set", "few_shot.shots=2", "--set", "few_shot.choose=balanced").code == 0
+    assert {request["messages"][0]["content"].count("Response:") for request in served.asked} == {3}
+    assert all(len(ids) == 2 for ids in columns(tmp_path)["examples"])
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_nobody_listens(score: Any) -> None:
+    ended = score(url="http://127.0.0.1:9/v1")
+    assert ended.code == 1
+    assert "http://127.0.0.1:9/v1: gave no answer" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--api", "batch"), "batch is none of chat, completions"),
+        (("--baseline", "majority"), "choose one of --baseline, --served"),
+        (("--scorers", "all"), "not for --served"),
+        (("--concurrency", "0"), "greater than or equal to 1"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_usage_error(options: tuple[str, ...], expected: str, score: Any) -> None:
+    ended = score(*options)
+    assert ended.code == 2
+    assert expected in " ".join(ended.err.split())
