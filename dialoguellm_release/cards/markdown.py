@@ -51,6 +51,15 @@ class _Plain(yaml.SafeDumper):
         return True
 
 
+def _quoted_where_it_breaks(dumper: _Plain, text: str) -> yaml.ScalarNode:
+    """Text as it is; in double quotes where YAML takes a character for a line break, and would lose it."""
+    style = '"' if any(one in text for one in "\x85\u2028\u2029") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+_Plain.add_representer(str, _quoted_where_it_breaks)
+
+
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table; cells are escaped."""
     lines = [header, ["---"] * len(header), *rows]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dialoguellm_release.cards.check import check_card
+from dialoguellm_release.cards.markdown import front_matter
 from dialoguellm_release.cards.merge import BEGIN, END, merged_card, split_card
 from dialoguellm_release.errors import CardError
 
@@ -72,8 +72,7 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=
 @given(before=texts, after=texts, key=st.from_regex(r"[a-z]{3,12}_own", fullmatch=True), value=texts)
 def test_nothing_is_lost_however_often_it_is_published(before: str, after: str, key: str, value: str) -> None:
     metadata, body = split_card(merged_card(FIRST, None))
-    head = yaml.safe_dump({**metadata, key: value}, allow_unicode=True)
-    edited = f"---\n{head}---\n{before}{body}{after}"
+    edited = f"{front_matter({**metadata, key: value})}{before}{body}{after}"
     once = merged_card(SECOND, edited)
     assert merged_card(SECOND, once) == once
     kept, text = split_card(once)
