@@ -26,7 +26,7 @@ def release(made: tuple[Path, str]) -> Path:
 def test_the_screen_shows_what_was_made(made: tuple[Path, str]) -> None:
     out, screen = made
     score = read_manifest(out / "scores" / "meld-tiny", ScoreManifest)
-    assert f"{100 * score.figures.metrics['weighted_f1']:.1f}" in screen
+    assert f"{100 * score.figures.metrics['weighted_f1']:.2f}" in screen
     assert read_manifest(out / "dataset", DatasetManifest).content_sha256 in screen
     for line in ("load_dataset(", "AutoModelForCausalLM.from_pretrained(", "PeftModel.from_pretrained("):
         assert line in screen

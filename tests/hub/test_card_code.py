@@ -15,9 +15,10 @@ from tests.hub_server.server import HubServer
 
 
 def run_the_code_on(repo_type: str, repo_id: str, tmp_path: Path) -> tuple[int, dict[str, Any]]:
-    """How many blocks a card has, and what they leave behind."""
+    """How many blocks a card has, and what they leave behind; doctests are run with the metrics."""
     card = Path(hf_hub_download(repo_id, "README.md", repo_type=repo_type, cache_dir=tmp_path))
     blocks = re.findall(r"^```python\n(.*?)^```", card.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    blocks = [block for block in blocks if not block.startswith(">>>")]
     names: dict[str, Any] = {}
     for block in blocks:
         exec(block, names)

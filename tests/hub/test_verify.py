@@ -292,7 +292,8 @@ def test_a_saved_release_file_that_fits_passes(pristine: Path) -> None:
 def test_scores_that_do_not_follow_from_the_answers_are_found(target: Path) -> None:
     meddle(target / ADAPTER, other_answers)
     found = failed(verify("dialoguellm/tiny", target))
-    assert found == {"figures": ["does not follow from the published answers"] * 2}
+    assert found.keys() == {"figures"}
+    assert set(found["figures"]) == {"does not follow from the published answers"}
 
 
 def test_a_work_tree_is_looked_at_as_it_stands(target: Path) -> None:
