@@ -46,6 +46,8 @@ from dialoguellm_release.schemas.record import Record
 SHAPED_BY = ("pyarrow", "pydantic", "jinja2", "matplotlib", "pillow")
 """The packages whose versions shape a dataset folder, its card and its figures."""
 
+NO_DESCRIPTIONS: Mapping[str, str] = {}
+
 
 def write_dataset(
     loaded: Loaded[DatasetRecipe],
@@ -54,6 +56,7 @@ def write_dataset(
     folder: Path,
     skip: Collection[CorpusName],
     advance: Callable[[int], None],
+    descriptions: Mapping[str, str] = NO_DESCRIPTIONS,
 ) -> DatasetManifest:
     """The manifest of a dataset whose data files it writes into a folder; card and manifest are the caller's.
 
@@ -63,6 +66,7 @@ def write_dataset(
         folder: An empty folder.
         skip: Corpora of the recipe that are left out.
         advance: Told how many dialogues are done more.
+        descriptions: Video descriptions by record id.
 
     Raises:
         DataError: With everything that is wrong in the corpora, or the counts that miss.
@@ -78,7 +82,9 @@ def write_dataset(
     problems: list[Problem] = []
     for name in sorted(named, key=lambda name: isinstance(named[name], MeisdRecipe)):
         try:
-            written[name] = _write_corpus(name, named[name], recipe, prompt, sources, folder, index, advance)
+            written[name] = _write_corpus(
+                name, named[name], recipe, prompt, sources, folder, index, advance, descriptions
+            )
         except ReleaseError as error:
             problems.extend(error.problems)
     if problems:
@@ -160,10 +166,11 @@ def _write_corpus(
     folder: Path,
     index: TextIndex | None,
     advance: Callable[[int], None],
+    descriptions: Mapping[str, str],
 ) -> _Written:
     entry, notes = corpus_entry(name), Notes()
     label_space = entry.label_space if recipe.label_space == "corpus" else BASIC_LABELS
-    maker = RecordMaker(prompt, entry.license.id, label_space, recipe.basic7, recipe.context_k)
+    maker = RecordMaker(prompt, entry.license.id, label_space, recipe.basic7, recipe.context_k, descriptions)
     dialogues = read_corpus(name, sources / name, corpus, notes)
     draw: dict[str, JsonValue] | None = None
     unused = Sizes(dialogues=0, utterances=0)

@@ -78,6 +78,17 @@ class CorporaRecipe(Schema):
         return {name: recipe for name, recipe in found.items() if recipe is not None}
 
 
+class VideoUse(Schema):
+    """What is done with the descriptions of a video folder, without which such a recipe is not built.
+
+    Attributes:
+        shuffle_seed: Gives each description to another record of its corpus and split, by this seed; None
+            leaves each where it belongs.
+    """
+
+    shuffle_seed: int | None = None
+
+
 class DatasetRecipe(Schema):
     """A dataset to build.
 
@@ -87,6 +98,7 @@ class DatasetRecipe(Schema):
         claims: Name of a claims recipe whose counts the card sets beside the built ones; None for none.
         context_k: How many past utterances of the same dialogue are shown (paper section 3.3: 1).
         label_space: `corpus` keeps each corpus's own labels, `basic7` maps the extra ones to the seven.
+        video: None takes descriptions as they are where a video folder is given.
         basic7: Where `label_space: basic7` sends each extra label; empty otherwise.
     """
 
@@ -100,6 +112,7 @@ class DatasetRecipe(Schema):
     context_k: Count = Field(le=100)
     label_space: Literal["corpus", "basic7"] = "corpus"
     basic7: dict[Label, Label] = {}
+    video: VideoUse | None = None
     corpora: CorporaRecipe
 
     @model_validator(mode="after")
