@@ -40,6 +40,8 @@ golden: setup
 bench: setup
 	$(BIN)/python bench/records.py
 	$(BIN)/python bench/audit.py
+	$(BIN)/python bench/frames.py
+	$(BIN)/python bench/describing.py
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

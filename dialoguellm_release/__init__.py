@@ -27,10 +27,13 @@ if TYPE_CHECKING:
         build_dataset,
         check_corpora,
         check_dataset,
+        describe_clips,
         fetch_corpora,
         publish,
         score,
+        survey_clips,
         train_adapter,
+        video_status,
     )
 
 _HOMES = {
@@ -52,10 +55,13 @@ _HOMES = {
         "build_dataset",
         "check_corpora",
         "check_dataset",
+        "describe_clips",
         "fetch_corpora",
         "publish",
         "score",
+        "survey_clips",
         "train_adapter",
+        "video_status",
     ),
 }
 
@@ -73,12 +79,15 @@ __all__ = [
     "build_dataset",
     "check_corpora",
     "check_dataset",
+    "describe_clips",
     "fetch_corpora",
     "load_prompt",
     "publish",
     "read_records",
     "score",
+    "survey_clips",
     "train_adapter",
+    "video_status",
 ]
 
 

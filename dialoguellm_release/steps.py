@@ -34,18 +34,22 @@ from dialoguellm_release.schemas.manifest import (
     BackboneManifest,
     DatasetManifest,
     ScoreManifest,
+    VideoProvenance,
 )
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, HubSource
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
+from dialoguellm_release.schemas.recipes.video import Prices, VideoRecipe
 
 if TYPE_CHECKING:
     from dialoguellm_release.corpora.check import CheckedCorpus
     from dialoguellm_release.corpora.fetch import FetchedFile
     from dialoguellm_release.hub.planned import PublishedRepository
     from dialoguellm_release.schemas.audit import Audit
+    from dialoguellm_release.schemas.video import VideoStatus
+    from dialoguellm_release.video.run import Survey
 
 BUILD = Path("build")
 
@@ -114,6 +118,7 @@ def build_dataset(
     out: Path = BUILD / "dataset",
     *,
     skip: Collection[str] = (),
+    video: Path | None = None,
     overrides: Sequence[str] = (),
     again: bool = False,
 ) -> Made[DatasetManifest]:
@@ -125,6 +130,7 @@ def build_dataset(
             corpora where the recipe is for them.
         out: Replaced when the build is complete.
         skip: Corpora of the recipe to leave out.
+        video: Folder that `describe_clips` made; None leaves the records without video descriptions.
         overrides: Settings `key.key=value` of the recipe.
         again: Build even where the folder is current.
 
@@ -138,20 +144,24 @@ def build_dataset(
     from dialoguellm_release.dataset.build import is_unchanged, write_dataset
     from dialoguellm_release.dataset.figures import write_figures
     from dialoguellm_release.dataset.statistics import with_statistics
+    from dialoguellm_release.dataset.video import arranged, has_video, with_video
     from dialoguellm_release.progress import progress
 
     loaded = load_recipe(recipe, "dataset", DatasetRecipe, overrides)
     left_out = _corpus_names(skip, "--skip")
     folder = sources or _synthetic_sources(loaded)
-    if not again and (
-        found := _current(out, lambda made: is_unchanged(made, loaded, folder, left_out), DatasetManifest)
-    ):
+    texts, provenance = arranged(loaded, *_descriptions(video))
+
+    def is_the_same(made: DatasetManifest) -> bool:
+        return is_unchanged(made, loaded, folder, left_out) and has_video(made, provenance)
+
+    if not again and (found := _current(out, is_the_same, DatasetManifest)):
         return found
     claims = load_claims(loaded.recipe)
     with staged(out, "dataset") as staging:
         with progress(f"building {out.name}", _expected_dialogues(loaded.recipe, left_out)) as advance:
-            manifest = write_dataset(loaded, claims, folder, staging, left_out, advance)
-        manifest = with_statistics(manifest, staging)
+            manifest = write_dataset(loaded, claims, folder, staging, left_out, advance, texts)
+        manifest = with_video(with_statistics(manifest, staging), staging, provenance)
         with suppress(MissingExtraError):
             write_figures(staging, manifest, claims)
         manifest = manifest.model_copy(update={"outputs": stamps(staging)})
@@ -205,6 +215,105 @@ def audit_dataset(dataset: Path = BUILD / "dataset") -> Audit:
         turns = read_turns(dataset, records, advance)
     with progress("comparing", COMPARISONS) as advance:
         return audit_turns(turns, advance)
+
+
+def survey_clips(
+    recipe: str,
+    videos: Path,
+    dataset: Path = BUILD / "dataset",
+    out: Path = BUILD / "video",
+    *,
+    shard: str = "1/1",
+    overrides: Sequence[str] = (),
+) -> Survey:
+    """Which records of a dataset have a clip, which clips give frames, and what describing them would cost.
+
+    Args:
+        recipe: Name of a bundled video recipe, or a path.
+        videos: Folder with one sub-folder of videos a corpus.
+        out: A video folder; what is answered there would not be asked again.
+        shard: Which part of the clips, as `i/n`.
+
+    Raises:
+        DataError: There is no dataset, or no folder with the videos of a corpus.
+        MissingExtraError: The extra `video` is not installed.
+    """
+    from dialoguellm_release.video import run
+
+    loaded = load_recipe(recipe, "video", VideoRecipe, overrides)
+    return run.survey_clips(loaded, dataset, videos, out, run.read_shard(shard))
+
+
+def describe_clips(
+    recipe: str,
+    videos: Path,
+    dataset: Path = BUILD / "dataset",
+    out: Path = BUILD / "video",
+    *,
+    shard: str = "1/1",
+    limit: int | None = None,
+    max_cost_usd: float | None = None,
+    batch: bool = False,
+    wait: bool = True,
+    retry_failed: bool = False,
+    overrides: Sequence[str] = (),
+) -> str | None:
+    """Why it ended before every clip was described; None where all were asked about.
+
+    What was answered is in the ledger at once and never asked again; `build_dataset` takes it from there.
+
+    Args:
+        recipe: Name of a bundled video recipe, or a path.
+        videos: Folder with one sub-folder of videos a corpus.
+        out: The video folder; each part of the clips has a ledger of its own in it.
+        shard: Which part of the clips, as `i/n`.
+        limit: Questions of this run; None for no limit.
+        max_cost_usd: What the ledger may come to; None for no limit.
+        batch: Use the Batch API.
+        wait: With `batch`, stay until all is collected.
+        retry_failed: Ask again where an answer could not be used.
+
+    Raises:
+        DataError: The dataset, the videos or the ledger cannot be used, or the server answers no question.
+        MissingExtraError: The extra `video` is not installed.
+    """
+    from dialoguellm_release.video import run
+    from dialoguellm_release.video.batch import BatchLimits
+
+    loaded = load_recipe(recipe, "video", VideoRecipe, overrides)
+    job = run.Job(
+        loaded, dataset, videos, out, run.read_shard(shard), limit, max_cost_usd, retry_failed=retry_failed
+    )
+    if batch:
+        return run.describe_by_batch(job, BatchLimits(), wait=wait).stopped
+    return run.describe_clips(job).stopped
+
+
+def video_status(folder: Path = BUILD / "video") -> VideoStatus:
+    """What the ledgers of a video folder say together.
+
+    Raises:
+        DataError: There is no ledger, or one cannot be used.
+    """
+    from dialoguellm_release.video.status import read_ledgers, summary
+
+    return summary(read_ledgers(folder))
+
+
+def video_failures(folder: Path = BUILD / "video") -> dict[str, str]:
+    """The records that failed or were refused, by id, each with the reason.
+
+    Raises:
+        DataError: There is no ledger, or one cannot be used.
+    """
+    from dialoguellm_release.video.status import failures, read_ledgers
+
+    return failures(read_ledgers(folder))
+
+
+def video_prices(recipe: str, overrides: Sequence[str] = ()) -> Prices | None:
+    """The prices of a video recipe; None where it has none."""
+    return load_recipe(recipe, "video", VideoRecipe, overrides).recipe.prices
 
 
 def build_backbone(
@@ -343,6 +452,16 @@ def publish(
 
     loaded = load_recipe(recipe, "release", ReleaseRecipe)
     return publish_release(loaded.recipe, build, target_folder(to), dry_run=dry_run)
+
+
+def _descriptions(video: Path | None) -> tuple[dict[str, str], VideoProvenance | None]:
+    """Descriptions by record id, and where they are from; none without a video folder."""
+    from dialoguellm_release.video.descriptions import read_descriptions
+
+    if video is None:
+        return {}, None
+    found = read_descriptions(video)
+    return found.texts, found.provenance
 
 
 def _built(reference: str, backbone: Loaded[BackboneRecipe], backbones: Path) -> Path | None:

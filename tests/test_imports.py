@@ -13,7 +13,7 @@ FLOORS = (
     {"cli"},
     {"steps"},
     {"hub"},
-    {"cards", "dataset", "scoring", "training"},
+    {"cards", "dataset", "scoring", "training", "video"},
     {"corpora", "prompts", "backbones", "encoding", "records"},
     {"recipes"},
     {"folders", "progress"},
@@ -22,10 +22,12 @@ FLOORS = (
 )
 HEAVY = {
     "accelerate",
+    "av",
     "datasets",
     "evaluate",
     "matplotlib",
     "numpy",
+    "openai",
     "pandas",
     "peft",
     "sklearn",

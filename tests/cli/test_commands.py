@@ -36,6 +36,10 @@ COMMANDS = (
     ("adapter", "train"),
     ("score",),
     ("score", "run"),
+    ("video",),
+    ("video", "check"),
+    ("video", "describe"),
+    ("video", "status"),
     ("publish",),
     ("demo",),
 )
@@ -50,6 +54,8 @@ HEAVY = (
     "numpy",
     "pyarrow",
     "matplotlib",
+    "av",
+    "openai",
 )
 
 

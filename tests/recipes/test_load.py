@@ -110,7 +110,7 @@ def test_the_hash_is_that_of_the_content(tmp_path: Path) -> None:
 def test_every_bundled_recipe_is_valid() -> None:
     assert validate_recipes(list(bundled())) == list(bundled())
     assert {"datasets/paper", "datasets/demo", "prompts/dialogue-v1", "claims/paper"} <= set(bundled())
-    assert len({name.partition("/")[0] for name in bundled()}) == 7
+    assert len({name.partition("/")[0] for name in bundled()}) == 8
 
 
 def test_a_recipe_that_names_none_is_found(tmp_path: Path) -> None:
