@@ -1,6 +1,6 @@
 """Records a second, described by `video describe` and by a sequential client, against the same server.
 
-    python bench/describing.py [--records 1500] [--answer-ms 50] [--concurrency 64]
+    python bench/describing.py [--records 5000] [--answer-ms 50] [--concurrency 64]
 
 ours        clips to ledger: frames taken, hashed and encoded; every request in the ledger before it is sent,
             every answer as soon as it comes; by the official client.
@@ -61,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--records", type=int, default=1500)
+    parser.add_argument("--records", type=int, default=5000)
     parser.add_argument("--answer-ms", type=float, default=50.0)
     parser.add_argument("--concurrency", type=int, default=64)
     arguments = parser.parse_args()

@@ -456,10 +456,10 @@ def publish(
 
 def _descriptions(video: Path | None) -> tuple[dict[str, str], VideoProvenance | None]:
     """Descriptions by record id, and where they are from; none without a video folder."""
-    from dialoguellm_release.video.descriptions import read_descriptions
-
     if video is None:
         return {}, None
+    from dialoguellm_release.video.descriptions import read_descriptions
+
     found = read_descriptions(video)
     return found.texts, found.provenance
 

@@ -16,14 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
+from dialoguellm_release.progress import progress
 from dialoguellm_release.schemas.recipes.video import ServedDescriber, VideoRecipe
-from dialoguellm_release.video import ledger as entries
+from dialoguellm_release.video import entries
 from dialoguellm_release.video.answers import answer_of
 from dialoguellm_release.video.costs import Budget, cost_usd, estimate_usd
 from dialoguellm_release.video.describe import Run, noted
 from dialoguellm_release.video.describers import Hopeless, api_key, declined
+from dialoguellm_release.video.entries import Change
 from dialoguellm_release.video.extraction import Extracted
-from dialoguellm_release.video.ledger import Batch, Change, Ledger
+from dialoguellm_release.video.ledger import Batch, Ledger
 from dialoguellm_release.video.questions import endpoint, request_body
 
 if TYPE_CHECKING:
@@ -86,9 +88,8 @@ class Batching:
                 self._recover(client)
                 self._collect(client)
                 self._submit_all(client, waiting())
-                while wait and self.ledger.batches("submitted"):
-                    time.sleep(self.limits.poll_s)
-                    self._collect(client)
+                if wait:
+                    self._wait(client)
         except openai.APIStatusError as error:
             raise DataError(self._refused(error), outcome=KEPT) from None
         except openai.APIConnectionError:
@@ -96,6 +97,17 @@ class Batching:
             problem = Problem(self.describer.base_url, "the server cannot be reached, or broke off", fix=fix)
             raise DataError(problem, outcome=KEPT) from None
         return self.run
+
+    def _wait(self, client: OpenAI) -> None:
+        """Collects until every batch has ended."""
+        left = len(self.ledger.batches("submitted"))
+        with progress("waiting for batches", left) as advance:
+            while left:
+                time.sleep(self.limits.poll_s)
+                self._collect(client)
+                still = len(self.ledger.batches("submitted"))
+                advance(left - still)
+                left = still
 
     def _client(self) -> OpenAI:
         try:

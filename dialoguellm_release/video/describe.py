@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.schemas.recipes.video import ServedDescriber, VideoRecipe
-from dialoguellm_release.video import ledger as entries
+from dialoguellm_release.video import entries
 from dialoguellm_release.video.costs import Budget, cost_usd
 from dialoguellm_release.video.describers import Declined, Describer, Hopeless, Lost
+from dialoguellm_release.video.entries import Change
 from dialoguellm_release.video.extraction import Extracted
-from dialoguellm_release.video.ledger import Change, Ledger
+from dialoguellm_release.video.ledger import Ledger
 from dialoguellm_release.video.questions import Question, question_key
 from dialoguellm_release.video.throttle import Throttle, backoff_s
 
@@ -51,6 +52,7 @@ class Commits:
                 for _, done in now:
                     if not done.done():
                         done.set_exception(error)
+                        done.exception()  # read once, so that it is not logged where nobody waits for it
             else:
                 for _, done in now:
                     if not done.done():
@@ -90,15 +92,17 @@ class Describing:
     _in_a_row: int = 0
     _under_way: int = 0
 
+    def __post_init__(self) -> None:
+        self._commits = Commits(self.ledger)
+        self._throttle = Throttle(self._most)
+        self._settled = asyncio.Event()
+
     async def over(self, extracted: Iterator[Extracted]) -> Run:
         """Asks about every clip, until all are done, the budget is used up, or there is no use in asking.
 
         Raises:
             DataError: The ledger cannot be written.
         """
-        self._commits = Commits(self.ledger)
-        self._throttle = Throttle(self._most)
-        self._settled = asyncio.Event()
         questions: asyncio.Queue[tuple[Question, list[Change]] | None] = asyncio.Queue(self._most)
         try:
             async with self.describer, asyncio.TaskGroup() as tasks:
@@ -224,7 +228,7 @@ class Describing:
         served = self.recipe.describer
         if self._in_a_row >= MAX_IN_A_ROW and isinstance(served, ServedDescriber):
             what = f"{self._in_a_row} questions in a row came to nothing"
-            fix = "see `dlm-release video status`, and run the same command again when the server is well"
+            fix = "see `dlm-release video status --failed`; what failed is asked again with --retry-failed"
             self._stop(Problem(served.base_url, what, got=reason, fix=fix))
 
     def _stop(self, problem: Problem) -> None:

@@ -9,21 +9,19 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import alone, canonical_json
-from dialoguellm_release.video.answers import Answer
+from dialoguellm_release.video import entries
 from dialoguellm_release.video.clips import Clip, FoundClips
-from dialoguellm_release.video.frames import Frame
+from dialoguellm_release.video.entries import Change
 
 SUFFIX = ".sqlite"
 BUSY_S = 60.0
-KILLED = "the run was killed"
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS setup (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -47,9 +45,6 @@ CREATE TABLE IF NOT EXISTS batch (
     name TEXT PRIMARY KEY, remote_id TEXT, state TEXT NOT NULL, made_at TEXT NOT NULL, ended_at TEXT
 );
 """
-
-Change = Callable[[sqlite3.Connection], None]
-"""One thing to be written; several become durable together."""
 
 
 @dataclass(frozen=True)
@@ -174,12 +169,6 @@ class Ledger:
         """The keys of the questions that need not be asked again."""
         return set(_column(self._db, "SELECT key FROM question"))
 
-    def forget_failures(self) -> int:
-        """How many answers that could not be used are to be asked for again; their requests stay listed."""
-        (count,) = self._db.execute("SELECT count(*) FROM question WHERE state = 'failed'").fetchone()
-        self.commit([lambda db: _run(db, "DELETE FROM question WHERE state = 'failed'")])
-        return int(count)
-
     def clip_hashes(self) -> dict[str, tuple[int, int, str]]:
         """Size, time of change and hash of the files that were seen, by name."""
         rows = self._db.execute("SELECT name, bytes, mtime_ns, sha256 FROM clip")
@@ -225,9 +214,13 @@ def writing(path: Path, setup: Setup) -> Iterator[Ledger]:
             with closing(db):
                 db.execute("PRAGMA synchronous = FULL")
                 ledger = Ledger(path, db)
-                ledger.commit([lambda db: _begin(db, setup), _lose_open])
+                ledger.commit([lambda db: _begin(db, setup), entries.lose_open])
                 refuse_other(path, read_setup(db), setup)
-                yield ledger
+                try:
+                    yield ledger
+                finally:
+                    with suppress(DataError):  # the next run does it, where this one cannot
+                        ledger.commit([entries.lose_open])
         except sqlite3.Error as error:
             raise _broken(path, error) from error
 
@@ -250,119 +243,15 @@ def refuse_other(path: Path, found: Setup, wanted: Setup) -> None:
         )
 
 
-def see_clip(name: str, size: int, mtime_ns: int, sha256: str) -> Change:
-    """A file was hashed."""
-    return lambda db: _run(
-        db, "INSERT OR REPLACE INTO clip VALUES (?, ?, ?, ?)", name, size, mtime_ns, sha256
-    )
-
-
-def show_frames(record_id: str, question: str, frames: Sequence[Frame]) -> Change:
-    """The frames of a record are known, and so what is asked about it."""
-    hashes = json.dumps([frame.sha256 for frame in frames])
-    sql = "UPDATE record SET question = ?, frames = ?, fault = NULL, detail = NULL WHERE id = ?"
-    return lambda db: _run(db, sql, question, hashes, record_id)
-
-
-def fail_clip(record_id: str, fault: str, detail: str) -> Change:
-    """The clip of a record gives no frames."""
-    sql = "UPDATE record SET fault = ?, detail = ? WHERE id = ?"
-    return lambda db: _run(db, sql, fault, detail, record_id)
-
-
-def intend(request_id: str, question: str, batch: str | None = None) -> Change:
-    """A request is about to be sent."""
-    sql = "INSERT INTO request (id, question, batch, fate, sent_at) VALUES (?, ?, ?, 'open', ?)"
-    return lambda db: _run(db, sql, request_id, question, batch, _now())
-
-
-def answer(request_id: str, question: str, got: Answer, cost_usd: float | None) -> Change:
-    """A request was answered, well or badly."""
-    state = "described" if got.description else "refused" if got.refusal is not None else "failed"
-    text = " ".join(got.description.description.split()) if got.description else None
-    people = json.dumps([one.model_dump() for one in got.description.people]) if got.description else None
-    reason = got.refusal if got.refusal is not None else got.fault
-
-    def change(db: sqlite3.Connection) -> None:
-        _end(db, request_id, "answered", got.fault)
-        _run(
-            db,
-            "UPDATE request SET model = ?, input_tokens = ?, output_tokens = ?, cost_usd = ? WHERE id = ?",
-            *(got.model, got.input_tokens, got.output_tokens, cost_usd, request_id),
-        )
-        row = (question, state, text, people, reason, request_id)
-        _run(db, "INSERT OR IGNORE INTO question VALUES (?, ?, ?, ?, ?, ?)", *row)
-
-    return change
-
-
-def decline(request_id: str, reason: str) -> Change:
-    """The server answered that it will not answer."""
-    return lambda db: _end(db, request_id, "declined", reason)
-
-
-def lose(request_id: str, reason: str) -> Change:
-    """Whether the server answered a request is not known."""
-    return lambda db: _end(db, request_id, "unknown", reason)
-
-
-def give_up(request_id: str, question: str, reason: str) -> Change:
-    """The server will never answer this question."""
-
-    def change(db: sqlite3.Connection) -> None:
-        _end(db, request_id, "declined", reason)
-        row = (question, "failed", None, None, reason, request_id)
-        _run(db, "INSERT OR IGNORE INTO question VALUES (?, ?, ?, ?, ?, ?)", *row)
-
-    return change
-
-
-def plan_batch(name: str) -> Change:
-    """The file of a batch is written."""
-    sql = "INSERT INTO batch (name, state, made_at) VALUES (?, 'planned', ?)"
-    return lambda db: _run(db, sql, name, _now())
-
-
-def submit_batch(name: str, remote_id: str) -> Change:
-    """The server has a batch."""
-    return lambda db: _run(
-        db, "UPDATE batch SET remote_id = ?, state = 'submitted' WHERE name = ?", remote_id, name
-    )
-
-
-def end_batch(name: str, state: str) -> Change:
-    """Everything that a batch gave is in the ledger."""
-    return lambda db: _run(db, "UPDATE batch SET state = ?, ended_at = ? WHERE name = ?", state, _now(), name)
-
-
 def _begin(db: sqlite3.Connection, setup: Setup) -> None:
     """The tables, where there are none; all of them in one transaction, or a kill would leave some."""
     for table in _TABLES.split(";"):
         db.execute(table)
-    _run(db, "INSERT OR IGNORE INTO setup VALUES ('setup', ?)", canonical_json(vars(setup)))
-
-
-def _end(db: sqlite3.Connection, request_id: str, fate: str, reason: str | None) -> None:
-    sql = "UPDATE request SET fate = ?, reason = ?, ended_at = ? WHERE id = ?"
-    _run(db, sql, fate, reason, _now(), request_id)
-
-
-def _lose_open(db: sqlite3.Connection) -> None:
-    """What a killed run had sent; what is in a batch can still be collected."""
-    sql = "UPDATE request SET fate = 'unknown', reason = ? WHERE fate = 'open' AND batch IS NULL"
-    _run(db, sql, KILLED)
-
-
-def _run(db: sqlite3.Connection, sql: str, *values: object) -> None:
-    db.execute(sql, values)
+    db.execute("INSERT OR IGNORE INTO setup VALUES ('setup', ?)", (canonical_json(vars(setup)),))
 
 
 def _column(db: sqlite3.Connection, sql: str) -> Iterator[str]:
     return (row[0] for row in db.execute(sql))
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _broken(path: Path, error: sqlite3.Error) -> DataError:

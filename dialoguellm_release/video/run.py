@@ -19,6 +19,7 @@ from dialoguellm_release.schemas.labels import SPLITS
 from dialoguellm_release.schemas.manifest import DatasetManifest
 from dialoguellm_release.schemas.recipes.video import ServedDescriber, VideoRecipe
 from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.video import entries
 from dialoguellm_release.video.batch import Batching, BatchLimits
 from dialoguellm_release.video.clips import Clip, FoundClips, find_clips
 from dialoguellm_release.video.costs import Budget, estimate_usd
@@ -252,7 +253,7 @@ def _begun(job: Job) -> Iterator[_Begun]:
     with writing(out / shard.ledger, setup) as ledger:
         ledger.plan(found)
         if job.retry_failed:
-            ledger.forget_failures()
+            ledger.commit([entries.forget_failures])
         yield _Begun(ledger, recipe, setup.asking, found.clips, elsewhere, answered)
 
 
