@@ -1,14 +1,16 @@
 """Milliseconds to take the frames of a clip: by its length, by seeking and not, on one core and on two.
 
-    python bench/frames.py [--minutes 0.5 2 8 32]
+    python bench/frames.py [--minutes 0.5 2 8 16]
 
-The clips have the same pictures at the same rate, and a key frame every two seconds.
+The clips have the same pictures at the same rate, and a key frame every two seconds. Frames are taken of 40
+spans of 4 s, each anywhere in the clip, in processor time of this process: others may be at work on the machine.
 Goals: the longest takes at most 1.5 times as long as the shortest; two threads are 1.6 times as fast as one.
 """
 
 from __future__ import annotations
 
 import argparse
+import random
 import statistics
 import tempfile
 import time
@@ -26,6 +28,8 @@ from dialoguellm_release.video.frames import extract_frames
 
 RULE = FramesRecipe(count=4, max_side=512, longest_s=86400.0)
 FPS = 24
+SPANS = 40
+SPAN_S = 4.0
 
 
 def write(path: Path, seconds: float) -> Path:
@@ -57,14 +61,21 @@ def decode_all(path: Path) -> None:
             pass
 
 
-def median_ms(work: Callable[[], object], rounds: int) -> float:
-    """The median of so many rounds, in processor time of this process: others may be at work here."""
-    taken = []
-    for _ in range(rounds):
-        start = time.process_time()
-        work()
-        taken.append(1000 * (time.process_time() - start))
-    return statistics.median(taken)
+def cpu_ms(work: Callable[[], object]) -> float:
+    """Milliseconds of processor time."""
+    start = time.process_time()
+    work()
+    return 1000 * (time.process_time() - start)
+
+
+def span_ms(path: Path, seconds: float) -> float:
+    """The mean over spans that are drawn evenly; the same share of every length."""
+    draw = random.Random(0)
+    starts = [draw.random() * (seconds - SPAN_S) for _ in range(SPANS)]
+    return statistics.mean(
+        cpu_ms(lambda start=start: extract_frames(path, RULE, start, start + SPAN_S))  # type: ignore[misc]
+        for start in starts
+    )
 
 
 def rate(clips: list[Clip], workers: int) -> float:
@@ -78,14 +89,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--minutes", type=float, nargs="*", default=[0.5, 2, 8, 32])
+    parser.add_argument("--minutes", type=float, nargs="*", default=[0.5, 2, 8, 16])
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         seeking = []
         for minutes in arguments.minutes:
             path = write(Path(folder, f"{minutes}.mp4"), 60 * minutes)
-            seeking.append(median_ms(lambda path=path: extract_frames(path, RULE), 15))  # type: ignore[misc]
-            whole = median_ms(lambda path=path: decode_all(path), 1)  # type: ignore[misc]
+            seeking.append(span_ms(path, 60 * minutes))
+            whole = cpu_ms(lambda path=path: decode_all(path))  # type: ignore[misc]
             print(
                 f"{minutes:5g} min: {seeking[-1]:7.1f} ms by seeking, {whole:9.1f} ms to decode all",
                 flush=True,
