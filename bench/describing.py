@@ -35,7 +35,7 @@ SEQUENTIAL = 100
 
 
 def loaded_tests(name: str, path: Path) -> Any:
-    """The helpers of the tests: clips, records and datasets."""
+    """A module of the tests, which make clips, records and datasets."""
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None

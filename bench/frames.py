@@ -3,7 +3,7 @@
     python bench/frames.py [--minutes 0.5 2 8 16]
 
 The clips have the same pictures at the same rate, and a key frame every two seconds. Frames are taken of 40
-spans of 4 s, each anywhere in the clip, in processor time of this process: others may be at work on the machine.
+spans of 4 s, each anywhere in the clip, in processor time of this process, as others may be at work.
 Goals: the longest takes at most 1.5 times as long as the shortest; two threads are 1.6 times as fast as one.
 """
 
