@@ -43,6 +43,8 @@ bench: setup
 	$(BIN)/python bench/scale.py
 	$(BIN)/python bench/publish.py
 	$(BIN)/python bench/scoring.py
+	$(BIN)/python bench/frames.py
+	$(BIN)/python bench/describing.py
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

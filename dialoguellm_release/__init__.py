@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         train_adapter,
         verify_release,
     )
+    from dialoguellm_release.video_steps import describe_clips, survey_clips, video_status
 
 _HOMES = {
     "claim_steps": ("check_claims",),
@@ -83,6 +84,7 @@ _HOMES = {
         "train_adapter",
         "verify_release",
     ),
+    "video_steps": ("describe_clips", "survey_clips", "video_status"),
 }
 
 __all__ = [
@@ -102,6 +104,7 @@ __all__ = [
     "check_corpora",
     "check_dataset",
     "compare_scores",
+    "describe_clips",
     "examine",
     "fetch_corpora",
     "hydrate_dataset",
@@ -114,8 +117,10 @@ __all__ = [
     "score_predictions",
     "score_served",
     "score_table",
+    "survey_clips",
     "train_adapter",
     "verify_release",
+    "video_status",
 ]
 
 

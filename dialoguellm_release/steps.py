@@ -35,6 +35,7 @@ from dialoguellm_release.schemas.manifest import (
     AdapterManifest,
     BackboneManifest,
     DatasetManifest,
+    VideoProvenance,
 )
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, HubSource
@@ -116,6 +117,7 @@ def build_dataset(
     out: Path = BUILD / "dataset",
     *,
     skip: Collection[str] = (),
+    video: Path | None = None,
     overrides: Sequence[str] = (),
     again: bool = False,
 ) -> Made[DatasetManifest]:
@@ -127,6 +129,7 @@ def build_dataset(
             corpora where the recipe is for them.
         out: Replaced when the build is complete.
         skip: Corpora of the recipe to leave out.
+        video: Folder that `describe_clips` made; None leaves the records without video descriptions.
         overrides: Settings `key.key=value` of the recipe.
         again: Build even where the folder is current.
 
@@ -135,21 +138,24 @@ def build_dataset(
         DataError: Something is wrong in the corpora, or the counts miss what the recipe expects.
     """
     from dialoguellm_release.dataset.build import is_unchanged, write_dataset
+    from dialoguellm_release.dataset.video import arranged, has_video, with_video
     from dialoguellm_release.progress import progress
 
     loaded = load_recipe(recipe, "dataset", DatasetRecipe, overrides)
     left_out = _corpus_names(skip, "--skip")
     folder = sources or _synthetic_sources(loaded)
-    if not again and (
-        found := current_folder(
-            out, lambda made: is_unchanged(made, loaded, folder, left_out), DatasetManifest
-        )
-    ):
+    texts, provenance = arranged(loaded, *_descriptions(video))
+
+    def is_the_same(made: DatasetManifest) -> bool:
+        return is_unchanged(made, loaded, folder, left_out) and has_video(made, provenance)
+
+    if not again and (found := current_folder(out, is_the_same, DatasetManifest)):
         return found
     claims = load_claims(loaded.recipe)
     with staged(out, "dataset") as staging:
         with progress(f"building {out.name}", _expected_dialogues(loaded.recipe, left_out)) as advance:
-            manifest = write_dataset(loaded, claims, folder, staging, left_out, advance)
+            manifest = write_dataset(loaded, claims, folder, staging, left_out, advance, descriptions=texts)
+        manifest = with_video(manifest, staging, provenance)
         manifest = _described(manifest, staging, claims)
     return Made(out, manifest, was_current=False)
 
@@ -372,6 +378,16 @@ def examine(sources: Path | None = None) -> list[Finding]:
     from dialoguellm_release.hub import doctor
 
     return doctor.examine(sources)
+
+
+def _descriptions(video: Path | None) -> tuple[dict[str, str], VideoProvenance | None]:
+    """Descriptions by record id, and where they are from; none without a video folder."""
+    if video is None:
+        return {}, None
+    from dialoguellm_release.video.descriptions import read_descriptions
+
+    found = read_descriptions(video)
+    return found.texts, found.provenance
 
 
 def _described(manifest: DatasetManifest, staging: Path, claims: ClaimsRecipe | None) -> DatasetManifest:

@@ -11,9 +11,9 @@ PACKAGE = Path(__file__).parents[1] / "dialoguellm_release"
 
 FLOORS = (
     {"cli"},
-    {"claim_steps", "score_steps", "served_steps", "steps"},
+    {"claim_steps", "score_steps", "served_steps", "steps", "video_steps"},
     {"hub"},
-    {"cards", "dataset", "scoring", "training"},
+    {"cards", "dataset", "scoring", "training", "video"},
     {"corpora", "prompts", "backbones", "encoding", "records"},
     {"recipes"},
     {"folders", "layout", "progress"},
@@ -22,10 +22,12 @@ FLOORS = (
 )
 HEAVY = {
     "accelerate",
+    "av",
     "datasets",
     "evaluate",
     "matplotlib",
     "numpy",
+    "openai",
     "pandas",
     "peft",
     "sklearn",
@@ -39,6 +41,7 @@ NEIGHBOURS = {
     ("claim_steps", "steps"),
     ("served_steps", "score_steps"),
     ("served_steps", "steps"),
+    ("video_steps", "steps"),
 }
 
 

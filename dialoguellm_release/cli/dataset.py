@@ -30,6 +30,9 @@ def build(
     ] = None,
     out: Annotated[Path, typer.Option(help="The dataset folder.")] = Path("build/dataset"),
     skip: Annotated[list[str] | None, typer.Option(help="A corpus to leave out; may be repeated.")] = None,
+    video: Annotated[
+        Path | None, typer.Option(help="Folder that `video describe` made; fills video_description.")
+    ] = None,
     settings: Settings = None,
     again: Again = False,
     json: Json = False,
@@ -40,7 +43,9 @@ def build(
     """
     from dialoguellm_release.steps import build_dataset
 
-    made = build_dataset(recipe, sources, out, skip=skip or (), overrides=settings or (), again=again)
+    made = build_dataset(
+        recipe, sources, out, skip=skip or (), video=video, overrides=settings or (), again=again
+    )
     manifest = made.manifest
     warn_of_unknown_files(manifest)
     say(f"{out} is current; nothing was done." if made.was_current else f"{out} is built.")

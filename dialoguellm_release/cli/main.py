@@ -9,7 +9,18 @@ from typing import Annotated
 
 import typer
 
-from dialoguellm_release.cli import adapter, corpora, dataset, demo, doctor, publish, recipe, score, verify
+from dialoguellm_release.cli import (
+    adapter,
+    corpora,
+    dataset,
+    demo,
+    doctor,
+    publish,
+    recipe,
+    score,
+    verify,
+    video,
+)
 from dialoguellm_release.errors import Problem, ReleaseError
 
 app = typer.Typer(
@@ -26,6 +37,7 @@ app.add_typer(corpora.app, name="corpora")
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(adapter.app, name="adapter")
 app.add_typer(score.app, name="score")
+app.add_typer(video.app, name="video")
 app.command(name="publish")(publish.publish)
 app.command(name="verify")(verify.verify)
 app.command(name="doctor")(doctor.doctor)

@@ -78,7 +78,7 @@ def validate(
 @app.command()
 def schema(
     kind: Annotated[
-        str, typer.Argument(help="dataset, backbone, adapter, score, release, prompt or claims.")
+        str, typer.Argument(help="dataset, backbone, adapter, score, release, prompt, claims or video.")
     ],
 ) -> None:
     """Print the JSON Schema of a kind of recipe, for editors.

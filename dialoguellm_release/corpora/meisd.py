@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 from dialoguellm_release.corpora.faults import Fault, filled, whole_number
-from dialoguellm_release.corpora.files import CorpusFolder
+from dialoguellm_release.corpora.files import CorpusFolder, open_folder
 from dialoguellm_release.corpora.labels import NativeLabels
 from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.tables import Row, read_table
@@ -23,6 +24,7 @@ COLUMNS = (
     *("TV Series", "dialog_ids", "uttr_ids", "Utterances", "start_times", "end_times"),
     *("emotion", "emotion2", "emotion3"),
 )
+EPISODE_COLUMNS = ("TV Series", "dialog_ids", "uttr_ids", "seasons", "episodes")
 
 
 def read_meisd(folder: CorpusFolder) -> Iterator[Dialogue]:
@@ -62,6 +64,31 @@ def _dialogues(folder: CorpusFolder) -> Iterator[Dialogue]:
             )
 
 
+def read_meisd_episodes(path: Path) -> dict[tuple[str, int], tuple[str, int, int]]:
+    """Series, season and episode by dialogue id and utterance index, which a record does not carry.
+
+    Raises:
+        DataError: The table is missing or wrong.
+    """
+    notes = Notes()
+    folder = open_folder("meisd", path, notes)
+    folder.require([FILE])
+    found: dict[tuple[str, int], tuple[str, int, int]] = {}
+    rows = (row for _, row in read_table(folder, FILE, EPISODE_COLUMNS))
+    for (series, dialogue_id), group in itertools.groupby(rows, lambda row: row[:2]):
+        cells = [[int(cell) for cell in row[2:]] for row in group if all(cell.isdigit() for cell in row[2:])]
+        for index, (_, season, episode) in zip(_indexes([row[0] for row in cells]), cells, strict=True):
+            found[dialogue_id, index] = (series, season, episode)
+    notes.check()
+    return found
+
+
+def _indexes(numbers: list[int]) -> list[int]:
+    """The corpus's own numbers, or the positions where they repeat or go backwards."""
+    grows = all(before < after for before, after in itertools.pairwise(numbers))
+    return numbers if grows else list(range(len(numbers)))
+
+
 def _refuse_second(dialogue_id: str, line: int, begun: dict[str, int]) -> None:
     first = begun.setdefault(dialogue_id, line)
     if first != line:
@@ -76,10 +103,13 @@ def _utterances(rows: list[tuple[int, Row]], labels: NativeLabels, folder: Corpu
             utterances.append(_utterance(row, labels, folder.notes))
         except Fault as fault:
             folder.note(fault, FILE, line)
-    if all(before.index < after.index for before, after in itertools.pairwise(utterances)):
+    numbers = [utterance.index for utterance in utterances]
+    indexes = _indexes(numbers)
+    if indexes == numbers:
         return utterances
     folder.notes.repairs["meisd.dialogue_renumbered"] += 1
-    return [utterance.model_copy(update={"index": index}) for index, utterance in enumerate(utterances)]
+    pairs = zip(indexes, utterances, strict=True)
+    return [utterance.model_copy(update={"index": index}) for index, utterance in pairs]
 
 
 def _utterance(row: Row, labels: NativeLabels, notes: Notes) -> Utterance:

@@ -45,6 +45,8 @@ PASSES = 2
 SHAPED_BY = ("pyarrow", "pydantic", "jinja2", "matplotlib", "pillow")
 """The packages whose versions shape a dataset folder, its card and its figures."""
 
+NO_DESCRIPTIONS: Mapping[str, str] = {}
+
 
 def write_dataset(
     loaded: Loaded[DatasetRecipe],
@@ -54,6 +56,7 @@ def write_dataset(
     skip: Collection[CorpusName],
     advance: Callable[[int], None],
     read: ReadCorpus | None = None,
+    descriptions: Mapping[str, str] = NO_DESCRIPTIONS,
 ) -> DatasetManifest:
     """The manifest of a dataset whose data files it writes into a folder; card and manifest are the caller's.
 
@@ -64,6 +67,7 @@ def write_dataset(
         skip: Corpora of the recipe that are left out.
         advance: Told how many dialogues are done more, in each of the two passes.
         read: Gives the dialogues of a corpus; None reads the native files.
+        descriptions: Video descriptions by record id.
 
     Raises:
         DataError: With everything that is wrong in the corpora, or the counts that miss.
@@ -78,7 +82,7 @@ def write_dataset(
     turns, surveys = survey_corpora(named, recipe, sources, read, advance)
     fates, audit = _fates(turns, recipe, folder)
     del turns
-    work = _Work(recipe, prompt, folder, read, fates, advance)
+    work = _Work(recipe, prompt, folder, read, fates, descriptions, advance)
     written = {name: _write_corpus(name, corpus, surveys[name], work) for name, corpus in named.items()}
     rows = [row for one in written.values() for row in _reconciled(one, named[one.name], claims)]
     check_counts(rows, {name: one.survey.notes for name, one in written.items()})
@@ -156,6 +160,7 @@ class _Work:
     folder: Path
     read: ReadCorpus
     fates: _Fates
+    descriptions: Mapping[str, str]
     advance: Callable[[int], None]
 
 
@@ -175,7 +180,9 @@ def _write_corpus(name: CorpusName, corpus: CorpusRecipe, survey: CorpusSurvey, 
     recipe, prompt = work.recipe, work.prompt
     entry, notes = corpus_entry(name), Notes()
     label_space = entry.label_space if recipe.label_space == "corpus" else BASIC_LABELS
-    maker = RecordMaker(prompt, entry.text_license.id, label_space, recipe.basic7, recipe.context_k)
+    maker = RecordMaker(
+        prompt, entry.text_license.id, label_space, recipe.basic7, recipe.context_k, work.descriptions
+    )
     writers: dict[Split, SplitWriter] = {}
     with ExitStack() as files:
         for dialogue in work.read(name, corpus, notes):

@@ -21,6 +21,7 @@ class RecordMaker:
         label_space: The labels that the instruction shows.
         relabel: Labels outside the label space to those inside; empty keeps every label.
         context_k: How many past utterances of the same dialogue are shown.
+        descriptions: Video descriptions by record id.
 
     Attributes:
         relabelled: How often each relabelling was used, as `from -> to`.
@@ -31,6 +32,7 @@ class RecordMaker:
     label_space: tuple[Label, ...]
     relabel: Mapping[Label, Label]
     context_k: int
+    descriptions: Mapping[str, str] = field(default_factory=dict)
     relabelled: Counter[str] = field(default_factory=Counter)
 
     def records(
@@ -45,13 +47,15 @@ class RecordMaker:
         for position, utterance in enumerate(dialogue.utterances):
             context = tuple(lines[max(0, position - self.context_k) : position])
             label = self._label(utterance.label)
+            record_id = f"{dialogue.corpus}/{split}/{dialogue.id}/{utterance.index}"
+            description = self.descriptions.get(record_id)
             instruction = self.prompt.instruction(
-                self.label_space, has_video=False, has_context=bool(context)
+                self.label_space, has_video=description is not None, has_context=bool(context)
             )
             yield Record(
-                id=f"{dialogue.corpus}/{split}/{dialogue.id}/{utterance.index}",
+                id=record_id,
                 instruction=instruction,
-                video_description=None,
+                video_description=description,
                 context=context,
                 input=utterance.text,
                 output=label,

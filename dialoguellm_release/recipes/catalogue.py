@@ -24,6 +24,7 @@ FOLDERS: dict[RecipeKind, str] = {
     "release": "releases",
     "prompt": "prompts",
     "claims": "claims",
+    "video": "videos",
 }
 
 

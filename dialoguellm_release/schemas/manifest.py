@@ -165,11 +165,37 @@ LICENSES = "LICENSES.md"
 """What may be done with which part of a dataset folder."""
 
 
+class VideoProvenance(Schema):
+    """Where the video descriptions of a dataset are from.
+
+    Attributes:
+        recipe: Name of the video recipe; its model and prompt were asked.
+        model_versions: The versions that answered, as the server names them, with the records they described.
+        prompt_sha256: Hash of everything that the model was told.
+        content_sha256: Hash of the descriptions, whether or not their records are in this build.
+        refused: Records that the model would not describe.
+        records: Described records of this build, per corpus and split.
+        shuffle_seed: Where each description was given to another record of its corpus and split; else None.
+    """
+
+    recipe: Text
+    recipe_sha256: Sha256
+    model: Text
+    model_versions: dict[str, Count]
+    prompt: Text
+    prompt_sha256: Sha256
+    content_sha256: Sha256
+    refused: Count
+    records: dict[CorpusName, dict[Split, Count]] = {}
+    shuffle_seed: int | None = None
+
+
 class DatasetFigures(Schema):
     """The figures of a dataset build.
 
     Attributes:
         audit: What splits have in common and what contradicts itself; None where nobody looked.
+        video: None where no video folder was given.
         statistics: Lengths and gaps per corpus and split; empty where nobody counted them.
     """
 
@@ -185,6 +211,7 @@ class DatasetFigures(Schema):
     reconciliation: tuple[Reconciliation, ...]
     audit: AuditFigures | None = None
     statistics: dict[CorpusName, dict[Split, SplitStatistics]] = {}
+    video: VideoProvenance | None = None
 
     @property
     def training_dialogues(self) -> dict[CorpusName, int]:

@@ -39,6 +39,10 @@ COMMANDS = (
     ("score", "run"),
     ("score", "compare"),
     ("score", "table"),
+    ("video",),
+    ("video", "check"),
+    ("video", "describe"),
+    ("video", "status"),
     ("publish",),
     ("verify",),
     ("doctor",),
@@ -55,6 +59,7 @@ HEAVY = (
     "numpy",
     "pyarrow",
     "matplotlib",
+    "av",
     "openai",
 )
 

@@ -11,10 +11,18 @@ from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.prompt import PromptRecipe
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
+from dialoguellm_release.schemas.recipes.video import VideoRecipe
 
-RecipeKind = Literal["dataset", "backbone", "adapter", "score", "release", "prompt", "claims"]
+RecipeKind = Literal["dataset", "backbone", "adapter", "score", "release", "prompt", "claims", "video"]
 Recipe = (
-    DatasetRecipe | BackboneRecipe | AdapterRecipe | ScoreRecipe | ReleaseRecipe | PromptRecipe | ClaimsRecipe
+    DatasetRecipe
+    | BackboneRecipe
+    | AdapterRecipe
+    | ScoreRecipe
+    | ReleaseRecipe
+    | PromptRecipe
+    | ClaimsRecipe
+    | VideoRecipe
 )
 
 RECIPE_MODELS: dict[RecipeKind, type[Recipe]] = {
@@ -25,4 +33,5 @@ RECIPE_MODELS: dict[RecipeKind, type[Recipe]] = {
     "release": ReleaseRecipe,
     "prompt": PromptRecipe,
     "claims": ClaimsRecipe,
+    "video": VideoRecipe,
 }

@@ -85,6 +85,17 @@ class CorporaRecipe(Schema):
         return {name: recipe for name, recipe in found.items() if recipe is not None}
 
 
+class VideoUse(Schema):
+    """What is done with the descriptions of a video folder, without which such a recipe is not built.
+
+    Attributes:
+        shuffle_seed: Gives each description to another record of its corpus and split, by this seed; None
+            leaves each where it belongs.
+    """
+
+    shuffle_seed: int | None = None
+
+
 class DatasetRecipe(Schema):
     """A dataset to build.
 
@@ -96,6 +107,7 @@ class DatasetRecipe(Schema):
         label_space: `corpus` keeps each corpus's own labels, `basic7` maps the extra ones to the seven.
         rights: By corpus, the right that the publisher holds to pass on more of it than its licences allow,
             as a sentence that the card shows; counts only where the repository is private.
+        video: None takes descriptions as they are where a video folder is given.
         basic7: Where `label_space: basic7` sends each extra label; empty otherwise.
         clean: Which of the training records that repeat or contradict each other the clean part keeps.
     """
@@ -111,6 +123,7 @@ class DatasetRecipe(Schema):
     label_space: Literal["corpus", "basic7"] = "corpus"
     basic7: dict[Label, Label] = {}
     clean: CleanRules = CleanRules()
+    video: VideoUse | None = None
     corpora: CorporaRecipe
     rights: dict[CorpusName, Annotated[str, Field(pattern=r"\S")]] = {}
 

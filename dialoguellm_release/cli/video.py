@@ -1,0 +1,243 @@
+"""`dlm-release video`: look at clips, have them described, and say how far that is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dialoguellm_release.cli.options import DatasetFolder, Json, Settings
+from dialoguellm_release.cli.output import say, show, show_json, table
+
+if TYPE_CHECKING:
+    from dialoguellm_release.schemas.video import RecordCounts, VideoStatus
+    from dialoguellm_release.video.run import Survey
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Describe the clips of the corpora.")
+
+MAX_NAMED = 10
+
+Recipe = Annotated[str, typer.Argument(help="A bundled video recipe (openai, vllm, demo) or a path.")]
+Videos = Annotated[
+    Path, typer.Option(help="Folder with one sub-folder of videos a corpus; see docs/video.md.")
+]
+Out = Annotated[Path, typer.Option(help="The video folder, with the ledgers.")]
+ShardOption = Annotated[
+    str, typer.Option("--shard", metavar="I/N", help="Only part I of N; each part has its own ledger.")
+]
+
+
+@app.command()
+def check(
+    recipe: Recipe,
+    videos: Videos,
+    dataset: DatasetFolder = Path("build/dataset"),
+    settings: Settings = None,
+    json: Json = False,
+) -> None:
+    """Check the clips: records without one, clips without a record, and clips that give no frames.
+
+    Every clip is opened and its frames are taken; nobody is asked and nothing is written.
+
+    Example: dlm-release video check openai --videos corpora
+    """
+    from dialoguellm_release.video_steps import survey_clips
+
+    survey = survey_clips(recipe, videos, dataset, overrides=settings or ())
+    if json:
+        show_json(check_data(survey))
+    else:
+        show(check_text(survey))
+
+
+@app.command()
+def describe(
+    recipe: Recipe,
+    videos: Videos,
+    dataset: DatasetFolder = Path("build/dataset"),
+    out: Out = Path("build/video"),
+    batch: Annotated[bool, typer.Option("--batch", help="Use the Batch API: cheaper, within a day.")] = False,
+    wait: Annotated[
+        bool, typer.Option(help="With --batch: stay until all is collected, or come back later for it.")
+    ] = True,
+    limit: Annotated[int | None, typer.Option(min=1, help="Ask at most so many questions.")] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="USD", help="Stop before the ledger comes to more than this."),
+    ] = None,
+    shard: ShardOption = "1/1",
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Ask again where an answer could not be used.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Take the frames and estimate the cost; ask nobody.")
+    ] = False,
+    settings: Settings = None,
+    json: Json = False,
+) -> None:
+    """Describe the clips of a dataset's records; what was answered is never asked again.
+
+    Stop it as you like and run it again: it goes on. Then: dlm-release dataset build ... --video build/video
+
+    Example: dlm-release video describe openai --videos corpora --max-cost 20
+    """
+    from dialoguellm_release.video_steps import describe_clips, survey_clips, video_status
+
+    if dry_run:
+        survey = survey_clips(recipe, videos, dataset, out, shard=shard, overrides=settings or ())
+        if json:
+            show_json(dry_run_data(survey))
+        else:
+            show(dry_run_text(survey))
+        note_prices(recipe, settings)
+        return
+    stopped = describe_clips(
+        recipe,
+        videos,
+        dataset,
+        out,
+        shard=shard,
+        limit=limit,
+        max_cost_usd=max_cost,
+        batch=batch,
+        wait=wait,
+        retry_failed=retry_failed,
+        overrides=settings or (),
+    )
+    if stopped:
+        say(f"Stopped: {stopped}.")
+    status = video_status(out)
+    if json:
+        show_json(status.model_dump(mode="json"))
+    else:
+        show(status_text(status))
+    note_prices(recipe, settings)
+
+
+@app.command()
+def status(
+    folder: Annotated[Path, typer.Argument(help="The video folder.")] = Path("build/video"),
+    failed: Annotated[bool, typer.Option("--failed", help="Name every record that failed, and why.")] = False,
+    json: Json = False,
+) -> None:
+    """Say what is described, missing, refused and failed, what it cost and what it will.
+
+    Example: dlm-release video status build/video --failed
+    """
+    from dialoguellm_release import video_steps
+
+    found = video_steps.video_status(folder)
+    failures = video_steps.video_failures(folder) if failed else {}
+    if json:
+        show_json(found.model_dump(mode="json") | ({"failures": failures} if failed else {}))
+        return
+    show(status_text(found))
+    for name, reason in failures.items():
+        show(f"{name}: {reason}")
+
+
+def note_prices(recipe: str, settings: list[str] | None) -> None:
+    """Says how old the prices are, and whether anybody looked."""
+    from dialoguellm_release.video_steps import video_prices
+
+    prices = video_prices(recipe, settings or ())
+    if prices is not None:
+        known = "as of" if prices.verified else "UNVERIFIED, as of"
+        say(f"prices {known} {prices.date}: {prices.source}")
+
+
+def check_data(survey: Survey) -> dict[str, Any]:
+    """What a check found, as data."""
+    found = survey.found
+    return {
+        "with_clip": len(found.clips),
+        "without_clip": list(found.without_clip),
+        "several_clips": {name: list(files) for name, files in found.several.items()},
+        "left_out": found.left_out,
+        "without_record": list(found.without_record),
+        "unreadable": survey.faults,
+    }
+
+
+def check_text(survey: Survey) -> str:
+    """What a check found, as text."""
+    found = survey.found
+    lines = [f"records with a clip: {len(found.clips):,}"]
+    for title, names in (
+        ("records without a clip", list(found.without_clip)),
+        ("records with several clips", [f"{n}: {', '.join(files)}" for n, files in found.several.items()]),
+        ("records left out by the recipe", [f"{n}: {why}" for n, why in found.left_out.items()]),
+        ("clips without a record", list(found.without_record)),
+        ("clips that give no frames", [f"{n}: {fault}" for n, fault in survey.faults.items()]),
+    ):
+        lines.append(f"{title}: {len(names):,}")
+        lines += [f"  {name}" for name in names[:MAX_NAMED]]
+        if len(names) > MAX_NAMED:
+            lines.append(f"  and {len(names) - MAX_NAMED:,} more (all of them: --json)")
+    return "\n".join(lines)
+
+
+def dry_run_data(survey: Survey) -> dict[str, Any]:
+    """What a run would ask, as data."""
+    return {
+        "answered": survey.answered,
+        "questions": survey.questions,
+        "without_clip": len(survey.found.without_clip),
+        "unreadable": len(survey.faults),
+        "estimated_usd": survey.cost_usd,
+        "estimated_batch_usd": survey.batch_cost_usd,
+    }
+
+
+def dry_run_text(survey: Survey) -> str:
+    """What a run would ask, as text."""
+    costs = [f"estimated cost: {money(survey.cost_usd)}; by --batch: {money(survey.batch_cost_usd)}"]
+    return "\n".join(
+        [
+            f"answered already: {survey.answered:,}",
+            f"would be asked: {survey.questions:,} (equal frames once)",
+            f"no clip: {len(survey.found.without_clip):,}; no frames: {len(survey.faults):,}",
+            *(costs if survey.cost_usd is not None else []),
+        ]
+    )
+
+
+def status_text(found: VideoStatus) -> str:
+    """A status as a table of records, and lines for requests and money."""
+    rows: list[tuple[str, ...]] = [
+        ("corpus", "described", "refused", "failed", "missing", "left out", "waiting")
+    ]
+    rows += [(name, *cells(counts)) for name, counts in found.by_corpus.items()]
+    rows.append(("all", *cells(found.records)))
+    failed = ", ".join(f"{name} {count:,}" for name, count in found.records.failed.items())
+    requests, spending = found.requests, found.spending
+    declined = ", ".join(f"{reason} {count:,}" for reason, count in requests.declined.items())
+    lines = [
+        table(rows),
+        *([f"failed: {failed}"] if failed else []),
+        f"model {found.model}: {', '.join(f'{v} {n:,}' for v, n in found.models.items()) or 'no answer yet'}",
+        f"prompt {found.prompt}, {found.prompt_sha256}",
+        f"requests: {requests.answered:,} answered, {requests.unknown:,} of unknown fate, "
+        f"{requests.open:,} open" + (f"; declined: {declined}" if declined else ""),
+        *([f"batches: {', '.join(f'{n} {c:,}' for n, c in found.batches.items())}"] if found.batches else []),
+        f"tokens: {spending.input_tokens:,} in, {spending.output_tokens:,} out",
+    ]
+    if spending.spent_usd is not None:
+        lines.append(
+            f"spent {money(spending.spent_usd)}, of unknown fate at most {money(spending.unknown_usd)}, "
+            f"to come {money(spending.to_come_usd)} (estimates)"
+        )
+    return "\n".join(lines)
+
+
+def cells(counts: RecordCounts) -> tuple[str, ...]:
+    """The counts of a row."""
+    failed = sum(counts.failed.values())
+    numbers = (counts.described, counts.refused, failed, counts.missing, counts.left_out, counts.waiting)
+    return tuple(f"{number:,}" for number in numbers)
+
+
+def money(usd: float | None) -> str:
+    """Dollars; four digits after the point, as a request costs less than a cent."""
+    return "-" if usd is None else f"${usd:,.4f}"

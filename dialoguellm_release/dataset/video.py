@@ -1,0 +1,83 @@
+"""Video descriptions on their way into a dataset, as they are or shuffled, and what its manifest says."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.schemas.labels import CorpusName, Split
+from dialoguellm_release.schemas.manifest import DatasetManifest, VideoProvenance
+from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
+
+
+def arranged(
+    loaded: Loaded[DatasetRecipe], texts: Mapping[str, str], provenance: VideoProvenance | None
+) -> tuple[Mapping[str, str], VideoProvenance | None]:
+    """Descriptions by record id as the recipe wants them, with a provenance that says so.
+
+    Args:
+        texts: Descriptions by the id of the record that they belong to.
+        provenance: None where no video folder was given.
+
+    Raises:
+        DataError: The recipe needs descriptions, and there are none.
+    """
+    use = loaded.recipe.video
+    if use is not None and provenance is None:
+        what = f"the recipe {loaded.name} needs video descriptions"
+        fix = "name the folder that `dlm-release video describe` made"
+        raise DataError(Problem("--video", what, fix=fix))
+    if use is None or use.shuffle_seed is None or provenance is None:
+        return texts, provenance
+    shuffled_by = provenance.model_copy(update={"shuffle_seed": use.shuffle_seed})
+    return shuffled(texts, use.shuffle_seed), shuffled_by
+
+
+def shuffled(texts: Mapping[str, str], seed: int) -> dict[str, str]:
+    """Each description at another record of the same corpus and split; one that is alone there stays.
+
+    Why a turn of a shuffled circle, and no plain shuffle: that leaves some where they were.
+    """
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    for name in sorted(texts):
+        corpus, split, *_ = name.split("/")
+        groups[f"{corpus}/{split}"].append(name)
+    moved = {}
+    for group, names in groups.items():
+        random.Random(f"{seed} {group}").shuffle(names)
+        moved.update({name: texts[other] for name, other in zip(names, [*names[1:], names[0]], strict=True)})
+    return moved
+
+
+def with_video(
+    manifest: DatasetManifest, folder: Path, provenance: VideoProvenance | None
+) -> DatasetManifest:
+    """The manifest with the provenance of the descriptions, and how many records of the build have one."""
+    if provenance is None:
+        return manifest
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    records: dict[CorpusName, dict[Split, int]] = {}
+    for name, corpus in manifest.figures.corpora.items():
+        counts: dict[Split, int] = {}
+        for split in corpus.splits:
+            files = sorted((folder / "data" / name).glob(f"{split}-*.parquet"))
+            columns = [pq.read_table(file, columns=["video_description"]).column(0) for file in files]
+            counts[split] = sum(pc.count(column).as_py() for column in columns)
+        if any(counts.values()):
+            records[name] = counts
+    counted = provenance.model_copy(update={"records": records})
+    return manifest.model_copy(update={"figures": manifest.figures.model_copy(update={"video": counted})})
+
+
+def has_video(manifest: DatasetManifest, provenance: VideoProvenance | None) -> bool:
+    """Whether a dataset was built with the same descriptions."""
+    made = manifest.figures.video
+    if made is None or provenance is None:
+        return made is provenance
+    return made.model_copy(update={"records": {}}) == provenance

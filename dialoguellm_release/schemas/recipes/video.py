@@ -1,0 +1,134 @@
+"""The video recipe: which clips, which frames of them, the prompt, and the model that describes them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from dialoguellm_release.schemas.base import Schema, Text
+from dialoguellm_release.schemas.recipes.backbone import Positive
+
+FilmedCorpus = Literal["meld", "emorynlp", "meisd", "iemocap"]
+"""A corpus that was filmed; DailyDialog is text alone."""
+
+Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class FramesRecipe(Schema):
+    """Which frames of a clip are shown, and in which form.
+
+    Attributes:
+        count: How many; fewer where a clip has fewer pictures.
+        rule: `evenly_spaced` takes what is shown in the middle of `count` equal parts of the clip.
+        max_side: Longest side in pixels; a smaller picture is left as it is.
+        quality: Of the JPEG that each becomes, from 1 to 95.
+        longest_s: A longer clip is not described, as it can hardly be the one meant.
+    """
+
+    count: Annotated[int, Field(gt=0, le=64)]
+    rule: Literal["evenly_spaced"] = "evenly_spaced"
+    max_side: Annotated[int, Field(ge=16, le=4096)]
+    quality: Annotated[int, Field(ge=1, le=95)] = 85
+    longest_s: PositiveSeconds
+
+
+class DescribingPrompt(Schema):
+    """What the model is asked; a change of one character makes another prompt, with another hash.
+
+    Attributes:
+        name: Of the version, as in `describe-v1`.
+        instructions: Its part of a system message.
+        question: The text that stands before the frames.
+    """
+
+    name: Text
+    instructions: Text
+    question: Text
+
+
+class Prices(Schema):
+    """What tokens cost, and how many are expected where none have been counted yet.
+
+    Attributes:
+        batch_factor: What the Batch API costs of that.
+        image_tokens: Expected of one frame.
+        text_tokens: Expected of the prompt and its schema.
+        output_tokens: Expected of an answer.
+        source: Where the prices stand.
+        date: When they stood there, as `2026-11-23`.
+        verified: Whether somebody looked there when this was written.
+    """
+
+    input_usd_per_million: Dollars
+    output_usd_per_million: Dollars
+    batch_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
+    image_tokens: Positive
+    text_tokens: Positive
+    output_tokens: Positive
+    source: Text
+    date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    verified: bool
+
+
+class ServedDescriber(Schema):
+    """A model behind an API that speaks as OpenAI's does.
+
+    Attributes:
+        type: `responses` for the Responses API, `chat` for chat completions (vLLM and others).
+        base_url: Where the API is; a key never stands in it.
+        key_variable: The environment variable with the key; None where the server asks for none.
+        detail: How closely the model looks at a frame.
+        reasoning_effort: How long a model that reasons may do so; None leaves it to the server.
+        max_output_tokens: Where an answer is cut off, reasoning included.
+        concurrency: How many requests are open at most; fewer when the server asks for fewer.
+        timeout_s: How long an answer is waited for.
+        attempts: How often a request is sent before it is left for the next run.
+        longest_wait_s: A server that asks for a longer wait ends the run.
+    """
+
+    type: Literal["responses", "chat"]
+    model: Text
+    base_url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")] = "https://api.openai.com/v1"
+    key_variable: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] | None = "OPENAI_API_KEY"
+    detail: Literal["low", "high", "auto"] = "low"
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high"] | None = None
+    max_output_tokens: Positive = 500
+    concurrency: Annotated[int, Field(gt=0, le=1000)] = 32
+    timeout_s: PositiveSeconds = 120.0
+    attempts: Positive = 6
+    longest_wait_s: PositiveSeconds = 120.0
+
+
+class SyntheticDescriber(Schema):
+    """No model: sentences about the brightness of the frames, each of which says that it is synthetic."""
+
+    type: Literal["synthetic"]
+
+
+class VideoRecipe(Schema):
+    """How clips are described.
+
+    Attributes:
+        corpora: Whose records are described; the others are left out.
+        wrong_clips: Records whose public clip shows something else, with the source of that; left out.
+        prices: None where tokens cost nothing that this project could count.
+    """
+
+    version: Literal[1]
+    kind: Literal["video"]
+    description: Text
+    corpora: Annotated[tuple[FilmedCorpus, ...], Field(min_length=1)]
+    wrong_clips: dict[str, Text] = {}
+    frames: FramesRecipe
+    prompt: DescribingPrompt
+    describer: Annotated[ServedDescriber | SyntheticDescriber, Field(discriminator="type")]
+    prices: Prices | None = None
+
+    @model_validator(mode="after")
+    def _wrong_clips_are_record_ids(self) -> Self:
+        wrong = [name for name in self.wrong_clips if name.count("/") != 3]
+        if wrong:
+            raise ValueError(f"wrong_clips: not corpus/split/dialogue/utterance: {', '.join(wrong)}")
+        return self

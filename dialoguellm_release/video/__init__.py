@@ -1,0 +1,1 @@
+"""From clips to descriptions that can be audited: frames, describers, ledger."""

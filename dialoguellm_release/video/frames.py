@@ -1,0 +1,243 @@
+"""Frames of a clip: sought, not decoded from the start; resized, encoded, hashed.
+
+The rule `evenly_spaced` cuts the clip into `count` equal parts and takes the picture that is on the screen in
+the middle of each. Time decides, so a variable frame rate needs nothing of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from dialoguellm_release.errors import MissingExtraError
+from dialoguellm_release.schemas.recipes.video import FramesRecipe
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+FaultName = Literal[
+    "missing", "empty", "damaged", "no_video", "truncated", "too_long", "no_duration", "outside", "no_span"
+]
+"""Why a clip gives no frames."""
+
+CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mpegts,mpeg,flv,asf,ogg"
+"""What is read. Why: a playlist that calls itself a clip would make the library open other files."""
+
+BACK_S = (0, 2, 10, 60, 86400)
+"""How far before a time a key frame is sought, in turn: a file without an index only guesses where one is."""
+
+SLACK_S = 1.0
+"""How far a clip may end before its own duration; sound often outlasts the pictures by less."""
+
+
+class ClipFault(Exception):
+    """A clip that gives no frames.
+
+    Args:
+        name: Which fault.
+        detail: What was found, in numbers where there are some.
+    """
+
+    def __init__(self, name: FaultName, detail: str) -> None:
+        super().__init__(f"{name}: {detail}")
+        self.name: FaultName = name
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A picture of a clip as it is shown to a model.
+
+    Attributes:
+        time_s: When it comes onto the screen, from the start of the file.
+        content: A JPEG.
+        sha256: Of that JPEG.
+    """
+
+    time_s: float
+    width: int
+    height: int
+    content: bytes
+    sha256: str
+
+
+def extract_frames(
+    path: Path, rule: FramesRecipe, start_s: float | None = None, end_s: float | None = None
+) -> tuple[Frame, ...]:
+    """The frames of a clip in their order, each once.
+
+    Args:
+        start_s: Where in the file the clip begins; None for the whole file.
+        end_s: Where it ends; None likewise.
+
+    Raises:
+        ClipFault: The clip gives no frames, or not those that were asked for.
+        MissingExtraError: The extra `video` is not installed.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise MissingExtraError("video", "av") from error
+
+    if not path.is_file():
+        raise ClipFault("missing", "no file here")
+    if not path.stat().st_size:
+        raise ClipFault("empty", "0 bytes")
+    options = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
+    try:
+        with av.open(str(path), options=options) as container:
+            return _Clip(container).frames(rule, start_s, end_s)
+    except av.FFmpegError as error:
+        raise ClipFault("damaged", str(error.strerror)) from error
+    except UnicodeDecodeError as error:  # the library reads names of formats and titles as UTF-8
+        raise ClipFault("damaged", "text in it is not UTF-8") from error
+
+
+class _Clip:
+    """An open clip, and where in it the decoder stands."""
+
+    def __init__(self, container: InputContainer) -> None:
+        self.container = container
+        self.stream = _pictures(container)
+        self.stream.thread_type = "NONE"
+        self.begin = self.stream.start_time or 0
+        self.duration_s = self._duration_s()
+        self.decoded: Iterator[VideoFrame] = iter(())
+        self.shown: VideoFrame | None = None
+        self.coming: VideoFrame | None = None
+
+    def frames(self, rule: FramesRecipe, start_s: float | None, end_s: float | None) -> tuple[Frame, ...]:
+        first = 0.0 if start_s is None else start_s
+        self._refuse_half_a_file()
+        last = self.duration_s if end_s is None else min(end_s, self.duration_s)
+        if end_s is not None and end_s <= first:
+            raise ClipFault("no_span", f"from {first:.3f} s to {end_s:.3f} s")
+        if last <= first:
+            raise ClipFault("outside", f"begins at {first:.3f} s of {self.duration_s:.3f} s")
+        length = last - first
+        if length > rule.longest_s:
+            raise ClipFault("too_long", f"{length:.3f} s, at most {rule.longest_s:g} s")
+        times = [first + (part + 0.5) * length / rule.count for part in range(rule.count)]
+        distinct = {picture.pts: picture for picture in map(self._at, times)}
+        return tuple(self._encoded(picture, rule) for picture in distinct.values())
+
+    def _refuse_half_a_file(self) -> None:
+        """AVI says how many pictures it has, and how long it is only by its size."""
+        rate = self.stream.average_rate
+        promised_s = float(self.stream.frames / rate) if rate else 0.0
+        if promised_s - self.duration_s > SLACK_S:
+            raise ClipFault("truncated", f"{self.duration_s:.3f} s of {promised_s:.3f} s are there")
+
+    def _at(self, time_s: float) -> VideoFrame:
+        """The picture that is on the screen at a time; times are asked for in their order."""
+        target = self.begin + math.floor(time_s / self._unit_s + 1e-6)
+        self._seek(target)
+        while self.coming is None or self._pts(self.coming) <= target:
+            self.shown = self.coming or self.shown
+            self.coming = next(self.decoded, None)
+            if self.coming is None:
+                return self._last(target)
+        return self.shown or self.coming
+
+    def _last(self, target: int) -> VideoFrame:
+        """The last picture, where it stays on the screen until the target."""
+        if self.shown is None:
+            raise ClipFault("damaged", "no picture can be decoded")
+        end = self._pts(self.shown) + (self.shown.duration or 0)
+        if (missing_s := (target - end) * self._unit_s) > SLACK_S:
+            at_s = (end - self.begin) * self._unit_s
+            raise ClipFault("truncated", f"ends at {at_s:.3f} s, {missing_s:.3f} s before a frame")
+        return self.shown
+
+    def _seek(self, target: int) -> None:
+        """Goes to the last key frame before the target, unless the decoder is past it already."""
+        place = self.coming or self.shown
+        if place is not None and self._key_before(target) <= self._pts(place):
+            return
+        for back_s in BACK_S:
+            self.decoded = self._decoded_from(target - round(back_s / self._unit_s))
+            self.shown, self.coming = None, next(self.decoded, None)
+            if self.coming is not None and self._pts(self.coming) <= target:
+                return
+
+    def _decoded_from(self, time: int) -> Iterator[VideoFrame]:
+        """The pictures from the last key frame before a time, or from the first one of the file."""
+        import av
+
+        with suppress(av.FFmpegError):  # a file that cannot be sought goes on from where it stands
+            self.container.seek(time, stream=self.stream)
+        return self._decode()
+
+    def _key_before(self, target: int) -> int:
+        """The time of the last key frame before a target, as the file's index knows it; else the target."""
+        index = self.stream.index_entries
+        place = index.search_timestamp(target)
+        return int(index[place].timestamp) if place >= 0 else target
+
+    def _decode(self) -> Iterator[VideoFrame]:
+        """The pictures from here on; a packet that cannot be decoded is passed over."""
+        import av
+
+        for packet in self.container.demux(self.stream):
+            try:
+                for picture in packet.decode():
+                    if picture.pts is not None and not picture.is_corrupt:
+                        yield picture
+            except av.InvalidDataError:
+                continue
+
+    def _encoded(self, picture: VideoFrame, rule: FramesRecipe) -> Frame:
+        from av.video.reformatter import Interpolation
+
+        shape = picture.width * float(self.stream.sample_aspect_ratio or 1), float(picture.height)
+        scale = min(1.0, rule.max_side / max(shape))
+        width, height = (max(1, round(side * scale)) for side in shape)
+        exact = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+        image = picture.reformat(width, height, "rgb24", interpolation=exact).to_image()  # type: ignore[no-untyped-call]
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=rule.quality)
+        content = file.getvalue()
+        time_s = (self._pts(picture) - self.begin) * self._unit_s
+        return Frame(time_s, width, height, content, hashlib.sha256(content).hexdigest())
+
+    def _duration_s(self) -> float:
+        """The stream's own duration, else the file's, else that of its packets, which are not decoded."""
+        if self.stream.duration:
+            return self.stream.duration * self._unit_s
+        if self.container.duration:
+            return self.container.duration / 1_000_000
+        ends = [
+            packet.pts + (packet.duration or 0) for packet in self.container.demux(self.stream) if packet.pts
+        ]
+        if not ends:
+            raise ClipFault("no_duration", "neither the file nor its packets tell how long it is")
+        self.container.seek(self.begin, stream=self.stream)
+        return (max(ends) - self.begin) * self._unit_s
+
+    @property
+    def _unit_s(self) -> float:
+        return float(self.stream.time_base or 0)
+
+    @staticmethod
+    def _pts(picture: VideoFrame) -> int:
+        assert picture.pts is not None
+        return picture.pts
+
+
+def _pictures(container: InputContainer) -> VideoStream:
+    """The stream of moving pictures; the cover of a piece of music is none."""
+    from av.stream import Disposition
+
+    moving = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
+    if not moving:
+        kinds = ", ".join(sorted({one.type for one in container.streams})) or "none"
+        raise ClipFault("no_video", f"streams: {kinds}")
+    return moving[0]

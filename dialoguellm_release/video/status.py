@@ -1,0 +1,222 @@
+"""What the ledgers of a video folder say together: a record that one of them describes is described."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.schemas.labels import CORPORA, CorpusName
+from dialoguellm_release.schemas.video import RecordCounts, RequestCounts, Spending, VideoStatus
+from dialoguellm_release.video.ledger import Setup, read_setup, reading, refuse_other
+
+State = Literal["described", "refused", "failed", "waiting", "missing", "left_out"]
+"""What became of a record; where ledgers differ, what stands first here is so."""
+
+_RANK = {state: rank for rank, state in enumerate(get_args(State))}
+_WITHOUT_FRAMES: dict[str, State] = {"no_clip": "missing", "left_out": "left_out"}
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What came of a question.
+
+    Attributes:
+        reason: Why it was refused or failed.
+        model: The version that answered, as the server named it.
+    """
+
+    state: State
+    description: str | None
+    reason: str | None
+    model: str | None
+
+
+@dataclass(frozen=True)
+class SeenRecord:
+    """What became of a record.
+
+    Attributes:
+        answer: None where its frames have not been asked about, or have no answer yet.
+        fault: The name of what is wrong with its clip, or with the answer.
+    """
+
+    id: str
+    state: State
+    answer: Answered | None
+    fault: str | None
+
+
+@dataclass
+class Ledgers:
+    """The ledgers of a folder, read.
+
+    Attributes:
+        records: The best that any ledger says of each record.
+        spent_usd: What `priced` answers cost; `untold` is how many requests may have cost something too.
+    """
+
+    setup: Setup
+    names: tuple[str, ...]
+    records: dict[str, SeenRecord] = field(default_factory=dict)
+    fates: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    batches: Counter[str] = field(default_factory=Counter)
+    input_tokens: int = 0
+    output_tokens: int = 0
+    spent_usd: float = 0.0
+    priced: int = 0
+    untold: int = 0
+
+
+def read_ledgers(folder: Path) -> Ledgers:
+    """Everything that the ledgers of a folder say.
+
+    Raises:
+        DataError: There is none, one is damaged, or they hold answers to different prompts or models.
+    """
+    with reading(folder) as open_ledgers:
+        if not open_ledgers:
+            fix = "make it with: dlm-release video describe"
+            raise DataError(Problem(str(folder), "no ledger of video descriptions here", fix=fix))
+        setup = read_setup(open_ledgers[0][1])
+        found = Ledgers(setup, tuple(path.name for path, _ in open_ledgers))
+        answers: dict[str, Answered] = {}
+        for path, db in open_ledgers:
+            refuse_other(path, read_setup(db), setup)
+            answers |= _answers(db)
+            _add_requests(found, db)
+        for _, db in open_ledgers:
+            for record in _records(db, answers):
+                before = found.records.get(record.id)
+                if before is None or _RANK[record.state] < _RANK[before.state]:
+                    found.records[record.id] = record
+    return found
+
+
+def answered_elsewhere(folder: Path, own: str | None) -> tuple[set[str], set[str]]:
+    """Ids of records and keys of questions that the ledgers of a folder have an answer to, but one's own.
+
+    Args:
+        own: The name of the ledger that is not looked at; None looks at all.
+    """
+    records: set[str] = set()
+    questions: set[str] = set()
+    sql = "SELECT record.id FROM record JOIN question ON question.key = record.question"
+    with reading(folder, own) as open_ledgers:
+        for _, db in open_ledgers:
+            questions |= {key for (key,) in db.execute("SELECT key FROM question")}
+            records |= {name for (name,) in db.execute(sql)}
+    return records, questions
+
+
+def summary(ledgers: Ledgers) -> VideoStatus:
+    """The counts that a user asks for."""
+    setup = ledgers.setup
+    by_corpus: defaultdict[CorpusName, list[SeenRecord]] = defaultdict(list)
+    for record in ledgers.records.values():
+        by_corpus[cast("CorpusName", record.id.partition("/")[0])].append(record)
+    described = [one.answer for one in ledgers.records.values() if one.answer and one.state == "described"]
+    models = Counter(answer.model or setup.model for answer in described)
+    waiting = sum(record.state == "waiting" for record in ledgers.records.values())
+    return VideoStatus(
+        ledgers=ledgers.names,
+        recipe=setup.recipe,
+        model=setup.model,
+        prompt=setup.prompt,
+        prompt_sha256=setup.prompt_sha256,
+        records=_counted(ledgers.records.values()),
+        by_corpus={name: _counted(by_corpus[name]) for name in CORPORA if name in by_corpus},
+        requests=RequestCounts(
+            answered=ledgers.fates["answered"],
+            declined=dict(sorted(ledgers.reasons.items())),
+            unknown=ledgers.fates["unknown"],
+            open=ledgers.fates["open"],
+        ),
+        models=dict(sorted(models.items())),
+        batches=dict(sorted(ledgers.batches.items())),
+        spending=_spending(ledgers, waiting),
+    )
+
+
+def _answers(db: sqlite3.Connection) -> dict[str, Answered]:
+    sql = """
+        SELECT question.key, question.state, question.description, question.reason, request.model
+        FROM question JOIN request ON request.id = question.request
+    """
+    return {key: Answered(*answer) for key, *answer in db.execute(sql)}
+
+
+def _records(db: sqlite3.Connection, answers: dict[str, Answered]) -> Iterator[SeenRecord]:
+    for name, question, fault in db.execute("SELECT id, question, fault FROM record"):
+        answer = answers.get(question)
+        if answer is not None:
+            yield SeenRecord(name, answer.state, answer, answer.reason)
+        elif fault is None:
+            yield SeenRecord(name, "waiting", None, None)
+        else:
+            yield SeenRecord(name, _WITHOUT_FRAMES.get(fault, "failed"), None, fault)
+
+
+def _add_requests(found: Ledgers, db: sqlite3.Connection) -> None:
+    for fate, reason, count in db.execute("SELECT fate, reason, count(*) FROM request GROUP BY fate, reason"):
+        found.fates[fate] += count
+        if fate == "declined":
+            found.reasons[reason] += count
+    found.batches.update(dict(db.execute("SELECT state, count(*) FROM batch GROUP BY state")))
+    sums = """
+        SELECT coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0), coalesce(sum(cost_usd), 0),
+               count(cost_usd),
+               coalesce(sum(fate = 'unknown' OR (fate = 'answered' AND cost_usd IS NULL)), 0)
+        FROM request
+    """
+    asked, given, cost, priced, untold = db.execute(sums).fetchone()
+    found.input_tokens += asked
+    found.output_tokens += given
+    found.spent_usd += cost
+    found.priced += priced
+    found.untold += untold
+
+
+def _counted(records: Iterable[SeenRecord]) -> RecordCounts:
+    states = Counter(record.state for record in records)
+    faults = Counter(_fault(record) for record in records if record.state == "failed")
+    return RecordCounts(
+        described=states["described"],
+        refused=states["refused"],
+        failed=dict(sorted(faults.items())),
+        missing=states["missing"],
+        left_out=states["left_out"],
+        waiting=states["waiting"],
+    )
+
+
+def _fault(record: SeenRecord) -> str:
+    """The name of a fault, without the words that a server may have added."""
+    return (record.fault or "").partition(":")[0]
+
+
+def _spending(ledgers: Ledgers, waiting: int) -> Spending:
+    estimate = ledgers.setup.estimate_usd
+    mean = ledgers.spent_usd / ledgers.priced if ledgers.priced else estimate
+    priced = estimate is not None and mean is not None
+    return Spending(
+        input_tokens=ledgers.input_tokens,
+        output_tokens=ledgers.output_tokens,
+        spent_usd=ledgers.spent_usd if priced else None,
+        unknown_usd=ledgers.untold * estimate if estimate is not None else None,
+        to_come_usd=waiting * mean if mean is not None and priced else None,
+    )
+
+
+def failures(ledgers: Ledgers) -> dict[str, str]:
+    """The records that failed or were refused, by id, each with what is known of it."""
+    return {
+        record.id: f"{record.state}: {record.fault}"
+        for record in ledgers.records.values()
+        if record.state in ("failed", "refused")
+    }
