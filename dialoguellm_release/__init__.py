@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         publish,
         score,
         train_adapter,
+        train_seeds,
     )
 
 _HOMES = {
@@ -56,6 +57,7 @@ _HOMES = {
         "publish",
         "score",
         "train_adapter",
+        "train_seeds",
     ),
 }
 
@@ -79,6 +81,7 @@ __all__ = [
     "read_records",
     "score",
     "train_adapter",
+    "train_seeds",
 ]
 
 

@@ -55,6 +55,21 @@ class EncodedPrompt:
     is_shortened: bool
 
 
+@dataclass(frozen=True)
+class RecordLengths:
+    """Tokens of a record: what it needs of a budget, and where its label stands.
+
+    Attributes:
+        whole: Its prompt as it is, and room for the longest label of the vocabulary.
+        shortest: Its prompt without context and description, and the same room.
+        with_label: Its prompt as it is and its own label, without the end-of-sequence token.
+    """
+
+    whole: int
+    shortest: int
+    with_label: int
+
+
 class Encoder:
     """Prompts and completions as the ids of one tokenizer, so that both together fit `max_length`.
 
@@ -71,9 +86,10 @@ class Encoder:
     def __init__(self, prompt: Prompt, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
         self._prompt = prompt
         self._tokenizer = tokenizer
-        self._max_length = max_length
+        self.max_length = max_length
         self._completions = self._completion_ids()
-        self._room = max_length - max(map(len, self._completions.values()))
+        self._longest_completion = max(map(len, self._completions.values()))
+        self._room = max_length - self._longest_completion
 
     def completion_ids(self, label: Label) -> list[int]:
         """The ids of one space, the label and the end-of-sequence token, as they follow a prompt."""
@@ -100,7 +116,7 @@ class Encoder:
         encoded = [self._fitted(*parts) for parts in zip(wanted, texts, batch, strict=True)]
         too_long = [prompt for prompt in encoded if len(prompt.ids) > self._room]
         if too_long:
-            needed = max(len(prompt.ids) for prompt in too_long) + self._max_length - self._room
+            needed = max(len(prompt.ids) for prompt in too_long) + self._longest_completion
             named = ", ".join(f"{prompt.record.id} ({len(prompt.ids)})" for prompt in too_long[:MAX_NAMED])
             raise DataError(
                 Problem(
@@ -112,6 +128,28 @@ class Encoder:
                 )
             )
         return encoded
+
+    def lengths(self, records: Iterable[Record]) -> list[RecordLengths]:
+        """How many tokens each record takes, whatever the budget."""
+        wanted = list(records)
+        texts = [self._prompt.prompt(record) for record in wanted]
+        bare = [
+            self._prompt.prompt(record.model_copy(update={"context": (), "video_description": None}))
+            for record in wanted
+        ]
+        return [
+            RecordLengths(
+                whole=whole + self._longest_completion,
+                shortest=shortest + self._longest_completion,
+                with_label=whole + len(self._completions[record.output]) - 1,
+            )
+            for record, whole, shortest in zip(
+                wanted, self._token_counts(texts), self._token_counts(bare), strict=True
+            )
+        ]
+
+    def _token_counts(self, texts: list[str]) -> list[int]:
+        return [len(ids) for ids in self._tokenizer(texts, verbose=False).input_ids] if texts else []
 
     def _fitted(self, record: Record, text: str, ids: list[int]) -> EncodedPrompt:
         if len(ids) <= self._room:

@@ -14,7 +14,7 @@ FLOORS = (
     {"steps"},
     {"hub"},
     {"cards", "dataset", "scoring", "training"},
-    {"corpora", "prompts", "backbones", "encoding", "records"},
+    {"corpora", "prompts", "backbones", "encoding", "knowledge", "records"},
     {"recipes"},
     {"folders", "progress"},
     {"schemas"},
@@ -32,7 +32,7 @@ HEAVY = {
     "torch",
     "trl",
 }
-NEIGHBOURS = {("records", "prompts"), ("encoding", "prompts")}
+NEIGHBOURS = {("records", "prompts"), ("encoding", "prompts"), ("knowledge", "prompts")}
 
 
 def imported_parts(path: Path) -> set[str]:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dialoguellm_release.cli.options import Again, BackbonesFolder, DatasetFolder, Json, Settings
-from dialoguellm_release.cli.output import say, show, show_json
+from dialoguellm_release.cli.output import say, show, show_json, table
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.manifest import AdapterManifest
+    from dialoguellm_release.training.seeds import MeanAndDeviation, SeedsSummary
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train adapters.")
 
@@ -29,19 +30,38 @@ def train(
         Path | None, typer.Option(help="The adapter folder. [default: build/adapters/NAME]")
     ] = None,
     backbones: BackbonesFolder = Path("build/backbones"),
-    seed: Annotated[int | None, typer.Option(help="Instead of the seed in the recipe.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Train this one seed instead of what the recipe says.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint of a run that did not end.")
+    ] = False,
     settings: Settings = None,
     again: Again = False,
     json: Json = False,
 ) -> None:
-    """Train a LoRA adapter on the records of a dataset folder.
+    """Train a LoRA adapter on the records of a dataset folder, or one for each of the recipe's seeds.
 
     Example: dlm-release adapter train tiny --set trainer.max_steps=20
     """
-    from dialoguellm_release.steps import train_adapter
+    from dialoguellm_release import steps
+    from dialoguellm_release.recipes.catalogue import load_recipe
+    from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 
-    overrides = [*(settings or ()), *([f"seed={seed}"] if seed is not None else ())]
-    made = train_adapter(recipe, dataset, out, backbones=backbones, overrides=overrides, again=again)
+    overrides = [*(settings or ()), *([f"seed={seed}", "seeds=[]"] if seed is not None else ())]
+    if load_recipe(recipe, "adapter", AdapterRecipe, overrides).recipe.seeds:
+        trained = steps.train_seeds(
+            recipe, dataset, out, backbones=backbones, overrides=overrides, resume=resume, again=again
+        )
+        say(f"{trained.folder} holds {len(trained.made)} adapters.")
+        if json:
+            show_json(trained.summary.model_dump(mode="json"))
+        else:
+            show(seeds_as_text(trained.summary))
+        return
+    made = steps.train_adapter(
+        recipe, dataset, out, backbones=backbones, overrides=overrides, resume=resume, again=again
+    )
     say(f"{made.folder} is current; nothing was done." if made.was_current else f"{made.folder} is trained.")
     if json:
         show_json(summary(made.manifest))
@@ -51,7 +71,8 @@ def train(
 
 def summary(manifest: AdapterManifest) -> dict[str, Any]:
     """The figures of a training run as data."""
-    return {"content_sha256": manifest.content_sha256, **manifest.figures.model_dump(mode="json")}
+    run = {"run": manifest.run.model_dump(mode="json")} if manifest.run else {}
+    return {"content_sha256": manifest.content_sha256, **manifest.figures.model_dump(mode="json"), **run}
 
 
 def as_text(manifest: AdapterManifest) -> str:
@@ -62,3 +83,22 @@ def as_text(manifest: AdapterManifest) -> str:
         f"{figures.trainable_parameters:,} trainable parameters, "
         f"loss {figures.first_loss:.3f} -> {figures.last_loss:.3f}\ncontent {manifest.content_sha256}"
     )
+
+
+def seeds_as_text(summary: SeedsSummary) -> str:
+    """One line a seed, and the mean of all."""
+    rows: list[tuple[str, ...]] = [("seed", "last loss", "validation loss", "content")]
+    for one in summary.adapters:
+        rows.append((str(one.seed), _number(one.last_loss), _number(one.validation_loss), one.content_sha256))
+    rows.append(("mean", _spread(summary.last_loss), _spread(summary.validation_loss), ""))
+    return table(rows)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _spread(value: MeanAndDeviation | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value.mean:.4f} ± {_number(value.standard_deviation)}"

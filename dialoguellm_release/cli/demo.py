@@ -51,7 +51,7 @@ def demo(
     dataset.note_missing_figures(built.manifest)
     say("2/4  adapter: recipe tiny")
     trained = steps.train_adapter(
-        "tiny", built.folder, out / "adapters" / "tiny", backbones=out / "backbones", again=again
+        "tiny", built.folder, out / "adapters" / "tiny", backbones=out / "backbones", resume=True, again=again
     )
     say("3/4  scores: recipe meld")
     scored = steps.score(

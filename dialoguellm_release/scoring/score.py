@@ -23,10 +23,12 @@ from dialoguellm_release.folders import (
     write_manifest,
     write_text,
 )
+from dialoguellm_release.knowledge import with_knowledge
 from dialoguellm_release.prompts import Prompt, load_prompt, read_prompt
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import read_records, record_files
 from dialoguellm_release.resources import metric_functions
+from dialoguellm_release.schemas.knowledge import Knowledge
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.manifest import (
     AdapterManifest,
@@ -71,8 +73,10 @@ def score(
     prompt = load_prompt(built.figures.prompt) if adapter is None else read_prompt(adapter / "prompt.json")
     _check_inputs(built, dataset, trained, adapter, base, prompt)
     every_record = read_records(dataset, settings.corpus, settings.split)
-    records = list(islice(every_record, settings.max_records))
-    labels = built.figures.corpora[settings.corpus].label_space
+    knowledge = trained.figures.knowledge if trained else Knowledge()
+    label_spaces = {name: corpus.label_space for name, corpus in built.figures.corpora.items()}
+    records = with_knowledge(islice(every_record, settings.max_records), knowledge, prompt, label_spaces)
+    labels = label_spaces[settings.corpus]
     _check_references(records, labels)
     with staged(out, "score") as folder:
         model, tokenizer = load_backbone(backbone.recipe, backbone_folder)
