@@ -9,6 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dialoguellm_release.adapter_steps import (
+        TrainedSeeds,
+        check_adapter,
+        train_adapter,
+        train_seeds,
+    )
     from dialoguellm_release.errors import (
         CardError,
         DataError,
@@ -30,11 +36,10 @@ if TYPE_CHECKING:
         fetch_corpora,
         publish,
         score,
-        train_adapter,
-        train_seeds,
     )
 
 _HOMES = {
+    "adapter_steps": ("TrainedSeeds", "check_adapter", "train_adapter", "train_seeds"),
     "errors": (
         "CardError",
         "DataError",
@@ -56,8 +61,6 @@ _HOMES = {
         "fetch_corpora",
         "publish",
         "score",
-        "train_adapter",
-        "train_seeds",
     ),
 }
 
@@ -70,9 +73,11 @@ __all__ = [
     "PublishError",
     "RecipeError",
     "ReleaseError",
+    "TrainedSeeds",
     "audit_dataset",
     "build_backbone",
     "build_dataset",
+    "check_adapter",
     "check_corpora",
     "check_dataset",
     "fetch_corpora",

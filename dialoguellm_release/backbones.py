@@ -30,7 +30,12 @@ from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSo
 if TYPE_CHECKING:
     import torch
     from tokenizers import Tokenizer
-    from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import (
+        LlamaForCausalLM,
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+        PreTrainedTokenizerFast,
+    )
 
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 LABEL_WEIGHT = 100_000
@@ -135,6 +140,47 @@ def load_backbone(
         )
     except OSError as error:
         raise DataError(_not_to_be_had(base, place, error)) from error
+    _check_end_of_sequence(tokenizer, place)
+    # A quantised model is put on its device while it is loaded.
+    return model.to("cuda") if on_gpu and quantization is None else model, tokenizer
+
+
+def tokenizer_at_hand(
+    recipe: BackboneRecipe, folder: Path | None, tokenizer: Path | None = None
+) -> PreTrainedTokenizerFast | None:
+    """The tokenizer of a backbone where it lies on this machine; nothing is downloaded, no weights are read.
+
+    Args:
+        folder: Where a backbone of our own making may have been built.
+        tokenizer: A folder that holds it; None looks into `folder` or the cache of the Hub.
+
+    Raises:
+        DataError: `tokenizer` is named, and holds none.
+        MissingExtraError: transformers is not installed.
+    """
+    try:
+        from transformers import AutoTokenizer
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("train", str(error.name)) from error
+
+    silence_transformers()
+    source = recipe.source
+    place = str(tokenizer or (source.repo_id if isinstance(source, HubSource) else folder))
+    revision = source.revision if isinstance(source, HubSource) and tokenizer is None else None
+    try:
+        found = AutoTokenizer.from_pretrained(
+            place, revision=revision, trust_remote_code=False, local_files_only=True
+        )
+    except (OSError, ValueError) as error:
+        if tokenizer is None:
+            return None
+        fix = "name a folder with tokenizer.json and tokenizer_config.json"
+        raise DataError(Problem(place, f"no tokenizer can be loaded from here: {error}", fix=fix)) from error
+    _check_end_of_sequence(found, place)
+    return found
+
+
+def _check_end_of_sequence(tokenizer: PreTrainedTokenizerBase, place: str) -> None:
     if tokenizer.eos_token_id is None:
         raise DataError(
             Problem(
@@ -143,8 +189,6 @@ def load_backbone(
                 fix="choose another backbone",
             )
         )
-    # A quantised model is put on its device while it is loaded.
-    return model.to("cuda") if on_gpu and quantization is None else model, tokenizer
 
 
 def _quantized(quantization: QuantizationRecipe | None) -> dict[str, object]:

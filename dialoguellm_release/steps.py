@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic
 
 from dialoguellm_release.backbones import base_of
-from dialoguellm_release.errors import DataError, MissingExtraError, Problem, RecipeError
+from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.folders import (
     AnyManifest,
     is_current,
@@ -23,7 +23,6 @@ from dialoguellm_release.folders import (
     write_manifest,
     write_text,
 )
-from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_claims, load_recipe
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.resources import resource_folder
@@ -35,7 +34,6 @@ from dialoguellm_release.schemas.manifest import (
     DatasetManifest,
     ScoreManifest,
 )
-from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, HubSource
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
@@ -46,7 +44,6 @@ if TYPE_CHECKING:
     from dialoguellm_release.corpora.fetch import FetchedFile
     from dialoguellm_release.hub.planned import PublishedRepository
     from dialoguellm_release.schemas.audit import Audit
-    from dialoguellm_release.training.seeds import SeedsSummary
 
 BUILD = Path("build")
 
@@ -58,15 +55,6 @@ class Made(Generic[AnyManifest]):
     folder: Path
     manifest: AnyManifest
     was_current: bool
-
-
-@dataclass(frozen=True)
-class TrainedSeeds:
-    """The adapters of several seeds: their folder, each one, and the figures over all of them."""
-
-    folder: Path
-    made: tuple[Made[AdapterManifest], ...]
-    summary: SeedsSummary
 
 
 def fetch_corpora(
@@ -154,7 +142,7 @@ def build_dataset(
     left_out = _corpus_names(skip, "--skip")
     folder = sources or _synthetic_sources(loaded)
     if not again and (
-        found := _current(out, lambda made: is_unchanged(made, loaded, folder, left_out), DatasetManifest)
+        found := current(out, lambda made: is_unchanged(made, loaded, folder, left_out), DatasetManifest)
     ):
         return found
     claims = load_claims(loaded.recipe)
@@ -233,102 +221,9 @@ def build_backbone(
 
     loaded = load_recipe(recipe, "backbone", BackboneRecipe, overrides)
     folder = out or BUILD / "backbones" / loaded.name
-    if not again and (found := _current(folder, lambda made: made.recipe == loaded.stamp, BackboneManifest)):
+    if not again and (found := current(folder, lambda made: made.recipe == loaded.stamp, BackboneManifest)):
         return found
     return Made(folder, backbones.build_backbone(loaded, folder), was_current=False)
-
-
-def train_adapter(
-    recipe: str,
-    dataset: Path = BUILD / "dataset",
-    out: Path | None = None,
-    *,
-    backbones: Path = BUILD / "backbones",
-    overrides: Sequence[str] = (),
-    resume: bool = False,
-    again: bool = False,
-) -> Made[AdapterManifest]:
-    """The folder of a trained adapter; a backbone of our own making is built first where it is not there.
-
-    Args:
-        recipe: Name of a bundled adapter recipe, or a path; its `seeds` must be empty.
-        dataset: Folder that `build_dataset` made.
-        out: None is `build/adapters/NAME`.
-        backbones: Where backbones of our own making lie, each under the name of its recipe.
-        resume: Go on from the last checkpoint of a training that did not end.
-
-    Raises:
-        RecipeError: The recipe is not valid, or names several seeds.
-        DataError: Dataset and recipe do not belong together, a record does not fit, training failed, or an
-            unfinished one is in the way.
-        MissingExtraError: The extra `train` is not installed.
-    """
-    loaded = load_recipe(recipe, "adapter", AdapterRecipe, overrides)
-    if loaded.recipe.seeds:
-        problem = Problem(loaded.name, "names several seeds", fix="call train_seeds, or set seeds to []")
-        raise RecipeError(problem)
-    return _trained(loaded, dataset, out or BUILD / "adapters" / loaded.name, backbones, resume, again)
-
-
-def train_seeds(
-    recipe: str,
-    dataset: Path = BUILD / "dataset",
-    out: Path | None = None,
-    *,
-    backbones: Path = BUILD / "backbones",
-    overrides: Sequence[str] = (),
-    resume: bool = False,
-    again: bool = False,
-) -> TrainedSeeds:
-    """One adapter folder for each of a recipe's `seeds`, and `seeds.json` with mean and standard deviation.
-
-    A seed whose folder is current is not trained again. The arguments and errors are those of
-    `train_adapter`; the folders are `out/seed-N`.
-    """
-    from dialoguellm_release.training.seeds import SEEDS_FILE, over_seeds
-
-    loaded = load_recipe(recipe, "adapter", AdapterRecipe, overrides)
-    folder = out or BUILD / "adapters" / loaded.name
-    made = []
-    for seed in loaded.recipe.seeds:
-        one = replace(loaded, recipe=loaded.recipe.model_copy(update={"seed": seed, "seeds": ()}))
-        made.append(_trained(one, dataset, folder / f"seed-{seed}", backbones, resume, again))
-    summary = over_seeds(loaded, [one.manifest for one in made])
-    write_text(folder / SEEDS_FILE, summary.model_dump_json(indent=2) + "\n")
-    return TrainedSeeds(folder, tuple(made), summary)
-
-
-def _trained(
-    loaded: Loaded[AdapterRecipe], dataset: Path, folder: Path, backbones: Path, resume: bool, again: bool
-) -> Made[AdapterManifest]:
-    from dialoguellm_release.cards.models import render_adapter_card
-    from dialoguellm_release.training import train
-
-    built = read_manifest(dataset, DatasetManifest)
-    backbone = load_recipe(loaded.recipe.backbone, "backbone", BackboneRecipe)
-    backbone_folder = _built(loaded.recipe.backbone, backbone, backbones)
-    base = base_of(backbone.recipe, backbone_folder)
-
-    def is_unchanged(made: AdapterManifest) -> bool:
-        figures = made.figures
-        return (
-            made.recipe == loaded.stamp
-            and figures.dataset_content_sha256 == built.content_sha256
-            and figures.prompt_sha256 == load_prompt(loaded.recipe.prompt).sha256
-            and (figures.base, figures.base_revision) == (base.repo_id, base.revision)
-            and figures.base_content_sha256 == base.content_sha256
-        )
-
-    def card(made: AdapterManifest) -> str:
-        own = read_manifest(backbone_folder, BackboneManifest) if backbone_folder else None
-        return render_adapter_card(made, [], loaded.name, dataset=built, backbone=own)
-
-    if not again and (found := _current(folder, is_unchanged, AdapterManifest)):
-        return found
-    manifest = train.train_adapter(
-        loaded, backbone, backbone_folder, dataset, folder, resume=resume, again=again, card=card
-    )
-    return Made(folder, manifest, was_current=False)
 
 
 def score(
@@ -362,7 +257,7 @@ def score(
     base_recipe = load_recipe(base_name, "backbone", BackboneRecipe)
     folder = out or BUILD / "scores" / f"{loaded.name}-{adapter.name if adapter else base_recipe.name}"
     built = read_manifest(dataset, DatasetManifest)
-    backbone_folder = _built(base_name, base_recipe, backbones)
+    backbone_folder = built_backbone(base_name, base_recipe, backbones)
     base = base_of(base_recipe.recipe, backbone_folder)
 
     def is_unchanged(made: ScoreManifest) -> bool:
@@ -376,7 +271,7 @@ def score(
             and figures.base_content_sha256 == base.content_sha256
         )
 
-    if not again and (found := _current(folder, is_unchanged, ScoreManifest)):
+    if not again and (found := current(folder, is_unchanged, ScoreManifest)):
         return found
     manifest = score_records(loaded, dataset, adapter, base_recipe, backbone_folder, folder)
     return Made(folder, manifest, was_current=False)
@@ -402,7 +297,7 @@ def publish(
     return publish_release(loaded.recipe, build, target_folder(to), dry_run=dry_run)
 
 
-def _built(reference: str, backbone: Loaded[BackboneRecipe], backbones: Path) -> Path | None:
+def built_backbone(reference: str, backbone: Loaded[BackboneRecipe], backbones: Path) -> Path | None:
     """The folder of a backbone of our own making, built where needed; None for one from the Hub."""
     if isinstance(backbone.recipe.source, HubSource):
         return None
@@ -416,7 +311,7 @@ def _backbone_of(trained: AdapterManifest | None) -> str:
     return str(trained.recipe.resolved["backbone"])
 
 
-def _current(
+def current(
     folder: Path, is_unchanged: Callable[[AnyManifest], bool], model: type[AnyManifest]
 ) -> Made[AnyManifest] | None:
     """What stands in a folder, where the step would make the same again; else None."""

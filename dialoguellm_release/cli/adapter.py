@@ -1,4 +1,4 @@
-"""`dlm-release adapter`: train adapters."""
+"""`dlm-release adapter`: look ahead at a training, and train."""
 
 from __future__ import annotations
 
@@ -14,12 +14,50 @@ if TYPE_CHECKING:
     from dialoguellm_release.schemas.manifest import AdapterManifest
     from dialoguellm_release.training.seeds import MeanAndDeviation, SeedsSummary
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train adapters.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check and train adapters.")
 
 
-@app.callback()
-def _group() -> None:
-    """Keeps `train` a command of its own name."""
+@app.command()
+def check(
+    recipe: Annotated[str, typer.Argument(help="A bundled adapter recipe (llama-2-7b) or a path.")],
+    dataset: Annotated[
+        Path | None, typer.Option(help="Folder that `dataset build` made. [default: build/dataset if there]")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the backbone's tokenizer. [default: what lies here already]"),
+    ] = None,
+    tokens_per_second: Annotated[
+        float | None, typer.Option(help="A throughput to reckon the time with, in tokens of the records.")
+    ] = None,
+    backbones: BackbonesFolder = Path("build/backbones"),
+    settings: Settings = None,
+    json: Json = False,
+) -> None:
+    """Show what a training would be: parameters, token lengths, steps, memory and time. Needs no weights.
+
+    Ends with exit code 1 where the training would be refused, because a record loses its label or input.
+
+    Example: dlm-release adapter check llama-2-7b --tokenizer Llama-2-7b-hf --tokens-per-second 10000
+    """
+    from dialoguellm_release.adapter_steps import check_adapter
+    from dialoguellm_release.cli.adapter_check import as_text as check_as_text
+
+    found = check_adapter(
+        recipe,
+        dataset,
+        tokenizer=tokenizer,
+        tokens_per_second=tokens_per_second,
+        backbones=backbones,
+        overrides=settings or (),
+    )
+    if json:
+        show_json(found.as_data())
+    else:
+        show(check_as_text(found))
+    if found.refused:
+        say(f"{found.refused:,} records do not fit trainer.max_length: this training would be refused.")
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -44,13 +82,13 @@ def train(
 
     Example: dlm-release adapter train tiny --set trainer.max_steps=20
     """
-    from dialoguellm_release import steps
+    from dialoguellm_release import adapter_steps
     from dialoguellm_release.recipes.catalogue import load_recipe
     from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 
     overrides = [*(settings or ()), *([f"seed={seed}", "seeds=[]"] if seed is not None else ())]
     if load_recipe(recipe, "adapter", AdapterRecipe, overrides).recipe.seeds:
-        trained = steps.train_seeds(
+        trained = adapter_steps.train_seeds(
             recipe, dataset, out, backbones=backbones, overrides=overrides, resume=resume, again=again
         )
         say(f"{trained.folder} holds {len(trained.made)} adapters.")
@@ -59,7 +97,7 @@ def train(
         else:
             show(seeds_as_text(trained.summary))
         return
-    made = steps.train_adapter(
+    made = adapter_steps.train_adapter(
         recipe, dataset, out, backbones=backbones, overrides=overrides, resume=resume, again=again
     )
     say(f"{made.folder} is current; nothing was done." if made.was_current else f"{made.folder} is trained.")

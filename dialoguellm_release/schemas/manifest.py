@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue
 
@@ -101,6 +102,29 @@ class Spread(Schema):
     p75: Count
     p95: Count
     maximum: Count
+
+    @classmethod
+    def of(cls, lengths: Iterable[int]) -> Self:
+        """Of one length or more.
+
+        >>> Spread.of([5, 1, 2, 2]).median
+        2
+        """
+        ordered = sorted(lengths)
+
+        def percentile(share: int) -> int:
+            return ordered[-(-share * len(ordered) // 100) - 1]
+
+        return cls(
+            mean=sum(ordered) / len(ordered),
+            minimum=ordered[0],
+            p5=percentile(5),
+            p25=percentile(25),
+            median=percentile(50),
+            p75=percentile(75),
+            p95=percentile(95),
+            maximum=ordered[-1],
+        )
 
 
 class SplitStatistics(Schema):

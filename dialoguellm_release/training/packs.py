@@ -8,9 +8,9 @@ the separate sequences (but for dropout, which a shared token draws once for all
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.errors import Problem, RecipeError
@@ -63,6 +63,16 @@ def pack(sequences: Sequence[tuple[Sequence[int], int]]) -> Pack:
         before = tokens
     _close(packed, path)
     return packed
+
+
+def packed_length(sequences: Iterable[Sequence[int]]) -> int:
+    """The tokens of the pack of some sequences.
+
+    >>> packed_length([[1, 2, 3], [1, 2, 4, 5], [7]])
+    6
+    """
+    ordered = [list[int](), *sorted(map(list, sequences))]
+    return sum(len(after) - common_prefix_length(before, after) for before, after in pairwise(ordered))
 
 
 def common_prefix_length(one: Sequence[int], other: Sequence[int]) -> int:

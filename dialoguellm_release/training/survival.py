@@ -19,6 +19,7 @@ class Survival:
 
     Attributes:
         max_length: Tokens of prompt and completion.
+        is_of_recipe: Whether the recipe says this length.
         whole: Records that fit as they are.
         shortened: Records that fit with less context or a shorter description.
         refused: Records that do not fit without a loss of instruction, input or label: nothing is trained.
@@ -27,6 +28,7 @@ class Survival:
     """
 
     max_length: int
+    is_of_recipe: bool
     whole: int
     shortened: int
     refused: int
@@ -35,14 +37,17 @@ class Survival:
 
 def survival(lengths: Sequence[RecordLengths], max_length: int) -> list[Survival]:
     """What becomes of the records at each length of the table, the shortest first."""
-    return [_at(lengths, cutoff) for cutoff in sorted({*CUTOFFS, max_length})]
+    return [_at(lengths, cutoff, cutoff == max_length) for cutoff in sorted({*CUTOFFS, max_length})]
 
 
 def survival_table(rows: Iterable[Survival]) -> str:
     """The rows as aligned text."""
-    header = ("max_length", "whole", "shortened", "refused", "label lost by a plain cut")
-    cells = [(row.max_length, row.whole, row.shortened, row.refused, row.labels_lost) for row in rows]
-    lines = [header, *(tuple(f"{value:,}" for value in line) for line in cells)]
+    header: tuple[str, ...] = ("max_length", "whole", "shortened", "refused", "label lost by a plain cut")
+    lines = [header]
+    for row in rows:
+        counts = (row.whole, row.shortened, row.refused, row.labels_lost)
+        length = f"{'recipe: ' if row.is_of_recipe else ''}{row.max_length:,}"
+        lines.append((length, *(f"{count:,}" for count in counts)))
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     return "\n".join(
         "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines
@@ -58,12 +63,12 @@ def encode_or_show_survival(encoder: Encoder, records: Sequence[Record]) -> list
     try:
         return encoder.encode_all(records)
     except DataError as error:
-        rows = survival(encoder.lengths(records), encoder.max_length)
+        rows = survival(encoder.lengths(encoder.fit_all(records)), encoder.max_length)
         raise DataError(error.problems, table=survival_table(rows)) from error
 
 
-def _at(lengths: Sequence[RecordLengths], cutoff: int) -> Survival:
+def _at(lengths: Sequence[RecordLengths], cutoff: int, is_of_recipe: bool) -> Survival:
     whole = sum(one.whole <= cutoff for one in lengths)
     refused = sum(one.shortest > cutoff for one in lengths)
     lost = sum(one.with_label > cutoff for one in lengths)
-    return Survival(cutoff, whole, len(lengths) - whole - refused, refused, lost)
+    return Survival(cutoff, is_of_recipe, whole, len(lengths) - whole - refused, refused, lost)

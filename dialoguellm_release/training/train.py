@@ -5,12 +5,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 
 from dialoguellm_release.backbones import Base, base_of, load_backbone
 from dialoguellm_release.encoding import EncodedPrompt, Encoder
-from dialoguellm_release.errors import DataError, MissingExtraError, Problem
+from dialoguellm_release.errors import DataError, MissingExtraError
 from dialoguellm_release.folders import (
     canonical_json,
     package_versions,
@@ -21,10 +20,9 @@ from dialoguellm_release.folders import (
     write_manifest,
     write_text,
 )
-from dialoguellm_release.knowledge import with_knowledge
 from dialoguellm_release.prompts import Prompt, load_prompt
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.records import read_records, record_files
+from dialoguellm_release.records import record_files
 from dialoguellm_release.schemas.labels import Split
 from dialoguellm_release.schemas.manifest import (
     AdapterFigures,
@@ -33,9 +31,9 @@ from dialoguellm_release.schemas.manifest import (
 )
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
-from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.training.adapter_folder import content_sha256, write_adapter
 from dialoguellm_release.training.checkpoints import checkpoints_of, open_run
+from dialoguellm_release.training.data import records_of
 from dialoguellm_release.training.examples import training_rows
 from dialoguellm_release.training.hardware import training_run
 from dialoguellm_release.training.init import with_init_adapter
@@ -74,8 +72,7 @@ def train_adapter(
     settings = recipe.recipe
     prompt = load_prompt(settings.prompt)
     built = read_manifest(dataset, DatasetManifest)
-    _check_prompt(prompt, built, dataset)
-    records = {split: _records(dataset, built, settings, prompt, split) for split in _splits(settings)}
+    records = {split: records_of(dataset, built, settings, prompt, split) for split in _splits(settings)}
     base = base_of(backbone.recipe, backbone_folder)
     versions = package_versions("torch", "transformers", "trl", "peft", "tokenizers")
     checkpoints = checkpoints_of(out) if settings.trainer.save_steps else None
@@ -129,39 +126,6 @@ def train_adapter(
 
 def _splits(recipe: AdapterRecipe) -> tuple[Split, ...]:
     return ("train", "validation") if recipe.trainer.eval_steps else ("train",)
-
-
-def _records(
-    dataset: Path, built: DatasetManifest, recipe: AdapterRecipe, prompt: Prompt, split: Split
-) -> list[Record]:
-    most = recipe.data.max_records if split == "train" else recipe.data.max_validation_records
-    found = islice(read_records(dataset, recipe.data.config, split), most)
-    label_spaces = {name: corpus.label_space for name, corpus in built.figures.corpora.items()}
-    records = with_knowledge(found, recipe.data.knowledge, prompt, label_spaces)
-    if recipe.data.knowledge.video_descriptions == "shuffled" and not any(
-        record.video_description for record in records
-    ):
-        raise DataError(
-            Problem(
-                str(dataset),
-                f"has no video description to shuffle in the {split} split of {recipe.data.config}",
-                fix="describe the videos and build the dataset again",
-            )
-        )
-    return records
-
-
-def _check_prompt(prompt: Prompt, built: DatasetManifest, dataset: Path) -> None:
-    if built.figures.prompt_sha256 != prompt.sha256:
-        raise DataError(
-            Problem(
-                str(dataset),
-                f"was built with another prompt ({built.figures.prompt}) than the adapter recipe names",
-                expected=f"{prompt.name}, sha256 {prompt.sha256}",
-                got=f"{built.figures.prompt}, sha256 {built.figures.prompt_sha256}",
-                fix="build the dataset again, or name its prompt in the adapter recipe",
-            )
-        )
 
 
 def _identity(

@@ -33,6 +33,7 @@ COMMANDS = (
     ("dataset", "audit"),
     ("dataset", "check"),
     ("adapter",),
+    ("adapter", "check"),
     ("adapter", "train"),
     ("score",),
     ("score", "run"),
