@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.backbones import Base, weights_sha256
 from dialoguellm_release.encoding import GOLDEN_RECORD, Encoder
-from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import canonical_json, combined_sha256, sha256_of_text, write_text
 from dialoguellm_release.prompts import Prompt, chat_template, prompt_as_json, standalone_template
 from dialoguellm_release.schemas.manifest import TRAINING_LOG
 from dialoguellm_release.schemas.recipes.adapter import LoraRecipe
 from dialoguellm_release.training.sft import Tuned
 from dialoguellm_release.training.watch import LogEntry
+from dialoguellm_release.training.writing import writing_weights
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -37,7 +36,7 @@ def write_adapter(
     Raises:
         DataError: The weights cannot be written.
     """
-    with writing(folder):
+    with writing_weights(folder):
         save_adapter(tuned.model, base, folder)
     _save_tokenizer(tokenizer, folder)
     write_text(folder / "prompt.json", prompt_as_json(prompt))
@@ -75,22 +74,6 @@ def content_sha256(model: PeftModel, lora: LoraRecipe, base: Base, prompt: Promp
             ("prompt", prompt.sha256),
         ]
     )
-
-
-@contextmanager
-def writing(place: Path) -> Iterator[None]:
-    """Tells a full disk, which the writers of weights report in their own ways, as a problem.
-
-    Raises:
-        DataError: Something could not be written.
-    """
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except SafetensorError as error:
-        fix = "free some space and run the same command again (with --resume, if the recipe has save_steps)"
-        raise DataError(Problem(str(place), f"cannot be written: {error}", fix=fix)) from error
 
 
 def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

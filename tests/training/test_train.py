@@ -17,7 +17,7 @@ from dialoguellm_release.folders import read_manifest, stamps, write_manifest
 from dialoguellm_release.prompts import load_prompt, read_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.schemas.labels import Split
+from dialoguellm_release.schemas.labels import LABELS, Split
 from dialoguellm_release.schemas.manifest import AdapterManifest, DatasetManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, Packing
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
@@ -200,6 +200,42 @@ def test_the_golden_prompt_is_what_the_saved_tokenizer_makes_of_it(tiny_adapter:
     assert tokenizer(golden["prompt"]).input_ids == golden["prompt_ids"]
     joined = tokenizer(golden["prompt"] + golden["completion"]).input_ids
     assert [*joined, tokenizer.eos_token_id] == golden["prompt_ids"] + golden["completion_ids"]
+
+
+@pytest.mark.parametrize("changes", [{}, {"context": ()}, {"video_description": None, "speaker": None}])
+def test_the_prompt_template_gives_the_prompt_without_this_package(
+    tiny_adapter: Path, changes: dict[str, Any]
+) -> None:
+    import jinja2
+
+    prompt = load_prompt("dialogue-v1")
+    record = GOLDEN_RECORD.model_copy(update=changes)
+    instruction = prompt.instruction(
+        LABELS[:7], has_video=record.video_description is not None, has_context=bool(record.context)
+    )
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((tiny_adapter / "prompt_template.jinja").read_text(encoding="utf-8"))
+    rendered = template.render(
+        labels=list(LABELS[:7]),
+        context=list(record.context),
+        input=record.input,
+        speaker=record.speaker,
+        video_description=record.video_description,
+    )
+    assert rendered == prompt.prompt(record.model_copy(update={"instruction": instruction}))
+
+
+def test_the_chat_template_gives_the_ids_of_training(tiny_adapter: Path) -> None:
+    from transformers import AutoTokenizer
+
+    golden = json.loads((tiny_adapter / "golden_prompt.json").read_text(encoding="utf-8"))
+    tokenizer = AutoTokenizer.from_pretrained(tiny_adapter)
+    asked = [{"role": "user", "content": golden["prompt"]}]
+    answered = [*asked, {"role": "assistant", "content": golden["record"]["output"]}]
+    ids = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_dict=True)["input_ids"]
+    assert ids == golden["prompt_ids"]
+    ids = tokenizer.apply_chat_template(answered, return_dict=True)["input_ids"]
+    assert ids == golden["prompt_ids"] + golden["completion_ids"]
 
 
 def test_a_dataset_of_another_prompt_is_refused(
