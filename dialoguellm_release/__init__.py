@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         RecipeError,
         ReleaseError,
     )
+    from dialoguellm_release.onward_steps import export_training, merge_adapter
     from dialoguellm_release.prompts import load_prompt
     from dialoguellm_release.records import read_records
     from dialoguellm_release.steps import (
@@ -49,6 +50,7 @@ _HOMES = {
         "RecipeError",
         "ReleaseError",
     ),
+    "onward_steps": ("export_training", "merge_adapter"),
     "prompts": ("load_prompt",),
     "records": ("read_records",),
     "steps": (
@@ -80,8 +82,10 @@ __all__ = [
     "check_adapter",
     "check_corpora",
     "check_dataset",
+    "export_training",
     "fetch_corpora",
     "load_prompt",
+    "merge_adapter",
     "publish",
     "read_records",
     "score",

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "dialoguellm_release"
 
 FLOORS = (
     {"cli"},
-    {"adapter_steps"},
+    {"adapter_steps", "onward_steps"},
     {"steps"},
     {"hub"},
     {"cards", "dataset", "scoring", "training"},

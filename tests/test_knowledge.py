@@ -14,13 +14,13 @@ from dialoguellm_release.knowledge import with_knowledge
 from dialoguellm_release.prompts import Prompt, load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.knowledge import Knowledge
-from dialoguellm_release.schemas.labels import LABELS, Split
+from dialoguellm_release.schemas.labels import LABELS, CorpusName, Label, Split
 from dialoguellm_release.schemas.manifest import DatasetManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.training.data import records_of as records_for
 
-SPACES = {"meld": LABELS[:7]}
+SPACES: dict[CorpusName, tuple[Label, ...]] = {"meld": LABELS[:7]}
 
 
 @pytest.fixture

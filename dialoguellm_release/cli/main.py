@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from dialoguellm_release.cli import adapter, corpora, dataset, demo, publish, recipe, score
+from dialoguellm_release.cli import adapter, corpora, dataset, demo, onward, publish, recipe, score
 from dialoguellm_release.errors import Problem, ReleaseError
 
 app = typer.Typer(
@@ -24,6 +24,8 @@ app = typer.Typer(
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(corpora.app, name="corpora")
 app.add_typer(dataset.app, name="dataset")
+adapter.app.command(name="merge")(onward.merge)
+adapter.app.command(name="export")(onward.export)
 app.add_typer(adapter.app, name="adapter")
 app.add_typer(score.app, name="score")
 app.command(name="publish")(publish.publish)

@@ -11,7 +11,7 @@ from dialoguellm_release.schemas.base import Count, Schema, Sha256, Text
 from dialoguellm_release.schemas.knowledge import Knowledge
 from dialoguellm_release.schemas.labels import LABELS, CorpusName, Label, Split
 
-Kind = Literal["dataset", "backbone", "adapter", "score"]
+Kind = Literal["dataset", "backbone", "adapter", "score", "merged", "export"]
 
 
 class FileStamp(Schema):
@@ -315,6 +315,48 @@ class AdapterManifest(Manifest):
     kind: Literal["adapter"] = "adapter"
     figures: AdapterFigures
     run: TrainingRun | None = None
+
+
+class MergedFigures(Schema):
+    """The figures of a merge.
+
+    Attributes:
+        adapter_content_sha256: The adapter that went into the weights.
+        base: The backbone that it went into.
+        dtype: Of the weights.
+        largest_difference: Between the logits of the merged model, read back, and of base with adapter.
+        largest_logit: In size, to hold the difference against.
+    """
+
+    adapter_content_sha256: Sha256
+    base: Text
+    base_revision: Text | None
+    dtype: Text
+    largest_difference: float
+    largest_logit: float
+
+
+class MergedManifest(Manifest):
+    """The manifest of a model with an adapter in its weights."""
+
+    kind: Literal["merged"] = "merged"
+    figures: MergedFigures
+
+
+class ExportFigures(Schema):
+    """The figures of training text for another tool."""
+
+    tool: Text
+    dataset_content_sha256: Sha256
+    prompt_sha256: Sha256
+    records: dict[Split, Count]
+
+
+class ExportManifest(Manifest):
+    """The manifest of a folder with training text for another tool."""
+
+    kind: Literal["export"] = "export"
+    figures: ExportFigures
 
 
 class ScoreFigures(Schema):

@@ -34,6 +34,8 @@ COMMANDS = (
     ("dataset", "check"),
     ("adapter",),
     ("adapter", "check"),
+    ("adapter", "export"),
+    ("adapter", "merge"),
     ("adapter", "train"),
     ("score",),
     ("score", "run"),

@@ -47,9 +47,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, records_of: Any, dataset_o
 
 @pytest.fixture
 def train(tiny_recipe: Loaded[BackboneRecipe], tiny_backbone: Path, dataset: Path) -> Callable[..., Any]:
-    def run(out: Path, *settings: str, **options: bool) -> AdapterManifest:
+    def run(out: Path, *settings: str, resume: bool = False, again: bool = False) -> AdapterManifest:
         recipe = load_recipe("tiny", "adapter", AdapterRecipe, settings or SETTINGS)
-        return train_adapter(recipe, tiny_recipe, tiny_backbone, dataset, out, **options)
+        return train_adapter(recipe, tiny_recipe, tiny_backbone, dataset, out, resume=resume, again=again)
 
     return run
 
