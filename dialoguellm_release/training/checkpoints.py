@@ -13,21 +13,23 @@ RUN = "run.json"
 
 
 def last_whole_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint of the latest step that was written to its end; None where there is none.
+    """The checkpoint to go on from: the latest that was written to its end and has steps left to do.
 
     The trainer writes `trainer_state.json` last, so a checkpoint that was cut off has none, or half of one.
+    It always takes a step more, also from a checkpoint of the last one; so that one is passed over, and the
+    steps before it are taken again.
     """
     found = {int(path.name.rpartition("-")[2]): path for path in folder.glob("checkpoint-*")}
-    whole = [step for step, path in found.items() if _is_whole(path)]
-    return found[max(whole)] if whole else None
+    usable = [step for step, path in found.items() if _has_steps_left(path)]
+    return found[max(usable)] if usable else None
 
 
-def _is_whole(checkpoint: Path) -> bool:
+def _has_steps_left(checkpoint: Path) -> bool:
     try:
-        json.loads((checkpoint / "trainer_state.json").read_bytes())
+        state = json.loads((checkpoint / "trainer_state.json").read_bytes())
     except (OSError, ValueError):
         return False
-    return True
+    return bool(state["global_step"] < state["max_steps"])
 
 
 def open_run(folder: Path, run: str, *, resume: bool, again: bool) -> None:

@@ -28,7 +28,12 @@ from dialoguellm_release.schemas.manifest import DatasetManifest, ExportFigures,
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.training.data import records_of
-from dialoguellm_release.training.settings import axolotl_settings, llama_factory_settings, trl_settings
+from dialoguellm_release.training.settings import (
+    ROWS,
+    axolotl_settings,
+    llama_factory_settings,
+    trl_settings,
+)
 from dialoguellm_release.training.survival import encode_or_show_survival
 
 if TYPE_CHECKING:
@@ -62,9 +67,10 @@ def export_training(
     }
     row_of = _row_maker(tool, encoder, tokenizer)
     with staged(out, "export") as folder:
+        (folder / ROWS).mkdir()
         for split, found in prompts.items():
             lines = (json.dumps(row_of(one), ensure_ascii=False) + "\n" for one in found)
-            write_text(folder / f"{split}.jsonl", "".join(lines))
+            write_text(folder / ROWS / f"{split}.jsonl", "".join(lines))
         for name, settings in _settings(tool, recipe.recipe, backbone.recipe, splits).items():
             write_text(folder / name, settings)
         manifest = ExportManifest(
@@ -72,7 +78,7 @@ def export_training(
             recipe=recipe.stamp,
             inputs=record_files(dataset, recipe.recipe.data.config, "train"),
             outputs=stamps(folder),
-            content_sha256=sha256_of(folder / "train.jsonl"),
+            content_sha256=sha256_of(folder / ROWS / "train.jsonl"),
             figures=ExportFigures(
                 tool=tool,
                 dataset_content_sha256=built.content_sha256,
@@ -177,7 +183,7 @@ def _settings(
         case "llama-factory":
             columns = {"prompt": "prompt", "response": "response"}
             entries = {
-                f"dialoguellm_{split}": {"file_name": f"{split}.jsonl", "columns": columns}
+                f"dialoguellm_{split}": {"file_name": f"{ROWS}/{split}.jsonl", "columns": columns}
                 for split in splits
             }
             settings = llama_factory_settings(recipe, backbone, has_validation=has_validation)

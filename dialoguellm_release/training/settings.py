@@ -1,4 +1,4 @@
-"""An adapter recipe in the keys of other trainers. Paths are relative to the folder of the rows."""
+"""An adapter recipe in the keys of other trainers. Paths are relative to the configuration."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, HubSour
 
 Settings = dict[str, object]
 
+ROWS = "rows"
+"""The folder of the rows, beside the configuration; each tool is started where that lies."""
+
 
 def trl_settings(recipe: AdapterRecipe, backbone: BackboneRecipe, *, has_validation: bool) -> Settings:
     """For `trl sft --config trl-sft.yaml`: keys of its ScriptArguments, SFTConfig and ModelConfig."""
@@ -14,7 +17,7 @@ def trl_settings(recipe: AdapterRecipe, backbone: BackboneRecipe, *, has_validat
     return {
         "model_name_or_path": backbone.source.repo_id,
         **_revision(backbone, "model_revision"),
-        "dataset_name": ".",
+        "dataset_name": ROWS,
         "dataset_test_split": "validation",
         "output_dir": "out",
         "use_peft": True,
@@ -39,12 +42,12 @@ def axolotl_settings(recipe: AdapterRecipe, backbone: BackboneRecipe, *, has_val
     trainer = recipe.trainer
     rows = {"ds_type": "json", "type": "input_output"}
     floor = trainer.lr_scheduler_kwargs.get("min_lr_rate")
-    held_out = [{"path": "validation.jsonl", "split": "train", **rows}]
+    held_out = [{"path": f"{ROWS}/validation.jsonl", "split": "train", **rows}]
     is_cosine = trainer.lr_scheduler_type.startswith("cosine")
     return {
         "base_model": backbone.source.repo_id,
         **_revision(backbone, "model_revision"),
-        "datasets": [{"path": "train.jsonl", **rows}],
+        "datasets": [{"path": f"{ROWS}/train.jsonl", **rows}],
         **({"test_datasets": held_out} if has_validation else {}),
         "train_on_inputs": not trainer.completion_only_loss,
         "adapter": "qlora" if recipe.quantization and recipe.quantization.load_in_4bit else "lora",

@@ -99,7 +99,9 @@ def test_a_merge_that_answers_otherwise_is_refused(
 
 def exported(tool: str, backbone: Path, dataset: Path, out: Path, *settings: str) -> list[dict[str, Any]]:
     export_training("tiny", tool, dataset, out, backbones=backbone.parent, overrides=settings)
-    return [json.loads(line) for line in (out / "train.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [
+        json.loads(line) for line in (out / "rows" / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
 
 
 @pytest.mark.parametrize("tool", ["axolotl", "llama-factory"])
@@ -179,7 +181,7 @@ def test_the_other_configurations_say_what_the_recipe_says() -> None:
     assert (axolotl["adapter"], factory["quantization_bit"]) == ("qlora", 4)
     assert axolotl["micro_batch_size"] == factory["per_device_train_batch_size"] == 8
     assert axolotl["cosine_min_lr_ratio"] == 0.1
-    assert axolotl["datasets"] == [{"path": "train.jsonl", "ds_type": "json", "type": "input_output"}]
+    assert axolotl["datasets"] == [{"path": "rows/train.jsonl", "ds_type": "json", "type": "input_output"}]
     assert (factory["template"], factory["train_on_prompt"]) == ("empty", False)
     assert factory["lora_target"] == "q_proj,v_proj"
 
