@@ -9,8 +9,11 @@ from pydantic import BaseModel
 from dialoguellm_release.cards.licenses import derived_license_metadata, hub_license
 from dialoguellm_release.cards.markdown import number, render_card, table
 from dialoguellm_release.cards.provenance import recipe_of
+from dialoguellm_release.schemas.knowledge import Knowledge
 from dialoguellm_release.schemas.labels import CORPORA
 from dialoguellm_release.schemas.manifest import (
+    LOSS_FIGURE,
+    AdapterFigures,
     AdapterManifest,
     BackboneManifest,
     DatasetManifest,
@@ -82,6 +85,7 @@ def render_adapter_card(
         "is_synthetic": dataset is not None and recipe_of(dataset, DatasetRecipe).synthetic,
         "left_out": _left_out(dataset, figures.dataset_config) if dataset else [],
         "training": _training_table(manifest),
+        "loss_figure": next((file.path for file in manifest.outputs if file.path == LOSS_FIGURE), None),
         "lora": _settings(recipe.lora),
         "trainer": _settings(recipe.trainer),
         "scores": _score_table(scores) if scores else "",
@@ -114,10 +118,29 @@ def _training_table(manifest: AdapterManifest) -> str:
         "Trainable parameters": number(figures.trainable_parameters),
         "Steps": number(figures.steps),
         "Loss, first and last logged": f"{figures.first_loss:.4f}, {figures.last_loss:.4f}",
+        **_validation(figures),
+        "Shown beside the input": _knowledge(figures.knowledge),
         "Seed": str(figures.seed),
         "Packages": ", ".join(f"{name} {version}" for name, version in manifest.created_by.items()),
     }
     return table(("Training", ""), rows.items())
+
+
+def _validation(figures: AdapterFigures) -> dict[str, str]:
+    if figures.validation_loss is None:
+        return {}
+    records = number(figures.validation_records)
+    return {"Loss on the validation split": f"{figures.validation_loss:.4f} ({records} records)"}
+
+
+def _knowledge(knowledge: Knowledge) -> str:
+    videos = {
+        "as_built": "video descriptions where there are any",
+        "left_out": "no video descriptions",
+        "shuffled": "the video descriptions of other records",
+    }
+    context = "the context" if knowledge.context else "no context"
+    return f"{context}, {videos[knowledge.video_descriptions]}"
 
 
 def _settings(settings: BaseModel) -> str:

@@ -77,9 +77,13 @@ def content_sha256(model: PeftModel, lora: LoraRecipe, base: Base, prompt: Promp
 
 
 def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Saves the tokenizer without how this machine came by it; where it has no chat template, with ours."""
+    """Saves the tokenizer without how this machine came by it, with the chat template of our prompt.
+
+    Why: a template of the base, which some ship untrained, would put text around the prompt that the adapter
+    has never seen.
+    """
     template = tokenizer.chat_template
-    tokenizer.chat_template = template or chat_template(begins_with_bos=_begins_with_bos(tokenizer))
+    tokenizer.chat_template = chat_template(begins_with_bos=_begins_with_bos(tokenizer))
     tokenizer.save_pretrained(folder)
     tokenizer.chat_template = template
     path = folder / "tokenizer_config.json"
