@@ -116,6 +116,7 @@ def train_seeds(
     A seed whose folder is current is not trained again. The arguments and errors are those of
     `train_adapter`; the folders are `out/seed-N`.
     """
+    from dialoguellm_release.training.processes import rank
     from dialoguellm_release.training.seeds import SEEDS_FILE, over_seeds
 
     loaded = load_recipe(recipe, "adapter", AdapterRecipe, overrides)
@@ -125,7 +126,8 @@ def train_seeds(
         one = replace(loaded, recipe=loaded.recipe.model_copy(update={"seed": seed, "seeds": ()}))
         made.append(_trained(one, dataset, folder / f"seed-{seed}", backbones, resume, again))
     summary = over_seeds(loaded, [one.manifest for one in made])
-    write_text(folder / SEEDS_FILE, summary.model_dump_json(indent=2) + "\n")
+    if not rank():
+        write_text(folder / SEEDS_FILE, summary.model_dump_json(indent=2) + "\n")
     return TrainedSeeds(folder, tuple(made), summary)
 
 
@@ -134,10 +136,12 @@ def _trained(
 ) -> Made[AdapterManifest]:
     from dialoguellm_release.cards.models import render_adapter_card
     from dialoguellm_release.training import train
+    from dialoguellm_release.training.processes import first_alone
 
     built = read_manifest(dataset, DatasetManifest)
     backbone = load_recipe(loaded.recipe.backbone, "backbone", BackboneRecipe)
-    backbone_folder = built_backbone(loaded.recipe.backbone, backbone, backbones)
+    with first_alone():
+        backbone_folder = built_backbone(loaded.recipe.backbone, backbone, backbones)
     base = base_of(backbone.recipe, backbone_folder)
 
     def is_unchanged(made: AdapterManifest) -> bool:

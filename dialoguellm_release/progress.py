@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +18,11 @@ class Advance(Protocol):
 
 @contextmanager
 def progress(description: str, total: int | None, *, in_bytes: bool = False) -> Iterator[Advance]:
-    """A function that moves the bar forward; `total` is None where it is not known beforehand."""
-    if not sys.stderr.isatty():
+    """A function that moves the bar forward; `total` is None where it is not known beforehand.
+
+    Of several processes that train together the first alone shows a bar.
+    """
+    if not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0":
         yield _stand_still
         return
 

@@ -85,12 +85,15 @@ def train(
     from dialoguellm_release import adapter_steps
     from dialoguellm_release.recipes.catalogue import load_recipe
     from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
+    from dialoguellm_release.training.processes import rank
 
     overrides = [*(settings or ()), *([f"seed={seed}", "seeds=[]"] if seed is not None else ())]
     if load_recipe(recipe, "adapter", AdapterRecipe, overrides).recipe.seeds:
         trained = adapter_steps.train_seeds(
             recipe, dataset, out, backbones=backbones, overrides=overrides, resume=resume, again=again
         )
+        if rank():
+            return
         say(f"{trained.folder} holds {len(trained.made)} adapters.")
         if json:
             show_json(trained.summary.model_dump(mode="json"))
@@ -100,6 +103,8 @@ def train(
     made = adapter_steps.train_adapter(
         recipe, dataset, out, backbones=backbones, overrides=overrides, resume=resume, again=again
     )
+    if rank():
+        return
     say(f"{made.folder} is current; nothing was done." if made.was_current else f"{made.folder} is trained.")
     if json:
         show_json(summary(made.manifest))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dialoguellm_release.training.examples import Row
+from dialoguellm_release.training.examples import FILLER, Row
 from dialoguellm_release.training.packs import pack
 
 if TYPE_CHECKING:
@@ -66,16 +66,16 @@ def _padded(rows: Sequence[Row]) -> Batch:
 def _targets(rows: Sequence[Row], target_rows: list[int], columns: list[int], targets: list[int]) -> Batch:
     import torch
 
-    kept, places = torch.unique(torch.tensor(columns), return_inverse=True)
-    labels = torch.tensor(targets)
+    kept, places = torch.unique(torch.tensor(columns, dtype=torch.long), return_inverse=True)
+    labels = torch.tensor(targets, dtype=torch.long)
     return {
         "logits_to_keep": kept,
-        "target_rows": torch.tensor(target_rows),
+        "target_rows": torch.tensor(target_rows, dtype=torch.long),
         "target_places": places,
         "labels": labels,
         # The trainer counts these as they are, and would leave the first of `labels` out of the count.
         "shift_labels": labels,
-        "num_tokens": sum(len(row["input_ids"]) for row in rows),
+        "num_tokens": sum(len(row["input_ids"]) for row in rows if row != FILLER),
     }
 
 

@@ -17,6 +17,10 @@ class Row(TypedDict):
     first_target: int
 
 
+FILLER: Row = {"input_ids": [0], "first_target": 1}
+"""A row without a target: it makes a batch whole, so that each device gets as many, and changes no loss."""
+
+
 def training_rows(
     encoder: Encoder, prompts: Iterable[EncodedPrompt], *, completion_only: bool = True
 ) -> list[Row]:
@@ -42,13 +46,17 @@ class EpochOrder:
 
     Args:
         batch_size: Rows of one optimiser step.
+        fillers: So many rows that stand after all others are taken last.
     """
 
-    def __init__(self, rows: Sequence[list[int]], batch_size: int, packing: Packing, seed: int) -> None:
+    def __init__(
+        self, rows: Sequence[list[int]], batch_size: int, packing: Packing, seed: int, fillers: int = 0
+    ) -> None:
         self._rows = rows
         self._batch_size = batch_size
         self._packing = packing
         self._seed = seed
+        self._fillers = fillers
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -56,13 +64,14 @@ class EpochOrder:
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._rows) + self._fillers
 
     def __iter__(self) -> Iterator[int]:
         drawn = list(range(len(self._rows)))
         random.Random(f"{self._seed} {self._epoch}").shuffle(drawn)
         for start in range(0, len(drawn), self._batch_size):
             yield from sorted_alike(drawn[start : start + self._batch_size], self._rows, self._packing)
+        yield from range(len(self._rows), len(self))
 
 
 def sorted_alike(indices: Iterable[int], rows: Sequence[list[int]], packing: Packing) -> list[int]:

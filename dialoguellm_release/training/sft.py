@@ -20,6 +20,7 @@ from dialoguellm_release.training.checkpoints import last_whole_checkpoint
 from dialoguellm_release.training.examples import Row
 from dialoguellm_release.training.footprint import footprint, out_of_memory
 from dialoguellm_release.training.packs import mask_maker
+from dialoguellm_release.training.processes import gather_trained, rank, share_of
 from dialoguellm_release.training.trainer import sft_trainer
 from dialoguellm_release.training.watch import LogEntry, diverged, watcher
 
@@ -115,6 +116,9 @@ def tune(
         watch = watcher(trainer, around)
         trainer.add_callback(watch)
         resumed = last_whole_checkpoint(work)
+        if rank():
+            # Every process begins with the recipe's seed; their dropout must not be the same.
+            torch.manual_seed(recipe.seed + rank())
         try:
             trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
         except torch.OutOfMemoryError as error:
@@ -122,8 +126,9 @@ def tune(
             estimate = footprint(architecture, recipe, tokens, tokens) if architecture else None
             raise DataError(out_of_memory(recipe, estimate, str(error))) from error
         seconds = time.perf_counter() - watch.started - trainer.seconds_of_evaluation
-        _check_trained(trainer.model)
         validation_loss = _validation_loss(trainer) if validation else None
+        gather_trained(trainer.model)
+        _check_trained(trainer.model)
     trainable, _ = trainer.model.get_nb_trainable_parameters()
     tokens, computed_tokens = trainer.all_tokens()
     return Tuned(
@@ -176,6 +181,7 @@ def _sft_config(recipe: AdapterRecipe, work: Path, *, has_validation: bool) -> S
     settings = recipe.trainer.model_dump(exclude={"max_length", "completion_only_loss"})
     settings |= {
         "lr_scheduler_kwargs": settings["lr_scheduler_kwargs"] or None,
+        "gradient_accumulation_steps": share_of(settings["gradient_accumulation_steps"]),
         "report_to": list(settings["report_to"]) or "none",
         "eval_strategy": "steps" if has_validation else "no",
         "save_strategy": "steps" if settings["save_steps"] else "no",
@@ -195,6 +201,7 @@ def _sft_config(recipe: AdapterRecipe, work: Path, *, has_validation: bool) -> S
         dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,
         use_cpu=not on_gpu,
+        ddp_find_unused_parameters=False,
         bf16=has_bf16,
         fp16=on_gpu and not has_bf16,
         disable_tqdm=True,

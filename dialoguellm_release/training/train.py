@@ -15,7 +15,6 @@ from dialoguellm_release.folders import (
     package_versions,
     read_manifest,
     sha256_of_text,
-    staged,
     stamps,
     write_manifest,
     write_text,
@@ -38,6 +37,7 @@ from dialoguellm_release.training.examples import training_rows
 from dialoguellm_release.training.hardware import training_run
 from dialoguellm_release.training.init import with_init_adapter
 from dialoguellm_release.training.loss_curve import write_loss_curve
+from dialoguellm_release.training.processes import first_alone, rank, share_of, staged_by_first
 from dialoguellm_release.training.sft import Tuned, tune
 from dialoguellm_release.training.survival import encode_or_show_survival
 
@@ -70,16 +70,18 @@ def train_adapter(
         MissingExtraError: A library of the extra `train` is not installed.
     """
     settings = recipe.recipe
+    share_of(settings.trainer.gradient_accumulation_steps)
     prompt = load_prompt(settings.prompt)
     built = read_manifest(dataset, DatasetManifest)
     records = {split: records_of(dataset, built, settings, prompt, split) for split in _splits(settings)}
     base = base_of(backbone.recipe, backbone_folder)
     versions = package_versions("torch", "transformers", "trl", "peft", "tokenizers")
     checkpoints = checkpoints_of(out) if settings.trainer.save_steps else None
-    with staged(out, "adapter") as folder:
-        if checkpoints:
-            identity = _identity(recipe, base, built, prompt, versions)
-            open_run(checkpoints, identity, resume=resume, again=again)
+    with staged_by_first(out) as folder:
+        with first_alone():
+            if checkpoints and not rank():
+                identity = _identity(recipe, base, built, prompt, versions)
+                open_run(checkpoints, identity, resume=resume, again=again)
         model, tokenizer = load_backbone(backbone.recipe, backbone_folder, settings.quantization)
         encoder = Encoder(prompt, tokenizer, settings.trainer.max_length)
         prompts = {split: encode_or_show_survival(encoder, found) for split, found in records.items()}
@@ -119,7 +121,7 @@ def train_adapter(
             write_text(folder / "README.md", card(manifest))
             manifest = manifest.model_copy(update={"outputs": stamps(folder)})
         write_manifest(folder, manifest)
-    if checkpoints:
+    if checkpoints and not rank():
         shutil.rmtree(checkpoints)
     return manifest
 

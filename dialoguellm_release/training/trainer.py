@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dialoguellm_release.training.batches import Batch, MaskMaker, collator, computed_tokens, summed_loss
-from dialoguellm_release.training.examples import EpochOrder, Row, sorted_alike
+from dialoguellm_release.training.examples import FILLER, EpochOrder, Row, sorted_alike
+from dialoguellm_release.training.writing import writing_weights
 
 if TYPE_CHECKING:
     import torch
@@ -34,10 +36,16 @@ def sft_trainer(
         lora: None where the model has its adapter already.
         mask_of: Makes the mask of a pack; None without packs.
     """
+    from accelerate import PartialState
     from datasets import Dataset
     from trl import SFTTrainer
 
     sequences = [row["input_ids"] for row in rows]
+    devices: int = PartialState().num_processes
+    step = config.per_device_train_batch_size * config.gradient_accumulation_steps * devices
+    # Accelerate would fill the last batches up with rows a second time, which would then count twice.
+    fillers = -len(rows) % step if devices > 1 else 0
+    held_out_fillers = -len(validation) % (config.per_device_eval_batch_size * devices) if devices > 1 else 0
 
     class Trainer(SFTTrainer):  # type: ignore[misc]
         """Counts the tokens of the rows (`num_tokens`) and those that the model computed."""
@@ -46,9 +54,7 @@ def sft_trainer(
         seconds_of_evaluation = 0.0
 
         def _get_train_sampler(self, _dataset: Any = None) -> EpochOrder:
-            devices = self.accelerator.num_processes
-            step = config.per_device_train_batch_size * config.gradient_accumulation_steps * devices
-            return EpochOrder(sequences, step, packing, config.seed)
+            return EpochOrder(sequences, step, packing, config.seed, fillers)
 
         def compute_loss(
             self,
@@ -66,7 +72,6 @@ def sft_trainer(
             if num_items_in_batch is None:
                 return loss / len(inputs["labels"])
             # The count is that of all devices, over which the gradients will be averaged.
-            devices: int = self.accelerator.num_processes
             return loss / num_items_in_batch * devices
 
         def evaluate(self, *_: Any, metric_key_prefix: str = "eval", **__: Any) -> dict[str, float]:
@@ -96,6 +101,10 @@ def sft_trainer(
                 logs |= dict(zip(("num_tokens", "num_computed_tokens"), self.all_tokens(), strict=True))
             super().log(logs, start_time)
 
+        def _save_checkpoint(self, model: Any, trial: Any) -> None:
+            with writing_weights(Path(config.output_dir)):
+                super()._save_checkpoint(model, trial)
+
         def all_tokens(self) -> tuple[int, int]:
             """The tokens so far, on all devices."""
             import torch
@@ -105,12 +114,13 @@ def sft_trainer(
             return rows, computed
 
     order = sorted_alike(range(len(validation)), [row["input_ids"] for row in validation], packing)
+    held_out = [validation[index] for index in order] + [FILLER] * held_out_fillers
     trainer = Trainer(
         model=model,
         args=config,
         data_collator=collator(packing),
-        train_dataset=Dataset.from_list(rows),
-        eval_dataset=Dataset.from_list([validation[index] for index in order]) if validation else None,
+        train_dataset=Dataset.from_list(rows + [FILLER] * fillers),
+        eval_dataset=Dataset.from_list(held_out) if held_out else None,
         processing_class=tokenizer,
         peft_config=lora,
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.progress import progress
+from dialoguellm_release.training.processes import rank
 
 if TYPE_CHECKING:
     from transformers import TrainerState
@@ -42,14 +43,17 @@ def watcher(trainer: SFTTrainer, around: ExitStack) -> Watcher:
         note = ""
 
         def on_train_begin(self, _args: Any, state: TrainerState, _control: Any, **_: Any) -> None:
-            trainer.tokens = self.before = _tokens_at(state)
+            self.before = _tokens_at(state)
+            # That is the count of all processes; one of them goes on from it.
+            trainer.tokens = (0, 0) if rank() else self.before
             self.advance = around.enter_context(progress("train", state.max_steps))
             self.advance(state.global_step)
             self.started = time.perf_counter()
 
         def on_step_end(self, _args: Any, _state: TrainerState, _control: Any, **_: Any) -> None:
             seconds = time.perf_counter() - self.started - trainer.seconds_of_evaluation
-            self.advance(1, f"{self.note}{(trainer.tokens[0] - self.before[0]) / seconds:,.0f} tokens/s")
+            tokens = (trainer.tokens[0] - self.before[0]) * trainer.args.world_size
+            self.advance(1, f"{self.note}{tokens / seconds:,.0f} tokens/s")
 
         def on_log(self, _args: Any, _state: Any, _control: Any, logs: LogEntry, **_: Any) -> None:
             for name in ("loss", "eval_loss"):

@@ -44,6 +44,8 @@ class TrainerRecipe(Schema):
 
     Attributes:
         max_steps: Stop after so many steps; -1 trains `num_train_epochs`.
+        gradient_accumulation_steps: Micro-batches of one step; several devices share them out, so that the
+            batch is that of the recipe on any number of them.
         max_length: Longest sequence in tokens; records are shortened to it, never their input or label.
         completion_only_loss: False also trains on the prompt, which costs time and is not needed.
         activation_checkpointing: Compute activations a second time in place of keeping them: less memory,
