@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         RecipeError,
         ReleaseError,
     )
-    from dialoguellm_release.onward_steps import export_training, merge_adapter
+    from dialoguellm_release.onward_steps import export_training, merge_adapter, new_recipe
     from dialoguellm_release.prompts import load_prompt
     from dialoguellm_release.records import read_records
     from dialoguellm_release.steps import (
@@ -50,7 +50,7 @@ _HOMES = {
         "RecipeError",
         "ReleaseError",
     ),
-    "onward_steps": ("export_training", "merge_adapter"),
+    "onward_steps": ("export_training", "merge_adapter", "new_recipe"),
     "prompts": ("load_prompt",),
     "records": ("read_records",),
     "steps": (
@@ -86,6 +86,7 @@ __all__ = [
     "fetch_corpora",
     "load_prompt",
     "merge_adapter",
+    "new_recipe",
     "publish",
     "read_records",
     "score",

@@ -1,17 +1,76 @@
-"""The steps that lead on from an adapter or its recipe: merge it, or train it with another tool."""
+"""The steps that lead on from an adapter or its recipe: merge it, train it elsewhere, or on other data."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.folders import read_manifest
+from dialoguellm_release.folders import read_manifest, staged, write_manifest, write_text
 from dialoguellm_release.recipes.catalogue import load_recipe
-from dialoguellm_release.schemas.manifest import AdapterManifest, ExportManifest, MergedManifest
-from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
+from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.schemas.labels import OWN
+from dialoguellm_release.schemas.manifest import (
+    AdapterManifest,
+    DatasetManifest,
+    ExportManifest,
+    MergedManifest,
+)
+from dialoguellm_release.schemas.recipes.adapter import AdapterData, AdapterRecipe, InitAdapter
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.steps import BUILD, Made, built_backbone, current
+
+
+@dataclass(frozen=True)
+class NewRecipe:
+    """An adapter recipe for a user's own data, and the dataset folder that it trains on."""
+
+    recipe: Path
+    dataset: Path
+    manifest: DatasetManifest
+
+
+def new_recipe(
+    parent: str, data: Path, out: Path, *, context_k: int = 1, init_adapter: str | None = None
+) -> NewRecipe:
+    """Writes an adapter recipe for a table of one's own, and its records as a dataset folder.
+
+    Args:
+        parent: The adapter recipe whose settings are taken: a bundled one, or a path.
+        data: A CSV file with the columns text and label, and where wanted speaker, dialogue and split.
+        out: Gets `NAME.yaml` and `dataset/`; NAME is that of the file.
+        context_k: How many past turns of the same dialogue a prompt shows.
+        init_adapter: A folder or repository id of an adapter to go on from; None starts anew.
+
+    Raises:
+        DataError: Columns or rows of the table are wrong, each named by its line.
+    """
+    from dialoguellm_release.dataset.own import write_own_dataset
+    from dialoguellm_release.recipes.display import as_yaml
+
+    loaded = load_recipe(parent, "adapter", AdapterRecipe)
+    settings = loaded.recipe
+    with staged(out / "dataset", "dataset") as folder:
+        manifest = write_own_dataset(data, settings.prompt, context_k, folder)
+        write_manifest(folder, manifest)
+    trainer = settings.trainer
+    if "validation" not in manifest.figures.records:
+        unseen = {"eval_steps": None, "load_best_model_at_end": False}
+        trainer = trainer.model_copy(update=unseen)
+    changes = {
+        "description": f"{settings.backbone} on {data.name}, with the settings of {loaded.name}.",
+        "data": AdapterData(config=OWN, knowledge=settings.data.knowledge),
+        "trainer": trainer,
+        "init_adapter": InitAdapter(path=init_adapter) if init_adapter else settings.init_adapter,
+    }
+    changed: Loaded[Any] = replace(loaded, recipe=settings.model_copy(update=changes))
+    path = out / f"{data.stem}.yaml"
+    command = f"dlm-release adapter train {path} --dataset {out / 'dataset'}"
+    header = f"# The settings of {loaded.name} on {data.name}.\n# Command: {command}\n"
+    write_text(path, f"{header}{as_yaml(changed)}\n")
+    return NewRecipe(path, out / "dataset", manifest)
 
 
 def merge_adapter(

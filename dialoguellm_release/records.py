@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import MANIFEST, read_manifest, sha256_of
-from dialoguellm_release.schemas.labels import CORPORA, LABELS, Split
+from dialoguellm_release.schemas.labels import CORPORA, LABELS, OWN, Split
 from dialoguellm_release.schemas.manifest import DatasetManifest, FileStamp
 from dialoguellm_release.schemas.record import COLUMNS, Record
 
@@ -28,7 +28,7 @@ def record_files(dataset: Path, config: str, split: Split) -> tuple[FileStamp, .
         DataError: The folder is no dataset, or has no such config or split.
     """
     manifest = read_manifest(dataset, DatasetManifest)
-    corpora = [name for name in CORPORA if config in (DEFAULT_CONFIG, name)]
+    corpora = [name for name in (*CORPORA, OWN) if config in (DEFAULT_CONFIG, name)]
     found = tuple(
         stamp
         for corpus in corpora
@@ -36,7 +36,7 @@ def record_files(dataset: Path, config: str, split: Split) -> tuple[FileStamp, .
         if stamp.path.startswith(f"data/{corpus}/{split}-") and stamp.path.endswith(".parquet")
     )
     if not found:
-        there = [name for name in CORPORA if name in manifest.figures.corpora]
+        there = [name for name in (*CORPORA, OWN) if name in manifest.figures.corpora]
         raise DataError(
             Problem(
                 str(dataset / MANIFEST),

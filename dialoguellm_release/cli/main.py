@@ -21,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+recipe.app.command(name="new")(onward.new)
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(corpora.app, name="corpora")
 app.add_typer(dataset.app, name="dataset")

@@ -1,4 +1,4 @@
-"""`dlm-release adapter merge` and `export`: from an adapter and its recipe to other tools."""
+"""`dlm-release recipe new`, `adapter merge` and `adapter export`: on to data and tools of others."""
 
 from __future__ import annotations
 
@@ -65,3 +65,32 @@ def export(
         show_json(made.manifest.figures.model_dump(mode="json"))
     else:
         show("\n".join(sorted(file.path for file in made.manifest.outputs)))
+
+
+def new(
+    parent: Annotated[
+        str,
+        typer.Option("--from", help="The adapter recipe to take the settings from."),
+    ],
+    data: Annotated[Path, typer.Option(help="CSV: text, label, and if wanted speaker, dialogue, split.")],
+    out: Annotated[Path, typer.Option(help="Gets the recipe and its dataset folder.")] = Path("build/own"),
+    context: Annotated[int, typer.Option(min=0, help="Past turns of a dialogue that a prompt shows.")] = 1,
+    init_adapter: Annotated[
+        str | None, typer.Option(help="Go on from this adapter: a folder, or a repository id.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write an adapter recipe for data of your own, and check the table row by row.
+
+    Example: dlm-release recipe new --from llama-2-7b --data my.csv
+    """
+    from dialoguellm_release.onward_steps import new_recipe
+
+    made = new_recipe(parent, data, out, context_k=context, init_adapter=init_adapter)
+    command = f"dlm-release adapter train {made.recipe} --dataset {made.dataset}"
+    say(f"{made.recipe} is written. Train it with: {command}")
+    records = made.manifest.figures.records
+    if json:
+        show_json({"recipe": str(made.recipe), "dataset": str(made.dataset), "records": records})
+    else:
+        show("\n".join(f"{split}: {count:,} records" for split, count in records.items()))

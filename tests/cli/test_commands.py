@@ -24,6 +24,7 @@ COMMANDS = (
     ("recipe", "show"),
     ("recipe", "validate"),
     ("recipe", "schema"),
+    ("recipe", "new"),
     ("corpora",),
     ("corpora", "list"),
     ("corpora", "fetch"),
