@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -136,6 +137,7 @@ def _trained(
 ) -> Made[AdapterManifest]:
     from dialoguellm_release.cards.models import render_adapter_card
     from dialoguellm_release.training import train
+    from dialoguellm_release.training.checkpoints import checkpoints_of
     from dialoguellm_release.training.processes import first_alone
 
     built = read_manifest(dataset, DatasetManifest)
@@ -159,6 +161,8 @@ def _trained(
         return render_adapter_card(made, [], loaded.name, dataset=built, backbone=own)
 
     if not again and (found := current(folder, is_unchanged, AdapterManifest)):
+        # Left behind where a run was killed between placing the folder and clearing up.
+        shutil.rmtree(checkpoints_of(folder), ignore_errors=True)
         return found
     manifest = train.train_adapter(
         loaded, backbone, backbone_folder, dataset, folder, resume=resume, again=again, card=card

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+MASKED_LAYERS = frozenset({"full_attention", "sliding_attention"})
+"""The types of layers, in the words of `transformers`, that see no more than the mask lets them."""
+
+
 @dataclass(frozen=True)
 class Pack:
     """Sequences as one.
@@ -112,9 +116,22 @@ def mask_maker(model: PreTrainedModel, longest: int) -> Callable[[torch.Tensor],
         longest: Tokens of the longest sequence.
 
     Raises:
-        RecipeError: The model's attention takes no mask, or does not see as far back as a sequence is long.
+        RecipeError: The model has layers that no mask binds, its attention takes none, or it does not see as
+            far back as a sequence is long.
     """
-    window = getattr(model.config.get_text_config(), "sliding_window", None)
+    config = model.config.get_text_config()
+    others = sorted(set(getattr(config, "layer_types", None) or ()) - MASKED_LAYERS)
+    if others:
+        raise RecipeError(
+            Problem(
+                "packing: shared_prefix",
+                "the backbone has layers that look at all tokens before them, whatever the mask",
+                expected=", ".join(sorted(MASKED_LAYERS)),
+                got=", ".join(others),
+                fix="set packing: none",
+            )
+        )
+    window = getattr(config, "sliding_window", None)
     if window is not None and longest > window:
         raise RecipeError(
             Problem(

@@ -164,6 +164,10 @@ def test_attention_that_takes_no_such_mask_is_refused() -> None:
     model.config._attn_implementation = "flash_attention_2"
     with pytest.raises(RecipeError, match="takes no mask of our own"):
         mask_maker(model, 10)
+    hybrid = small_model("qwen2")
+    hybrid.config.layer_types = ["full_attention", "linear_attention", "full_attention"]
+    with pytest.raises(RecipeError, match="whatever the mask"):
+        mask_maker(hybrid, 10)
     windowed = small_model("mistral", sliding_window=16)
     mask_maker(windowed, 16)
     with pytest.raises(RecipeError, match="sees fewer tokens back"):
