@@ -9,7 +9,18 @@ from typing import Annotated
 
 import typer
 
-from dialoguellm_release.cli import adapter, corpora, dataset, demo, doctor, publish, recipe, score, verify
+from dialoguellm_release.cli import (
+    adapter,
+    corpora,
+    dataset,
+    demo,
+    doctor,
+    onward,
+    publish,
+    recipe,
+    score,
+    verify,
+)
 from dialoguellm_release.errors import Problem, ReleaseError
 
 app = typer.Typer(
@@ -21,9 +32,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+recipe.app.command(name="new")(onward.new)
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(corpora.app, name="corpora")
 app.add_typer(dataset.app, name="dataset")
+adapter.app.command(name="merge")(onward.merge)
+adapter.app.command(name="export")(onward.export)
 app.add_typer(adapter.app, name="adapter")
 app.add_typer(score.app, name="score")
 app.command(name="publish")(publish.publish)

@@ -109,7 +109,7 @@ def test_predictions_from_elsewhere_are_scored_or_refused(
         (["--baseline", "dice"], "--baseline: dice is none of majority, random, tfidf, tfidf-context"),
         (["--scorers", "guess", "--backbone", "tiny"], "--scorers: guess is none of first_token"),
         (["--baseline", "majority", "--backbone", "tiny"], "choose one of"),
-        (["--baseline", "majority", "--scorers", "all"], "reads the answers of a model"),
+        (["--baseline", "majority", "--scorers", "all"], "--scorers is for a model that runs here"),
     ],
 )
 def test_options_that_do_not_go_together_are_usage_errors(

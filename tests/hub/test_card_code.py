@@ -15,9 +15,11 @@ from tests.hub_server.server import HubServer
 
 
 def run_the_code_on(repo_type: str, repo_id: str, tmp_path: Path) -> tuple[int, dict[str, Any]]:
-    """How many blocks a card has, and what they leave behind."""
+    """How many blocks of statements a card has, and what they leave behind."""
     card = Path(hf_hub_download(repo_id, "README.md", repo_type=repo_type, cache_dir=tmp_path))
-    blocks = re.findall(r"^```python\n(.*?)^```", card.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(
+        r"^```python\n(?!>>> )(.*?)^```", card.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
     names: dict[str, Any] = {}
     for block in blocks:
         exec(block, names)
@@ -39,9 +41,10 @@ def test_the_code_on_every_card_runs(demo_build: Path, hub_server: HubServer, tm
     assert sum(map(len, dialogues)) == names["one_corpus"]["test"].num_rows
 
     count, names = run_the_code_on("model", "dialoguellm/tiny", tmp_path)
-    assert count == 2
+    assert count == 3
     assert sum("lora_" in name for name, _ in names["model"].named_parameters()) > 0
     assert names["answer"] in LABELS
+    assert "They said yes!" in names["prompt"]
 
     count, names = run_the_code_on("model", "dialoguellm/tiny-llama", tmp_path)
     assert count == 1

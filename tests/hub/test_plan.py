@@ -85,6 +85,7 @@ def test_every_repository_is_planned_with_its_files(build: Build) -> None:
         ],
         "model dialoguellm/tiny": [
             ".eval_results/meld-test-accuracy.yaml",
+            ".eval_results/meld-test-weighted_f1.yaml",
             "README.md",
             "adapter_config.json",
             "adapter_model.safetensors",
