@@ -9,6 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dialoguellm_release.adapter_steps import (
+        TrainedSeeds,
+        check_adapter,
+        train_adapter,
+        train_seeds,
+    )
     from dialoguellm_release.claim_steps import check_claims
     from dialoguellm_release.errors import (
         CardError,
@@ -19,6 +25,7 @@ if TYPE_CHECKING:
         RecipeError,
         ReleaseError,
     )
+    from dialoguellm_release.onward_steps import export_training, merge_adapter, new_recipe
     from dialoguellm_release.prompts import load_prompt
     from dialoguellm_release.records import read_records
     from dialoguellm_release.score_steps import (
@@ -42,12 +49,12 @@ if TYPE_CHECKING:
         fetch_corpora,
         hydrate_dataset,
         publish,
-        train_adapter,
         verify_release,
     )
     from dialoguellm_release.video_steps import describe_clips, survey_clips, video_status
 
 _HOMES = {
+    "adapter_steps": ("TrainedSeeds", "check_adapter", "train_adapter", "train_seeds"),
     "claim_steps": ("check_claims",),
     "errors": (
         "CardError",
@@ -58,6 +65,7 @@ _HOMES = {
         "RecipeError",
         "ReleaseError",
     ),
+    "onward_steps": ("export_training", "merge_adapter", "new_recipe"),
     "prompts": ("load_prompt",),
     "records": ("read_records",),
     "score_steps": (
@@ -81,7 +89,6 @@ _HOMES = {
         "fetch_corpora",
         "hydrate_dataset",
         "publish",
-        "train_adapter",
         "verify_release",
     ),
     "video_steps": ("describe_clips", "survey_clips", "video_status"),
@@ -97,18 +104,23 @@ __all__ = [
     "RecipeError",
     "ReleaseError",
     "ServedModel",
+    "TrainedSeeds",
     "audit_dataset",
     "build_backbone",
     "build_dataset",
+    "check_adapter",
     "check_claims",
     "check_corpora",
     "check_dataset",
     "compare_scores",
     "describe_clips",
     "examine",
+    "export_training",
     "fetch_corpora",
     "hydrate_dataset",
     "load_prompt",
+    "merge_adapter",
+    "new_recipe",
     "publish",
     "read_records",
     "score",
@@ -119,6 +131,7 @@ __all__ = [
     "score_table",
     "survey_clips",
     "train_adapter",
+    "train_seeds",
     "verify_release",
     "video_status",
 ]

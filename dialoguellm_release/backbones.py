@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +24,18 @@ from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.labels import LABELS
 from dialoguellm_release.schemas.manifest import BackboneManifest
+from dialoguellm_release.schemas.recipes.adapter import QuantizationRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource, HubSource
 
 if TYPE_CHECKING:
     import torch
     from tokenizers import Tokenizer
-    from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import (
+        LlamaForCausalLM,
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+        PreTrainedTokenizerFast,
+    )
 
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 LABEL_WEIGHT = 100_000
@@ -99,16 +106,17 @@ def build_backbone(recipe: Loaded[BackboneRecipe], out: Path) -> BackboneManifes
 
 
 def load_backbone(
-    recipe: BackboneRecipe, folder: Path | None
+    recipe: BackboneRecipe, folder: Path | None, quantization: QuantizationRecipe | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """The model, in the precision that the hardware favours, and the tokenizer.
 
     Args:
         folder: Where a backbone of our own making was built; not used for one from the Hub.
+        quantization: None keeps the weights in that precision.
 
     Raises:
         DataError: It is not built, cannot be had from the Hub, or its tokenizer has no end-of-sequence token.
-        MissingExtraError: torch or transformers is not installed.
+        MissingExtraError: torch, transformers or, for quantisation, bitsandbytes is not installed.
     """
     base = base_of(recipe, folder)
     try:
@@ -128,9 +136,51 @@ def load_backbone(
             trust_remote_code=False,
             use_safetensors=True,
             dtype=torch.bfloat16 if on_gpu and torch.cuda.is_bf16_supported() else torch.float32,
+            **_quantized(quantization),
         )
     except OSError as error:
         raise DataError(_not_to_be_had(base, place, error)) from error
+    _check_end_of_sequence(tokenizer, place)
+    # A quantised model is put on its device while it is loaded.
+    return model.to("cuda") if on_gpu and quantization is None else model, tokenizer
+
+
+def tokenizer_at_hand(
+    recipe: BackboneRecipe, folder: Path | None, tokenizer: Path | None = None
+) -> PreTrainedTokenizerFast | None:
+    """The tokenizer of a backbone where it lies on this machine; nothing is downloaded, no weights are read.
+
+    Args:
+        folder: Where a backbone of our own making may have been built.
+        tokenizer: A folder that holds it; None looks into `folder` or the cache of the Hub.
+
+    Raises:
+        DataError: `tokenizer` is named, and holds none.
+        MissingExtraError: transformers is not installed.
+    """
+    try:
+        from transformers import AutoTokenizer
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("train", str(error.name)) from error
+
+    silence_transformers()
+    source = recipe.source
+    place = str(tokenizer or (source.repo_id if isinstance(source, HubSource) else folder))
+    revision = source.revision if isinstance(source, HubSource) and tokenizer is None else None
+    try:
+        found = AutoTokenizer.from_pretrained(
+            place, revision=revision, trust_remote_code=False, local_files_only=True
+        )
+    except (OSError, ValueError) as error:
+        if tokenizer is None:
+            return None
+        fix = "name a folder with tokenizer.json and tokenizer_config.json"
+        raise DataError(Problem(place, f"no tokenizer can be loaded from here: {error}", fix=fix)) from error
+    _check_end_of_sequence(found, place)
+    return found
+
+
+def _check_end_of_sequence(tokenizer: PreTrainedTokenizerBase, place: str) -> None:
     if tokenizer.eos_token_id is None:
         raise DataError(
             Problem(
@@ -139,7 +189,20 @@ def load_backbone(
                 fix="choose another backbone",
             )
         )
-    return model.to("cuda") if on_gpu else model, tokenizer
+
+
+def _quantized(quantization: QuantizationRecipe | None) -> dict[str, object]:
+    if quantization is None:
+        return {}
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise MissingExtraError("quantize", "bitsandbytes")
+    settings = quantization.model_dump()
+    compute_dtype = getattr(torch, settings.pop("bnb_4bit_compute_dtype"))
+    config = BitsAndBytesConfig(**settings, bnb_4bit_compute_dtype=compute_dtype)
+    return {"quantization_config": config, "device_map": {"": torch.cuda.current_device()}}
 
 
 def weights_sha256(tensors: dict[str, torch.Tensor]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,13 +46,33 @@ class EncodedPrompt:
 
     Attributes:
         text: The prompt that the ids stand for.
-        is_shortened: Whether context or description was left out to fit the budget.
+        whole_length: Tokens of the prompt before anything was left out of it.
     """
 
     record: Record
     text: str
     ids: list[int]
-    is_shortened: bool
+    whole_length: int
+
+    @property
+    def is_shortened(self) -> bool:
+        """Whether context or description was left out to fit the budget."""
+        return len(self.ids) < self.whole_length
+
+
+@dataclass(frozen=True)
+class RecordLengths:
+    """Tokens of a record: what it needs of a budget, and where its label stands.
+
+    Attributes:
+        whole: Its prompt as it is, and room for the longest label of the vocabulary.
+        shortest: Its prompt without context and description, and the same room.
+        with_label: Its prompt as it is and its own label, without the end-of-sequence token.
+    """
+
+    whole: int
+    shortest: int
+    with_label: int
 
 
 class Encoder:
@@ -71,9 +91,10 @@ class Encoder:
     def __init__(self, prompt: Prompt, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
         self._prompt = prompt
         self._tokenizer = tokenizer
-        self._max_length = max_length
+        self.max_length = max_length
         self._completions = self._completion_ids()
-        self._room = max_length - max(map(len, self._completions.values()))
+        self._longest_completion = max(map(len, self._completions.values()))
+        self._room = max_length - self._longest_completion
 
     def completion_ids(self, label: Label) -> list[int]:
         """The ids of one space, the label and the end-of-sequence token, as they follow a prompt."""
@@ -94,13 +115,10 @@ class Encoder:
         Raises:
             DataError: Some cannot be made to fit; says how many, and which come first.
         """
-        wanted = list(records)
-        texts = [self._prompt.prompt(record) for record in wanted]
-        batch = self._tokenizer(texts, verbose=False).input_ids if texts else []
-        encoded = [self._fitted(*parts) for parts in zip(wanted, texts, batch, strict=True)]
+        encoded = self.fit_all(records)
         too_long = [prompt for prompt in encoded if len(prompt.ids) > self._room]
         if too_long:
-            needed = max(len(prompt.ids) for prompt in too_long) + self._max_length - self._room
+            needed = max(len(prompt.ids) for prompt in too_long) + self._longest_completion
             named = ", ".join(f"{prompt.record.id} ({len(prompt.ids)})" for prompt in too_long[:MAX_NAMED])
             raise DataError(
                 Problem(
@@ -113,30 +131,61 @@ class Encoder:
             )
         return encoded
 
+    def fit_all(self, records: Iterable[Record]) -> list[EncodedPrompt]:
+        """The prompts of the records, in their order; some may still be too long.
+
+        Why: a tokenizer takes a list of texts much faster than one after the other.
+        """
+        wanted = list(records)
+        texts = [self._prompt.prompt(record) for record in wanted]
+        batch = self._tokenizer(texts, verbose=False).input_ids if texts else []
+        return [self._fitted(*parts) for parts in zip(wanted, texts, batch, strict=True)]
+
+    def lengths(self, prompts: Sequence[EncodedPrompt]) -> list[RecordLengths]:
+        """How many tokens each record takes, whatever the budget."""
+        bare = [self._without_knowledge(prompt.record) for prompt in prompts]
+        batch = self._tokenizer(bare, verbose=False).input_ids if bare else []
+        return [
+            RecordLengths(
+                whole=prompt.whole_length + self._longest_completion,
+                shortest=len(ids) + self._longest_completion,
+                with_label=prompt.whole_length + len(self._completions[prompt.record.output]) - 1,
+            )
+            for prompt, ids in zip(prompts, batch, strict=True)
+        ]
+
+    def _without_knowledge(self, record: Record) -> str:
+        return self._prompt.prompt(record.model_copy(update={"context": (), "video_description": None}))
+
     def _fitted(self, record: Record, text: str, ids: list[int]) -> EncodedPrompt:
-        if len(ids) <= self._room:
-            return EncodedPrompt(record, text, ids, is_shortened=False)
+        if len(ids) > self._room:
+            text, ids_that_fit = self._shortened(record)
+            return EncodedPrompt(record, text, ids_that_fit, whole_length=len(ids))
+        return EncodedPrompt(record, text, ids, whole_length=len(ids))
+
+    def _shortened(self, record: Record) -> tuple[str, list[int]]:
+        """The longest prompt that fits, or the shortest there is."""
         for left_out in range(1, len(record.context) + 1):
             shorter = self._encode(record, record.context[left_out:], record.video_description)
-            if len(shorter.ids) <= self._room:
+            if len(shorter[1]) <= self._room:
                 return shorter
         return self._with_short_description(record)
 
     def _encode(
         self, record: Record, context: tuple[str, ...], video_description: str | None
-    ) -> EncodedPrompt:
+    ) -> tuple[str, list[int]]:
         shortened = record.model_copy(update={"context": context, "video_description": video_description})
         text = self._prompt.prompt(shortened)
-        return EncodedPrompt(record, text, self._ids(text), is_shortened=True)
+        return text, self._ids(text)
 
-    def _with_short_description(self, record: Record) -> EncodedPrompt:
+    def _with_short_description(self, record: Record) -> tuple[str, list[int]]:
         words = (record.video_description or "").split()
         best = self._encode(record, (), None)
         fewest, most = 1, len(words)
         while fewest <= most:
             kept = (fewest + most) // 2
             candidate = self._encode(record, (), " ".join(words[:kept]))
-            if len(candidate.ids) <= self._room:
+            if len(candidate[1]) <= self._room:
                 best, fewest = candidate, kept + 1
             else:
                 most = kept - 1

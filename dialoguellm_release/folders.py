@@ -28,6 +28,8 @@ MADE_BY: dict[Kind, str] = {
     "backbone": "dlm-release adapter train",
     "adapter": "dlm-release adapter train",
     "score": "dlm-release score run",
+    "merged": "dlm-release adapter merge",
+    "export": "dlm-release adapter export",
 }
 """The command that makes a folder of each kind."""
 

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
+
+
+class Advance(Protocol):
+    """Moves a bar forward by so many; `note` stands at its end until the next one."""
+
+    def __call__(self, count: int, note: str | None = None, /) -> None:
+        """Moves it."""
 
 
 @contextmanager
-def progress(
-    description: str, total: int | None, *, in_bytes: bool = False
-) -> Iterator[Callable[[int], None]]:
-    """A function that moves the bar forward by so many; `total` is None where it is not known beforehand."""
-    if not sys.stderr.isatty():
-        yield lambda _count: None
+def progress(description: str, total: int | None, *, in_bytes: bool = False) -> Iterator[Advance]:
+    """A function that moves the bar forward; `total` is None where it is not known beforehand.
+
+    Of several processes that train together the first alone shows a bar.
+    """
+    if not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0":
+        yield _stand_still
         return
 
     from rich.console import Console
@@ -40,10 +50,21 @@ def progress(
         DownloadColumn() if in_bytes else MofNCompleteColumn(),
         TransferSpeedColumn() if in_bytes else RateColumn(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(description, total=total)
-        yield lambda count: bar.advance(task, count)
+        task = bar.add_task(description, total=total, note="")
+
+        def advance(count: int, note: str | None = None, /) -> None:
+            bar.advance(task, count)
+            if note is not None:
+                bar.update(task, note=note)
+
+        yield advance
+
+
+def _stand_still(_count: int, _note: str | None = None) -> None:
+    """Moves no bar."""
 
 
 def silence_transformers() -> None:

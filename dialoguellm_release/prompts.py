@@ -134,6 +134,37 @@ def read_prompt(path: Path) -> Prompt:
     return prompt
 
 
+def standalone_template(prompt: Prompt) -> str:
+    """The prompt as one Jinja file that needs no line of this package.
+
+    It sees `labels`, `video_description` (or none), `context` (a list of lines), `input` and `speaker` (or
+    none); render it with `trim_blocks=True, lstrip_blocks=True`, as chat templates are.
+    """
+    return (
+        "{#- The prompt of this adapter, as text without the answer. Render it with\n"
+        "jinja2.Environment(trim_blocks=True, lstrip_blocks=True) and: labels (list), context (list of\n"
+        "lines, oldest first, each 'Speaker: text'; may be empty), input, speaker (or none),\n"
+        "video_description (or none). -#}\n"
+        "{% set knowledge = (['video description'] if video_description else [])"
+        " + (['context'] if context else []) %}\n"
+        f"{{% set instruction %}}{prompt.recipe.instruction}{{% endset %}}\n"
+        f"{prompt.recipe.template}"
+    )
+
+
+def chat_template(*, begins_with_bos: bool) -> str:
+    """A chat template that gives the ids of training: one user message is the prompt, the answer is a label.
+
+    Args:
+        begins_with_bos: Whether the tokenizer puts its begin-of-sequence token before every text.
+    """
+    bos = "{{ bos_token }}" if begins_with_bos else ""
+    return (
+        bos + "{% for message in messages %}{% if message['role'] == 'assistant' %}"
+        "{{ ' ' + message['content'] + eos_token }}{% else %}{{ message['content'] }}{% endif %}{% endfor %}"
+    )
+
+
 def _compiled(
     environment: jinja2.Environment, name: str, part: str, text: str, fields: tuple[str, ...]
 ) -> Callable[..., str]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic
 
-from dialoguellm_release.backbones import base_of
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.folders import (
     AnyManifest,
@@ -23,7 +22,6 @@ from dialoguellm_release.folders import (
     write_manifest,
     write_text,
 )
-from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_claims, load_recipe
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.resources import resource_folder
@@ -32,12 +30,10 @@ from dialoguellm_release.schemas.labels import CORPORA, CorpusName
 from dialoguellm_release.schemas.manifest import (
     CROISSANT,
     LICENSES,
-    AdapterManifest,
     BackboneManifest,
     DatasetManifest,
     VideoProvenance,
 )
-from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, HubSource
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
@@ -274,52 +270,6 @@ def build_backbone(
     ):
         return found
     return Made(folder, backbones.build_backbone(loaded, folder), was_current=False)
-
-
-def train_adapter(
-    recipe: str,
-    dataset: Path = BUILD / "dataset",
-    out: Path | None = None,
-    *,
-    backbones: Path = BUILD / "backbones",
-    overrides: Sequence[str] = (),
-    again: bool = False,
-) -> Made[AdapterManifest]:
-    """The folder of a trained adapter; a backbone of our own making is built first where it is not there.
-
-    Args:
-        recipe: Name of a bundled adapter recipe, or a path.
-        dataset: Folder that `build_dataset` made.
-        out: None is `build/adapters/NAME`.
-        backbones: Where backbones of our own making lie, each under the name of its recipe.
-
-    Raises:
-        DataError: Dataset and recipe do not belong together, a record does not fit, or training failed.
-        MissingExtraError: The extra `train` is not installed.
-    """
-    from dialoguellm_release.training import train
-
-    loaded = load_recipe(recipe, "adapter", AdapterRecipe, overrides)
-    folder = out or BUILD / "adapters" / loaded.name
-    content = read_manifest(dataset, DatasetManifest).content_sha256
-    backbone = load_recipe(loaded.recipe.backbone, "backbone", BackboneRecipe)
-    backbone_folder = built_backbone(loaded.recipe.backbone, backbone, backbones)
-    base = base_of(backbone.recipe, backbone_folder)
-
-    def is_unchanged(made: AdapterManifest) -> bool:
-        figures = made.figures
-        return (
-            made.recipe == loaded.stamp
-            and figures.dataset_content_sha256 == content
-            and figures.prompt_sha256 == load_prompt(loaded.recipe.prompt).sha256
-            and (figures.base, figures.base_revision) == (base.repo_id, base.revision)
-            and figures.base_content_sha256 == base.content_sha256
-        )
-
-    if not again and (found := current_folder(folder, is_unchanged, AdapterManifest)):
-        return found
-    manifest = train.train_adapter(loaded, backbone, backbone_folder, dataset, folder)
-    return Made(folder, manifest, was_current=False)
 
 
 def publish(

@@ -26,11 +26,11 @@ from dialoguellm_release.schemas.manifest import (
     CorpusFigures,
     DatasetFigures,
     DatasetManifest,
-    RecipeStamp,
     Sizes,
 )
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
+from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.scores import Protocol, Resampling, ScoreFigures, System
 from dialoguellm_release.training.train import train_adapter
@@ -226,7 +226,7 @@ def write_dataset(folder: Path, records: Mapping[Split, Sequence[Record]]) -> Pa
     )
     manifest = DatasetManifest(
         created_by={},
-        recipe=RecipeStamp(name="handmade", sha256="0" * 64, resolved={}),
+        recipe=load_recipe("demo", "dataset", DatasetRecipe).stamp,
         inputs=(),
         outputs=stamps(folder),
         content_sha256=contents,

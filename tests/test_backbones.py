@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -198,6 +199,42 @@ def test_a_model_that_the_hub_refuses_says_what_to_do(code: str, what: str, tmp_
         server.shutdown()
     assert what in output.stdout
     assert "hf auth login" in output.stdout
+
+
+def loaded_from(endpoint: str, home: Path, revision: str | None = None) -> str:
+    """What a process says that loads a model from a Hub at an address."""
+    environment = os.environ | {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "HF_HOME": str(home)}
+    command = [sys.executable, "-c", LOAD, hub_recipe(revision).model_dump_json()]
+    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+
+
+def test_a_revision_that_the_hub_lacks_is_named(tmp_path: Path) -> None:
+    handler = type("Handler", (_Refusing,), {"code": "RevisionNotFound"})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        said = loaded_from(f"http://127.0.0.1:{server.server_port}", tmp_path, COMMIT)
+        server.shutdown()
+    assert said.startswith(f"someone/small-llama at {COMMIT}: ")
+    assert "check repo_id and revision in the backbone recipe" in said
+
+
+@pytest.mark.slow
+def test_a_hub_out_of_reach_is_told(tmp_path: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    said = loaded_from(f"http://127.0.0.1:{port}", tmp_path)
+    assert "neither in the local cache nor within reach on the Hub" in said
+    assert "hf download" in said
+
+
+def test_a_tokenizer_without_padding_is_enough(hub_cache: Path) -> None:
+    path = hub_cache / "tokenizer_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    del settings["pad_token"]
+    path.write_text(json.dumps(settings), encoding="utf-8")
+    _, tokenizer = load_backbone(hub_recipe(), None)
+    assert tokenizer.pad_token is None
 
 
 def test_a_tokenizer_without_end_of_sequence_is_refused(hub_cache: Path) -> None:

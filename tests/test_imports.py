@@ -11,10 +11,11 @@ PACKAGE = Path(__file__).parents[1] / "dialoguellm_release"
 
 FLOORS = (
     {"cli"},
-    {"claim_steps", "score_steps", "served_steps", "steps", "video_steps"},
+    {"adapter_steps", "onward_steps", "claim_steps", "score_steps", "served_steps", "video_steps"},
+    {"steps"},
     {"hub"},
     {"cards", "dataset", "scoring", "training", "video"},
-    {"corpora", "prompts", "backbones", "encoding", "records"},
+    {"corpora", "prompts", "backbones", "encoding", "knowledge", "records"},
     {"recipes"},
     {"folders", "layout", "progress"},
     {"schemas"},
@@ -37,11 +38,8 @@ HEAVY = {
 NEIGHBOURS = {
     ("records", "prompts"),
     ("encoding", "prompts"),
-    ("score_steps", "steps"),
-    ("claim_steps", "steps"),
+    ("knowledge", "prompts"),
     ("served_steps", "score_steps"),
-    ("served_steps", "steps"),
-    ("video_steps", "steps"),
 }
 
 

@@ -11,8 +11,11 @@ from dialoguellm_release.cards.licenses import derived_license_metadata, hub_lic
 from dialoguellm_release.cards.markdown import number, render_card, table
 from dialoguellm_release.cards.provenance import recipe_of
 from dialoguellm_release.cards.scores import LABEL_SCORERS, hub_metrics, model_index, score_table, scored
+from dialoguellm_release.schemas.knowledge import Knowledge
 from dialoguellm_release.schemas.labels import BASIC_LABELS, CORPORA, LABELS, Label
 from dialoguellm_release.schemas.manifest import (
+    LOSS_FIGURE,
+    AdapterFigures,
     AdapterManifest,
     BackboneManifest,
     DatasetManifest,
@@ -26,13 +29,12 @@ TASK_TAG = "emotion-recognition-in-conversations"
 
 _COSTS = {
     "hardware": "Hardware",
-    "precision": "Precision",
-    "seconds": "Seconds",
-    "tokens": "Tokens",
-    "tokens_per_second": "Tokens a second",
-    "peak_memory_bytes": "Peak memory in bytes",
+    "devices": "Devices",
+    "seconds": "Seconds of training steps",
+    "tokens_per_second": "Tokens of records a second",
+    "computed_tokens_per_second": "Tokens through the model a second",
 }
-"""Figures of a training run that tell of its cost, as far as it has them."""
+"""What a training run tells of its cost."""
 
 
 def render_backbone_card(manifest: BackboneManifest, repo_id: str) -> str:
@@ -107,6 +109,7 @@ def render_adapter_card(
         "is_synthetic": dataset is not None and recipe_of(dataset, DatasetRecipe).synthetic,
         "left_out": _left_out(dataset, figures.dataset_config) if dataset else [],
         "training": _training_table(manifest),
+        "loss_figure": next((file.path for file in manifest.outputs if file.path == LOSS_FIGURE), None),
         "lora": _settings(recipe.lora),
         "trainer": _settings(recipe.trainer),
         "labels": json.dumps(_labels(dataset, figures.dataset_config)),
@@ -168,6 +171,8 @@ def _training_table(manifest: AdapterManifest) -> str:
         "Trainable parameters": number(figures.trainable_parameters),
         "Steps": number(figures.steps),
         "Loss, first and last logged": f"{figures.first_loss:.4f}, {figures.last_loss:.4f}",
+        **_validation(figures),
+        "Shown beside the input": _knowledge(figures.knowledge),
         "Seed": str(figures.seed),
         "Packages": ", ".join(f"{name} {version}" for name, version in manifest.created_by.items()),
     }
@@ -175,10 +180,35 @@ def _training_table(manifest: AdapterManifest) -> str:
 
 
 def _cost_table(manifest: AdapterManifest) -> str:
-    """What the figures of the run tell of its cost; empty where they tell nothing."""
-    stated = manifest.figures.model_dump(mode="json")
-    rows = [(name, _value(stated[key])) for key, name in _COSTS.items() if stated.get(key) is not None]
-    return table(("Cost", ""), rows) if rows else ""
+    """What the run tells of its cost; empty where nothing was recorded."""
+    if manifest.run is None:
+        return ""
+    stated = manifest.run.model_dump()
+    rows = {name: _cost(stated[key]) for key, name in _COSTS.items()}
+    return table(
+        ("Cost", ""), {"Tokens of the training records": number(manifest.figures.tokens), **rows}.items()
+    )
+
+
+def _cost(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{value:,.1f}".removesuffix(".0")
+
+
+def _validation(figures: AdapterFigures) -> dict[str, str]:
+    if figures.validation_loss is None:
+        return {}
+    records = number(figures.validation_records)
+    return {"Loss on the validation split": f"{figures.validation_loss:.4f} ({records} records)"}
+
+
+def _knowledge(knowledge: Knowledge) -> str:
+    videos = {
+        "as_built": "video descriptions where there are any",
+        "left_out": "no video descriptions",
+        "shuffled": "the video descriptions of other records",
+    }
+    context = "the context" if knowledge.context else "no context"
+    return f"{context}, {videos[knowledge.video_descriptions]}"
 
 
 def _settings(settings: BaseModel) -> str:

@@ -35,7 +35,7 @@ def demo(
 
     Example: dlm-release demo --sources corpora
     """
-    from dialoguellm_release import score_steps, steps
+    from dialoguellm_release import adapter_steps, score_steps, steps
     from dialoguellm_release.cli import adapter, dataset, publish, scores
     from dialoguellm_release.schemas.labels import CORPORA
 
@@ -50,8 +50,8 @@ def demo(
     dataset.warn_of_unknown_files(built.manifest)
     dataset.note_missing_figures(built.manifest)
     say("2/4  adapter: recipe tiny")
-    trained = steps.train_adapter(
-        "tiny", built.folder, out / "adapters" / "tiny", backbones=out / "backbones", again=again
+    trained = adapter_steps.train_adapter(
+        "tiny", built.folder, out / "adapters" / "tiny", backbones=out / "backbones", resume=True, again=again
     )
     say("3/4  scores: recipe meld")
     scored = score_steps.score(

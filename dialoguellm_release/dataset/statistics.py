@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
@@ -56,31 +56,8 @@ def split_statistics(files: Iterable[Path]) -> SplitStatistics:
         if later > earlier + 1
     ]
     return SplitStatistics(
-        dialogue_lengths=spread(list(map(len, turns.values()))),
-        utterance_lengths=spread(words),
+        dialogue_lengths=Spread.of(map(len, turns.values())),
+        utterance_lengths=Spread.of(words),
         records_after_gap=len(left_out),
         missing_turns=sum(left_out),
-    )
-
-
-def spread(lengths: Sequence[int]) -> Spread:
-    """Mean and percentiles of one length or more.
-
-    >>> spread([5, 1, 2, 2]).median
-    2
-    """
-    ordered = sorted(lengths)
-
-    def percentile(share: int) -> int:
-        return ordered[-(-share * len(ordered) // 100) - 1]
-
-    return Spread(
-        mean=sum(ordered) / len(ordered),
-        minimum=ordered[0],
-        p5=percentile(5),
-        p25=percentile(25),
-        median=percentile(50),
-        p75=percentile(75),
-        p95=percentile(95),
-        maximum=ordered[-1],
     )

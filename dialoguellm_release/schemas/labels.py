@@ -30,8 +30,12 @@ EXTRA_LABELS: tuple[Label, ...] = LABELS[7:]
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
-CorpusName = Literal["meld", "emorynlp", "dailydialog", "meisd", "iemocap"]
-CORPORA: tuple[CorpusName, ...] = get_args(CorpusName)
+CorpusName = Literal["meld", "emorynlp", "dailydialog", "meisd", "iemocap", "own"]
+"""`own` is what a user brings along."""
+
+OWN: CorpusName = "own"
+CORPORA: tuple[CorpusName, ...] = tuple(name for name in get_args(CorpusName) if name != OWN)
+"""The corpora of the paper."""
 
 Part = Literal["clean", "leaked", "repeated"]
 """The rows of a split: those that share no text with the other side of the train/test line, those that do,

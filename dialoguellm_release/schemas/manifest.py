@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue
 
 from dialoguellm_release.schemas.audit import AuditFigures
 from dialoguellm_release.schemas.base import Count, Schema, Sha256, Text
+from dialoguellm_release.schemas.knowledge import Knowledge
 from dialoguellm_release.schemas.labels import LABELS, CorpusName, Label, Split
 from dialoguellm_release.schemas.scores import ScoreFigures
 
-Kind = Literal["dataset", "backbone", "adapter", "score"]
+Kind = Literal["dataset", "backbone", "adapter", "score", "merged", "export"]
 
 
 class FileStamp(Schema):
@@ -121,6 +123,29 @@ class Spread(Schema):
     p75: Count
     p95: Count
     maximum: Count
+
+    @classmethod
+    def of(cls, lengths: Iterable[int]) -> Self:
+        """Of one length or more.
+
+        >>> Spread.of([5, 1, 2, 2]).median
+        2
+        """
+        ordered = sorted(lengths)
+
+        def percentile(share: int) -> int:
+            return ordered[-(-share * len(ordered) // 100) - 1]
+
+        return cls(
+            mean=sum(ordered) / len(ordered),
+            minimum=ordered[0],
+            p5=percentile(5),
+            p25=percentile(25),
+            median=percentile(50),
+            p75=percentile(75),
+            p95=percentile(95),
+            maximum=ordered[-1],
+        )
 
 
 class SplitStatistics(Schema):
@@ -287,14 +312,25 @@ class BackboneManifest(Manifest):
     parameters: Count
 
 
+LOSS_FIGURE = "figures/loss.png"
+"""The loss curve of an adapter folder."""
+
+TRAINING_LOG = "training_log.jsonl"
+"""What was measured in training, one JSON object a line."""
+
+
 class AdapterFigures(Schema):
     """The figures of a training run.
 
     Attributes:
         base_content_sha256: Content of a backbone of our own making; None for one from the Hub.
         dataset_content_sha256: The dataset that it was trained on.
+        knowledge: What its prompts show beside the input; scoring must show the same.
         truncated_records: Records whose context or description was shortened to fit.
+        tokens: Of the training records, each counted once.
         first_loss: Mean loss over the first step; `last_loss` over the last logged steps.
+        validation_records: Records of the validation split that were looked at.
+        validation_loss: Of the weights that were kept, a mean over tokens; None where nobody looked.
     """
 
     base: Text
@@ -303,20 +339,90 @@ class AdapterFigures(Schema):
     dataset_config: Text
     dataset_content_sha256: Sha256
     prompt_sha256: Sha256
+    knowledge: Knowledge = Knowledge()
     records: Count
     truncated_records: Count
+    tokens: Count = 0
     trainable_parameters: Count
     steps: Count
     first_loss: float
     last_loss: float
+    validation_records: Count = 0
+    validation_loss: float | None = None
     seed: int
 
 
+class TrainingRun(Schema):
+    """What a training took on the machine where it ran: no part of any hash.
+
+    Attributes:
+        hardware: The accelerator, or the kind of processor.
+        devices: Processes that trained together.
+        seconds: Spent on training steps by the run that ended; one that was resumed counts only its own.
+        tokens_per_second: Tokens of the records, each record's counted in full.
+        computed_tokens_per_second: Tokens that passed through the model: fewer where packs share a prefix,
+            more with padding.
+    """
+
+    hardware: Text
+    devices: Count = 1
+    seconds: float
+    tokens_per_second: float
+    computed_tokens_per_second: float
+
+
 class AdapterManifest(Manifest):
-    """The manifest of an adapter folder."""
+    """The manifest of an adapter folder.
+
+    Attributes:
+        run: Kept as it is where the same adapter is trained again in its place.
+    """
 
     kind: Literal["adapter"] = "adapter"
     figures: AdapterFigures
+    run: TrainingRun | None = None
+
+
+class MergedFigures(Schema):
+    """The figures of a merge.
+
+    Attributes:
+        adapter_content_sha256: The adapter that went into the weights.
+        base: The backbone that it went into.
+        dtype: Of the weights.
+        largest_difference: Between the logits of the merged model, read back, and of base with adapter.
+        largest_logit: In size, to hold the difference against.
+    """
+
+    adapter_content_sha256: Sha256
+    base: Text
+    base_revision: Text | None
+    dtype: Text
+    largest_difference: float
+    largest_logit: float
+
+
+class MergedManifest(Manifest):
+    """The manifest of a model with an adapter in its weights."""
+
+    kind: Literal["merged"] = "merged"
+    figures: MergedFigures
+
+
+class ExportFigures(Schema):
+    """The figures of training text for another tool."""
+
+    tool: Text
+    dataset_content_sha256: Sha256
+    prompt_sha256: Sha256
+    records: dict[Split, Count]
+
+
+class ExportManifest(Manifest):
+    """The manifest of a folder with training text for another tool."""
+
+    kind: Literal["export"] = "export"
+    figures: ExportFigures
 
 
 class ScoreManifest(Manifest):

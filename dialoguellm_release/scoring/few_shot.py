@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
@@ -43,6 +43,17 @@ class Examples:
         return tuple(sorted({one.id for examples in self.shown.values() for one in examples}))
 
     @property
+    def records(self) -> list[Record]:
+        """Every record that is an example, once."""
+        return list({one.id: one for examples in self.shown.values() for one in examples}.values())
+
+    def with_records(self, records: Iterable[Record]) -> Examples:
+        """The same examples, each as the record of its id here."""
+        by_id = {one.id: one for one in records}
+        shown = {name: tuple(by_id[one.id] for one in examples) for name, examples in self.shown.items()}
+        return replace(self, shown=shown)
+
+    @property
     def sha256(self) -> str:
         """The hash of which record is shown which examples, in which order."""
         lines = (
@@ -77,13 +88,19 @@ def prompted_protocol(
     prompt: Prompt,
     scorer: ScorerName,
     examples: Examples | None,
+    *,
+    has_context: bool,
     leak_policy: LeakPolicy | None,
 ) -> Protocol:
-    """The protocol of a language model that is shown prompts, with examples or without."""
+    """The protocol of a language model that is shown prompts, with examples or without.
+
+    Args:
+        has_context: Whether a prompt shows the context that the dataset has.
+    """
     return protocol_of(
         task,
         settings,
-        context_k=task.dataset.figures.context_k,
+        context_k=task.dataset.figures.context_k if has_context else 0,
         prompt_sha256=prompt.sha256,
         scorer=scorer,
         shots=examples.settings.shots if examples else 0,

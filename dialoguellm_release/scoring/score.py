@@ -12,8 +12,10 @@ from dialoguellm_release.backbones import Base, base_of, load_backbone
 from dialoguellm_release.encoding import EncodedPrompt, Encoder
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.folders import canonical_json, package_versions, read_manifest, sha256_of_text
+from dialoguellm_release.knowledge import with_knowledge
 from dialoguellm_release.prompts import Prompt, load_prompt, read_prompt
 from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.schemas.knowledge import Knowledge
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.manifest import AdapterManifest, DatasetManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
@@ -87,10 +89,17 @@ def score_model(
     prompt = _prompt_of(task.dataset, model.adapter)
     _check_inputs(task.dataset, dataset, trained, model.adapter, base, prompt)
     shown = examples_of(settings, task, dataset)
+    knowledge = trained.figures.knowledge if trained else Knowledge()
+    label_spaces = {name: corpus.label_space for name, corpus in task.dataset.figures.corpora.items()}
+    # Of the whole split, so that a record is shown the same however many are scored.
+    seen = with_knowledge(task.split, knowledge, prompt, label_spaces)[: len(task.records)]
     language_model, tokenizer = load_backbone(model.backbone.recipe, model.backbone_folder)
-    asked = prompt if shown is None else PromptWithExamples(prompt, shown)
+    asked = prompt
+    if shown is not None:
+        examples = with_knowledge(shown.records, knowledge, prompt, label_spaces)
+        asked = PromptWithExamples(prompt, shown.with_records(examples))
     encoder = Encoder(asked, tokenizer, settings.max_length)
-    prompts = encoder.encode_all(task.records)
+    prompts = encoder.encode_all(seen)
     tokens = label_tokens(encoder, task.labels)
     if leave_out_unfit and alike_at_first(tokens):
         scorers = [name for name in scorers if name != "first_token"]
@@ -110,7 +119,13 @@ def score_model(
                 split=task.split,
                 answers=[read_reply(name, reply, tokens, settings.corpus) for reply in replies[way]],
                 protocol=prompted_protocol(
-                    task, settings, prompt, name, shown, leak_policy=_leak_policy(task, trained)
+                    task,
+                    settings,
+                    prompt,
+                    name,
+                    shown,
+                    has_context=knowledge.context,
+                    leak_policy=_leak_policy(task, trained),
                 ),
                 examples=shown.shown if shown else {},
                 system=_system(model, base, trained),

@@ -1,98 +1,157 @@
-"""The tuning itself: rows of ids through TRL's SFTTrainer with PEFT's LoRA."""
+"""The tuning itself: rows of ids through TRL's trainer with PEFT's LoRA."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dialoguellm_release.encoding import EncodedPrompt, Encoder
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem, RecipeError
-from dialoguellm_release.progress import progress, silence_transformers
+from dialoguellm_release.progress import silence_transformers
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, LoraRecipe
+from dialoguellm_release.schemas.recipes.backbone import Architecture
+from dialoguellm_release.training.checkpoints import last_whole_checkpoint
+from dialoguellm_release.training.examples import Row
+from dialoguellm_release.training.footprint import footprint, out_of_memory
+from dialoguellm_release.training.packs import mask_maker
+from dialoguellm_release.training.processes import gather_trained, rank, share_of
+from dialoguellm_release.training.trainer import sft_trainer
+from dialoguellm_release.training.watch import LogEntry, diverged, watcher
 
 if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, TrainerState
-    from trl import SFTConfig
-
-
-class Row(TypedDict):
-    """A pre-tokenised example, as TRL takes it; the loss is where the mask is 1."""
-
-    input_ids: list[int]
-    completion_mask: list[int]
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from trl import SFTConfig, SFTTrainer
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """A trained model and how the training went."""
+    """A trained model and how the training went.
+
+    Attributes:
+        log: What was measured, in the order of the steps.
+        validation_loss: Of the weights that were kept; None where there are no rows to look at.
+        row_tokens: Of the training rows, each counted once.
+        seconds: Spent on training steps by this run; a resumed run counts only its own.
+        tokens: Of the rows that were trained on in that time, each row's counted in full.
+        computed_tokens: That passed through the model in that time, padding included.
+    """
 
     model: PeftModel
     trainable_parameters: int
     steps: int
-    first_loss: float
-    last_loss: float
+    log: list[LogEntry]
+    validation_loss: float | None
+    row_tokens: int
+    seconds: float
+    tokens: int
+    computed_tokens: int
 
-
-def training_rows(encoder: Encoder, prompts: Iterable[EncodedPrompt]) -> list[Row]:
-    """One row a record: the prompt, which the model is given, then the completion, which it learns."""
-    rows: list[Row] = []
-    for prompt in prompts:
-        completion = encoder.completion_ids(prompt.record.output)
-        mask = [0] * len(prompt.ids) + [1] * len(completion)
-        rows.append({"input_ids": prompt.ids + completion, "completion_mask": mask})
-    return rows
+    @property
+    def losses(self) -> list[float]:
+        """The training losses that were logged."""
+        return [entry["loss"] for entry in self.log if "loss" in entry]
 
 
 def tune(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: list[Row], recipe: AdapterRecipe
+    model: PreTrainedModel | PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: list[Row],
+    recipe: AdapterRecipe,
+    *,
+    validation: Sequence[Row] = (),
+    checkpoints: Path | None = None,
+    architecture: Architecture | None = None,
 ) -> Tuned:
     """The model with a trained LoRA adapter; the model that is passed is changed in place.
 
+    Args:
+        model: With an adapter, the training goes on from it.
+        validation: Looked at every `trainer.eval_steps`.
+        checkpoints: Where checkpoints are written, and where the last whole one is gone on from; None keeps
+            none.
+        architecture: What advice is reckoned from where memory runs out.
+
     Raises:
-        RecipeError: The backbone has no layer of a target module's name.
-        DataError: The training diverged or changed nothing.
+        RecipeError: The backbone has no layer of a target module's name, or takes no packs.
+        DataError: The training diverged, changed nothing, or had not enough memory.
         MissingExtraError: A library of the extra `train` is not installed.
     """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
-        import trl
-        from datasets import Dataset
+        import torch
         from transformers.trainer_callback import PrinterCallback
     except ModuleNotFoundError as error:
         raise MissingExtraError("train", str(error.name)) from error
 
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     silence_transformers()
-    _check_target_modules(model, recipe.lora)
-    with (
-        tempfile.TemporaryDirectory(prefix="dlm-release-") as work,
-        ExitStack() as bars,
-        warnings.catch_warnings(),
-        _one_thread(),
-    ):
+    is_new = not hasattr(model, "peft_config")
+    if is_new:
+        _check_target_modules(model, recipe.lora)
+    longest = max(len(row["input_ids"]) for row in [*rows, *validation])
+    mask_of = mask_maker(model, longest) if recipe.packing == "shared_prefix" else None
+    with ExitStack() as around:
+        around.enter_context(warnings.catch_warnings())
         # TRL itself still uses names that transformers has deprecated.
         warnings.simplefilter("ignore", FutureWarning)
-        trainer = trl.SFTTrainer(
-            model=model,
-            args=_sft_config(recipe, work),
-            train_dataset=Dataset.from_list(rows),
-            processing_class=tokenizer,
-            peft_config=_lora_config(recipe.lora),
+        around.enter_context(_one_thread())
+        work = checkpoints or Path(around.enter_context(tempfile.TemporaryDirectory(prefix="dlm-release-")))
+        trainer = sft_trainer(
+            model,
+            tokenizer,
+            rows,
+            list(validation),
+            _sft_config(recipe, work, has_validation=bool(validation)),
+            _lora_config(recipe.lora) if is_new else None,
+            recipe.packing,
+            mask_of,
         )
-        if len(trainer.train_dataset) != len(rows):
-            raise RuntimeError(f"TRL kept {len(trainer.train_dataset)} of {len(rows)} rows")
         trainer.remove_callback(PrinterCallback)
-        trainer.add_callback(_progress_callback(bars))
-        trainer.train()
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    _check_trained(trainer.model)
+        watch = watcher(trainer, around)
+        trainer.add_callback(watch)
+        resumed = last_whole_checkpoint(work)
+        if rank():
+            # Every process begins with the recipe's seed; their dropout must not be the same.
+            torch.manual_seed(recipe.seed + rank())
+        try:
+            trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+        except torch.OutOfMemoryError as error:
+            tokens = longest * recipe.trainer.per_device_train_batch_size
+            estimate = footprint(architecture, recipe, tokens, tokens) if architecture else None
+            raise DataError(out_of_memory(recipe, estimate, str(error))) from error
+        seconds = time.perf_counter() - watch.started - trainer.seconds_of_evaluation
+        validation_loss = _validation_loss(trainer) if validation else None
+        gather_trained(trainer.model)
+        _check_trained(trainer.model)
     trainable, _ = trainer.model.get_nb_trainable_parameters()
-    return Tuned(trainer.model.eval(), trainable, trainer.state.global_step, losses[0], losses[-1])
+    tokens, computed_tokens = trainer.all_tokens()
+    return Tuned(
+        model=trainer.model.eval(),
+        trainable_parameters=trainable,
+        steps=trainer.state.global_step,
+        log=[entry for entry in trainer.state.log_history if "loss" in entry or "eval_loss" in entry],
+        validation_loss=validation_loss,
+        row_tokens=sum(len(row["input_ids"]) for row in rows),
+        seconds=seconds,
+        tokens=tokens - watch.before[0],
+        computed_tokens=computed_tokens - watch.before[1],
+    )
+
+
+def _validation_loss(trainer: SFTTrainer) -> float:
+    """The validation loss of the weights that are kept; they are looked at once more where nobody did."""
+    looks = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
+    if trainer.args.load_best_model_at_end and looks:
+        return min(float(entry["eval_loss"]) for entry in looks)
+    if looks and looks[-1]["step"] == trainer.state.global_step:
+        return float(looks[-1]["eval_loss"])
+    return float(trainer.evaluate()["eval_loss"])
 
 
 @contextmanager
@@ -113,39 +172,38 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _sft_config(recipe: AdapterRecipe, work: str) -> SFTConfig:
+def _sft_config(recipe: AdapterRecipe, work: Path, *, has_validation: bool) -> SFTConfig:
     import torch
     from trl import SFTConfig
 
     on_gpu = torch.cuda.is_available()
     has_bf16 = on_gpu and torch.cuda.is_bf16_supported()
-    trainer = recipe.trainer
+    settings = recipe.trainer.model_dump(exclude={"max_length", "completion_only_loss"})
+    settings |= {
+        "lr_scheduler_kwargs": settings["lr_scheduler_kwargs"] or None,
+        "gradient_accumulation_steps": share_of(settings["gradient_accumulation_steps"]),
+        "report_to": list(settings["report_to"]) or "none",
+        "eval_strategy": "steps" if has_validation else "no",
+        "save_strategy": "steps" if settings["save_steps"] else "no",
+        "save_steps": settings["save_steps"] or 500,
+        "load_best_model_at_end": settings["load_best_model_at_end"] and has_validation,
+    }
     return SFTConfig(
-        output_dir=work,
+        output_dir=str(work),
         seed=recipe.seed,
-        learning_rate=trainer.learning_rate,
-        num_train_epochs=trainer.num_train_epochs,
-        max_steps=trainer.max_steps,
-        per_device_train_batch_size=trainer.per_device_train_batch_size,
-        gradient_accumulation_steps=trainer.gradient_accumulation_steps,
-        lr_scheduler_type=trainer.lr_scheduler_type,
-        lr_scheduler_kwargs=trainer.lr_scheduler_kwargs or None,
-        warmup_steps=trainer.warmup_steps,
-        weight_decay=trainer.weight_decay,
-        adam_beta1=trainer.adam_beta1,
-        adam_beta2=trainer.adam_beta2,
-        max_grad_norm=trainer.max_grad_norm,
-        logging_steps=trainer.logging_steps,
+        **settings,
+        per_device_eval_batch_size=recipe.trainer.per_device_train_batch_size,
         logging_first_step=True,
-        # The rows fit trainer.max_length already; TRL would cut the label off, or drop the row.
+        # A loss that is not finite must be seen, not smoothed away.
+        logging_nan_inf_filter=False,
+        # The rows are ids that fit trainer.max_length; TRL would cut the label off, or drop the row.
         max_length=None,
-        completion_only_loss=True,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
         use_cpu=not on_gpu,
+        ddp_find_unused_parameters=False,
         bf16=has_bf16,
         fp16=on_gpu and not has_bf16,
-        activation_checkpointing=on_gpu,
-        save_strategy="no",
-        report_to="none",
         disable_tqdm=True,
         log_level="error",
     )
@@ -154,26 +212,7 @@ def _sft_config(recipe: AdapterRecipe, work: str) -> SFTConfig:
 def _lora_config(lora: LoraRecipe) -> LoraConfig:
     from peft import LoraConfig
 
-    return LoraConfig(
-        task_type="CAUSAL_LM",
-        r=lora.r,
-        lora_alpha=lora.lora_alpha,
-        lora_dropout=lora.lora_dropout,
-        target_modules=list(lora.target_modules),
-    )
-
-
-def _progress_callback(bars: ExitStack) -> TrainerCallback:
-    from transformers import TrainerCallback
-
-    class ProgressCallback(TrainerCallback):  # type: ignore[misc]
-        def on_train_begin(self, _args: Any, state: TrainerState, _control: Any, **_: Any) -> None:
-            self.advance = bars.enter_context(progress("train", state.max_steps))
-
-        def on_step_end(self, _args: Any, _state: TrainerState, _control: Any, **_: Any) -> None:
-            self.advance(1)
-
-    return ProgressCallback()
+    return LoraConfig(task_type="CAUSAL_LM", **lora.model_dump() | {"target_modules": [*lora.target_modules]})
 
 
 def _check_target_modules(model: PreTrainedModel, lora: LoraRecipe) -> None:
@@ -199,13 +238,7 @@ def _check_trained(model: PeftModel) -> None:
     weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     infinite = sorted(name for name, weight in weights.items() if not torch.isfinite(weight).all())
     if infinite:
-        raise DataError(
-            Problem(
-                "the trained adapter",
-                f"holds values that are not finite in {', '.join(infinite)}",
-                fix="train with a lower trainer.learning_rate",
-            )
-        )
+        raise DataError(diverged(f"values that are not finite in {', '.join(infinite)}"))
     if not any(weight.any() for name, weight in weights.items() if "lora_B" in name):
         raise DataError(
             Problem(

@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
-from itertools import islice
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from dialoguellm_release.backbones import Base, base_of, load_backbone, weights_sha256
-from dialoguellm_release.encoding import GOLDEN_RECORD, Encoder
-from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.backbones import Base, base_of, load_backbone
+from dialoguellm_release.encoding import EncodedPrompt, Encoder
+from dialoguellm_release.errors import DataError, MissingExtraError
 from dialoguellm_release.folders import (
     canonical_json,
-    combined_sha256,
     package_versions,
     read_manifest,
     sha256_of_text,
-    staged,
     stamps,
     write_manifest,
     write_text,
 )
-from dialoguellm_release.prompts import Prompt, load_prompt, prompt_as_json
+from dialoguellm_release.prompts import Prompt, load_prompt
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.records import read_records, record_files
-from dialoguellm_release.schemas.manifest import AdapterFigures, AdapterManifest, DatasetManifest
+from dialoguellm_release.records import record_files
+from dialoguellm_release.schemas.labels import Split
+from dialoguellm_release.schemas.manifest import (
+    AdapterFigures,
+    AdapterManifest,
+    DatasetManifest,
+)
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
-from dialoguellm_release.training.sft import training_rows, tune
+from dialoguellm_release.training.adapter_folder import content_sha256, write_adapter
+from dialoguellm_release.training.checkpoints import checkpoints_of, open_run
+from dialoguellm_release.training.data import records_of
+from dialoguellm_release.training.examples import training_rows
+from dialoguellm_release.training.hardware import training_run
+from dialoguellm_release.training.init import with_init_adapter
+from dialoguellm_release.training.loss_curve import write_loss_curve
+from dialoguellm_release.training.processes import first_alone, rank, share_of, staged_by_first
+from dialoguellm_release.training.sft import Tuned, tune
+from dialoguellm_release.training.survival import encode_or_show_survival
 
-if TYPE_CHECKING:
-    from peft import PeftModel
-    from transformers import PreTrainedTokenizerBase
+Card = Callable[[AdapterManifest], str]
 
 
 def train_adapter(
@@ -41,119 +50,141 @@ def train_adapter(
     backbone_folder: Path | None,
     dataset: Path,
     out: Path,
+    *,
+    resume: bool = False,
+    again: bool = False,
+    card: Card | None = None,
 ) -> AdapterManifest:
     """Trains an adapter and writes its folder; gives the manifest.
 
     Args:
         backbone_folder: Where a backbone of our own making was built; None for one from the Hub.
+        resume: Go on from the last checkpoint of a run that did not end.
+        again: Throw such a run away.
+        card: Renders the folder's `README.md`; None writes none.
 
     Raises:
         DataError: The dataset was built with another prompt, a record does not fit, the backbone cannot
-            be had, or the training failed.
-        RecipeError: The backbone has no layer of a target module's name.
+            be had, the training failed, or an unfinished one is in the way.
+        RecipeError: The backbone has no layer of a target module's name, or takes no packs.
         MissingExtraError: A library of the extra `train` is not installed.
     """
     settings = recipe.recipe
+    share_of(settings.trainer.gradient_accumulation_steps)
     prompt = load_prompt(settings.prompt)
     built = read_manifest(dataset, DatasetManifest)
-    _check_prompt(prompt, built, dataset)
-    records = list(islice(read_records(dataset, settings.data.config, "train"), settings.data.max_records))
+    records = {split: records_of(dataset, built, settings, prompt, split) for split in _splits(settings)}
     base = base_of(backbone.recipe, backbone_folder)
-    with staged(out, "adapter") as folder:
-        model, tokenizer = load_backbone(backbone.recipe, backbone_folder)
+    versions = package_versions("torch", "transformers", "trl", "peft", "tokenizers")
+    checkpoints = checkpoints_of(out) if settings.trainer.save_steps else None
+    with staged_by_first(out) as folder:
+        with first_alone():
+            if checkpoints and not rank():
+                identity = _identity(recipe, base, built, prompt, versions)
+                open_run(checkpoints, identity, resume=resume, again=again)
+        model, tokenizer = load_backbone(backbone.recipe, backbone_folder, settings.quantization)
         encoder = Encoder(prompt, tokenizer, settings.trainer.max_length)
-        prompts = encoder.encode_all(records)
-        tuned = tune(model, tokenizer, training_rows(encoder, prompts), settings)
-        _save_adapter(tuned.model, base, folder)
-        _save_tokenizer(tokenizer, folder)
-        write_text(folder / "prompt.json", prompt_as_json(prompt))
-        write_text(folder / "golden_prompt.json", _golden_prompt(encoder))
+        prompts = {split: encode_or_show_survival(encoder, found) for split, found in records.items()}
+        rows = {
+            split: training_rows(
+                encoder,
+                found,
+                completion_only=settings.trainer.completion_only_loss or split == "validation",
+            )
+            for split, found in prompts.items()
+        }
+        if settings.init_adapter:
+            model = with_init_adapter(model, settings.init_adapter, settings.lora, base)
+        tuned = tune(
+            model,
+            tokenizer,
+            rows["train"],
+            settings,
+            validation=rows.get("validation", ()),
+            checkpoints=checkpoints,
+            architecture=backbone.recipe.source.architecture,
+        )
+        write_adapter(folder, tuned, tokenizer, encoder, prompt, base)
+        with suppress(MissingExtraError):
+            write_loss_curve(folder, tuned.log)
         manifest = AdapterManifest(
-            created_by=package_versions("torch", "transformers", "trl", "peft"),
+            created_by=versions,
             recipe=recipe.stamp,
             inputs=record_files(dataset, settings.data.config, "train"),
             outputs=stamps(folder),
-            content_sha256=_content_sha256(tuned.model, settings, base, prompt),
-            figures=AdapterFigures(
-                base=base.repo_id,
-                base_revision=base.revision,
-                base_content_sha256=base.content_sha256,
-                dataset_config=settings.data.config,
-                dataset_content_sha256=built.content_sha256,
-                prompt_sha256=prompt.sha256,
-                records=len(records),
-                truncated_records=sum(prompt.is_shortened for prompt in prompts),
-                trainable_parameters=tuned.trainable_parameters,
-                steps=tuned.steps,
-                first_loss=tuned.first_loss,
-                last_loss=tuned.last_loss,
-                seed=settings.seed,
-            ),
+            content_sha256=content_sha256(tuned.model, settings.lora, base, prompt),
+            figures=_figures(settings, base, built, prompt, prompts, tuned),
+            run=training_run(tuned),
         )
+        manifest = _with_first_run(manifest, out)
+        if card:
+            write_text(folder / "README.md", card(manifest))
+            manifest = manifest.model_copy(update={"outputs": stamps(folder)})
         write_manifest(folder, manifest)
+    if checkpoints and not rank():
+        shutil.rmtree(checkpoints)
     return manifest
 
 
-def _check_prompt(prompt: Prompt, built: DatasetManifest, dataset: Path) -> None:
-    if built.figures.prompt_sha256 != prompt.sha256:
-        raise DataError(
-            Problem(
-                str(dataset),
-                f"was built with another prompt ({built.figures.prompt}) than the adapter recipe names",
-                expected=f"{prompt.name}, sha256 {prompt.sha256}",
-                got=f"{built.figures.prompt}, sha256 {built.figures.prompt_sha256}",
-                fix="build the dataset again, or name its prompt in the adapter recipe",
-            )
-        )
+def _splits(recipe: AdapterRecipe) -> tuple[Split, ...]:
+    return ("train", "validation") if recipe.trainer.eval_steps else ("train",)
 
 
-def _save_adapter(model: PeftModel, base: Base, folder: Path) -> None:
-    """Saves weights and configuration, in bytes that depend on neither machine nor hash seed.
-
-    Why: PEFT names the base by the path that it was loaded from, writes its set of target modules in
-    hash order, and adds a card of its own.
-    """
-    config = model.peft_config["default"]
-    config.base_model_name_or_path = base.repo_id
-    config.revision = base.revision
-    model.save_pretrained(folder, save_embedding_layers=False)
-    (folder / "README.md").unlink()
-    path = folder / "adapter_config.json"
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    settings["target_modules"] = sorted(settings["target_modules"])
-    write_text(path, json.dumps(settings, indent=2, sort_keys=True) + "\n")
-
-
-def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Saves the tokenizer without how this machine came by it."""
-    tokenizer.save_pretrained(folder)
-    path = folder / "tokenizer_config.json"
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    for name in ("is_local", "local_files_only"):
-        settings.pop(name, None)
-    write_text(path, json.dumps(settings, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
-
-
-def _golden_prompt(encoder: Encoder) -> str:
-    encoded = encoder.encode(GOLDEN_RECORD)
-    fixture = {
-        "record": GOLDEN_RECORD.model_dump(mode="json"),
-        "prompt": encoded.text,
-        "prompt_ids": encoded.ids,
-        "completion": GOLDEN_RECORD.output,
-        "completion_ids": encoder.completion_ids(GOLDEN_RECORD.output),
+def _identity(
+    recipe: Loaded[AdapterRecipe],
+    base: Base,
+    built: DatasetManifest,
+    prompt: Prompt,
+    versions: dict[str, str],
+) -> str:
+    """One hash over all that decides what a training gives."""
+    parts: dict[str, object] = {
+        "recipe": recipe.sha256,
+        "base": [base.repo_id, base.revision, base.content_sha256],
+        "dataset": built.content_sha256,
+        "prompt": prompt.sha256,
+        "versions": versions,
     }
-    return json.dumps(fixture, indent=2, ensure_ascii=False) + "\n"
+    return sha256_of_text(canonical_json(parts))
 
 
-def _content_sha256(model: PeftModel, recipe: AdapterRecipe, base: Base, prompt: Prompt) -> str:
-    from peft import get_peft_model_state_dict
-
-    return combined_sha256(
-        [
-            ("weights", weights_sha256(get_peft_model_state_dict(model, save_embedding_layers=False))),
-            ("lora", sha256_of_text(canonical_json(recipe.lora))),
-            ("base", sha256_of_text(canonical_json(asdict(base)))),
-            ("prompt", prompt.sha256),
-        ]
+def _figures(
+    recipe: AdapterRecipe,
+    base: Base,
+    built: DatasetManifest,
+    prompt: Prompt,
+    prompts: dict[Split, list[EncodedPrompt]],
+    tuned: Tuned,
+) -> AdapterFigures:
+    return AdapterFigures(
+        base=base.repo_id,
+        base_revision=base.revision,
+        base_content_sha256=base.content_sha256,
+        dataset_config=recipe.data.config,
+        dataset_content_sha256=built.content_sha256,
+        prompt_sha256=prompt.sha256,
+        knowledge=recipe.data.knowledge,
+        records=len(prompts["train"]),
+        truncated_records=sum(prompt.is_shortened for prompt in prompts["train"]),
+        tokens=tuned.row_tokens,
+        trainable_parameters=tuned.trainable_parameters,
+        steps=tuned.steps,
+        first_loss=tuned.losses[0],
+        last_loss=tuned.losses[-1],
+        validation_records=len(prompts.get("validation", ())),
+        validation_loss=tuned.validation_loss,
+        seed=recipe.seed,
     )
+
+
+def _with_first_run(manifest: AdapterManifest, out: Path) -> AdapterManifest:
+    """The manifest with the run that is told of in `out`, where the same adapter stands there already.
+
+    Why: a release that is made again from the same recipe must not change because a clock was read.
+    """
+    try:
+        before = read_manifest(out, AdapterManifest)
+    except DataError:
+        return manifest
+    is_same = (before.content_sha256, before.recipe) == (manifest.content_sha256, manifest.recipe)
+    return manifest.model_copy(update={"run": before.run}) if is_same and before.run else manifest

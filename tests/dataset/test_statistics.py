@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dialoguellm_release.dataset.parquet import RowWriter, record_columns, record_schema
-from dialoguellm_release.dataset.statistics import split_statistics, spread
+from dialoguellm_release.dataset.statistics import split_statistics
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.labels import CorpusName, Split
-from dialoguellm_release.schemas.manifest import DatasetManifest, SplitStatistics
+from dialoguellm_release.schemas.manifest import DatasetManifest, SplitStatistics, Spread
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps import Made
 
@@ -35,8 +35,8 @@ def counted(dataset: Dataset, corpus: CorpusName, split: Split) -> SplitStatisti
         for before, turn in pairwise(sorted(turns, key=lambda turn: turn.utterance_index))
     ]
     return SplitStatistics(
-        dialogue_lengths=spread([len(turns) for turns in dialogues.values()]),
-        utterance_lengths=spread([sum(map(bool, map(has_letter, text.split()))) for text in texts]),
+        dialogue_lengths=Spread.of([len(turns) for turns in dialogues.values()]),
+        utterance_lengths=Spread.of([sum(map(bool, map(has_letter, text.split()))) for text in texts]),
         records_after_gap=sum(gap > 0 for gap in gaps),
         missing_turns=sum(gaps),
     )
@@ -124,7 +124,7 @@ def test_a_dialogue_over_several_files_is_one_and_its_order_is_its_numbers(tmp_p
 
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=80))
 def test_a_percentile_is_the_least_length_that_so_many_do_not_exceed(lengths: list[int]) -> None:
-    found = spread(lengths)
+    found = Spread.of(lengths)
     shares = ((found.p5, 5), (found.p25, 25), (found.median, 50), (found.p75, 75), (found.p95, 95))
     for value, share in shares:
         assert value in lengths

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 
+from dialoguellm_release.adapter_steps import train_adapter
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.dataset.identity import content_sha256, record_digest
 from dialoguellm_release.dataset.parquet import RowWriter, record_columns, record_schema, sft_schema
@@ -37,7 +38,7 @@ from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.scores import ScoreFigures
 from dialoguellm_release.score_steps import score
-from dialoguellm_release.steps import build_dataset, train_adapter
+from dialoguellm_release.steps import build_dataset
 
 CORPORA: tuple[CorpusName, ...] = ("meld", "meisd")
 SPLITS: tuple[Split, ...] = ("train", "test")

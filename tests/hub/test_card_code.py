@@ -40,9 +40,10 @@ def test_the_code_on_every_card_runs(demo_build: Path, hub_server: HubServer, tm
     assert sum(map(len, dialogues)) == names["one_corpus"]["test"].num_rows
 
     count, names = run_the_code_on("model", "dialoguellm/tiny", tmp_path)
-    assert count == 2
+    assert count == 3
     assert sum("lora_" in name for name, _ in names["model"].named_parameters()) > 0
     assert names["answer"] in LABELS
+    assert "They said yes!" in names["prompt"]
 
     count, names = run_the_code_on("model", "dialoguellm/tiny-llama", tmp_path)
     assert count == 1

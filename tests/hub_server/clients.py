@@ -53,6 +53,9 @@ def point_clients_at(server: HubServer, cache: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache / "datasets")
     monkeypatch.setattr(datasets.config, "HF_MODULES_CACHE", cache / "modules")
+    if "transformers.utils.hub" in sys.modules:
+        # Its client is made once, for the Hub that there was at that time.
+        monkeypatch.setattr(sys.modules["transformers.utils.hub"], "_hf_api", None)
     _point_evaluate_at(url, cache, monkeypatch)
     huggingface_hub.close_session()
 

@@ -43,7 +43,7 @@ class Counting:
 @pytest.fixture
 def prompts(records_of: Callable[[Split, int], list[Record]]) -> list[EncodedPrompt]:
     return [
-        EncodedPrompt(record, f"prompt {place}" + "!" * place, [], is_shortened=False)
+        EncodedPrompt(record, f"prompt {place}" + "!" * place, [], whole_length=0)
         for place, record in enumerate(records_of("test", 10))
     ]
 

@@ -13,17 +13,18 @@ import pytest
 from dialoguellm_release.backbones import load_backbone
 from dialoguellm_release.encoding import GOLDEN_RECORD, Encoder
 from dialoguellm_release.errors import DataError, RecipeError
-from dialoguellm_release.folders import MANIFEST, read_manifest, stamps, write_manifest
+from dialoguellm_release.folders import read_manifest, stamps, write_manifest
 from dialoguellm_release.prompts import load_prompt, read_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.schemas.labels import Split
+from dialoguellm_release.schemas.labels import LABELS, Split
 from dialoguellm_release.schemas.manifest import AdapterManifest, DatasetManifest
-from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
+from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, Packing
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps import build_dataset
-from dialoguellm_release.training import sft
+from dialoguellm_release.training import batches, sft
+from dialoguellm_release.training.examples import training_rows
 from dialoguellm_release.training.train import train_adapter
 
 TRAIN = """
@@ -68,7 +69,8 @@ def test_another_process_with_other_hash_seed_and_threads_writes_the_same_bytes(
     assert output.stdout == ""
     assert output.stderr == ""
     assert stamps(again) == stamps(tiny_adapter)
-    assert (again / MANIFEST).read_bytes() == (tiny_adapter / MANIFEST).read_bytes()
+    manifests = [read_manifest(folder, AdapterManifest) for folder in (again, tiny_adapter)]
+    assert len({manifest.model_copy(update={"run": None}).model_dump_json() for manifest in manifests}) == 1
 
 
 def test_another_seed_trains_another_adapter(train: Any, tiny_adapter: Path) -> None:
@@ -79,11 +81,15 @@ def test_the_folder_holds_what_a_reader_needs_and_nothing_else(tiny_adapter: Pat
     assert {path.name for path in tiny_adapter.iterdir()} == {
         "adapter_config.json",
         "adapter_model.safetensors",
+        "chat_template.jinja",
+        "figures",
         "golden_prompt.json",
         "manifest.json",
         "prompt.json",
+        "prompt_template.jinja",
         "tokenizer.json",
         "tokenizer_config.json",
+        "training_log.jsonl",
     }
     assert sorted(path.name for path in tiny_adapter.parent.iterdir()) == [tiny_adapter.name]
 
@@ -92,7 +98,7 @@ def test_no_path_of_this_machine_is_in_any_file(
     tiny_adapter: Path, tiny_backbone: Path, small_dataset: Path
 ) -> None:
     places = [tiny_adapter, tiny_backbone, small_dataset, Path(sys.prefix), Path.home(), Path.cwd()]
-    for path in tiny_adapter.iterdir():
+    for path in (path for path in tiny_adapter.rglob("*") if path.is_file()):
         content = path.read_bytes()
         assert not [place for place in places if str(place).encode() in content], path
         assert b"local_files_only" not in content
@@ -137,7 +143,7 @@ def test_peft_reads_the_adapter_and_gives_the_logits_of_training(
     base, tokenizer = load_backbone(tiny_recipe.recipe, tiny_backbone)
     encoder = Encoder(load_prompt("dialogue-v1"), tokenizer, recipe_with().recipe.trainer.max_length)
     prompts = encoder.encode_all(read_records(small_dataset, "meld", "train"))
-    tuned = sft.tune(base, tokenizer, sft.training_rows(encoder, prompts), recipe_with().recipe)
+    tuned = sft.tune(base, tokenizer, training_rows(encoder, prompts), recipe_with().recipe)
 
     untrained, _ = load_backbone(tiny_recipe.recipe, tiny_backbone)
     ids = torch.tensor([prompts[3].ids], device=untrained.device)
@@ -148,45 +154,36 @@ def test_peft_reads_the_adapter_and_gives_the_logits_of_training(
         assert not torch.equal(loaded, before)
 
 
+@pytest.mark.parametrize("packing", ["none", "shared_prefix"])
 def test_the_loss_is_on_the_completion_alone_and_every_row_counts(
+    packing: Packing,
     tiny_recipe: Loaded[BackboneRecipe],
     tiny_backbone: Path,
     records_of: Callable[[Split, int], list[Record]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import trl
+    seen: list[tuple[list[int], int]] = []
+    summed_loss = batches.summed_loss
 
-    seen: list[dict[str, Any]] = []
-    compute_loss = trl.SFTTrainer.compute_loss
+    def watched(model: Any, batch: dict[str, Any], mask_of: Any) -> Any:
+        seen.append((batch["labels"].tolist(), batch["num_tokens"]))
+        return summed_loss(model, batch, mask_of)
 
-    def watched(self: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        rows = zip(inputs["input_ids"].tolist(), inputs["labels"].tolist(), strict=True)
-        seen.extend({"ids": ids, "labels": labels} for ids, labels in rows)
-        return compute_loss(self, model, inputs, *args, **kwargs)
-
-    monkeypatch.setattr(trl.SFTTrainer, "compute_loss", watched)
+    monkeypatch.setattr("dialoguellm_release.training.trainer.summed_loss", watched)
     model, tokenizer = load_backbone(tiny_recipe.recipe, tiny_backbone)
     encoder = Encoder(load_prompt("dialogue-v1"), tokenizer, 512)
     prompts = encoder.encode_all(records_of("train", 21))
-    one_epoch = recipe_with("trainer.max_steps=-1", "trainer.num_train_epochs=1").recipe
-    sft.tune(model, tokenizer, sft.training_rows(encoder, prompts), one_epoch)
+    one_epoch = recipe_with("trainer.max_steps=-1", "trainer.num_train_epochs=1", f"packing={packing}").recipe
+    rows = training_rows(encoder, prompts)
+    tuned = sft.tune(model, tokenizer, rows, one_epoch)
 
-    trained = sorted(
-        (
-            [token for token in row["ids"] if token != tokenizer.pad_token_id],
-            [token for token in row["labels"] if token != -100],
-        )
-        for row in seen
+    completions = [encoder.completion_ids(prompt.record.output) for prompt in prompts]
+    assert sorted(token for labels, _ in seen for token in labels) == sorted(
+        token for completion in completions for token in completion
     )
-    expected = sorted(
-        (
-            prompt.ids + encoder.completion_ids(prompt.record.output),
-            encoder.completion_ids(prompt.record.output),
-        )
-        for prompt in prompts
-    )
-    assert trained == expected
-    assert all(completion[-1] == tokenizer.eos_token_id for _, completion in expected)
+    assert all(completion[-1] == tokenizer.eos_token_id for completion in completions)
+    assert tuned.tokens == tuned.row_tokens == sum(tokens for _, tokens in seen)
+    assert tuned.row_tokens == sum(len(row["input_ids"]) for row in rows)
 
 
 def test_the_prompt_travels_with_the_adapter(tiny_adapter: Path) -> None:
@@ -202,8 +199,44 @@ def test_the_golden_prompt_is_what_the_saved_tokenizer_makes_of_it(tiny_adapter:
     tokenizer = AutoTokenizer.from_pretrained(tiny_adapter)
     assert Record.model_validate_json(json.dumps(golden["record"])) == GOLDEN_RECORD
     assert tokenizer(golden["prompt"]).input_ids == golden["prompt_ids"]
-    joined = tokenizer(f"{golden['prompt']} {golden['completion']}").input_ids
+    joined = tokenizer(golden["prompt"] + golden["completion"]).input_ids
     assert [*joined, tokenizer.eos_token_id] == golden["prompt_ids"] + golden["completion_ids"]
+
+
+@pytest.mark.parametrize("changes", [{}, {"context": ()}, {"video_description": None, "speaker": None}])
+def test_the_prompt_template_gives_the_prompt_without_this_package(
+    tiny_adapter: Path, changes: dict[str, Any]
+) -> None:
+    import jinja2
+
+    prompt = load_prompt("dialogue-v1")
+    record = GOLDEN_RECORD.model_copy(update=changes)
+    instruction = prompt.instruction(
+        LABELS[:7], has_video=record.video_description is not None, has_context=bool(record.context)
+    )
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((tiny_adapter / "prompt_template.jinja").read_text(encoding="utf-8"))
+    rendered = template.render(
+        labels=list(LABELS[:7]),
+        context=list(record.context),
+        input=record.input,
+        speaker=record.speaker,
+        video_description=record.video_description,
+    )
+    assert rendered == prompt.prompt(record.model_copy(update={"instruction": instruction}))
+
+
+def test_the_chat_template_gives_the_ids_of_training(tiny_adapter: Path) -> None:
+    from transformers import AutoTokenizer
+
+    golden = json.loads((tiny_adapter / "golden_prompt.json").read_text(encoding="utf-8"))
+    tokenizer = AutoTokenizer.from_pretrained(tiny_adapter)
+    asked = [{"role": "user", "content": golden["prompt"]}]
+    answered = [*asked, {"role": "assistant", "content": golden["record"]["output"]}]
+    ids = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_dict=True)["input_ids"]
+    assert ids == golden["prompt_ids"]
+    ids = tokenizer.apply_chat_template(answered, return_dict=True)["input_ids"]
+    assert ids == golden["prompt_ids"] + golden["completion_ids"]
 
 
 def test_a_dataset_of_another_prompt_is_refused(
@@ -235,7 +268,7 @@ def test_a_target_module_that_does_not_exist_is_refused(train: Any) -> None:
 
 
 def test_a_training_that_diverges_is_refused(train: Any, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="not finite") as raised:
+    with pytest.raises(DataError, match="has diverged") as raised:
         train(
             "trainer.learning_rate=1e30", "trainer.max_grad_norm=1e30", "trainer.lr_scheduler_type=constant"
         )
@@ -261,12 +294,10 @@ def test_the_clean_part_alone_by_request(train: Any, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_leaves_nothing(train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import trl
-
     def interrupted(*_args: Any, **_kwargs: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trl.SFTTrainer, "compute_loss", interrupted)
+    monkeypatch.setattr("dialoguellm_release.training.trainer.summed_loss", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train()
     assert list(tmp_path.iterdir()) == []

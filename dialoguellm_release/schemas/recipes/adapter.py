@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from dialoguellm_release.schemas.base import Schema, Text
+from dialoguellm_release.schemas.base import Commit, Schema, Text
+from dialoguellm_release.schemas.knowledge import Knowledge
 from dialoguellm_release.schemas.recipes.backbone import Positive
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Packing = Literal["shared_prefix", "none"]
 
 
 class LoraRecipe(Schema):
@@ -21,12 +23,37 @@ class LoraRecipe(Schema):
     target_modules: Annotated[tuple[Text, ...], Field(min_length=1)]
 
 
+class QuantizationRecipe(Schema):
+    """Keys of `transformers.BitsAndBytesConfig`: frozen weights in fewer bits (QLoRA, arXiv 2305.14314)."""
+
+    load_in_4bit: bool = False
+    load_in_8bit: bool = False
+    bnb_4bit_quant_type: Literal["nf4", "fp4"] = "nf4"
+    bnb_4bit_use_double_quant: bool = True
+    bnb_4bit_compute_dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+
+    @model_validator(mode="after")
+    def _one_width(self) -> Self:
+        if self.load_in_4bit == self.load_in_8bit:
+            raise ValueError("set one of load_in_4bit and load_in_8bit to true")
+        return self
+
+
 class TrainerRecipe(Schema):
     """Keys of `trl.SFTConfig`.
 
     Attributes:
         max_steps: Stop after so many steps; -1 trains `num_train_epochs`.
+        gradient_accumulation_steps: Micro-batches of one step; several devices share them out, so that the
+            batch is that of the recipe on any number of them.
         max_length: Longest sequence in tokens; records are shortened to it, never their input or label.
+        completion_only_loss: False also trains on the prompt, which costs time and is not needed.
+        activation_checkpointing: Compute activations a second time in place of keeping them: less memory,
+            a third more time.
+        eval_steps: Steps between two looks at the validation split; None never looks.
+        load_best_model_at_end: Keep the weights of the lowest validation loss, not the last ones.
+        save_steps: Steps between two checkpoints to resume from; None writes none.
+        report_to: Trackers of `transformers` that get the metrics as well; the files get them anyway.
     """
 
     learning_rate: Annotated[float, Field(gt=0)]
@@ -35,6 +62,8 @@ class TrainerRecipe(Schema):
     per_device_train_batch_size: Positive
     gradient_accumulation_steps: Positive = 1
     max_length: Positive
+    completion_only_loss: bool = True
+    optim: Literal["adamw_torch_fused", "adamw_torch", "paged_adamw_8bit"] = "adamw_torch_fused"
     lr_scheduler_type: Literal["constant", "linear", "cosine", "cosine_with_min_lr"] = "linear"
     lr_scheduler_kwargs: dict[str, float] = {}
     warmup_steps: Annotated[float, Field(ge=0)] = 0
@@ -42,7 +71,42 @@ class TrainerRecipe(Schema):
     adam_beta1: Fraction = 0.9
     adam_beta2: Fraction = 0.999
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    activation_checkpointing: bool = False
     logging_steps: Positive = 10
+    eval_steps: Positive | None = None
+    load_best_model_at_end: bool = False
+    save_steps: Positive | None = None
+    save_total_limit: Positive = 2
+    report_to: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] = ()
+
+    @model_validator(mode="after")
+    def _the_floor_is_stated(self) -> Self:
+        wanted = {"min_lr"} if self.lr_scheduler_type == "cosine_with_min_lr" else set()
+        stated = {"min_lr" if name == "min_lr_rate" else name for name in self.lr_scheduler_kwargs}
+        if stated != wanted or len(self.lr_scheduler_kwargs) > 1:
+            takes = "one of min_lr and min_lr_rate" if wanted else "nothing"
+            raise ValueError(
+                f"lr_scheduler_type {self.lr_scheduler_type} takes {takes} in lr_scheduler_kwargs"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _checkpoints_are_logged(self) -> Self:
+        if self.save_steps is not None and self.save_steps % self.logging_steps:
+            raise ValueError(
+                "save_steps must be a multiple of logging_steps, so that a resumed log has no gap"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _the_best_can_be_kept(self) -> Self:
+        if not self.load_best_model_at_end:
+            return self
+        if self.eval_steps is None or self.save_steps is None:
+            raise ValueError("load_best_model_at_end needs eval_steps and save_steps")
+        if self.save_steps % self.eval_steps:
+            raise ValueError("load_best_model_at_end needs save_steps to be a multiple of eval_steps")
+        return self
 
 
 class AdapterData(Schema):
@@ -50,10 +114,25 @@ class AdapterData(Schema):
 
     Attributes:
         max_records: Only the first so many records; None for all.
+        max_validation_records: Likewise of the `validation` split, where `trainer.eval_steps` looks at it.
     """
 
     config: Text
     max_records: Positive | None = None
+    max_validation_records: Positive | None = None
+    knowledge: Knowledge = Knowledge()
+
+
+class InitAdapter(Schema):
+    """An adapter to go on from: its weights and LoRA settings are the start.
+
+    Attributes:
+        path: A folder, or the id of a repository on the Hub.
+        revision: Commit of the repository; None for a folder.
+    """
+
+    path: Text
+    revision: Commit | None = None
 
 
 class AdapterRecipe(Schema):
@@ -62,6 +141,12 @@ class AdapterRecipe(Schema):
     Attributes:
         backbone: Name of a backbone recipe.
         prompt: Name of a prompt recipe; must be the one that the dataset was built with.
+        packing: `shared_prefix` puts the records of a micro-batch into one sequence that holds what their
+            prompts begin with once; `none` pads them to the longest. Loss and gradients are the same.
+        quantization: None keeps the weights as they are.
+        init_adapter: None starts anew.
+        seed: Of the weights, the order and the dropout.
+        seeds: Train one adapter for each, in a folder of its own; empty trains one with `seed`.
     """
 
     version: Literal[1]
@@ -71,5 +156,15 @@ class AdapterRecipe(Schema):
     prompt: Text
     data: AdapterData
     lora: LoraRecipe
+    quantization: QuantizationRecipe | None = None
+    init_adapter: InitAdapter | None = None
     trainer: TrainerRecipe
+    packing: Packing = "shared_prefix"
     seed: int
+    seeds: tuple[int, ...] = ()
+
+    @model_validator(mode="after")
+    def _seeds_differ(self) -> Self:
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("seeds holds a seed twice")
+        return self

@@ -1,0 +1,96 @@
+"""`dlm-release recipe new`, `adapter merge` and `adapter export`: on to data and tools of others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dialoguellm_release.cli.options import Again, BackbonesFolder, DatasetFolder, Json, Settings
+from dialoguellm_release.cli.output import say, show, show_json
+
+
+def merge(
+    adapter: Annotated[Path, typer.Argument(help="Folder that `adapter train` made.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The folder of the merged model. [default: build/merged/NAME]")
+    ] = None,
+    backbones: BackbonesFolder = Path("build/backbones"),
+    again: Again = False,
+    json: Json = False,
+) -> None:
+    """Put an adapter into the weights of its base, and prove that the logits stay the same.
+
+    Example: dlm-release adapter merge build/adapters/tiny
+    """
+    from dialoguellm_release.onward_steps import merge_adapter
+
+    made = merge_adapter(adapter, out, backbones=backbones, again=again)
+    say(f"{made.folder} is current; nothing was done." if made.was_current else f"{made.folder} is merged.")
+    figures = made.manifest.figures
+    if json:
+        show_json({"content_sha256": made.manifest.content_sha256, **figures.model_dump(mode="json")})
+    else:
+        show(
+            f"logits differ by at most {figures.largest_difference:.2e} in {figures.dtype}, "
+            f"the largest is {figures.largest_logit:.2f}\ncontent {made.manifest.content_sha256}"
+        )
+
+
+def export(
+    recipe: Annotated[str, typer.Argument(help="A bundled adapter recipe (tiny) or a path.")],
+    tool: Annotated[str, typer.Argument(help="trl, messages (for chat models), axolotl or llama-factory.")],
+    dataset: DatasetFolder = Path("build/dataset"),
+    out: Annotated[Path | None, typer.Option(help="[default: build/exports/TOOL-NAME]")] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the backbone's tokenizer. [default: what lies here]"),
+    ] = None,
+    backbones: BackbonesFolder = Path("build/backbones"),
+    settings: Settings = None,
+    json: Json = False,
+) -> None:
+    """Write an adapter recipe's training text for another tool, with a configuration to start from.
+
+    Example: dlm-release adapter export tiny trl --out build/exports/trl-tiny
+    """
+    from dialoguellm_release.onward_steps import export_training
+
+    made = export_training(
+        recipe, tool, dataset, out, tokenizer=tokenizer, backbones=backbones, overrides=settings or ()
+    )
+    say(f"{made.folder} is written.")
+    if json:
+        show_json(made.manifest.figures.model_dump(mode="json"))
+    else:
+        show("\n".join(sorted(file.path for file in made.manifest.outputs)))
+
+
+def new(
+    parent: Annotated[
+        str,
+        typer.Option("--from", help="The adapter recipe to take the settings from."),
+    ],
+    data: Annotated[Path, typer.Option(help="CSV: text, label, and if wanted speaker, dialogue, split.")],
+    out: Annotated[Path, typer.Option(help="Gets the recipe and its dataset folder.")] = Path("build/own"),
+    context: Annotated[int, typer.Option(min=0, help="Past turns of a dialogue that a prompt shows.")] = 1,
+    init_adapter: Annotated[
+        str | None, typer.Option(help="Go on from this adapter: a folder, or a repository id.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write an adapter recipe for data of your own, and check the table row by row.
+
+    Example: dlm-release recipe new --from llama-2-7b --data my.csv
+    """
+    from dialoguellm_release.onward_steps import new_recipe
+
+    made = new_recipe(parent, data, out, context_k=context, init_adapter=init_adapter)
+    command = f"dlm-release adapter train {made.recipe} --dataset {made.dataset}"
+    say(f"{made.recipe} is written. Train it with: {command}")
+    records = made.manifest.figures.records
+    if json:
+        show_json({"recipe": str(made.recipe), "dataset": str(made.dataset), "records": records})
+    else:
+        show("\n".join(f"{split}: {count:,} records" for split, count in records.items()))

@@ -1,0 +1,84 @@
+"""The folder of a training that has not ended: its checkpoints, and what it was a training of."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.folders import write_text
+
+RUN = "run.json"
+
+
+def last_whole_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint to go on from: the latest that was written to its end and has steps left to do.
+
+    The trainer writes `trainer_state.json` last, so a checkpoint that was cut off has none, or half of one.
+    It always takes a step more, also from a checkpoint of the last one; so that one is passed over, and the
+    steps before it are taken again.
+    """
+    found = {int(path.name.rpartition("-")[2]): path for path in folder.glob("checkpoint-*")}
+    usable = [step for step, path in found.items() if _has_steps_left(path)]
+    return found[max(usable)] if usable else None
+
+
+def _has_steps_left(checkpoint: Path) -> bool:
+    try:
+        state = json.loads((checkpoint / "trainer_state.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return bool(state["global_step"] < state["max_steps"])
+
+
+def open_run(folder: Path, run: str, *, resume: bool, again: bool) -> None:
+    """Makes the folder ready for a training, empty or with the checkpoints of the same one.
+
+    Args:
+        run: What the training is of: a hash over recipe, dataset, backbone and versions.
+        resume: Go on where an unfinished run of the same stopped.
+        again: Throw an unfinished run away.
+
+    Raises:
+        DataError: There is an unfinished run and neither is asked for, or it is of something else.
+    """
+    checkpoint = last_whole_checkpoint(folder)
+    if checkpoint is not None and not again:
+        steps = checkpoint.name.rpartition("-")[2]
+        if not resume:
+            raise DataError(
+                Problem(
+                    str(folder),
+                    f"an unfinished training of {steps} steps lies here",
+                    fix="go on with --resume, or begin anew with --again",
+                )
+            )
+        if _run_of(folder) != run:
+            raise DataError(
+                Problem(
+                    str(folder),
+                    f"the unfinished training of {steps} steps that lies here is of something else",
+                    expected=f"the same recipe, dataset, backbone and package versions ({run})",
+                    got=str(_run_of(folder)),
+                    fix="run the command that began it, with --resume; or begin anew with --again",
+                )
+            )
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    write_text(folder / RUN, json.dumps({"run": run}) + "\n")
+
+
+def _run_of(folder: Path) -> str | None:
+    try:
+        run = json.loads((folder / RUN).read_bytes())["run"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return str(run)
+
+
+def checkpoints_of(out: Path) -> Path:
+    """Where the checkpoints of an adapter folder lie while it is trained."""
+    out = out.absolute()
+    return out.with_name(f".{out.name}.training")

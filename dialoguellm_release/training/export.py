@@ -1,0 +1,197 @@
+"""The same training text for other trainers: rows as each takes them, and a configuration to start from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import yaml
+
+from dialoguellm_release.encoding import EncodedPrompt, Encoder
+from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.folders import (
+    package_versions,
+    read_manifest,
+    sha256_of,
+    staged,
+    stamps,
+    write_manifest,
+    write_text,
+)
+from dialoguellm_release.prompts import load_prompt
+from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.records import record_files
+from dialoguellm_release.schemas.labels import Label, Split
+from dialoguellm_release.schemas.manifest import DatasetManifest, ExportFigures, ExportManifest
+from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
+from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
+from dialoguellm_release.training.data import records_of
+from dialoguellm_release.training.settings import (
+    ROWS,
+    axolotl_settings,
+    llama_factory_settings,
+    trl_settings,
+)
+from dialoguellm_release.training.survival import encode_or_show_survival
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Tool = Literal["trl", "messages", "axolotl", "llama-factory"]
+TOOLS: tuple[Tool, ...] = get_args(Tool)
+Row = dict[str, Any]
+
+
+def export_training(
+    recipe: Loaded[AdapterRecipe],
+    backbone: Loaded[BackboneRecipe],
+    tokenizer: PreTrainedTokenizerBase,
+    dataset: Path,
+    tool: Tool,
+    out: Path,
+) -> ExportManifest:
+    """Writes the rows of an adapter recipe for another trainer, shortened as our own trainer shortens them.
+
+    Raises:
+        DataError: A record does not fit, or the tool would split the text into other tokens than our trainer.
+    """
+    prompt = load_prompt(recipe.recipe.prompt)
+    built = read_manifest(dataset, DatasetManifest)
+    encoder = Encoder(prompt, tokenizer, recipe.recipe.trainer.max_length)
+    splits: tuple[Split, ...] = ("train", "validation") if recipe.recipe.trainer.eval_steps else ("train",)
+    prompts = {
+        split: encode_or_show_survival(encoder, records_of(dataset, built, recipe.recipe, prompt, split))
+        for split in splits
+    }
+    row_of = _row_maker(tool, encoder, tokenizer)
+    with staged(out, "export") as folder:
+        (folder / ROWS).mkdir()
+        for split, found in prompts.items():
+            lines = (json.dumps(row_of(one), ensure_ascii=False) + "\n" for one in found)
+            write_text(folder / ROWS / f"{split}.jsonl", "".join(lines))
+        for name, settings in _settings(tool, recipe.recipe, backbone.recipe, splits).items():
+            write_text(folder / name, settings)
+        manifest = ExportManifest(
+            created_by=package_versions("transformers", "tokenizers"),
+            recipe=recipe.stamp,
+            inputs=record_files(dataset, recipe.recipe.data.config, "train"),
+            outputs=stamps(folder),
+            content_sha256=sha256_of(folder / ROWS / "train.jsonl"),
+            figures=ExportFigures(
+                tool=tool,
+                dataset_content_sha256=built.content_sha256,
+                prompt_sha256=prompt.sha256,
+                records={split: len(found) for split, found in prompts.items()},
+            ),
+        )
+        write_manifest(folder, manifest)
+    return manifest
+
+
+def _row_maker(
+    tool: Tool, encoder: Encoder, tokenizer: PreTrainedTokenizerBase
+) -> Callable[[EncodedPrompt], Row]:
+    match tool:
+        case "trl":
+            return lambda one: {"prompt": one.text, "completion": f" {one.record.output}"}
+        case "messages":
+            return _messages
+        case "axolotl":
+            segments = Segments(encoder, tokenizer)
+            return lambda one: {
+                "segments": [
+                    {"label": False, "text": segments.prompt(one)},
+                    {"label": True, "text": segments.answer(one.record.output)},
+                ]
+            }
+        case "llama-factory":
+            segments = Segments(encoder, tokenizer)
+            return lambda one: {
+                "prompt": segments.prompt(one),
+                "response": segments.answer(one.record.output),
+            }
+
+
+def _messages(one: EncodedPrompt) -> Row:
+    """For chat models, whose own template stands around the prompt."""
+    asked = {"role": "user", "content": one.text}
+    return {"prompt": [asked], "completion": [{"role": "assistant", "content": one.record.output}]}
+
+
+class Segments:
+    """Prompt and answer for trainers that tokenise both alone and add no special token.
+
+    Why: a tokenizer with a prefix space puts one before each text, so that the answer must then be written
+    without its own; and the tokens around the whole have to stand in the text.
+
+    Raises:
+        DataError: No way to write them gives the tokens of our trainer.
+    """
+
+    def __init__(self, encoder: Encoder, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self._begin = ""
+        self._answers: dict[Label, str] = {}
+        self._encoder = encoder
+
+    def prompt(self, one: EncodedPrompt) -> str:
+        """The text whose tokens, without special ones, are those of the prompt."""
+        bos = self._tokenizer.bos_token or ""
+        for text in (one.text, bos + one.text):
+            if self._ids(text) == one.ids:
+                return text
+        raise self._other_tokens(one.ids, self._ids(bos + one.text))
+
+    def answer(self, label: Label) -> str:
+        """The text whose tokens, without special ones, are those of the completion."""
+        if label not in self._answers:
+            wanted = self._encoder.completion_ids(label)
+            tried = [f" {label}{self._tokenizer.eos_token}", f"{label}{self._tokenizer.eos_token}"]
+            fitting = [text for text in tried if self._ids(text) == wanted]
+            if not fitting:
+                raise self._other_tokens(wanted, self._ids(tried[0]))
+            self._answers[label] = fitting[0]
+        return self._answers[label]
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+        return ids
+
+    def _other_tokens(self, expected: Sequence[int], got: Sequence[int]) -> DataError:
+        return DataError(
+            Problem(
+                self._tokenizer.name_or_path or "the tokenizer",
+                "this tool would train on other tokens than our trainer",
+                expected=str(list(expected)),
+                got=str(list(got)),
+                fix="export for trl, which tokenises prompt and completion together",
+            )
+        )
+
+
+def _settings(
+    tool: Tool, recipe: AdapterRecipe, backbone: BackboneRecipe, splits: Sequence[Split]
+) -> dict[str, str]:
+    has_validation = "validation" in splits
+    match tool:
+        case "trl" | "messages":
+            return {"trl-sft.yaml": _yaml(trl_settings(recipe, backbone, has_validation=has_validation))}
+        case "axolotl":
+            return {"axolotl.yaml": _yaml(axolotl_settings(recipe, backbone, has_validation=has_validation))}
+        case "llama-factory":
+            columns = {"prompt": "prompt", "response": "response"}
+            entries = {
+                f"dialoguellm_{split}": {"file_name": f"{ROWS}/{split}.jsonl", "columns": columns}
+                for split in splits
+            }
+            settings = llama_factory_settings(recipe, backbone, has_validation=has_validation)
+            return {
+                "dataset_info.json": json.dumps(entries, indent=2) + "\n",
+                "llama-factory.yaml": _yaml(settings),
+            }
+
+
+def _yaml(settings: Mapping[str, object]) -> str:
+    return yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)

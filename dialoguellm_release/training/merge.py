@@ -1,0 +1,128 @@
+"""An adapter goes into the weights of its base: one model, for those who serve without PEFT."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dialoguellm_release.backbones import Base, base_of, load_backbone, weights_sha256
+from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.folders import package_versions, read_manifest, staged, stamps, write_manifest
+from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.schemas.manifest import AdapterManifest, MergedFigures, MergedManifest
+from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
+from dialoguellm_release.training.writing import writing_weights
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+TOLERANCES = {"torch.float32": 1e-4, "torch.bfloat16": 5e-2, "torch.float16": 1e-2}
+"""How far a merged logit may lie from the unmerged one, as a part of the largest logit.
+
+Why: the sum of weight and adapter is rounded to the type of the weights, which has 24, 8 or 11 bits."""
+
+_CARRIED = (
+    "chat_template.jinja",
+    "golden_prompt.json",
+    "prompt.json",
+    "prompt_template.jinja",
+    "tokenizer.json",
+    "tokenizer_config.json",
+)
+
+
+def merge_adapter(
+    adapter: Path, backbone: Loaded[BackboneRecipe], backbone_folder: Path | None, out: Path
+) -> MergedManifest:
+    """Writes the merged model with tokenizer and prompt, when it answers as base and adapter do.
+
+    Args:
+        adapter: Folder that a training made.
+        backbone_folder: Where a backbone of our own making was built; None for one from the Hub.
+
+    Raises:
+        DataError: The adapter is of another base, or the merged model answers otherwise.
+    """
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    trained = read_manifest(adapter, AdapterManifest)
+    base = base_of(backbone.recipe, backbone_folder)
+    _check_base(trained, base, adapter)
+    with staged(out, "merged") as folder:
+        model, _ = load_backbone(backbone.recipe, backbone_folder)
+        tuned = PeftModel.from_pretrained(model, adapter).eval()
+        ids = _golden_ids(adapter)
+        expected = _logits(tuned, ids)
+        merged = tuned.merge_and_unload(safe_merge=True)
+        merged.config._name_or_path = ""
+        with writing_weights(out):
+            merged.save_pretrained(folder)
+        for name in _CARRIED:
+            shutil.copyfile(adapter / name, folder / name)
+        again = AutoModelForCausalLM.from_pretrained(folder, dtype=merged.dtype).to(merged.device).eval()
+        difference = float((_logits(again, ids) - expected).abs().max())
+        largest = float(expected.abs().max())
+        _check_equal(difference, largest, str(merged.dtype), adapter)
+        manifest = MergedManifest(
+            created_by=package_versions("torch", "transformers", "peft"),
+            recipe=trained.recipe,
+            inputs=trained.outputs,
+            outputs=stamps(folder),
+            content_sha256=weights_sha256(merged.state_dict()),
+            figures=MergedFigures(
+                adapter_content_sha256=trained.content_sha256,
+                base=base.repo_id,
+                base_revision=base.revision,
+                dtype=str(merged.dtype).removeprefix("torch."),
+                largest_difference=difference,
+                largest_logit=largest,
+            ),
+        )
+        write_manifest(folder, manifest)
+    return manifest
+
+
+def _golden_ids(adapter: Path) -> list[int]:
+    golden = json.loads((adapter / "golden_prompt.json").read_text(encoding="utf-8"))
+    ids: list[int] = golden["prompt_ids"] + golden["completion_ids"]
+    return ids
+
+
+def _logits(model: PreTrainedModel, ids: list[int]) -> torch.Tensor:
+    import torch
+
+    with torch.inference_mode():
+        logits: torch.Tensor = model(input_ids=torch.tensor([ids], device=model.device)).logits
+    return logits.float().cpu()
+
+
+def _check_base(trained: AdapterManifest, base: Base, adapter: Path) -> None:
+    figures = trained.figures
+    stated = (figures.base, figures.base_revision, figures.base_content_sha256)
+    if stated != (base.repo_id, base.revision, base.content_sha256):
+        raise DataError(
+            Problem(
+                str(adapter),
+                "was trained on another base",
+                expected=str(stated),
+                got=str((base.repo_id, base.revision, base.content_sha256)),
+                fix="name the backbone recipe that it was trained with, and build it again if it changed",
+            )
+        )
+
+
+def _check_equal(difference: float, largest: float, dtype: str, adapter: Path) -> None:
+    if not difference <= TOLERANCES[dtype] * largest:
+        raise DataError(
+            Problem(
+                str(adapter),
+                "the merged model gives other logits than base and adapter",
+                expected=f"a difference of at most {TOLERANCES[dtype] * largest:g} in {dtype}",
+                got=f"{difference:g}",
+                fix="serve the adapter beside its base",
+            )
+        )

@@ -1,0 +1,129 @@
+"""TRL's trainer with our batches, our loss and our count of tokens."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dialoguellm_release.training.batches import Batch, MaskMaker, collator, computed_tokens, summed_loss
+from dialoguellm_release.training.examples import FILLER, EpochOrder, Row, sorted_alike
+from dialoguellm_release.training.writing import writing_weights
+
+if TYPE_CHECKING:
+    import torch
+    from peft import LoraConfig, PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerControl
+    from trl import SFTConfig, SFTTrainer
+
+    from dialoguellm_release.schemas.recipes.adapter import Packing
+
+
+def sft_trainer(
+    model: PreTrainedModel | PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: list[Row],
+    validation: list[Row],
+    config: SFTConfig,
+    lora: LoraConfig | None,
+    packing: Packing,
+    mask_of: MaskMaker | None,
+) -> SFTTrainer:
+    """A trainer that has not begun.
+
+    Args:
+        validation: Rows to look at every `eval_steps`; empty for none.
+        lora: None where the model has its adapter already.
+        mask_of: Makes the mask of a pack; None without packs.
+    """
+    from accelerate import PartialState
+    from datasets import Dataset
+    from trl import SFTTrainer
+
+    sequences = [row["input_ids"] for row in rows]
+    devices: int = PartialState().num_processes
+    step = config.per_device_train_batch_size * config.gradient_accumulation_steps * devices
+    # Accelerate would fill the last batches up with rows a second time, which would then count twice.
+    fillers = -len(rows) % step if devices > 1 else 0
+    held_out_fillers = -len(validation) % (config.per_device_eval_batch_size * devices) if devices > 1 else 0
+
+    class Trainer(SFTTrainer):  # type: ignore[misc]
+        """Counts the tokens of the rows (`num_tokens`) and those that the model computed."""
+
+        tokens = (0, 0)
+        seconds_of_evaluation = 0.0
+
+        def _get_train_sampler(self, _dataset: Any = None) -> EpochOrder:
+            return EpochOrder(sequences, step, packing, config.seed, fillers)
+
+        def compute_loss(
+            self,
+            model: Any,
+            inputs: Batch,
+            return_outputs: bool = False,
+            num_items_in_batch: torch.Tensor | None = None,
+        ) -> torch.Tensor:
+            if return_outputs:
+                raise NotImplementedError("the loss is computed without the logits of all tokens")
+            loss: torch.Tensor = summed_loss(model, inputs, mask_of)
+            if self.model.training:
+                rows, computed = self.tokens
+                self.tokens = (rows + inputs["num_tokens"], computed + computed_tokens(inputs))
+            if num_items_in_batch is None:
+                return loss / len(inputs["labels"])
+            # The count is that of all devices, over which the gradients will be averaged.
+            return loss / num_items_in_batch * devices
+
+        def evaluate(self, *_: Any, metric_key_prefix: str = "eval", **__: Any) -> dict[str, float]:
+            """The mean loss over all targets of the validation rows, however they are batched."""
+            import torch
+
+            started = time.perf_counter()
+            self.model.eval()
+            sums = torch.zeros(2, dtype=torch.float64)
+            with torch.no_grad(), self.compute_loss_context_manager():
+                for batch in self.get_eval_dataloader():
+                    inputs = self._prepare_inputs(batch)
+                    loss = summed_loss(self.model, inputs, mask_of)
+                    sums += torch.tensor([loss.item(), len(inputs["labels"])], dtype=torch.float64)
+            self.model.train()
+            loss_sum, targets = self.accelerator.reduce(sums.to(self.accelerator.device)).tolist()
+            metrics = {f"{metric_key_prefix}_loss": loss_sum / targets}
+            self.log(dict(metrics))
+            self.control: TrainerControl = self.callback_handler.on_evaluate(
+                self.args, self.state, self.control, metrics
+            )
+            self.seconds_of_evaluation += time.perf_counter() - started
+            return metrics
+
+        def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+            if "loss" in logs:
+                logs |= dict(zip(("num_tokens", "num_computed_tokens"), self.all_tokens(), strict=True))
+            super().log(logs, start_time)
+
+        def _save_checkpoint(self, model: Any, trial: Any) -> None:
+            with writing_weights(Path(config.output_dir)):
+                super()._save_checkpoint(model, trial)
+
+        def all_tokens(self) -> tuple[int, int]:
+            """The tokens so far, on all devices."""
+            import torch
+
+            counted = self.accelerator.reduce(torch.tensor(self.tokens, device=self.accelerator.device))
+            rows, computed = counted.tolist()
+            return rows, computed
+
+    order = sorted_alike(range(len(validation)), [row["input_ids"] for row in validation], packing)
+    held_out = [validation[index] for index in order] + [FILLER] * held_out_fillers
+    trainer = Trainer(
+        model=model,
+        args=config,
+        data_collator=collator(packing),
+        train_dataset=Dataset.from_list(rows + [FILLER] * fillers),
+        eval_dataset=Dataset.from_list(held_out) if held_out else None,
+        processing_class=tokenizer,
+        peft_config=lora,
+    )
+    # The loss is divided by the targets of the whole step; it must not be divided by the micro-batches too.
+    trainer.model_accepts_loss_kwargs = True
+    return trainer

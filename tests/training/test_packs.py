@@ -1,0 +1,228 @@
+"""Packs: every sequence sees what it sees alone, and learns what it learns alone."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from dialoguellm_release.backbones import load_backbone
+from dialoguellm_release.errors import RecipeError
+from dialoguellm_release.recipes.catalogue import load_recipe
+from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, Packing
+from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
+from dialoguellm_release.training.batches import collator, summed_loss
+from dialoguellm_release.training.examples import EpochOrder, Row
+from dialoguellm_release.training.packs import boolean_mask, mask_maker, pack
+from dialoguellm_release.training.sft import tune
+
+VOCABULARY = 64
+ARCHITECTURES: tuple[tuple[str, dict[str, Any], str], ...] = (
+    ("llama", {}, "sdpa"),
+    ("llama", {}, "eager"),
+    ("mistral", {"sliding_window": None}, "sdpa"),
+    ("mistral", {"sliding_window": 64}, "sdpa"),
+    ("qwen2", {}, "sdpa"),
+    ("qwen3", {"head_dim": 8}, "sdpa"),
+    ("smollm3", {}, "sdpa"),
+    ("gemma", {"head_dim": 8}, "sdpa"),
+    ("gemma2", {"head_dim": 8, "sliding_window": 64}, "eager"),
+    ("gemma3_text", {"head_dim": 8, "sliding_window": 64}, "sdpa"),
+    ("olmo2", {}, "sdpa"),
+)
+
+
+def small_model(model_type: str, attention: str = "sdpa", **settings: Any) -> Any:
+    config = AutoConfig.for_model(
+        model_type,
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        **settings,
+    )
+    torch.manual_seed(5)
+    return AutoModelForCausalLM.from_config(config, attn_implementation=attention)
+
+
+def made_up_rows() -> list[Row]:
+    """Rows of two instructions, some with more in common, one of them twice."""
+    draw = random.Random(3)
+    instructions = [[1, *(draw.randrange(3, VOCABULARY) for _ in range(9))] for _ in range(2)]
+    rows: list[Row] = []
+    for index in range(8):
+        text = [draw.randrange(3, VOCABULARY) for _ in range(draw.randrange(3, 8))]
+        ids = [*instructions[index % 2], *([40, 41] if index > 4 else []), *text]
+        rows.append({"input_ids": ids, "first_target": len(ids) - 1 - index % 2})
+    return [*rows, rows[0]]
+
+
+@contextmanager
+def norms_in_double() -> Iterator[None]:
+    """Norms and softmax compute in float32 whatever the model's type; in a proof to 1e-13 they may not."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "float32", torch.float64)
+        patch.setattr(torch.Tensor, "float", torch.Tensor.double)
+        yield
+
+
+@pytest.mark.parametrize(
+    ("model_type", "settings", "attention"),
+    ARCHITECTURES,
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_loss_and_gradients_are_those_of_the_separate_sequences(
+    model_type: str, settings: dict[str, Any], attention: str
+) -> None:
+    model = small_model(model_type, attention, **settings).double()
+    rows = made_up_rows()
+    packed = collator("shared_prefix")(rows)
+    assert packed["input_ids"].shape[0] == 1
+    assert packed["input_ids"].numel() < 0.6 * sum(len(row["input_ids"]) for row in rows)
+
+    with norms_in_double():
+        loss = summed_loss(model, packed, mask_maker(model, 20))
+        loss.backward()  # type: ignore[no-untyped-call]
+        gradients = {name: weight.grad.clone() for name, weight in model.named_parameters()}
+        model.zero_grad()
+        alone = torch.stack([separate_loss(model, row) for row in rows]).sum()
+        alone.backward()  # type: ignore[no-untyped-call]
+
+    assert loss.item() == pytest.approx(alone.item(), abs=1e-12)
+    for name, weight in model.named_parameters():
+        assert torch.allclose(gradients[name], weight.grad, rtol=0, atol=1e-13), name
+    assert max(gradient.abs().max().item() for gradient in gradients.values()) > 0.01
+
+
+def separate_loss(model: Any, row: Row) -> torch.Tensor:
+    """The loss of one sequence by the model's own causal attention, without any of our code."""
+    ids, first = torch.tensor(row["input_ids"]), row["first_target"]
+    logits = model(input_ids=ids[None], use_cache=False).logits[0]
+    return torch.nn.functional.cross_entropy(logits[first - 1 : -1], ids[first:], reduction="sum")
+
+
+def test_padded_batches_have_the_same_loss() -> None:
+    model = small_model("llama")
+    rows = made_up_rows()
+    with torch.no_grad():
+        expected = sum(separate_loss(model, row).item() for row in rows)
+        padded = summed_loss(model, collator("none")(rows)).item()
+        packed = summed_loss(model, collator("shared_prefix")(rows), mask_maker(model, 20)).item()
+    assert padded == pytest.approx(expected, rel=1e-6)
+    assert packed == pytest.approx(expected, rel=1e-6)
+
+
+sequences = st.lists(
+    st.lists(st.integers(0, 3), min_size=2, max_size=7).flatmap(
+        lambda tokens: st.tuples(st.just(tokens), st.integers(1, len(tokens) - 1))
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(sequences)
+def test_a_token_sees_the_tokens_of_its_sequence_before_it_and_no_other(
+    rows: list[tuple[list[int], int]],
+) -> None:
+    packed = pack(rows)
+    mask = boolean_mask(torch.tensor(packed.last_seen))[0, 0]
+    seen = []
+    for predictor, target in zip(packed.predictors, packed.targets, strict=True):
+        visible = mask[predictor].nonzero().flatten().tolist()
+        assert [packed.position_ids[index] for index in visible] == list(range(len(visible)))
+        seen.append(([packed.input_ids[index] for index in visible], target))
+    expected = [
+        (tokens[:place], tokens[place]) for tokens, first in rows for place in range(first, len(tokens))
+    ]
+    assert sorted(seen) == sorted(expected)
+
+
+@given(sequences)
+def test_what_sequences_share_stands_once(rows: list[tuple[list[int], int]]) -> None:
+    prefixes = {tuple(tokens[: end + 1]) for tokens, _ in rows for end in range(len(tokens))}
+    assert len(pack(rows).input_ids) == len(prefixes)
+
+
+def test_attention_that_takes_no_such_mask_is_refused() -> None:
+    model = small_model("llama")
+    model.config._attn_implementation = "flash_attention_2"
+    with pytest.raises(RecipeError, match="takes no mask of our own"):
+        mask_maker(model, 10)
+    hybrid = small_model("qwen2")
+    hybrid.config.layer_types = ["full_attention", "linear_attention", "full_attention"]
+    with pytest.raises(RecipeError, match="whatever the mask"):
+        mask_maker(hybrid, 10)
+    windowed = small_model("mistral", sliding_window=16)
+    mask_maker(windowed, 16)
+    with pytest.raises(RecipeError, match="sees fewer tokens back"):
+        mask_maker(windowed, 17)
+
+
+@pytest.mark.parametrize("packing", ["shared_prefix", "none"])
+def test_an_epoch_draws_every_row_once_and_sorts_inside_a_batch(packing: Packing) -> None:
+    rows = [[index % 3, *range(index % 5)] for index in range(50)]
+    order = EpochOrder(rows, 16, packing, seed=4)
+    drawn = list(order)
+    assert sorted(drawn) == list(range(50))
+    assert len(order) == 50
+    for start in range(0, 50, 16):
+        inside = [rows[index] for index in drawn[start : start + 16]]
+        key: Any = (lambda row: row) if packing == "shared_prefix" else (lambda row: -len(row))
+        assert inside == sorted(inside, key=key)
+    assert drawn == list(order)
+    order.set_epoch(1)
+    assert list(order) != drawn
+    order.set_epoch(0)
+    assert list(order) == drawn
+    assert list(EpochOrder(rows, 16, packing, seed=5)) != drawn
+
+
+def test_the_batches_of_a_step_do_not_depend_on_the_packing() -> None:
+    rows = [[index % 3, *range(index % 5)] for index in range(50)]
+
+    def steps(order: Sequence[int]) -> list[set[int]]:
+        return [set(order[start : start + 16]) for start in range(0, 50, 16)]
+
+    drawn = [list(EpochOrder(rows, 16, packing, seed=4)) for packing in ("shared_prefix", "none")]
+    assert drawn[0] != drawn[1]
+    assert steps(drawn[0]) == steps(drawn[1])
+
+
+def test_packed_and_padded_training_give_the_same_adapter(
+    tiny_backbone: Path, tiny_recipe: Loaded[BackboneRecipe]
+) -> None:
+    settings = (
+        "trainer.max_steps=6",
+        "trainer.per_device_train_batch_size=3",
+        "trainer.gradient_accumulation_steps=3",
+    )
+    tuned = []
+    for packing in ("shared_prefix", "none"):
+        model, tokenizer = load_backbone(tiny_recipe.recipe, tiny_backbone)
+        recipe = load_recipe("tiny", "adapter", AdapterRecipe, [*settings, f"packing={packing}"]).recipe
+        # Adam makes much of a small difference between two gradients, so all of it is in double.
+        with norms_in_double():
+            tuned.append(tune(model.double(), tokenizer, made_up_rows(), recipe))
+    packed, padded = tuned
+    assert packed.losses == pytest.approx(padded.losses, rel=1e-6)
+    assert packed.tokens == padded.tokens
+    assert packed.computed_tokens < packed.tokens < padded.computed_tokens
+    weights = dict(padded.model.named_parameters())
+    for name, weight in packed.model.named_parameters():
+        assert torch.allclose(weight, weights[name], atol=1e-7), name
