@@ -15,7 +15,7 @@ thread, the rounds alternate, and the training alone is timed. Afterwards each i
 the labels of MELD's validation split.
 Goals: at least 3 times as fast as authors, 1.5 times as trl, at the same validation loss.
 Measured with 256 records and 3 rounds on two cores that much else ran on: 4.46 times authors, 3.70 times trl,
-1.96 times trl-plain; validation loss 4.7803, of trl 4.8000, of authors 7.7310 (it learns prompts, not labels).
+1.96 times trl-plain; validation loss 4.7803, trl 4.8000, authors 7.7310 (it learns the prompts).
 
     python bench/training.py --gpu [--backbone llama-2-7b]
 
