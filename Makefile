@@ -45,6 +45,7 @@ bench: setup
 	$(BIN)/python bench/scoring.py
 	$(BIN)/python bench/frames.py
 	$(BIN)/python bench/describing.py
+	$(BIN)/python bench/training.py
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

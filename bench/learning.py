@@ -55,8 +55,10 @@ from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.scoring.likelihood import label_probabilities
-from dialoguellm_release.scoring.score import score
+from dialoguellm_release.scoring.likelihood import LikelihoodScorer
+from dialoguellm_release.scoring.measure import figures_of
+from dialoguellm_release.scoring.score import ModelFolders, score_model
+from dialoguellm_release.scoring.scorers import label_tokens, read_reply
 from dialoguellm_release.steps import build_dataset
 from dialoguellm_release.training.checkpoints import checkpoints_of, last_whole_checkpoint
 from dialoguellm_release.training.examples import training_rows
@@ -157,9 +159,13 @@ def nano_model(source: BuiltSource, vocab_size: int) -> Any:
 
 def weighted_f1(model: Any, encoder: Encoder, prompts: list[EncodedPrompt], dataset: Path) -> float:
     labels = read_manifest(dataset, DatasetManifest).figures.corpora["meld"].label_space
-    probabilities = label_probabilities(model.eval(), encoder, prompts, labels, "first_token", 32)
-    predictions = [labels[index] for index in probabilities.argmax(axis=1)]
-    references = [prompt.record.output for prompt in prompts]
+    tokens = label_tokens(encoder, labels)
+    scorer = LikelihoodScorer(model.eval(), [ids[:1] for ids in tokens.values()], 32)
+    references, predictions = [], []
+    for batch in scorer.plan(prompts):
+        for place, reply in zip(batch.places, scorer.replies(prompts, batch), strict=True):
+            references.append(prompts[place].record.output)
+            predictions.append(read_reply("first_token", reply, tokens, "meld").label)
     found: float = metric_functions("erc_scores").erc_scores(references, predictions)["weighted_f1"]
     return found
 
@@ -316,17 +322,19 @@ def train_and_score(dataset: Path, work: Path, backbone_folder: Path) -> None:
         if "eval_loss" in entry:
             print(f"adapter, step {entry['step']}: MELD validation loss {entry['eval_loss']:.4f}")
     found = {}
+    model = ModelFolders(backbone, backbone_folder, adapter)
     for split in ("validation", "test"):
-        scoring = load_recipe("meld", "score", ScoreRecipe, [f"split={split}"])
-        found[split] = score(scoring, dataset, adapter, backbone, backbone_folder, work / f"scores-{split}")
-    test = found["test"].figures
+        scoring = load_recipe("meld", "score", ScoreRecipe, [f"split={split}"]).recipe
+        ((_, scored),) = score_model(scoring, dataset, model, [scoring.scorer], work / "cache")
+        found[split] = figures_of(scored, scoring)
+    test = found["test"]
     baseline = tfidf_baseline(dataset)
-    table = {
-        f"always {test.majority_label}": test.majority,
-        "TF-IDF + logistic regression": baseline,
-        "nano LLaMA + LoRA": test.metrics,
+    table: dict[str, dict[Any, float]] = {
+        f"always {test.majority_label}": dict(test.majority),
+        "TF-IDF + logistic regression": dict(baseline),
+        "nano LLaMA + LoRA": dict(test.metrics),
     }
-    validation = found["validation"].figures.metrics["weighted_f1"]
+    validation = found["validation"].metrics["weighted_f1"]
     print(f"nano LLaMA + LoRA on MELD validation: weighted F1 {100 * validation:.2f}")
     print(f"MELD test, {test.records:,} records        weighted F1  accuracy")
     for name, metrics in table.items():
