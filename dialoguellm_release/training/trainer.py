@@ -64,7 +64,7 @@ def sft_trainer(
             num_items_in_batch: torch.Tensor | None = None,
         ) -> torch.Tensor:
             if return_outputs:
-                raise NotImplementedError("the loss is computed without the logits of all tokens")
+                raise RuntimeError("the loss is computed without the logits of all tokens")
             loss: torch.Tensor = summed_loss(model, inputs, mask_of)
             if self.model.training:
                 rows, computed = self.tokens
