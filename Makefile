@@ -45,6 +45,7 @@ bench: setup
 	$(BIN)/python bench/scoring.py
 	$(BIN)/python bench/frames.py
 	$(BIN)/python bench/describing.py
+	$(BIN)/python bench/packs.py
 	$(BIN)/python bench/training.py
 
 clean:

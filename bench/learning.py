@@ -62,7 +62,6 @@ from dialoguellm_release.scoring.scorers import label_tokens, read_reply
 from dialoguellm_release.steps import build_dataset
 from dialoguellm_release.training.checkpoints import checkpoints_of, last_whole_checkpoint
 from dialoguellm_release.training.examples import training_rows
-from dialoguellm_release.training.packs import mask_maker
 from dialoguellm_release.training.train import train_adapter
 from dialoguellm_release.training.trainer import sft_trainer
 from dialoguellm_release.training.watch import watcher
@@ -220,8 +219,7 @@ def pretrain(dataset: Path, out: Path, minutes: float | None, epochs: float) -> 
         log_level="error",
         report_to="none",
     )
-    mask_of = mask_maker(model, max(len(row["input_ids"]) for row in rows + held_out))
-    trainer = sft_trainer(model, tokenizer, rows, held_out, config, None, "shared_prefix", mask_of)
+    trainer = sft_trainer(model, tokenizer, rows, held_out, config, None, "shared_prefix")
 
     class Curve(TrainerCallback):  # type: ignore[misc]
         """Stops when the time is up, and looks at the label scores beside the loss."""

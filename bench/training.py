@@ -49,7 +49,7 @@ from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.steps import build_dataset
-from dialoguellm_release.training.batches import collator, summed_loss
+from dialoguellm_release.training.batches import padded, summed_loss
 from dialoguellm_release.training.examples import Row, training_rows
 from dialoguellm_release.training.sft import tune
 
@@ -164,10 +164,10 @@ def completion_loss(model: Any, rows: list[Row]) -> float:
     """The mean loss over the labels and ends of sequence of all rows."""
     import torch
 
-    collate, total, targets = collator("none"), 0.0, 0
+    total, targets = 0.0, 0
     with torch.no_grad():
         for start in range(0, len(rows), BATCH):
-            batch = collate(rows[start : start + BATCH])
+            batch = padded(rows[start : start + BATCH])
             total += summed_loss(model.eval(), batch).item()
             targets += len(batch["labels"])
     return total / targets

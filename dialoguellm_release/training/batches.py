@@ -2,76 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from dialoguellm_release.training.attention import MaskMaker
 from dialoguellm_release.training.examples import FILLER, Row
-from dialoguellm_release.training.packs import pack
+from dialoguellm_release.training.packs import division, pack
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-    from dialoguellm_release.schemas.recipes.adapter import Packing
-
 Batch = dict[str, Any]
 Collator = Callable[[Sequence[Row]], Batch]
-MaskMaker = Callable[["torch.Tensor"], "torch.Tensor"]
 
 
-def collator(packing: Packing) -> Collator:
-    """The function that makes a batch of some rows.
+def packed(parity: float) -> Collator:
+    """The function that makes of some rows a batch of packs.
 
-    A batch holds what the model reads; the columns whose logits are wanted (`logits_to_keep`); for each
-    target its row, the place of its column among those, and the token (`labels`); and how many tokens the
-    rows have (`num_tokens`), which may be more than a pack holds.
+    A batch holds what the model reads; for each target the row and the column of the token that predicts it
+    (`target_rows`, `target_columns`) and the token itself (`labels`); and how many tokens the rows have
+    (`num_tokens`), which may be more than the packs hold.
+
+    Args:
+        parity: The length of a pack at which attention takes as long as the linear layers.
     """
-    return _packed if packing == "shared_prefix" else _padded
-
-
-def _packed(rows: Sequence[Row]) -> Batch:
     import torch
 
-    packed = pack([(row["input_ids"], row["first_target"]) for row in rows])
-    return {
-        "input_ids": torch.tensor([packed.input_ids]),
-        "position_ids": torch.tensor([packed.position_ids]),
-        "last_seen": torch.tensor(packed.last_seen),
-        **_targets(rows, [0] * len(packed.targets), packed.predictors, packed.targets),
-    }
+    def collate(rows: Sequence[Row]) -> Batch:
+        alike = sorted(rows, key=lambda row: row["input_ids"])
+        divided = division([row["input_ids"] for row in alike], parity)
+        packs = [
+            pack([(row["input_ids"], row["first_target"]) for row in alike[start:end]])
+            for start, end in pairwise((0, *divided.ends))
+        ]
+        shape = (len(packs), divided.longest)
+        input_ids, position_ids = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
+        # What pads a pack sees itself alone, and is seen by nothing else.
+        last_seen = torch.arange(1, divided.longest + 1).repeat(len(packs), 1)
+        for number, one in enumerate(packs):
+            filled = slice(len(one.input_ids))
+            input_ids[number, filled] = torch.tensor(one.input_ids)
+            position_ids[number, filled] = torch.tensor(one.position_ids)
+            last_seen[number, filled] = torch.tensor(one.last_seen)
+        return {
+            "input_ids": input_ids,
+            "position_ids": position_ids,
+            "last_seen": last_seen,
+            **_targets(rows, [one.predictors for one in packs], [one.targets for one in packs]),
+        }
+
+    return collate
 
 
-def _padded(rows: Sequence[Row]) -> Batch:
-    """Padding stands on the right, where no token of a causal model can see it."""
+def padded(rows: Sequence[Row]) -> Batch:
+    """The same without packs: a row a sequence, padded on the right, where no other token sees it."""
     import torch
 
     longest = max(len(row["input_ids"]) for row in rows)
     input_ids = torch.zeros((len(rows), longest), dtype=torch.long)
     attention_mask = torch.zeros_like(input_ids)
-    target_rows, columns, targets = list[int](), list[int](), list[int]()
     for number, row in enumerate(rows):
-        ids, first = row["input_ids"], row["first_target"]
-        input_ids[number, : len(ids)] = torch.tensor(ids)
-        attention_mask[number, : len(ids)] = 1
-        target_rows += [number] * (len(ids) - first)
-        columns += range(first - 1, len(ids) - 1)
-        targets += ids[first:]
-    return {
-        "input_ids": input_ids,
-        "attention_mask": attention_mask,
-        **_targets(rows, target_rows, columns, targets),
-    }
+        filled = slice(len(row["input_ids"]))
+        input_ids[number, filled] = torch.tensor(row["input_ids"])
+        attention_mask[number, filled] = 1
+    predictors = [range(row["first_target"] - 1, len(row["input_ids"]) - 1) for row in rows]
+    targets = [row["input_ids"][row["first_target"] :] for row in rows]
+    return {"input_ids": input_ids, "attention_mask": attention_mask, **_targets(rows, predictors, targets)}
 
 
-def _targets(rows: Sequence[Row], target_rows: list[int], columns: list[int], targets: list[int]) -> Batch:
+def _targets(
+    rows: Sequence[Row], predictors: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]
+) -> Batch:
+    """What a batch says of its targets, from those of each of its rows."""
     import torch
 
-    kept, places = torch.unique(torch.tensor(columns, dtype=torch.long), return_inverse=True)
-    labels = torch.tensor(targets, dtype=torch.long)
+    labels = torch.tensor([token for found in targets for token in found], dtype=torch.long)
+    counts = torch.tensor([len(found) for found in targets])
     return {
-        "logits_to_keep": kept,
-        "target_rows": torch.tensor(target_rows, dtype=torch.long),
-        "target_places": places,
+        "target_rows": torch.arange(len(targets)).repeat_interleave(counts),
+        "target_columns": torch.tensor([place for found in predictors for place in found], dtype=torch.long),
         "labels": labels,
         # The trainer counts these as they are, and would leave the first of `labels` out of the count.
         "shift_labels": labels,
@@ -92,7 +104,7 @@ def summed_loss(model: PreTrainedModel, batch: Batch, mask_of: MaskMaker | None 
     own loss does so on GPUs alone); and they do so inside the model, with all that it does to its logits.
 
     Args:
-        mask_of: Makes the mask of a pack; None for a padded batch.
+        mask_of: Makes the mask of packs; None for a padded batch.
     """
     import torch
 
@@ -100,8 +112,23 @@ def summed_loss(model: PreTrainedModel, batch: Batch, mask_of: MaskMaker | None 
         attention = {"attention_mask": mask_of(batch["last_seen"]), "position_ids": batch["position_ids"]}
     else:
         attention = {"attention_mask": batch["attention_mask"]}
-    kept = batch["logits_to_keep"]
-    outputs = model(input_ids=batch["input_ids"], **attention, logits_to_keep=kept, use_cache=False)
-    logits = outputs.logits[batch["target_rows"], batch["target_places"]]
+    with _logits_only_at(model, batch["target_rows"], batch["target_columns"]):
+        logits = model(input_ids=batch["input_ids"], **attention, use_cache=False).logits[0]
     exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return torch.nn.functional.cross_entropy(exact, batch["labels"], reduction="sum")
+
+
+@contextmanager
+def _logits_only_at(model: PreTrainedModel, rows: torch.Tensor, columns: torch.Tensor) -> Iterator[None]:
+    """Inside the block the model gives logits of shape (1, positions, vocabulary), of these positions alone.
+
+    Why: `logits_to_keep` of transformers keeps the same columns of every row.
+    """
+    from accelerate.utils import extract_model_from_parallel
+
+    output_layer = extract_model_from_parallel(model).get_output_embeddings()
+    hook = output_layer.register_forward_pre_hook(lambda _, hidden: (hidden[0][rows, columns][None],))
+    try:
+        yield
+    finally:
+        hook.remove()

@@ -14,9 +14,10 @@ from dialoguellm_release.schemas.manifest import Spread
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.training.attention import parity_of
 from dialoguellm_release.training.examples import EpochOrder, Row, training_rows
 from dialoguellm_release.training.footprint import Footprint, footprint, trainable_parameters
-from dialoguellm_release.training.packs import packed_length
+from dialoguellm_release.training.packs import division
 from dialoguellm_release.training.survival import Survival, survival
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ def check_adapter(
     trainer = settings.trainer
     tokens = targets = None
     if records is not None and tokenizer is not None:
-        tokens, targets = _tokens(settings, records, Encoder(prompt, tokenizer, trainer.max_length))
+        parity = parity_of(architecture) if architecture else math.inf
+        tokens, targets = _tokens(settings, records, Encoder(prompt, tokenizer, trainer.max_length), parity)
     per_epoch = None if records is None else steps_per_epoch(settings, len(records))
     steps = per_epoch and math.ceil(trainer.num_train_epochs * per_epoch)
     if trainer.max_steps > 0:
@@ -147,12 +149,14 @@ def steps_per_epoch(recipe: AdapterRecipe, records: int) -> int:
     return math.ceil(micro_batches / trainer.gradient_accumulation_steps)
 
 
-def _tokens(recipe: AdapterRecipe, records: Sequence[Record], encoder: Encoder) -> tuple[Tokens, int]:
+def _tokens(
+    recipe: AdapterRecipe, records: Sequence[Record], encoder: Encoder, parity: float
+) -> tuple[Tokens, int]:
     """What the tokenizer tells, and the targets in the largest micro-batch."""
     prompts = encoder.fit_all(records)
     lengths = encoder.lengths(prompts)
     rows = training_rows(encoder, prompts, completion_only=recipe.trainer.completion_only_loss)
-    computed = [(_computed(recipe, batch), batch) for batch in _micro_batches(recipe, rows)]
+    computed = [(_computed(recipe, batch, parity), batch) for batch in _micro_batches(recipe, rows)]
     largest, batch = max(computed, key=lambda pair: pair[0])
     found = Tokens(
         lengths=Spread.of(one.whole for one in lengths),
@@ -173,10 +177,10 @@ def _micro_batches(recipe: AdapterRecipe, rows: Sequence[Row]) -> Iterator[list[
         yield [rows[index] for index in order[start : start + size]]
 
 
-def _computed(recipe: AdapterRecipe, batch: Sequence[Row]) -> int:
+def _computed(recipe: AdapterRecipe, batch: Sequence[Row], parity: float) -> int:
     sequences = [row["input_ids"] for row in batch]
     if recipe.packing == "shared_prefix":
-        return packed_length(sequences)
+        return division(sorted(sequences), parity).tokens
     return len(sequences) * max(map(len, sequences))
 
 

@@ -8,20 +8,9 @@ the separate sequences (but for dropout, which a shared token draws once for all
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise, takewhile
-from typing import TYPE_CHECKING
-
-from dialoguellm_release.errors import Problem, RecipeError
-
-if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel
-
-
-MASKED_LAYERS = frozenset({"full_attention", "sliding_attention"})
-"""The types of layers, in the words of `transformers`, that see no more than the mask lets them."""
+from itertools import accumulate, pairwise, takewhile
 
 
 @dataclass(frozen=True)
@@ -69,14 +58,45 @@ def pack(sequences: Sequence[tuple[Sequence[int], int]]) -> Pack:
     return packed
 
 
-def packed_length(sequences: Iterable[Sequence[int]]) -> int:
-    """The tokens of the pack of some sequences.
+@dataclass(frozen=True)
+class Division:
+    """How sorted sequences become packs of about one length, which stand below each other in a batch.
 
-    >>> packed_length([[1, 2, 3], [1, 2, 4, 5], [7]])
-    6
+    Attributes:
+        ends: For each pack, the place after its last sequence.
+        longest: Tokens of the longest pack, to which the others are padded.
     """
-    ordered = [list[int](), *sorted(map(list, sequences))]
-    return sum(len(after) - common_prefix_length(before, after) for before, after in pairwise(ordered))
+
+    ends: tuple[int, ...]
+    longest: int
+
+    @property
+    def tokens(self) -> int:
+        """All that pass through the model."""
+        return len(self.ends) * self.longest
+
+    def cost(self, parity: float) -> float:
+        """The time it takes, in no unit: linear layers by the token, attention by the pair of tokens."""
+        return self.tokens * (1 + self.longest / parity)
+
+
+def division(sequences: Sequence[Sequence[int]], parity: float) -> Division:
+    """The cheapest division of sorted sequences, in their order, into packs that are filled to one limit.
+
+    Why: one long pack holds what its sequences share only once, but attention looks at each pair of its
+    tokens; with many sequences or a narrow model, several packs are faster. It costs no more than one pack,
+    and no more than a padded batch.
+
+    Args:
+        parity: The length of a pack at which attention takes as long as the linear layers.
+    """
+    lengths = [len(tokens) for tokens in sequences]
+    shared = [0, *(common_prefix_length(one, other) for one, other in pairwise(sequences))]
+    added = [length - common for length, common in zip(lengths, shared, strict=True)]
+    longest = max(lengths)
+    limits = {max(longest, size) for size in accumulate(added)}
+    divisions = (_filled(lengths, added, limit) for limit in sorted(limits, reverse=True))
+    return min(divisions, key=lambda found: found.cost(parity))
 
 
 def common_prefix_length(one: Sequence[int], other: Sequence[int]) -> int:
@@ -88,74 +108,21 @@ def common_prefix_length(one: Sequence[int], other: Sequence[int]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
-def boolean_mask(last_seen: torch.Tensor) -> torch.Tensor:
-    """Which token (row) sees which (column), of shape (1, 1, tokens, tokens).
-
-    Why: depth first, the tokens below one are those from it to `last_seen`, so one number a token is all
-    that has to travel to the device, and all that a kernel with a mask function needs.
-    """
-    import torch
-
-    index = torch.arange(last_seen.shape[-1], device=last_seen.device)
-    mask = (index[None, :] <= index[:, None]) & (index[:, None] < last_seen[None, :])
-    return mask[None, None]
-
-
-def additive_mask(last_seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """The same as what is added to attention scores."""
-    import torch
-
-    seen = boolean_mask(last_seen)
-    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, torch.finfo(dtype).min)
-
-
-def mask_maker(model: PreTrainedModel, longest: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The function that makes of `last_seen` the mask that a model takes.
+def _filled(lengths: Sequence[int], added: Sequence[int], limit: int) -> Division:
+    """Packs that take sequences until the next one would make them longer than a limit.
 
     Args:
-        longest: Tokens of the longest sequence.
-
-    Raises:
-        RecipeError: The model has layers that no mask binds, its attention takes none, or it does not see as
-            far back as a sequence is long.
+        added: Tokens of each sequence that the one before does not begin with.
     """
-    config = model.config.get_text_config()
-    others = sorted(set(getattr(config, "layer_types", None) or ()) - MASKED_LAYERS)
-    if others:
-        raise RecipeError(
-            Problem(
-                "packing: shared_prefix",
-                "the backbone has layers that look at all tokens before them, whatever the mask",
-                expected=", ".join(sorted(MASKED_LAYERS)),
-                got=", ".join(others),
-                fix="set packing: none",
-            )
-        )
-    window = getattr(config, "sliding_window", None)
-    if window is not None and longest > window:
-        raise RecipeError(
-            Problem(
-                "packing: shared_prefix",
-                "the backbone's attention sees fewer tokens back than the longest sequence has",
-                expected=f"at most {window} tokens",
-                got=str(longest),
-                fix="set packing: none, or trainer.max_length to the window",
-            )
-        )
-    match model.config._attn_implementation:
-        case "sdpa":
-            return boolean_mask
-        case "eager":
-            return lambda last_seen: additive_mask(last_seen, model.dtype)
-    raise RecipeError(
-        Problem(
-            "packing: shared_prefix",
-            "the backbone's attention takes no mask of our own",
-            expected="sdpa or eager",
-            got=str(model.config._attn_implementation),
-            fix="set packing: none",
-        )
-    )
+    ends, sizes = list[int](), list[int]()
+    size = 0
+    for place, (length, more) in enumerate(zip(lengths, added, strict=True)):
+        if place and size + more > limit:
+            ends.append(place)
+            sizes.append(size)
+            size = 0
+        size += more if size else length
+    return Division((*ends, len(lengths)), max([*sizes, size]))
 
 
 def _close(packed: Pack, path: list[int]) -> None:

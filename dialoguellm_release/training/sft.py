@@ -19,7 +19,6 @@ from dialoguellm_release.schemas.recipes.backbone import Architecture
 from dialoguellm_release.training.checkpoints import last_whole_checkpoint
 from dialoguellm_release.training.examples import Row
 from dialoguellm_release.training.footprint import footprint, out_of_memory
-from dialoguellm_release.training.packs import mask_maker
 from dialoguellm_release.training.processes import gather_trained, rank, share_of
 from dialoguellm_release.training.trainer import sft_trainer
 from dialoguellm_release.training.watch import LogEntry, diverged, watcher
@@ -95,7 +94,6 @@ def tune(
     if is_new:
         _check_target_modules(model, recipe.lora)
     longest = max(len(row["input_ids"]) for row in [*rows, *validation])
-    mask_of = mask_maker(model, longest) if recipe.packing == "shared_prefix" else None
     with ExitStack() as around:
         around.enter_context(warnings.catch_warnings())
         # TRL itself still uses names that transformers has deprecated.
@@ -110,7 +108,6 @@ def tune(
             _sft_config(recipe, work, has_validation=bool(validation)),
             _lora_config(recipe.lora) if is_new else None,
             recipe.packing,
-            mask_of,
         )
         trainer.remove_callback(PrinterCallback)
         watch = watcher(trainer, around)

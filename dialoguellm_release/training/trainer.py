@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dialoguellm_release.training.batches import Batch, MaskMaker, collator, computed_tokens, summed_loss
+from dialoguellm_release.training.attention import MaskMaker, mask_maker, parity_of_model
+from dialoguellm_release.training.batches import Batch, Collator, computed_tokens, packed, padded, summed_loss
 from dialoguellm_release.training.examples import FILLER, EpochOrder, Row, sorted_alike
 from dialoguellm_release.training.writing import writing_weights
 
@@ -27,20 +28,26 @@ def sft_trainer(
     config: SFTConfig,
     lora: LoraConfig | None,
     packing: Packing,
-    mask_of: MaskMaker | None,
 ) -> SFTTrainer:
     """A trainer that has not begun.
 
     Args:
         validation: Rows to look at every `eval_steps`; empty for none.
         lora: None where the model has its adapter already.
-        mask_of: Makes the mask of a pack; None without packs.
+
+    Raises:
+        RecipeError: The model takes no packs.
     """
     from accelerate import PartialState
     from datasets import Dataset
     from trl import SFTTrainer
 
     sequences = [row["input_ids"] for row in rows]
+    mask_of: MaskMaker | None = None
+    collate: Collator = padded
+    if packing == "shared_prefix":
+        mask_of = mask_maker(model, longest=max(len(row["input_ids"]) for row in [*rows, *validation]))
+        collate = packed(parity_of_model(model))
     devices: int = PartialState().num_processes
     step = config.per_device_train_batch_size * config.gradient_accumulation_steps * devices
     # Accelerate would fill the last batches up with rows a second time, which would then count twice.
@@ -118,7 +125,7 @@ def sft_trainer(
     trainer = Trainer(
         model=model,
         args=config,
-        data_collator=collator(packing),
+        data_collator=collate,
         train_dataset=Dataset.from_list(rows + [FILLER] * fillers),
         eval_dataset=Dataset.from_list(held_out) if held_out else None,
         processing_class=tokenizer,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,10 @@ from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, Packing
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
-from dialoguellm_release.training.batches import collator, summed_loss
+from dialoguellm_release.training.attention import boolean_mask, mask_maker, parity_of, parity_of_model
+from dialoguellm_release.training.batches import packed, padded, summed_loss
 from dialoguellm_release.training.examples import EpochOrder, Row
-from dialoguellm_release.training.packs import boolean_mask, mask_maker, pack
+from dialoguellm_release.training.packs import Division, division, pack
 from dialoguellm_release.training.sft import tune
 
 VOCABULARY = 64
@@ -81,22 +84,23 @@ def norms_in_double() -> Iterator[None]:
         yield
 
 
+@pytest.mark.parametrize(("parity", "packs"), [(math.inf, 1), (20.0, 6)], ids=["one pack", "six packs"])
 @pytest.mark.parametrize(
     ("model_type", "settings", "attention"),
     ARCHITECTURES,
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_loss_and_gradients_are_those_of_the_separate_sequences(
-    model_type: str, settings: dict[str, Any], attention: str
+    model_type: str, settings: dict[str, Any], attention: str, parity: float, packs: int
 ) -> None:
     model = small_model(model_type, attention, **settings).double()
     rows = made_up_rows()
-    packed = collator("shared_prefix")(rows)
-    assert packed["input_ids"].shape[0] == 1
-    assert packed["input_ids"].numel() < 0.6 * sum(len(row["input_ids"]) for row in rows)
+    batch = packed(parity)(rows)
+    assert len(batch["input_ids"]) == packs
+    assert batch["input_ids"].numel() < 0.8 * sum(len(row["input_ids"]) for row in rows)
 
     with norms_in_double():
-        loss = summed_loss(model, packed, mask_maker(model, 20))
+        loss = summed_loss(model, batch, mask_maker(model, 20))
         loss.backward()  # type: ignore[no-untyped-call]
         gradients = {name: weight.grad.clone() for name, weight in model.named_parameters()}
         model.zero_grad()
@@ -121,10 +125,11 @@ def test_padded_batches_have_the_same_loss() -> None:
     rows = made_up_rows()
     with torch.no_grad():
         expected = sum(separate_loss(model, row).item() for row in rows)
-        padded = summed_loss(model, collator("none")(rows)).item()
-        packed = summed_loss(model, collator("shared_prefix")(rows), mask_maker(model, 20)).item()
-    assert padded == pytest.approx(expected, rel=1e-6)
-    assert packed == pytest.approx(expected, rel=1e-6)
+        found = [
+            summed_loss(model, padded(rows)).item(),
+            summed_loss(model, packed(1000.0)(rows), mask_maker(model, 20)).item(),
+        ]
+    assert found == pytest.approx([expected, expected], rel=1e-6)
 
 
 sequences = st.lists(
@@ -140,13 +145,13 @@ sequences = st.lists(
 def test_a_token_sees_the_tokens_of_its_sequence_before_it_and_no_other(
     rows: list[tuple[list[int], int]],
 ) -> None:
-    packed = pack(rows)
-    mask = boolean_mask(torch.tensor(packed.last_seen))[0, 0]
+    tree = pack(rows)
+    mask = boolean_mask(torch.tensor([tree.last_seen]))[0, 0]
     seen = []
-    for predictor, target in zip(packed.predictors, packed.targets, strict=True):
+    for predictor, target in zip(tree.predictors, tree.targets, strict=True):
         visible = mask[predictor].nonzero().flatten().tolist()
-        assert [packed.position_ids[index] for index in visible] == list(range(len(visible)))
-        seen.append(([packed.input_ids[index] for index in visible], target))
+        assert [tree.position_ids[index] for index in visible] == list(range(len(visible)))
+        seen.append(([tree.input_ids[index] for index in visible], target))
     expected = [
         (tokens[:place], tokens[place]) for tokens, first in rows for place in range(first, len(tokens))
     ]
@@ -157,6 +162,49 @@ def test_a_token_sees_the_tokens_of_its_sequence_before_it_and_no_other(
 def test_what_sequences_share_stands_once(rows: list[tuple[list[int], int]]) -> None:
     prefixes = {tuple(tokens[: end + 1]) for tokens, _ in rows for end in range(len(tokens))}
     assert len(pack(rows).input_ids) == len(prefixes)
+
+
+@given(sequences, st.sampled_from([1.0, 10.0, 100.0, math.inf]))
+def test_a_division_costs_no_more_than_one_pack_and_than_a_padded_batch(
+    rows: list[tuple[list[int], int]], parity: float
+) -> None:
+    ordered = sorted(tokens for tokens, _ in rows)
+    taken = division(ordered, parity)
+    assert taken.ends[-1] == len(rows)
+    assert taken.longest == max(map(pack_size, runs(ordered, taken.ends)))
+    one_pack = Division((len(rows),), pack_size(ordered))
+    alone = Division(tuple(range(1, len(rows) + 1)), max(map(len, ordered)))
+    assert taken.cost(parity) <= min(one_pack.cost(parity), alone.cost(parity))
+
+
+def runs(ordered: list[list[int]], ends: tuple[int, ...]) -> list[list[list[int]]]:
+    return [ordered[start:end] for start, end in pairwise((0, *ends))]
+
+
+def pack_size(ordered: list[list[int]]) -> int:
+    return len(pack([(tokens, 1) for tokens in ordered]).input_ids)
+
+
+def test_the_wider_a_model_the_longer_its_packs() -> None:
+    prefix = list(range(70))
+    rows = [[*prefix, 100 + index, *range(35)] for index in range(64)]
+    sizes = [len(division(rows, parity).ends) for parity in (1.0, 200.0, 800.0, 3000.0, 1e6)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert (sizes[0], sizes[-1]) == (32, 1)
+    assert len(set(sizes)) == len(sizes)
+
+
+def test_a_model_tells_the_parity_of_its_recipe(
+    tiny_backbone: Path, tiny_recipe: Loaded[BackboneRecipe]
+) -> None:
+    model, _ = load_backbone(tiny_recipe.recipe, tiny_backbone)
+    architecture = tiny_recipe.recipe.source.architecture
+    assert architecture is not None
+    assert parity_of_model(model) == parity_of(architecture)
+    # Four square layers and three of 2.75 times that: 12.25 h² weights a block, by 2 h of a query, by 2.
+    llama = load_recipe("llama-2-7b", "backbone", BackboneRecipe).recipe.source.architecture
+    assert llama is not None
+    assert parity_of(llama) == pytest.approx((4 * 4096 + 3 * 11008) / 4)
 
 
 def test_attention_that_takes_no_such_mask_is_refused() -> None:
@@ -219,10 +267,10 @@ def test_packed_and_padded_training_give_the_same_adapter(
         # Adam makes much of a small difference between two gradients, so all of it is in double.
         with norms_in_double():
             tuned.append(tune(model.double(), tokenizer, made_up_rows(), recipe))
-    packed, padded = tuned
-    assert packed.losses == pytest.approx(padded.losses, rel=1e-6)
-    assert packed.tokens == padded.tokens
-    assert packed.computed_tokens < packed.tokens < padded.computed_tokens
-    weights = dict(padded.model.named_parameters())
-    for name, weight in packed.model.named_parameters():
+    in_packs, in_rows = tuned
+    assert in_packs.losses == pytest.approx(in_rows.losses, rel=1e-6)
+    assert in_packs.tokens == in_rows.tokens
+    assert in_packs.computed_tokens < in_packs.tokens < in_rows.computed_tokens
+    weights = dict(in_rows.model.named_parameters())
+    for name, weight in in_packs.model.named_parameters():
         assert torch.allclose(weight, weights[name], atol=1e-7), name

@@ -141,8 +141,9 @@ class AdapterRecipe(Schema):
     Attributes:
         backbone: Name of a backbone recipe.
         prompt: Name of a prompt recipe; must be the one that the dataset was built with.
-        packing: `shared_prefix` puts the records of a micro-batch into one sequence that holds what their
-            prompts begin with once; `none` pads them to the longest. Loss and gradients are the same.
+        packing: `shared_prefix` puts the records of a micro-batch into sequences that hold what their prompts
+            begin with once, as many as are fastest; `none` pads each record to the longest. Loss and
+            gradients are the same.
         quantization: None keeps the weights as they are.
         init_adapter: None starts anew.
         seed: Of the weights, the order and the dropout.
