@@ -24,37 +24,29 @@ import json
 import os
 import random
 import shutil
+import statistics
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from dialoguellm_release.backbones import BOS, EOS, PAD, weights_sha256
+from dialoguellm_release.backbones import BOS, EOS, PAD, save_backbone
 from dialoguellm_release.dataset.leakage import normalise
 from dialoguellm_release.encoding import EncodedPrompt, Encoder
-from dialoguellm_release.folders import (
-    MANIFEST,
-    combined_sha256,
-    package_versions,
-    read_manifest,
-    sha256_of_text,
-    staged,
-    stamps,
-    write_manifest,
-    write_text,
-)
+from dialoguellm_release.folders import MANIFEST, read_manifest
 from dialoguellm_release.knowledge import with_knowledge
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.records import read_records
 from dialoguellm_release.resources import metric_functions
 from dialoguellm_release.schemas.labels import Split
-from dialoguellm_release.schemas.manifest import TRAINING_LOG, BackboneManifest, DatasetManifest
+from dialoguellm_release.schemas.manifest import TRAINING_LOG, DatasetManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.schemas.scores import ScoreFigures
 from dialoguellm_release.scoring.likelihood import LikelihoodScorer
 from dialoguellm_release.scoring.measure import figures_of
 from dialoguellm_release.scoring.score import ModelFolders, score_model
@@ -62,12 +54,16 @@ from dialoguellm_release.scoring.scorers import label_tokens, read_reply
 from dialoguellm_release.steps import build_dataset
 from dialoguellm_release.training.checkpoints import checkpoints_of, last_whole_checkpoint
 from dialoguellm_release.training.examples import training_rows
+from dialoguellm_release.training.seeds import mean_and_deviation
 from dialoguellm_release.training.train import train_adapter
 from dialoguellm_release.training.trainer import sft_trainer
 from dialoguellm_release.training.watch import watcher
 
 NANO = Path(__file__).parent / "nano"
 SEED = 2310
+SEEDS = (1, 2, 3)
+"""Of the adapters."""
+
 SHARED_WORDS = 6
 MICRO_BATCH = 16
 
@@ -252,26 +248,8 @@ def pretrain(dataset: Path, out: Path, minutes: float | None, epochs: float) -> 
         trainer.train(resume_from_checkpoint=str(last) if last else None)
     if curve.is_up:
         return False
-    with staged(out, "backbone") as folder:
-        tokenizer.save_pretrained(folder)
-        model.save_pretrained(folder)
-        write_text(
-            folder / TRAINING_LOG, "".join(json.dumps(one) + "\n" for one in trainer.state.log_history)
-        )
-        manifest = BackboneManifest(
-            created_by=package_versions("torch", "transformers", "tokenizers"),
-            recipe=loaded.stamp,
-            inputs=(),
-            outputs=stamps(folder),
-            content_sha256=combined_sha256(
-                [
-                    ("weights", weights_sha256(model.state_dict())),
-                    ("tokenizer", sha256_of_text(tokenizer.backend_tokenizer.to_str())),
-                ]
-            ),
-            parameters=model.num_parameters(),
-        )
-        write_manifest(folder, manifest)
+    log = "".join(json.dumps(entry) + "\n" for entry in trainer.state.log_history)
+    save_backbone(loaded, model, tokenizer, out, {TRAINING_LOG: log})
     shutil.rmtree(work)
     return True
 
@@ -308,36 +286,47 @@ def tfidf_baseline(dataset: Path) -> dict[str, float]:
     return scores(best, "test")
 
 
-def train_and_score(dataset: Path, work: Path, backbone_folder: Path) -> None:
-    """Trains the adapter, and prints every figure."""
+def adapter_figures(seed: int, dataset: Path, work: Path, backbone_folder: Path) -> dict[str, ScoreFigures]:
+    """Trains the adapter with a seed, and gives its scores on MELD's validation and test split."""
     backbone = load_recipe(str(NANO / "backbone.yaml"), "backbone", BackboneRecipe)
-    recipe = load_recipe(str(NANO / "adapter.yaml"), "adapter", AdapterRecipe)
-    adapter = work / "adapter"
+    recipe = load_recipe(str(NANO / "adapter.yaml"), "adapter", AdapterRecipe, [f"seed={seed}"])
+    adapter = work / f"adapter-{seed}"
     if not (adapter / MANIFEST).is_file():
         train_adapter(recipe, backbone, backbone_folder, dataset, adapter, resume=True)
     for line in (adapter / TRAINING_LOG).read_text(encoding="utf-8").splitlines():
         entry = json.loads(line)
         if "eval_loss" in entry:
-            print(f"adapter, step {entry['step']}: MELD validation loss {entry['eval_loss']:.4f}")
+            print(f"adapter {seed}, step {entry['step']}: MELD validation loss {entry['eval_loss']:.4f}")
     found = {}
-    model = ModelFolders(backbone, backbone_folder, adapter)
     for split in ("validation", "test"):
         scoring = load_recipe("meld", "score", ScoreRecipe, [f"split={split}"]).recipe
+        model = ModelFolders(backbone, backbone_folder, adapter)
         ((_, scored),) = score_model(scoring, dataset, model, [scoring.scorer], work / "cache")
         found[split] = figures_of(scored, scoring)
-    test = found["test"]
+        print(
+            f"adapter {seed}, {split}: weighted F1 {100 * found[split].metrics['weighted_f1']:.2f}",
+            flush=True,
+        )
+    return found
+
+
+def train_and_score(dataset: Path, work: Path, backbone_folder: Path) -> None:
+    """Trains the adapters, and prints every figure."""
+    found = [adapter_figures(seed, dataset, work, backbone_folder)["test"] for seed in SEEDS]
     baseline = tfidf_baseline(dataset)
-    table: dict[str, dict[Any, float]] = {
-        f"always {test.majority_label}": dict(test.majority),
-        "TF-IDF + logistic regression": dict(baseline),
-        "nano LLaMA + LoRA": dict(test.metrics),
+    table: dict[str, list[Any]] = {
+        f"always {found[0].majority_label}": [found[0].majority],
+        "TF-IDF + logistic regression": [baseline],
+        f"nano LLaMA + LoRA, {len(SEEDS)} seeds": [one.metrics for one in found],
     }
-    validation = found["validation"].metrics["weighted_f1"]
-    print(f"nano LLaMA + LoRA on MELD validation: weighted F1 {100 * validation:.2f}")
-    print(f"MELD test, {test.records:,} records        weighted F1  accuracy")
-    for name, metrics in table.items():
-        print(f"{name:32} {100 * metrics['weighted_f1']:11.2f} {100 * metrics['accuracy']:9.2f}")
-    ahead = 100 * (test.metrics["weighted_f1"] - baseline["weighted_f1"])
+    print(f"MELD test, {found[0].records:,} records        weighted F1    accuracy")
+    for name, runs in table.items():
+        means = (
+            mean_and_deviation([100 * one[metric] for one in runs]) for metric in ("weighted_f1", "accuracy")
+        )
+        cells = (f"{one.mean:.2f} ± {one.standard_deviation or 0:.2f}" for one in means)
+        print(f"{name:32} " + " ".join(f"{cell:>13}" for cell in cells))
+    ahead = 100 * (statistics.fmean(one.metrics["weighted_f1"] for one in found) - baseline["weighted_f1"])
     print(f"ahead of the baseline: {ahead:+.2f} (goal: at least 0)")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from dialoguellm_release.folders import (
     staged,
     stamps,
     write_manifest,
+    write_text,
 )
 from dialoguellm_release.progress import silence_transformers
 from dialoguellm_release.recipes.load import Loaded
@@ -83,11 +84,27 @@ def build_backbone(recipe: Loaded[BackboneRecipe], out: Path) -> BackboneManifes
         raise DataError(
             Problem(recipe.name, f"is the model {source.repo_id} on the Hub", fix="nothing: it is not built")
         )
+    tokenizer = _tokenizer(source)
+    return save_backbone(recipe, _model(source, len(tokenizer)), tokenizer, out)
+
+
+def save_backbone(
+    recipe: Loaded[BackboneRecipe],
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    out: Path,
+    files: Mapping[str, str] | None = None,
+) -> BackboneManifest:
+    """Writes a backbone of our own making as a folder, and gives its manifest.
+
+    Args:
+        files: Texts that tell how it was made, by file name; they do not count for its identity.
+    """
     with staged(out, "backbone") as folder:
-        tokenizer = _tokenizer(source)
-        model = _model(source, len(tokenizer))
         tokenizer.save_pretrained(folder)
         model.save_pretrained(folder)
+        for name, text in (files or {}).items():
+            write_text(folder / name, text)
         manifest = BackboneManifest(
             created_by=package_versions("torch", "transformers", "tokenizers"),
             recipe=recipe.stamp,
