@@ -12,12 +12,10 @@ from dialoguellm_release.folders import read_manifest, staged, write_manifest, w
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.labels import OWN
-from dialoguellm_release.schemas.manifest import (
-    AdapterManifest,
-    DatasetManifest,
-    ExportManifest,
-    MergedManifest,
-)
+from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.manifests.export import ExportManifest
+from dialoguellm_release.schemas.manifests.merged import MergedManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterData, AdapterRecipe, InitAdapter
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.steps import BUILD, Made, built_backbone, current_folder

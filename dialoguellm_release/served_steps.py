@@ -7,7 +7,8 @@ from pathlib import Path
 
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.recipes.catalogue import load_recipe
-from dialoguellm_release.schemas.manifest import DatasetManifest, ScoreManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.manifests.score import ScoreManifest
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.score_steps import written_scores
 from dialoguellm_release.scoring import served as scoring

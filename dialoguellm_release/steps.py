@@ -22,18 +22,14 @@ from dialoguellm_release.folders import (
     write_manifest,
     write_text,
 )
+from dialoguellm_release.layout import CROISSANT, LICENSES
 from dialoguellm_release.recipes.catalogue import load_claims, load_recipe
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.labels import CORPORA, CorpusName
-from dialoguellm_release.schemas.manifest import (
-    CROISSANT,
-    LICENSES,
-    BackboneManifest,
-    DatasetManifest,
-    VideoProvenance,
-)
+from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest, VideoProvenance
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, HubSource
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe

@@ -13,14 +13,10 @@ from dialoguellm_release.cards.provenance import recipe_of
 from dialoguellm_release.cards.scores import LABEL_SCORERS, hub_metrics, model_index, score_table, scored
 from dialoguellm_release.schemas.knowledge import Knowledge
 from dialoguellm_release.schemas.labels import BASIC_LABELS, CORPORA, LABELS, Label
-from dialoguellm_release.schemas.manifest import (
-    LOSS_FIGURE,
-    AdapterFigures,
-    AdapterManifest,
-    BackboneManifest,
-    DatasetManifest,
-    ScoreManifest,
-)
+from dialoguellm_release.schemas.manifests.adapter import LOSS_FIGURE, AdapterFigures, AdapterManifest
+from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.manifests.score import ScoreManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe

@@ -9,7 +9,7 @@ import yaml
 
 from dialoguellm_release.cards.markdown import number, table
 from dialoguellm_release.schemas.labels import CorpusName, Label, Split
-from dialoguellm_release.schemas.manifest import ScoreManifest
+from dialoguellm_release.schemas.manifests.score import ScoreManifest
 from dialoguellm_release.schemas.scores import MetricName, Part
 
 TASK = "text-classification"

@@ -12,7 +12,7 @@ from dialoguellm_release.cli.options import Again, BackbonesFolder, DatasetFolde
 from dialoguellm_release.cli.output import say, show, show_json
 
 if TYPE_CHECKING:
-    from dialoguellm_release.schemas.manifest import ScoreManifest
+    from dialoguellm_release.schemas.manifests.score import ScoreManifest
     from dialoguellm_release.steps import Made
 
 app = typer.Typer(

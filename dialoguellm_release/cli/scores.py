@@ -11,7 +11,7 @@ import typer
 from dialoguellm_release.cli.output import table
 
 if TYPE_CHECKING:
-    from dialoguellm_release.schemas.manifest import ScoreManifest
+    from dialoguellm_release.schemas.manifests.score import ScoreManifest
     from dialoguellm_release.schemas.scores import BaselineName, MetricName, ScorerName, ServerApi
     from dialoguellm_release.scoring.compare import Comparison
     from dialoguellm_release.scoring.table import Cell, ScoreTable

@@ -18,7 +18,7 @@ from dialoguellm_release.hub.sources import Source, Sources, read_sources
 from dialoguellm_release.hub.subset import publishable_part
 from dialoguellm_release.hub.verdicts import Verdict, problems_of, verdict_on
 from dialoguellm_release.schemas.labels import CORPORA, CorpusName
-from dialoguellm_release.schemas.manifest import DatasetManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe, Visibility
 from dialoguellm_release.schemas.release import RepositoryName, repository_of
 

@@ -17,7 +17,8 @@ from dialoguellm_release.prompts import Prompt, load_prompt, read_prompt
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.knowledge import Knowledge
 from dialoguellm_release.schemas.labels import Label
-from dialoguellm_release.schemas.manifest import AdapterManifest, DatasetManifest
+from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.scores import LeakPolicy, ScorerName, System

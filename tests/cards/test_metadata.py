@@ -15,7 +15,9 @@ from dialoguellm_release.cards.models import render_adapter_card
 from dialoguellm_release.cards.scores import eval_results, model_index, scored
 from dialoguellm_release.dataset.parquet import record_schema, sft_schema
 from dialoguellm_release.resources import resource_folder
-from dialoguellm_release.schemas.manifest import AdapterManifest, DatasetManifest, ScoreManifest
+from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.manifests.score import ScoreManifest
 
 GOOD: dict[str, Any] = {
     "license": "mit",

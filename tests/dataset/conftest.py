@@ -13,7 +13,7 @@ from dialoguellm_release.folders import stamps, write_manifest
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.schemas.dialogue import Dialogue, Utterance
 from dialoguellm_release.schemas.labels import LABELS, CorpusName, Label, Split
-from dialoguellm_release.schemas.manifest import DatasetManifest, PublishedSubset
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest, PublishedSubset
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps import Made, build_dataset
 

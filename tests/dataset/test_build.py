@@ -19,7 +19,7 @@ from dialoguellm_release.folders import read_manifest, stamps
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.labels import LABELS, SPLITS
-from dialoguellm_release.schemas.manifest import DatasetManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.record import COLUMNS
 from dialoguellm_release.steps import Made, build_dataset
 

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from dialoguellm_release.folders import read_manifest, stamps, write_manifest
-from dialoguellm_release.schemas.manifest import AUDIT, DatasetManifest
+from dialoguellm_release.layout import AUDIT
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.steps import Made, check_dataset
 
 DATA = "data/meld/test-clean-00000.parquet"

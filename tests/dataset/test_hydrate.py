@@ -17,7 +17,7 @@ from dialoguellm_release.dataset import hydrate as hydrating
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import MANIFEST, read_manifest, stamps, write_manifest
 from dialoguellm_release.records import records_in
-from dialoguellm_release.schemas.manifest import DatasetManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps import Made, build_dataset, check_dataset, hydrate_dataset
 

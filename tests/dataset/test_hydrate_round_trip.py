@@ -11,7 +11,7 @@ import pytest
 
 from dialoguellm_release.folders import MANIFEST, stamps
 from dialoguellm_release.schemas.labels import CORPORA, CorpusName
-from dialoguellm_release.schemas.manifest import DatasetManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.steps import Made, build_dataset, check_dataset, hydrate_dataset
 
 Dataset = Made[DatasetManifest]

@@ -13,7 +13,7 @@ import pytest
 from dialoguellm_release import publish
 from dialoguellm_release.folders import read_manifest, stamps, write_manifest
 from dialoguellm_release.resources import resource_folder
-from dialoguellm_release.schemas.manifest import AdapterManifest
+from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
 from tests.hub_server.accounts import Token
 from tests.hub_server.audit import broken_tags, release_commits
 from tests.hub_server.clients import point_clients_at

@@ -24,11 +24,11 @@ from dialoguellm_release.hub.publication import PublishedRepository
 from dialoguellm_release.hub.publish import publish_release
 from dialoguellm_release.hub.subset import publishable_part
 from dialoguellm_release.hub.verdicts import problems_of
-from dialoguellm_release.layout import DataFile, data_file
+from dialoguellm_release.layout import AUDIT, DataFile, data_file
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.corpus import DISTRIBUTIONS, Answer, CorpusEntry, Distribution
 from dialoguellm_release.schemas.labels import CORPORA, CorpusName
-from dialoguellm_release.schemas.manifest import AUDIT, RecipeStamp
+from dialoguellm_release.schemas.manifests.base import RecipeStamp
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import Visibility
 

@@ -15,16 +15,11 @@ from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.labels import BASIC_LABELS, Label
-from dialoguellm_release.schemas.manifest import (
-    AdapterFigures,
-    AdapterManifest,
-    CorpusFigures,
-    DatasetFigures,
-    DatasetManifest,
-    RecipeStamp,
-    ScoreManifest,
-    Sizes,
-)
+from dialoguellm_release.schemas.manifests.adapter import AdapterFigures, AdapterManifest
+from dialoguellm_release.schemas.manifests.base import RecipeStamp
+from dialoguellm_release.schemas.manifests.dataset import CorpusFigures, DatasetFigures, DatasetManifest
+from dialoguellm_release.schemas.manifests.score import ScoreManifest
+from dialoguellm_release.schemas.sizes import Sizes
 
 PAPER = "dialoguellm-2310.11374"
 SHARES: dict[Label, int] = {

@@ -17,7 +17,9 @@ from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import MANIFEST, read_manifest, stamps, write_manifest
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.schemas.labels import LABELS
-from dialoguellm_release.schemas.manifest import AdapterManifest, DatasetManifest, ScoreManifest
+from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.manifests.score import ScoreManifest
 from dialoguellm_release.score_steps import score, score_each_way
 from dialoguellm_release.scoring.scorers import SCORERS
 
