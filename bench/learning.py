@@ -61,7 +61,7 @@ from dialoguellm_release.scoring.likelihood import LikelihoodScorer
 from dialoguellm_release.scoring.measure import figures_of
 from dialoguellm_release.scoring.score import ModelFolders, score_model
 from dialoguellm_release.scoring.scorers import label_tokens, read_reply
-from dialoguellm_release.steps import build_dataset
+from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.training.checkpoints import checkpoints_of, last_whole_checkpoint
 from dialoguellm_release.training.examples import training_rows
 from dialoguellm_release.training.packs import mask_maker

@@ -37,7 +37,7 @@ from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.scoring.answers import Scorer
 from dialoguellm_release.scoring.likelihood import LikelihoodScorer
 from dialoguellm_release.scoring.scorers import label_tokens
-from dialoguellm_release.steps import build_dataset
+from dialoguellm_release.steps.dataset import build_dataset
 
 SPACE: tuple[Label, ...] = LABELS[:7]
 

@@ -41,7 +41,7 @@ def build(
 
     Example: dlm-release dataset build paper --sources corpora --skip iemocap
     """
-    from dialoguellm_release.steps import build_dataset
+    from dialoguellm_release.steps.dataset import build_dataset
 
     made = build_dataset(
         recipe, sources, out, skip=skip or (), video=video, overrides=settings or (), again=again
@@ -66,7 +66,7 @@ def check(
     Example: dlm-release dataset check build/dataset
     """
     from dialoguellm_release.errors import DataError
-    from dialoguellm_release.steps import check_dataset
+    from dialoguellm_release.steps.dataset import check_dataset
 
     problems = check_dataset(dataset)
     if json:
@@ -100,7 +100,7 @@ def hydrate(
     Example: dlm-release dataset hydrate dialoguellm/instructions@v1.0.0 --sources corpora --out build/full
     """
     from dialoguellm_release.errors import DataError
-    from dialoguellm_release.steps import hydrate_dataset
+    from dialoguellm_release.steps.dataset import hydrate_dataset
 
     try:
         made = hydrate_dataset(published, sources, out, again=again)
@@ -129,8 +129,8 @@ def audit_dataset(
 
     Example: dlm-release dataset audit build/dataset
     """
-    from dialoguellm_release import steps
     from dialoguellm_release.cli import audit
+    from dialoguellm_release.steps import dataset as steps
 
     found = steps.audit_dataset(dataset)
     if json:

@@ -13,7 +13,7 @@ from dialoguellm_release.cli.output import say, show, show_json
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.manifests.score import ScoreManifest
-    from dialoguellm_release.steps import Made
+    from dialoguellm_release.steps.made import Made
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -90,7 +90,7 @@ def run(
     Example: dlm-release score run meld --adapter build/adapters/tiny
              dlm-release score run meld --served my-model --base-url http://127.0.0.1:8000/v1
     """
-    from dialoguellm_release import score_steps as steps
+    from dialoguellm_release.steps import score as steps
 
     named = {
         "--adapter or --backbone": adapter or backbone,
@@ -130,7 +130,7 @@ def run(
         made = steps.score_baseline(recipe, name, dataset, out, overrides=overrides, again=again)
     elif served:
         from dialoguellm_release.scoring.server import ServedModel
-        from dialoguellm_release.served_steps import score_served
+        from dialoguellm_release.steps.served import score_served
 
         model = ServedModel(base_url, served, scores.server_api(api), key_variable, concurrency)
         made = score_served(recipe, model, dataset, out, cache=cache, overrides=overrides, again=again)
@@ -165,7 +165,7 @@ def compare(
 
     Example: dlm-release score compare build/scores/meld-majority build/scores/meld-tiny
     """
-    from dialoguellm_release.score_steps import compare_scores
+    from dialoguellm_release.steps.compare import compare_scores
 
     found = compare_scores(first, second)
     if json:
@@ -214,7 +214,7 @@ def table(
     if not folders:
         raise typer.BadParameter("name score folders, or --claims")
 
-    from dialoguellm_release.score_steps import score_table
+    from dialoguellm_release.steps.compare import score_table
 
     found = score_table(folders, scores.metric_name(metric), mixed=mixed)
     if json:
@@ -224,9 +224,9 @@ def table(
 
 
 def _claims(build: Path, paper_table: str | None, form: str, *, json: bool) -> None:
-    from dialoguellm_release.claim_steps import check_claims
     from dialoguellm_release.cli import claims
     from dialoguellm_release.cli.formats import check_format
+    from dialoguellm_release.steps.claims import check_claims
 
     check_format(form)
     report = check_claims(build)

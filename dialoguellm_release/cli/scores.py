@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dialoguellm_release.schemas.scores import BaselineName, MetricName, ScorerName, ServerApi
     from dialoguellm_release.scoring.compare import Comparison
     from dialoguellm_release.scoring.table import Cell, ScoreTable
-    from dialoguellm_release.steps import Made
+    from dialoguellm_release.steps.made import Made
 
 Name = TypeVar("Name")
 MAX_LISTED = 100
@@ -107,7 +107,7 @@ def _listed(values: list[str]) -> str:
 
 def against_first(made: Mapping[ScorerName, Made[ScoreManifest]]) -> dict[ScorerName, Comparison]:
     """Each scorer but the first beside the first."""
-    from dialoguellm_release.score_steps import compare_scores
+    from dialoguellm_release.steps.compare import compare_scores
 
     first, *others = made
     return {name: compare_scores(made[first].folder, made[name].folder) for name in others}

@@ -15,7 +15,8 @@ from dialoguellm_release.schemas.dialogue import Dialogue, Utterance
 from dialoguellm_release.schemas.labels import LABELS, CorpusName, Label, Split
 from dialoguellm_release.schemas.manifests.dataset import DatasetManifest, PublishedSubset
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.steps import Made, build_dataset
+from dialoguellm_release.steps.dataset import build_dataset
+from dialoguellm_release.steps.made import Made
 
 NEUTRAL: tuple[Label, ...] = ("neutral",)
 

@@ -12,7 +12,8 @@ from dialoguellm_release.schemas.audit import Audit
 from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.clean import CleanRules
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.steps import Made, audit_dataset
+from dialoguellm_release.steps.dataset import audit_dataset
+from dialoguellm_release.steps.made import Made
 
 Dataset = Made[DatasetManifest]
 DialogueOf = Callable[..., list[Record]]

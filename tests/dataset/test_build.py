@@ -21,7 +21,8 @@ from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.labels import LABELS, SPLITS
 from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.record import COLUMNS
-from dialoguellm_release.steps import Made, build_dataset
+from dialoguellm_release.steps.dataset import build_dataset
+from dialoguellm_release.steps.made import Made
 
 Dataset = Made[DatasetManifest]
 

@@ -17,7 +17,8 @@ from dialoguellm_release.schemas.labels import LABELS, SPLITS, Label
 from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.clean import CleanRules
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.steps import Made, build_dataset
+from dialoguellm_release.steps.dataset import build_dataset
+from dialoguellm_release.steps.made import Made
 
 DialogueOf = Callable[..., list[Record]]
 

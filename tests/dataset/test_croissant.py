@@ -21,7 +21,7 @@ from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.labels import CORPORA, LABELS, SPLITS
 from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.record import COLUMNS, Record
-from dialoguellm_release.steps import Made
+from dialoguellm_release.steps.made import Made
 
 Dataset = Made[DatasetManifest]
 REGISTRY = {name: corpus_entry(name) for name in CORPORA}

@@ -15,7 +15,8 @@ from dialoguellm_release.layout import COUNT_FIGURES, FIGURE_FILES
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
-from dialoguellm_release.steps import Made, build_dataset, check_dataset
+from dialoguellm_release.steps.dataset import build_dataset, check_dataset
+from dialoguellm_release.steps.made import Made
 
 Dataset = Made[DatasetManifest]
 

@@ -19,7 +19,8 @@ from dialoguellm_release.folders import MANIFEST, read_manifest, stamps, write_m
 from dialoguellm_release.records import records_in
 from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.steps import Made, build_dataset, check_dataset, hydrate_dataset
+from dialoguellm_release.steps.dataset import build_dataset, check_dataset, hydrate_dataset
+from dialoguellm_release.steps.made import Made
 
 Dataset = Made[DatasetManifest]
 MELD_TEST = "meld/test_sent_emo.csv"

@@ -23,7 +23,7 @@ from dialoguellm_release.schemas.labels import CORPORA, LABELS, SPLITS
 from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.standoff import STANDOFF_COLUMNS, StandoffRow
-from dialoguellm_release.steps import Made
+from dialoguellm_release.steps.made import Made
 
 Dataset = Made[DatasetManifest]
 SALT, OTHER_SALT = "1f" * 32, "2e" * 32

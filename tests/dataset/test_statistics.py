@@ -19,7 +19,7 @@ from dialoguellm_release.schemas.labels import CorpusName, Split
 from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.statistics import SplitStatistics, Spread
-from dialoguellm_release.steps import Made
+from dialoguellm_release.steps.made import Made
 
 Dataset = Made[DatasetManifest]
 

@@ -27,7 +27,7 @@ from dialoguellm_release.hub.publish import publish_release
 from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.release import DatasetRepository, ReleaseRecipe
-from dialoguellm_release.steps import build_dataset
+from dialoguellm_release.steps.dataset import build_dataset
 
 REPOSITORY = "dialoguellm/instructions"
 LEAST_WORDS = 4

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from dialoguellm_release.claim_steps import ClaimReport, check_claims
 from dialoguellm_release.errors import DataError, RecipeError
 from dialoguellm_release.folders import write_manifest
 from dialoguellm_release.recipes.catalogue import load_recipe
@@ -20,6 +19,7 @@ from dialoguellm_release.schemas.manifests.base import RecipeStamp
 from dialoguellm_release.schemas.manifests.dataset import CorpusFigures, DatasetFigures, DatasetManifest
 from dialoguellm_release.schemas.manifests.score import ScoreManifest
 from dialoguellm_release.schemas.sizes import Sizes
+from dialoguellm_release.steps.claims import ClaimReport, check_claims
 
 PAPER = "dialoguellm-2310.11374"
 SHARES: dict[Label, int] = {

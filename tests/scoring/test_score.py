@@ -20,8 +20,8 @@ from dialoguellm_release.schemas.labels import LABELS
 from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
 from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.manifests.score import ScoreManifest
-from dialoguellm_release.score_steps import score, score_each_way
 from dialoguellm_release.scoring.scorers import SCORERS
+from dialoguellm_release.steps.score import score, score_each_way
 
 SPACE = LABELS[:7]
 FEW = "intervals.resamples=50"

@@ -23,7 +23,7 @@ from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, Packing
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.steps import build_dataset
+from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.training import batches, sft
 from dialoguellm_release.training.examples import training_rows
 from dialoguellm_release.training.train import train_adapter

@@ -1,4 +1,4 @@
-"""The steps around an adapter, as functions: look ahead, train, train over seeds."""
+"""The steps around an adapter: look ahead, train, train over seeds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
 from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
-from dialoguellm_release.steps import BUILD, Made, built_backbone, current_folder
+from dialoguellm_release.steps.backbone import built_backbone
+from dialoguellm_release.steps.made import BUILD, Made, current_folder
 
 if TYPE_CHECKING:
     from dialoguellm_release.training.check import Check

@@ -18,7 +18,8 @@ from dialoguellm_release.schemas.manifests.export import ExportManifest
 from dialoguellm_release.schemas.manifests.merged import MergedManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterData, AdapterRecipe, InitAdapter
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
-from dialoguellm_release.steps import BUILD, Made, built_backbone, current_folder
+from dialoguellm_release.steps.backbone import built_backbone
+from dialoguellm_release.steps.made import BUILD, Made, current_folder
 
 
 @dataclass(frozen=True)
