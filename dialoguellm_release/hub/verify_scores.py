@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from dialoguellm_release.cards.provenance import recipe_of
-from dialoguellm_release.cards.scores import scored
 from dialoguellm_release.errors import CardError, MissingExtraError, Problem, RecipeError
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.hub.contents import PREDICTIONS, SCORES
@@ -105,7 +104,7 @@ def _listing_problems(copy: Copy, folders: list[Path]) -> Iterator[Problem]:
         if listed.get(folder.name) != manifest.content_sha256:
             what = "is not the score folder that release.json names"
             yield Problem(where, what, listed.get(folder.name, "none"), manifest.content_sha256)
-        made_with = scored(manifest).adapter_content_sha256
+        made_with = manifest.figures.system.adapter_content_sha256
         if copy.adapter and made_with != copy.adapter.content_sha256:
             what = "was made with another adapter"
             yield Problem(where, what, copy.adapter.content_sha256, str(made_with))
