@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dialoguellm_release.cli.options import Again, BackbonesFolder, DatasetFolder, Json, Settings
-from dialoguellm_release.cli.output import say, show, show_json, table
+from dialoguellm_release.cli.output import say, say_made, show, show_json, table
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
@@ -105,7 +105,7 @@ def train(
     )
     if rank():
         return
-    say(f"{made.folder} is current; nothing was done." if made.was_current else f"{made.folder} is trained.")
+    say_made(made, "trained")
     if json:
         show_json(summary(made.manifest))
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dialoguellm_release.cli.options import Again, Json, Settings
-from dialoguellm_release.cli.output import say, show, show_json, table
+from dialoguellm_release.cli.output import say, say_made, show, show_json, table
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
@@ -48,7 +48,7 @@ def build(
     )
     manifest = made.manifest
     warn_of_unknown_files(manifest)
-    say(f"{out} is current; nothing was done." if made.was_current else f"{out} is built.")
+    say_made(made, "built")
     note_missing_figures(manifest)
     if json:
         show_json(summary(manifest))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dialoguellm_release.cli.options import Again, BackbonesFolder, DatasetFolder, Json, Settings
-from dialoguellm_release.cli.output import say, show, show_json
+from dialoguellm_release.cli.output import say, say_made, show, show_json
 
 
 def merge(
@@ -27,7 +27,7 @@ def merge(
     from dialoguellm_release.steps.onward import merge_adapter
 
     made = merge_adapter(adapter, out, backbones=backbones, again=again)
-    say(f"{made.folder} is current; nothing was done." if made.was_current else f"{made.folder} is merged.")
+    say_made(made, "merged")
     figures = made.manifest.figures
     if json:
         show_json({"content_sha256": made.manifest.content_sha256, **figures.model_dump(mode="json")})

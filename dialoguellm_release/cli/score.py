@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from dialoguellm_release.cli import scores
 from dialoguellm_release.cli.options import Again, BackbonesFolder, DatasetFolder, Json, Settings
-from dialoguellm_release.cli.output import say, show, show_json
-
-if TYPE_CHECKING:
-    from dialoguellm_release.schemas.manifests.score import ScoreManifest
-    from dialoguellm_release.steps.made import Made
+from dialoguellm_release.cli.output import say, say_made, show, show_json
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -118,7 +114,7 @@ def run(
             again=again,
         )
         for one in made_by_scorer.values():
-            _say_what_was_done(one)
+            say_made(one, "scored")
         against_first = scores.against_first(made_by_scorer)
         if json:
             show_json(scores.scorers_summary(made_by_scorer, against_first))
@@ -148,7 +144,7 @@ def run(
             overrides=overrides,
             again=again,
         )
-    _say_what_was_done(made)
+    say_made(made, "scored")
     if json:
         show_json(scores.summary(made.manifest))
     else:
@@ -241,7 +237,3 @@ def _claims(build: Path, paper_table: str | None, form: str, *, json: bool) -> N
     else:
         show(claims.claims_text(report, form))
     say(claims.counts_text(report))
-
-
-def _say_what_was_done(made: Made[ScoreManifest]) -> None:
-    say(f"{made.folder} is current; nothing was done." if made.was_current else f"{made.folder} is scored.")
