@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dialoguellm_release.cli import scores
+from dialoguellm_release.cli import choices, scores
 from dialoguellm_release.cli.options import Again, BackbonesFolder, DatasetFolder, Json, Settings
 from dialoguellm_release.cli.output import say, say_made, show, show_json
 
@@ -103,7 +103,7 @@ def run(
     if scorers:
         made_by_scorer = steps.score_each_way(
             recipe,
-            scores.scorer_names(scorers),
+            choices.scorer_names(scorers),
             dataset,
             adapter,
             out,
@@ -122,13 +122,13 @@ def run(
             show(scores.scorers_text(made_by_scorer, against_first))
         return
     if baseline:
-        name = scores.baseline_name(baseline)
+        name = choices.baseline_name(baseline)
         made = steps.score_baseline(recipe, name, dataset, out, overrides=overrides, again=again)
     elif served:
         from dialoguellm_release.scoring.server import ServedModel
         from dialoguellm_release.steps.served import score_served
 
-        model = ServedModel(base_url, served, scores.server_api(api), key_variable, concurrency)
+        model = ServedModel(base_url, served, choices.server_api(api), key_variable, concurrency)
         made = score_served(recipe, model, dataset, out, cache=cache, overrides=overrides, again=again)
     elif predictions:
         made = steps.score_predictions(recipe, predictions, dataset, out, overrides=overrides)
@@ -212,7 +212,7 @@ def table(
 
     from dialoguellm_release.steps.compare import score_table
 
-    found = score_table(folders, scores.metric_name(metric), mixed=mixed)
+    found = score_table(folders, choices.metric_name(metric), mixed=mixed)
     if json:
         show_json(scores.table_summary(found))
     else:

@@ -118,7 +118,7 @@ def test_a_release_with_one_changed_file_makes_one_commit_and_the_old_bytes_stay
     recipe.write_text(text.replace("tag: v1.0.0", "tag: v1.1.0"), encoding="utf-8")
     monkeypatch.setenv("HF_TOKEN", "hf_a")
     done = publish(str(recipe), build, "hub")
-    assert {one.repo_id: one.changed_files for one in done.repositories} == {
+    assert {one.repo_id: tuple(change.path for change in one.changes) for one in done.repositories} == {
         DATASET: (),
         BACKBONE: (),
         METRIC: (),

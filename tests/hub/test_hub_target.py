@@ -119,9 +119,7 @@ def test_a_dry_run_needs_no_token_and_writes_nothing(
     assert problems_of(planned.verdicts) == []
     monkeypatch.setenv("HF_TOKEN", "hf_maintainerstoken")
     done = publish(build)
-    assert [one.changed_files for one in planned.repositories] == [
-        one.changed_files for one in done.repositories
-    ]
+    assert [one.changes for one in planned.repositories] == [one.changes for one in done.repositories]
     assert all(one.is_new and one.commit is None for one in planned.repositories)
 
 
