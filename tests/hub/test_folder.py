@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,8 +20,8 @@ from dialoguellm_release.hub.git import GitRepository
 from dialoguellm_release.hub.publication import PublishedRepository
 from dialoguellm_release.hub.publish import publish_release
 
-Build = Any
-"""The fixture's class, which stands in conftest."""
+if TYPE_CHECKING:
+    from tests.hub.conftest import Build
 
 REPOSITORIES = (
     "datasets/dialoguellm/instructions",

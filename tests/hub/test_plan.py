@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,8 +22,8 @@ from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.manifests.score import ScoreManifest
 from dialoguellm_release.schemas.release import RELEASE_FILE
 
-Build = Any
-"""The fixture's class, which stands in conftest."""
+if TYPE_CHECKING:
+    from tests.hub.conftest import Build
 
 
 @dataclass(frozen=True)
