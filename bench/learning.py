@@ -30,7 +30,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from dialoguellm_release.backbones import BOS, EOS, PAD, weights_sha256
+from dialoguellm_release.backbones.build import BOS, EOS, PAD
+from dialoguellm_release.backbones.identity import weights_sha256
 from dialoguellm_release.dataset.leakage import normalise
 from dialoguellm_release.encoding import EncodedPrompt, Encoder
 from dialoguellm_release.folders import (

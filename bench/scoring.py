@@ -27,7 +27,8 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
-from dialoguellm_release.backbones import build_backbone, load_backbone
+from dialoguellm_release.backbones.build import build_backbone
+from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.encoding import EncodedPrompt, Encoder
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe

@@ -41,7 +41,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dialoguellm_release.backbones import build_backbone, load_backbone
+from dialoguellm_release.backbones.build import build_backbone
+from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.encoding import Encoder
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import settings
 
-from dialoguellm_release.backbones import build_backbone
+from dialoguellm_release.backbones.build import build_backbone
 from dialoguellm_release.cli.main import main
 from dialoguellm_release.folders import canonical_json, sha256_of_text, stamps, write_manifest
 from dialoguellm_release.prompts import load_prompt

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.backbones import base_of
+from dialoguellm_release.backbones.identity import base_of
 from dialoguellm_release.errors import Problem, RecipeError
 from dialoguellm_release.folders import MANIFEST, read_manifest, write_text
 from dialoguellm_release.prompts import load_prompt
@@ -57,7 +57,7 @@ def check_adapter(
         DataError: The dataset was built with another prompt, or there is no tokenizer where it should be.
         MissingExtraError: The extra `train` is not installed.
     """
-    from dialoguellm_release.backbones import tokenizer_at_hand
+    from dialoguellm_release.backbones.load import tokenizer_at_hand
     from dialoguellm_release.training import check
     from dialoguellm_release.training.data import records_of
 

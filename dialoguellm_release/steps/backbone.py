@@ -24,7 +24,7 @@ def build_backbone(
     Raises:
         DataError: The recipe names a model on the Hub, which is not built.
     """
-    from dialoguellm_release import backbones
+    from dialoguellm_release.backbones import build
 
     loaded = load_recipe(recipe, "backbone", BackboneRecipe, overrides)
     folder = out or BUILD / "backbones" / loaded.name
@@ -32,7 +32,7 @@ def build_backbone(
         found := current_folder(folder, lambda made: made.recipe == loaded.stamp, BackboneManifest)
     ):
         return found
-    return Made(folder, backbones.build_backbone(loaded, folder), was_current=False)
+    return Made(folder, build.build_backbone(loaded, folder), was_current=False)
 
 
 def built_backbone(reference: str, backbone: Loaded[BackboneRecipe], backbones: Path) -> Path | None:

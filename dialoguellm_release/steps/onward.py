@@ -129,7 +129,7 @@ def export_training(
         DataError: There is no such tool, no tokenizer, a record does not fit, or the tool would train on
             other tokens.
     """
-    from dialoguellm_release.backbones import tokenizer_at_hand
+    from dialoguellm_release.backbones.load import tokenizer_at_hand
     from dialoguellm_release.training import export
 
     if tool not in export.TOOLS:

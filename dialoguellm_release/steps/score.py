@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.backbones import base_of
+from dialoguellm_release.backbones.identity import base_of
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.folders import read_manifest, staged, stamps, write_manifest, write_text
 from dialoguellm_release.recipes.catalogue import load_recipe

@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.backbones import Base, base_of, load_backbone, weights_sha256
+from dialoguellm_release.backbones.identity import Base, base_of, weights_sha256
+from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import package_versions, read_manifest, staged, stamps, write_manifest
 from dialoguellm_release.recipes.load import Loaded

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from dialoguellm_release.backbones import Base, base_of, load_backbone
+from dialoguellm_release.backbones.identity import Base, base_of
+from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.encoding import EncodedPrompt, Encoder
 from dialoguellm_release.errors import DataError, MissingExtraError
 from dialoguellm_release.folders import (

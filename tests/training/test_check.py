@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dialoguellm_release.backbones import tokenizer_at_hand
+from dialoguellm_release.backbones.load import tokenizer_at_hand
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.recipes.catalogue import bundled, load_recipe

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dialoguellm_release.backbones import load_backbone
+from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.encoding import GOLDEN_RECORD, Encoder
 from dialoguellm_release.errors import DataError, RecipeError
 from dialoguellm_release.folders import read_manifest, stamps
