@@ -32,7 +32,7 @@ from typing import Any
 
 from dialoguellm_release.backbones.build import BOS, EOS, PAD
 from dialoguellm_release.backbones.identity import weights_sha256
-from dialoguellm_release.dataset.leakage import normalise
+from dialoguellm_release.dataset.matching import normalise
 from dialoguellm_release.encoding import EncodedPrompt, Encoder
 from dialoguellm_release.folders import (
     MANIFEST,
