@@ -1,1 +1,1 @@
-"""The command line: one module a command group, and beside it how what was found reads as text and as data."""
+"""The command line: one module a command group, and beside them how findings read as text and as data."""
