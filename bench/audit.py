@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from dialoguellm_release.steps import audit_dataset, build_dataset
+from dialoguellm_release.steps.dataset import audit_dataset, build_dataset
 
 
 def run_one(dataset: Path) -> None:

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import get_args
 
 from dialoguellm_release.folders import read_manifest
-from dialoguellm_release.schemas.manifest import DatasetManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.scores import BaselineName, MetricName, Part
-from dialoguellm_release.score_steps import score_baseline
-from dialoguellm_release.steps import build_dataset
+from dialoguellm_release.steps.dataset import build_dataset
+from dialoguellm_release.steps.score import score_baseline
 
 
 def cell(part: Part, metric: MetricName) -> str:

@@ -26,9 +26,9 @@ from openai import OpenAI
 
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.recipes.video import ServedDescriber, VideoRecipe
+from dialoguellm_release.steps.video import describe_clips, video_status
 from dialoguellm_release.video.frames import extract_frames
 from dialoguellm_release.video.questions import request_body
-from dialoguellm_release.video_steps import describe_clips, video_status
 
 TESTS = Path(__file__).parents[1] / "tests"
 SEQUENTIAL = 100

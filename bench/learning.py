@@ -31,8 +31,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from dialoguellm_release.backbones import BOS, EOS, PAD, save_backbone
-from dialoguellm_release.dataset.leakage import normalise
+from dialoguellm_release.backbones.build import BOS, EOS, PAD, save_backbone
+from dialoguellm_release.dataset.matching import normalise
 from dialoguellm_release.encoding import EncodedPrompt, Encoder
 from dialoguellm_release.folders import MANIFEST, read_manifest
 from dialoguellm_release.knowledge import with_knowledge
@@ -41,7 +41,8 @@ from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.records import read_records
 from dialoguellm_release.resources import metric_functions
 from dialoguellm_release.schemas.labels import Split
-from dialoguellm_release.schemas.manifest import TRAINING_LOG, DatasetManifest
+from dialoguellm_release.schemas.manifests.adapter import TRAINING_LOG
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
@@ -51,7 +52,7 @@ from dialoguellm_release.scoring.likelihood import LikelihoodScorer
 from dialoguellm_release.scoring.measure import figures_of
 from dialoguellm_release.scoring.score import ModelFolders, score_model
 from dialoguellm_release.scoring.scorers import label_tokens, read_reply
-from dialoguellm_release.steps import build_dataset
+from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.training.checkpoints import checkpoints_of, last_whole_checkpoint
 from dialoguellm_release.training.examples import training_rows
 from dialoguellm_release.training.seeds import mean_and_deviation

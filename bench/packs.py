@@ -24,13 +24,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from dialoguellm_release.backbones import build_backbone, load_backbone
+from dialoguellm_release.backbones.build import build_backbone
+from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.encoding import Encoder
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
-from dialoguellm_release.steps import build_dataset
+from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.training.attention import boolean_mask, parity_of_model
 from dialoguellm_release.training.batches import Batch, packed, padded, summed_loss
 from dialoguellm_release.training.examples import EpochOrder, Row, training_rows

@@ -29,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dialoguellm_release.steps import audit_dataset, build_dataset, check_dataset
+from dialoguellm_release.steps.dataset import audit_dataset, build_dataset, check_dataset
 
 UTTERANCES = 13_708
 PER_DIALOGUE = 10

@@ -27,7 +27,8 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
-from dialoguellm_release.backbones import build_backbone, load_backbone
+from dialoguellm_release.backbones.build import build_backbone
+from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.encoding import EncodedPrompt, Encoder
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
@@ -37,7 +38,7 @@ from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.scoring.answers import Scorer
 from dialoguellm_release.scoring.likelihood import LikelihoodScorer
 from dialoguellm_release.scoring.scorers import label_tokens
-from dialoguellm_release.steps import build_dataset
+from dialoguellm_release.steps.dataset import build_dataset
 
 SPACE: tuple[Label, ...] = LABELS[:7]
 

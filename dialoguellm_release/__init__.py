@@ -9,13 +9,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dialoguellm_release.adapter_steps import (
-        TrainedSeeds,
-        check_adapter,
-        train_adapter,
-        train_seeds,
-    )
-    from dialoguellm_release.claim_steps import check_claims
     from dialoguellm_release.errors import (
         CardError,
         DataError,
@@ -25,37 +18,24 @@ if TYPE_CHECKING:
         RecipeError,
         ReleaseError,
     )
-    from dialoguellm_release.onward_steps import export_training, merge_adapter, new_recipe
     from dialoguellm_release.prompts import load_prompt
     from dialoguellm_release.records import read_records
-    from dialoguellm_release.score_steps import (
-        compare_scores,
-        score,
-        score_baseline,
-        score_each_way,
-        score_predictions,
-        score_table,
-    )
     from dialoguellm_release.scoring.server import ServedModel
-    from dialoguellm_release.served_steps import score_served
-    from dialoguellm_release.steps import (
-        Made,
-        audit_dataset,
-        build_backbone,
-        build_dataset,
-        check_corpora,
-        check_dataset,
-        examine,
-        fetch_corpora,
-        hydrate_dataset,
-        publish,
-        verify_release,
-    )
-    from dialoguellm_release.video_steps import describe_clips, survey_clips, video_status
+    from dialoguellm_release.steps.adapter import TrainedSeeds, check_adapter, train_adapter, train_seeds
+    from dialoguellm_release.steps.backbone import build_backbone
+    from dialoguellm_release.steps.claims import check_claims
+    from dialoguellm_release.steps.compare import compare_scores, score_table
+    from dialoguellm_release.steps.corpora import check_corpora, fetch_corpora
+    from dialoguellm_release.steps.dataset import audit_dataset, build_dataset, check_dataset, hydrate_dataset
+    from dialoguellm_release.steps.doctor import examine
+    from dialoguellm_release.steps.made import Made
+    from dialoguellm_release.steps.onward import export_training, merge_adapter, new_recipe
+    from dialoguellm_release.steps.release import publish, verify_release
+    from dialoguellm_release.steps.score import score, score_baseline, score_each_way, score_predictions
+    from dialoguellm_release.steps.served import score_served
+    from dialoguellm_release.steps.video import describe_clips, survey_clips, video_status
 
 _HOMES = {
-    "adapter_steps": ("TrainedSeeds", "check_adapter", "train_adapter", "train_seeds"),
-    "claim_steps": ("check_claims",),
     "errors": (
         "CardError",
         "DataError",
@@ -65,33 +45,22 @@ _HOMES = {
         "RecipeError",
         "ReleaseError",
     ),
-    "onward_steps": ("export_training", "merge_adapter", "new_recipe"),
     "prompts": ("load_prompt",),
     "records": ("read_records",),
-    "score_steps": (
-        "compare_scores",
-        "score",
-        "score_baseline",
-        "score_each_way",
-        "score_predictions",
-        "score_table",
-    ),
     "scoring.server": ("ServedModel",),
-    "served_steps": ("score_served",),
-    "steps": (
-        "Made",
-        "audit_dataset",
-        "build_backbone",
-        "build_dataset",
-        "check_corpora",
-        "check_dataset",
-        "examine",
-        "fetch_corpora",
-        "hydrate_dataset",
-        "publish",
-        "verify_release",
-    ),
-    "video_steps": ("describe_clips", "survey_clips", "video_status"),
+    "steps.adapter": ("TrainedSeeds", "check_adapter", "train_adapter", "train_seeds"),
+    "steps.backbone": ("build_backbone",),
+    "steps.claims": ("check_claims",),
+    "steps.compare": ("compare_scores", "score_table"),
+    "steps.corpora": ("check_corpora", "fetch_corpora"),
+    "steps.dataset": ("audit_dataset", "build_dataset", "check_dataset", "hydrate_dataset"),
+    "steps.doctor": ("examine",),
+    "steps.made": ("Made",),
+    "steps.onward": ("export_training", "merge_adapter", "new_recipe"),
+    "steps.release": ("publish", "verify_release"),
+    "steps.score": ("score", "score_baseline", "score_each_way", "score_predictions"),
+    "steps.served": ("score_served",),
+    "steps.video": ("describe_clips", "survey_clips", "video_status"),
 }
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Where the data files of a dataset folder lie, what each holds, and which of them a config reads."""
+"""Where the files of a dataset folder lie, what each data file holds, and which of them a config reads."""
 
 from __future__ import annotations
 
@@ -15,6 +15,30 @@ SFT_CONFIG = "sft"
 STANDOFF_CONFIG = "standoff"
 CONFIGS: tuple[str, ...] = (DEFAULT_CONFIG, CLEAN_CONFIG, *CORPORA, SFT_CONFIG)
 """Those of records and their `sft` rows, in the order in which a card lists them; `standoff` comes last."""
+
+COUNT_FIGURES: tuple[str, ...] = (
+    "figures/corpora.png",
+    "figures/emotions.png",
+    "figures/dialogue_lengths.png",
+    "figures/utterance_lengths.png",
+    "figures/label_spaces.png",
+)
+"""The figures of counts in a dataset folder."""
+
+AGREEMENT_FIGURE = "figures/agreement.png"
+"""The heat map of label agreement; not there where no two corpora have an utterance in common."""
+
+FIGURE_FILES: tuple[str, ...] = (*COUNT_FIGURES, AGREEMENT_FIGURE)
+"""The figures of a dataset folder; they show counts only, never text."""
+
+CROISSANT = "croissant.json"
+"""The Croissant metadata of a dataset folder."""
+
+AUDIT = "audit.json"
+"""The audit of a dataset folder, with the ids of what repeats or contradicts itself."""
+
+LICENSES = "LICENSES.md"
+"""What may be done with which part of a dataset folder."""
 
 _CORPORA = (*CORPORA, OWN)
 _NAMES = {"corpus": "|".join(_CORPORA), "split": "|".join(SPLITS), "part": "|".join(PARTS)}

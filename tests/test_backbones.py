@@ -12,26 +12,28 @@ from pathlib import Path
 
 import pytest
 
-from dialoguellm_release.backbones import base_of, build_backbone, load_backbone
+from dialoguellm_release.backbones.build import build_backbone
+from dialoguellm_release.backbones.identity import base_of
+from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import MANIFEST, read_manifest, stamps
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.labels import LABELS
-from dialoguellm_release.schemas.manifest import BackboneManifest
+from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource, HubSource
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 BUILD = """
 import sys
 from pathlib import Path
-from dialoguellm_release.backbones import build_backbone
+from dialoguellm_release.backbones.build import build_backbone
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 build_backbone(load_recipe("tiny", "backbone", BackboneRecipe), Path(sys.argv[1]))
 """
 LOAD = """
 import sys
-from dialoguellm_release.backbones import load_backbone
+from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 try:

@@ -8,7 +8,7 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from dialoguellm_release.backbones import load_backbone
+from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.encoding import GOLDEN_RECORD, Encoder
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.prompts import Prompt, load_prompt

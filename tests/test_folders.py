@@ -7,11 +7,9 @@ import pytest
 
 from dialoguellm_release import folders
 from dialoguellm_release.errors import DataError
-from dialoguellm_release.schemas.manifest import (
-    BackboneManifest,
-    DatasetManifest,
-    RecipeStamp,
-)
+from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
+from dialoguellm_release.schemas.manifests.base import RecipeStamp
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 
 STAMP = RecipeStamp(name="test", sha256="0" * 64, resolved={})
 

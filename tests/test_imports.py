@@ -11,7 +11,6 @@ PACKAGE = Path(__file__).parents[1] / "dialoguellm_release"
 
 FLOORS = (
     {"cli"},
-    {"adapter_steps", "onward_steps", "claim_steps", "score_steps", "served_steps", "video_steps"},
     {"steps"},
     {"hub"},
     {"cards", "dataset", "scoring", "training", "video"},
@@ -39,7 +38,6 @@ NEIGHBOURS = {
     ("records", "prompts"),
     ("encoding", "prompts"),
     ("knowledge", "prompts"),
-    ("served_steps", "score_steps"),
 }
 
 
@@ -93,8 +91,10 @@ def test_public_names_exist() -> None:
 
 
 def test_importing_the_package_and_its_steps_is_light() -> None:
+    steps = [f"dialoguellm_release.steps.{path.stem}" for path in sorted((PACKAGE / "steps").glob("*.py"))]
+    assert len(steps) > 10
     code = (
-        "import sys, dialoguellm_release, dialoguellm_release.steps\n"
+        f"import sys, importlib\nfor name in {steps}: importlib.import_module(name)\n"
         f"print(sorted(set(sys.modules) & {HEAVY!r}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -15,7 +15,7 @@ from dialoguellm_release.prompts import Prompt, load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.knowledge import Knowledge
 from dialoguellm_release.schemas.labels import LABELS, CorpusName, Label, Split
-from dialoguellm_release.schemas.manifest import DatasetManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.training.data import records_of as records_for

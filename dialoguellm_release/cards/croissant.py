@@ -15,7 +15,8 @@ from dialoguellm_release.cards.provenance import recipe_of
 from dialoguellm_release.layout import DataFile, data_file
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.labels import LABELS, CorpusName
-from dialoguellm_release.schemas.manifest import DatasetManifest, FileStamp
+from dialoguellm_release.schemas.manifests.base import FileStamp
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 
 PARQUET = "application/x-parquet"

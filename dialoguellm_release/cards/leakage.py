@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from dialoguellm_release.cards.markdown import number, percent, table
+from dialoguellm_release.layout import AGREEMENT_FIGURE
 from dialoguellm_release.schemas.audit import Agreement, AuditFigures, Overlap, RepeatCounts
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.labels import CorpusName
-from dialoguellm_release.schemas.manifest import AGREEMENT_FIGURE, DatasetFigures
+from dialoguellm_release.schemas.manifests.dataset import DatasetFigures
 
 Registry = Mapping[CorpusName, CorpusEntry]
 

@@ -10,17 +10,13 @@ from pydantic import BaseModel
 from dialoguellm_release.cards.licenses import derived_license_metadata, hub_license
 from dialoguellm_release.cards.markdown import number, render_card, table
 from dialoguellm_release.cards.provenance import recipe_of
-from dialoguellm_release.cards.scores import LABEL_SCORERS, hub_metrics, model_index, score_table, scored
+from dialoguellm_release.cards.scores import LABEL_SCORERS, hub_metrics, model_index, score_table
 from dialoguellm_release.schemas.knowledge import Knowledge
 from dialoguellm_release.schemas.labels import BASIC_LABELS, CORPORA, LABELS, Label
-from dialoguellm_release.schemas.manifest import (
-    LOSS_FIGURE,
-    AdapterFigures,
-    AdapterManifest,
-    BackboneManifest,
-    DatasetManifest,
-    ScoreManifest,
-)
+from dialoguellm_release.schemas.manifests.adapter import LOSS_FIGURE, AdapterFigures, AdapterManifest
+from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.manifests.score import ScoreManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
@@ -81,7 +77,7 @@ def render_adapter_card(
         predictions: Files of the repository that hold the answers to single records.
     """
     recipe, figures = recipe_of(manifest, AdapterRecipe), manifest.figures
-    runs = [scored(score) for score in scores]
+    runs = [score.figures for score in scores]
     base_license = recipe_of(backbone, BackboneRecipe).license if backbone else None
     data_licenses = _data_licenses(dataset, figures.dataset_config) if dataset else {}
     metadata: dict[str, object] = {
@@ -114,8 +110,8 @@ def render_adapter_card(
         "trainer": _settings(recipe.trainer),
         "labels": json.dumps(_labels(dataset, figures.dataset_config)),
         "scores": score_table(runs) if runs else "",
-        "chooses_labels": all(run.scorer in LABEL_SCORERS for run in runs),
-        "has_intervals": any(run.whole.intervals for run in runs),
+        "chooses_labels": all(run.protocol.scorer in LABEL_SCORERS for run in runs),
+        "has_intervals": any(run.intervals for run in runs),
         "metric_ids": ", ".join(f"[{one}](https://huggingface.co/spaces/{one})" for one in metric_ids),
         "predictions": list(predictions),
         "cost": _cost_table(manifest),

@@ -1,16 +1,13 @@
-"""What cards and checks need of a scoring run, in one place: its figures may grow without them."""
+"""Scoring runs in the card of a model: as a table, in the metadata, and as files of `.eval_results/`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import yaml
 
 from dialoguellm_release.cards.markdown import number, table
-from dialoguellm_release.schemas.labels import CorpusName, Label, Split
-from dialoguellm_release.schemas.manifest import ScoreManifest
-from dialoguellm_release.schemas.scores import MetricName, Part
+from dialoguellm_release.schemas.scores import MetricName, Part, ScoreFigures
 
 TASK = "text-classification"
 LABEL_SCORERS = ("first_token", "full_likelihood", "full_likelihood_per_token", "constrained_generation")
@@ -25,73 +22,26 @@ _HUB_METRICS: dict[MetricName, tuple[str, str, dict[str, str] | None]] = {
 """Id on the Hub, name and arguments of the metrics that have one there."""
 
 
-@dataclass(frozen=True)
-class Scored:
-    """A scoring run; metrics are fractions.
-
-    Attributes:
-        scorer: None where the answers were not read off a model.
-        whole: The figures of all records.
-        clean: Of those that share no text with a training split; None where the dataset was not audited.
-    """
-
-    name: str
-    corpus: CorpusName
-    split: Split
-    scorer: str | None
-    whole: Part
-    clean: Part | None
-    majority: Mapping[MetricName, float]
-    majority_label: Label
-    dataset_content_sha256: str
-    prompt_sha256: str | None
-    adapter_content_sha256: str | None
-    base: str | None
-    base_revision: str | None
-    base_content_sha256: str | None
-
-
-def scored(manifest: ScoreManifest) -> Scored:
-    """A scoring run as its manifest tells of it."""
-    figures = manifest.figures
-    protocol, system = figures.protocol, figures.system
-    return Scored(
-        name=manifest.recipe.name,
-        corpus=protocol.corpus,
-        split=protocol.split,
-        scorer=protocol.scorer,
-        whole=figures,
-        clean=figures.clean,
-        majority=figures.majority,
-        majority_label=figures.majority_label,
-        dataset_content_sha256=protocol.dataset_content_sha256,
-        prompt_sha256=protocol.prompt_sha256,
-        adapter_content_sha256=system.adapter_content_sha256,
-        base=system.base,
-        base_revision=system.base_revision,
-        base_content_sha256=system.base_content_sha256,
-    )
-
-
-def score_table(scores: Sequence[Scored]) -> str:
+def score_table(scores: Sequence[ScoreFigures]) -> str:
     """Each run beside the answer that is always the commonest label; intervals in brackets."""
-    metrics = list(dict.fromkeys(name for score in scores for name in score.whole.metrics))
+    metrics = list(dict.fromkeys(name for score in scores for name in score.metrics))
     rows = []
     for score in scores:
-        place, scorer = (score.corpus, score.split), score.scorer or "-"
-        parts = {"this adapter": score.whole}
+        protocol = score.protocol
+        place, scorer = (protocol.corpus, protocol.split), protocol.scorer or "-"
+        parts: dict[str, Part] = {"this adapter": score}
         if score.clean:
             parts["this adapter, clean part"] = score.clean
         for answer, part in parts.items():
             cells = [_cell(part, name) for name in metrics]
             rows.append((*place, number(part.records), answer, scorer, *cells))
         always = [f"{score.majority[name]:.4f}" if name in score.majority else "-" for name in metrics]
-        rows.append((*place, number(score.whole.records), f"always {score.majority_label}", "-", *always))
+        rows.append((*place, number(score.records), f"always {score.majority_label}", "-", *always))
     return table(("Corpus", "Split", "Records", "Answer", "Scorer", *(f"`{name}`" for name in metrics)), rows)
 
 
 def model_index(
-    scores: Sequence[Scored], model_name: str, dataset_id: str, dataset_name: str, revision: str | None
+    scores: Sequence[ScoreFigures], model_name: str, dataset_id: str, dataset_name: str, revision: str | None
 ) -> object:
     """The key `model-index` of a model card.
 
@@ -105,46 +55,47 @@ def model_index(
             task_type=TASK,
             task_name="Emotion recognition in conversations",
             dataset_type=dataset_id,
-            dataset_name=f"{dataset_name} ({score.corpus})",
-            dataset_config=score.corpus,
-            dataset_split=score.split,
+            dataset_name=f"{dataset_name} ({score.protocol.corpus})",
+            dataset_config=score.protocol.corpus,
+            dataset_split=score.protocol.split,
             dataset_revision=revision,
             metric_type=metric_type,
-            metric_name=f"{name}{_interval(score.whole, metric, ', interval ')}",
+            metric_name=f"{name}{_interval(score, metric, ', interval ')}",
             metric_value=round(value, 6),
             metric_args=arguments,
         )
         for score in scores
-        for metric, value in score.whole.metrics.items()
+        for metric, value in score.metrics.items()
         for metric_type, name, arguments in [_HUB_METRICS.get(metric, (metric, metric, None))]
     ]
     data: dict[str, object] = ModelCardData(model_name=model_name, eval_results=results).to_dict()  # type: ignore[no-untyped-call]
     return data["model-index"]
 
 
-def hub_metrics(scores: Sequence[Scored]) -> list[str]:
+def hub_metrics(scores: Sequence[ScoreFigures]) -> list[str]:
     """The key `metrics` of a model card."""
-    metrics = [metric for score in scores for metric in score.whole.metrics]
+    metrics = [metric for score in scores for metric in score.metrics]
     return list(dict.fromkeys(_HUB_METRICS.get(metric, (metric, "", None))[0] for metric in metrics))
 
 
-def eval_results(scores: Sequence[Scored], dataset_id: str, revision: str | None) -> dict[str, str]:
+def eval_results(scores: Sequence[ScoreFigures], dataset_id: str, revision: str | None) -> dict[str, str]:
     """The files of `.eval_results/` by path: one a run and metric, as the Hub asks for variants."""
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
     files = {}
     for score in scores:
-        for metric, value in score.whole.metrics.items():
-            interval = _interval(score.whole, metric, "; interval ")
+        corpus, split = score.protocol.corpus, score.protocol.split
+        for metric, value in score.metrics.items():
+            interval = _interval(score, metric, "; interval ")
             entry = EvalResultEntry(
                 dataset_id=dataset_id,
-                task_id=score.corpus,
+                task_id=corpus,
                 value=round(value, 6),
                 dataset_revision=revision,
-                notes=f"{metric} of the split {score.split}, {number(score.whole.records)} records{interval}",
+                notes=f"{metric} of the split {split}, {number(score.records)} records{interval}",
             )
             text = yaml.safe_dump(eval_result_entries_to_yaml([entry]), sort_keys=False, width=1_000)
-            files[f".eval_results/{score.corpus}-{score.split}-{metric}.yaml"] = text
+            files[f".eval_results/{corpus}-{split}-{metric}.yaml"] = text
     return files
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dialoguellm_release.cli.options import Again, BackbonesFolder, DatasetFolder, Json, Settings
-from dialoguellm_release.cli.output import say, show, show_json, table
+from dialoguellm_release.cli.output import say, say_made, show, show_json, table
 
 if TYPE_CHECKING:
-    from dialoguellm_release.schemas.manifest import AdapterManifest
+    from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
     from dialoguellm_release.training.seeds import MeanAndDeviation, SeedsSummary
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check and train adapters.")
@@ -40,8 +40,8 @@ def check(
 
     Example: dlm-release adapter check llama-2-7b --tokenizer Llama-2-7b-hf --tokens-per-second 10000
     """
-    from dialoguellm_release.adapter_steps import check_adapter
     from dialoguellm_release.cli.adapter_check import as_text as check_as_text
+    from dialoguellm_release.steps.adapter import check_adapter
 
     found = check_adapter(
         recipe,
@@ -82,14 +82,14 @@ def train(
 
     Example: dlm-release adapter train tiny --set trainer.max_steps=20
     """
-    from dialoguellm_release import adapter_steps
     from dialoguellm_release.recipes.catalogue import load_recipe
     from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
+    from dialoguellm_release.steps import adapter as steps
     from dialoguellm_release.training.processes import rank
 
     overrides = [*(settings or ()), *([f"seed={seed}", "seeds=[]"] if seed is not None else ())]
     if load_recipe(recipe, "adapter", AdapterRecipe, overrides).recipe.seeds:
-        trained = adapter_steps.train_seeds(
+        trained = steps.train_seeds(
             recipe, dataset, out, backbones=backbones, overrides=overrides, resume=resume, again=again
         )
         if rank():
@@ -100,12 +100,12 @@ def train(
         else:
             show(seeds_as_text(trained.summary))
         return
-    made = adapter_steps.train_adapter(
+    made = steps.train_adapter(
         recipe, dataset, out, backbones=backbones, overrides=overrides, resume=resume, again=again
     )
     if rank():
         return
-    say(f"{made.folder} is current; nothing was done." if made.was_current else f"{made.folder} is trained.")
+    say_made(made, "trained")
     if json:
         show_json(summary(made.manifest))
     else:

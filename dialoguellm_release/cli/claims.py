@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from dialoguellm_release.cli.formats import written
 
 if TYPE_CHECKING:
-    from dialoguellm_release.claim_steps import ClaimReport
     from dialoguellm_release.scoring.paper_tables import Figure, PaperTable
+    from dialoguellm_release.steps.claims import ClaimReport
 
 
 def summary(report: ClaimReport) -> dict[str, Any]:

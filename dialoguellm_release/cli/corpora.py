@@ -55,7 +55,7 @@ def fetch(
 
     Example: dlm-release corpora fetch meld emorynlp --to corpora
     """
-    from dialoguellm_release.steps import fetch_corpora
+    from dialoguellm_release.steps.corpora import fetch_corpora
 
     files = fetch_corpora(names, to, mirror=mirror, warn=say)
     fetched = sum(not file.was_there for file in files)
@@ -86,7 +86,7 @@ def check(
     Example: dlm-release corpora check corpora
     """
     from dialoguellm_release.errors import DataError
-    from dialoguellm_release.steps import check_corpora
+    from dialoguellm_release.steps.corpora import check_corpora
 
     checked = check_corpora(sources, recipe)
     for corpus in checked:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dialoguellm_release.cli.options import Again, Json, Settings
-from dialoguellm_release.cli.output import say, show, show_json, table
+from dialoguellm_release.cli.output import say, say_made, show, show_json, table
 
 if TYPE_CHECKING:
-    from dialoguellm_release.schemas.manifest import DatasetManifest
+    from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Build, hydrate, check and audit datasets."
@@ -41,14 +41,14 @@ def build(
 
     Example: dlm-release dataset build paper --sources corpora --skip iemocap
     """
-    from dialoguellm_release.steps import build_dataset
+    from dialoguellm_release.steps.dataset import build_dataset
 
     made = build_dataset(
         recipe, sources, out, skip=skip or (), video=video, overrides=settings or (), again=again
     )
     manifest = made.manifest
     warn_of_unknown_files(manifest)
-    say(f"{out} is current; nothing was done." if made.was_current else f"{out} is built.")
+    say_made(made, "built")
     note_missing_figures(manifest)
     if json:
         show_json(summary(manifest))
@@ -66,7 +66,7 @@ def check(
     Example: dlm-release dataset check build/dataset
     """
     from dialoguellm_release.errors import DataError
-    from dialoguellm_release.steps import check_dataset
+    from dialoguellm_release.steps.dataset import check_dataset
 
     problems = check_dataset(dataset)
     if json:
@@ -100,7 +100,7 @@ def hydrate(
     Example: dlm-release dataset hydrate dialoguellm/instructions@v1.0.0 --sources corpora --out build/full
     """
     from dialoguellm_release.errors import DataError
-    from dialoguellm_release.steps import hydrate_dataset
+    from dialoguellm_release.steps.dataset import hydrate_dataset
 
     try:
         made = hydrate_dataset(published, sources, out, again=again)
@@ -129,8 +129,8 @@ def audit_dataset(
 
     Example: dlm-release dataset audit build/dataset
     """
-    from dialoguellm_release import steps
     from dialoguellm_release.cli import audit
+    from dialoguellm_release.steps import dataset as steps
 
     found = steps.audit_dataset(dataset)
     if json:

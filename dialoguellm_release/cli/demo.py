@@ -35,9 +35,12 @@ def demo(
 
     Example: dlm-release demo --sources corpora
     """
-    from dialoguellm_release import adapter_steps, score_steps, steps
     from dialoguellm_release.cli import adapter, dataset, publish, scores
     from dialoguellm_release.schemas.labels import CORPORA
+    from dialoguellm_release.steps.adapter import train_adapter
+    from dialoguellm_release.steps.dataset import build_dataset
+    from dialoguellm_release.steps.release import publish as publish_release
+    from dialoguellm_release.steps.score import score
 
     started = time.monotonic()
     recipe = "demo" if sources is None else "paper"
@@ -46,15 +49,15 @@ def demo(
     if absent:
         say(f"     not in {sources}, left out: {', '.join(absent)}")
     left_out = {*(skip or ()), *absent}
-    built = steps.build_dataset(recipe, sources, out / "dataset", skip=left_out, again=again)
+    built = build_dataset(recipe, sources, out / "dataset", skip=left_out, again=again)
     dataset.warn_of_unknown_files(built.manifest)
     dataset.note_missing_figures(built.manifest)
     say("2/4  adapter: recipe tiny")
-    trained = adapter_steps.train_adapter(
+    trained = train_adapter(
         "tiny", built.folder, out / "adapters" / "tiny", backbones=out / "backbones", resume=True, again=again
     )
     say("3/4  scores: recipe meld")
-    scored = score_steps.score(
+    scored = score(
         "meld",
         built.folder,
         trained.folder,
@@ -64,7 +67,7 @@ def demo(
         again=again,
     )
     say("4/4  release: recipe demo")
-    release = steps.publish("demo", out, str(out / "release"))
+    release = publish_release("demo", out, str(out / "release"))
 
     show(f"\nDataset, as dialogues / records\n{dataset.counts(built.manifest)}")
     show(f"\nAdapter\n{adapter.as_text(trained.manifest)}")

@@ -25,7 +25,7 @@ def doctor(
     Example: dlm-release doctor --sources corpora
     """
     from dialoguellm_release.errors import Problem, ReleaseError
-    from dialoguellm_release.steps import examine
+    from dialoguellm_release.steps.doctor import examine
 
     findings = examine(sources)
     if json:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dialoguellm_release.cli.options import Again, BackbonesFolder, DatasetFolder, Json, Settings
-from dialoguellm_release.cli.output import say, show, show_json
+from dialoguellm_release.cli.output import say, say_made, show, show_json
 
 
 def merge(
@@ -24,10 +24,10 @@ def merge(
 
     Example: dlm-release adapter merge build/adapters/tiny
     """
-    from dialoguellm_release.onward_steps import merge_adapter
+    from dialoguellm_release.steps.onward import merge_adapter
 
     made = merge_adapter(adapter, out, backbones=backbones, again=again)
-    say(f"{made.folder} is current; nothing was done." if made.was_current else f"{made.folder} is merged.")
+    say_made(made, "merged")
     figures = made.manifest.figures
     if json:
         show_json({"content_sha256": made.manifest.content_sha256, **figures.model_dump(mode="json")})
@@ -55,7 +55,7 @@ def export(
 
     Example: dlm-release adapter export tiny trl --out build/exports/trl-tiny
     """
-    from dialoguellm_release.onward_steps import export_training
+    from dialoguellm_release.steps.onward import export_training
 
     made = export_training(
         recipe, tool, dataset, out, tokenizer=tokenizer, backbones=backbones, overrides=settings or ()
@@ -84,7 +84,7 @@ def new(
 
     Example: dlm-release recipe new --from llama-2-7b --data my.csv
     """
-    from dialoguellm_release.onward_steps import new_recipe
+    from dialoguellm_release.steps.onward import new_recipe
 
     made = new_recipe(parent, data, out, context_k=context, init_adapter=init_adapter)
     command = f"dlm-release adapter train {made.recipe} --dataset {made.dataset}"

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from dialoguellm_release.steps.made import Made
 
 
 def say(text: str) -> None:
     """A line for people, on stderr."""
     typer.echo(text, err=True)
+
+
+def say_made(made: Made[Any], done: str) -> None:
+    """What a step did, on stderr: `done`, as in "trained", or nothing where its folder is current."""
+    say(f"{made.folder} is current; nothing was done." if made.was_current else f"{made.folder} is {done}.")
 
 
 def show(text: str) -> None:

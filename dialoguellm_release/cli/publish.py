@@ -42,8 +42,8 @@ def publish(
 
     Example: dlm-release publish v1 --to hub --dry-run
     """
-    from dialoguellm_release import steps
     from dialoguellm_release.hub.verdicts import problems_of
+    from dialoguellm_release.steps import release
 
     asks = to == HUB and not (dry_run or yes)
     if asks and not sys.stdin.isatty():
@@ -51,7 +51,7 @@ def publish(
             "--yes", "there is no terminal to ask on before the Hub is changed", fix="add --yes"
         )
         raise PublishError(problem, outcome="nothing was changed")
-    publication = steps.publish(recipe, build, to, dry_run=dry_run, approve=_ask if asks else None)
+    publication = release.publish(recipe, build, to, dry_run=dry_run, approve=_ask if asks else None)
     if json:
         show_json(as_data(publication))
     else:

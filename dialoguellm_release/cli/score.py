@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from dialoguellm_release.cli import scores
+from dialoguellm_release.cli import choices, scores
 from dialoguellm_release.cli.options import Again, BackbonesFolder, DatasetFolder, Json, Settings
-from dialoguellm_release.cli.output import say, show, show_json
-
-if TYPE_CHECKING:
-    from dialoguellm_release.schemas.manifest import ScoreManifest
-    from dialoguellm_release.steps import Made
+from dialoguellm_release.cli.output import say, say_made, show, show_json
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -90,7 +86,7 @@ def run(
     Example: dlm-release score run meld --adapter build/adapters/tiny
              dlm-release score run meld --served my-model --base-url http://127.0.0.1:8000/v1
     """
-    from dialoguellm_release import score_steps as steps
+    from dialoguellm_release.steps import score as steps
 
     named = {
         "--adapter or --backbone": adapter or backbone,
@@ -107,7 +103,7 @@ def run(
     if scorers:
         made_by_scorer = steps.score_each_way(
             recipe,
-            scores.scorer_names(scorers),
+            choices.scorer_names(scorers),
             dataset,
             adapter,
             out,
@@ -118,7 +114,7 @@ def run(
             again=again,
         )
         for one in made_by_scorer.values():
-            _say_what_was_done(one)
+            say_made(one, "scored")
         against_first = scores.against_first(made_by_scorer)
         if json:
             show_json(scores.scorers_summary(made_by_scorer, against_first))
@@ -126,13 +122,13 @@ def run(
             show(scores.scorers_text(made_by_scorer, against_first))
         return
     if baseline:
-        name = scores.baseline_name(baseline)
+        name = choices.baseline_name(baseline)
         made = steps.score_baseline(recipe, name, dataset, out, overrides=overrides, again=again)
     elif served:
         from dialoguellm_release.scoring.server import ServedModel
-        from dialoguellm_release.served_steps import score_served
+        from dialoguellm_release.steps.served import score_served
 
-        model = ServedModel(base_url, served, scores.server_api(api), key_variable, concurrency)
+        model = ServedModel(base_url, served, choices.server_api(api), key_variable, concurrency)
         made = score_served(recipe, model, dataset, out, cache=cache, overrides=overrides, again=again)
     elif predictions:
         made = steps.score_predictions(recipe, predictions, dataset, out, overrides=overrides)
@@ -148,7 +144,7 @@ def run(
             overrides=overrides,
             again=again,
         )
-    _say_what_was_done(made)
+    say_made(made, "scored")
     if json:
         show_json(scores.summary(made.manifest))
     else:
@@ -165,7 +161,7 @@ def compare(
 
     Example: dlm-release score compare build/scores/meld-majority build/scores/meld-tiny
     """
-    from dialoguellm_release.score_steps import compare_scores
+    from dialoguellm_release.steps.compare import compare_scores
 
     found = compare_scores(first, second)
     if json:
@@ -214,9 +210,9 @@ def table(
     if not folders:
         raise typer.BadParameter("name score folders, or --claims")
 
-    from dialoguellm_release.score_steps import score_table
+    from dialoguellm_release.steps.compare import score_table
 
-    found = score_table(folders, scores.metric_name(metric), mixed=mixed)
+    found = score_table(folders, choices.metric_name(metric), mixed=mixed)
     if json:
         show_json(scores.table_summary(found))
     else:
@@ -224,9 +220,9 @@ def table(
 
 
 def _claims(build: Path, paper_table: str | None, form: str, *, json: bool) -> None:
-    from dialoguellm_release.claim_steps import check_claims
     from dialoguellm_release.cli import claims
     from dialoguellm_release.cli.formats import check_format
+    from dialoguellm_release.steps.claims import check_claims
 
     check_format(form)
     report = check_claims(build)
@@ -241,7 +237,3 @@ def _claims(build: Path, paper_table: str | None, form: str, *, json: bool) -> N
     else:
         show(claims.claims_text(report, form))
     say(claims.counts_text(report))
-
-
-def _say_what_was_done(made: Made[ScoreManifest]) -> None:
-    say(f"{made.folder} is current; nothing was done." if made.was_current else f"{made.folder} is scored.")

@@ -1,61 +1,21 @@
-"""Scores, comparisons and tables of scores as text and as data; and the names that a user may give."""
+"""Scores, comparisons and tables of scores as text and as data."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from dialoguellm_release.cli.output import table
 
 if TYPE_CHECKING:
-    from dialoguellm_release.schemas.manifest import ScoreManifest
-    from dialoguellm_release.schemas.scores import BaselineName, MetricName, ScorerName, ServerApi
+    from dialoguellm_release.schemas.manifests.score import ScoreManifest
+    from dialoguellm_release.schemas.scores import ScorerName
     from dialoguellm_release.scoring.compare import Comparison
     from dialoguellm_release.scoring.table import Cell, ScoreTable
-    from dialoguellm_release.steps import Made
+    from dialoguellm_release.steps.made import Made
 
-Name = TypeVar("Name")
 MAX_LISTED = 100
-
-
-def scorer_names(text: str) -> list[ScorerName]:
-    """The scorers that a list with commas names; `all` names every one."""
-    from dialoguellm_release.schemas.scores import ScorerName
-
-    known = get_args(ScorerName)
-    names = known if text == "all" else text.split(",")
-    return [_known(name, known, "--scorers") for name in names]
-
-
-def baseline_name(text: str) -> BaselineName:
-    """A baseline by its name."""
-    from dialoguellm_release.schemas.scores import BaselineName
-
-    return _known(text, get_args(BaselineName), "--baseline")
-
-
-def server_api(text: str) -> ServerApi:
-    """A way of asking a server by its name."""
-    from dialoguellm_release.schemas.scores import ServerApi
-
-    return _known(text, get_args(ServerApi), "--api")
-
-
-def metric_name(text: str | None) -> MetricName | None:
-    """A metric by its name."""
-    from dialoguellm_release.schemas.scores import MetricName
-
-    return None if text is None else _known(text, get_args(MetricName), "--metric")
-
-
-def _known(name: str, known: tuple[Name, ...], option: str) -> Name:
-    for one in known:
-        if one == name:
-            return one
-    raise typer.BadParameter(f"{option}: {name} is none of {', '.join(map(str, known))}")
 
 
 def summary(manifest: ScoreManifest) -> dict[str, Any]:
@@ -107,7 +67,7 @@ def _listed(values: list[str]) -> str:
 
 def against_first(made: Mapping[ScorerName, Made[ScoreManifest]]) -> dict[ScorerName, Comparison]:
     """Each scorer but the first beside the first."""
-    from dialoguellm_release.score_steps import compare_scores
+    from dialoguellm_release.steps.compare import compare_scores
 
     first, *others = made
     return {name: compare_scores(made[first].folder, made[name].folder) for name in others}

@@ -35,7 +35,7 @@ def verify(
     Example: dlm-release verify dialoguellm/instructions@v1.0.0
     """
     from dialoguellm_release.errors import PublishError
-    from dialoguellm_release.steps import verify_release
+    from dialoguellm_release.steps.release import verify_release
 
     found = verify_release(what, at, sample=sample, saved=release)
     if json:

@@ -42,7 +42,7 @@ def check(
 
     Example: dlm-release video check openai --videos corpora
     """
-    from dialoguellm_release.video_steps import survey_clips
+    from dialoguellm_release.steps.video import survey_clips
 
     survey = survey_clips(recipe, videos, dataset, overrides=settings or ())
     if json:
@@ -82,7 +82,7 @@ def describe(
 
     Example: dlm-release video describe openai --videos corpora --max-cost 20
     """
-    from dialoguellm_release.video_steps import describe_clips, survey_clips, video_status
+    from dialoguellm_release.steps.video import describe_clips, survey_clips, video_status
 
     if dry_run:
         survey = survey_clips(recipe, videos, dataset, out, shard=shard, overrides=settings or ())
@@ -125,10 +125,10 @@ def status(
 
     Example: dlm-release video status build/video --failed
     """
-    from dialoguellm_release import video_steps
+    from dialoguellm_release.steps.video import video_failures, video_status
 
-    found = video_steps.video_status(folder)
-    failures = video_steps.video_failures(folder) if failed else {}
+    found = video_status(folder)
+    failures = video_failures(folder) if failed else {}
     if json:
         show_json(found.model_dump(mode="json") | ({"failures": failures} if failed else {}))
         return
@@ -139,7 +139,7 @@ def status(
 
 def note_prices(recipe: str, settings: list[str] | None) -> None:
     """Says how old the prices are, and whether anybody looked."""
-    from dialoguellm_release.video_steps import video_prices
+    from dialoguellm_release.steps.video import video_prices
 
     prices = video_prices(recipe, settings or ())
     if prices is not None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import combinations, product
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.dataset.leakage import MIN_RUN, MIN_WORDS
+from dialoguellm_release.dataset.matching import MIN_RUN, MIN_WORDS
 from dialoguellm_release.dataset.sequences import number_stretches
 from dialoguellm_release.dataset.shared import holders
 from dialoguellm_release.dataset.turns import Turns

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from dialoguellm_release.dataset.leakage import MIN_WORDS
+from dialoguellm_release.dataset.matching import MIN_WORDS
 from dialoguellm_release.schemas.audit import Audit, AuditFigures, Overlap, RepeatCounts
 from dialoguellm_release.schemas.labels import CorpusName
 

@@ -22,22 +22,17 @@ from dialoguellm_release.dataset.turns import Turns
 from dialoguellm_release.dataset.writers import SplitWriter, Tally
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import combined_sha256, package_versions, stamp, stamps, write_text
+from dialoguellm_release.layout import AUDIT
 from dialoguellm_release.prompts import Prompt, load_prompt
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.audit import AuditFigures
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.labels import BASIC_LABELS, SPLITS, CorpusName, Label, Split
-from dialoguellm_release.schemas.manifest import (
-    AUDIT,
-    CorpusFigures,
-    DatasetFigures,
-    DatasetManifest,
-    FileStamp,
-    Reconciliation,
-    Sizes,
-)
+from dialoguellm_release.schemas.manifests.base import FileStamp
+from dialoguellm_release.schemas.manifests.dataset import CorpusFigures, DatasetFigures, DatasetManifest
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe
+from dialoguellm_release.schemas.sizes import Reconciliation, Sizes
 
 PASSES = 2
 """The corpora are read twice: for the ledger, then for the records, whose `leaks` it decides."""

@@ -9,7 +9,8 @@ from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.dataset.published import PACKAGE, PublishedCopy
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.schemas.labels import CorpusName, Split
-from dialoguellm_release.schemas.manifest import CorpusFigures, DatasetManifest, FileStamp
+from dialoguellm_release.schemas.manifests.base import FileStamp
+from dialoguellm_release.schemas.manifests.dataset import CorpusFigures, DatasetManifest
 
 
 def cause(copy: PublishedCopy, name: CorpusName, files: Iterable[FileStamp], sources: Path) -> Problem:

@@ -11,7 +11,7 @@ from dialoguellm_release.errors import Problem
 from dialoguellm_release.folders import combined_sha256, file_problems
 from dialoguellm_release.layout import config_files
 from dialoguellm_release.prompts import load_prompt
-from dialoguellm_release.schemas.manifest import DatasetManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.clean import CleanRules
 
 

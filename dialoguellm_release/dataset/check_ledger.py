@@ -17,9 +17,10 @@ from dialoguellm_release.dataset.ledger import Ledger, make_ledger
 from dialoguellm_release.dataset.shared import bit_of, split_names
 from dialoguellm_release.dataset.turns import CORPUS_SPLITS, TurnCollector, Turns, collect, turns_before
 from dialoguellm_release.errors import Problem
+from dialoguellm_release.layout import AUDIT
 from dialoguellm_release.schemas.audit import Audit
 from dialoguellm_release.schemas.labels import PARTS, Part
-from dialoguellm_release.schemas.manifest import AUDIT, DatasetManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.clean import CleanRules
 from dialoguellm_release.schemas.record import Record
 

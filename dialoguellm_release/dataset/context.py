@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from dialoguellm_release.prompts import Prompt
 from dialoguellm_release.schemas.dialogue import Dialogue, Utterance
 from dialoguellm_release.schemas.labels import Label, Split
-from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.schemas.record import Record, record_id
 
 
 @dataclass
@@ -47,13 +47,13 @@ class RecordMaker:
         for position, utterance in enumerate(dialogue.utterances):
             context = tuple(lines[max(0, position - self.context_k) : position])
             label = self._label(utterance.label)
-            record_id = f"{dialogue.corpus}/{split}/{dialogue.id}/{utterance.index}"
-            description = self.descriptions.get(record_id)
+            name = record_id(dialogue.corpus, split, dialogue.id, utterance.index)
+            description = self.descriptions.get(name)
             instruction = self.prompt.instruction(
                 self.label_space, has_video=description is not None, has_context=bool(context)
             )
             yield Record(
-                id=record_id,
+                id=name,
                 instruction=instruction,
                 video_description=description,
                 context=context,

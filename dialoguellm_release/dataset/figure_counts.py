@@ -18,7 +18,8 @@ from dialoguellm_release.dataset.figure_style import (
     titles,
 )
 from dialoguellm_release.schemas.labels import CorpusName, Label
-from dialoguellm_release.schemas.manifest import DatasetFigures, SplitStatistics, Spread
+from dialoguellm_release.schemas.manifests.dataset import DatasetFigures
+from dialoguellm_release.schemas.statistics import SplitStatistics, Spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -21,7 +21,8 @@ from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.dialogue import Dialogue
 from dialoguellm_release.schemas.labels import CorpusName, Split
-from dialoguellm_release.schemas.manifest import DatasetManifest, FileStamp
+from dialoguellm_release.schemas.manifests.base import FileStamp
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe, MeisdRecipe
 from dialoguellm_release.schemas.record import Record
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.dataset.leakage import MIN_WORDS, NGRAM
+from dialoguellm_release.dataset.matching import MIN_WORDS, NGRAM
 from dialoguellm_release.dataset.ngrams import Ngrams
 from dialoguellm_release.dataset.shared import Shared, bit_of, reach
 from dialoguellm_release.dataset.turns import CORPUS_SPLITS, Turns

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.dataset.leakage import NGRAM
+from dialoguellm_release.dataset.matching import NGRAM
 from dialoguellm_release.dataset.sequences import NONE, number_stretches
 from dialoguellm_release.dataset.shared import holders
 from dialoguellm_release.dataset.turns import Turns

@@ -20,9 +20,10 @@ from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.dialogue import Dialogue, Utterance
 from dialoguellm_release.schemas.labels import LABELS, OWN, SPLITS, Label, Split
-from dialoguellm_release.schemas.manifest import CorpusFigures, DatasetFigures, DatasetManifest, Sizes
+from dialoguellm_release.schemas.manifests.dataset import CorpusFigures, DatasetFigures, DatasetManifest
 from dialoguellm_release.schemas.recipes.dataset import CorporaRecipe, DatasetRecipe
 from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.schemas.sizes import Sizes
 
 REQUIRED = ("text", "label")
 OPTIONAL = ("speaker", "dialogue", "split")

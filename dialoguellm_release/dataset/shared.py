@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.dataset.leakage import MIN_RUN
+from dialoguellm_release.dataset.matching import MIN_RUN
 from dialoguellm_release.dataset.sequences import NONE, number_stretches
 from dialoguellm_release.dataset.turns import CORPUS_SPLITS, Turns, dialogue_starts
 

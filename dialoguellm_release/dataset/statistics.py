@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
-from dialoguellm_release.schemas.manifest import DatasetManifest, SplitStatistics, Spread
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.statistics import SplitStatistics, Spread
 
 _WORD = r"[\pL\pN][^\s\pZ]*"
 

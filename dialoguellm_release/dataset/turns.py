@@ -10,7 +10,7 @@ from itertools import count, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.dataset.leakage import normalise
+from dialoguellm_release.dataset.matching import normalise
 from dialoguellm_release.dataset.order import natural_order
 from dialoguellm_release.dataset.sequences import NONE
 from dialoguellm_release.errors import DataError, Problem

@@ -14,8 +14,8 @@ from dialoguellm_release.dataset.parquet import RowWriter, record_columns, recor
 from dialoguellm_release.layout import DataFile
 from dialoguellm_release.prompts import Prompt
 from dialoguellm_release.schemas.labels import CorpusName, Label, Part, Split
-from dialoguellm_release.schemas.manifest import PartSizes, Sizes
 from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.schemas.sizes import PartSizes, Sizes
 
 
 @dataclass

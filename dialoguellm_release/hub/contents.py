@@ -14,7 +14,7 @@ from dialoguellm_release.cards.licenses import render_licenses
 from dialoguellm_release.cards.merge import merged_card
 from dialoguellm_release.cards.models import render_adapter_card, render_backbone_card
 from dialoguellm_release.cards.provenance import recipe_of
-from dialoguellm_release.cards.scores import eval_results, scored
+from dialoguellm_release.cards.scores import eval_results
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.folders import MANIFEST, combined_sha256
 from dialoguellm_release.hub.links import stamp_of
@@ -22,17 +22,13 @@ from dialoguellm_release.hub.planned import Commits, PlannedFile
 from dialoguellm_release.hub.published_audit import published_audit
 from dialoguellm_release.hub.sources import Source, Sources
 from dialoguellm_release.hub.subset import standoff_rows
+from dialoguellm_release.layout import AUDIT, CROISSANT, LICENSES
 from dialoguellm_release.recipes.catalogue import load_claims
 from dialoguellm_release.schemas.labels import CORPORA
-from dialoguellm_release.schemas.manifest import (
-    AUDIT,
-    CROISSANT,
-    LICENSES,
-    BackboneManifest,
-    DatasetManifest,
-    Manifest,
-    ScoreManifest,
-)
+from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
+from dialoguellm_release.schemas.manifests.base import Manifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.manifests.score import ScoreManifest
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.release import ForeignBase, RepositoryName, ScoreLink, repository_of
 
@@ -125,8 +121,8 @@ def adapter(
     base = sources.backbones.get(figures.base)
     files, passed_on = _files_of(source), corpora_in(file.path for file in data.outputs) if data else ()
     for score in scores:
-        files |= _score_files(score, scored(score.manifest).corpus in passed_on)
-    runs = [scored(score.manifest) for score in scores]
+        files |= _score_files(score, score.manifest.figures.protocol.corpus in passed_on)
+    runs = [score.manifest.figures for score in scores]
 
     def texts(commits: Commits) -> Mapping[str, str]:
         revision = commits[data_name] if data_name else None

@@ -8,19 +8,16 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from dialoguellm_release.cards.scores import scored
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.folders import file_problems
 from dialoguellm_release.hub.sources import Source, Sources
 from dialoguellm_release.hub.verdicts import Verdict, counted, verdict_on
 from dialoguellm_release.hub.weights import AGAIN, WEIGHTS, weight_problems
-from dialoguellm_release.schemas.manifest import (
-    AdapterManifest,
-    BackboneManifest,
-    DatasetManifest,
-    Manifest,
-    ScoreManifest,
-)
+from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
+from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
+from dialoguellm_release.schemas.manifests.base import Manifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.manifests.score import ScoreManifest
 
 CONFIG = "adapter_config.json"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -143,14 +140,14 @@ def _all_score_problems(sources: Sources) -> Iterator[Problem]:
 
 def score_problems(folder: Path, score: ScoreManifest, adapter: AdapterManifest) -> Iterator[Problem]:
     """Where a score folder is not of this adapter, its dataset, its prompt and its base."""
-    run, figures = scored(score), adapter.figures
+    protocol, system, figures = score.figures.protocol, score.figures.system, adapter.figures
     compared = (
-        ("adapter", run.adapter_content_sha256, adapter.content_sha256),
-        ("dataset", run.dataset_content_sha256, figures.dataset_content_sha256),
-        ("prompt", run.prompt_sha256, figures.prompt_sha256),
-        ("base", run.base, figures.base),
-        ("base's content", run.base_content_sha256, figures.base_content_sha256),
-        ("base's revision", run.base_revision, figures.base_revision),
+        ("adapter", system.adapter_content_sha256, adapter.content_sha256),
+        ("dataset", protocol.dataset_content_sha256, figures.dataset_content_sha256),
+        ("prompt", protocol.prompt_sha256, figures.prompt_sha256),
+        ("base", system.base, figures.base),
+        ("base's content", system.base_content_sha256, figures.base_content_sha256),
+        ("base's revision", system.base_revision, figures.base_revision),
     )
     for name, got, expected in compared:
         if got != expected:

@@ -17,7 +17,7 @@ from dialoguellm_release.schemas.corpus import (
     Distribution,
 )
 from dialoguellm_release.schemas.labels import CorpusName
-from dialoguellm_release.schemas.manifest import DatasetManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import Visibility
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dialoguellm_release.cards.scores import scored
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.errors import PublishError
 from dialoguellm_release.hub.contents import Contents, adapter, backbone, dataset, space
@@ -18,7 +17,7 @@ from dialoguellm_release.hub.sources import Source, Sources, read_sources
 from dialoguellm_release.hub.subset import publishable_part
 from dialoguellm_release.hub.verdicts import Verdict, problems_of, verdict_on
 from dialoguellm_release.schemas.labels import CORPORA, CorpusName
-from dialoguellm_release.schemas.manifest import DatasetManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe, Visibility
 from dialoguellm_release.schemas.release import RepositoryName, repository_of
 
@@ -118,7 +117,7 @@ def _leaving(
     """Whether any repository holds records of a corpus that may not leave."""
     left_out = {name for one in datasets.values() for name in _left_out(one.manifest)}
     runs = [run for runs in sources.scores.values() for run in runs]
-    scores = {run.folder.name: scored(run.manifest).corpus for run in runs}
+    scores = {run.folder.name: run.manifest.figures.protocol.corpus for run in runs}
     found = [one for name, held in files.items() for one in leaving_problems(name, held, left_out, scores)]
     return verdict_on("licences", found, f"left out: {', '.join(sorted(left_out)) or 'nothing'}")
 

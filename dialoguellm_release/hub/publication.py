@@ -46,11 +46,6 @@ class PublishedRepository:
         """`owner/name`."""
         return repository_of(self.name)[1]
 
-    @property
-    def changed_files(self) -> tuple[str, ...]:
-        """The paths of its changes."""
-        return tuple(one.path for one in self.changes)
-
 
 @dataclass(frozen=True)
 class Publication:

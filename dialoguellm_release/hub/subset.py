@@ -13,18 +13,11 @@ from dialoguellm_release.errors import Problem, PublishError
 from dialoguellm_release.folders import combined_sha256
 from dialoguellm_release.hub.license_gate import license_problems, row_problems
 from dialoguellm_release.hub.planned import PlannedFile
-from dialoguellm_release.layout import DataFile, data_file
+from dialoguellm_release.layout import AUDIT, CROISSANT, FIGURE_FILES, LICENSES, DataFile, data_file
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
-from dialoguellm_release.schemas.manifest import (
-    AUDIT,
-    CROISSANT,
-    FIGURE_FILES,
-    LICENSES,
-    DatasetManifest,
-    FileStamp,
-    PublishedSubset,
-)
+from dialoguellm_release.schemas.manifests.base import FileStamp
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest, PublishedSubset
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import Visibility
 

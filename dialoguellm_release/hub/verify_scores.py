@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from dialoguellm_release.cards.provenance import recipe_of
-from dialoguellm_release.cards.scores import scored
 from dialoguellm_release.errors import CardError, MissingExtraError, Problem, RecipeError
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.hub.contents import PREDICTIONS, SCORES
@@ -18,7 +17,8 @@ from dialoguellm_release.hub.verify_loading import base_folder, why_no_base
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.resources import metric_functions
-from dialoguellm_release.schemas.manifest import AdapterManifest, ScoreManifest
+from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
+from dialoguellm_release.schemas.manifests.score import ScoreManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.scoring.predictions import write_predictions
@@ -104,7 +104,7 @@ def _listing_problems(copy: Copy, folders: list[Path]) -> Iterator[Problem]:
         if listed.get(folder.name) != manifest.content_sha256:
             what = "is not the score folder that release.json names"
             yield Problem(where, what, listed.get(folder.name, "none"), manifest.content_sha256)
-        made_with = scored(manifest).adapter_content_sha256
+        made_with = manifest.figures.system.adapter_content_sha256
         if copy.adapter and made_with != copy.adapter.content_sha256:
             what = "was made with another adapter"
             yield Problem(where, what, copy.adapter.content_sha256, str(made_with))

@@ -12,6 +12,9 @@ from dialoguellm_release.schemas.labels import CorpusName, Label, Split
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
+DialogueId = Annotated[str, Field(pattern=r"^[^/\s]+$")]
+"""A part of a record's id: without `/` and white space."""
+
 
 class Utterance(Schema):
     """One turn of a dialogue, with the emotion that the corpus gives it.
@@ -49,7 +52,7 @@ class Dialogue(Schema):
 
     corpus: CorpusName
     split: Split | None
-    id: Annotated[str, Field(pattern=r"^[^/\s]+$")]
+    id: DialogueId
     series: Text | None = None
     utterances: Annotated[tuple[Utterance, ...], Field(min_length=1)]
 

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from dialoguellm_release.schemas.base import Count, Schema, Text
-from dialoguellm_release.schemas.dialogue import Seconds
+from dialoguellm_release.schemas.dialogue import DialogueId, Seconds
 from dialoguellm_release.schemas.labels import CorpusName, Label, Split
+
+
+def record_id(corpus: CorpusName, split: Split, dialogue_id: str, utterance_index: int) -> str:
+    """What names a record: unique in the dataset.
+
+    >>> record_id("meld", "train", "12", 3)
+    'meld/train/12/3'
+    """
+    return f"{corpus}/{split}/{dialogue_id}/{utterance_index}"
 
 
 class Record(Schema):
     """One utterance as an instruction (paper section 3.3), in the column order of the dataset.
 
     Attributes:
-        id: `corpus/split/dialogue_id/utterance_index`, unique in the dataset.
+        id: As `record_id` makes it.
         instruction: The task and the labels to choose from.
         video_description: None where there is none.
         context: The utterances before this one, oldest first, as `Speaker: text`, or `text` where the
@@ -40,7 +49,7 @@ class Record(Schema):
     other_labels: tuple[Label, ...]
     corpus: CorpusName
     split: Split
-    dialogue_id: Annotated[str, Field(pattern=r"^[^/\s]+$")]
+    dialogue_id: DialogueId
     utterance_index: Count
     speaker: Text | None
     start_s: Seconds | None
@@ -50,7 +59,7 @@ class Record(Schema):
 
     @model_validator(mode="after")
     def _id_and_labels_agree(self) -> Self:
-        if self.id != f"{self.corpus}/{self.split}/{self.dialogue_id}/{self.utterance_index}":
+        if self.id != record_id(self.corpus, self.split, self.dialogue_id, self.utterance_index):
             raise ValueError("id is not corpus/split/dialogue_id/utterance_index")
         if self.output != self.label:
             raise ValueError("output and label differ")

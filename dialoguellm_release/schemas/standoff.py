@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from dialoguellm_release.schemas.base import Count, Schema, Sha256, Text
-from dialoguellm_release.schemas.dialogue import Seconds
+from dialoguellm_release.schemas.dialogue import DialogueId, Seconds
 from dialoguellm_release.schemas.labels import CorpusName, Label, Split
+from dialoguellm_release.schemas.record import record_id
 
 
 class StandoffRow(Schema):
@@ -31,7 +32,7 @@ class StandoffRow(Schema):
     other_labels: tuple[Label, ...]
     corpus: CorpusName
     split: Split
-    dialogue_id: Annotated[str, Field(pattern=r"^[^/\s]+$")]
+    dialogue_id: DialogueId
     utterance_index: Count
     start_s: Seconds | None
     end_s: Seconds | None
@@ -41,7 +42,7 @@ class StandoffRow(Schema):
 
     @model_validator(mode="after")
     def _id_and_labels_agree(self) -> Self:
-        if self.id != f"{self.corpus}/{self.split}/{self.dialogue_id}/{self.utterance_index}":
+        if self.id != record_id(self.corpus, self.split, self.dialogue_id, self.utterance_index):
             raise ValueError("id is not corpus/split/dialogue_id/utterance_index")
         if self.output != self.label:
             raise ValueError("output and label differ")

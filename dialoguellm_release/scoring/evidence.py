@@ -11,14 +11,11 @@ from typing import Any, Generic
 
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import MANIFEST, AnyManifest, read_manifest
-from dialoguellm_release.schemas.manifest import (
-    AdapterManifest,
-    BackboneManifest,
-    DatasetManifest,
-    Kind,
-    Manifest,
-    ScoreManifest,
-)
+from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
+from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
+from dialoguellm_release.schemas.manifests.base import Kind, Manifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.manifests.score import ScoreManifest
 
 MODELS: dict[Kind, type[Manifest]] = {
     "dataset": DatasetManifest,

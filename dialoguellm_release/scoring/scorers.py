@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 from dialoguellm_release.encoding import Encoder
 from dialoguellm_release.errors import DataError, Problem
@@ -19,7 +19,6 @@ from dialoguellm_release.scoring.parsers import parse, parse_as_authors
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-SCORERS: tuple[ScorerName, ...] = get_args(ScorerName)
 Way = Literal["first_token", "full_likelihood", "constrained_generation", "free_generation"]
 _WAYS: dict[ScorerName, Way] = {
     "first_token": "first_token",

@@ -24,7 +24,7 @@ from dialoguellm_release.schemas.claims import (
     TrainingTotalTest,
 )
 from dialoguellm_release.schemas.labels import CorpusName
-from dialoguellm_release.schemas.manifest import DatasetManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.scoring.claims import all_claims, paper_figures
 from dialoguellm_release.scoring.evidence import Found, FoundManifests, figure_at, is_met
 from dialoguellm_release.scoring.table import unlike_fields

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from dialoguellm_release.encoding import Encoder
 from dialoguellm_release.prompts import Prompt
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.schemas.manifest import Spread
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.schemas.statistics import Spread
 from dialoguellm_release.training.attention import parity_of
 from dialoguellm_release.training.examples import EpochOrder, Row, training_rows
 from dialoguellm_release.training.footprint import Footprint, footprint, trainable_parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 
-from dialoguellm_release.schemas.manifest import TrainingRun
+from dialoguellm_release.schemas.manifests.adapter import TrainingRun
 from dialoguellm_release.training.sft import Tuned
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.backbones import Base
+from dialoguellm_release.backbones.identity import Base
 from dialoguellm_release.errors import DataError, Problem, RecipeError
 from dialoguellm_release.schemas.recipes.adapter import InitAdapter, LoraRecipe
 

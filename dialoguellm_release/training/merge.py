@@ -7,11 +7,13 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.backbones import Base, base_of, load_backbone, weights_sha256
+from dialoguellm_release.backbones.identity import Base, base_of, weights_sha256
+from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import package_versions, read_manifest, staged, stamps, write_manifest
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.schemas.manifest import AdapterManifest, MergedFigures, MergedManifest
+from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
+from dialoguellm_release.schemas.manifests.merged import MergedFigures, MergedManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.training.writing import writing_weights
 

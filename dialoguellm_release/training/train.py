@@ -7,7 +7,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from dialoguellm_release.backbones import Base, base_of, load_backbone
+from dialoguellm_release.backbones.identity import Base, base_of
+from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.encoding import EncodedPrompt, Encoder
 from dialoguellm_release.errors import DataError, MissingExtraError
 from dialoguellm_release.folders import (
@@ -23,11 +24,8 @@ from dialoguellm_release.prompts import Prompt, load_prompt
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import record_files
 from dialoguellm_release.schemas.labels import Split
-from dialoguellm_release.schemas.manifest import (
-    AdapterFigures,
-    AdapterManifest,
-    DatasetManifest,
-)
+from dialoguellm_release.schemas.manifests.adapter import AdapterFigures, AdapterManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.training.adapter_folder import content_sha256, write_adapter

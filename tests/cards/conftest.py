@@ -8,30 +8,24 @@ import pytest
 from pydantic import JsonValue
 
 from dialoguellm_release.corpora.registry import corpus_entry
+from dialoguellm_release.layout import FIGURE_FILES, LICENSES
 from dialoguellm_release.schemas.audit import Agreement, AuditFigures, Overlap, RepeatCounts
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.labels import CORPORA, CorpusName, Label, Split
-from dialoguellm_release.schemas.manifest import (
-    FIGURE_FILES,
-    LICENSES,
-    AdapterFigures,
-    AdapterManifest,
-    BackboneManifest,
+from dialoguellm_release.schemas.manifests.adapter import AdapterFigures, AdapterManifest
+from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
+from dialoguellm_release.schemas.manifests.base import FileStamp, RecipeStamp
+from dialoguellm_release.schemas.manifests.dataset import (
     CorpusFigures,
     DatasetFigures,
     DatasetManifest,
-    FileStamp,
-    PartSizes,
     PublishedSubset,
-    RecipeStamp,
-    Reconciliation,
-    ScoreManifest,
-    Sizes,
-    SplitStatistics,
-    Spread,
 )
+from dialoguellm_release.schemas.manifests.score import ScoreManifest
 from dialoguellm_release.schemas.scores import LabelFigures, MetricName, Part, ScoreFigures
+from dialoguellm_release.schemas.sizes import PartSizes, Reconciliation, Sizes
+from dialoguellm_release.schemas.statistics import SplitStatistics, Spread
 
 DATASET, PROMPT, ADAPTER, BASE = ("a" * 64, "b" * 64, "c" * 64, "d" * 64)
 

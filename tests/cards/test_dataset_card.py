@@ -12,11 +12,11 @@ from dialoguellm_release.cards.check import check_card
 from dialoguellm_release.cards.data_files import configs
 from dialoguellm_release.cards.dataset import COLUMN_NOTES, render_dataset_card
 from dialoguellm_release.errors import CardError
-from dialoguellm_release.layout import DataFile, data_file
+from dialoguellm_release.layout import FIGURE_FILES, DataFile, data_file
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.labels import PARTS, CorpusName, Part
-from dialoguellm_release.schemas.manifest import FIGURE_FILES, DatasetManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.record import COLUMNS
 
 Registry = dict[CorpusName, CorpusEntry]

@@ -12,10 +12,12 @@ from dialoguellm_release.cards.features import dataset_info
 from dialoguellm_release.cards.merge import split_card
 from dialoguellm_release.cards.metadata import OUR_KEYS, eval_result_problems
 from dialoguellm_release.cards.models import render_adapter_card
-from dialoguellm_release.cards.scores import eval_results, model_index, scored
+from dialoguellm_release.cards.scores import eval_results, model_index
 from dialoguellm_release.dataset.parquet import record_schema, sft_schema
 from dialoguellm_release.resources import resource_folder
-from dialoguellm_release.schemas.manifest import AdapterManifest, DatasetManifest, ScoreManifest
+from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.manifests.score import ScoreManifest
 
 GOOD: dict[str, Any] = {
     "license": "mit",
@@ -99,10 +101,7 @@ def test_scores_stand_in_the_metadata_as_the_library_of_the_hub_reads_them(
 
 
 def test_intervals_stand_beside_the_figures_where_there_are_any(score: ScoreManifest) -> None:
-    from dataclasses import replace
-
-    whole = score.figures.model_copy(update={"intervals": {"accuracy": (0.7, 0.8)}})
-    run = replace(scored(score), whole=whole)
+    run = score.figures.model_copy(update={"intervals": {"accuracy": (0.7, 0.8)}})
     index: Any = model_index([run], "o/a", "o/data", "Data", None)
     names = [one["name"] for one in index[0]["results"][0]["metrics"]]
     assert names == ["Accuracy, interval [0.7000, 0.8000]", "Weighted F1"]
@@ -116,7 +115,7 @@ def test_intervals_stand_beside_the_figures_where_there_are_any(score: ScoreMani
 def test_files_of_eval_results_are_what_the_hub_documents(score: ScoreManifest) -> None:
     from huggingface_hub import parse_eval_result_entries
 
-    files = eval_results([scored(score)], "o/data", "5" * 40)
+    files = eval_results([score.figures], "o/data", "5" * 40)
     assert set(files) == {
         ".eval_results/meld-test-accuracy.yaml",
         ".eval_results/meld-test-weighted_f1.yaml",

@@ -8,12 +8,10 @@ import yaml
 from dialoguellm_release.cards.check import check_card
 from dialoguellm_release.cards.models import render_adapter_card, render_backbone_card
 from dialoguellm_release.cards.score_report import render_score_report
-from dialoguellm_release.schemas.manifest import (
-    AdapterManifest,
-    BackboneManifest,
-    DatasetManifest,
-    ScoreManifest,
-)
+from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
+from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.manifests.score import ScoreManifest
 
 
 def metadata_of(card: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from dialoguellm_release.folders import stamps
 from dialoguellm_release.schemas.audit import Audit
-from dialoguellm_release.steps import build_dataset
+from dialoguellm_release.steps.dataset import build_dataset
 
 
 @pytest.fixture(scope="module")

@@ -47,6 +47,12 @@ class Corpora:
             self.read(name, json=json)
         return [str(problem).replace(f"{self.root}/", "") for problem in caught.value.problems]
 
+    def problem(self, name: CorpusName, *, json: bool = False) -> str:
+        """The one problem of a corpus that cannot be read."""
+        problems = self.problems(name, json=json)
+        assert len(problems) == 1, problems
+        return problems[0]
+
     def edit(self, path: str, change: Callable[[bytes], bytes]) -> None:
         file = self.root / path
         before = file.read_bytes()

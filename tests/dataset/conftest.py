@@ -7,15 +7,17 @@ from typing import cast
 
 import pytest
 
+from dialoguellm_release.dataset import figures
 from dialoguellm_release.dataset.context import RecordMaker
 from dialoguellm_release.dataset.standoff import write_standoff
 from dialoguellm_release.folders import stamps, write_manifest
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.schemas.dialogue import Dialogue, Utterance
 from dialoguellm_release.schemas.labels import LABELS, CorpusName, Label, Split
-from dialoguellm_release.schemas.manifest import DatasetManifest, PublishedSubset
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest, PublishedSubset
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.steps import Made, build_dataset
+from dialoguellm_release.steps.dataset import build_dataset
+from dialoguellm_release.steps.made import Made
 
 NEUTRAL: tuple[Label, ...] = ("neutral",)
 
@@ -93,6 +95,36 @@ def publish_copy(
 def publish() -> Callable[..., Path]:
     """Publishes some corpora of a build with their records, and others as stand-off rows."""
     return publish_copy
+
+
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes longer than hydration, and is tried elsewhere."""
+    monkeypatch.setattr(figures, "write_figures", lambda *_: None)
+
+
+@pytest.fixture(scope="session")
+def plain_dataset(tmp_path_factory: pytest.TempPathFactory, synthetic_dir: Path) -> Made[DatasetManifest]:
+    """The dataset of the synthetic corpora, three of them, quick to make again; without figures."""
+    out = tmp_path_factory.mktemp("built") / "dataset"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "write_figures", lambda *_: None)
+        return build_dataset("demo", synthetic_dir, out, skip=["dailydialog", "iemocap"])
+
+
+@pytest.fixture(scope="session")
+def plain_copy(plain_dataset: Made[DatasetManifest], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of it EmoryNLP with its text, MELD and MEISD without."""
+    folder = tmp_path_factory.mktemp("published") / "copy"
+    return publish_copy(plain_dataset, folder, {"emorynlp"}, {"meld", "meisd"})
+
+
+@pytest.fixture
+def own(tmp_path: Path, synthetic_dir: Path) -> Path:
+    """The user's copies of what was withheld, and nothing else."""
+    for name in ("meld", "meisd"):
+        shutil.copytree(synthetic_dir / name, tmp_path / "own" / name)
+    return tmp_path / "own"
 
 
 @pytest.fixture(scope="session")

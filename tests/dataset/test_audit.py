@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dialoguellm_release.dataset.audit import audit_as_json, audit_figures, publishable_audit
 from dialoguellm_release.dataset.ledger import make_ledger
 from dialoguellm_release.dataset.turns import as_turns
+from dialoguellm_release.layout import AUDIT
 from dialoguellm_release.schemas.audit import Audit
-from dialoguellm_release.schemas.manifest import AUDIT, DatasetManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.clean import CleanRules
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.steps import Made, audit_dataset
+from dialoguellm_release.steps.dataset import audit_dataset
+from dialoguellm_release.steps.made import Made
 
 Dataset = Made[DatasetManifest]
 DialogueOf = Callable[..., list[Record]]

@@ -23,9 +23,10 @@ from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import stamps, write_manifest
 from dialoguellm_release.schemas.audit import Overlap
 from dialoguellm_release.schemas.labels import SPLITS
-from dialoguellm_release.schemas.manifest import DatasetManifest, PublishedSubset
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest, PublishedSubset
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.steps import Made, audit_dataset
+from dialoguellm_release.steps.dataset import audit_dataset
+from dialoguellm_release.steps.made import Made
 
 DialogueOf = Callable[..., list[Record]]
 Spoken = list[str]

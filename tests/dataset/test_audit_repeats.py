@@ -14,9 +14,10 @@ from dialoguellm_release.dataset.repeats import find_conflicts, find_duplicates,
 from dialoguellm_release.dataset.turns import as_turns
 from dialoguellm_release.schemas.audit import Conflict, Duplicate
 from dialoguellm_release.schemas.labels import CORPORA
-from dialoguellm_release.schemas.manifest import DatasetManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.steps import Made, audit_dataset, build_dataset
+from dialoguellm_release.steps.dataset import audit_dataset, build_dataset
+from dialoguellm_release.steps.made import Made
 
 DialogueOf = Callable[..., list[Record]]
 Groups = list[tuple[tuple[str, str], ...]]

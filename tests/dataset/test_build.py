@@ -19,9 +19,10 @@ from dialoguellm_release.folders import read_manifest, stamps
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.labels import LABELS, SPLITS
-from dialoguellm_release.schemas.manifest import DatasetManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.record import COLUMNS
-from dialoguellm_release.steps import Made, build_dataset
+from dialoguellm_release.steps.dataset import build_dataset
+from dialoguellm_release.steps.made import Made
 
 Dataset = Made[DatasetManifest]
 
@@ -81,7 +82,7 @@ def test_no_record_and_no_dialogue_stands_twice(demo_dataset: Dataset) -> None:
 
 
 def test_held_out_meisd_shares_no_text_with_other_training_splits(demo_dataset: Dataset) -> None:
-    from dialoguellm_release.dataset.leakage import normalise
+    from dialoguellm_release.dataset.matching import normalise
 
     train = read_records(demo_dataset.folder, "default", "train")
     other = {normalise(one.input) for one in train if one.corpus != "meisd"}

@@ -12,8 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from dialoguellm_release.folders import read_manifest, stamps, write_manifest
-from dialoguellm_release.schemas.manifest import AUDIT, DatasetManifest
-from dialoguellm_release.steps import Made, check_dataset
+from dialoguellm_release.layout import AUDIT
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.steps.dataset import check_dataset
+from dialoguellm_release.steps.made import Made
 
 DATA = "data/meld/test-clean-00000.parquet"
 SFT = "sft/test-meld-clean-00000.parquet"

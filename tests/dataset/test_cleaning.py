@@ -14,10 +14,11 @@ from dialoguellm_release.dataset.ledger import make_ledger
 from dialoguellm_release.dataset.turns import as_turns
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.labels import LABELS, SPLITS, Label
-from dialoguellm_release.schemas.manifest import DatasetManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.clean import CleanRules
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.steps import Made, build_dataset
+from dialoguellm_release.steps.dataset import build_dataset
+from dialoguellm_release.steps.made import Made
 
 DialogueOf = Callable[..., list[Record]]
 

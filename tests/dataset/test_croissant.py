@@ -15,12 +15,13 @@ from dialoguellm_release.cards.croissant import COLUMN_TYPES, LIST_COLUMNS, rend
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.dataset.parquet import record_schema
 from dialoguellm_release.hub.subset import publishable_part
+from dialoguellm_release.layout import CROISSANT
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.labels import CORPORA, LABELS, SPLITS
-from dialoguellm_release.schemas.manifest import CROISSANT, DatasetManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.record import COLUMNS, Record
-from dialoguellm_release.steps import Made
+from dialoguellm_release.steps.made import Made
 
 Dataset = Made[DatasetManifest]
 REGISTRY = {name: corpus_entry(name) for name in CORPORA}

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialoguellm_release.adapter_steps import train_adapter
 from dialoguellm_release.errors import DataError
-from dialoguellm_release.onward_steps import new_recipe
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.labels import LABELS
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
+from dialoguellm_release.steps.adapter import train_adapter
+from dialoguellm_release.steps.onward import new_recipe
 
 TABLE = """\
 dialogue,speaker,text,label,split

@@ -20,10 +20,10 @@ from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import stamps
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.labels import CORPORA, LABELS, SPLITS
-from dialoguellm_release.schemas.manifest import DatasetManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.standoff import STANDOFF_COLUMNS, StandoffRow
-from dialoguellm_release.steps import Made
+from dialoguellm_release.steps.made import Made
 
 Dataset = Made[DatasetManifest]
 SALT, OTHER_SALT = "1f" * 32, "2e" * 32

@@ -16,9 +16,10 @@ from dialoguellm_release.dataset.statistics import split_statistics
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.labels import CorpusName, Split
-from dialoguellm_release.schemas.manifest import DatasetManifest, SplitStatistics, Spread
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.steps import Made
+from dialoguellm_release.schemas.statistics import SplitStatistics, Spread
+from dialoguellm_release.steps.made import Made
 
 Dataset = Made[DatasetManifest]
 

@@ -13,7 +13,9 @@ import pytest
 
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.schemas.labels import LABELS
-from dialoguellm_release.schemas.manifest import AdapterManifest, DatasetManifest, ScoreManifest
+from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.manifests.score import ScoreManifest
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("demo")]
 

@@ -13,7 +13,7 @@ import pytest
 from dialoguellm_release import publish
 from dialoguellm_release.folders import read_manifest, stamps, write_manifest
 from dialoguellm_release.resources import resource_folder
-from dialoguellm_release.schemas.manifest import AdapterManifest
+from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
 from tests.hub_server.accounts import Token
 from tests.hub_server.audit import broken_tags, release_commits
 from tests.hub_server.clients import point_clients_at
@@ -118,7 +118,7 @@ def test_a_release_with_one_changed_file_makes_one_commit_and_the_old_bytes_stay
     recipe.write_text(text.replace("tag: v1.0.0", "tag: v1.1.0"), encoding="utf-8")
     monkeypatch.setenv("HF_TOKEN", "hf_a")
     done = publish(str(recipe), build, "hub")
-    assert {one.repo_id: one.changed_files for one in done.repositories} == {
+    assert {one.repo_id: tuple(change.path for change in one.changes) for one in done.repositories} == {
         DATASET: (),
         BACKBONE: (),
         METRIC: (),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dialoguellm_release.schemas.labels import LABELS
-from dialoguellm_release.steps import build_dataset
+from dialoguellm_release.steps.dataset import build_dataset
 
 pytestmark = pytest.mark.slow
 CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"

@@ -12,8 +12,8 @@ import yaml
 
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.schemas.labels import CORPORA
-from dialoguellm_release.score_steps import score
-from dialoguellm_release.steps import build_dataset
+from dialoguellm_release.steps.dataset import build_dataset
+from dialoguellm_release.steps.score import score
 
 TASKS = Path(__file__).parents[2] / "lm_eval_tasks"
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 
-from dialoguellm_release.adapter_steps import train_adapter
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.dataset.identity import content_sha256, record_digest
 from dialoguellm_release.dataset.parquet import RowWriter, record_columns, record_schema, sft_schema
@@ -21,24 +20,20 @@ from dialoguellm_release.hub.publish import publish_release
 from dialoguellm_release.layout import DataFile
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.labels import CorpusName, Label, Split
-from dialoguellm_release.schemas.manifest import (
-    AdapterFigures,
-    AdapterManifest,
-    BackboneManifest,
-    CorpusFigures,
-    DatasetFigures,
-    DatasetManifest,
-    RecipeStamp,
-    ScoreManifest,
-    Sizes,
-)
+from dialoguellm_release.schemas.manifests.adapter import AdapterFigures, AdapterManifest
+from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
+from dialoguellm_release.schemas.manifests.base import RecipeStamp
+from dialoguellm_release.schemas.manifests.dataset import CorpusFigures, DatasetFigures, DatasetManifest
+from dialoguellm_release.schemas.manifests.score import ScoreManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.scores import ScoreFigures
-from dialoguellm_release.score_steps import score
-from dialoguellm_release.steps import build_dataset
+from dialoguellm_release.schemas.sizes import Sizes
+from dialoguellm_release.steps.adapter import train_adapter
+from dialoguellm_release.steps.dataset import build_dataset
+from dialoguellm_release.steps.score import score
 
 CORPORA: tuple[CorpusName, ...] = ("meld", "meisd")
 SPLITS: tuple[Split, ...] = ("train", "test")

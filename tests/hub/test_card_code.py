@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub import hf_hub_download
 
 from dialoguellm_release.schemas.labels import LABELS
-from dialoguellm_release.steps import publish
+from dialoguellm_release.steps.release import publish
 from tests.hub_server.server import HubServer
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,8 +20,8 @@ from dialoguellm_release.hub.git import GitRepository
 from dialoguellm_release.hub.publication import PublishedRepository
 from dialoguellm_release.hub.publish import publish_release
 
-Build = Any
-"""The fixture's class, which stands in conftest."""
+if TYPE_CHECKING:
+    from tests.hub.conftest import Build
 
 REPOSITORIES = (
     "datasets/dialoguellm/instructions",
@@ -88,7 +88,7 @@ def test_a_second_run_changes_nothing(build: Build, published: Path) -> None:
 def test_the_next_release_commits_only_where_something_changed(published: Path, next_build: Build) -> None:
     results = publish(next_build, published)
     assert [one.state for one in results] == ["committed", "unchanged", "unchanged", "committed"]
-    assert "data/meld/test-clean-00000.parquet" in results[0].changed_files
+    assert "data/meld/test-clean-00000.parquet" in [change.path for change in results[0].changes]
     assert is_at(published, "v1.1.0")
     assert git(published / DATASET, "rev-list", "--count", "main") == "2"
     older = git(published / DATASET, "show", "v1.0.0:manifest.json")
@@ -250,7 +250,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(build: Build, targ
     assert [(one.state, one.commit) for one in results] == [("committed", None)] * 4
     assert not target.exists()
     real = publish(build, target)
-    assert [one.changed_files for one in results] == [one.changed_files for one in real]
+    assert [one.changes for one in results] == [one.changes for one in real]
     again = publish(build, target, dry_run=True)
     assert [(one.state, one.commit) for one in again] == [("unchanged", one.commit) for one in real]
 

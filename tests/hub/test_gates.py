@@ -10,7 +10,7 @@ import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,11 +26,11 @@ from dialoguellm_release.hub.planned import UNKNOWN_COMMIT, PlannedFile
 from dialoguellm_release.hub.publish import publish_release
 from dialoguellm_release.hub.secrets import secret_problems
 from dialoguellm_release.hub.weights import weight_problems
-from dialoguellm_release.schemas.manifest import AdapterManifest
+from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
 from dialoguellm_release.schemas.release import ReleaseFile
 
-Build = Any
-"""The fixture's class, which stands in conftest."""
+if TYPE_CHECKING:
+    from tests.hub.conftest import Build
 
 TOKEN = "hf_" + "aB3" * 12
 KEY = "-----BEGIN RSA " + "PRIVATE KEY-----"

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,8 +19,8 @@ from tests.hub_server.faults import Fault
 from tests.hub_server.server import HubServer
 from tests.hub_server.store import StoredFile
 
-Build = Any
-"""The fixture's class, which stands in conftest."""
+if TYPE_CHECKING:
+    from tests.hub.conftest import Build
 
 SECRET = "hf_maintainerstoken"
 DATASET = ("dataset", "dialoguellm/instructions")

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,8 +15,8 @@ from tests.hub_server.clients import environment
 from tests.hub_server.faults import Fault
 from tests.hub_server.server import HubServer
 
-Build = Any
-"""The fixture's class, which stands in conftest."""
+if TYPE_CHECKING:
+    from tests.hub.conftest import Build
 
 SECRET = "hf_maintainerstoken"
 COMMITS = [(kind, first) for first in (1, 3, 4) for kind in ("before commit", "after commit")]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,14 +17,15 @@ from dialoguellm_release.hub.hub_target import HubTarget
 from dialoguellm_release.hub.publication import Publication
 from dialoguellm_release.hub.publish import publish_release
 from dialoguellm_release.hub.verdicts import problems_of
+from tests.hub.rights import with_dataset
 from tests.hub_server.accounts import Token
 from tests.hub_server.audit import broken_tags, release_commits
 from tests.hub_server.faults import Fault
 from tests.hub_server.server import HubServer
 from tests.hub_server.store import Repository
 
-Build = Any
-"""The fixture's class, which stands in conftest."""
+if TYPE_CHECKING:
+    from tests.hub.conftest import Build
 
 NAMES = (
     ("dataset", "dialoguellm/instructions"),
@@ -119,9 +120,7 @@ def test_a_dry_run_needs_no_token_and_writes_nothing(
     assert problems_of(planned.verdicts) == []
     monkeypatch.setenv("HF_TOKEN", "hf_maintainerstoken")
     done = publish(build)
-    assert [one.changed_files for one in planned.repositories] == [
-        one.changed_files for one in done.repositories
-    ]
+    assert [one.changes for one in planned.repositories] == [one.changes for one in done.repositories]
     assert all(one.is_new and one.commit is None for one in planned.repositories)
 
 
@@ -190,9 +189,7 @@ def test_a_repository_of_ones_own_with_other_things_in_it_is_left_alone(
 def test_private_repositories_are_made_private_and_never_opened(
     build: Build, hub_server: HubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    private = build.recipe.model_copy(
-        update={"dataset": build.recipe.dataset.model_copy(update={"visibility": "private", "gated": "auto"})}
-    )
+    private = with_dataset(build.recipe, visibility="private", gated="auto")
     publish(replace(build, recipe=private))
     made = repositories(hub_server)[0]
     assert (made.visibility, made.gated) == ("private", "auto")

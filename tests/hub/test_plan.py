@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,19 +15,15 @@ from dialoguellm_release.folders import MANIFEST, read_manifest, stamps, write_m
 from dialoguellm_release.hub.plan import plan_release
 from dialoguellm_release.hub.planned import PlannedFile
 from dialoguellm_release.hub.verdicts import problems_of
-from dialoguellm_release.schemas.manifest import (
-    COUNT_FIGURES,
-    CROISSANT,
-    FIGURE_FILES,
-    AdapterManifest,
-    DatasetManifest,
-    Manifest,
-    ScoreManifest,
-)
+from dialoguellm_release.layout import COUNT_FIGURES, CROISSANT, FIGURE_FILES
+from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
+from dialoguellm_release.schemas.manifests.base import Manifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.manifests.score import ScoreManifest
 from dialoguellm_release.schemas.release import RELEASE_FILE
 
-Build = Any
-"""The fixture's class, which stands in conftest."""
+if TYPE_CHECKING:
+    from tests.hub.conftest import Build
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from dialoguellm_release.folders import MANIFEST, stamp, stamps
 from dialoguellm_release.hub.links import files_sha256
 from dialoguellm_release.hub.verify import Verified
 from dialoguellm_release.schemas.release import RELEASE_FILE, ReleaseFile
-from dialoguellm_release.steps import publish, verify_release
+from dialoguellm_release.steps.release import publish, verify_release
 from tests.hub_server.accounts import Token
 from tests.hub_server.server import HubServer
 

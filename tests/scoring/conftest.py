@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from dialoguellm_release.backbones import load_backbone
+from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.encoding import EncodedPrompt, Encoder
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.load import Loaded
@@ -16,7 +16,7 @@ from dialoguellm_release.schemas.labels import LABELS, Split
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.scoring.answers import Scorer
-from dialoguellm_release.steps import build_backbone
+from dialoguellm_release.steps.backbone import build_backbone
 
 SPACE = LABELS[:7]
 FEW = "intervals.resamples=50"

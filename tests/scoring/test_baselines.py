@@ -9,9 +9,9 @@ from sklearn.metrics import f1_score
 
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.schemas.labels import LABELS, CorpusName
-from dialoguellm_release.schemas.manifest import ScoreManifest
-from dialoguellm_release.score_steps import score_baseline
-from dialoguellm_release.steps import build_dataset
+from dialoguellm_release.schemas.manifests.score import ScoreManifest
+from dialoguellm_release.steps.dataset import build_dataset
+from dialoguellm_release.steps.score import score_baseline
 
 SPACE = LABELS[:7]
 FEW = ["intervals.resamples=50"]

@@ -9,7 +9,8 @@ from scipy.stats import binomtest
 
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.schemas.scores import BaselineName
-from dialoguellm_release.score_steps import compare_scores, score_baseline, score_predictions
+from dialoguellm_release.steps.compare import compare_scores
+from dialoguellm_release.steps.score import score_baseline, score_predictions
 
 SOME = ["intervals.resamples=500"]
 

@@ -16,7 +16,7 @@ from sklearn.metrics import accuracy_score
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.schemas.labels import Split
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.score_steps import score_baseline, score_predictions
+from dialoguellm_release.steps.score import score_baseline, score_predictions
 
 FEW = ["intervals.resamples=50"]
 Rows = list[dict[str, Any]]

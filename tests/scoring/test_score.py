@@ -6,20 +6,22 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
-from dialoguellm_release.backbones import load_backbone
+from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import MANIFEST, read_manifest, stamps, write_manifest
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.schemas.labels import LABELS
-from dialoguellm_release.schemas.manifest import AdapterManifest, DatasetManifest, ScoreManifest
-from dialoguellm_release.score_steps import score, score_each_way
-from dialoguellm_release.scoring.scorers import SCORERS
+from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.manifests.score import ScoreManifest
+from dialoguellm_release.schemas.scores import ScorerName
+from dialoguellm_release.steps.score import score, score_each_way
 
 SPACE = LABELS[:7]
 FEW = "intervals.resamples=50"
@@ -264,7 +266,7 @@ def test_every_way_of_reading_the_answer_is_scored_on_its_own(
     def each(*names: Any, out: str = "ways") -> Any:
         return score_each_way(
             "meld",
-            names or SCORERS,
+            names or get_args(ScorerName),
             audited_dataset,
             tiny_adapter,
             tmp_path / out,
@@ -274,9 +276,9 @@ def test_every_way_of_reading_the_answer_is_scored_on_its_own(
         )
 
     made = each()
-    assert tuple(made) == SCORERS
+    assert tuple(made) == get_args(ScorerName)
     assert {name: one.manifest.figures.protocol.scorer for name, one in made.items()} == {
-        name: name for name in SCORERS
+        name: name for name in made
     }
     rows = {name: predictions_in(one.folder) for name, one in made.items()}
     # each label is one token of this tokenizer, so likelihood needs no more than the first

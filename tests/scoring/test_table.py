@@ -11,8 +11,9 @@ import pytest
 
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import write_manifest
-from dialoguellm_release.schemas.manifest import RecipeStamp, ScoreManifest
-from dialoguellm_release.score_steps import score_table
+from dialoguellm_release.schemas.manifests.base import RecipeStamp
+from dialoguellm_release.schemas.manifests.score import ScoreManifest
+from dialoguellm_release.steps.compare import score_table
 
 
 @pytest.fixture

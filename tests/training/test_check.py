@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from dialoguellm_release.adapter_steps import check_adapter
-from dialoguellm_release.backbones import tokenizer_at_hand
+from dialoguellm_release.backbones.load import tokenizer_at_hand
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.recipes.catalogue import bundled, load_recipe
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.schemas.manifest import AdapterManifest
+from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, QuantizationRecipe
 from dialoguellm_release.schemas.recipes.backbone import Architecture, BackboneRecipe, HubSource
+from dialoguellm_release.steps.adapter import check_adapter
 from dialoguellm_release.training.check import steps_per_epoch
 from dialoguellm_release.training.footprint import footprint, trainable_parameters
 

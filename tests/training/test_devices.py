@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from dialoguellm_release.adapter_steps import train_adapter
 from dialoguellm_release.errors import RecipeError
 from dialoguellm_release.folders import read_manifest, stamps
-from dialoguellm_release.schemas.manifest import AdapterManifest
+from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
+from dialoguellm_release.steps.adapter import train_adapter
 from dialoguellm_release.training.checkpoints import checkpoints_of, last_whole_checkpoint
 
 RECORDS = 84
@@ -60,7 +60,7 @@ def test_micro_batches_that_cannot_be_shared_out_are_refused_before_anything_is_
     tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "4")
-    monkeypatch.setattr("dialoguellm_release.adapter_steps.built_backbone", lambda *_: None)
+    monkeypatch.setattr("dialoguellm_release.steps.adapter.built_backbone", lambda *_: None)
     monkeypatch.setattr("dialoguellm_release.training.processes._wait_for_all", lambda: None)
     with pytest.raises(RecipeError, match="cannot be shared out evenly") as raised:
         train_adapter(

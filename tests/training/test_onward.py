@@ -13,19 +13,20 @@ from typing import Any
 import pytest
 import yaml
 
-from dialoguellm_release.backbones import load_backbone
+from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.encoding import GOLDEN_RECORD, Encoder
 from dialoguellm_release.errors import DataError, RecipeError
 from dialoguellm_release.folders import read_manifest, stamps
-from dialoguellm_release.onward_steps import export_training, merge_adapter
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import read_records
-from dialoguellm_release.schemas.manifest import AdapterManifest, MergedManifest
+from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
+from dialoguellm_release.schemas.manifests.merged import MergedManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.steps.onward import export_training, merge_adapter
 from dialoguellm_release.training import merge
 from dialoguellm_release.training.export import Segments
 from dialoguellm_release.training.settings import axolotl_settings, llama_factory_settings

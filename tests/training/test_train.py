@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dialoguellm_release.backbones import load_backbone
+from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.encoding import GOLDEN_RECORD, Encoder
 from dialoguellm_release.errors import DataError, RecipeError
 from dialoguellm_release.folders import read_manifest, stamps, write_manifest
@@ -18,11 +18,12 @@ from dialoguellm_release.prompts import load_prompt, read_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.labels import LABELS, Split
-from dialoguellm_release.schemas.manifest import AdapterManifest, DatasetManifest
+from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, Packing
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.steps import build_dataset
+from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.training import batches, sft
 from dialoguellm_release.training.examples import training_rows
 from dialoguellm_release.training.train import train_adapter

@@ -13,10 +13,10 @@ import pytest
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.recipes.video import VideoRecipe
+from dialoguellm_release.steps.video import describe_clips, video_status
 from dialoguellm_release.video.batch import BatchLimits
 from dialoguellm_release.video.descriptions import read_descriptions
 from dialoguellm_release.video.run import Job, Shard, describe_by_batch
-from dialoguellm_release.video_steps import describe_clips, video_status
 
 
 def batch(

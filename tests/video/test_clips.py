@@ -12,7 +12,7 @@ from dialoguellm_release.errors import DataError
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.labels import CorpusName, Split
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.steps import build_dataset
+from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.video.clips import Clip, find_clips
 
 

@@ -15,11 +15,11 @@ from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.records import read_records
-from dialoguellm_release.schemas.manifest import DatasetManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.steps import build_dataset, check_dataset
+from dialoguellm_release.steps.dataset import build_dataset, check_dataset
+from dialoguellm_release.steps.video import describe_clips
 from dialoguellm_release.video.descriptions import Descriptions, read_descriptions
-from dialoguellm_release.video_steps import describe_clips
 
 FOLDERS = {
     "train": "train_splits",

@@ -14,8 +14,8 @@ import pytest
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.recipes.video import VideoRecipe
+from dialoguellm_release.steps.video import describe_clips, survey_clips, video_failures, video_status
 from dialoguellm_release.video.descriptions import read_descriptions
-from dialoguellm_release.video_steps import describe_clips, survey_clips, video_failures, video_status
 
 
 def describe(filmed: Any, out: Path, settings: list[str], **options: Any) -> str | None:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from dialoguellm_release.steps.video import video_failures, video_status
 from dialoguellm_release.video.descriptions import read_descriptions
-from dialoguellm_release.video_steps import video_failures, video_status
 
 FAULTS = {
     "429": 0.10,

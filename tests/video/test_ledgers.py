@@ -15,9 +15,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from dialoguellm_release.errors import DataError
+from dialoguellm_release.steps.video import describe_clips, survey_clips, video_status
 from dialoguellm_release.video.descriptions import read_descriptions
 from dialoguellm_release.video.run import Shard, read_shard
-from dialoguellm_release.video_steps import describe_clips, survey_clips, video_status
 
 
 def describe(filmed: Any, out: Path, settings: list[str], **options: Any) -> str | None:

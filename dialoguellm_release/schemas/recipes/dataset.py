@@ -16,8 +16,8 @@ from dialoguellm_release.schemas.labels import (
     Label,
     Split,
 )
-from dialoguellm_release.schemas.manifest import ExpectedSizes
 from dialoguellm_release.schemas.recipes.clean import CleanRules
+from dialoguellm_release.schemas.sizes import ExpectedSizes
 
 
 class Expectation(ExpectedSizes):

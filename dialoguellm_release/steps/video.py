@@ -1,4 +1,4 @@
-"""The steps from clips to video descriptions, as functions."""
+"""The steps from clips to video descriptions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.recipes.video import Prices, VideoRecipe
-from dialoguellm_release.steps import BUILD
+from dialoguellm_release.steps.made import BUILD
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.video import VideoStatus

@@ -1,4 +1,4 @@
-"""The steps around an adapter, as functions: look ahead, train, train over seeds."""
+"""The steps around an adapter: look ahead, train, train over seeds."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.backbones import base_of
+from dialoguellm_release.backbones.identity import base_of
 from dialoguellm_release.errors import Problem, RecipeError
 from dialoguellm_release.folders import MANIFEST, read_manifest, write_text
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.schemas.manifest import AdapterManifest, BackboneManifest, DatasetManifest
+from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
+from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
-from dialoguellm_release.steps import BUILD, Made, built_backbone, current_folder
+from dialoguellm_release.steps.backbone import built_backbone
+from dialoguellm_release.steps.made import BUILD, Made, current_folder
 
 if TYPE_CHECKING:
     from dialoguellm_release.training.check import Check
@@ -54,7 +57,7 @@ def check_adapter(
         DataError: The dataset was built with another prompt, or there is no tokenizer where it should be.
         MissingExtraError: The extra `train` is not installed.
     """
-    from dialoguellm_release.backbones import tokenizer_at_hand
+    from dialoguellm_release.backbones.load import tokenizer_at_hand
     from dialoguellm_release.training import check
     from dialoguellm_release.training.data import records_of
 

@@ -1,110 +1,27 @@
-"""The public Python API: one function a step of the release, each from folder to folder.
-
-A step that finds its recipe, its inputs and the versions unchanged does nothing and says so; a step that
-fails leaves what was there before.
-"""
+"""The steps around a dataset folder: build it, hydrate a published copy, check it, audit it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING
 
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
-from dialoguellm_release.folders import (
-    AnyManifest,
-    is_current,
-    read_manifest,
-    staged,
-    stamps,
-    write_manifest,
-    write_text,
-)
+from dialoguellm_release.folders import read_manifest, staged, stamps, write_manifest, write_text
+from dialoguellm_release.layout import CROISSANT, LICENSES
 from dialoguellm_release.recipes.catalogue import load_claims, load_recipe
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.labels import CORPORA, CorpusName
-from dialoguellm_release.schemas.manifest import (
-    CROISSANT,
-    LICENSES,
-    BackboneManifest,
-    DatasetManifest,
-    VideoProvenance,
-)
-from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, HubSource
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest, VideoProvenance
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
-from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
+from dialoguellm_release.steps.corpora import corpus_names
+from dialoguellm_release.steps.made import BUILD, Made, current_folder
 
 if TYPE_CHECKING:
-    from dialoguellm_release.corpora.check import CheckedCorpus
-    from dialoguellm_release.corpora.fetch import FetchedFile
-    from dialoguellm_release.hub.doctor import Finding
-    from dialoguellm_release.hub.publication import Publication
-    from dialoguellm_release.hub.verify import Verified
     from dialoguellm_release.schemas.audit import Audit
-
-BUILD = Path("build")
-
-
-@dataclass(frozen=True)
-class Made(Generic[AnyManifest]):
-    """What a step made: its folder, its manifest, and whether it was there already."""
-
-    folder: Path
-    manifest: AnyManifest
-    was_current: bool
-
-
-def fetch_corpora(
-    names: Sequence[str], to: Path, *, mirror: str | None = None, warn: Callable[[str], None] | None = None
-) -> list[FetchedFile]:
-    """The files of corpora that have an official address, whole and with the right hash, below `to`.
-
-    Args:
-        names: Corpora of the registry.
-        mirror: An address under which `CORPUS/FILE` is tried before the official addresses.
-        warn: Told of addresses that could not be tried when this version was made.
-
-    Raises:
-        DataError: A corpus has to be asked for (and whom), a file that is there is another one, or a
-            file could not be fetched.
-        MissingExtraError: The extra `fetch` is not installed.
-    """
-    from dialoguellm_release.corpora import fetch
-    from dialoguellm_release.corpora.registry import corpus_entry
-
-    entries = [corpus_entry(name) for name in _corpus_names(names, "NAME")]
-    for entry in entries:
-        if warn and not all(one.verified for one in entry.downloads):
-            warn(
-                f"warning: the addresses of {entry.title} could not be tried when this version was made; "
-                "a file is taken only with the known hash"
-            )
-    return fetch.fetch_corpora(entries, to, mirror=mirror)
-
-
-def check_corpora(sources: Path, recipe: str = "paper") -> list[CheckedCorpus]:
-    """What the readers find in each corpus that a folder holds, problems included.
-
-    Args:
-        sources: Folder with one sub-folder a corpus in its native layout.
-        recipe: The dataset recipe whose counts are expected.
-
-    Raises:
-        DataError: The folder holds none of the recipe's corpora.
-    """
-    from dialoguellm_release.corpora import check
-
-    loaded = load_recipe(recipe, "dataset", DatasetRecipe)
-    checked = list(check.check_corpora(sources, loaded.recipe.corpora))
-    if not checked:
-        wanted = ", ".join(f"{name}/" for name in loaded.recipe.corpora.named())
-        problem = Problem(str(sources), "holds no corpus", expected=f"at least one of {wanted}")
-        raise DataError(problem, outcome="nothing was changed")
-    return checked
 
 
 def build_dataset(
@@ -138,7 +55,7 @@ def build_dataset(
     from dialoguellm_release.progress import progress
 
     loaded = load_recipe(recipe, "dataset", DatasetRecipe, overrides)
-    left_out = _corpus_names(skip, "--skip")
+    left_out = corpus_names(skip, "--skip")
     folder = sources or _synthetic_sources(loaded)
     texts, provenance = arranged(loaded, *_descriptions(video))
 
@@ -249,87 +166,6 @@ def audit_dataset(dataset: Path = BUILD / "dataset") -> Audit:
         return make_ledger(turns, rules, advance).audit
 
 
-def build_backbone(
-    recipe: str, out: Path | None = None, *, overrides: Sequence[str] = (), again: bool = False
-) -> Made[BackboneManifest]:
-    """The folder of a backbone of our own making.
-
-    Args:
-        recipe: Name of a bundled backbone recipe, or a path.
-        out: None is `build/backbones/NAME`.
-
-    Raises:
-        DataError: The recipe names a model on the Hub, which is not built.
-    """
-    from dialoguellm_release import backbones
-
-    loaded = load_recipe(recipe, "backbone", BackboneRecipe, overrides)
-    folder = out or BUILD / "backbones" / loaded.name
-    if not again and (
-        found := current_folder(folder, lambda made: made.recipe == loaded.stamp, BackboneManifest)
-    ):
-        return found
-    return Made(folder, backbones.build_backbone(loaded, folder), was_current=False)
-
-
-def publish(
-    recipe: str,
-    build: Path = BUILD,
-    to: str = "build/release",
-    *,
-    dry_run: bool = False,
-    approve: Callable[[Publication], bool] | None = None,
-) -> Publication:
-    """What became of each repository of a release, and what the gates say.
-
-    Args:
-        recipe: Name of a bundled release recipe, or a path.
-        build: Holds the folders that the recipe names.
-        to: `hub`, or a folder; each repository is a git repository below it.
-        dry_run: Plan and compare, write nothing; what is wrong stands in the verdicts.
-        approve: Shown what would be done before anything is; None does it unasked.
-
-    Raises:
-        PublishError: Something is missing, not fit to be published, or refused by the target.
-    """
-    from dialoguellm_release.hub.publish import publish_release, target_of
-
-    loaded = load_recipe(recipe, "release", ReleaseRecipe)
-    return publish_release(loaded.recipe, build, target_of(to), dry_run=dry_run, approve=approve)
-
-
-def verify_release(
-    what: str, at: str = "hub", *, sample: int = 32, saved: Path | None = None
-) -> list[Verified]:
-    """What was found of each published repository that is meant; nothing is written but into caches.
-
-    Args:
-        what: `owner/name@v1.0.0`, a folder, or the name or path of a release recipe for all of it.
-        at: `hub`, or a folder that was published to.
-        sample: How many records of each score folder are scored again; 0 for none.
-        saved: A `release.json` that was kept from before; None for none.
-
-    Raises:
-        DataError: What is meant cannot be told, or the saved file is no `release.json`.
-        PublishError: The Hub cannot be reached or does not answer.
-        RecipeError: There is no such release recipe.
-    """
-    from dialoguellm_release.hub import verify
-
-    return verify.verify_release(what, at, sample=sample, saved=saved)
-
-
-def examine(sources: Path | None = None) -> list[Finding]:
-    """What of this machine the commands need, and what of it is missing; works without a network.
-
-    Args:
-        sources: Folder of the corpora; None takes the one that `DLM_CORPORA` names, if any.
-    """
-    from dialoguellm_release.hub import doctor
-
-    return doctor.examine(sources)
-
-
 def _descriptions(video: Path | None) -> tuple[dict[str, str], VideoProvenance | None]:
     """Descriptions by record id, and where they are from; none without a video folder."""
     if video is None:
@@ -360,29 +196,6 @@ def _described(manifest: DatasetManifest, staging: Path, claims: ClaimsRecipe | 
     manifest = manifest.model_copy(update={"outputs": stamps(staging)})
     write_manifest(staging, manifest)
     return manifest
-
-
-def built_backbone(reference: str, backbone: Loaded[BackboneRecipe], backbones: Path) -> Path | None:
-    """The folder of a backbone of our own making, built where needed; None for one from the Hub."""
-    if isinstance(backbone.recipe.source, HubSource):
-        return None
-    return build_backbone(reference, backbones / backbone.name).folder
-
-
-def current_folder(
-    folder: Path, is_unchanged: Callable[[AnyManifest], bool], model: type[AnyManifest]
-) -> Made[AnyManifest] | None:
-    """What stands in a folder, where the step would make the same again; else None."""
-    if not is_current(folder, is_unchanged, model):
-        return None
-    return Made(folder, read_manifest(folder, model), was_current=True)
-
-
-def _corpus_names(names: Collection[str], where: str) -> tuple[CorpusName, ...]:
-    unknown = sorted(set(names) - set(CORPORA))
-    if unknown:
-        raise DataError(Problem(where, "not a corpus", ", ".join(CORPORA), ", ".join(unknown)))
-    return tuple(name for name in CORPORA if name in names)
 
 
 def _synthetic_sources(loaded: Loaded[DatasetRecipe]) -> Path:

@@ -1,4 +1,4 @@
-"""The steps of scoring, part of the public Python API: from dataset and model, or predictions, to scores."""
+"""The steps of scoring: from a dataset and a model, a baseline or predictions to a score folder."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.backbones import base_of
+from dialoguellm_release.backbones.identity import base_of
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.folders import read_manifest, staged, stamps, write_manifest, write_text
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.schemas.manifest import AdapterManifest, DatasetManifest, ScoreManifest
+from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.manifests.score import ScoreManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
-from dialoguellm_release.schemas.scores import BaselineName, MetricName, ScorerName
-from dialoguellm_release.steps import BUILD, Made, built_backbone, current_folder
+from dialoguellm_release.schemas.scores import BaselineName, ScorerName
+from dialoguellm_release.steps.backbone import built_backbone
+from dialoguellm_release.steps.made import BUILD, Made, current_folder
 
 if TYPE_CHECKING:
-    from dialoguellm_release.scoring.compare import Comparison
     from dialoguellm_release.scoring.score import ModelFolders
     from dialoguellm_release.scoring.scored import Scored
-    from dialoguellm_release.scoring.table import ScoreTable
 
 
 def score(
@@ -164,34 +165,6 @@ def score_predictions(
     folder = out or BUILD / "scores" / f"{loaded.name}-{predictions.stem}"
     scored = elsewhere.score_predictions(loaded.recipe, dataset, predictions)
     return written_scores(loaded, dataset, scored, folder)
-
-
-def compare_scores(first: Path, second: Path) -> Comparison:
-    """How a second score folder differs from a first, with paired tests.
-
-    Raises:
-        DataError: They scored other records.
-    """
-    from dialoguellm_release.scoring import compare
-
-    return compare.compare_scores(first, second)
-
-
-def score_table(
-    folders: Sequence[Path], metric: MetricName | None = None, *, mixed: bool = False
-) -> ScoreTable:
-    """Score folders side by side: a row a system (its seeds averaged), a column a corpus.
-
-    Args:
-        metric: To show; None shows the headline of each corpus.
-        mixed: Set scores of unlike protocols in one column all the same, and mark them.
-
-    Raises:
-        DataError: Two scores of one column are not of the same protocol.
-    """
-    from dialoguellm_release.scoring import table
-
-    return table.table_of(folders, metric, mixed=mixed)
 
 
 def _model_folders(adapter: Path | None, backbone: str | None, backbones: Path) -> ModelFolders:

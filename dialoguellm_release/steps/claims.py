@@ -1,4 +1,4 @@
-"""The step that holds a paper's claims against what was built, part of the public Python API."""
+"""The step that holds a paper's claims against what was built."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.claims import Claim, ClaimsRecipe
-from dialoguellm_release.steps import BUILD
+from dialoguellm_release.steps.made import BUILD
 
 if TYPE_CHECKING:
     from dialoguellm_release.scoring.paper_tables import PaperTable

@@ -1,4 +1,4 @@
-"""The step that scores a model behind a server, part of the public Python API."""
+"""The step that scores a model behind a server."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from pathlib import Path
 
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.recipes.catalogue import load_recipe
-from dialoguellm_release.schemas.manifest import DatasetManifest, ScoreManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.manifests.score import ScoreManifest
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
-from dialoguellm_release.score_steps import written_scores
 from dialoguellm_release.scoring import served as scoring
 from dialoguellm_release.scoring.server import ServedModel
-from dialoguellm_release.steps import BUILD, Made, current_folder
+from dialoguellm_release.steps.made import BUILD, Made, current_folder
+from dialoguellm_release.steps.score import written_scores
 
 
 def score_served(

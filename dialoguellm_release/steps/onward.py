@@ -12,15 +12,14 @@ from dialoguellm_release.folders import read_manifest, staged, write_manifest, w
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.labels import OWN
-from dialoguellm_release.schemas.manifest import (
-    AdapterManifest,
-    DatasetManifest,
-    ExportManifest,
-    MergedManifest,
-)
+from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.manifests.export import ExportManifest
+from dialoguellm_release.schemas.manifests.merged import MergedManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterData, AdapterRecipe, InitAdapter
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
-from dialoguellm_release.steps import BUILD, Made, built_backbone, current_folder
+from dialoguellm_release.steps.backbone import built_backbone
+from dialoguellm_release.steps.made import BUILD, Made, current_folder
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ def export_training(
         DataError: There is no such tool, no tokenizer, a record does not fit, or the tool would train on
             other tokens.
     """
-    from dialoguellm_release.backbones import tokenizer_at_hand
+    from dialoguellm_release.backbones.load import tokenizer_at_hand
     from dialoguellm_release.training import export
 
     if tool not in export.TOOLS:

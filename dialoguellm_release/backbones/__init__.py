@@ -1,0 +1,1 @@
+"""The backbone: a language model and its tokenizer."""

@@ -1,0 +1,157 @@
+"""A LLaMA of random weights and its tokenizer, built from a seed without a download."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dialoguellm_release.backbones.identity import weights_sha256
+from dialoguellm_release.errors import DataError, MissingExtraError, Problem
+from dialoguellm_release.folders import (
+    combined_sha256,
+    package_versions,
+    sha256_of_text,
+    staged,
+    stamps,
+    write_manifest,
+    write_text,
+)
+from dialoguellm_release.progress import silence_transformers
+from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.resources import resource_folder
+from dialoguellm_release.schemas.labels import LABELS
+from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
+from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource, HubSource
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+
+BOS, EOS, PAD = "<s>", "</s>", "<pad>"
+LABEL_WEIGHT = 100_000
+"""How often a label stands in the tokenizer's training text: often enough that each becomes one token."""
+
+
+def build_backbone(recipe: Loaded[BackboneRecipe], out: Path) -> BackboneManifest:
+    """Builds a LLaMA of random weights and its tokenizer, and writes both with a manifest.
+
+    The same recipe gives the same bytes in every process.
+
+    Raises:
+        DataError: The recipe names a model on the Hub: there is nothing to build.
+        MissingExtraError: torch or transformers is not installed.
+    """
+    source = recipe.recipe.source
+    if isinstance(source, HubSource):
+        raise DataError(
+            Problem(recipe.name, f"is the model {source.repo_id} on the Hub", fix="nothing: it is not built")
+        )
+    tokenizer = _tokenizer(source)
+    return save_backbone(recipe, _model(source, len(tokenizer)), tokenizer, out)
+
+
+def save_backbone(
+    recipe: Loaded[BackboneRecipe],
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    out: Path,
+    files: Mapping[str, str] | None = None,
+) -> BackboneManifest:
+    """Writes a backbone of our own making as a folder, and gives its manifest.
+
+    Args:
+        files: Texts that tell how it was made, by file name; they do not count for its identity.
+    """
+    with staged(out, "backbone") as folder:
+        tokenizer.save_pretrained(folder)
+        model.save_pretrained(folder)
+        for name, text in (files or {}).items():
+            write_text(folder / name, text)
+        manifest = BackboneManifest(
+            created_by=package_versions("torch", "transformers", "tokenizers"),
+            recipe=recipe.stamp,
+            inputs=(),
+            outputs=stamps(folder),
+            content_sha256=combined_sha256(
+                [
+                    ("weights", weights_sha256(model.state_dict())),
+                    ("tokenizer", sha256_of_text(tokenizer.backend_tokenizer.to_str())),
+                ]
+            ),
+            parameters=model.num_parameters(),
+        )
+        write_manifest(folder, manifest)
+    return manifest
+
+
+def _tokenizer(source: BuiltSource) -> PreTrainedTokenizerFast:
+    try:
+        from transformers import PreTrainedTokenizerFast
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("train", str(error.name)) from error
+
+    silence_transformers()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=_byte_level_bpe(source.vocab_size),
+        bos_token=BOS,
+        eos_token=EOS,
+        pad_token=PAD,
+        model_max_length=source.max_position_embeddings,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _byte_level_bpe(vocab_size: int) -> Tokenizer:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[BOS, EOS, PAD],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_training_text(), trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A",
+        pair=f"{BOS} $A {BOS} $B",
+        special_tokens=[(BOS, tokenizer.token_to_id(BOS))],
+    )
+    return tokenizer
+
+
+def _training_text() -> Iterator[str]:
+    """Each label very often, and each word of words.txt the more often the earlier it stands there."""
+    for label in LABELS:
+        yield f" {label}" * LABEL_WEIGHT
+    words = (resource_folder("recipes") / "backbones" / "words.txt").read_text(encoding="utf-8").split()
+    for rank, word in enumerate(words):
+        weight = len(words) - rank
+        yield f" {word}" * weight
+        yield f"{word}\n" * (weight // 4)
+        yield f" {word.capitalize()}" * (weight // 4)
+
+
+def _model(source: BuiltSource, vocab_size: int) -> LlamaForCausalLM:
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=vocab_size,
+        hidden_size=source.hidden_size,
+        intermediate_size=source.intermediate_size,
+        num_hidden_layers=source.num_hidden_layers,
+        num_attention_heads=source.num_attention_heads,
+        initializer_range=source.initializer_range,
+        max_position_embeddings=source.max_position_embeddings,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=2,
+        dtype="float32",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(source.seed)
+        return LlamaForCausalLM(config)

@@ -1,0 +1,49 @@
+"""Scorers, baselines, metrics and APIs by the names that a user gives them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar, get_args
+
+import typer
+
+if TYPE_CHECKING:
+    from dialoguellm_release.schemas.scores import BaselineName, MetricName, ScorerName, ServerApi
+
+Name = TypeVar("Name")
+
+
+def scorer_names(text: str) -> list[ScorerName]:
+    """The scorers that a list with commas names; `all` names every one."""
+    from dialoguellm_release.schemas.scores import ScorerName
+
+    known = get_args(ScorerName)
+    names = known if text == "all" else text.split(",")
+    return [_known(name, known, "--scorers") for name in names]
+
+
+def baseline_name(text: str) -> BaselineName:
+    """A baseline by its name."""
+    from dialoguellm_release.schemas.scores import BaselineName
+
+    return _known(text, get_args(BaselineName), "--baseline")
+
+
+def server_api(text: str) -> ServerApi:
+    """A way of asking a server by its name."""
+    from dialoguellm_release.schemas.scores import ServerApi
+
+    return _known(text, get_args(ServerApi), "--api")
+
+
+def metric_name(text: str | None) -> MetricName | None:
+    """A metric by its name."""
+    from dialoguellm_release.schemas.scores import MetricName
+
+    return None if text is None else _known(text, get_args(MetricName), "--metric")
+
+
+def _known(name: str, known: tuple[Name, ...], option: str) -> Name:
+    for one in known:
+        if one == name:
+            return one
+    raise typer.BadParameter(f"{option}: {name} is none of {', '.join(map(str, known))}")

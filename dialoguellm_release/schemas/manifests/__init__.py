@@ -1,0 +1,1 @@
+"""One module a kind of `manifest.json`, and `base` with what every one says."""

@@ -1,0 +1,79 @@
+"""The manifest of an adapter folder: what it was trained on, and what that took."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from dialoguellm_release.schemas.base import Count, Schema, Sha256, Text
+from dialoguellm_release.schemas.knowledge import Knowledge
+from dialoguellm_release.schemas.manifests.base import Manifest
+
+LOSS_FIGURE = "figures/loss.png"
+"""The loss curve of an adapter folder."""
+
+TRAINING_LOG = "training_log.jsonl"
+"""What was measured in training, one JSON object a line."""
+
+
+class AdapterFigures(Schema):
+    """The figures of a training run.
+
+    Attributes:
+        base_content_sha256: Content of a backbone of our own making; None for one from the Hub.
+        dataset_content_sha256: The dataset that it was trained on.
+        knowledge: What its prompts show beside the input; scoring must show the same.
+        truncated_records: Records whose context or description was shortened to fit.
+        tokens: Of the training records, each counted once.
+        first_loss: Mean loss over the first step; `last_loss` over the last logged steps.
+        validation_records: Records of the validation split that were looked at.
+        validation_loss: Of the weights that were kept, a mean over tokens; None where nobody looked.
+    """
+
+    base: Text
+    base_revision: Text | None
+    base_content_sha256: Sha256 | None
+    dataset_config: Text
+    dataset_content_sha256: Sha256
+    prompt_sha256: Sha256
+    knowledge: Knowledge = Knowledge()
+    records: Count
+    truncated_records: Count
+    tokens: Count = 0
+    trainable_parameters: Count
+    steps: Count
+    first_loss: float
+    last_loss: float
+    validation_records: Count = 0
+    validation_loss: float | None = None
+    seed: int
+
+
+class TrainingRun(Schema):
+    """What a training took on the machine where it ran: no part of any hash.
+
+    Attributes:
+        hardware: The accelerator, or the kind of processor.
+        devices: Processes that trained together.
+        seconds: Spent on training steps by the run that ended; one that was resumed counts only its own.
+        tokens_per_second: Tokens of the records, each record's counted in full.
+        computed_tokens_per_second: Tokens that passed through the model: fewer where packs share a prefix,
+            more with padding.
+    """
+
+    hardware: Text
+    devices: Count = 1
+    seconds: float
+    tokens_per_second: float
+    computed_tokens_per_second: float
+
+
+class AdapterManifest(Manifest):
+    """The manifest of an adapter folder.
+
+    Attributes:
+        run: Kept as it is where the same adapter is trained again in its place.
+    """
+
+    kind: Literal["adapter"] = "adapter"
+    figures: AdapterFigures
+    run: TrainingRun | None = None

@@ -1,0 +1,137 @@
+"""The manifest of a dataset folder: what was read of each corpus, and what was made of it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import JsonValue
+
+from dialoguellm_release.schemas.audit import AuditFigures
+from dialoguellm_release.schemas.base import Count, Schema, Sha256, Text
+from dialoguellm_release.schemas.labels import LABELS, CorpusName, Label, Split
+from dialoguellm_release.schemas.manifests.base import FileStamp, Manifest
+from dialoguellm_release.schemas.sizes import PartSizes, Reconciliation, Sizes
+from dialoguellm_release.schemas.statistics import SplitStatistics
+
+
+class CorpusFigures(Schema):
+    """What was read of one corpus and what was made of it.
+
+    Attributes:
+        license: Of the text, as every record carries it.
+        may_redistribute: Whether the registry let the text be passed on when this was built.
+        repairs: How often each named rule mended or dropped something.
+        unused: Dialogues and utterances that the drawn split left over.
+        splits: What was built.
+        parts: How many records of each split are clean, and why the others are not; empty where nobody
+            looked.
+        labels: Records per label and split.
+        content_sha256: Hash of the records of each split.
+    """
+
+    license: Text
+    may_redistribute: bool
+    label_space: tuple[Label, ...]
+    files: tuple[FileStamp, ...]
+    unknown_files: tuple[Text, ...]
+    repairs: dict[str, Count]
+    unused: Sizes
+    splits: dict[Split, Sizes]
+    parts: dict[Split, PartSizes] = {}
+    labels: dict[Split, dict[Label, Count]]
+    content_sha256: dict[Split, Sha256]
+
+
+class VideoProvenance(Schema):
+    """Where the video descriptions of a dataset are from.
+
+    Attributes:
+        recipe: Name of the video recipe; its model and prompt were asked.
+        model_versions: The versions that answered, as the server names them, with the records they described.
+        prompt_sha256: Hash of everything that the model was told.
+        content_sha256: Hash of the descriptions, whether or not their records are in this build.
+        refused: Records that the model would not describe.
+        records: Described records of this build, per corpus and split.
+        shuffle_seed: Where each description was given to another record of its corpus and split; else None.
+    """
+
+    recipe: Text
+    recipe_sha256: Sha256
+    model: Text
+    model_versions: dict[str, Count]
+    prompt: Text
+    prompt_sha256: Sha256
+    content_sha256: Sha256
+    refused: Count
+    records: dict[CorpusName, dict[Split, Count]] = {}
+    shuffle_seed: int | None = None
+
+
+class DatasetFigures(Schema):
+    """The figures of a dataset build.
+
+    Attributes:
+        audit: What splits have in common and what contradicts itself; None where nobody looked.
+        video: None where no video folder was given.
+        statistics: Lengths and gaps per corpus and split; empty where nobody counted them.
+    """
+
+    records: dict[Split, Count]
+    dialogues: dict[Split, Count]
+    corpora: dict[CorpusName, CorpusFigures]
+    skipped: tuple[CorpusName, ...]
+    context_k: Count
+    prompt: Text
+    prompt_sha256: Sha256
+    split_draw: dict[str, JsonValue] | None
+    relabelled: dict[str, Count]
+    reconciliation: tuple[Reconciliation, ...]
+    audit: AuditFigures | None = None
+    statistics: dict[CorpusName, dict[Split, SplitStatistics]] = {}
+    video: VideoProvenance | None = None
+
+    @property
+    def training_dialogues(self) -> dict[CorpusName, int]:
+        """Training dialogues per corpus."""
+        return {
+            name: corpus.splits["train"].dialogues
+            for name, corpus in self.corpora.items()
+            if "train" in corpus.splits
+        }
+
+    @property
+    def training_labels(self) -> dict[Label, int]:
+        """Training records per label of any label space, over all corpora, in the order of the vocabulary."""
+        spaces = {label for corpus in self.corpora.values() for label in corpus.label_space}
+        counts = [corpus.labels.get("train", {}) for corpus in self.corpora.values()]
+        return {label: sum(count.get(label, 0) for count in counts) for label in LABELS if label in spaces}
+
+
+class PublishedSubset(Schema):
+    """What a published copy holds of a dataset; `figures` still tell of the whole build.
+
+    Attributes:
+        left_out: Corpora of which nothing is in the copy.
+        standoff: Corpora of which the copy holds ids, labels and positions, but no text.
+        records: How many records with text there are.
+        dialogues: Of them, how many dialogues.
+        published_sha256: Hash of these records, made as `content_sha256` is of the build's.
+    """
+
+    left_out: tuple[CorpusName, ...]
+    standoff: tuple[CorpusName, ...] = ()
+    records: dict[Split, Count]
+    dialogues: dict[Split, Count]
+    published_sha256: Sha256
+
+
+class DatasetManifest(Manifest):
+    """The manifest of a dataset folder.
+
+    Attributes:
+        published: None in the maintainer's own copy.
+    """
+
+    kind: Literal["dataset"] = "dataset"
+    figures: DatasetFigures
+    published: PublishedSubset | None = None

@@ -1,0 +1,77 @@
+"""The steps that fetch the native files of the corpora and read through them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.recipes.catalogue import load_recipe
+from dialoguellm_release.schemas.labels import CORPORA, CorpusName
+from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
+
+if TYPE_CHECKING:
+    from dialoguellm_release.corpora.check import CheckedCorpus
+    from dialoguellm_release.corpora.fetch import FetchedFile
+
+
+def fetch_corpora(
+    names: Sequence[str], to: Path, *, mirror: str | None = None, warn: Callable[[str], None] | None = None
+) -> list[FetchedFile]:
+    """The files of corpora that have an official address, whole and with the right hash, below `to`.
+
+    Args:
+        names: Corpora of the registry.
+        mirror: An address under which `CORPUS/FILE` is tried before the official addresses.
+        warn: Told of addresses that could not be tried when this version was made.
+
+    Raises:
+        DataError: A corpus has to be asked for (and whom), a file that is there is another one, or a
+            file could not be fetched.
+        MissingExtraError: The extra `fetch` is not installed.
+    """
+    from dialoguellm_release.corpora import fetch
+    from dialoguellm_release.corpora.registry import corpus_entry
+
+    entries = [corpus_entry(name) for name in corpus_names(names, "NAME")]
+    for entry in entries:
+        if warn and not all(one.verified for one in entry.downloads):
+            warn(
+                f"warning: the addresses of {entry.title} could not be tried when this version was made; "
+                "a file is taken only with the known hash"
+            )
+    return fetch.fetch_corpora(entries, to, mirror=mirror)
+
+
+def check_corpora(sources: Path, recipe: str = "paper") -> list[CheckedCorpus]:
+    """What the readers find in each corpus that a folder holds, problems included.
+
+    Args:
+        sources: Folder with one sub-folder a corpus in its native layout.
+        recipe: The dataset recipe whose counts are expected.
+
+    Raises:
+        DataError: The folder holds none of the recipe's corpora.
+    """
+    from dialoguellm_release.corpora import check
+
+    loaded = load_recipe(recipe, "dataset", DatasetRecipe)
+    checked = list(check.check_corpora(sources, loaded.recipe.corpora))
+    if not checked:
+        wanted = ", ".join(f"{name}/" for name in loaded.recipe.corpora.named())
+        problem = Problem(str(sources), "holds no corpus", expected=f"at least one of {wanted}")
+        raise DataError(problem, outcome="nothing was changed")
+    return checked
+
+
+def corpus_names(names: Collection[str], where: str) -> tuple[CorpusName, ...]:
+    """The named corpora in their usual order.
+
+    Args:
+        where: What a name that is none came from, for the error.
+    """
+    unknown = sorted(set(names) - set(CORPORA))
+    if unknown:
+        raise DataError(Problem(where, "not a corpus", ", ".join(CORPORA), ", ".join(unknown)))
+    return tuple(name for name in CORPORA if name in names)

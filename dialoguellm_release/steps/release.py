@@ -1,0 +1,62 @@
+"""The steps that publish a release and verify a published one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dialoguellm_release.recipes.catalogue import load_recipe
+from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
+from dialoguellm_release.steps.made import BUILD
+
+if TYPE_CHECKING:
+    from dialoguellm_release.hub.publication import Publication
+    from dialoguellm_release.hub.verify import Verified
+
+
+def publish(
+    recipe: str,
+    build: Path = BUILD,
+    to: str = "build/release",
+    *,
+    dry_run: bool = False,
+    approve: Callable[[Publication], bool] | None = None,
+) -> Publication:
+    """What became of each repository of a release, and what the gates say.
+
+    Args:
+        recipe: Name of a bundled release recipe, or a path.
+        build: Holds the folders that the recipe names.
+        to: `hub`, or a folder; each repository is a git repository below it.
+        dry_run: Plan and compare, write nothing; what is wrong stands in the verdicts.
+        approve: Shown what would be done before anything is; None does it unasked.
+
+    Raises:
+        PublishError: Something is missing, not fit to be published, or refused by the target.
+    """
+    from dialoguellm_release.hub.publish import publish_release, target_of
+
+    loaded = load_recipe(recipe, "release", ReleaseRecipe)
+    return publish_release(loaded.recipe, build, target_of(to), dry_run=dry_run, approve=approve)
+
+
+def verify_release(
+    what: str, at: str = "hub", *, sample: int = 32, saved: Path | None = None
+) -> list[Verified]:
+    """What was found of each published repository that is meant; nothing is written but into caches.
+
+    Args:
+        what: `owner/name@v1.0.0`, a folder, or the name or path of a release recipe for all of it.
+        at: `hub`, or a folder that was published to.
+        sample: How many records of each score folder are scored again; 0 for none.
+        saved: A `release.json` that was kept from before; None for none.
+
+    Raises:
+        DataError: What is meant cannot be told, or the saved file is no `release.json`.
+        PublishError: The Hub cannot be reached or does not answer.
+        RecipeError: There is no such release recipe.
+    """
+    from dialoguellm_release.hub import verify
+
+    return verify.verify_release(what, at, sample=sample, saved=saved)
