@@ -43,6 +43,7 @@ class Scored:
     clean: Part | None
     majority: Mapping[MetricName, float]
     majority_label: Label
+    label_space: tuple[Label, ...]
     dataset_content_sha256: str
     prompt_sha256: str | None
     adapter_content_sha256: str | None
@@ -64,6 +65,7 @@ def scored(manifest: ScoreManifest) -> Scored:
         clean=figures.clean,
         majority=figures.majority,
         majority_label=figures.majority_label,
+        label_space=protocol.label_space,
         dataset_content_sha256=protocol.dataset_content_sha256,
         prompt_sha256=protocol.prompt_sha256,
         adapter_content_sha256=system.adapter_content_sha256,
