@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
 
-from dialoguellm_release.schemas.labels import CORPORA, OWN, PARTS, SPLITS, CorpusName, Part, Split
+from dialoguellm_release.schemas.labels import CORPUS_NAMES, PARTS, SPLITS, CorpusName, Part, Split
 
 DEFAULT_CONFIG = "default"
 CLEAN_CONFIG = "clean"
 SFT_CONFIG = "sft"
 STANDOFF_CONFIG = "standoff"
-CONFIGS: tuple[str, ...] = (DEFAULT_CONFIG, CLEAN_CONFIG, *CORPORA, SFT_CONFIG)
+CONFIGS: tuple[str, ...] = (DEFAULT_CONFIG, CLEAN_CONFIG, *CORPUS_NAMES, SFT_CONFIG)
 """Those of records and their `sft` rows, in the order in which a card lists them; `standoff` comes last."""
 
 COUNT_FIGURES: tuple[str, ...] = (
@@ -40,8 +40,7 @@ AUDIT = "audit.json"
 LICENSES = "LICENSES.md"
 """What may be done with which part of a dataset folder."""
 
-_CORPORA = (*CORPORA, OWN)
-_NAMES = {"corpus": "|".join(_CORPORA), "split": "|".join(SPLITS), "part": "|".join(PARTS)}
+_NAMES = {"corpus": "|".join(CORPUS_NAMES), "split": "|".join(SPLITS), "part": "|".join(PARTS)}
 _RECORDS = re.compile(
     r"data/(?P<corpus>{corpus})/(?P<split>{split})-(?P<part>{part})-[\w-]+\.parquet".format(**_NAMES)
 )
@@ -138,5 +137,5 @@ def config_files(paths: Iterable[str], config: str, split: Split) -> list[str]:
     """The paths that a config reads for a split, in reading order: the clean rows of all corpora first."""
     held = [(path, file) for path in paths if (file := data_file(path))]
     chosen = [(path, file) for path, file in held if file.split == split and file.is_read_by(config)]
-    chosen.sort(key=lambda one: (PARTS.index(one[1].part), _CORPORA.index(one[1].corpus), one[0]))
+    chosen.sort(key=lambda one: (PARTS.index(one[1].part), CORPUS_NAMES.index(one[1].corpus), one[0]))
     return [path for path, _ in chosen]

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import MANIFEST, read_manifest, sha256_of
 from dialoguellm_release.layout import CLEAN_CONFIG, DEFAULT_CONFIG, SFT_CONFIG, config_files
-from dialoguellm_release.schemas.labels import CORPORA, LABELS, OWN, Split
+from dialoguellm_release.schemas.labels import CORPUS_NAMES, LABELS, Split
 from dialoguellm_release.schemas.manifests.base import FileStamp
 from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.record import COLUMNS, Record
@@ -33,7 +33,7 @@ def record_files(dataset: Path, config: str, split: Split) -> tuple[FileStamp, .
     stamps = {stamp.path: stamp for stamp in manifest.outputs}
     found = tuple(stamps[path] for path in config_files(stamps, config, split) if config != SFT_CONFIG)
     if not found:
-        there = [name for name in (*CORPORA, OWN) if name in manifest.figures.corpora]
+        there = [name for name in CORPUS_NAMES if name in manifest.figures.corpora]
         raise DataError(
             Problem(
                 str(dataset / MANIFEST),

@@ -13,13 +13,13 @@ from dialoguellm_release.layout import (
     data_file,
     standoff_file,
 )
-from dialoguellm_release.schemas.labels import CORPORA, SPLITS, CorpusName, Split
+from dialoguellm_release.schemas.labels import CORPUS_NAMES, SPLITS, CorpusName, Split
 
 
 def corpora_in(paths: Iterable[str]) -> tuple[CorpusName, ...]:
     """The corpora that have records among the files, in the order of the vocabulary."""
     found = {file.corpus for file in map(data_file, paths) if file and not file.is_sft}
-    return tuple(corpus for corpus in CORPORA if corpus in found)
+    return tuple(corpus for corpus in CORPUS_NAMES if corpus in found)
 
 
 def configs(paths: Sequence[str], content: str, prompt_sha256: str, build: str) -> list[dict[str, object]]:

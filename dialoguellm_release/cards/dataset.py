@@ -124,7 +124,7 @@ def render_dataset_card(
         "sizes": _sizes_table(records, dialogues),
         "columns": table(("Column", "Holds"), [(f"`{name}`", note) for name, note in COLUMN_NOTES.items()]),
         "class_ids": ", ".join(f"{index} {label}" for index, label in enumerate(LABELS)),
-        "labels": [(corpora[name].title, _label_table(figures.corpora[name])) for name in present],
+        "labels": [(corpora[name].title, label_table(figures.corpora[name])) for name in present],
         "pictures": pictures(figures, claims, corpora, paths),
         "label_shares": label_share_table(figures, claims),
         "lengths": length_table(figures, corpora),
@@ -190,7 +190,8 @@ def _sizes_table(records: Mapping[Split, int], dialogues: Mapping[Split, int]) -
     return table(("Split", "Dialogues", "Records"), rows)
 
 
-def _label_table(corpus: CorpusFigures) -> str:
+def label_table(corpus: CorpusFigures) -> str:
+    """Records of a corpus per label and split."""
     splits = [split for split in SPLITS if split in corpus.labels]
     rows = [
         (label, *(number(corpus.labels[split].get(label, 0)) for split in splits))

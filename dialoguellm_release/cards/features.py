@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dialoguellm_release.schemas.labels import CORPORA, LABELS
+from dialoguellm_release.schemas.labels import CORPUS_NAMES, LABELS
 from dialoguellm_release.schemas.record import COLUMNS
 
 SFT_COLUMNS = ("id", "prompt", "completion")
@@ -20,7 +20,7 @@ def dataset_info(config_names: Iterable[str]) -> list[dict[str, object]]:
     """
     records = [_feature(name) for name in COLUMNS]
     prompts: list[dict[str, object]] = [{"name": name, "dtype": "string"} for name in SFT_COLUMNS]
-    columns = dict.fromkeys(("default", "clean", *CORPORA), records) | {"sft": prompts}
+    columns = dict.fromkeys(("default", "clean", *CORPUS_NAMES), records) | {"sft": prompts}
     return [{"config_name": name, "features": columns[name]} for name in config_names if name in columns]
 
 

@@ -12,7 +12,7 @@ from dialoguellm_release.cards.markdown import number, render_card, table
 from dialoguellm_release.cards.provenance import recipe_of
 from dialoguellm_release.cards.scores import LABEL_SCORERS, hub_metrics, model_index, score_table
 from dialoguellm_release.schemas.knowledge import Knowledge
-from dialoguellm_release.schemas.labels import BASIC_LABELS, CORPORA, LABELS, Label
+from dialoguellm_release.schemas.labels import BASIC_LABELS, CORPUS_NAMES, LABELS, Label
 from dialoguellm_release.schemas.manifests.adapter import LOSS_FIGURE, AdapterFigures, AdapterManifest
 from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
 from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
@@ -20,6 +20,7 @@ from dialoguellm_release.schemas.manifests.score import ScoreManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
+from dialoguellm_release.schemas.scores import ScoreFigures
 
 TASK_TAG = "emotion-recognition-in-conversations"
 
@@ -108,7 +109,7 @@ def render_adapter_card(
         "loss_figure": next((file.path for file in manifest.outputs if file.path == LOSS_FIGURE), None),
         "lora": _settings(recipe.lora),
         "trainer": _settings(recipe.trainer),
-        "labels": json.dumps(_labels(dataset, figures.dataset_config)),
+        "labels": json.dumps(_labels(dataset, figures.dataset_config, runs)),
         "scores": score_table(runs) if runs else "",
         "chooses_labels": all(run.protocol.scorer in LABEL_SCORERS for run in runs),
         "has_intervals": any(run.intervals for run in runs),
@@ -134,17 +135,21 @@ def adapter_license(
     return derived_license_metadata([base, *data])
 
 
-def _labels(dataset: DatasetManifest | None, config: str) -> list[Label]:
-    """The labels that the adapter chooses from, in the order of the vocabulary."""
+def _labels(dataset: DatasetManifest | None, config: str, runs: Sequence[ScoreFigures]) -> list[Label]:
+    """The labels that the adapter chooses from, in the order of the vocabulary.
+
+    Where the dataset is not known they are those that it was scored on, else the paper's.
+    """
     if dataset is None:
-        return list(BASIC_LABELS)
-    spaces = [one.label_space for name, one in dataset.figures.corpora.items() if _holds(config, name)]
+        spaces = [run.protocol.label_space for run in runs] or [BASIC_LABELS]
+    else:
+        spaces = [one.label_space for name, one in dataset.figures.corpora.items() if _holds(config, name)]
     return [label for label in LABELS if any(label in space for space in spaces)]
 
 
 def _data_licenses(dataset: DatasetManifest, config: str) -> dict[str, str]:
     corpora = dataset.figures.corpora
-    return {name: corpora[name].license for name in CORPORA if name in corpora and _holds(config, name)}
+    return {name: corpora[name].license for name in CORPUS_NAMES if name in corpora and _holds(config, name)}
 
 
 def _left_out(dataset: DatasetManifest, config: str) -> list[str]:
@@ -156,7 +161,7 @@ def _left_out(dataset: DatasetManifest, config: str) -> list[str]:
 
 def _holds(config: str, corpus: str) -> bool:
     """Whether a config of the dataset has records of a corpus."""
-    return config == corpus or config not in CORPORA
+    return config == corpus or config not in CORPUS_NAMES
 
 
 def _training_table(manifest: AdapterManifest) -> str:

@@ -35,8 +35,10 @@ def as_text(audit: Audit) -> str:
         f"{table([HEADER, *map(_cells, audit.overlaps)])}\n{LEGEND}",
         f"duplicates (same text, context and label, in training): {_totals(figures.duplicates)}",
         f"conflicts (same text and context, other labels): {_totals(figures.conflicts)}",
-        "\n".join(["agreement on the utterances that two corpora share", *map(_line, audit.agreement)]),
     ]
+    if audit.agreement:
+        heading = "agreement on the utterances that two corpora share"
+        parts.append("\n".join([heading, *map(_line, audit.agreement)]))
     return "\n\n".join(parts)
 
 

@@ -80,17 +80,23 @@ def new(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write an adapter recipe for data of your own, and check the table row by row.
+    """Write an adapter recipe and a score recipe for data of your own, and check and audit the table.
 
     Example: dlm-release recipe new --from llama-2-7b --data my.csv
     """
+    from dialoguellm_release.cli.dataset import counts, summary
     from dialoguellm_release.steps.onward import new_recipe
 
     made = new_recipe(parent, data, out, context_k=context, init_adapter=init_adapter)
-    command = f"dlm-release adapter train {made.recipe} --dataset {made.dataset}"
-    say(f"{made.recipe} is written. Train it with: {command}")
-    records = made.manifest.figures.records
+    dataset = f"--dataset {made.dataset}"
+    say(f"{made.recipe} is written. Train it with: dlm-release adapter train {made.recipe} {dataset}")
+    if made.score:
+        say(
+            f"{made.score} is written. Score with: dlm-release score run {made.score} {dataset} --adapter DIR"
+        )
     if json:
-        show_json({"recipe": str(made.recipe), "dataset": str(made.dataset), "records": records})
+        score = str(made.score) if made.score else None
+        told = {"recipe": str(made.recipe), "score_recipe": score, "dataset": str(made.dataset)}
+        show_json({**told, **summary(made.manifest)})
     else:
-        show("\n".join(f"{split}: {count:,} records" for split, count in records.items()))
+        show(counts(made.manifest))

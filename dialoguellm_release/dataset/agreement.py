@@ -12,7 +12,7 @@ from dialoguellm_release.dataset.sequences import number_stretches
 from dialoguellm_release.dataset.shared import holders
 from dialoguellm_release.dataset.turns import Turns
 from dialoguellm_release.schemas.audit import Agreement
-from dialoguellm_release.schemas.labels import CORPORA, LABELS, SPLITS, CorpusName, Label
+from dialoguellm_release.schemas.labels import CORPUS_NAMES, LABELS, SPLITS, CorpusName, Label
 
 if TYPE_CHECKING:
     from dialoguellm_release.dataset.sequences import Numbers
@@ -84,9 +84,9 @@ def _runs_by_corpus(speech: Turns) -> dict[CorpusName, Places]:
     corpus = speech.split // len(SPLITS)
     run = number_stretches(speech.text, speech.dialogue, MIN_RUN)
     corpora = holders(run, corpus)
-    runs: dict[CorpusName, Places] = {CORPORA[one]: defaultdict(list) for one in np.unique(corpus)}
+    runs: dict[CorpusName, Places] = {CORPUS_NAMES[one]: defaultdict(list) for one in np.unique(corpus)}
     for place in np.flatnonzero(corpora & (corpora - 1)).tolist():  # more than one bit is set
-        runs[CORPORA[corpus[place]]][int(run[place])].append(place)
+        runs[CORPUS_NAMES[corpus[place]]][int(run[place])].append(place)
     return runs
 
 

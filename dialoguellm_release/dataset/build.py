@@ -1,46 +1,23 @@
-"""The dataset folder from the native corpora: read, split, validated, hashed and written as a stream."""
+"""The dataset folder of a recipe, from the native files of its corpora."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
-from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.read import read_corpus
 from dialoguellm_release.corpora.registry import corpus_entry
-from dialoguellm_release.dataset.audit import audit_as_json, audit_figures
-from dialoguellm_release.dataset.context import RecordMaker
-from dialoguellm_release.dataset.identity import content_sha256
-from dialoguellm_release.dataset.ledger import Ledger, make_ledger
-from dialoguellm_release.dataset.reconcile import check_counts, reconcile
-from dialoguellm_release.dataset.shared import split_names
-from dialoguellm_release.dataset.survey import CorpusSurvey, ReadCorpus, survey_corpora
-from dialoguellm_release.dataset.turns import Turns
-from dialoguellm_release.dataset.writers import SplitWriter, Tally
+from dialoguellm_release.dataset.passes import NO_DESCRIPTIONS, SHAPED_BY, Corpus, write_corpora
+from dialoguellm_release.dataset.survey import ReadCorpus
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.folders import combined_sha256, package_versions, stamp, stamps, write_text
-from dialoguellm_release.layout import AUDIT
-from dialoguellm_release.prompts import Prompt, load_prompt
+from dialoguellm_release.folders import package_versions, stamp
+from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.schemas.audit import AuditFigures
 from dialoguellm_release.schemas.claims import ClaimsRecipe
-from dialoguellm_release.schemas.corpus import CorpusEntry
-from dialoguellm_release.schemas.labels import BASIC_LABELS, SPLITS, CorpusName, Label, Split
+from dialoguellm_release.schemas.labels import BASIC_LABELS, CorpusName
 from dialoguellm_release.schemas.manifests.base import FileStamp
-from dialoguellm_release.schemas.manifests.dataset import CorpusFigures, DatasetFigures, DatasetManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe
-from dialoguellm_release.schemas.sizes import Reconciliation, Sizes
-
-PASSES = 2
-"""The corpora are read twice: for the ledger, then for the records, whose `leaks` it decides."""
-
-SHAPED_BY = ("pyarrow", "pydantic", "jinja2", "matplotlib", "pillow")
-"""The packages whose versions shape a dataset folder, its card and its figures."""
-
-NO_DESCRIPTIONS: Mapping[str, str] = {}
 
 
 def write_dataset(
@@ -67,33 +44,28 @@ def write_dataset(
     Raises:
         DataError: With everything that is wrong in the corpora, or the counts that miss.
     """
-    recipe = loaded.recipe
-    prompt = load_prompt(recipe.prompt)
-    named = {name: one for name, one in recipe.corpora.named().items() if name not in skip}
+    named = {name: one for name, one in loaded.recipe.corpora.named().items() if name not in skip}
     if not named:
         raise DataError(Problem(loaded.name, "no corpus is left to build from", fix="skip fewer"))
-
-    read = read or _native_files(sources)
-    turns, surveys = survey_corpora(named, recipe, sources, read, advance)
-    fates, audit = _fates(turns, recipe, folder)
-    del turns
-    work = _Work(recipe, prompt, folder, read, fates, descriptions, advance)
-    written = {name: _write_corpus(name, corpus, surveys[name], work) for name, corpus in named.items()}
-    rows = [row for one in written.values() for row in _reconciled(one, named[one.name], claims)]
-    check_counts(rows, {name: one.survey.notes for name, one in written.items()})
-    figures = _figures(recipe, prompt, written, tuple(sorted(skip)), rows, audit)
-    return DatasetManifest(
-        created_by=package_versions(*SHAPED_BY),
-        recipe=loaded.stamp,
-        inputs=tuple(file for one in written.values() for file in one.survey.notes.files),
-        outputs=stamps(folder),
-        content_sha256=combined_sha256(
-            (f"{name}/{split}", digest)
-            for name, corpus in figures.corpora.items()
-            for split, digest in corpus.content_sha256.items()
-        ),
-        figures=figures,
+    corpora = {name: _of_registry(name, one, loaded.recipe) for name, one in named.items()}
+    return write_corpora(
+        loaded,
+        corpora,
+        sources,
+        folder,
+        read or _native_files(sources),
+        advance,
+        claims=claims,
+        skipped=skip,
+        descriptions=descriptions,
     )
+
+
+def _of_registry(name: CorpusName, corpus: CorpusRecipe, recipe: DatasetRecipe) -> Corpus:
+    entry = corpus_entry(name)
+    terms = entry.text_license
+    label_space = entry.label_space if recipe.label_space == "corpus" else BASIC_LABELS
+    return Corpus(corpus, terms.id, terms.redistribute == "yes", label_space)
 
 
 def _native_files(sources: Path) -> ReadCorpus:
@@ -116,140 +88,3 @@ def is_unchanged(
 def _stands(file: FileStamp, root: Path) -> bool:
     path = root / file.path
     return path.is_file() and stamp(path, root) == file
-
-
-class _Fates:
-    """What becomes of each utterance, given in the order in which the corpora are read.
-
-    Why: the second pass over the corpora reads what the first one read, in the same order.
-    """
-
-    def __init__(self, turns: Turns, ledger: Ledger) -> None:
-        import numpy as np
-
-        utterances = int(turns.place.max(initial=-1)) + 1
-        self._leaks, self._fates = np.zeros(utterances, np.int16), np.zeros(utterances, np.int8)
-        self._leaks[turns.place], self._fates[turns.place] = ledger.leaks, ledger.fates
-        self._next = 0
-
-    def take(self, count: int) -> tuple[list[tuple[str, ...]], list[int]]:
-        """The splits that each of the next utterances leaks into, and what becomes of it."""
-        here = slice(self._next, self._next + count)
-        self._next += count
-        return [split_names(bits) for bits in self._leaks[here].tolist()], self._fates[here].tolist()
-
-
-def _fates(turns: Turns, recipe: DatasetRecipe, folder: Path) -> tuple[_Fates, AuditFigures]:
-    """What becomes of each utterance, and the audit in numbers; writes the audit."""
-    ledger = make_ledger(turns, recipe.clean, lambda _: None)
-    write_text(folder / AUDIT, audit_as_json(ledger.audit))
-    return _Fates(turns, ledger), audit_figures(ledger.audit)
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What the second pass needs, whatever the corpus."""
-
-    recipe: DatasetRecipe
-    prompt: Prompt
-    folder: Path
-    read: ReadCorpus
-    fates: _Fates
-    descriptions: Mapping[str, str]
-    advance: Callable[[int], None]
-
-
-@dataclass
-class _Written:
-    """What was read and written of one corpus."""
-
-    name: CorpusName
-    entry: CorpusEntry
-    label_space: tuple[Label, ...]
-    survey: CorpusSurvey
-    tallies: Mapping[Split, Tally]
-    relabelled: Counter[str]
-
-
-def _write_corpus(name: CorpusName, corpus: CorpusRecipe, survey: CorpusSurvey, work: _Work) -> _Written:
-    recipe, prompt = work.recipe, work.prompt
-    entry, notes = corpus_entry(name), Notes()
-    label_space = entry.label_space if recipe.label_space == "corpus" else BASIC_LABELS
-    maker = RecordMaker(
-        prompt, entry.text_license.id, label_space, recipe.basic7, recipe.context_k, work.descriptions
-    )
-    writers: dict[Split, SplitWriter] = {}
-    with ExitStack() as files:
-        for dialogue in work.read(name, corpus, notes):
-            leaks, own_fates = work.fates.take(len(dialogue.utterances))
-            split = survey.split_of(dialogue)
-            if split is not None:
-                if split not in writers:
-                    writers[split] = SplitWriter(work.folder, name, split, prompt, files)
-                writers[split].add(list(maker.records(dialogue, split, leaks)), own_fates)
-            work.advance(1)
-    _check_same_files(survey.notes, notes)
-    tallies = {split: writer.tally for split, writer in writers.items()}
-    return _Written(name, entry, label_space, survey, tallies, maker.relabelled)
-
-
-def _check_same_files(first: Notes, second: Notes) -> None:
-    """Compares the files of the two passes; a split file is read in the first one only."""
-    changed = [file.path for file in second.files if file not in first.files]
-    if changed:
-        what = "was changed while the dataset was built"
-        raise DataError([Problem(path, what, fix="build the dataset again") for path in changed])
-
-
-def _reconciled(written: _Written, corpus: CorpusRecipe, claims: ClaimsRecipe | None) -> list[Reconciliation]:
-    built = {split: tally.sizes for split, tally in written.tallies.items()}
-    return reconcile(written.name, corpus, claims, written.survey.notes, built)
-
-
-def _figures(
-    recipe: DatasetRecipe,
-    prompt: Prompt,
-    written: Mapping[CorpusName, _Written],
-    skipped: tuple[CorpusName, ...],
-    rows: list[Reconciliation],
-    audit: AuditFigures,
-) -> DatasetFigures:
-    corpora = {name: _corpus_figures(one) for name, one in written.items()}
-    relabelled = sum((one.relabelled for one in written.values()), Counter[str]())
-    return DatasetFigures(
-        records={split: sum(_of(one, split).utterances for one in corpora.values()) for split in SPLITS},
-        dialogues={split: sum(_of(one, split).dialogues for one in corpora.values()) for split in SPLITS},
-        corpora=corpora,
-        skipped=skipped,
-        context_k=recipe.context_k,
-        prompt=prompt.name,
-        prompt_sha256=prompt.sha256,
-        split_draw=next((one.survey.draw for one in written.values() if one.survey.draw), None),
-        relabelled=dict(sorted(relabelled.items())),
-        reconciliation=tuple(rows),
-        audit=audit,
-    )
-
-
-def _of(corpus: CorpusFigures, split: Split) -> Sizes:
-    return corpus.splits.get(split, Sizes(dialogues=0, utterances=0))
-
-
-def _corpus_figures(written: _Written) -> CorpusFigures:
-    tallies = {split: written.tallies[split] for split in SPLITS if split in written.tallies}
-    return CorpusFigures(
-        license=written.entry.text_license.id,
-        may_redistribute=written.entry.text_license.redistribute == "yes",
-        label_space=written.label_space,
-        files=tuple(written.survey.notes.files),
-        unknown_files=tuple(written.survey.notes.unknown_files),
-        repairs=dict(sorted(written.survey.notes.repairs.items())),
-        unused=written.survey.unused,
-        splits={split: tally.sizes for split, tally in tallies.items()},
-        parts={split: tally.parts for split, tally in tallies.items()},
-        labels={
-            split: {label: tally.labels[label] for label in written.label_space}
-            for split, tally in tallies.items()
-        },
-        content_sha256={split: content_sha256(tally.digests) for split, tally in tallies.items()},
-    )

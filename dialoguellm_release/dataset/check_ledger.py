@@ -43,7 +43,7 @@ class Recollection:
     def __init__(self) -> None:
         self._collector = TurnCollector()
         self._lines, self._contexts = array("Q"), array("Q")
-        self._leaks, self._parts = array("h"), array("b")
+        self._leaks, self._parts = array("i"), array("b")
 
     def add(self, record: Record, part: Part) -> None:
         """Takes a record of a part."""
@@ -66,7 +66,7 @@ class Recollection:
         if found:
             return
         ledger = make_ledger(turns, rules, lambda _: None)
-        leaks = np.array(self._leaks, dtype=np.int16)[turns.place]
+        leaks = np.array(self._leaks, dtype=np.int32)[turns.place]
         parts = np.array(self._parts, dtype=np.int8)[turns.place]
         yield from first_of(list(_leak_problems(turns, ledger, leaks)))
         yield from first_of(list(_part_problems(turns, ledger, leaks, parts, manifest)))

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import csv
 import difflib
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
 
-from dialoguellm_release.dataset.context import RecordMaker
-from dialoguellm_release.dataset.identity import content_sha256, record_digest
-from dialoguellm_release.dataset.parquet import RowWriter, record_columns, record_schema
+from dialoguellm_release.corpora.notes import Notes
+from dialoguellm_release.dataset.passes import Corpus, write_corpora
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.folders import combined_sha256, package_versions, stamp, stamps
-from dialoguellm_release.layout import DataFile
-from dialoguellm_release.prompts import load_prompt
+from dialoguellm_release.folders import stamp
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.dialogue import Dialogue, Utterance
-from dialoguellm_release.schemas.labels import LABELS, OWN, SPLITS, Label, Split
-from dialoguellm_release.schemas.manifests.dataset import CorpusFigures, DatasetFigures, DatasetManifest
-from dialoguellm_release.schemas.recipes.dataset import CorporaRecipe, DatasetRecipe
-from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.schemas.sizes import Sizes
+from dialoguellm_release.schemas.labels import LABELS, OWN, SPLITS, CorpusName, Label, Split
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.recipes.dataset import CorporaRecipe, CorpusRecipe, DatasetRecipe
 
 REQUIRED = ("text", "label")
 OPTIONAL = ("speaker", "dialogue", "split")
 LICENSE = "LicenseRef-own"
 MOST_SHOWN = 20
+NAMELESS = "without a name"
 
 
 @dataclass(frozen=True)
@@ -64,44 +60,28 @@ def own_dialogues(path: Path) -> dict[Split, list[Dialogue]]:
     return found
 
 
-def write_own_dataset(path: Path, prompt_name: str, context_k: int, folder: Path) -> DatasetManifest:
-    """Writes the records of a table into an empty folder; gives the manifest, which is not yet written.
+def write_own_dataset(
+    path: Path, prompt_name: str, context_k: int, folder: Path, advance: Callable[[int], None]
+) -> DatasetManifest:
+    """Writes the data files of a table into an empty folder; card and manifest are the caller's.
 
     The label space is the labels that the table uses, in the order of the vocabulary.
+
+    Args:
+        advance: Told how many dialogues are done more, in each of the two passes.
 
     Raises:
         DataError: Rows of the table are wrong.
     """
-    prompt = load_prompt(prompt_name)
     dialogues = own_dialogues(path)
+    file = stamp(path, path.parent)
     used = {turn.label for found in dialogues.values() for one in found for turn in one.utterances}
-    space = tuple(label for label in LABELS if label in used)
-    maker = RecordMaker(prompt, LICENSE, space, {}, context_k)
-    records = {
-        split: [record for one in dialogues[split] for record in maker.records(one, split)]
-        for split in SPLITS
-        if split in dialogues
-    }
-    for split, rows in records.items():
-        file = folder / DataFile(OWN, split, "clean").path
-        with RowWriter(file, record_schema()) as writer:
-            writer.add(record_columns(rows))
-    contents = {split: content_sha256(map(record_digest, rows)) for split, rows in records.items()}
-    sizes = {
-        split: Sizes(dialogues=len(dialogues[split]), utterances=len(rows)) for split, rows in records.items()
-    }
-    own = CorpusFigures(
-        license=LICENSE,
-        may_redistribute=False,
-        label_space=space,
-        files=(stamp(path, path.parent),),
-        unknown_files=(),
-        repairs={},
-        unused=Sizes(dialogues=0, utterances=0),
-        splits=sizes,
-        labels={split: _label_counts(rows, space) for split, rows in records.items()},
-        content_sha256=contents,
-    )
+
+    def read(_name: CorpusName, _corpus: CorpusRecipe, notes: Notes) -> Iterator[Dialogue]:
+        notes.files.append(file)
+        for split in SPLITS:
+            yield from dialogues.get(split, ())
+
     recipe = DatasetRecipe(
         version=1,
         kind="dataset",
@@ -111,40 +91,14 @@ def write_own_dataset(path: Path, prompt_name: str, context_k: int, folder: Path
         context_k=context_k,
         corpora=CorporaRecipe(),
     )
-    return DatasetManifest(
-        created_by=package_versions("pyarrow"),
-        recipe=Loaded(path.stem, recipe, {}).stamp,
-        inputs=own.files,
-        outputs=stamps(folder),
-        content_sha256=combined_sha256((f"{OWN}/{split}", digest) for split, digest in contents.items()),
-        figures=_figures(own, prompt.name, prompt.sha256, context_k, records),
+    own = Corpus(
+        recipe=CorpusRecipe(),
+        license=LICENSE,
+        may_redistribute=False,
+        label_space=tuple(label for label in LABELS if label in used),
     )
-
-
-def _figures(
-    own: CorpusFigures,
-    prompt: str,
-    prompt_sha256: str,
-    context_k: int,
-    records: Mapping[Split, Sequence[Record]],
-) -> DatasetFigures:
-    return DatasetFigures(
-        records={split: len(rows) for split, rows in records.items()},
-        dialogues={split: sizes.dialogues for split, sizes in own.splits.items()},
-        corpora={OWN: own},
-        skipped=(),
-        context_k=context_k,
-        prompt=prompt,
-        prompt_sha256=prompt_sha256,
-        split_draw=None,
-        relabelled={},
-        reconciliation=(),
-    )
-
-
-def _label_counts(records: Sequence[Record], space: Sequence[Label]) -> dict[Label, int]:
-    counts = Counter(record.label for record in records)
-    return {label: counts[label] for label in space}
+    loaded = Loaded(path.stem, recipe, {})
+    return write_corpora(loaded, {OWN: own}, path.parent, folder, read, advance)
 
 
 def _rows(path: Path, problems: list[Problem]) -> Iterator[_Row]:
@@ -155,11 +109,20 @@ def _rows(path: Path, problems: list[Problem]) -> Iterator[_Row]:
             problems += _header_problems(path, header)
             if problems:
                 return
+            names: dict[tuple[Split, str], str] = {}
             for number, cells in enumerate(reader, start=1):
-                wrong = list(_row_problems(f"{path}:{reader.line_num}", cells, len(header)))
+                where = f"{path}:{reader.line_num}"
+                wrong = list(_row_problems(where, cells, len(header)))
                 problems += wrong
                 if not wrong:
-                    yield _row(cells, number)
+                    row, name = _row(cells, number), (cells.get("dialogue") or "").strip()
+                    first = names.setdefault((row.split, row.dialogue), name)
+                    if name != first:
+                        what = (
+                            f"dialogue {name or NAMELESS} would have the id of dialogue {first or NAMELESS}"
+                        )
+                        problems.append(Problem(where, what, got=row.dialogue, fix="name one otherwise"))
+                    yield row
     except OSError as error:
         problems.append(Problem(str(path), f"cannot be read: {error.strerror}"))
     except UnicodeDecodeError as error:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.integer[Any]]
     Flags = NDArray[np.bool_]
-    Bits = NDArray[np.int16]
+    Bits = NDArray[np.int32]
     Fates = NDArray[np.int8]
 
 NONE = -1

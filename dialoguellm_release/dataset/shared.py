@@ -91,7 +91,7 @@ def holders(numbers: Numbers, splits: Numbers) -> Bits:
     import numpy as np
 
     held = np.zeros(
-        numbers.max(initial=NONE) + 2, dtype=np.int16
+        numbers.max(initial=NONE) + 2, dtype=np.int32
     )  # the last one is that of NONE, which is -1
     for split in np.unique(splits):
         held[numbers[splits == split]] |= bit_of(int(split))

@@ -16,13 +16,13 @@ from dialoguellm_release.dataset.sequences import NONE
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.layout import DEFAULT_CONFIG
 from dialoguellm_release.records import read_records
-from dialoguellm_release.schemas.labels import CORPORA, LABELS, SPLITS, CorpusName, Label, Split
+from dialoguellm_release.schemas.labels import CORPUS_NAMES, LABELS, SPLITS, CorpusName, Label, Split
 from dialoguellm_release.schemas.record import Record
 
 if TYPE_CHECKING:
     from dialoguellm_release.dataset.sequences import Flags, Numbers
 
-CORPUS_SPLITS: tuple[tuple[CorpusName, Split], ...] = tuple(product(CORPORA, SPLITS))
+CORPUS_SPLITS: tuple[tuple[CorpusName, Split], ...] = tuple(product(CORPUS_NAMES, SPLITS))
 """Every split of every corpus."""
 
 _SPLIT_NUMBERS = {name: number for number, name in enumerate(CORPUS_SPLITS)}

@@ -16,7 +16,7 @@ from dialoguellm_release.schemas.corpus import (
     CorpusLicense,
     Distribution,
 )
-from dialoguellm_release.schemas.labels import CorpusName
+from dialoguellm_release.schemas.labels import OWN, CorpusName
 from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import Visibility
@@ -43,6 +43,11 @@ def license_problems(
         yield Problem(where, "was changed after the build", fix="build the dataset again")
     asked = recipe.corpora.named()
     for name, figures in manifest.figures.corpora.items():
+        if name == OWN:
+            what = "is data of a user's own: no licence of it is known, and it is never published"
+            fix = "publish an adapter that was trained on it without it: leave dataset out of the release"
+            yield Problem(f"{folder}: {name}", what, fix=fix)
+            continue
         entry = corpora[name]
         of_registry = entry.text_license.id, entry.text_license.redistribute == "yes"
         if (figures.license, figures.may_redistribute) != of_registry:

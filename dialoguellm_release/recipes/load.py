@@ -131,7 +131,9 @@ def _override(document: Document, setting: str) -> None:
     *parents, last = keys.split(".")
     target = document.data
     for key in parents:
-        target = target.setdefault(key, {})
+        if target.get(key) is None:
+            target[key] = {}
+        target = target[key]
         if not isinstance(target, dict):
             raise RecipeError(Problem(f"--set {setting}", f"{key} holds a value, not keys"))
     target[last] = read_scalar(text)

@@ -34,7 +34,10 @@ CorpusName = Literal["meld", "emorynlp", "dailydialog", "meisd", "iemocap", "own
 """`own` is what a user brings along."""
 
 OWN: CorpusName = "own"
-CORPORA: tuple[CorpusName, ...] = tuple(name for name in get_args(CorpusName) if name != OWN)
+CORPUS_NAMES: tuple[CorpusName, ...] = get_args(CorpusName)
+"""The corpora of the paper, and `own`."""
+
+CORPORA: tuple[CorpusName, ...] = tuple(name for name in CORPUS_NAMES if name != OWN)
 """The corpora of the paper."""
 
 Part = Literal["clean", "leaked", "repeated"]

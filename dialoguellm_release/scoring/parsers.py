@@ -77,9 +77,9 @@ def parse_as_authors(text: str, corpus: CorpusName) -> Label | Drawn:
 
     Of the text up to its first full stop and line break, the first word of their list that stands
     anywhere in it decides: "unhappy" holds "happy". A word that they list but give no id, as "disgust"
-    for EmoryNLP, leads to the dice too. They have no script for DailyDialog and MEISD, where MELD's is
-    taken; their fallback "Neutral" for a missing `### Response:` cannot occur, as only what follows the
-    prompt is read.
+    for EmoryNLP, leads to the dice too. They have no script for DailyDialog, MEISD and data of a
+    user's own, where MELD's is taken; their fallback "Neutral" for a missing `### Response:` cannot occur,
+    as only what follows the prompt is read.
 
     Source: Dreamyao516/DialogueLLM, `py/myllama-generate-test.py`, `-emory.py`, `-test-IEMOCAP.py`.
 

@@ -91,7 +91,7 @@ def hydrate_dataset(
             record that does.
     """
     from dialoguellm_release.dataset import hydrate
-    from dialoguellm_release.dataset.build import PASSES
+    from dialoguellm_release.dataset.passes import PASSES
     from dialoguellm_release.dataset.published import open_published
     from dialoguellm_release.hub.download import published_folder
     from dialoguellm_release.progress import progress
@@ -211,7 +211,7 @@ def _synthetic_sources(loaded: Loaded[DatasetRecipe]) -> Path:
 
 def _expected_dialogues(recipe: DatasetRecipe, left_out: Collection[CorpusName]) -> int | None:
     """How many dialogues a build expects to read; None where the recipe does not say."""
-    from dialoguellm_release.dataset.build import PASSES
+    from dialoguellm_release.dataset.passes import PASSES
 
     built = [one for name, one in recipe.corpora.named().items() if name not in left_out]
     return PASSES * sum(split.dialogues for one in built for split in one.expect.values()) or None

@@ -8,25 +8,39 @@ from pathlib import Path
 from typing import Any
 
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.folders import read_manifest, staged, write_manifest, write_text
+from dialoguellm_release.folders import read_manifest, staged, stamps, write_manifest, write_text
+from dialoguellm_release.layout import CLEAN_CONFIG
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.schemas.labels import OWN
+from dialoguellm_release.schemas.labels import OWN, Split
 from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
 from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.manifests.export import ExportManifest
 from dialoguellm_release.schemas.manifests.merged import MergedManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterData, AdapterRecipe, InitAdapter
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
+from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.steps.backbone import built_backbone
 from dialoguellm_release.steps.made import BUILD, Made, current_folder
+
+HELD_OUT: tuple[Split, ...] = ("test", "validation")
+"""Where a user's own data is scored, the better choice first."""
+
+SCORED_AT_ONCE = 16
+"""The batch size of the bundled score recipes."""
 
 
 @dataclass(frozen=True)
 class NewRecipe:
-    """An adapter recipe for a user's own data, and the dataset folder that it trains on."""
+    """Recipes for a user's own data, and the dataset folder that they are for.
+
+    Attributes:
+        recipe: Of the adapter.
+        score: Of its scores on the test split, else on the validation split; None where all is to train on.
+    """
 
     recipe: Path
+    score: Path | None
     dataset: Path
     manifest: DatasetManifest
 
@@ -34,42 +48,83 @@ class NewRecipe:
 def new_recipe(
     parent: str, data: Path, out: Path, *, context_k: int = 1, init_adapter: str | None = None
 ) -> NewRecipe:
-    """Writes an adapter recipe for a table of one's own, and its records as a dataset folder.
+    """Writes recipes to train and to score on a table of one's own, and its records as a dataset folder.
 
     Args:
         parent: The adapter recipe whose settings are taken: a bundled one, or a path.
         data: A CSV file with the columns text and label, and where wanted speaker, dialogue and split.
-        out: Gets `NAME.yaml` and `dataset/`; NAME is that of the file.
+        out: Gets `NAME.yaml`, `NAME-score.yaml` and `dataset/`; NAME is that of the file.
         context_k: How many past turns of the same dialogue a prompt shows.
         init_adapter: A folder or repository id of an adapter to go on from; None starts anew.
 
     Raises:
         DataError: Columns or rows of the table are wrong, each named by its line.
     """
-    from dialoguellm_release.dataset.own import write_own_dataset
-    from dialoguellm_release.recipes.display import as_yaml
-
     loaded = load_recipe(parent, "adapter", AdapterRecipe)
     settings = loaded.recipe
-    with staged(out / "dataset", "dataset") as folder:
-        manifest = write_own_dataset(data, settings.prompt, context_k, folder)
-        write_manifest(folder, manifest)
+    manifest = _own_dataset(data, settings.prompt, context_k, out / "dataset")
+    records = manifest.figures.records
     trainer = settings.trainer
-    if "validation" not in manifest.figures.records:
+    if not records["validation"]:
         unseen = {"eval_steps": None, "load_best_model_at_end": False}
         trainer = trainer.model_copy(update=unseen)
+    config = CLEAN_CONFIG if settings.data.config == CLEAN_CONFIG else OWN
     changes = {
         "description": f"{settings.backbone} on {data.name}, with the settings of {loaded.name}.",
-        "data": AdapterData(config=OWN, knowledge=settings.data.knowledge),
+        "data": AdapterData(config=config, knowledge=settings.data.knowledge),
         "trainer": trainer,
         "init_adapter": InitAdapter(path=init_adapter) if init_adapter else settings.init_adapter,
     }
-    changed: Loaded[Any] = replace(loaded, recipe=settings.model_copy(update=changes))
-    path = out / f"{data.stem}.yaml"
-    command = f"dlm-release adapter train {path} --dataset {out / 'dataset'}"
-    header = f"# The settings of {loaded.name} on {data.name}.\n# Command: {command}\n"
-    write_text(path, f"{header}{as_yaml(changed)}\n")
-    return NewRecipe(path, out / "dataset", manifest)
+    changed = replace(loaded, recipe=settings.model_copy(update=changes))
+    recipe = out / f"{data.stem}.yaml"
+    command = f"dlm-release adapter train {recipe} --dataset {out / 'dataset'}"
+    _write_recipe(recipe, changed, f"The settings of {loaded.name} on {data.name}.", command)
+    held_out = next((split for split in HELD_OUT if records[split]), None)
+    score = _write_score_recipe(data, held_out, trainer.max_length, out) if held_out else None
+    return NewRecipe(recipe, score, out / "dataset", manifest)
+
+
+def _own_dataset(data: Path, prompt: str, context_k: int, out: Path) -> DatasetManifest:
+    """The manifest of the dataset folder of a table."""
+    from dialoguellm_release.cards.own import render_own_card
+    from dialoguellm_release.dataset.own import write_own_dataset
+    from dialoguellm_release.dataset.statistics import with_statistics
+    from dialoguellm_release.progress import progress
+
+    with staged(out, "dataset") as folder:
+        with progress(f"building {out.name}", None) as advance:
+            manifest = write_own_dataset(data, prompt, context_k, folder, advance)
+        manifest = with_statistics(manifest, folder)
+        write_text(folder / "README.md", render_own_card(manifest))
+        manifest = manifest.model_copy(update={"outputs": stamps(folder)})
+        write_manifest(folder, manifest)
+    return manifest
+
+
+def _write_score_recipe(data: Path, split: Split, max_length: int, out: Path) -> Path:
+    """The path of the recipe that scores a split of a table."""
+    path = out / f"{data.stem}-score.yaml"
+    recipe = ScoreRecipe(
+        version=1,
+        kind="score",
+        description=f"{data.name}, {split} split, headline weighted F1.",
+        corpus=OWN,
+        split=split,
+        max_length=max_length,
+        batch_size=SCORED_AT_ONCE,
+    )
+    adapter = BUILD / "adapters" / data.stem
+    command = f"dlm-release score run {path} --dataset {out / 'dataset'} --adapter {adapter}"
+    _write_recipe(
+        path, Loaded(path.stem, recipe, {}), f"Scores on the {split} split of {data.name}.", command
+    )
+    return path
+
+
+def _write_recipe(path: Path, loaded: Loaded[Any], what: str, command: str) -> None:
+    from dialoguellm_release.recipes.display import as_yaml
+
+    write_text(path, f"# {what}\n# Command: {command}\n{as_yaml(loaded)}\n")
 
 
 def merge_adapter(

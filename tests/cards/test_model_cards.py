@@ -8,6 +8,7 @@ import yaml
 from dialoguellm_release.cards.check import check_card
 from dialoguellm_release.cards.models import render_adapter_card, render_backbone_card
 from dialoguellm_release.cards.score_report import render_score_report
+from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
 from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
 from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
@@ -43,6 +44,17 @@ def test_an_adapter_has_this_card(
     )
     golden("cards/adapter.md", card)
     assert check_card(card, []) == []
+
+
+def test_without_the_dataset_the_labels_are_those_that_were_scored(
+    adapter: AdapterManifest, score: ScoreManifest
+) -> None:
+    labels: tuple[Label, ...] = ("anger", "neutral")
+    protocol = score.figures.protocol.model_copy(update={"label_space": labels})
+    figures = score.figures.model_copy(update={"protocol": protocol})
+    scored = score.model_copy(update={"figures": figures})
+    assert 'labels = ["anger", "neutral"]' in render_adapter_card(adapter, [scored], "me/mine")
+    assert 'labels = ["happiness", "anger", "fear"' in render_adapter_card(adapter, [], "me/mine")
 
 
 def test_an_adapter_of_a_model_on_the_hub_is_no_demonstration(adapter: AdapterManifest) -> None:

@@ -55,6 +55,11 @@ def test_counts_shares_and_kappa(dialogue_of: DialogueOf) -> None:
     assert found.kappa == pytest.approx((2 / 3 - 3 / 9) / (1 - 3 / 9))
 
 
+def test_data_of_a_users_own_is_compared_as_well(dialogue_of: DialogueOf) -> None:
+    found = only(dialogue_of("iemocap/train/1", SCENE) + dialogue_of("own/test/1", SCENE))
+    assert (found.first, found.second, found.utterances) == ("iemocap", "own", 3)
+
+
 def test_the_same_sentence_elsewhere_is_not_the_same_utterance(dialogue_of: DialogueOf) -> None:
     records = dialogue_of("meld/train/1", SCENE)
     records += dialogue_of("meisd/train/1", [SCENE[0], SCENE[1], "Ah.", SCENE[3]])

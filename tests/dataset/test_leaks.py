@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dialoguellm_release.dataset.ledger import make_ledger
 from dialoguellm_release.dataset.shared import split_names
-from dialoguellm_release.dataset.turns import as_turns
+from dialoguellm_release.dataset.turns import CORPUS_SPLITS, as_turns
 from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.clean import CleanRules
 from dialoguellm_release.schemas.record import Record
@@ -52,13 +52,12 @@ def test_an_utterance_leaks_and_whoever_shows_it_as_context(dialogue_of: Dialogu
 
 
 def test_all_splits_on_the_other_side_are_named_and_none_on_ones_own(dialogue_of: DialogueOf) -> None:
-    names = ("meld/train", "meld/validation", "meld/test", "dailydialog/train", "iemocap/test")
+    names = [f"{corpus}/{split}" for corpus, split in CORPUS_SPLITS]
     found = leaks_of([one for name in names for one in dialogue_of(f"{name}/1", [BOAT])])
-    held_out = ("meld/validation", "meld/test", "iemocap/test")
-    assert found == {
-        f"{name}/1/0": held_out if name.endswith("train") else ("meld/train", "dailydialog/train")
-        for name in names
-    }
+    training = tuple(name for name in names if name.endswith("/train"))
+    held_out = tuple(name for name in names if name not in training)
+    assert (len(training), held_out[-1]) == (6, "own/test")
+    assert found == {f"{name}/1/0": held_out if name in training else training for name in names}
 
 
 @pytest.mark.parametrize(
@@ -152,12 +151,10 @@ TEXTS = st.sampled_from(
 DIALOGUES = st.lists(st.lists(TEXTS, min_size=1, max_size=7), max_size=3)
 
 
-@given(
-    st.fixed_dictionaries(
-        dict.fromkeys(("meld/train", "meld/test", "meisd/train", "iemocap/validation"), DIALOGUES)
-    ),
-    st.integers(0, 3),
-)  # fmt: skip
+SOME_SPLITS = ("meld/train", "meld/test", "meisd/train", "iemocap/validation", "own/train", "own/test")
+
+
+@given(st.fixed_dictionaries(dict.fromkeys(SOME_SPLITS, DIALOGUES)), st.integers(0, 3))  # fmt: skip
 def test_every_record_leaks_what_brute_force_finds(
     dialogue_of: DialogueOf, spoken: dict[str, list[Spoken]], k: int
 ) -> None:

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dialoguellm_release.dataset.audit import audit_as_json, audit_figures
 from dialoguellm_release.errors import DataError
+from dialoguellm_release.folders import read_manifest
+from dialoguellm_release.layout import AUDIT
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.records import read_records
+from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.labels import LABELS
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
+from dialoguellm_release.schemas.recipes.score import ScoreRecipe
+from dialoguellm_release.schemas.sizes import PartSizes
 from dialoguellm_release.steps.adapter import train_adapter
-from dialoguellm_release.steps.onward import new_recipe
+from dialoguellm_release.steps.dataset import audit_dataset, check_dataset
+from dialoguellm_release.steps.onward import NewRecipe, new_recipe
 
 TABLE = """\
 dialogue,speaker,text,label,split
@@ -45,6 +56,17 @@ def test_a_table_becomes_records_with_context(tmp_path: Path) -> None:
     parent = load_recipe("tiny", "adapter", AdapterRecipe).recipe
     assert recipe.data.config == "own"
     assert (recipe.lora, recipe.trainer, recipe.backbone) == (parent.lora, parent.trainer, parent.backbone)
+
+
+def test_what_two_dialogues_would_be_called_alike_is_refused(tmp_path: Path) -> None:
+    text = "dialogue,text,label\na/b,Hi.,anger\na-b,Ho.,anger\n,Hm.,fear\nrow-3,Hm.,fear\na/b,So.,anger\n"
+    with pytest.raises(DataError) as raised:
+        new_recipe("tiny", table(tmp_path, text), tmp_path / "own")
+    assert [(problem.where.rpartition(":")[2], problem.got) for problem in raised.value.problems] == [
+        ("3", "a-b"),
+        ("5", "row-3"),
+    ]
+    assert "dialogue row-3 would have the id of dialogue without a name" in str(raised.value)
 
 
 def test_text_and_label_are_enough(tmp_path: Path) -> None:
@@ -128,6 +150,108 @@ def test_whatever_stands_in_it_it_is_read_or_refused(
     assert [(turn.text, turn.label) for turn in found] == right
 
 
+LEAKY = """\
+dialogue,speaker,text,label,split
+a,Alex,It rained all day and we stayed at home.,sadness,
+a,Robin,What bad luck!,surprise,
+b,Alex,We won the match in the last minute!,happiness,
+c,Robin,We won the match in the last minute!,happiness,
+d,Kim,Stop it.,anger,
+e,Kim,Stop it.,neutral,
+t,Alex,"It rained all day, and we stayed at home!",sadness,test
+u,Robin,How nice.,happiness,test
+"""
+
+
+@pytest.fixture(scope="session")
+def leaky(tmp_path_factory: pytest.TempPathFactory) -> NewRecipe:
+    """A table of which each part of the ledger has something to say; nobody changes it."""
+    folder = tmp_path_factory.mktemp("leaky")
+    return new_recipe("tiny", table(folder, LEAKY), folder / "own")
+
+
+def test_a_table_is_audited_as_a_build_is(leaky: NewRecipe) -> None:
+    assert check_dataset(leaky.dataset) == []
+    figures = leaky.manifest.figures
+    own = figures.corpora["own"]
+    assert own.parts == {
+        "train": PartSizes(clean=2, leaked=2, duplicates=1, conflicts=1),
+        "test": PartSizes(clean=1, leaked=1, duplicates=0, conflicts=0),
+    }
+    leaks = {one.id: one.leaks for one in read_records(leaky.dataset, "own", "train")}
+    assert {name: told for name, told in leaks.items() if told} == {
+        "own/train/a/0": ("own/test",),
+        "own/train/a/1": ("own/test",),
+    }
+    assert [one.id for one in read_records(leaky.dataset, "clean", "train")] == [
+        "own/train/b/0",
+        "own/train/d/0",
+    ]
+    audit = audit_dataset(leaky.dataset)
+    assert (leaky.dataset / AUDIT).read_text(encoding="utf-8") == audit_as_json(audit)
+    assert figures.audit == audit_figures(audit)
+    assert [(row.held_out, row.training, row.utterances_found) for row in audit.overlaps] == [
+        ("own/test", "own/train", 1)
+    ]
+    assert figures.statistics["own"]["train"].dialogue_lengths.maximum == 2
+    card = (leaky.dataset / "README.md").read_text(encoding="utf-8")
+    assert "| train | 5 | 6 | 2 | 1 | 1 | 2 |" in card
+    assert "| own/test | own/train | 1 | 1 (100.0 %) |" in card
+
+
+def test_it_loads_in_one_line(leaky: NewRecipe, tmp_path: Path) -> None:
+    from datasets import load_dataset
+
+    def rows(config: str) -> dict[str, int]:
+        found = load_dataset(str(leaky.dataset), config, cache_dir=str(tmp_path))
+        return {split: one.num_rows for split, one in found.items()}
+
+    assert rows("default") == rows("own") == rows("sft") == {"train": 6, "test": 2}
+    assert rows("clean") == {"train": 2, "test": 2}
+    prompts = load_dataset(str(leaky.dataset), "sft", split="test", cache_dir=str(tmp_path))
+    assert {(one["id"], one["completion"]) for one in prompts} == {
+        ("own/test/t/0", " sadness"),
+        ("own/test/u/0", " happiness"),
+    }
+
+
+def test_folder_and_process_leave_no_trace(leaky: NewRecipe, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    path = table(tmp_path / "elsewhere", LEAKY)
+    code = (
+        "import sys; from pathlib import Path; from dialoguellm_release.steps.onward import new_recipe\n"
+        "new_recipe('tiny', Path(sys.argv[1]), Path(sys.argv[2]))"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    command = [sys.executable, "-c", code, str(path), str(tmp_path / "out")]
+    subprocess.run(command, check=True, env=environment)
+    assert read_manifest(tmp_path / "out" / "dataset", DatasetManifest) == leaky.manifest
+
+
+@pytest.mark.parametrize(
+    ("split", "scored"), [("test", "test"), ("validation", "validation"), ("train", None)]
+)
+def test_the_score_recipe_scores_what_is_held_out(split: str, scored: str | None, tmp_path: Path) -> None:
+    text = f"text,label,split\nFine.,anger,\nWell.,fear,{split}\n"
+    made = new_recipe("llama-2-7b", table(tmp_path, text), tmp_path / "own")
+    if scored is None:
+        assert made.score is None
+        return
+    assert made.score is not None
+    recipe = load_recipe(str(made.score), "score", ScoreRecipe).recipe
+    trainer = load_recipe("llama-2-7b", "adapter", AdapterRecipe).recipe.trainer
+    assert (recipe.corpus, recipe.split, recipe.max_length) == ("own", scored, trainer.max_length)
+
+
+def test_who_trains_on_the_clean_part_still_does(tmp_path: Path) -> None:
+    parent = tmp_path / "clean.yaml"
+    parent.write_text(
+        f"extends: {resource_folder('recipes') / 'adapters' / 'tiny.yaml'}\ndata: {{config: clean}}\n"
+    )
+    made = new_recipe(str(parent), table(tmp_path, TABLE), tmp_path / "own")
+    assert load_recipe(str(made.recipe), "adapter", AdapterRecipe).recipe.data.config == "clean"
+
+
 def test_a_new_recipe_trains(tmp_path: Path, tiny_backbone: Path) -> None:
     rows = "".join(
         f"I am {word} number {index}.,{label}\n"
@@ -144,4 +268,7 @@ def test_a_new_recipe_trains(tmp_path: Path, tiny_backbone: Path) -> None:
     )
     assert trained.manifest.figures.records == 18
     assert trained.manifest.figures.dataset_config == "own"
-    assert (trained.folder / "README.md").is_file()
+    card = (trained.folder / "README.md").read_text(encoding="utf-8")
+    assert "license_name: see-base-model-and-data" in card
+    assert "own `LicenseRef-own`" in card
+    assert 'labels = ["happiness", "anger"]' in card

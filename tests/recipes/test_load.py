@@ -103,6 +103,13 @@ def test_a_setting_passes_the_same_validation(tmp_path: Path) -> None:
         load_file(path, AdapterRecipe, ["seed.x=1"])
 
 
+def test_a_setting_fills_a_block_that_is_null(tmp_path: Path) -> None:
+    path = adapter(tmp_path, f"{ADAPTER}\ninit_adapter: null\n")
+    loaded = load_file(path, AdapterRecipe, ["init_adapter.path=build/adapters/tiny"])
+    assert loaded.recipe.init_adapter is not None
+    assert loaded.recipe.init_adapter.path == "build/adapters/tiny"
+
+
 def test_the_hash_is_that_of_the_content(tmp_path: Path) -> None:
     first = load_file(adapter(tmp_path), AdapterRecipe)
     spaced = load_file(adapter(tmp_path, ADAPTER.replace("seed: 1", "seed:    1 # same")), AdapterRecipe)
