@@ -14,6 +14,8 @@ from dialoguellm_release import publish
 from dialoguellm_release.folders import read_manifest, stamps, write_manifest
 from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.steps.dataset import check_dataset, hydrate_dataset
 from tests.hub_server.accounts import Token
 from tests.hub_server.audit import broken_tags, release_commits
 from tests.hub_server.clients import point_clients_at
@@ -69,6 +71,19 @@ def test_the_dataset_is_streamed(released: tuple[HubServer, Path]) -> None:
     streamed = load_dataset(DATASET, "meld", revision="v1.0.0", split="test", streaming=True)
     built = {row["id"] for row in rows(released[1] / "dataset" / "data" / "meld")}
     assert {row["id"] for row in streamed} == built
+
+
+def test_a_reader_with_corpora_of_their_own_gets_the_whole_dataset_by_name(
+    released: tuple[HubServer, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "full"
+    published = f"{DATASET}@v1.0.0"
+    made = hydrate_dataset(published, resource_folder("synthetic_corpora"), out)
+    built = read_manifest(released[1] / "dataset", DatasetManifest)
+    assert set(made.manifest.figures.corpora) == {"meld", "emorynlp", "dailydialog", "meisd", "iemocap"}
+    assert made.manifest.content_sha256 == built.content_sha256
+    assert check_dataset(out) == []
+    assert hydrate_dataset(published, resource_folder("synthetic_corpora"), out).was_current
 
 
 def test_the_adapter_is_loaded_with_its_base_from_the_same_hub(released: tuple[HubServer, Path]) -> None:
