@@ -118,18 +118,16 @@ def load_backbone(
         DataError: It is not built, cannot be had from the Hub, or its tokenizer has no end-of-sequence token.
         MissingExtraError: torch, transformers or, for quantisation, bitsandbytes is not installed.
     """
-    base = base_of(recipe, folder)
     try:
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM
     except ModuleNotFoundError as error:
         raise MissingExtraError("train", str(error.name)) from error
 
-    silence_transformers()
-    place = base.repo_id if base.content_sha256 is None else str(folder)
+    tokenizer = load_tokenizer(recipe, folder)
+    base, place = _base_and_place(recipe, folder)
     on_gpu = torch.cuda.is_available()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(place, revision=base.revision, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(
             place,
             revision=base.revision,
@@ -140,9 +138,34 @@ def load_backbone(
         )
     except OSError as error:
         raise DataError(_not_to_be_had(base, place, error)) from error
-    _check_end_of_sequence(tokenizer, place)
     # A quantised model is put on its device while it is loaded.
     return model.to("cuda") if on_gpu and quantization is None else model, tokenizer
+
+
+def load_tokenizer(recipe: BackboneRecipe, folder: Path | None) -> PreTrainedTokenizerFast:
+    """The tokenizer alone, from where `load_backbone` takes it, with the same errors.
+
+    Why: what can be wrong with the records shows before gigabytes of weights are fetched.
+    """
+    base, place = _base_and_place(recipe, folder)
+    try:
+        from transformers import AutoTokenizer
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("train", str(error.name)) from error
+
+    silence_transformers()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(place, revision=base.revision, trust_remote_code=False)
+    except OSError as error:
+        raise DataError(_not_to_be_had(base, place, error)) from error
+    _check_end_of_sequence(tokenizer, place)
+    return tokenizer
+
+
+def _base_and_place(recipe: BackboneRecipe, folder: Path | None) -> tuple[Base, str]:
+    """A backbone, and the folder or repository that it is loaded from."""
+    base = base_of(recipe, folder)
+    return base, base.repo_id if base.content_sha256 is None else str(folder)
 
 
 def tokenizer_at_hand(

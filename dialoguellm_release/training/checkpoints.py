@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dialoguellm_release.errors import DataError, Problem
@@ -68,6 +70,17 @@ def open_run(folder: Path, run: str, *, resume: bool, again: bool) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     write_text(folder / RUN, json.dumps({"run": run}) + "\n")
+
+
+@contextmanager
+def cleared_unless_useful(folder: Path) -> Iterator[None]:
+    """On a failure of the block, removes the folder where it holds no whole checkpoint to go on from."""
+    try:
+        yield
+    except BaseException:
+        if last_whole_checkpoint(folder) is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _run_of(folder: Path) -> str | None:
