@@ -267,14 +267,28 @@ def _built_manifest(source: BuiltSource, folder: Path | None) -> BackboneManifes
 
 
 def _not_to_be_had(base: Base, place: str, error: OSError) -> Problem:
-    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
-
     if base.content_sha256 is not None:
         return Problem(place, f"cannot be loaded: {error}", fix="delete the folder and build it again")
-    at = f"{place} at {base.revision}" if base.revision else place
-    match error.__cause__:
+    at = place_at(place, base.revision)
+    fix = "check repo_id and revision in the backbone recipe"
+    return refused_by_hub(place, base.revision, error.__cause__) or Problem(
+        at, f"cannot be loaded: {error}", fix=fix
+    )
+
+
+def place_at(repo_id: str, revision: str | None) -> str:
+    """A repository on the Hub, with its revision where there is one, as an error names it."""
+    return f"{repo_id} at {revision}" if revision else repo_id
+
+
+def refused_by_hub(repo_id: str, revision: str | None, error: BaseException | None) -> Problem | None:
+    """Why the Hub did not give a model, and what to do; None where it was something else."""
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    at = place_at(repo_id, revision)
+    match error:
         case GatedRepoError():
-            fix = f"accept its terms at https://huggingface.co/{place}, then: hf auth login"
+            fix = f"accept its terms at https://huggingface.co/{repo_id}, then: hf auth login"
             return Problem(at, "the Hub gives this model only to those who accepted its terms", fix=fix)
         case RepositoryNotFoundError():
             fix = "check the recipe; if the model is private: hf auth login"
@@ -282,7 +296,7 @@ def _not_to_be_had(base: Base, place: str, error: OSError) -> Problem:
         case LocalEntryNotFoundError():
             fix = "go online (and unset HF_HUB_OFFLINE), or put the model into the cache with: hf download"
             return Problem(at, "neither in the local cache nor within reach on the Hub", fix=fix)
-    return Problem(at, f"cannot be loaded: {error}", fix="check repo_id and revision in the backbone recipe")
+    return None
 
 
 def _tokenizer(source: BuiltSource) -> PreTrainedTokenizerFast:
