@@ -300,7 +300,6 @@ def test_a_training_goes_on_from_an_adapter_on_the_hub(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("gated", "only to those who accepted its terms"),
         ("hidden", "the Hub has no such model, or does not show it to you"),
         ("revision", f"at {'0a' * 20}: cannot be had from the Hub"),
         ("pickles", r"no adapter_model\.safetensors here"),
@@ -317,10 +316,7 @@ def test_an_adapter_that_the_hub_does_not_give_says_why(
     from huggingface_hub import HfApi
 
     init = adapter_on_the_hub
-    if change == "gated":
-        HfApi().update_repo_settings(init.path, gated="manual")
-        monkeypatch.delenv("HF_TOKEN")
-    elif change == "hidden":
+    if change == "hidden":
         HfApi().update_repo_settings(init.path, visibility="private")
         monkeypatch.delenv("HF_TOKEN")
     elif change == "revision":
