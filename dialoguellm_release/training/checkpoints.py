@@ -26,6 +26,12 @@ def last_whole_checkpoint(folder: Path) -> Path | None:
     return found[max(usable)] if usable else None
 
 
+def steps_done(folder: Path) -> int:
+    """The steps that a training need not take again; 0 where there is no whole checkpoint."""
+    checkpoint = last_whole_checkpoint(folder)
+    return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+
+
 def _has_steps_left(checkpoint: Path) -> bool:
     try:
         state = json.loads((checkpoint / "trainer_state.json").read_bytes())

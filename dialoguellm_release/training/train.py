@@ -35,7 +35,12 @@ from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.training.adapter_folder import content_sha256, write_adapter
-from dialoguellm_release.training.checkpoints import checkpoints_of, cleared_unless_useful, open_run
+from dialoguellm_release.training.checkpoints import (
+    checkpoints_of,
+    cleared_unless_useful,
+    open_run,
+    steps_done,
+)
 from dialoguellm_release.training.data import records_of
 from dialoguellm_release.training.examples import Row, training_rows
 from dialoguellm_release.training.hardware import training_run
@@ -99,6 +104,7 @@ def train_adapter(
         model, _ = load_backbone(backbone.recipe, backbone_folder, settings.quantization)
         if settings.init_adapter:
             model = with_init_adapter(model, settings.init_adapter, settings.lora, base)
+        before = steps_done(checkpoints) if checkpoints else 0
         tuned = tune(
             model,
             tokenizer,
@@ -118,7 +124,7 @@ def train_adapter(
             outputs=stamps(folder),
             content_sha256=content_sha256(tuned.model, settings.lora, base, prompt),
             figures=_figures(settings, base, built, prompt, read, tuned),
-            run=training_run(tuned),
+            run=training_run(tuned, tuned.steps - before),
         )
         manifest = _with_first_run(manifest, out)
         if card:
