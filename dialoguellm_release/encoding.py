@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.errors import DataError, Problem
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from dialoguellm_release.prompts import Prompt
 
 MAX_NAMED = 10
+ENCODED_AT_ONCE = 2_000
+"""Records: a tokenizer takes a list of texts much faster than one after the other."""
 
 GOLDEN_RECORD = Record(
     id="meld/train/golden/1",
@@ -60,7 +63,7 @@ class EncodedPrompt:
         return len(self.ids) < self.whole_length
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RecordLengths:
     """Tokens of a record: what it needs of a budget, and where its label stands.
 
@@ -73,6 +76,13 @@ class RecordLengths:
     whole: int
     shortest: int
     with_label: int
+
+
+def in_batches(records: Iterable[Record]) -> Iterator[list[Record]]:
+    """Records in lists of `ENCODED_AT_ONCE`, the last one shorter."""
+    remaining = iter(records)
+    while some := list(islice(remaining, ENCODED_AT_ONCE)):
+        yield some
 
 
 class Encoder:
@@ -115,31 +125,36 @@ class Encoder:
         Raises:
             DataError: Some cannot be made to fit; says how many, and which come first.
         """
-        encoded = self.fit_all(records)
-        too_long = [prompt for prompt in encoded if len(prompt.ids) > self._room]
+        return list(self.encode_each(records))
+
+    def encode_each(self, records: Iterable[Record]) -> Iterator[EncodedPrompt]:
+        """The same one after the other; that some do not fit is told when all have been seen."""
+        count, too_long = 0, list[tuple[str, int]]()
+        for some in in_batches(records):
+            for prompt in self.fit_all(some):
+                count += 1
+                if len(prompt.ids) > self._room:
+                    too_long.append((prompt.record.id, len(prompt.ids)))
+                yield prompt
         if too_long:
-            needed = max(len(prompt.ids) for prompt in too_long) + self._longest_completion
-            named = ", ".join(f"{prompt.record.id} ({len(prompt.ids)})" for prompt in too_long[:MAX_NAMED])
-            raise DataError(
-                Problem(
-                    "max_length",
-                    f"{len(too_long)} of {len(encoded)} prompts do not fit, even when shortened",
-                    expected=f"at most {self._room} tokens, which leaves room for the longest label",
-                    got=named + (", ..." if len(too_long) > MAX_NAMED else ""),
-                    fix=f"set max_length to {needed} or more",
-                )
-            )
-        return encoded
+            raise DataError(self._too_long(too_long, count))
 
-    def fit_all(self, records: Iterable[Record]) -> list[EncodedPrompt]:
-        """The prompts of the records, in their order; some may still be too long.
+    def _too_long(self, prompts: Sequence[tuple[str, int]], of: int) -> Problem:
+        needed = max(length for _, length in prompts) + self._longest_completion
+        named = ", ".join(f"{name} ({length})" for name, length in prompts[:MAX_NAMED])
+        return Problem(
+            "max_length",
+            f"{len(prompts)} of {of} prompts do not fit, even when shortened",
+            expected=f"at most {self._room} tokens, which leaves room for the longest label",
+            got=named + (", ..." if len(prompts) > MAX_NAMED else ""),
+            fix=f"set max_length to {needed} or more",
+        )
 
-        Why: a tokenizer takes a list of texts much faster than one after the other.
-        """
-        wanted = list(records)
-        texts = [self._prompt.prompt(record) for record in wanted]
+    def fit_all(self, records: Sequence[Record]) -> list[EncodedPrompt]:
+        """The prompts of the records, in their order; some may still be too long."""
+        texts = [self._prompt.prompt(record) for record in records]
         batch = self._tokenizer(texts, verbose=False).input_ids if texts else []
-        return [self._fitted(*parts) for parts in zip(wanted, texts, batch, strict=True)]
+        return [self._fitted(*parts) for parts in zip(records, texts, batch, strict=True)]
 
     def lengths(self, prompts: Sequence[EncodedPrompt]) -> list[RecordLengths]:
         """How many tokens each record takes, whatever the budget."""

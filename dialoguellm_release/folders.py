@@ -136,6 +136,12 @@ def read_manifest(folder: Path, model: type[AnyManifest]) -> AnyManifest:
             fix=f"make it with: {MADE_BY[kind]}; or name the folder where it lies",
         )
     except ValidationError as error:
+        found = _kind_of(folder)
+        if isinstance(found, str) and found != kind and found in MADE_BY:
+            problem = Problem(
+                str(path), "is of another kind of folder", kind, found, f"name a folder of kind {kind}"
+            )
+            raise DataError(problem) from error
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
         problem = Problem(
@@ -260,7 +266,7 @@ def _refuse_foreign(out: Path, kind: Kind) -> None:
         Problem(
             str(out),
             "holds something that this step did not make, and would replace",
-            expected=f"nothing, an empty folder, or a {kind} folder with its {MANIFEST}",
+            expected=f"nothing, an empty folder, or a folder of kind {kind} with its {MANIFEST}",
             fix="name another --out, or move it away",
         )
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dialoguellm_release.prompts import Prompt
 from dialoguellm_release.schemas.knowledge import Knowledge
@@ -27,12 +27,21 @@ def with_knowledge(
     Args:
         label_spaces: The labels that the instruction of each corpus shows.
     """
-    found = list(records)
+    return list(each_with_knowledge(records, knowledge, prompt, label_spaces))
+
+
+def each_with_knowledge(
+    records: Iterable[Record],
+    knowledge: Knowledge,
+    prompt: Prompt,
+    label_spaces: Mapping[CorpusName, Sequence[Label]],
+) -> Iterator[Record]:
+    """The same one after the other; they are held together only where descriptions are shuffled."""
     if knowledge == Knowledge():
-        return found
-    descriptions = _descriptions(found, knowledge)
-    return [
-        record.model_copy(
+        yield from records
+        return
+    for record, description in _described(records, knowledge):
+        yield record.model_copy(
             update={
                 "context": record.context if knowledge.context else (),
                 "video_description": description,
@@ -43,18 +52,17 @@ def with_knowledge(
                 ),
             }
         )
-        for record, description in zip(found, descriptions, strict=True)
-    ]
 
 
-def _descriptions(records: Sequence[Record], knowledge: Knowledge) -> list[str | None]:
+def _described(records: Iterable[Record], knowledge: Knowledge) -> Iterator[tuple[Record, str | None]]:
     match knowledge.video_descriptions:
         case "as_built":
-            return [record.video_description for record in records]
+            return ((record, record.video_description) for record in records)
         case "left_out":
-            return [None] * len(records)
+            return ((record, None) for record in records)
         case "shuffled":
-            return _shuffled(records)
+            found = list(records)
+            return zip(found, _shuffled(found), strict=True)
 
 
 def _shuffled(records: Sequence[Record]) -> list[str | None]:

@@ -84,7 +84,7 @@ def test_a_foreign_folder_is_not_replaced(tmp_path: Path) -> None:
 def test_a_folder_of_another_kind_is_not_replaced(tmp_path: Path) -> None:
     make(tmp_path / "out", "one")
     with (
-        pytest.raises(DataError, match="nothing, an empty folder, or a dataset folder"),
+        pytest.raises(DataError, match="nothing, an empty folder, or a folder of kind dataset"),
         folders.staged(tmp_path / "out", "dataset"),
     ):
         pass
@@ -143,6 +143,10 @@ def test_manifests_are_checked_when_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="manifest.json: no dataset folder here"):
         folders.read_manifest(tmp_path, DatasetManifest)
     make(tmp_path / "out", "one")
+    with pytest.raises(DataError, match="is of another kind of folder") as raised:
+        folders.read_manifest(tmp_path / "out", DatasetManifest)
+    assert (raised.value.problems[0].expected, raised.value.problems[0].got) == ("dataset", "backbone")
+    (tmp_path / "out" / folders.MANIFEST).write_text('{"kind": "dataset"}')
     with pytest.raises(DataError, match="not the manifest of a dataset"):
         folders.read_manifest(tmp_path / "out", DatasetManifest)
 

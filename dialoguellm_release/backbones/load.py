@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.backbones.identity import Base, base_of
+from dialoguellm_release.backbones.refusals import place_at, refused_by_hub
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.progress import silence_transformers
 from dialoguellm_release.schemas.recipes.adapter import QuantizationRecipe
@@ -29,18 +30,16 @@ def load_backbone(
         DataError: It is not built, cannot be had from the Hub, or its tokenizer has no end-of-sequence token.
         MissingExtraError: torch, transformers or, for quantisation, bitsandbytes is not installed.
     """
-    base = base_of(recipe, folder)
     try:
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM
     except ModuleNotFoundError as error:
         raise MissingExtraError("train", str(error.name)) from error
 
-    silence_transformers()
-    place = base.repo_id if base.content_sha256 is None else str(folder)
+    tokenizer = load_tokenizer(recipe, folder)
+    base, place = _base_and_place(recipe, folder)
     on_gpu = torch.cuda.is_available()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(place, revision=base.revision, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(
             place,
             revision=base.revision,
@@ -51,9 +50,28 @@ def load_backbone(
         )
     except OSError as error:
         raise DataError(_not_to_be_had(base, place, error)) from error
-    _check_end_of_sequence(tokenizer, place)
     # A quantised model is put on its device while it is loaded.
     return model.to("cuda") if on_gpu and quantization is None else model, tokenizer
+
+
+def load_tokenizer(recipe: BackboneRecipe, folder: Path | None) -> PreTrainedTokenizerFast:
+    """The tokenizer alone, from where `load_backbone` takes it, with the same errors.
+
+    Why: what can be wrong with the records shows before gigabytes of weights are fetched.
+    """
+    base, place = _base_and_place(recipe, folder)
+    try:
+        from transformers import AutoTokenizer
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("train", str(error.name)) from error
+
+    silence_transformers()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(place, revision=base.revision, trust_remote_code=False)
+    except OSError as error:
+        raise DataError(_not_to_be_had(base, place, error)) from error
+    _check_end_of_sequence(tokenizer, place)
+    return tokenizer
 
 
 def tokenizer_at_hand(
@@ -116,20 +134,17 @@ def _quantized(quantization: QuantizationRecipe | None) -> dict[str, object]:
     return {"quantization_config": config, "device_map": {"": torch.cuda.current_device()}}
 
 
-def _not_to_be_had(base: Base, place: str, error: OSError) -> Problem:
-    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+def _base_and_place(recipe: BackboneRecipe, folder: Path | None) -> tuple[Base, str]:
+    """A backbone, and the folder or repository that it is loaded from."""
+    base = base_of(recipe, folder)
+    return base, base.repo_id if base.content_sha256 is None else str(folder)
 
+
+def _not_to_be_had(base: Base, place: str, error: OSError) -> Problem:
     if base.content_sha256 is not None:
         return Problem(place, f"cannot be loaded: {error}", fix="delete the folder and build it again")
-    at = f"{place} at {base.revision}" if base.revision else place
-    match error.__cause__:
-        case GatedRepoError():
-            fix = f"accept its terms at https://huggingface.co/{place}, then: hf auth login"
-            return Problem(at, "the Hub gives this model only to those who accepted its terms", fix=fix)
-        case RepositoryNotFoundError():
-            fix = "check the recipe; if the model is private: hf auth login"
-            return Problem(at, "the Hub has no such model, or does not show it to you", fix=fix)
-        case LocalEntryNotFoundError():
-            fix = "go online (and unset HF_HUB_OFFLINE), or put the model into the cache with: hf download"
-            return Problem(at, "neither in the local cache nor within reach on the Hub", fix=fix)
-    return Problem(at, f"cannot be loaded: {error}", fix="check repo_id and revision in the backbone recipe")
+    at = place_at(place, base.revision)
+    fix = "check repo_id and revision in the backbone recipe"
+    return refused_by_hub(place, base.revision, error.__cause__) or Problem(
+        at, f"cannot be loaded: {error}", fix=fix
+    )

@@ -27,7 +27,9 @@ TASK_TAG = "emotion-recognition-in-conversations"
 _COSTS = {
     "hardware": "Hardware",
     "devices": "Devices",
-    "seconds": "Seconds of training steps",
+    "precision": "Precision",
+    "steps": "Steps that were timed",
+    "seconds": "Seconds of these steps",
     "tokens_per_second": "Tokens of records a second",
     "computed_tokens_per_second": "Tokens through the model a second",
 }
@@ -185,7 +187,7 @@ def _cost_table(manifest: AdapterManifest) -> str:
     if manifest.run is None:
         return ""
     stated = manifest.run.model_dump()
-    rows = {name: _cost(stated[key]) for key, name in _COSTS.items()}
+    rows = {name: _cost(stated[key]) for key, name in _COSTS.items() if stated[key] is not None}
     return table(
         ("Cost", ""), {"Tokens of the training records": number(manifest.figures.tokens), **rows}.items()
     )

@@ -37,6 +37,9 @@ Interval = tuple[float, float]
 """The lower and the upper end."""
 
 
+SelectedOn = Split | Literal["none"]
+
+
 class Protocol(Schema):
     """The stamp of a score: what must be alike before two scores may stand in one column.
 
@@ -53,8 +56,9 @@ class Protocol(Schema):
         few_shot_rule: How they are chosen; None for a prompt without.
         few_shot_ids: Records that stand in a prompt as examples; empty for a prompt without.
         few_shot_sha256: Which record is shown which examples, in which order; None for a prompt without.
-        selected_on: The split on which a checkpoint or a setting was chosen; `none` where none was, and
-            the last checkpoint was scored.
+        selected_on: The split on which the checkpoint that was scored was chosen; `none` where it is the
+            last one; None where nothing is known of a training, or there was none. What somebody tried by
+            hand stands in no manifest, and so not here.
         leak_policy: What became of training records that share text with held-out ones; None where nothing
             was trained.
     """
@@ -72,7 +76,7 @@ class Protocol(Schema):
     few_shot_rule: FewShotRule | None = None
     few_shot_ids: tuple[Text, ...] | None
     few_shot_sha256: Sha256 | None = None
-    selected_on: Split | Literal["none"]
+    selected_on: SelectedOn | None
     leak_policy: LeakPolicy | None
 
 

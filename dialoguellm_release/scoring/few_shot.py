@@ -14,7 +14,7 @@ from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.recipes.score import FewShot, ScoreRecipe
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.schemas.scores import LeakPolicy, Protocol, ScorerName
+from dialoguellm_release.schemas.scores import LeakPolicy, Protocol, ScorerName, SelectedOn
 from dialoguellm_release.scoring.scored import Task, protocol_of
 
 MIN_WORDS = 5
@@ -90,7 +90,8 @@ def prompted_protocol(
     examples: Examples | None,
     *,
     has_context: bool,
-    leak_policy: LeakPolicy | None,
+    selected_on: SelectedOn | None = None,
+    leak_policy: LeakPolicy | None = None,
 ) -> Protocol:
     """The protocol of a language model that is shown prompts, with examples or without.
 
@@ -107,6 +108,7 @@ def prompted_protocol(
         few_shot_rule=examples.settings.choose if examples else None,
         few_shot_ids=examples.ids if examples else (),
         few_shot_sha256=examples.sha256 if examples else None,
+        selected_on=selected_on,
         leak_policy=leak_policy,
     )
 

@@ -22,7 +22,7 @@ from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
 from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
-from dialoguellm_release.schemas.scores import LeakPolicy, ScorerName, System
+from dialoguellm_release.schemas.scores import LeakPolicy, ScorerName, SelectedOn, System
 from dialoguellm_release.scoring.answers import Reply
 from dialoguellm_release.scoring.few_shot import PromptWithExamples, examples_of, prompted_protocol
 from dialoguellm_release.scoring.journal import kept_replies
@@ -127,6 +127,7 @@ def score_model(
                     name,
                     shown,
                     has_context=knowledge.context,
+                    selected_on=_selected_on(trained),
                     leak_policy=_leak_policy(task, trained),
                 ),
                 examples=shown.shown if shown else {},
@@ -175,6 +176,15 @@ def _leak_policy(task: Task, trained: AdapterManifest | None) -> LeakPolicy | No
     if trained is None:
         return None
     return leak_policy_of(task, trained.figures.dataset_config, trained.figures.dataset_content_sha256)
+
+
+def _selected_on(trained: AdapterManifest | None) -> SelectedOn | None:
+    """The trainer keeps the best checkpoint where its recipe wants it, and by the validation split alone."""
+    trainer = trained.recipe.resolved.get("trainer") if trained else None
+    if trained is None or not isinstance(trainer, dict):
+        return None
+    keeps_best = trainer.get("load_best_model_at_end") is True
+    return "validation" if keeps_best and trained.figures.validation_records else "none"
 
 
 def _system(model: ModelFolders, base: Base, trained: AdapterManifest | None) -> System:

@@ -55,7 +55,7 @@ def score_served(
     return Scored(
         split=task.split,
         answers=[read_served(scorer, reply, task.labels) for reply in replies],
-        protocol=prompted_protocol(task, settings, prompt, scorer, shown, has_context=True, leak_policy=None),
+        protocol=prompted_protocol(task, settings, prompt, scorer, shown, has_context=True),
         system=System(name=served.name, kind="model", base=served.model, server_api=served.api),
         packages=("openai", "numpy"),
         examples=shown.shown if shown else {},

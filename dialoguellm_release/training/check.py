@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from dialoguellm_release.encoding import Encoder
+from dialoguellm_release.encoding import Encoder, RecordLengths, in_batches
+from dialoguellm_release.progress import Advance, progress
 from dialoguellm_release.prompts import Prompt
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
@@ -15,9 +17,10 @@ from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.statistics import Spread
 from dialoguellm_release.training.attention import parity_of
-from dialoguellm_release.training.examples import EpochOrder, Row, training_rows
+from dialoguellm_release.training.examples import EpochOrder, training_rows
 from dialoguellm_release.training.footprint import Footprint, footprint, trainable_parameters
 from dialoguellm_release.training.packs import division
+from dialoguellm_release.training.sequences import Sequences
 from dialoguellm_release.training.survival import Survival, survival
 
 if TYPE_CHECKING:
@@ -90,7 +93,7 @@ class Check:
 def check_adapter(
     recipe: Loaded[AdapterRecipe],
     backbone: Loaded[BackboneRecipe],
-    records: Sequence[Record] | None,
+    records: Iterable[Record] | None,
     prompt: Prompt,
     tokenizer: PreTrainedTokenizerBase | None,
     *,
@@ -99,17 +102,22 @@ def check_adapter(
     """What can be told of a training by its recipe, its records and a tokenizer, as far as they are there.
 
     Args:
-        records: As the adapter sees them; None where there is no dataset.
+        records: As the adapter sees them, gone through once; None where there is no dataset.
         tokenizer: Of the backbone; None where there is none at hand.
         tokens_per_second: A throughput to reckon the time with, as `run` in an adapter's manifest has it.
     """
     settings, architecture = recipe.recipe, backbone.recipe.source.architecture
     trainer = settings.trainer
-    tokens = targets = None
-    if records is not None and tokenizer is not None:
-        parity = parity_of(architecture) if architecture else math.inf
-        tokens, targets = _tokens(settings, records, Encoder(prompt, tokenizer, trainer.max_length), parity)
-    per_epoch = None if records is None else steps_per_epoch(settings, len(records))
+    tokens = targets = count = None
+    if records is not None:
+        with progress("read", None) as advance:
+            if tokenizer is None:
+                count = sum(1 for _ in _counted(records, advance))
+            else:
+                encoder = Encoder(prompt, tokenizer, trainer.max_length)
+                parity = parity_of(architecture) if architecture else math.inf
+                count, tokens, targets = _tokens(settings, _counted(records, advance), encoder, parity)
+    per_epoch = None if count is None else steps_per_epoch(settings, count)
     steps = per_epoch and math.ceil(trainer.num_train_epochs * per_epoch)
     if trainer.max_steps > 0:
         steps = trainer.max_steps
@@ -132,13 +140,13 @@ def check_adapter(
         parameters=architecture.parameters if architecture else None,
         trainable_parameters=trainable_parameters(architecture, settings) if architecture else None,
         batch_size=trainer.per_device_train_batch_size * trainer.gradient_accumulation_steps,
-        records=None if records is None else len(records),
+        records=count,
         steps_per_epoch=per_epoch,
         steps=steps,
         tokens=tokens,
         memory=memory,
         seconds=seconds,
-        unknown=tuple(_unknown(backbone, records, tokenizer, tokens_per_second)),
+        unknown=tuple(_unknown(backbone, count, tokenizer, tokens_per_second)),
     )
 
 
@@ -150,43 +158,62 @@ def steps_per_epoch(recipe: AdapterRecipe, records: int) -> int:
 
 
 def _tokens(
-    recipe: AdapterRecipe, records: Sequence[Record], encoder: Encoder, parity: float
-) -> tuple[Tokens, int]:
-    """What the tokenizer tells, and the targets in the largest micro-batch."""
-    prompts = encoder.fit_all(records)
-    lengths = encoder.lengths(prompts)
-    rows = training_rows(encoder, prompts, completion_only=recipe.trainer.completion_only_loss)
-    computed = [(_computed(recipe, batch, parity), batch) for batch in _micro_batches(recipe, rows)]
-    largest, batch = max(computed, key=lambda pair: pair[0])
+    recipe: AdapterRecipe, records: Iterable[Record], encoder: Encoder, parity: float
+) -> tuple[int, Tokens, int]:
+    """How many records there are, what a tokenizer tells of them, and the targets of the largest micro-batch.
+
+    Why: of a record only ids and lengths are kept, so that the check of a large dataset takes little memory.
+    """
+    rows, first_targets = Sequences(), list[int]()
+    lengths, shortened = list[RecordLengths](), 0
+    for some in in_batches(records):
+        prompts = encoder.fit_all(some)
+        lengths += encoder.lengths(prompts)
+        shortened += sum(prompt.is_shortened for prompt in prompts)
+        for row in training_rows(encoder, prompts, completion_only=recipe.trainer.completion_only_loss):
+            rows.append(row["input_ids"])
+            first_targets.append(row["first_target"])
+    computed, largest, targets = 0, 0, 0
+    for batch in _micro_batches(recipe, rows):
+        tokens = _computed(recipe, [rows[index] for index in batch], parity)
+        computed += tokens
+        if tokens > largest:
+            largest = tokens
+            targets = sum(len(rows[index]) - first_targets[index] for index in batch)
     found = Tokens(
         lengths=Spread.of(one.whole for one in lengths),
         survival=tuple(survival(lengths, encoder.max_length)),
-        shortened=sum(prompt.is_shortened for prompt in prompts),
-        per_epoch=sum(len(row["input_ids"]) for row in rows),
-        computed_per_epoch=sum(tokens for tokens, _ in computed),
+        shortened=shortened,
+        per_epoch=rows.tokens,
+        computed_per_epoch=computed,
         largest_micro_batch=largest,
     )
-    return found, sum(len(row["input_ids"]) - row["first_target"] for row in batch)
+    return len(rows), found, targets
 
 
-def _micro_batches(recipe: AdapterRecipe, rows: Sequence[Row]) -> Iterator[list[Row]]:
+def _micro_batches(recipe: AdapterRecipe, rows: Sequences) -> Iterator[list[int]]:
     size = recipe.trainer.per_device_train_batch_size
     step = size * recipe.trainer.gradient_accumulation_steps
-    order = list(EpochOrder([row["input_ids"] for row in rows], step, recipe.packing, recipe.seed))
-    for start in range(0, len(order), size):
-        yield [rows[index] for index in order[start : start + size]]
+    order = iter(EpochOrder(rows, step, recipe.packing, recipe.seed))
+    while batch := list(islice(order, size)):
+        yield batch
 
 
-def _computed(recipe: AdapterRecipe, batch: Sequence[Row], parity: float) -> int:
-    sequences = [row["input_ids"] for row in batch]
+def _computed(recipe: AdapterRecipe, sequences: list[list[int]], parity: float) -> int:
     if recipe.packing == "shared_prefix":
         return division(sorted(sequences), parity).tokens
     return len(sequences) * max(map(len, sequences))
 
 
+def _counted(records: Iterable[Record], advance: Advance) -> Iterator[Record]:
+    for record in records:
+        advance(1)
+        yield record
+
+
 def _unknown(
     backbone: Loaded[BackboneRecipe],
-    records: Sequence[Record] | None,
+    records: int | None,
     tokenizer: PreTrainedTokenizerBase | None,
     tokens_per_second: float | None,
 ) -> Iterator[str]:

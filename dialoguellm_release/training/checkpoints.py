@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dialoguellm_release.errors import DataError, Problem
@@ -22,6 +24,12 @@ def last_whole_checkpoint(folder: Path) -> Path | None:
     found = {int(path.name.rpartition("-")[2]): path for path in folder.glob("checkpoint-*")}
     usable = [step for step, path in found.items() if _has_steps_left(path)]
     return found[max(usable)] if usable else None
+
+
+def steps_done(folder: Path) -> int:
+    """The steps that a training need not take again; 0 where there is no whole checkpoint."""
+    checkpoint = last_whole_checkpoint(folder)
+    return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
 
 
 def _has_steps_left(checkpoint: Path) -> bool:
@@ -68,6 +76,17 @@ def open_run(folder: Path, run: str, *, resume: bool, again: bool) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     write_text(folder / RUN, json.dumps({"run": run}) + "\n")
+
+
+@contextmanager
+def cleared_unless_useful(folder: Path) -> Iterator[None]:
+    """On a failure of the block, removes the folder where it holds no whole checkpoint to go on from."""
+    try:
+        yield
+    except BaseException:
+        if last_whole_checkpoint(folder) is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _run_of(folder: Path) -> str | None:

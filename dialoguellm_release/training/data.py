@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.knowledge import with_knowledge
+from dialoguellm_release.knowledge import each_with_knowledge
 from dialoguellm_release.prompts import Prompt
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.labels import Split
@@ -17,8 +18,10 @@ from dialoguellm_release.schemas.record import Record
 
 def records_of(
     dataset: Path, built: DatasetManifest, recipe: AdapterRecipe, prompt: Prompt, split: Split
-) -> list[Record]:
-    """The records of a split as the adapter sees them: of its recipe's config, with its knowledge.
+) -> Iterator[Record]:
+    """The records of a split as the adapter sees them, read as they are asked for.
+
+    They are those of its recipe's config, with its knowledge.
 
     Raises:
         DataError: The dataset was built with another prompt, has no such records, or no description to
@@ -28,10 +31,11 @@ def records_of(
     most = recipe.data.max_records if split == "train" else recipe.data.max_validation_records
     found = islice(read_records(dataset, recipe.data.config, split), most)
     label_spaces = {name: corpus.label_space for name, corpus in built.figures.corpora.items()}
-    records = with_knowledge(found, recipe.data.knowledge, prompt, label_spaces)
-    if recipe.data.knowledge.video_descriptions == "shuffled" and not any(
-        record.video_description for record in records
-    ):
+    records = each_with_knowledge(found, recipe.data.knowledge, prompt, label_spaces)
+    if recipe.data.knowledge.video_descriptions != "shuffled":
+        return records
+    shuffled = list(records)
+    if not any(record.video_description for record in shuffled):
         raise DataError(
             Problem(
                 str(dataset),
@@ -39,7 +43,7 @@ def records_of(
                 fix="describe the videos and build the dataset again",
             )
         )
-    return records
+    return iter(shuffled)
 
 
 def _check_prompt(prompt: Prompt, built: DatasetManifest, dataset: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -62,15 +63,15 @@ def export_training(
     built = read_manifest(dataset, DatasetManifest)
     encoder = Encoder(prompt, tokenizer, recipe.recipe.trainer.max_length)
     splits: tuple[Split, ...] = ("train", "validation") if recipe.recipe.trainer.eval_steps else ("train",)
-    prompts = {
-        split: encode_or_show_survival(encoder, records_of(dataset, built, recipe.recipe, prompt, split))
-        for split in splits
-    }
     row_of = _row_maker(tool, encoder, tokenizer)
     with staged(out, "export") as folder:
         (folder / ROWS).mkdir()
-        for split, found in prompts.items():
-            lines = (json.dumps(row_of(one), ensure_ascii=False) + "\n" for one in found)
+        counts: dict[Split, int] = {}
+        for split in splits:
+            read = partial(records_of, dataset, built, recipe.recipe, prompt, split)
+            rows = [row_of(one) for one in encode_or_show_survival(encoder, read)]
+            counts[split] = len(rows)
+            lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
             write_text(folder / ROWS / f"{split}.jsonl", "".join(lines))
         for name, settings in _settings(tool, recipe.recipe, backbone.recipe, splits).items():
             write_text(folder / name, settings)
@@ -84,7 +85,7 @@ def export_training(
                 tool=tool,
                 dataset_content_sha256=built.content_sha256,
                 prompt_sha256=prompt.sha256,
-                records={split: len(found) for split, found in prompts.items()},
+                records=counts,
             ),
         )
         write_manifest(folder, manifest)

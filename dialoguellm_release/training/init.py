@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.backbones.identity import Base
+from dialoguellm_release.backbones.refusals import place_at, refused_by_hub
 from dialoguellm_release.errors import DataError, Problem, RecipeError
 from dialoguellm_release.schemas.recipes.adapter import InitAdapter, LoraRecipe
 
@@ -14,36 +15,59 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+
 def with_init_adapter(model: PreTrainedModel, init: InitAdapter, lora: LoraRecipe, base: Base) -> PeftModel:
     """The model with the weights of an adapter, ready to be trained on.
 
     Raises:
         DataError: There is no such adapter, or it is in pickles.
-        RecipeError: It is of another base, or its LoRA settings are not those of the recipe.
+        RecipeError: It is of another base, its LoRA settings are not those of the recipe, or it is on the Hub
+            and no commit is named.
     """
     from peft import PeftConfig, PeftModel
     from safetensors import SafetensorError
 
-    place = f"{init.path} at {init.revision}" if init.revision else init.path
-    folder = Path(init.path)
-    if folder.is_dir() and not (folder / "adapter_model.safetensors").is_file():
-        raise DataError(
-            Problem(place, "no adapter_model.safetensors here", fix="name the folder of an adapter")
+    place = place_at(init.path, init.revision)
+    folder = Path(init.path) if Path(init.path).is_dir() else _fetched(init)
+    if not (folder / WEIGHTS).is_file():
+        raise DataError(Problem(place, f"no {WEIGHTS} here", fix="name the folder of an adapter"))
+    try:
+        config = PeftConfig.from_pretrained(folder)
+        _check_settings(config, lora, base, place)
+        return PeftModel.from_pretrained(model, folder, is_trainable=True)
+    except (OSError, ValueError, SafetensorError) as error:
+        fix = "check init_adapter.path and init_adapter.revision"
+        raise DataError(Problem(place, f"cannot be loaded as an adapter: {error}", fix=fix)) from error
+
+
+def _fetched(init: InitAdapter) -> Path:
+    """Where the configuration and weights of an adapter on the Hub lie on this machine.
+
+    Why: PEFT itself takes a pickle where a repository has no safetensors, and tells nobody why the Hub
+    refused.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    if init.revision is None:
+        raise RecipeError(
+            Problem(
+                "init_adapter.revision",
+                f"{init.path} is no folder here, and an adapter on the Hub needs its commit",
+                expected="40 hexadecimal digits",
+                fix=f"set init_adapter.revision to a commit of {init.path}, or name a folder that is there",
+            )
         )
     try:
-        config = PeftConfig.from_pretrained(init.path, revision=init.revision)
-        _check_settings(config, lora, base, place)
-        return PeftModel.from_pretrained(
-            model, init.path, revision=init.revision, is_trainable=True, use_safetensors=True
+        return Path(snapshot_download(init.path, revision=init.revision, allow_patterns=[CONFIG, WEIGHTS]))
+    except (OSError, HFValidationError) as error:
+        fix = "check init_adapter.path and init_adapter.revision"
+        problem = refused_by_hub(init.path, init.revision, error) or Problem(
+            place_at(init.path, init.revision), f"cannot be had from the Hub: {error}", fix=fix
         )
-    except (OSError, ValueError, SafetensorError) as error:
-        raise DataError(
-            Problem(
-                place,
-                f"cannot be loaded as an adapter: {error}",
-                fix="check init_adapter.path and revision; for a private repository: hf auth login",
-            )
-        ) from error
+        raise DataError(problem) from error
 
 
 def _check_settings(config: object, lora: LoraRecipe, base: Base, place: str) -> None:

@@ -19,6 +19,7 @@ from dialoguellm_release.schemas.recipes.backbone import Architecture
 from dialoguellm_release.training.checkpoints import last_whole_checkpoint
 from dialoguellm_release.training.examples import Row
 from dialoguellm_release.training.footprint import footprint, out_of_memory
+from dialoguellm_release.training.hardware import precision
 from dialoguellm_release.training.processes import gather_trained, rank, share_of
 from dialoguellm_release.training.trainer import sft_trainer
 from dialoguellm_release.training.watch import LogEntry, diverged, watcher
@@ -174,7 +175,6 @@ def _sft_config(recipe: AdapterRecipe, work: Path, *, has_validation: bool) -> S
     from trl import SFTConfig
 
     on_gpu = torch.cuda.is_available()
-    has_bf16 = on_gpu and torch.cuda.is_bf16_supported()
     settings = recipe.trainer.model_dump(exclude={"max_length", "completion_only_loss"})
     settings |= {
         "lr_scheduler_kwargs": settings["lr_scheduler_kwargs"] or None,
@@ -199,8 +199,8 @@ def _sft_config(recipe: AdapterRecipe, work: Path, *, has_validation: bool) -> S
         remove_unused_columns=False,
         use_cpu=not on_gpu,
         ddp_find_unused_parameters=False,
-        bf16=has_bf16,
-        fp16=on_gpu and not has_bf16,
+        bf16=precision() == "bf16",
+        fp16=precision() == "fp16",
         disable_tqdm=True,
         log_level="error",
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from dialoguellm_release.encoding import EncodedPrompt, Encoder, RecordLengths
+from dialoguellm_release.encoding import EncodedPrompt, Encoder, RecordLengths, in_batches
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.schemas.record import Record
 
@@ -54,17 +54,23 @@ def survival_table(rows: Iterable[Survival]) -> str:
     )
 
 
-def encode_or_show_survival(encoder: Encoder, records: Sequence[Record]) -> list[EncodedPrompt]:
-    """The encoded prompts of the records.
+def encode_or_show_survival(
+    encoder: Encoder, read: Callable[[], Iterable[Record]]
+) -> Iterator[EncodedPrompt]:
+    """The encoded prompts of the records, one after the other.
+
+    Args:
+        read: Gives the records; called once more where a table is to be shown.
 
     Raises:
-        DataError: Some cannot be made to fit; with the table of lengths.
+        DataError: Some cannot be made to fit; told after the last of all, with the table of lengths.
     """
     try:
-        return encoder.encode_all(records)
+        yield from encoder.encode_each(read())
     except DataError as error:
-        rows = survival(encoder.lengths(encoder.fit_all(records)), encoder.max_length)
-        raise DataError(error.problems, table=survival_table(rows)) from error
+        lengths = [one for some in in_batches(read()) for one in encoder.lengths(encoder.fit_all(some))]
+        table = survival_table(survival(lengths, encoder.max_length))
+        raise DataError(error.problems, table=table) from error
 
 
 def _at(lengths: Sequence[RecordLengths], cutoff: int, is_of_recipe: bool) -> Survival:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from dialoguellm_release.backbones.identity import Base, base_of
-from dialoguellm_release.backbones.load import load_backbone
-from dialoguellm_release.encoding import EncodedPrompt, Encoder
+from dialoguellm_release.backbones.load import load_backbone, load_tokenizer
+from dialoguellm_release.encoding import Encoder
 from dialoguellm_release.errors import DataError, MissingExtraError
 from dialoguellm_release.folders import (
     canonical_json,
@@ -20,6 +22,7 @@ from dialoguellm_release.folders import (
     write_manifest,
     write_text,
 )
+from dialoguellm_release.progress import progress
 from dialoguellm_release.prompts import Prompt, load_prompt
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import record_files
@@ -28,10 +31,16 @@ from dialoguellm_release.schemas.manifests.adapter import AdapterFigures, Adapte
 from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
+from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.training.adapter_folder import content_sha256, write_adapter
-from dialoguellm_release.training.checkpoints import checkpoints_of, open_run
+from dialoguellm_release.training.checkpoints import (
+    checkpoints_of,
+    cleared_unless_useful,
+    open_run,
+    steps_done,
+)
 from dialoguellm_release.training.data import records_of
-from dialoguellm_release.training.examples import training_rows
+from dialoguellm_release.training.examples import Row, training_rows
 from dialoguellm_release.training.hardware import training_run
 from dialoguellm_release.training.init import with_init_adapter
 from dialoguellm_release.training.loss_curve import write_loss_curve
@@ -71,34 +80,35 @@ def train_adapter(
     share_of(settings.trainer.gradient_accumulation_steps)
     prompt = load_prompt(settings.prompt)
     built = read_manifest(dataset, DatasetManifest)
-    records = {split: records_of(dataset, built, settings, prompt, split) for split in _splits(settings)}
+    splits = _splits(settings)
+    inputs = [file for split in splits for file in record_files(dataset, settings.data.config, split)]
     base = base_of(backbone.recipe, backbone_folder)
     versions = package_versions("torch", "transformers", "trl", "peft", "tokenizers")
     checkpoints = checkpoints_of(out) if settings.trainer.save_steps else None
-    with staged_by_first(out) as folder:
+    with staged_by_first(out) as folder, ExitStack() as around:
         with first_alone():
             if checkpoints and not rank():
                 identity = _identity(recipe, base, built, prompt, versions)
                 open_run(checkpoints, identity, resume=resume, again=again)
-        model, tokenizer = load_backbone(backbone.recipe, backbone_folder, settings.quantization)
+                around.enter_context(cleared_unless_useful(checkpoints))
+        tokenizer = load_tokenizer(backbone.recipe, backbone_folder)
         encoder = Encoder(prompt, tokenizer, settings.trainer.max_length)
-        prompts = {split: encode_or_show_survival(encoder, found) for split, found in records.items()}
-        rows = {
-            split: training_rows(
-                encoder,
-                found,
-                completion_only=settings.trainer.completion_only_loss or split == "validation",
+        read = {
+            split: _read(
+                encoder, partial(records_of, dataset, built, settings, prompt, split), settings, split
             )
-            for split, found in prompts.items()
+            for split in splits
         }
+        model, _ = load_backbone(backbone.recipe, backbone_folder, settings.quantization)
         if settings.init_adapter:
             model = with_init_adapter(model, settings.init_adapter, settings.lora, base)
+        before = steps_done(checkpoints) if checkpoints else 0
         tuned = tune(
             model,
             tokenizer,
-            rows["train"],
+            read["train"].rows,
             settings,
-            validation=rows.get("validation", ()),
+            validation=read["validation"].rows if "validation" in read else (),
             checkpoints=checkpoints,
             architecture=backbone.recipe.source.architecture,
         )
@@ -108,11 +118,11 @@ def train_adapter(
         manifest = AdapterManifest(
             created_by=versions,
             recipe=recipe.stamp,
-            inputs=record_files(dataset, settings.data.config, "train"),
+            inputs=tuple(inputs),
             outputs=stamps(folder),
             content_sha256=content_sha256(tuned.model, settings.lora, base, prompt),
-            figures=_figures(settings, base, built, prompt, prompts, tuned),
-            run=training_run(tuned),
+            figures=_figures(settings, base, built, prompt, read, tuned),
+            run=training_run(tuned, tuned.steps - before),
         )
         manifest = _with_first_run(manifest, out)
         if card:
@@ -122,6 +132,27 @@ def train_adapter(
     if checkpoints and not rank():
         shutil.rmtree(checkpoints)
     return manifest
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What is kept of the records of a split: their rows, and how many were shortened to fit."""
+
+    rows: list[Row]
+    shortened: int
+
+
+def _read(
+    encoder: Encoder, records: Callable[[], Iterable[Record]], recipe: AdapterRecipe, split: Split
+) -> _Read:
+    rows, shortened = list[Row](), 0
+    completion_only = recipe.trainer.completion_only_loss or split == "validation"
+    with progress(f"read {split}", None) as advance:
+        for prompt in encode_or_show_survival(encoder, records):
+            rows += training_rows(encoder, [prompt], completion_only=completion_only)
+            shortened += prompt.is_shortened
+            advance(1)
+    return _Read(rows, shortened)
 
 
 def _splits(recipe: AdapterRecipe) -> tuple[Split, ...]:
@@ -151,7 +182,7 @@ def _figures(
     base: Base,
     built: DatasetManifest,
     prompt: Prompt,
-    prompts: dict[Split, list[EncodedPrompt]],
+    read: dict[Split, _Read],
     tuned: Tuned,
 ) -> AdapterFigures:
     return AdapterFigures(
@@ -162,14 +193,14 @@ def _figures(
         dataset_content_sha256=built.content_sha256,
         prompt_sha256=prompt.sha256,
         knowledge=recipe.data.knowledge,
-        records=len(prompts["train"]),
-        truncated_records=sum(prompt.is_shortened for prompt in prompts["train"]),
+        records=len(read["train"].rows),
+        truncated_records=read["train"].shortened,
         tokens=tuned.row_tokens,
         trainable_parameters=tuned.trainable_parameters,
         steps=tuned.steps,
         first_loss=tuned.losses[0],
         last_loss=tuned.losses[-1],
-        validation_records=len(prompts.get("validation", ())),
+        validation_records=len(read["validation"].rows) if "validation" in read else 0,
         validation_loss=tuned.validation_loss,
         seed=recipe.seed,
     )

@@ -9,7 +9,7 @@ from dialoguellm_release.cards.check import check_card
 from dialoguellm_release.cards.models import render_adapter_card, render_backbone_card
 from dialoguellm_release.cards.score_report import render_score_report
 from dialoguellm_release.schemas.labels import Label
-from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
+from dialoguellm_release.schemas.manifests.adapter import AdapterManifest, TrainingRun
 from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
 from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.manifests.score import ScoreManifest
@@ -70,6 +70,37 @@ def test_an_adapter_of_a_model_on_the_hub_is_no_demonstration(adapter: AdapterMa
     assert f'revision="{"0" * 40}"' in card
     assert "no scores" in card
     assert check_card(card, []) == []
+
+
+def test_a_card_tells_what_the_training_cost(adapter: AdapterManifest) -> None:
+    figures = adapter.figures.model_copy(update={"tokens": 12_991_763})
+    run = TrainingRun(
+        hardware="NVIDIA A100-SXM4-40GB",
+        devices=4,
+        precision="bf16",
+        steps=4_385,
+        seconds=9_000.5,
+        tokens_per_second=7_217.5,
+        computed_tokens_per_second=4_173.0,
+    )
+    card = render_adapter_card(adapter.model_copy(update={"figures": figures, "run": run}), [], "a/b")
+    told = card.split("### What it cost")[1].split("## Licences")[0]
+    assert [line for line in told.splitlines() if line][2:] == [
+        "| Tokens of the training records | 12,991,763 |",
+        "| Hardware | NVIDIA A100-SXM4-40GB |",
+        "| Devices | 4 |",
+        "| Precision | bf16 |",
+        "| Steps that were timed | 4,385 |",
+        "| Seconds of these steps | 9,000.5 |",
+        "| Tokens of records a second | 7,217.5 |",
+        "| Tokens through the model a second | 4,173 |",
+    ]
+    assert check_card(card, []) == []
+    older = run.model_copy(update={"precision": None, "steps": None})
+    card = render_adapter_card(adapter.model_copy(update={"run": older}), [], "a/b")
+    assert "None" not in card.split("### What it cost")[1].split("## Licences")[0]
+    unknown = render_adapter_card(adapter.model_copy(update={"run": None}), [], "a/b")
+    assert "Neither time nor hardware nor energy was recorded" in unknown
 
 
 def test_one_licence_of_base_and_data_is_the_adapters(

@@ -114,7 +114,7 @@ def test_what_is_no_published_copy_is_told(plain_dataset: Dataset, own: Path, tm
     assert "no dataset folder here" in told(tmp_path / "empty", own, tmp_path / "out")
     assert "no dataset folder here" in told(tmp_path / "not there", own, tmp_path / "out")
     (tmp_path / "empty" / MANIFEST).write_text(json.dumps({"kind": "score"}))
-    assert "not the manifest of a dataset" in told(tmp_path / "empty", own, tmp_path / "out")
+    assert "is of another kind of folder" in told(tmp_path / "empty", own, tmp_path / "out")
     assert "there is nothing to hydrate" in told(plain_dataset.folder, own, tmp_path / "out")
 
 

@@ -145,6 +145,7 @@ def test_the_stamp_says_how_it_was_scored(run: Any, audited_dataset: Path, tiny_
     alone = figures_in(run("alone", adapter=None, backbone="tiny"))
     assert (alone.system.adapter_content_sha256, alone.system.seed) == (None, None)
     assert (alone.system.training_sha256, alone.protocol.leak_policy) == (None, None)
+    assert alone.protocol.selected_on is None
     assert alone.protocol.records_sha256 == protocol.records_sha256
 
 
@@ -177,6 +178,36 @@ def test_the_stamp_says_what_became_of_leaks(
     figures = manifest.figures.model_copy(update=changed)
     write_manifest(tmp_path / "adapter", manifest.model_copy(update={"figures": figures}))
     assert figures_in(run("out", adapter=tmp_path / "adapter")).protocol.leak_policy == policy
+
+
+@pytest.mark.parametrize(
+    ("trainer", "looked_at", "expected"),
+    [
+        ({"load_best_model_at_end": True}, 15, "validation"),
+        ({"load_best_model_at_end": True}, 0, "none"),
+        ({"load_best_model_at_end": False}, 15, "none"),
+        (None, 0, None),
+    ],
+    ids=["the best", "nobody looked", "the last", "not known"],
+)
+def test_the_stamp_says_on_which_split_the_checkpoint_was_chosen(
+    trainer: dict[str, object] | None,
+    looked_at: int,
+    expected: str | None,
+    run: Any,
+    tiny_adapter: Path,
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(tiny_adapter, tmp_path / "adapter")
+    manifest = read_manifest(tiny_adapter, AdapterManifest)
+    recipe = manifest.recipe.model_copy(update={"resolved": {**manifest.recipe.resolved, "trainer": trainer}})
+    figures = manifest.figures.model_copy(update={"validation_records": looked_at})
+    changed = manifest.model_copy(update={"recipe": recipe, "figures": figures})
+    write_manifest(tmp_path / "adapter", changed)
+    folder = run("out", "max_records=7", adapter=tmp_path / "adapter")
+    assert figures_in(folder).protocol.selected_on == expected
+    shown = f"`{expected}`" if expected else "not applicable"
+    assert f"| `selected_on` | {shown} |" in (folder / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_dataset_that_nobody_audited_has_no_clean_part(

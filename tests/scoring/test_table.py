@@ -97,7 +97,7 @@ def test_seeds_of_one_system_are_averaged(folder_of: Any) -> None:
         ("prompt_sha256", "0" * 64, f"prompt_sha256 {'0' * 64}, not {'f' * 64}"),
         ("scorer", "free_generation", "scorer free_generation, not first_token"),
         ("few_shot_ids", ("meld/train/1/1",), "few_shot_ids meld/train/1/1, not empty"),
-        ("selected_on", "test", "selected_on test, not none"),
+        ("selected_on", "validation", "selected_on validation, not none"),
         ("leak_policy", "removed from training", "leak_policy removed from training, not not audited"),
     ],
 )

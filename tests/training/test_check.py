@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
+import weakref
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dialoguellm_release.backbones.load import tokenizer_at_hand
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.recipes.catalogue import bundled, load_recipe
 from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, QuantizationRecipe
 from dialoguellm_release.schemas.recipes.backbone import Architecture, BackboneRecipe, HubSource
+from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps.adapter import check_adapter
 from dialoguellm_release.training.check import steps_per_epoch
 from dialoguellm_release.training.footprint import footprint, trainable_parameters
+from dialoguellm_release.training.sequences import Sequences
 
 HUB_BACKBONES = [
     name.partition("/")[2] for name in bundled() if name.startswith("backbones/") and "tiny" not in name
@@ -95,6 +102,36 @@ def test_the_check_agrees_with_the_training_it_looks_ahead_to(
     assert log[-1]["num_computed_tokens"] == pytest.approx(
         found.tokens.computed_per_epoch * 10 / 10.5, rel=0.02
     )
+
+
+def test_of_the_records_only_ids_and_lengths_are_held(
+    tiny_backbone: Path, small_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive, most = weakref.WeakSet[Record](), 0
+
+    def watched(*_: Any) -> Iterator[Record]:
+        nonlocal most
+        for record in read_records(small_dataset, "meld", "train"):
+            alive.add(record)
+            most = max(most, len(alive))
+            yield record
+
+    expected = check_adapter("tiny", small_dataset, backbones=tiny_backbone.parent)
+    monkeypatch.setattr("dialoguellm_release.encoding.ENCODED_AT_ONCE", 10)
+    monkeypatch.setattr("dialoguellm_release.training.data.records_of", watched)
+    assert check_adapter("tiny", small_dataset, backbones=tiny_backbone.parent) == expected
+    assert 10 <= most <= 21
+
+
+@given(st.lists(st.lists(st.integers(0, 2**31 - 1))))
+def test_sequences_come_back_as_they_went_in(lists: list[list[int]]) -> None:
+    held = Sequences()
+    for ids in lists:
+        held.append(ids)
+    assert (list(held), held[:], len(held)) == (lists, lists, len(lists))
+    assert held.tokens == sum(map(len, lists))
+    with pytest.raises(IndexError):
+        held[len(lists)]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from dialoguellm_release.errors import RecipeError
 from dialoguellm_release.folders import read_manifest, stamps
@@ -30,6 +31,7 @@ SETTINGS = (
 )
 """An epoch is 10 steps of 8 records and one of 4, so the second process has nothing in the last of them."""
 
+DOCS = Path(__file__).parents[2] / "docs"
 COMMAND_LINE = "from dialoguellm_release.cli.main import main; main()"
 
 
@@ -40,20 +42,48 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, records_of: Any, dataset_o
     return folder
 
 
-def two_processes(dataset: Path, out: Path, *options: str) -> list[str]:
+def one_process(dataset: Path, out: Path, *options: str, program: str = COMMAND_LINE) -> list[str]:
+    """The command that trains in a process of its own."""
+    command = [sys.executable, "-c", program, "adapter", "train", "tiny"]
+    return [*command, "--dataset", str(dataset), "--out", str(out), *options, "--json"]
+
+
+def two_processes(dataset: Path, out: Path, *options: str, program: str = COMMAND_LINE) -> list[str]:
     """The command that trains in two processes; they find each other by a free port."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += ["--no-python", sys.executable, "-c", COMMAND_LINE, "adapter", "train", "tiny"]
-    return [*command, "--dataset", str(dataset), "--out", str(out), *options, "--json"]
+    return [*command, "--no-python", *one_process(dataset, out, *options, program=program)]
 
 
 def settings(*more: str) -> list[str]:
     return [part for setting in (*SETTINGS, *more) for part in ("--set", setting)]
 
 
-def run(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+def run(command: list[str], cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def kill_when_it_has_a_checkpoint(command: list[str], out: Path, **variables: str) -> None:
+    """Kills one process of a training; torchrun ends what is left when one of its processes dies."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
+    started = subprocess.Popen(command, cwd=out.parent, env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    while last_whole_checkpoint(checkpoints_of(out)) is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    workers = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text(encoding="ascii").split()
+    os.kill(int(workers[-1]) if "torch.distributed.run" in command else started.pid, signal.SIGKILL)
+    assert started.wait(120) != 0
+    assert last_whole_checkpoint(checkpoints_of(out)) is not None
+
+
+def largest_difference(one: Path, other: Path) -> float:
+    """Between the weights of two adapters, as a part of the largest weight."""
+    from safetensors.torch import load_file
+
+    weights, others = (load_file(folder / "adapter_model.safetensors") for folder in (one, other))
+    assert weights.keys() == others.keys()
+    largest = max(float(weight.abs().max()) for weight in weights.values())
+    return max(float((weight - others[name]).abs().max()) for name, weight in weights.items()) / largest
 
 
 def test_micro_batches_that_cannot_be_shared_out_are_refused_before_anything_is_read(
@@ -110,17 +140,7 @@ def test_two_processes_go_on_after_one_was_killed(dataset: Path, tmp_path: Path)
     more = ["trainer.save_steps=2", "trainer.max_steps=60"]
     out = tmp_path / "cut"
     command = two_processes(dataset, out, *settings(*more))
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 240
-    while last_whole_checkpoint(checkpoints_of(out)) is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    # torchrun ends what is left when one of its processes dies.
-    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split()
-    assert len(workers) == 2
-    os.kill(int(workers[1]), signal.SIGKILL)
-    assert process.wait(120) != 0
-    assert last_whole_checkpoint(checkpoints_of(out)) is not None
+    kill_when_it_has_a_checkpoint(command, out)
     assert not out.exists()
 
     resumed = run(two_processes(dataset, out, *settings(*more), "--resume"), tmp_path)
@@ -132,41 +152,74 @@ def test_two_processes_go_on_after_one_was_killed(dataset: Path, tmp_path: Path)
     assert not checkpoints_of(out).exists()
 
 
-SHARD_AND_GATHER = """
-import torch
-from peft import LoraConfig, get_peft_model
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor
-from transformers import LlamaConfig, LlamaForCausalLM
-from dialoguellm_release.training.processes import gather_trained
+@pytest.mark.slow
+@pytest.mark.parametrize(("begun_by", "ended_by"), [(1, 2), (2, 1)])
+def test_another_number_of_processes_goes_on_to_the_same_adapter(
+    begun_by: int, ended_by: int, dataset: Path, tmp_path: Path
+) -> None:
+    more = settings("trainer.save_steps=2", "trainer.max_steps=60")
+    commands = {1: one_process, 2: two_processes}
+    out = tmp_path / "cut"
+    kill_when_it_has_a_checkpoint(commands[begun_by](dataset, out, *more), out)
+    resumed = run(commands[ended_by](dataset, out, *more, "--resume"), tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert json.loads(resumed.stdout)["run"]["devices"] == ended_by
+    whole = run(one_process(dataset, tmp_path / "whole", *more), tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    assert largest_difference(out, tmp_path / "whole") < 1e-5
+    assert counted(out) == counted(tmp_path / "whole")
 
-mesh = init_device_mesh("cpu", (2,))
-torch.manual_seed(0)
-config = LlamaConfig(
-    vocab_size=32, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2
-)
-model = get_peft_model(LlamaForCausalLM(config), LoraConfig(r=2, target_modules=["q_proj"]))
-before = {name: weight.detach().clone() for name, weight in model.named_parameters() if weight.requires_grad}
-fully_shard(model, mesh=mesh)
-trained = [weight for weight in model.parameters() if weight.requires_grad]
-assert trained and all(isinstance(weight, DTensor) for weight in trained)
-gather_trained(model)
-after = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-assert after.keys() == before.keys()
-assert all(torch.equal(after[name], before[name]) for name in before)
-torch.distributed.destroy_process_group()
-print("gathered")
+
+FSDP_ON_CPUS = """
+from accelerate import state
+from accelerate.utils import DistributedType
+
+made = state.AcceleratorState.__init__
+
+
+def made_for_fsdp(self, *arguments, fsdp_plugin=None, **settings):
+    made(self, *arguments, fsdp_plugin=fsdp_plugin, **settings)
+    if fsdp_plugin is not None and self.distributed_type == DistributedType.MULTI_CPU:
+        self.fsdp_plugin = fsdp_plugin
+        self.distributed_type = DistributedType.FSDP
+        state.PartialState._shared_state["distributed_type"] = DistributedType.FSDP
+
+
+state.AcceleratorState.__init__ = made_for_fsdp
+"""
+"""Accelerate (1.15) takes FSDP for accelerators alone, and on CPUs says nothing and spreads no weights. From
+here on it takes CPUs too: all that follows is its own and torch's."""
+
+SPREAD = """
+from torch.distributed.tensor import DTensor
+from dialoguellm_release.training import sft
+gather = sft.gather_trained
+
+
+def told(model):
+    print("spread", all(isinstance(weight, DTensor) for weight in model.parameters()), file=sys.stderr)
+    gather(model)
+
+
+sft.gather_trained = told
 """
 
 
 @pytest.mark.slow
-def test_weights_that_fsdp_spread_are_whole_again(tmp_path: Path) -> None:
-    script = tmp_path / "gather.py"
-    script.write_text(SHARD_AND_GATHER, encoding="utf-8")
-    done = run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)],
-        tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["gathered", "gathered"]
+@pytest.mark.parametrize("more", ["packing=shared_prefix", "trainer.activation_checkpointing=true"])
+def test_weights_spread_by_fsdp_are_trained_like_whole_ones(more: str, dataset: Path, tmp_path: Path) -> None:
+    stated = yaml.safe_load((DOCS / "accelerate" / "fsdp.yaml").read_text(encoding="utf-8"))["fsdp_config"]
+    spread = {name.upper(): str(value) for name, value in stated.items()} | {"ACCELERATE_USE_FSDP": "true"}
+    program = f"import sys\n{FSDP_ON_CPUS}\n{SPREAD}\n{COMMAND_LINE}"
+    options = settings(more, "trainer.save_steps=2", "trainer.max_steps=60")
+    out = tmp_path / "cut"
+    command = two_processes(dataset, out, *options, program=program)
+    kill_when_it_has_a_checkpoint(command, out, **spread)
+    resumed = run([*command, "--resume"], tmp_path, **spread)
+    assert resumed.returncode == 0, resumed.stderr
+    assert resumed.stderr.count("spread True") == 2
+    one = run(one_process(dataset, tmp_path / "one", *options), tmp_path)
+    assert one.returncode == 0, one.stderr
+    assert largest_difference(out, tmp_path / "one") < 1e-5
+    assert counted(out) == counted(tmp_path / "one")
+    assert not checkpoints_of(out).exists()

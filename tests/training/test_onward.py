@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from dialoguellm_release.backbones.identity import base_of
 from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.encoding import GOLDEN_RECORD, Encoder
 from dialoguellm_release.errors import DataError, RecipeError
@@ -23,14 +24,16 @@ from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
 from dialoguellm_release.schemas.manifests.merged import MergedManifest
-from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
+from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, InitAdapter
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps.onward import export_training, merge_adapter
 from dialoguellm_release.training import merge
 from dialoguellm_release.training.export import Segments
+from dialoguellm_release.training.init import with_init_adapter
 from dialoguellm_release.training.settings import axolotl_settings, llama_factory_settings
 from dialoguellm_release.training.train import train_adapter
+from tests.hub_server.server import HubServer
 
 
 @pytest.fixture(scope="module")
@@ -255,8 +258,80 @@ def test_a_training_goes_on_from_an_adapter(
     assert {problem.where for problem in raised.value.problems} == {"lora.r", "lora.target_modules"}
     with pytest.raises(DataError, match=r"no adapter_model\.safetensors here"):
         onward(f"init_adapter.path={tiny_backbone}")
-    with pytest.raises(DataError, match="cannot be loaded as an adapter"):
+    with pytest.raises(DataError, match="neither in the local cache nor within reach on the Hub"):
         onward("init_adapter.path=someone/absent", f"init_adapter.revision={'0a' * 20}")
+    with pytest.raises(RecipeError, match="an adapter on the Hub needs its commit"):
+        onward("init_adapter.path=someone/absent")
+
+
+@pytest.fixture
+def adapter_on_the_hub(hub_server: HubServer, tiny_adapter: Path) -> InitAdapter:
+    """The tiny adapter as somebody published it."""
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    assert api.endpoint == hub_server.url
+    api.create_repo("dialoguellm/start")
+    commit = api.upload_folder(repo_id="dialoguellm/start", folder_path=tiny_adapter)
+    return InitAdapter(path="dialoguellm/start", revision=commit.oid)
+
+
+def begun_with(init: InitAdapter, backbone: Path, recipe: Loaded[BackboneRecipe]) -> Any:
+    lora = load_recipe("tiny", "adapter", AdapterRecipe).recipe.lora
+    model, _ = load_backbone(recipe.recipe, backbone)
+    return with_init_adapter(model, init, lora, base_of(recipe.recipe, backbone))
+
+
+def test_a_training_goes_on_from_an_adapter_on_the_hub(
+    adapter_on_the_hub: InitAdapter,
+    tiny_backbone: Path,
+    tiny_recipe: Loaded[BackboneRecipe],
+    tiny_adapter: Path,
+) -> None:
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    model = begun_with(adapter_on_the_hub, tiny_backbone, tiny_recipe)
+    expected = load_file(tiny_adapter / "adapter_model.safetensors")
+    assert all(
+        bool((weight == expected[name]).all()) for name, weight in get_peft_model_state_dict(model).items()
+    )
+    assert any(weight.requires_grad for weight in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("hidden", "the Hub has no such model, or does not show it to you"),
+        ("revision", f"at {'0a' * 20}: cannot be had from the Hub"),
+        ("pickles", r"no adapter_model\.safetensors here"),
+    ],
+)
+def test_an_adapter_that_the_hub_does_not_give_says_why(
+    change: str,
+    said: str,
+    adapter_on_the_hub: InitAdapter,
+    tiny_backbone: Path,
+    tiny_recipe: Loaded[BackboneRecipe],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from huggingface_hub import HfApi
+
+    init = adapter_on_the_hub
+    if change == "hidden":
+        HfApi().update_repo_settings(init.path, visibility="private")
+        monkeypatch.delenv("HF_TOKEN")
+    elif change == "revision":
+        init = init.model_copy(update={"revision": "0a" * 20})
+    else:
+        api = HfApi()
+        api.delete_file("adapter_model.safetensors", init.path)
+        commit = api.upload_file(
+            path_or_fileobj=b"a pickle", path_in_repo="adapter_model.bin", repo_id=init.path
+        )
+        init = init.model_copy(update={"revision": commit.oid})
+    with pytest.raises(DataError, match=said):
+        begun_with(init, tiny_backbone, tiny_recipe)
 
 
 @pytest.fixture

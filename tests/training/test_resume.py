@@ -114,6 +114,9 @@ def test_a_resumed_training_gives_the_bytes_of_an_unbroken_one(
     manifest = train(out, resume=True)
     assert stamps(out) == stamps(unbroken)
     expected = read_manifest(unbroken, AdapterManifest)
+    assert manifest.run is not None
+    assert manifest.run.precision == "float32"
+    assert manifest.run.steps == 16 - int(checkpoint.rpartition("-")[2])
     assert manifest.model_copy(update={"run": None}) == expected.model_copy(update={"run": None})
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
 

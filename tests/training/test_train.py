@@ -257,8 +257,18 @@ def test_a_dataset_of_another_prompt_is_refused(
 
 def test_records_that_do_not_fit_stop_it_before_it_starts(train: Any, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="84 of 84 prompts do not fit"):
+        train("trainer.max_length=20", "trainer.save_steps=10")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_records_are_looked_at_before_any_weights_are_loaded(
+    train: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[object] = []
+    monkeypatch.setattr("dialoguellm_release.training.train.load_backbone", lambda *_: loads.append(1))
+    with pytest.raises(DataError, match="84 of 84 prompts do not fit"):
         train("trainer.max_length=20")
-    assert not (tmp_path / "out").exists()
+    assert loads == []
 
 
 def test_a_target_module_that_does_not_exist_is_refused(train: Any) -> None:
@@ -300,5 +310,5 @@ def test_ctrl_c_leaves_nothing(train: Any, tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr("dialoguellm_release.training.trainer.summed_loss", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        train()
+        train("trainer.save_steps=10")
     assert list(tmp_path.iterdir()) == []

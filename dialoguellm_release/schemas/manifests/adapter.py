@@ -48,13 +48,18 @@ class AdapterFigures(Schema):
     seed: int
 
 
+Precision = Literal["bf16", "fp16", "float32"]
+
+
 class TrainingRun(Schema):
     """What a training took on the machine where it ran: no part of any hash.
 
     Attributes:
         hardware: The accelerator, or the kind of processor.
         devices: Processes that trained together.
-        seconds: Spent on training steps by the run that ended; one that was resumed counts only its own.
+        precision: In which the model computed; None in older manifests, as `steps`.
+        steps: That the figures below are of: fewer than all where the training was resumed.
+        seconds: Spent on these steps.
         tokens_per_second: Tokens of the records, each record's counted in full.
         computed_tokens_per_second: Tokens that passed through the model: fewer where packs share a prefix,
             more with padding.
@@ -62,6 +67,8 @@ class TrainingRun(Schema):
 
     hardware: Text
     devices: Count = 1
+    precision: Precision | None = None
+    steps: Count | None = None
     seconds: float
     tokens_per_second: float
     computed_tokens_per_second: float
