@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from dialoguellm_release.backbones.adapters import load_adapter
 from dialoguellm_release.cards.check import CARD
 from dialoguellm_release.cards.merge import split_card
-from dialoguellm_release.errors import Problem
+from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.hub.copies import Copy
 from dialoguellm_release.hub.verdicts import Verdict, not_checked, verdict_on
 from dialoguellm_release.progress import silence_transformers
@@ -100,7 +100,6 @@ def _split_problems(name: str, loaded: Any, dataset: DatasetManifest) -> Iterato
 
 def _adapter_verdict(copy: Copy, adapter: AdapterManifest) -> Verdict:
     try:
-        from peft import PeftModel
         from transformers import AutoModelForCausalLM, AutoTokenizer
     except ModuleNotFoundError as error:
         return not_checked(NAME, f"the extra train is not installed (no {error.name})")
@@ -113,13 +112,14 @@ def _adapter_verdict(copy: Copy, adapter: AdapterManifest) -> Verdict:
         base = AutoModelForCausalLM.from_pretrained(
             place, revision=revision, trust_remote_code=False, use_safetensors=True
         )
-        with warnings.catch_warnings():
-            # PEFT still uses a name that transformers has deprecated.
-            warnings.simplefilter("ignore", FutureWarning)
-            model = PeftModel.from_pretrained(base, copy.folder)
+        model = load_adapter(base, copy.folder)
         AutoTokenizer.from_pretrained(copy.folder, trust_remote_code=False)
+    except MissingExtraError:
+        return not_checked(NAME, "the extra train is not installed (no peft)")
+    except DataError as error:
+        return verdict_on(NAME, error.problems)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        return verdict_on(NAME, [Problem(str(copy.folder), f"PeftModel cannot read it: {error}")])
+        return verdict_on(NAME, [Problem(str(copy.folder), f"transformers cannot read it: {error}")])
     count = sum(parameter.numel() for name, parameter in model.named_parameters() if "lora_" in name)
     expected = adapter.figures.trainable_parameters
     problems = []

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from dialoguellm_release.backbones.adapters import load_adapter
 from dialoguellm_release.backbones.identity import Base, base_of
 from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.encoding import EncodedPrompt, Encoder
-from dialoguellm_release.errors import DataError, MissingExtraError, Problem
+from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import canonical_json, package_versions, read_manifest, sha256_of_text
 from dialoguellm_release.knowledge import with_knowledge
 from dialoguellm_release.prompts import Prompt, load_prompt, read_prompt
@@ -107,7 +107,7 @@ def score_model(
         scorers = [name for name in scorers if name != "first_token"]
     chosen = list(dict.fromkeys(chosen_scorer(name, tokens) for name in scorers))
     if model.adapter is not None:
-        language_model = _with_adapter(language_model, model.adapter)
+        language_model = load_adapter(language_model, model.adapter)
     asking = _Asking(language_model.eval(), tokenizer, encoder, task.labels, settings, cache, again)
     identity = {**asdict(base), "adapter_content_sha256": trained.content_sha256 if trained else None}
     replies: dict[Way, list[Reply]] = {}
@@ -253,14 +253,3 @@ def _described(base: Base) -> str:
     if base.content_sha256 is not None:
         parts.append(f"with content {base.content_sha256}")
     return " ".join(parts)
-
-
-def _with_adapter(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
-    try:
-        from peft import PeftModel
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("score", str(error.name)) from error
-    with warnings.catch_warnings():
-        # PEFT still uses a name that transformers has deprecated.
-        warnings.simplefilter("ignore", FutureWarning)
-        return PeftModel.from_pretrained(model, adapter)

@@ -141,6 +141,7 @@ def _trained(
     from dialoguellm_release.cards.models import render_adapter_card
     from dialoguellm_release.training import train
     from dialoguellm_release.training.checkpoints import checkpoints_of
+    from dialoguellm_release.training.init import init_adapter_sha256
     from dialoguellm_release.training.processes import first_alone
 
     built = read_manifest(dataset, DatasetManifest)
@@ -157,6 +158,7 @@ def _trained(
             and figures.prompt_sha256 == load_prompt(loaded.recipe.prompt).sha256
             and (figures.base, figures.base_revision) == (base.repo_id, base.revision)
             and figures.base_content_sha256 == base.content_sha256
+            and figures.init_adapter_sha256 == init_adapter_sha256(loaded.recipe.init_adapter)
         )
 
     def card(made: AdapterManifest) -> str:

@@ -5,6 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dialoguellm_release.backbones.adapters import (
+    CONFIG,
+    WEIGHTS,
+    adapter_files_sha256,
+    check_adapter_files,
+    load_adapter,
+)
 from dialoguellm_release.backbones.identity import Base
 from dialoguellm_release.backbones.refusals import place_at, refused_by_hub
 from dialoguellm_release.errors import DataError, Problem, RecipeError
@@ -15,9 +22,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-
-
 def with_init_adapter(model: PreTrainedModel, init: InitAdapter, lora: LoraRecipe, base: Base) -> PeftModel:
     """The model with the weights of an adapter, ready to be trained on.
 
@@ -26,20 +30,31 @@ def with_init_adapter(model: PreTrainedModel, init: InitAdapter, lora: LoraRecip
         RecipeError: It is of another base, its LoRA settings are not those of the recipe, or it is on the Hub
             and no commit is named.
     """
-    from peft import PeftConfig, PeftModel
-    from safetensors import SafetensorError
+    from peft import PeftConfig
 
     place = place_at(init.path, init.revision)
     folder = Path(init.path) if Path(init.path).is_dir() else _fetched(init)
-    if not (folder / WEIGHTS).is_file():
-        raise DataError(Problem(place, f"no {WEIGHTS} here", fix="name the folder of an adapter"))
+    check_adapter_files(folder, place)
     try:
         config = PeftConfig.from_pretrained(folder)
-        _check_settings(config, lora, base, place)
-        return PeftModel.from_pretrained(model, folder, is_trainable=True)
-    except (OSError, ValueError, SafetensorError) as error:
-        fix = "check init_adapter.path and init_adapter.revision"
-        raise DataError(Problem(place, f"cannot be loaded as an adapter: {error}", fix=fix)) from error
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(Problem(place, f"{CONFIG} cannot be read: {error}")) from error
+    _check_settings(config, lora, base, place)
+    return load_adapter(model, folder, place, is_trainable=True)
+
+
+def init_adapter_sha256(init: InitAdapter | None) -> str | None:
+    """The hash of the folder that a training goes on from.
+
+    None where it starts anew, and for an adapter on the Hub, whose commit says as much.
+
+    Raises:
+        DataError: The folder holds no adapter.
+    """
+    if init is None or not Path(init.path).is_dir():
+        return None
+    check_adapter_files(Path(init.path), init.path)
+    return adapter_files_sha256(Path(init.path))
 
 
 def _fetched(init: InitAdapter) -> Path:

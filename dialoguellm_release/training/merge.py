@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dialoguellm_release.backbones.adapters import load_adapter
 from dialoguellm_release.backbones.identity import Base, base_of, weights_sha256
 from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.errors import DataError, Problem
@@ -48,7 +49,6 @@ def merge_adapter(
     Raises:
         DataError: The adapter is of another base, or the merged model answers otherwise.
     """
-    from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
     trained = read_manifest(adapter, AdapterManifest)
@@ -56,7 +56,7 @@ def merge_adapter(
     _check_base(trained, base, adapter)
     with staged(out, "merged") as folder:
         model, _ = load_backbone(backbone.recipe, backbone_folder)
-        tuned = PeftModel.from_pretrained(model, adapter).eval()
+        tuned = load_adapter(model, adapter).eval()
         ids = _golden_ids(adapter)
         expected = _logits(tuned, ids)
         merged = tuned.merge_and_unload(safe_merge=True)

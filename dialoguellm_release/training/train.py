@@ -42,7 +42,7 @@ from dialoguellm_release.training.checkpoints import (
 from dialoguellm_release.training.data import records_of
 from dialoguellm_release.training.examples import Row, training_rows
 from dialoguellm_release.training.hardware import training_run
-from dialoguellm_release.training.init import with_init_adapter
+from dialoguellm_release.training.init import init_adapter_sha256, with_init_adapter
 from dialoguellm_release.training.loss_curve import write_loss_curve
 from dialoguellm_release.training.processes import first_alone, rank, share_of, staged_by_first
 from dialoguellm_release.training.sft import Tuned, tune
@@ -83,12 +83,13 @@ def train_adapter(
     splits = _splits(settings)
     inputs = [file for split in splits for file in record_files(dataset, settings.data.config, split)]
     base = base_of(backbone.recipe, backbone_folder)
+    init_sha256 = init_adapter_sha256(settings.init_adapter)
     versions = package_versions("torch", "transformers", "trl", "peft", "tokenizers")
     checkpoints = checkpoints_of(out) if settings.trainer.save_steps else None
     with staged_by_first(out) as folder, ExitStack() as around:
         with first_alone():
             if checkpoints and not rank():
-                identity = _identity(recipe, base, built, prompt, versions)
+                identity = _identity(recipe, base, init_sha256, built, prompt, versions)
                 open_run(checkpoints, identity, resume=resume, again=again)
                 around.enter_context(cleared_unless_useful(checkpoints))
         tokenizer = load_tokenizer(backbone.recipe, backbone_folder)
@@ -121,7 +122,7 @@ def train_adapter(
             inputs=tuple(inputs),
             outputs=stamps(folder),
             content_sha256=content_sha256(tuned.model, settings.lora, base, prompt),
-            figures=_figures(settings, base, built, prompt, read, tuned),
+            figures=_figures(settings, base, init_sha256, built, prompt, read, tuned),
             run=training_run(tuned, tuned.steps - before),
         )
         manifest = _with_first_run(manifest, out)
@@ -162,6 +163,7 @@ def _splits(recipe: AdapterRecipe) -> tuple[Split, ...]:
 def _identity(
     recipe: Loaded[AdapterRecipe],
     base: Base,
+    init_sha256: str | None,
     built: DatasetManifest,
     prompt: Prompt,
     versions: dict[str, str],
@@ -170,6 +172,7 @@ def _identity(
     parts: dict[str, object] = {
         "recipe": recipe.sha256,
         "base": [base.repo_id, base.revision, base.content_sha256],
+        "init_adapter": init_sha256,
         "dataset": built.content_sha256,
         "prompt": prompt.sha256,
         "versions": versions,
@@ -180,6 +183,7 @@ def _identity(
 def _figures(
     recipe: AdapterRecipe,
     base: Base,
+    init_sha256: str | None,
     built: DatasetManifest,
     prompt: Prompt,
     read: dict[Split, _Read],
@@ -193,6 +197,7 @@ def _figures(
         dataset_content_sha256=built.content_sha256,
         prompt_sha256=prompt.sha256,
         knowledge=recipe.data.knowledge,
+        init_adapter_sha256=init_sha256,
         records=len(read["train"].rows),
         truncated_records=read["train"].shortened,
         tokens=tuned.row_tokens,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from safetensors.torch import load_file, save_file
 
 from dialoguellm_release.backbones.identity import base_of
 from dialoguellm_release.backbones.load import load_backbone
@@ -27,6 +29,8 @@ from dialoguellm_release.schemas.manifests.merged import MergedManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, InitAdapter
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.steps.adapter import train_adapter as train_step
+from dialoguellm_release.steps.made import Made
 from dialoguellm_release.steps.onward import export_training, merge_adapter
 from dialoguellm_release.training import merge
 from dialoguellm_release.training.export import Segments
@@ -264,6 +268,31 @@ def test_a_training_goes_on_from_an_adapter(
         onward("init_adapter.path=someone/absent")
 
 
+def test_an_adapter_whose_start_has_changed_is_not_current(
+    tiny_adapter: Path, tiny_backbone: Path, small_dataset: Path, tmp_path: Path
+) -> None:
+    start = shutil.copytree(tiny_adapter, tmp_path / "start")
+    settings = ["trainer.max_steps=1", f"init_adapter.path={start}"]
+
+    def made() -> Made[AdapterManifest]:
+        return train_step(
+            "tiny",
+            small_dataset,
+            tmp_path / "onward",
+            backbones=tiny_backbone.parent,
+            overrides=settings,
+        )
+
+    first = made()
+    assert not first.was_current
+    assert made().was_current
+    weights = load_file(start / "adapter_model.safetensors")
+    save_file({name: weight * 2 for name, weight in weights.items()}, start / "adapter_model.safetensors")
+    second = made()
+    assert not second.was_current
+    assert second.manifest.content_sha256 != first.manifest.content_sha256
+
+
 @pytest.fixture
 def adapter_on_the_hub(hub_server: HubServer, tiny_adapter: Path) -> InitAdapter:
     """The tiny adapter as somebody published it."""
@@ -289,7 +318,6 @@ def test_a_training_goes_on_from_an_adapter_on_the_hub(
     tiny_adapter: Path,
 ) -> None:
     from peft import get_peft_model_state_dict
-    from safetensors.torch import load_file
 
     model = begun_with(adapter_on_the_hub, tiny_backbone, tiny_recipe)
     expected = load_file(tiny_adapter / "adapter_model.safetensors")

@@ -21,6 +21,8 @@ class AdapterFigures(Schema):
     Attributes:
         base_content_sha256: Content of a backbone of our own making; None for one from the Hub.
         dataset_content_sha256: The dataset that it was trained on.
+        init_adapter_sha256: Settings and weights of the folder that the training went on from; None where it
+            started anew, or from a commit on the Hub, which the recipe names.
         knowledge: What its prompts show beside the input; scoring must show the same.
         truncated_records: Records whose context or description was shortened to fit.
         tokens: Of the training records, each counted once.
@@ -36,6 +38,7 @@ class AdapterFigures(Schema):
     dataset_content_sha256: Sha256
     prompt_sha256: Sha256
     knowledge: Knowledge = Knowledge()
+    init_adapter_sha256: Sha256 | None = None
     records: Count
     truncated_records: Count
     tokens: Count = 0
