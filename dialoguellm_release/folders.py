@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeVar
@@ -202,9 +202,7 @@ def staged(out: Path, kind: Kind) -> Iterator[Path]:
         DataError: `out` is something else, or another run is writing it.
     """
     out = out.absolute()
-    partial = out.with_name(f".{out.name}.partial")
-    previous = out.with_name(f".{out.name}.previous")
-    lock = out.with_name(f".{out.name}.lock")
+    partial, previous, lock = _siblings(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with alone(lock, out):
         _restore(previous, out)
@@ -222,6 +220,23 @@ def staged(out: Path, kind: Kind) -> Iterator[Path]:
             _restore(previous, out)
             _remove(previous)
             _remove(partial)
+
+
+def clear_left_over(out: Path) -> None:
+    """Removes what a run left beside its folder that was killed just after it had placed it."""
+    partial, previous, lock = _siblings(out.absolute())
+    if lock.exists():
+        with suppress(DataError, PermissionError), alone(lock, out):
+            _remove(previous)
+            _remove(partial)
+
+
+def _siblings(out: Path) -> tuple[Path, Path, Path]:
+    """Where a folder is made, where the one before it waits until it is, and the lock."""
+    partial, previous, lock = (
+        out.with_name(f".{out.name}.{name}") for name in ("partial", "previous", "lock")
+    )
+    return partial, previous, lock
 
 
 @contextmanager

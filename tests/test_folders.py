@@ -71,6 +71,30 @@ def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
     assert names(tmp_path) == {"out"}
 
 
+@pytest.fixture
+def placed(tmp_path: Path) -> Path:
+    """A folder whose run was killed just after it had placed it."""
+    out = tmp_path / "out"
+    make(out, "one")
+    (tmp_path / ".out.previous").mkdir()
+    (tmp_path / ".out.previous" / "file.txt").write_text("large")
+    (tmp_path / ".out.lock").touch()
+    return out
+
+
+def test_what_a_run_left_that_was_killed_at_its_end_is_cleared(placed: Path, tmp_path: Path) -> None:
+    folders.clear_left_over(placed)
+    assert (placed / "file.txt").read_text() == "one"
+    assert names(tmp_path) == {"out"}
+
+
+def test_what_a_run_at_work_has_beside_its_folder_stays(placed: Path, tmp_path: Path) -> None:
+    with (tmp_path / ".out.lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        folders.clear_left_over(placed)
+    assert names(tmp_path) == {"out", ".out.previous", ".out.lock"}
+
+
 def test_a_foreign_folder_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with (

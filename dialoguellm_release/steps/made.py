@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic
 
-from dialoguellm_release.folders import AnyManifest, is_current, read_manifest
+from dialoguellm_release.folders import AnyManifest, clear_left_over, is_current, read_manifest
 
 BUILD = Path("build")
 
@@ -27,4 +27,5 @@ def current_folder(
     """What stands in a folder, where the step would make the same again; else None."""
     if not is_current(folder, is_unchanged, model):
         return None
+    clear_left_over(folder)
     return Made(folder, read_manifest(folder, model), was_current=True)
