@@ -31,6 +31,8 @@ FewShotRule = Literal["balanced", "nearest"]
 
 LeakPolicy = Literal["not audited", "trained on another dataset", "removed from training", "kept in training"]
 
+SelectedOn = Split | Literal["none"]
+
 Resamples = Annotated[int, Field(ge=20)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Interval = tuple[float, float]
@@ -54,7 +56,7 @@ class Protocol(Schema):
         few_shot_ids: Records that stand in a prompt as examples; empty for a prompt without.
         few_shot_sha256: Which record is shown which examples, in which order; None for a prompt without.
         selected_on: The split on which a checkpoint or a setting was chosen; `none` where none was, and
-            the last checkpoint was scored.
+            the last checkpoint was scored; None where there was nothing to choose, or nobody told.
         leak_policy: What became of training records that share text with held-out ones; None where nothing
             was trained.
     """
@@ -72,7 +74,7 @@ class Protocol(Schema):
     few_shot_rule: FewShotRule | None = None
     few_shot_ids: tuple[Text, ...] | None
     few_shot_sha256: Sha256 | None = None
-    selected_on: Split | Literal["none"]
+    selected_on: SelectedOn | None
     leak_policy: LeakPolicy | None
 
 

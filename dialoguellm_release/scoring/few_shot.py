@@ -107,6 +107,7 @@ def prompted_protocol(
         few_shot_rule=examples.settings.choose if examples else None,
         few_shot_ids=examples.ids if examples else (),
         few_shot_sha256=examples.sha256 if examples else None,
+        selected_on="none",
         leak_policy=leak_policy,
     )
 

@@ -14,7 +14,14 @@ from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.manifest import DatasetManifest
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.schemas.scores import FewShotRule, LeakPolicy, Protocol, ScorerName, System
+from dialoguellm_release.schemas.scores import (
+    FewShotRule,
+    LeakPolicy,
+    Protocol,
+    ScorerName,
+    SelectedOn,
+    System,
+)
 from dialoguellm_release.scoring.answers import Answer
 
 CLEAN_CONFIG = "clean"
@@ -85,6 +92,7 @@ def protocol_of(
     few_shot_rule: FewShotRule | None = None,
     few_shot_ids: tuple[str, ...] | None = None,
     few_shot_sha256: str | None = None,
+    selected_on: SelectedOn | None = None,
     leak_policy: LeakPolicy | None = None,
 ) -> Protocol:
     """The protocol of a system; what it has no use for stays None."""
@@ -102,7 +110,7 @@ def protocol_of(
         few_shot_rule=few_shot_rule,
         few_shot_ids=few_shot_ids,
         few_shot_sha256=few_shot_sha256,
-        selected_on="none",
+        selected_on=selected_on,
         leak_policy=leak_policy,
     )
 
