@@ -21,9 +21,14 @@ from dialoguellm_release.scoring.scored import Scored, Task, leak_policy_of, pro
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-TFIDF = {"ngram_range": (1, 2), "min_df": 2, "sublinear_tf": True}
-REGRESSION = {"C": 4.0, "max_iter": 1000, "solver": "newton-cg", "tol": 1e-8}
-"""Set once for every corpus, before any was scored; nothing is chosen on a held-out split.
+WORDS = {"ngram_range": (1, 2), "min_df": 2, "sublinear_tf": True}
+CHARACTERS = {"analyzer": "char_wb", "ngram_range": (2, 4), "min_df": 2, "sublinear_tf": True}
+CONTEXT_WEIGHT = 0.3
+REGRESSION = {"C": 3.0, "max_iter": 1000, "solver": "newton-cg", "tol": 1e-9}
+"""One setting for every corpus, chosen on the validation splits of MELD, EmoryNLP, MEISD and DailyDialog.
+
+The characters bring the punctuation, which words of two letters and more leave out: weighted F1 on MELD's
+validation split is 43 without them and 52 with them. Class weights cost 4 points on EmoryNLP's.
 
 The fit ends at the optimum, of which there is one: the default solver stops so far from it that MELD's
 predictions change with the number of threads.
@@ -36,7 +41,7 @@ def score_baseline(settings: ScoreRecipe, dataset: Path, name: BaselineName) -> 
     Args:
         name: `majority` gives the commonest label of the training split; `random` draws labels as often as
             they stand there, and is scored by its expected value; `tfidf` is a logistic regression on the
-            words of the utterance, `tfidf-context` on those of the context as well.
+            words and the characters of the utterance, `tfidf-context` on the words of the context as well.
 
     Raises:
         DataError: The dataset has no such records, or no training split of the corpus.
@@ -60,15 +65,19 @@ def score_baseline(settings: ScoreRecipe, dataset: Path, name: BaselineName) -> 
         )
     with_context = name == "tfidf-context"
     context_k = task.dataset.figures.context_k if with_context else 0
+    settings_of_fit = {
+        "words": WORDS,
+        "characters": CHARACTERS,
+        "context_weight": CONTEXT_WEIGHT,
+        "regression": REGRESSION,
+    }
     with progress("fit", None):
         answers = _regression(training, task, with_context=with_context)
     return Scored(
         split=task.split,
         answers=answers,
         protocol=protocol_of(task, settings, context_k=context_k, leak_policy=policy),
-        system=system.model_copy(
-            update={"training_sha256": sha256_of_text(canonical_json({**TFIDF, **REGRESSION}))}
-        ),
+        system=system.model_copy(update={"training_sha256": sha256_of_text(canonical_json(settings_of_fit))}),
         packages=("numpy", "scikit-learn", "scipy"),
     )
 
@@ -90,7 +99,7 @@ def _shares(training: Sequence[Record], labels: Sequence[Label]) -> dict[Label, 
 
 
 def _regression(training: Sequence[Record], task: Task, *, with_context: bool) -> list[Answer]:
-    """A logistic regression on TF-IDF of words and pairs of words; the context has features of its own."""
+    """A logistic regression on TF-IDF; the context has features of its own, which count for less."""
     try:
         from scipy.sparse import hstack
         from sklearn.feature_extraction.text import TfidfVectorizer
@@ -98,17 +107,16 @@ def _regression(training: Sequence[Record], task: Task, *, with_context: bool) -
     except ModuleNotFoundError as error:
         raise MissingExtraError("score", str(error.name)) from error
 
-    def texts(records: Sequence[Record]) -> list[list[str]]:
-        columns = [[record.input for record in records]]
-        return [*columns, ["\n".join(record.context) for record in records]] if with_context else columns
-
+    blocks = [(_utterance, WORDS, 1.0), (_utterance, CHARACTERS, 1.0)]
+    if with_context:
+        blocks.append((_context, WORDS, CONTEXT_WEIGHT))
     fitted: list[csr_matrix] = []
     held_out: list[csr_matrix] = []
     try:
-        for known, new in zip(texts(training), texts(task.records), strict=True):
-            vectorizer = TfidfVectorizer(**TFIDF)
-            fitted.append(vectorizer.fit_transform(known))
-            held_out.append(vectorizer.transform(new))
+        for text, settings, weight in blocks:
+            vectorizer = TfidfVectorizer(**settings)
+            fitted.append(weight * vectorizer.fit_transform(map(text, training)))
+            held_out.append(weight * vectorizer.transform(map(text, task.records)))
         references = [record.output for record in training]
         model = LogisticRegression(**REGRESSION).fit(hstack(fitted), references)
     except ValueError as error:
@@ -120,3 +128,11 @@ def _regression(training: Sequence[Record], task: Task, *, with_context: bool) -
         scores = tuple(row[place[label]] if label in place else 0.0 for label in task.labels)
         answers.append(Answer(task.labels[scores.index(max(scores))], scores=scores))
     return answers
+
+
+def _utterance(record: Record) -> str:
+    return record.input
+
+
+def _context(record: Record) -> str:
+    return "\n".join(record.context)

@@ -69,7 +69,7 @@ def test_baselines_are_compared_and_set_in_a_table(run: Any, scored: Any) -> Non
     data = json.loads(run("score", "compare", majority, random, "--json").out)
     assert data["mcnemar_p"] is None
     assert data["differences"]["accuracy"]["value"] == pytest.approx(1 / 7 - 3 / 15)
-    table = run("score", "table", majority, random, "--metric", "accuracy")
+    table = run("score", "table", majority, random, tfidf, "--metric", "accuracy")
     assert table.code == 0
     assert "20.00 (" in table.out
     rows = json.loads(run("score", "table", majority, random, "--json").out)["rows"]

@@ -10,6 +10,7 @@ from sklearn.metrics import f1_score
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.schemas.labels import LABELS, CorpusName
 from dialoguellm_release.schemas.manifests.score import ScoreManifest
+from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.steps.score import score_baseline
 
@@ -37,6 +38,7 @@ def test_majority_is_the_commonest_label_of_training_not_of_test(
     assert set(columns["prediction"]) == {"sadness"}
     assert manifest.figures.metrics["accuracy"] == columns["reference"].count("sadness") / 40
     assert manifest.figures.majority_label == "happiness"
+    assert manifest.figures.protocol.selected_on is None
     assert [file.path for file in manifest.inputs] == [
         f"data/meld/{split}-clean-00000-of-00001.parquet" for split in ("train", "test")
     ]
@@ -67,29 +69,55 @@ def test_words_that_tell_the_label_are_learned(scored: Any, tmp_path: Path, pred
     figures = scored("tfidf").figures
     assert figures.metrics["accuracy"] == 1.0
     assert (figures.protocol.context_k, figures.protocol.leak_policy) == (0, "kept in training")
+    assert figures.protocol.selected_on is None
     columns = predictions_in(tmp_path / "out")
     assert sum(columns[f"score_{label}"][0] for label in SPACE) == pytest.approx(1)
     again = scored("tfidf", out="again").figures
     assert again == figures
 
 
+@pytest.mark.parametrize("name", ["tfidf", "tfidf-context"])
 def test_the_fit_ends_at_its_optimum(
-    scored: Any, tmp_path: Path, dialogues_of: Any, predictions_in: Any
+    name: str, scored: Any, tmp_path: Path, dialogues_of: Any, predictions_in: Any
 ) -> None:
     """Short of it, predictions change with the number of threads that add up the gradient."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import FeatureUnion
 
-    scored("tfidf")
+    scored(name)
     columns = predictions_in(tmp_path / "out")
     training, test = dialogues_of("train", 70), dialogues_of("test", 40)
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
-    features = vectorizer.fit_transform([record.input for record in training])
-    model = LogisticRegression(C=4.0, solver="newton-cg", tol=1e-13, max_iter=10_000)
-    model.fit(features, [record.output for record in training])
-    optimum = model.predict_proba(vectorizer.transform([record.input for record in test])).T
+
+    def block(text: Callable[[Record], str], n: tuple[int, int], **settings: Any) -> TfidfVectorizer:
+        return TfidfVectorizer(preprocessor=text, ngram_range=n, min_df=2, sublinear_tf=True, **settings)
+
+    blocks = {
+        "words": block(lambda record: record.input.lower(), (1, 2)),
+        "characters": block(lambda record: record.input.lower(), (2, 4), analyzer="char_wb"),
+        "context": block(lambda record: "\n".join(record.context).lower(), (1, 2)),
+    }
+    used = [one for one in blocks.items() if one[0] != "context" or name == "tfidf-context"]
+    weights = {block: 0.3 if block == "context" else 1 for block, _ in used}
+    features = FeatureUnion(used, transformer_weights=weights)
+    model = LogisticRegression(C=3.0, solver="newton-cg", tol=1e-13, max_iter=10_000)
+    model.fit(features.fit_transform(training), [record.output for record in training])
+    optimum = model.predict_proba(features.transform(test)).T
     for label, probabilities in zip(model.classes_, optimum, strict=True):
         assert columns[f"score_{label}"] == pytest.approx(probabilities, abs=1e-7)
+
+
+def test_punctuation_is_read(scored: Any, tmp_path: Path, dialogues_of: Any, dataset_of: Any) -> None:
+    marks = dict(zip(SPACE, ("!", "?", "...", "-", ";", ",", "."), strict=True))
+
+    def marked(split: Any, count: int) -> Any:
+        return [
+            record.model_copy(update={"context": (), "input": f"I see it {marks[record.output]}"})
+            for record in dialogues_of(split, count)
+        ]
+
+    dataset = dataset_of(tmp_path / "dataset", {"train": marked("train", 70), "test": marked("test", 40)})
+    assert scored("tfidf", dataset).figures.metrics["accuracy"] == 1.0
 
 
 def test_the_context_is_read_only_where_it_is_asked_for(

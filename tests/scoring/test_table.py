@@ -45,6 +45,7 @@ NO_USE = {
     "scorer": None,
     "shots": None,
     "few_shot_ids": None,
+    "selected_on": None,
     "leak_policy": None,
 }
 
