@@ -13,8 +13,8 @@ EmoryNLP and MEISD have scenes of the same series. Seeds stand in SEED and in be
 stays done. Goal: a weighted F1 of at least the baseline's, in under an hour on two free cores.
 
 Measured in 30 minutes on one core of two: 56.56 (standard deviation 0.03) on test over three seeds of the
-adapter, the baseline 56.41, always neutral 31.27; accuracy 60.1, 60.0 and 48.1. So the lead is a draw. The backbone, which has learnt
-from the same labels, reached 51.0 on validation, the adapters 50.5, 50.7 and 51.5.
+adapter, the baseline 56.41, always neutral 31.27; accuracy 60.1, 60.0 and 48.1. So the lead is a draw. The
+backbone, which has learnt from the same labels, reached 51.0 on validation, the adapters 50.5, 50.7 and 51.5.
 """
 
 from __future__ import annotations
