@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 
+from dialoguellm_release.cards.body import Body, read_body
 from dialoguellm_release.cards.configs import config_problems
+from dialoguellm_release.cards.eval_results import eval_result_problems
 from dialoguellm_release.cards.front_matter import read_front_matter
 from dialoguellm_release.cards.markdown import FENCE
-from dialoguellm_release.cards.metadata import eval_result_problems, metadata_problems
-from dialoguellm_release.cards.targets import Read, read_body
+from dialoguellm_release.cards.metadata import metadata_problems
 from dialoguellm_release.errors import Problem
 
 CARD = "README.md"
@@ -56,25 +57,26 @@ def check_card(text: str, files: Sequence[str], *, is_ours: bool = True) -> list
     """
     text = text.replace("\r\n", "\n")
     text += "" if text.endswith("\n") else "\n"
-    front, problems = read_front_matter(text, CARD)
+    front, found = read_front_matter(text, CARD)
+    problems = list(found)
     if front is not None:
         problems += metadata_problems(front, files, is_ours=is_ours)
         problems += config_problems(front, files, is_ours=is_ours)
-    head, fence, body = text.partition(f"\n{FENCE}") if text.startswith(FENCE) else ("", "", text)
-    read = read_body(body, first_line=(head + fence).count("\n") + 1)
-    problems += _target_problems(read, files, is_ours)
-    problems += _stray_text(text if is_ours else _without_code(text, read.code_lines))
+    head, fence, below = text.partition(f"\n{FENCE}") if text.startswith(FENCE) else ("", "", text)
+    body = read_body(below, first_line=(head + fence).count("\n") + 1)
+    problems += _reference_problems(body, files, is_ours)
+    problems += _stray_text(text if is_ours else _without_code(text, body.code_lines))
     return sorted(problems, key=_line_of)
 
 
-def _target_problems(read: Read, files: Sequence[str], is_ours: bool) -> Iterator[Problem]:
-    for target in read.targets:
-        where, is_picture = f"{CARD}:{target.line}", target.words is not None
-        if not target.is_there(files):
+def _reference_problems(body: Body, files: Sequence[str], is_ours: bool) -> Iterator[Problem]:
+    for one in body.references:
+        where, is_picture = f"{CARD}:{one.line}", one.words is not None
+        if not one.is_there(files):
             what = "shows a picture that is not there" if is_picture else "links to a file that is not there"
-            yield Problem(where, what, got=target.address)
-        if is_ours and is_picture and not (target.words or "").strip():
-            yield Problem(where, "a picture has no words for those who do not see it", got=target.address)
+            yield Problem(where, what, got=one.address)
+        if is_ours and one.words is not None and not one.words.strip():
+            yield Problem(where, "a picture has no words for those who do not see it", got=one.address)
 
 
 def _stray_text(text: str) -> Iterator[Problem]:

@@ -42,11 +42,7 @@ class _Config(BaseModel):
     data_dir: str | None = None
 
 
-class _OurConfig(_Config):
-    data_files: Annotated[list[_DataFiles], Field(min_length=1)]
-
-
-_CONFIGS, _OUR_CONFIGS = TypeAdapter(list[_Config]), TypeAdapter(list[_OurConfig])
+_CONFIGS = TypeAdapter(list[_Config])
 
 
 def config_problems(front: FrontMatter, files: Sequence[str], *, is_ours: bool) -> Iterator[Problem]:
@@ -55,9 +51,8 @@ def config_problems(front: FrontMatter, files: Sequence[str], *, is_ours: bool) 
     Args:
         is_ours: Whether every config has to name its files; `datasets` finds them by their names else.
     """
-    reader: TypeAdapter[list[_Config]] = _OUR_CONFIGS if is_ours else _CONFIGS  # type: ignore[assignment]
     try:
-        configs = reader.validate_python(front.data.get("configs") or [])
+        configs = _CONFIGS.validate_python(front.data.get("configs") or [])
     except ValidationError as error:
         for details in error.errors():
             place = ("configs", *details["loc"])
@@ -73,6 +68,8 @@ def config_problems(front: FrontMatter, files: Sequence[str], *, is_ours: bool) 
         )
     matched = set[str]()
     for index, config in enumerate(configs):
+        if is_ours and config.data_files is None:
+            yield Problem(front.where("configs", index), f"configs.{index}.data_files: is missing")
         for entry in config.data_files or []:
             for glob in entry.globs:
                 found = _matching(glob, config.data_dir, files)

@@ -1,7 +1,7 @@
 """The metadata of a card against what the Hub documents, without asking it.
 
-Sources: `modelcard.md`, `datasetcard.md`, `docs/hub/spaces-config-reference.md`, `docs/hub/eval-results.md`
-of huggingface/hub-docs, and the tasks in `packages/tasks/src/pipelines.ts` of huggingface/huggingface.js.
+Sources: `modelcard.md`, `datasetcard.md` and `docs/hub/spaces-config-reference.md` of huggingface/hub-docs,
+and the tasks in `packages/tasks/src/pipelines.ts` of huggingface/huggingface.js.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dialoguellm_release.cards.front_matter import FrontMatter
 from dialoguellm_release.cards.licenses import HUB_LICENSES
@@ -76,7 +75,7 @@ TASKS = frozenset(_TASKS.split())
 """The Hub's tasks, for `pipeline_tag` and `task_categories`."""
 
 _LIBRARIES = frozenset({"adapter-transformers", "datasets", "evaluate", "peft", "transformers", "trl"})
-_HUB_ID = r"^[\w.-]+/[\w.-]+$"
+HUB_ID = r"^[\w.-]+/[\w.-]+$"
 _ANY_HUB_ID = r"^([\w.-]+/)?[\w.-]+$"
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*|code|multilingual")
 _SIZES = (
@@ -85,7 +84,7 @@ _SIZES = (
 _CREATORS = Literal[
     "found", "crowdsourced", "expert-generated", "machine-generated", "no-annotation", "other"
 ]
-_Ids = Annotated[str, Field(pattern=_HUB_ID)] | list[Annotated[str, Field(pattern=_HUB_ID)]]
+_Ids = Annotated[str, Field(pattern=HUB_ID)] | list[Annotated[str, Field(pattern=HUB_ID)]]
 _AnyIds = Annotated[str, Field(pattern=_ANY_HUB_ID)] | list[Annotated[str, Field(pattern=_ANY_HUB_ID)]]
 """Those of old that have no owner, as `gpt2`, among them."""
 
@@ -167,26 +166,6 @@ class _OurMetadata(_Metadata):
     model_index: Sequence[_OurModel] = Field(default=[], alias="model-index")
 
 
-class _EvalDataset(_Open):
-    id: Annotated[str, Field(pattern=_HUB_ID)]
-    task_id: Annotated[str, Field(min_length=1)]
-    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
-
-
-class _EvalSource(_Open):
-    url: Annotated[str, Field(pattern=r"^https?://")]
-
-
-class _EvalResult(_Open):
-    dataset: _EvalDataset
-    value: float | int
-    source: _EvalSource | None = None
-    notes: str | None = None
-
-
-_EVAL_RESULTS = TypeAdapter(list[_EvalResult])
-
-
 def metadata_problems(front: FrontMatter, files: Collection[str], *, is_ours: bool) -> Iterator[Problem]:
     """What the Hub would refuse in a card's metadata or not understand.
 
@@ -227,16 +206,6 @@ def metadata_problems(front: FrontMatter, files: Collection[str], *, is_ours: bo
         yield Problem(front.where("library_name"), "an adapter names no base_model")
 
 
-def eval_result_problems(path: str, text: str) -> Iterator[Problem]:
-    """What is wrong with a file of `.eval_results/`."""
-    try:
-        _EVAL_RESULTS.validate_python(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        yield Problem(path, f"is not YAML: {error}")
-    except ValidationError as error:
-        yield from _invalid(error, path)
-
-
 def _license_problems(front: FrontMatter, files: Collection[str], is_ours: bool) -> Iterator[Problem]:
     stated, where = front.data.get("license"), front.where("license")
     if stated is None:
@@ -254,9 +223,3 @@ def _license_problems(front: FrontMatter, files: Collection[str], is_ours: bool)
     if link and "://" not in link and link not in files:
         what = "license_link leads to a file that is not there"
         yield Problem(front.where("license_link"), what, got=link)
-
-
-def _invalid(error: ValidationError, where: str) -> Iterator[Problem]:
-    for details in error.errors():
-        place = ".".join(str(part) for part in details["loc"]) or "the whole"
-        yield Problem(where, f"{place}: {details['msg']}", got=repr(details["input"]))

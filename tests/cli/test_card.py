@@ -116,7 +116,7 @@ def test_the_scores_that_a_repository_states_are_checked_with_its_card(run: Any,
     (clone / ".eval_results" / "all.yaml").write_text("- value: high\n", encoding="utf-8")
     ended = run("card", "check", clone)
     assert ended.code == 1
-    assert f"{clone}/.eval_results/all.yaml: 0.dataset: " in ended.err
+    assert f"{clone}/.eval_results/all.yaml:1: 0.dataset: " in ended.err
 
 
 def test_the_card_of_a_dataset_is_rendered_as_the_build_wrote_it(run: Any, dataset: Path) -> None:

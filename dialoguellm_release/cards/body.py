@@ -1,4 +1,4 @@
-"""What a card leads to and shows, and which of its lines are code, as a reader of Markdown sees it."""
+"""The body of a card as a reader of Markdown sees it: what it leads to and shows, and what of it is code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PAGES = re.compile(r"^(?:blob|raw|resolve|tree)/[^/]+/?")
 
 
 @dataclass(frozen=True)
-class Target:
+class Reference:
     """A link or a picture.
 
     Attributes:
@@ -47,14 +47,14 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Read:
-    """A card as a reader of Markdown sees it; `code_lines` are those of blocks of code, counted from 1."""
+class Body:
+    """What stands in a card; `code_lines` are those of blocks of code, counted from 1."""
 
-    targets: Sequence[Target]
+    references: Sequence[Reference]
     code_lines: Collection[int]
 
 
-def read_body(text: str, first_line: int) -> Read:
+def read_body(text: str, first_line: int) -> Body:
     """What stands in the body of a card.
 
     Args:
@@ -64,7 +64,7 @@ def read_body(text: str, first_line: int) -> Read:
     from markdown_it import MarkdownIt
 
     tokens = MarkdownIt("commonmark").enable("table").parse(text)
-    found, code = list[Target](), set[int]()
+    found, code = list[Reference](), set[int]()
     for token in tokens:
         start, end = token.map or (0, 0)
         if token.type in ("fence", "code_block"):
@@ -73,26 +73,26 @@ def read_body(text: str, first_line: int) -> Read:
             found += _in_html(token.content, first_line + start)
         else:
             found += _inline(token.children or [], first_line + start)
-    return Read(found, code)
+    return Body(found, code)
 
 
-def _inline(tokens: Sequence[Token], line: int) -> Iterator[Target]:
+def _inline(tokens: Sequence[Token], line: int) -> Iterator[Reference]:
     for token in tokens:
         if token.type in ("softbreak", "hardbreak"):
             line += 1
         elif token.type == "link_open":
-            yield Target(str(token.attrs["href"]), line)
+            yield Reference(str(token.attrs["href"]), line)
         elif token.type == "image":
-            yield Target(str(token.attrs["src"]), line, words=token.content)
+            yield Reference(str(token.attrs["src"]), line, words=token.content)
         elif token.type == "html_inline":
             yield from _in_html(token.content, line)
 
 
-def _in_html(text: str, line: int) -> Iterator[Target]:
+def _in_html(text: str, line: int) -> Iterator[Reference]:
     reader = _Html()
     reader.feed(text)
     for address, offset, words in reader.found:
-        yield Target(address, line + offset, words)
+        yield Reference(address, line + offset, words)
 
 
 class _Html(HTMLParser):
