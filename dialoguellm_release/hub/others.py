@@ -58,7 +58,9 @@ def _problems(other: Other, tag: str) -> Iterator[Problem]:
     needed = f"{', '.join(sorted(other.needed_by))} was made from it"
     if standing is None or standing.tagged is None:
         what = "is not there, or may not be seen" if standing is None else f"has no tag {tag}"
-        fix = f"publish it as well: --only {other.name} (where nothing changed it gets the tag alone)"
+        fix = f"publish it as well: --only {other.name}"
+        if standing is not None:
+            fix += " (where nothing changed it gets the tag alone)"
         yield Problem(where, f"{what}, and {needed}", expected=f"the tag {tag}", fix=fix)
         return
     if RELEASE_FILE not in standing.tagged_files:
