@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dialoguellm_release.scoring.server import ServedModel
     from dialoguellm_release.steps.adapter import TrainedSeeds, check_adapter, train_adapter, train_seeds
     from dialoguellm_release.steps.backbone import build_backbone
+    from dialoguellm_release.steps.card import check_cards, render_card, write_card
     from dialoguellm_release.steps.claims import check_claims
     from dialoguellm_release.steps.compare import compare_scores, score_table
     from dialoguellm_release.steps.corpora import check_corpora, fetch_corpora
@@ -50,6 +51,7 @@ _HOMES = {
     "scoring.server": ("ServedModel",),
     "steps.adapter": ("TrainedSeeds", "check_adapter", "train_adapter", "train_seeds"),
     "steps.backbone": ("build_backbone",),
+    "steps.card": ("check_cards", "render_card", "write_card"),
     "steps.claims": ("check_claims",),
     "steps.compare": ("compare_scores", "score_table"),
     "steps.corpora": ("check_corpora", "fetch_corpora"),
@@ -78,6 +80,7 @@ __all__ = [
     "build_backbone",
     "build_dataset",
     "check_adapter",
+    "check_cards",
     "check_claims",
     "check_corpora",
     "check_dataset",
@@ -92,6 +95,7 @@ __all__ = [
     "new_recipe",
     "publish",
     "read_records",
+    "render_card",
     "score",
     "score_baseline",
     "score_each_way",
@@ -103,6 +107,7 @@ __all__ = [
     "train_seeds",
     "verify_release",
     "video_status",
+    "write_card",
 ]
 
 

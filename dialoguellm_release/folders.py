@@ -152,6 +152,15 @@ def read_manifest(folder: Path, model: type[AnyManifest]) -> AnyManifest:
     raise DataError(problem)
 
 
+def kind_of(folder: Path) -> object:
+    """The kind that a folder's manifest states; None where there is no manifest to read."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return manifest.get("kind") if isinstance(manifest, dict) else None
+
+
 def file_problems(folder: Path, manifest: Manifest) -> Iterator[Problem]:
     """Files that are not as the manifest of their folder says."""
     stated = {file.path: file for file in manifest.outputs}
@@ -275,7 +284,7 @@ def _restore(previous: Path, out: Path) -> None:
 
 def _refuse_foreign(out: Path, kind: Kind) -> None:
     is_empty = not out.exists() or (out.is_dir() and not os.listdir(out))
-    if is_empty or _kind_of(out) == kind:
+    if is_empty or kind_of(out) == kind:
         return
     raise DataError(
         Problem(
@@ -285,15 +294,6 @@ def _refuse_foreign(out: Path, kind: Kind) -> None:
             fix="name another --out, or move it away",
         )
     )
-
-
-def _kind_of(folder: Path) -> object:
-    """The kind that a folder's manifest states; None where there is no manifest to read."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-    except (OSError, ValueError):
-        return None
-    return manifest.get("kind") if isinstance(manifest, dict) else None
 
 
 def _remove(path: Path) -> None:

@@ -74,7 +74,7 @@ def test_every_command_in_the_documents_exists() -> None:
         for path in DOCUMENTS
         for match in re.findall(r"dlm-release ((?:[a-z]+ ?){1,2})", path.read_text(encoding="utf-8"))
     }
-    groups = {"recipe", "corpora", "dataset", "adapter", "score", "video"}
+    groups = {"recipe", "corpora", "dataset", "adapter", "score", "video", "card"}
     commands = {" ".join(words.split()[: 2 if words.split()[0] in groups else 1]) for words in written}
     assert {"dataset build", "adapter train", "score run", "publish"} <= commands
     for command in commands:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Annotated
+from collections.abc import Callable, Collection, Iterator, Sequence
 
-import yaml
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
-
+from dialoguellm_release.cards.body import Body, read_body
+from dialoguellm_release.cards.configs import config_problems
+from dialoguellm_release.cards.eval_results import eval_result_problems
+from dialoguellm_release.cards.front_matter import read_front_matter
 from dialoguellm_release.cards.markdown import FENCE
 from dialoguellm_release.cards.metadata import metadata_problems
 from dialoguellm_release.errors import Problem
-from dialoguellm_release.layout import data_file, standoff_file
 
 CARD = "README.md"
+EVAL_RESULTS = ".eval_results/"
 
 _PLACEHOLDER = re.compile(
     r"\{\{ .*? \}\}|\{%.*?%\}|\[?more information needed\]?|\b(?:TODO|FIXME|TBD)\b|lorem ipsum", re.IGNORECASE
@@ -24,84 +23,75 @@ _LOCAL_PATH = re.compile(
     r"(?<![\w./:~>-])/(?:home|root|Users|tmp|var|mnt|opt|work|workspace|private|content)/[^\s`\"')]+"
     r"|file://[^\s`\"')]+|\b[A-Z]:\\[^\s`\"')]+"
 )
+_CODE = re.compile(r"(`+).+?\1")
+_LINE = re.compile(rf"{re.escape(CARD)}:(\d+)")
 
 
-class _DataFiles(BaseModel):
-    split: str
-    path: str | Annotated[list[str], Field(min_length=1)]
+def repository_card_problems(
+    files: Collection[str], read: Callable[[str], str], *, is_ours: bool = True
+) -> Iterator[Problem]:
+    """What is wrong with the card of a repository, and with the scores that it states beside it.
+
+    Args:
+        files: Paths of the repository's files.
+        read: Gives the text of one of them.
+        is_ours: As in `check_card`.
+    """
+    if CARD not in files:
+        yield Problem(CARD, "is missing: a repository without a card cannot be understood")
+        return
+    yield from check_card(read(CARD), list(files), is_ours=is_ours)
+    for path in sorted(files):
+        if path.startswith(EVAL_RESULTS) and path.endswith(".yaml"):
+            yield from eval_result_problems(path, read(path))
 
 
-class _Config(BaseModel):
-    config_name: str
-    data_files: Annotated[list[_DataFiles], Field(min_length=1)]
-
-
-_CONFIGS = TypeAdapter(list[_Config])
-_PICTURE = re.compile(r"!\[(?P<alt>[^\]]*)\]\((?P<path>[^)\s]+)\)")
-
-
-def check_card(text: str, files: Sequence[str]) -> list[Problem]:
+def check_card(text: str, files: Sequence[str], *, is_ours: bool = True) -> list[Problem]:
     """What is wrong with a card, in the order of its lines; empty where nothing is.
 
     Args:
         files: Paths of the repository's files, relative to it.
+        is_ours: Holds it to what a card of this package promises as well: a licence, ids with their owner,
+            pictures in words, no placeholder and no local path even in code. Else the Hub's own rules count,
+            and what readers see.
     """
-    problems = list(_stray_text(text))
-    if not text.startswith(FENCE) or f"\n{FENCE}" not in text[len(FENCE) :]:
-        return [Problem(f"{CARD}:1", "has no metadata", expected="YAML between two lines of ---"), *problems]
-    try:
-        metadata = yaml.safe_load(text[len(FENCE) :].partition(f"\n{FENCE}")[0])
-    except yaml.YAMLError as error:
-        return [Problem(CARD, f"its metadata is not YAML: {error}"), *problems]
-    if not isinstance(metadata, dict):
-        return [Problem(f"{CARD}:1", "its metadata is not a mapping", got=repr(metadata)), *problems]
-    return [
-        *metadata_problems(metadata, CARD, files),
-        *_config_problems(metadata.get("configs", []), files),
-        *_picture_problems(text, files),
-        *problems,
-    ]
+    text = text.replace("\r\n", "\n")
+    text += "" if text.endswith("\n") else "\n"
+    front, found = read_front_matter(text, CARD)
+    problems = list(found)
+    if front is not None:
+        problems += metadata_problems(front, files, is_ours=is_ours)
+        problems += config_problems(front, files, is_ours=is_ours)
+    head, fence, below = text.partition(f"\n{FENCE}") if text.startswith(FENCE) else ("", "", text)
+    body = read_body(below, first_line=(head + fence).count("\n") + 1)
+    problems += _reference_problems(body, files, is_ours)
+    problems += _stray_text(text if is_ours else _without_code(text, body.code_lines))
+    return sorted(problems, key=_line_of)
+
+
+def _reference_problems(body: Body, files: Sequence[str], is_ours: bool) -> Iterator[Problem]:
+    for one in body.references:
+        where, is_picture = f"{CARD}:{one.line}", one.words is not None
+        if not one.is_there(files):
+            what = "shows a picture that is not there" if is_picture else "links to a file that is not there"
+            yield Problem(where, what, got=one.address)
+        if is_ours and one.words is not None and not one.words.strip():
+            yield Problem(where, "a picture has no words for those who do not see it", got=one.address)
 
 
 def _stray_text(text: str) -> Iterator[Problem]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         for pattern, what in ((_PLACEHOLDER, "a placeholder is left"), (_LOCAL_PATH, "names a local path")):
             for match in pattern.finditer(line):
                 yield Problem(f"{CARD}:{number}", what, got=match[0])
 
 
-def _config_problems(stated: object, files: Sequence[str]) -> Iterator[Problem]:
-    try:
-        configs = _CONFIGS.validate_python(stated)
-    except ValidationError as error:
-        for details in error.errors():
-            place = ".".join(str(part) for part in ("configs", *details["loc"]))
-            yield Problem(CARD, f"{place}: {details['msg']}")
-        return
-    for name, count in Counter(config.config_name for config in configs).items():
-        if count > 1:
-            yield Problem(CARD, f"config {name} stands there {count} times")
-    matched: set[str] = set()
-    for config in configs:
-        for entry in config.data_files:
-            for glob in [entry.path] if isinstance(entry.path, str) else entry.path:
-                found = {path for path in files if _matches(path, glob)}
-                matched |= found
-                if not found:
-                    where = f"{CARD}: config {config.config_name}, split {entry.split}"
-                    yield Problem(where, "no file matches", got=glob)
-    if configs:
-        for path in sorted({path for path in files if data_file(path) or standoff_file(path)} - matched):
-            yield Problem(CARD, f"no config reads {path}")
+def _without_code(text: str, code_lines: Collection[int]) -> str:
+    """A card whose lines of code are empty, and without the code within lines."""
+    lines = enumerate(text.split("\n"), start=1)
+    return "\n".join("" if number in code_lines else _CODE.sub("", line) for number, line in lines)
 
 
-def _picture_problems(text: str, files: Sequence[str]) -> Iterator[Problem]:
-    for picture in _PICTURE.finditer(text):
-        if "://" not in picture["path"] and picture["path"] not in files:
-            yield Problem(CARD, "shows a picture that is not there", got=picture["path"])
-        if not picture["alt"].strip():
-            yield Problem(CARD, "a picture has no words for those who do not see it", got=picture["path"])
-
-
-def _matches(path: str, glob: str) -> bool:
-    return re.fullmatch(re.escape(glob).replace(r"\*", "[^/]*"), path) is not None
+def _line_of(problem: Problem) -> int:
+    match = _LINE.match(problem.where)
+    return int(match[1]) if match else 0

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import yaml
-
 from dialoguellm_release.cards.check import CARD
+from dialoguellm_release.cards.front_matter import read_yaml
 from dialoguellm_release.cards.markdown import FENCE, front_matter
 from dialoguellm_release.cards.metadata import OUR_KEYS
 from dialoguellm_release.errors import CardError, Problem
@@ -41,17 +40,14 @@ def split_card(text: str) -> tuple[dict[str, object], str]:
     """Metadata and body of a card; a card without metadata has none.
 
     Raises:
-        CardError: Its metadata is no YAML mapping.
+        CardError: Its metadata is no YAML mapping, or far larger than what is written there.
     """
     text = text.replace("\r\n", "\n").removeprefix("\ufeff")
     text += "" if text.endswith("\n") else "\n"
     if not text.startswith(FENCE):
         return {}, text
     head, fence, body = text[len(FENCE) :].partition(f"\n{FENCE}")
-    try:
-        metadata = yaml.safe_load(head) if fence else None
-    except yaml.YAMLError as error:
-        raise CardError(Problem(CARD, f"its metadata is not YAML: {error}", fix="mend it by hand")) from error
+    metadata = read_yaml(head, CARD, first_line=2, subject="its metadata ")[0] if fence else None
     if not isinstance(metadata, Mapping):
         raise CardError(Problem(CARD, "its metadata is no mapping", got=head, fix="mend it by hand"))
     return dict(metadata), body

@@ -1,19 +1,19 @@
 """The metadata of a card against what the Hub documents, without asking it.
 
-Sources: `modelcard.md`, `datasetcard.md`, `docs/hub/spaces-config-reference.md`, `docs/hub/eval-results.md`
-of huggingface/hub-docs, and the tasks in `packages/tasks/src/pipelines.ts` of huggingface/huggingface.js.
+Sources: `modelcard.md`, `datasetcard.md` and `docs/hub/spaces-config-reference.md` of huggingface/hub-docs,
+and the tasks in `packages/tasks/src/pipelines.ts` of huggingface/huggingface.js.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Sequence
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from dialoguellm_release.cards.front_matter import FrontMatter
 from dialoguellm_release.cards.licenses import HUB_LICENSES
 from dialoguellm_release.errors import Problem
 
@@ -75,7 +75,8 @@ TASKS = frozenset(_TASKS.split())
 """The Hub's tasks, for `pipeline_tag` and `task_categories`."""
 
 _LIBRARIES = frozenset({"adapter-transformers", "datasets", "evaluate", "peft", "transformers", "trl"})
-_HUB_ID = r"^[\w.-]+/[\w.-]+$"
+HUB_ID = r"^[\w.-]+/[\w.-]+$"
+_ANY_HUB_ID = r"^([\w.-]+/)?[\w.-]+$"
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*|code|multilingual")
 _SIZES = (
     r"^(n<1K|1K<n<10K|10K<n<100K|100K<n<1M|1M<n<10M|10M<n<100M|100M<n<1B|1B<n<10B|10B<n<100B|100B<n<1T|n>1T)$"
@@ -83,7 +84,9 @@ _SIZES = (
 _CREATORS = Literal[
     "found", "crowdsourced", "expert-generated", "machine-generated", "no-annotation", "other"
 ]
-_Ids = Annotated[str, Field(pattern=_HUB_ID)] | list[Annotated[str, Field(pattern=_HUB_ID)]]
+_Ids = Annotated[str, Field(pattern=HUB_ID)] | list[Annotated[str, Field(pattern=HUB_ID)]]
+_AnyIds = Annotated[str, Field(pattern=_ANY_HUB_ID)] | list[Annotated[str, Field(pattern=_ANY_HUB_ID)]]
+"""Those of old that have no owner, as `gpt2`, among them."""
 
 
 class _Open(BaseModel):
@@ -101,7 +104,7 @@ class _Dataset(_Open):
 
 class _Metric(_Open):
     type: str
-    value: float | int | str
+    value: float | int | str | dict[str, object]
 
 
 class _Result(_Open):
@@ -112,6 +115,10 @@ class _Result(_Open):
 
 class _Model(_Open):
     name: str
+    results: list[_Result]
+
+
+class _OurModel(_Model):
     results: Annotated[list[_Result], Field(min_length=1)]
 
 
@@ -144,97 +151,75 @@ class _Metadata(_Open):
     annotations_creators: list[_CREATORS] = []
     language_creators: list[_CREATORS] = []
     multilinguality: list[Literal["monolingual", "multilingual", "translation", "other"]] = []
-    base_model: _Ids = []
+    base_model: _AnyIds = []
     base_model_relation: Literal["adapter", "finetune", "merge", "quantized"] | None = None
-    datasets: _Ids = []
+    datasets: _AnyIds = []
     metrics: list[str] = []
     dataset_info: _DatasetInfo | list[_DatasetInfo] = []
-    model_index: list[_Model] = Field(default=[], alias="model-index")
+    model_index: Sequence[_Model] = Field(default=[], alias="model-index")
     sdk: Literal["gradio", "streamlit", "docker", "static"] | None = None
 
 
-class _EvalDataset(_Open):
-    id: Annotated[str, Field(pattern=_HUB_ID)]
-    task_id: Annotated[str, Field(min_length=1)]
-    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+class _OurMetadata(_Metadata):
+    base_model: _Ids = []
+    datasets: _Ids = []
+    model_index: Sequence[_OurModel] = Field(default=[], alias="model-index")
 
 
-class _EvalSource(_Open):
-    url: Annotated[str, Field(pattern=r"^https?://")]
-
-
-class _EvalResult(_Open):
-    dataset: _EvalDataset
-    value: float | int
-    source: _EvalSource | None = None
-    notes: str | None = None
-
-
-_EVAL_RESULTS = TypeAdapter(list[_EvalResult])
-
-
-def metadata_problems(metadata: Mapping[str, object], card: str, files: Collection[str]) -> Iterator[Problem]:
+def metadata_problems(front: FrontMatter, files: Collection[str], *, is_ours: bool) -> Iterator[Problem]:
     """What the Hub would refuse in a card's metadata or not understand.
 
     A key that nobody knows is somebody's own, unless it looks like a misspelt one.
 
     Args:
-        card: For messages.
         files: What stands beside the card.
+        is_ours: Whether it has to state a licence, and what our own cards state it by.
     """
-    for key in metadata:
+    for key in front.data:
         meant = [] if key in _KNOWN_KEYS else difflib.get_close_matches(key, _KNOWN_KEYS, n=1, cutoff=0.75)
         if meant:
-            yield Problem(card, f"{key}: is no key of the Hub", fix=f"did you mean {meant[0]}?")
-    yield from _license_problems(metadata, card, files)
+            yield Problem(front.where(key), f"{key}: is no key of the Hub", fix=f"did you mean {meant[0]}?")
+    yield from _license_problems(front, files, is_ours)
     try:
-        read = _Metadata.model_validate(dict(metadata))
+        read = (_OurMetadata if is_ours else _Metadata).model_validate(dict(front.data))
     except ValidationError as error:
-        yield from _invalid(error, card)
+        for details in error.errors():
+            place = details["loc"]
+            what = f"{'.'.join(map(str, place))}: {details['msg']}"
+            yield Problem(front.where(*place), what, got=repr(details["input"]))
         return
     for language in [read.language] if isinstance(read.language, str) else read.language:
         if not _LANGUAGE.fullmatch(language):
-            yield Problem(card, "language is no code of ISO 639", expected="en", got=language)
-    for task in [*read.task_categories, *filter(None, [read.pipeline_tag])]:
-        if task not in TASKS:
-            yield Problem(card, "is no task of the Hub", got=task)
-    if read.library_name is not None and read.library_name not in _LIBRARIES:
-        yield Problem(card, "library_name is none of ours", ", ".join(sorted(_LIBRARIES)), read.library_name)
+            where = front.where("language")
+            yield Problem(where, "language is no code of ISO 639", expected="en", got=language)
+    for key, tasks in (("task_categories", read.task_categories), ("pipeline_tag", [read.pipeline_tag])):
+        for task in tasks:
+            if task is not None and task not in TASKS:
+                yield Problem(front.where(key), "is no task of the Hub", got=task)
+    if is_ours and read.library_name is not None and read.library_name not in _LIBRARIES:
+        where, known = front.where("library_name"), ", ".join(sorted(_LIBRARIES))
+        yield Problem(where, "library_name is none of ours", known, read.library_name)
     if read.base_model_relation and not read.base_model:
-        yield Problem(card, "base_model_relation stands there without base_model")
+        where = front.where("base_model_relation")
+        yield Problem(where, "base_model_relation stands there without base_model")
     if read.library_name == "peft" and not read.base_model:
-        yield Problem(card, "an adapter names no base_model")
+        yield Problem(front.where("library_name"), "an adapter names no base_model")
 
 
-def eval_result_problems(path: str, text: str) -> Iterator[Problem]:
-    """What is wrong with a file of `.eval_results/`."""
-    try:
-        _EVAL_RESULTS.validate_python(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        yield Problem(path, f"is not YAML: {error}")
-    except ValidationError as error:
-        yield from _invalid(error, path)
-
-
-def _license_problems(metadata: Mapping[str, object], card: str, files: Collection[str]) -> Iterator[Problem]:
-    stated = metadata.get("license")
+def _license_problems(front: FrontMatter, files: Collection[str], is_ours: bool) -> Iterator[Problem]:
+    stated, where = front.data.get("license"), front.where("license")
     if stated is None:
-        if "sdk" not in metadata:
-            yield Problem(card, "states no license")
+        if is_ours and "sdk" not in front.data:
+            yield Problem(where, "states no license")
         return
     for license_id in stated if isinstance(stated, list) else [stated]:
         if license_id not in HUB_LICENSES:
             yield Problem(
-                card, "license is no id of the Hub", got=str(license_id), fix="other, and license_name"
+                where, "license is no id of the Hub", got=str(license_id), fix="other, and license_name"
             )
-        if license_id == "other" and not metadata.get("license_name"):
-            yield Problem(card, "license is other, and license_name does not say which")
-    link = str(metadata.get("license_link", ""))
+        if license_id == "other" and not front.data.get("license_name"):
+            yield Problem(where, "license is other, and license_name does not say which")
+    link = str(front.data.get("license_link") or "")
     if link and "://" not in link and link not in files:
-        yield Problem(card, "license_link leads to a file that is not there", got=link)
-
-
-def _invalid(error: ValidationError, where: str) -> Iterator[Problem]:
-    for details in error.errors():
-        place = ".".join(str(part) for part in details["loc"]) or "the whole"
-        yield Problem(where, f"{place}: {details['msg']}", got=repr(details["input"]))
+        what = "license_link leads to a file that is not there"
+        yield Problem(front.where("license_link"), what, got=link)

@@ -11,6 +11,7 @@ import typer
 
 from dialoguellm_release.cli import (
     adapter,
+    card,
     corpora,
     dataset,
     demo,
@@ -42,6 +43,7 @@ adapter.app.command(name="export")(onward.export)
 app.add_typer(adapter.app, name="adapter")
 app.add_typer(score.app, name="score")
 app.add_typer(video.app, name="video")
+app.add_typer(card.app, name="card")
 app.command(name="publish")(publish.publish)
 app.command(name="verify")(verify.verify)
 app.command(name="doctor")(doctor.doctor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,8 @@ from dialoguellm_release.cli.output import say, show, show_json, table
 from dialoguellm_release.errors import Problem, PublishError
 
 if TYPE_CHECKING:
-    from dialoguellm_release.hub.publication import Publication, PublishedRepository
+    from dialoguellm_release.hub.publication import Collected, Publication, PublishedRepository
+    from dialoguellm_release.schemas.release import Link
 
 HUB = "hub"
 """The `--to` of the Hugging Face Hub; a folder of this name is `./hub`."""
@@ -26,6 +28,13 @@ def publish(
     build: Annotated[Path, typer.Option("--from", help="Holds the folders that the recipe names.")] = Path(
         "build"
     ),
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Publish this alone: dataset, backbones, adapters, spaces, or owner/name. May be repeated.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be done and every gate; write nothing.")
     ] = False,
@@ -38,9 +47,12 @@ def publish(
     licences allow, nothing is published. Whatever stops it, the same command goes on from there. The Hub is
     the one that HF_ENDPOINT names, with the token of `hf auth login`.
 
+    With --only the other repositories are left alone; what the named ones were made from must stand there
+    already, under the same tag.
+
     Example: dlm-release publish demo --from build --to release
 
-    Example: dlm-release publish v1 --to hub --dry-run
+    Example: dlm-release publish v1 --to hub --only dataset --dry-run
     """
     from dialoguellm_release.hub.verdicts import problems_of
     from dialoguellm_release.steps import release
@@ -51,7 +63,9 @@ def publish(
             "--yes", "there is no terminal to ask on before the Hub is changed", fix="add --yes"
         )
         raise PublishError(problem, outcome="nothing was changed")
-    publication = release.publish(recipe, build, to, dry_run=dry_run, approve=_ask if asks else None)
+    publication = release.publish(
+        recipe, build, to, only=only or (), dry_run=dry_run, approve=_ask if asks else None
+    )
     if json:
         show_json(as_data(publication))
     else:
@@ -75,6 +89,10 @@ def as_text(publication: Publication) -> str:
 def as_plan(publication: Publication) -> str:
     """What would be done in each repository, file by file, and what each gate says."""
     parts = ["\n".join(_planned(one)) for one in publication.repositories]
+    if publication.others:
+        parts.append("\n".join(_left_alone(link, publication.tag) for link in publication.others))
+    if publication.collection:
+        parts.append(_collection(publication.collection))
     gates: list[tuple[str, ...]] = [("gate", "verdict", "")]
     gates += [(one.name, one.outcome, one.note) for one in publication.verdicts]
     return "\n\n".join([*parts, table(gates)])
@@ -103,6 +121,8 @@ def as_data(publication: Publication) -> dict[str, Any]:
             }
             for one in publication.repositories
         ],
+        "others": [link.model_dump(mode="json") for link in publication.others],
+        "collection": asdict(publication.collection) if publication.collection else None,
         "gates": [
             {
                 "name": one.name,
@@ -120,6 +140,8 @@ def _ask(publication: Publication) -> bool:
     sent = [file for one in publication.repositories for file in one.changes if file.change != "deleted"]
     where = ", ".join(one.where for one in publication.repositories)
     say(f"{len(sent)} files, {_size(sum(file.size for file in sent))}, go to {where}.")
+    if publication.collection:
+        say(_collection(publication.collection))
     return typer.confirm(f"Publish {publication.tag}?", err=True)
 
 
@@ -134,6 +156,23 @@ def _planned(one: PublishedRepository) -> Iterator[str]:
     if one.changes:
         rows = [(f"  {file.change}", file.path, _size(file.size)) for file in one.changes]
         yield table([("  change", "file", "size"), *rows])
+
+
+def _left_alone(link: Link, tag: str) -> str:
+    return f"{link.repository}: left as it is, {tag} at commit {link.commit}"
+
+
+def _collection(collection: Collected) -> str:
+    """What becomes of a collection."""
+    state = (
+        "new"
+        if collection.is_new
+        else f"gets {len(collection.added)} more"
+        if collection.added
+        else "no change"
+    )
+    lines = [f"collection {collection.title}: {state}, {collection.where}"]
+    return "\n".join([*lines, *(f"  listed  {name}" for name in collection.added)])
 
 
 def _size(count: int) -> str:

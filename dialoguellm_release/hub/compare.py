@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +10,15 @@ from dialoguellm_release.cards.check import CARD
 from dialoguellm_release.cards.merge import split_card
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.hub.changes import FileChange, changes, placed, refusals
+from dialoguellm_release.hub.others import Other, links_to
 from dialoguellm_release.hub.plan import plan_release
 from dialoguellm_release.hub.planned import PlannedFile, PlannedRepository
-from dialoguellm_release.hub.publication import Publication, PublishedRepository
-from dialoguellm_release.hub.targets import Standing, Target, TargetRepository
+from dialoguellm_release.hub.publication import Collected, Publication, PublishedRepository
+from dialoguellm_release.hub.selection import part_of
+from dialoguellm_release.hub.targets import CollectionPage, Standing, Target, TargetRepository
 from dialoguellm_release.hub.verdicts import Verdict, verdict_on
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
-from dialoguellm_release.schemas.release import RepositoryName
+from dialoguellm_release.schemas.release import Link, RepositoryName
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,43 @@ class Step:
         return split_card(text)[0]
 
 
-def compare_release(recipe: ReleaseRecipe, build: Path, target: Target) -> tuple[list[Step], list[Verdict]]:
-    """The steps of a release in the order of the graph, and every verdict on them; nothing is written."""
-    found = {name: target.repository(name) for name in recipe.in_order()}
+@dataclass(frozen=True)
+class Comparison:
+    """A release next to what its target holds.
+
+    Attributes:
+        steps: In the order of the graph.
+        verdicts: Every one on them.
+        others: The repositories that are left alone, but whose commits are named, by their names.
+    """
+
+    steps: Sequence[Step]
+    verdicts: Sequence[Verdict]
+    others: Mapping[RepositoryName, Link]
+
+
+def compare_release(
+    recipe: ReleaseRecipe, build: Path, target: Target, names: Collection[RepositoryName]
+) -> Comparison:
+    """The steps of a release, and every verdict on them; nothing is written.
+
+    Args:
+        names: The repositories to publish.
+    """
+    part = part_of(recipe, names)
+    found = {name: target.repository(name) for name in part.in_order()}
     standings = {name: one.look(recipe.tag) for name, one in found.items()}
     cards = {name: one.card for name, one in standings.items() if one and one.card is not None}
-    plan = plan_release(recipe, build, cards)
-    steps, commits = list[Step](), dict[RepositoryName, str]()
+    plan = plan_release(part, build, cards, names)
+    others, missing = links_to(
+        [
+            Other(name, needed_by, held, found[name], standings[name])
+            for name, held in plan.others.items()
+            if (needed_by := [one.name for one in plan.repositories if name in one.depends_on])
+        ],
+        recipe.tag,
+    )
+    steps, commits = list[Step](), {name: link.commit for name, link in others.items()}
     for planned in plan.repositories:
         files, standing = planned.files_at(commits), standings[planned.name]
         commit = placed(files, standing)
@@ -78,12 +110,33 @@ def compare_release(recipe: ReleaseRecipe, build: Path, target: Target) -> tuple
             commits[planned.name] = commit
         steps.append(Step(planned, found[planned.name], standing, files, commit))
     problems = [problem for step in steps for problem in step.refusals(recipe.tag)]
-    return steps, [*plan.verdicts, verdict_on("target", problems, "tags, and what others changed there")]
+    verdicts = [*plan.verdicts, verdict_on("target", problems, "tags, and what others changed there")]
+    if plan.others:
+        verdicts.append(verdict_on("others", missing, f"left as they are: {', '.join(plan.others)}"))
+    return Comparison(steps, verdicts, others)
 
 
-def publication(tag: str, steps: Sequence[Step], verdicts: Sequence[Verdict]) -> Publication:
-    """What the steps of a release are to do."""
-    return Publication(tag, tuple(_published(tag, step) for step in steps), tuple(verdicts))
+def publication(recipe: ReleaseRecipe, compared: Comparison, page: CollectionPage | None) -> Publication:
+    """What the steps of a release are to do.
+
+    Args:
+        page: Of its collection; None where there is none, or it is not to be shown.
+    """
+    repositories = tuple(_published(recipe.tag, step) for step in compared.steps)
+    return Publication(
+        tag=recipe.tag,
+        repositories=repositories,
+        verdicts=tuple(compared.verdicts),
+        others=tuple(compared.others.values()),
+        collection=_collected(recipe, page, [one.name for one in repositories]) if page else None,
+    )
+
+
+def _collected(recipe: ReleaseRecipe, page: CollectionPage, names: Sequence[RepositoryName]) -> Collected:
+    assert recipe.collection is not None
+    listed = page.listed or frozenset()
+    added = tuple(name for name in names if name not in listed)
+    return Collected(recipe.collection.title, page.where, page.listed is None, added)
 
 
 def _published(tag: str, step: Step) -> PublishedRepository:

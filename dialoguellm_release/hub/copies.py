@@ -100,11 +100,24 @@ def read_release_file(path: Path) -> ReleaseFile:
         DataError: There is none, or it is damaged.
     """
     try:
-        return ReleaseFile.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
-        problem = Problem(str(path), f"cannot be read: {error.strerror}")
+        raise DataError(Problem(str(path), f"cannot be read: {error.strerror}")) from error
+    return parse_release_file(content, str(path))
+
+
+def parse_release_file(content: bytes | str, where: str) -> ReleaseFile:
+    """The content of a `release.json`.
+
+    Args:
+        where: It is from, for messages.
+
+    Raises:
+        DataError: It is damaged.
+    """
+    try:
+        return ReleaseFile.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
-        problem = Problem(str(path), f"is no release.json: {place}: {first['msg']}")
-    raise DataError(problem)
+        raise DataError(Problem(where, f"is no release.json: {place}: {first['msg']}")) from error

@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from dialoguellm_release.cards.check import CARD, check_card
-from dialoguellm_release.cards.metadata import eval_result_problems
+from dialoguellm_release.cards.check import repository_card_problems
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.hub.contents import PREDICTIONS, SCORES
 from dialoguellm_release.hub.planned import PlannedFile
@@ -37,7 +36,7 @@ def repository_verdicts(name: RepositoryName, files: Mapping[str, PlannedFile]) 
     """
     note = f"{name}, {counted(len(files), 'file')}"
     found = {
-        "card": list(card_problems(files)),
+        "card": list(repository_card_problems(files, lambda path: _text_of(files[path]))),
         "secrets": [problem for path, one in files.items() for problem in secret_problems(path, one.content)],
         "pickles": [problem for path, one in files.items() for problem in pickle_problems(path, one.content)],
         "sizes": list(size_problems(files)),
@@ -66,17 +65,6 @@ def leaving_problems(
         corpus = held.corpus if held else scores.get(folder) if file == PREDICTIONS else None
         if corpus in left_out:
             yield Problem(f"{name}: {path}", f"holds records of {corpus}, whose text may not be passed on")
-
-
-def card_problems(files: Mapping[str, PlannedFile]) -> Iterator[Problem]:
-    """What is wrong with the card of a repository, and with the scores that it states beside it."""
-    if CARD not in files:
-        yield Problem(CARD, "is missing: a repository without a card cannot be understood")
-        return
-    yield from check_card(_text_of(files[CARD]), list(files))
-    for path, file in files.items():
-        if path.startswith(".eval_results/"):
-            yield from eval_result_problems(path, _text_of(file))
 
 
 def _text_of(file: PlannedFile) -> str:

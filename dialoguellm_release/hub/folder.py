@@ -55,6 +55,9 @@ class FolderTarget:
         """None: what may be written tells the file system."""
         return []
 
+    def page_of(self, _collection: Collection) -> None:
+        """A folder has no pages."""
+
     def collect(self, _collection: Collection, _description: str, _names: Sequence[RepositoryName]) -> None:
         """A folder has no pages."""
 
@@ -82,14 +85,16 @@ class FolderRepository:
             return None
         head, tagged = self._git.commit_of(_BRANCH_REF), self._git.commit_of(_tag_ref(tag))
         released = self._git.newest_with(TRAILER, head) if head else None
-        card_at = tagged or head
+        files = self.files_at(head) if head else {}
+        tagged_files = self.files_at(tagged) if tagged else {}
+        card_at, cards = (tagged, tagged_files) if tagged else (head, files)
         return Standing(
             head=head,
-            files=self.files_at(head) if head else {},
+            files=files,
             released=self.files_at(released) if released else None,
             tagged=tagged,
-            tagged_files=self.files_at(tagged) if tagged else {},
-            card=self._card(card_at) if card_at else None,
+            tagged_files=tagged_files,
+            card=self.text_at(card_at, CARD) if card_at and CARD in cards else None,
             visibility="private" if self._git.is_private else "public" if head else None,
         )
 
@@ -149,6 +154,10 @@ class FolderRepository:
             if path not in HUBS_OWN
         }
 
+    def text_at(self, commit: str, path: str) -> str:
+        """The text of a file that a commit holds."""
+        return self._git.run("cat-file", "blob", self._git.tree(commit)[path].blob_id)
+
     def show(self, commit: str) -> None:
         """Lets branch and work tree stand at a commit."""
         self._mark.touch()
@@ -163,10 +172,6 @@ class FolderRepository:
         if self._git.commit_of(_tag_ref(tag)) is None:
             self._git.set_ref(_tag_ref(tag), commit, None)
         return self._git.commit_of(_tag_ref(tag)) or ""
-
-    def _card(self, commit: str) -> str | None:
-        blob = self._git.tree(commit).get(CARD)
-        return self._git.run("cat-file", "blob", blob.blob_id) if blob else None
 
 
 def _tag_ref(tag: str) -> str:

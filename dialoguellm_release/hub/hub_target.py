@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from functools import partial
 
 from huggingface_hub import HfApi, get_session, get_token, hf_hub_url
 from huggingface_hub.errors import RepositoryNotFoundError
@@ -14,6 +13,7 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
 from dialoguellm_release.cards.check import CARD
 from dialoguellm_release.errors import Problem, PublishError
+from dialoguellm_release.hub import hub_collection
 from dialoguellm_release.hub.changes import changes
 from dialoguellm_release.hub.git import BRANCH
 from dialoguellm_release.hub.hub_client import (
@@ -28,7 +28,16 @@ from dialoguellm_release.hub.hub_client import (
 )
 from dialoguellm_release.hub.hub_upload import Uploads, uses_xet
 from dialoguellm_release.hub.planned import PlannedFile, PlannedRepository
-from dialoguellm_release.hub.targets import HUBS_OWN, TRAILER, UNFINISHED, Advance, Standing, StoredFile, Tree
+from dialoguellm_release.hub.targets import (
+    HUBS_OWN,
+    TRAILER,
+    UNFINISHED,
+    Advance,
+    CollectionPage,
+    Standing,
+    StoredFile,
+    Tree,
+)
 from dialoguellm_release.schemas.recipes.release import Collection
 from dialoguellm_release.schemas.release import RepositoryName, repository_of
 
@@ -80,23 +89,13 @@ class HubTarget:
             if (owner := repository_of(name)[1].split("/")[0]) not in owners
         ]
 
+    def page_of(self, collection: Collection) -> CollectionPage:
+        """The page of a collection, as far as this token may see it."""
+        return hub_collection.page_of(self._api, collection)
+
     def collect(self, collection: Collection, description: str, names: Sequence[RepositoryName]) -> None:
         """Lists the repositories on a page of the Hub, which is made where it is not there."""
-        api = self._api
-        with told(f"{api.endpoint}/collections/{collection.namespace}: {collection.title}"):
-            page = patiently(
-                lambda: api.create_collection(
-                    collection.title,
-                    namespace=collection.namespace,
-                    description=description,
-                    exists_ok=True,
-                )
-            )
-            listed = {(item.item_type, item.item_id) for item in page.items}
-            for repo_type, repo_id in map(repository_of, names):
-                if (repo_type, repo_id) not in listed:
-                    add = partial(api.add_collection_item, page.slug, repo_id, repo_type, exists_ok=True)
-                    patiently(add)
+        hub_collection.collect(self._api, collection, description, names)
 
 
 class HubRepository:
@@ -128,7 +127,7 @@ class HubRepository:
             released=self._released(head, files) if head and not tagged else None,
             tagged=tagged,
             tagged_files=tagged_files,
-            card=self._card(card_at) if card_at and CARD in cards else None,
+            card=self.text_at(card_at, CARD) if card_at and CARD in cards else None,
             visibility="private" if info.private else "public",
             gated=getattr(info, "gated", None) or False,
         )
@@ -215,6 +214,18 @@ class HubRepository:
             if isinstance(one, RepoFile) and one.path not in HUBS_OWN
         }
 
+    def text_at(self, commit: str, path: str) -> str:
+        """The text of a file that a commit holds."""
+        url = hf_hub_url(self._id, path, repo_type=self._type, revision=commit, endpoint=self._api.endpoint)
+
+        def get() -> str:
+            answer = get_session().get(url, headers=build_hf_headers())
+            hf_raise_for_status(answer)
+            return answer.content.decode("utf-8", errors="replace")
+
+        with told(self.where):
+            return patiently(get)
+
     def show(self, _commit: str) -> None:
         """On the Hub the branch moves with the commit."""
 
@@ -253,17 +264,6 @@ class HubRepository:
         if newest is None:
             return None
         return files if newest == head else self.files_at(newest)
-
-    def _card(self, commit: str) -> str:
-        url = hf_hub_url(self._id, CARD, repo_type=self._type, revision=commit, endpoint=self._api.endpoint)
-
-        def get() -> str:
-            answer = get_session().get(url, headers=build_hf_headers())
-            hf_raise_for_status(answer)
-            return answer.content.decode("utf-8", errors="replace")
-
-        with told(self.where):
-            return patiently(get)
 
     def _recognised(self, found: str | None, files: Mapping[str, PlannedFile]) -> str:
         """A commit on top of the parent that holds what was sent: ours, whose answer did not arrive."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dialoguellm_release.corpora.registry import corpus_entry
@@ -28,14 +28,19 @@ class Plan:
 
     Attributes:
         verdicts: In the order in which they are shown; publishing refuses where one failed.
+        others: What the repositories would hold that are not planned.
     """
 
     repositories: tuple[PlannedRepository, ...]
     verdicts: tuple[Verdict, ...]
+    others: Mapping[RepositoryName, Contents] = field(default_factory=dict)
 
 
 def plan_release(
-    recipe: ReleaseRecipe, build: Path, existing_cards: Mapping[RepositoryName, str] | None = None
+    recipe: ReleaseRecipe,
+    build: Path,
+    existing_cards: Mapping[RepositoryName, str] | None = None,
+    names: Collection[RepositoryName] | None = None,
 ) -> Plan:
     """The repositories of a release, with every file that they are to hold, and the verdicts of the gates.
 
@@ -45,6 +50,7 @@ def plan_release(
     Args:
         build: The folder that the recipe's folders are relative to (`--from`).
         existing_cards: The cards that stand in the target, whose foreign parts are kept; None for none.
+        names: The repositories to plan; None for all.
 
     Raises:
         PublishError: With all that is missing under `build`.
@@ -59,11 +65,13 @@ def plan_release(
     verdicts += refused
     if refused:
         return Plan((), tuple(verdicts))
-    planned = _planned(recipe, sources, datasets, existing_cards or {})
+    contents = {name: _contents(recipe, sources, datasets, name) for name in recipe.in_order()}
+    others = {name: held for name, held in contents.items() if names is not None and name not in names}
+    planned = _planned(recipe, contents, others, existing_cards or {})
     files = {one.name: one.files_at({}) for one in planned}
     verdicts.append(_leaving(files, sources, datasets))
     verdicts += [verdict for one in planned for verdict in repository_verdicts(one.name, files[one.name])]
-    return Plan(tuple(planned), tuple(verdicts))
+    return Plan(tuple(planned), tuple(verdicts), others)
 
 
 def _publishable(
@@ -83,15 +91,16 @@ def _publishable(
 
 def _planned(
     recipe: ReleaseRecipe,
-    sources: Sources,
-    datasets: Mapping[str, Source[DatasetManifest]],
+    contents: Mapping[RepositoryName, Contents],
+    others: Collection[RepositoryName],
     existing_cards: Mapping[RepositoryName, str],
 ) -> list[PlannedRepository]:
     named = recipe.repositories
-    contents = {name: _contents(recipe, sources, datasets, name) for name in recipe.in_order()}
     hashes = {name: content.content_sha256 for name, content in contents.items()}
     planned = []
     for name, content in contents.items():
+        if name in others:
+            continue
         repo_type, repo_id = repository_of(name)
         origin = Origin(
             name=name,

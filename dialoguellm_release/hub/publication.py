@@ -7,7 +7,7 @@ from typing import Literal
 
 from dialoguellm_release.hub.changes import FileChange
 from dialoguellm_release.hub.verdicts import Verdict
-from dialoguellm_release.schemas.release import RepositoryName, RepoType, repository_of
+from dialoguellm_release.schemas.release import Link, RepositoryName, RepoType, repository_of
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,33 @@ class PublishedRepository:
 
 
 @dataclass(frozen=True)
+class Collected:
+    """The collection of a release.
+
+    Attributes:
+        where: The address of its page, or of its owner's pages where it is new.
+        added: The repositories that are not on it yet.
+    """
+
+    title: str
+    where: str
+    is_new: bool
+    added: tuple[RepositoryName, ...]
+
+
+@dataclass(frozen=True)
 class Publication:
     """A release at its target.
 
     Attributes:
         repositories: In the order of the graph; empty where the plan could not be made.
         verdicts: Of every gate.
+        others: What was left alone, where only some repositories were named, and is linked to.
+        collection: What would become of it; None where there is none, or nobody is shown it.
     """
 
     tag: str
     repositories: tuple[PublishedRepository, ...]
     verdicts: tuple[Verdict, ...]
+    others: tuple[Link, ...] = ()
+    collection: Collected | None = None

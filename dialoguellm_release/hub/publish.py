@@ -15,11 +15,12 @@ from pathlib import Path
 
 from dialoguellm_release.errors import Problem, PublishError
 from dialoguellm_release.hub.changes import changes
-from dialoguellm_release.hub.compare import Step, compare_release, publication
+from dialoguellm_release.hub.compare import Comparison, Step, compare_release, publication
 from dialoguellm_release.hub.folder import FolderTarget
 from dialoguellm_release.hub.planned import PlannedFile
 from dialoguellm_release.hub.publication import Publication
-from dialoguellm_release.hub.targets import TRAILER, UNFINISHED, Target
+from dialoguellm_release.hub.selection import chosen
+from dialoguellm_release.hub.targets import TRAILER, UNFINISHED, CollectionPage, Target
 from dialoguellm_release.hub.verdicts import problems_of
 from dialoguellm_release.progress import progress
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
@@ -42,6 +43,7 @@ def publish_release(
     build: Path,
     target: Target,
     *,
+    only: Sequence[str] = (),
     dry_run: bool = False,
     approve: Callable[[Publication], bool] | None = None,
 ) -> Publication:
@@ -49,6 +51,8 @@ def publish_release(
 
     Args:
         build: Holds the folders that the recipe names (`--from`).
+        only: The repositories to publish, by key, name or id; empty for all. The others are left alone, and
+            those that they were made from must stand at the target under the tag of the release.
         dry_run: Plan and compare, write nothing; what is wrong stands in the verdicts.
         approve: Shown what would be done before anything is; None does it unasked.
 
@@ -56,46 +60,56 @@ def publish_release(
         PublishError: Something is missing, not fit to be published, refused by the target, or not approved.
         CardError: A folder was made by a recipe of another version.
     """
+    names = chosen(recipe, only)
     with _told_of_files():
         if dry_run:
             with _nothing_written():
-                return publication(recipe.tag, *compare_release(recipe, build, target))
+                compared = compare_release(recipe, build, target, names)
+                return publication(recipe, compared, _page(recipe, target))
         with target.alone():
-            return _publish(recipe, build, target, approve)
+            return _publish(recipe, build, target, names, approve)
 
 
 def _publish(
-    recipe: ReleaseRecipe, build: Path, target: Target, approve: Callable[[Publication], bool] | None
+    recipe: ReleaseRecipe,
+    build: Path,
+    target: Target,
+    names: Sequence[RepositoryName],
+    approve: Callable[[Publication], bool] | None,
 ) -> Publication:
     started_ns = time.time_ns()
     with _nothing_written():
-        denied = target.access_problems(recipe.in_order())
+        denied = target.access_problems(names)
         if denied:
             raise PublishError(denied)
-        steps, verdicts = compare_release(recipe, build, target)
-        problems = problems_of(verdicts)
+        compared = compare_release(recipe, build, target, names)
+        problems = problems_of(compared.verdicts)
         if problems:
             raise PublishError(problems)
-        compared = publication(recipe.tag, steps, verdicts)
-        is_out = all(step.is_tagged for step in steps)
-        if approve and not is_out and not approve(compared):
+        is_out = all(step.is_tagged for step in compared.steps)
+        planned = publication(recipe, compared, _page(recipe, target) if approve and not is_out else None)
+        if approve and not is_out and not approve(planned):
             raise PublishError(Problem(f"publish {recipe.tag}", "was not approved"))
-    commits = _carry_out(recipe, target, steps, started_ns)
+    commits = _carry_out(recipe, target, compared, started_ns)
     if recipe.collection:
         description = recipe.collection.description or recipe.description
-        target.collect(recipe.collection, description, list(commits))
-    made = tuple(replace(one, commit=commits[one.name]) for one in compared.repositories)
-    return replace(compared, repositories=made)
+        target.collect(recipe.collection, description, names)
+    made = tuple(replace(one, commit=commits[one.name]) for one in planned.repositories)
+    return replace(planned, repositories=made)
+
+
+def _page(recipe: ReleaseRecipe, target: Target) -> CollectionPage | None:
+    return target.page_of(recipe.collection) if recipe.collection else None
 
 
 def _carry_out(
-    recipe: ReleaseRecipe, target: Target, steps: Sequence[Step], started_ns: int
+    recipe: ReleaseRecipe, target: Target, compared: Comparison, started_ns: int
 ) -> dict[RepositoryName, str]:
-    """The commit of every repository, each verified and tagged."""
+    """The commit of every repository, each verified and tagged; those of the others stand beside them."""
     message = f"{recipe.tag}\n\n{recipe.changelog.strip()}\n\n{TRAILER}"
-    steps = [_prepared(step, recipe.tag) for step in steps]
+    steps = [_prepared(step, recipe.tag) for step in compared.steps]
     _upload(steps, started_ns, shows_bar=not target.shows_uploads)
-    commits = dict[RepositoryName, str]()
+    commits = {name: link.commit for name, link in compared.others.items()}
     for step in steps:
         commits[step.planned.name] = step.commit or _commit(step, commits, message)
     for step in steps:

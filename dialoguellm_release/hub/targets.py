@@ -66,6 +66,19 @@ class Standing:
     gated: Literal[False, "auto", "manual"] = False
 
 
+@dataclass(frozen=True)
+class CollectionPage:
+    """A page that shows repositories side by side.
+
+    Attributes:
+        where: Its address, or that of the owner's pages where it is not there yet.
+        listed: The repositories on it; None where it is not there yet.
+    """
+
+    where: str
+    listed: frozenset[RepositoryName] | None
+
+
 class TargetRepository(Protocol):
     """One repository of a release at its target."""
 
@@ -111,6 +124,10 @@ class TargetRepository(Protocol):
         """The files of a commit, read back."""
         ...
 
+    def text_at(self, commit: str, path: str) -> str:
+        """The text of a file that a commit holds."""
+        ...
+
     def show(self, commit: str) -> None:
         """Lets the branch stand at a commit where it does not yet."""
         ...
@@ -138,6 +155,10 @@ class Target(Protocol):
 
     def access_problems(self, names: Sequence[RepositoryName]) -> list[Problem]:
         """Why the user may not write there."""
+        ...
+
+    def page_of(self, collection: Collection) -> CollectionPage | None:
+        """The page of a collection; None where the target has no such pages."""
         ...
 
     def collect(self, collection: Collection, description: str, names: Sequence[RepositoryName]) -> None:

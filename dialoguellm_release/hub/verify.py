@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dialoguellm_release.cards.provenance import recipe_of
+from dialoguellm_release.cards.standing import problems_in
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.dataset.check import dataset_problems
 from dialoguellm_release.errors import DataError, Problem, PublishError
 from dialoguellm_release.folders import MANIFEST, file_problems, stamp, stamps
 from dialoguellm_release.hub.copies import Copy, read_release_file
-from dialoguellm_release.hub.file_gates import card_problems, pickle_problems
+from dialoguellm_release.hub.file_gates import pickle_problems
 from dialoguellm_release.hub.gates import adapter_problems, label_problems
 from dialoguellm_release.hub.license_gate import copy_problems
 from dialoguellm_release.hub.links import files_sha256
 from dialoguellm_release.hub.lookup import Absent, look_up
-from dialoguellm_release.hub.planned import PlannedFile
 from dialoguellm_release.hub.verdicts import Verdict, not_checked, verdict_on
 from dialoguellm_release.hub.verify_card import license_verdict
 from dialoguellm_release.hub.verify_links import link_verdict, saved_verdict
@@ -106,7 +106,7 @@ def verify_copy(copy: Copy, sample: int, saved: ReleaseFile | None, scratch: Pat
         ("release.json", lambda: verdict_on("release.json", _release_problems(copy), "names itself")),
         ("hashes", lambda: verdict_on("hashes", _hash_problems(copy), "every file, against both lists")),
         ("content", lambda: _content_verdict(copy)),
-        ("card", lambda: verdict_on("card", _card_problems(copy), "metadata, configs, pictures, paths")),
+        ("card", lambda: _card_verdict(copy)),
         ("card licence", lambda: license_verdict(copy)),
         ("corpus licences", lambda: _licences_verdict(copy)),
         ("links", lambda: link_verdict(copy)),
@@ -216,16 +216,9 @@ def _adapter_problems(copy: Copy, adapter: AdapterManifest) -> Iterator[Problem]
         yield Problem("prompt.json", what, adapter.figures.prompt_sha256, prompt.sha256)
 
 
-def _card_problems(copy: Copy) -> Iterator[Problem]:
-    paths = [path for path in copy.folder.rglob("*") if path.is_file()]
-    names = {path.relative_to(copy.folder).as_posix(): path for path in paths}
-    yield from card_problems(
-        {
-            name: PlannedFile(path, path.stat().st_size, "")
-            for name, path in names.items()
-            if not name.startswith((".git/", ".cache/"))
-        }
-    )
+def _card_verdict(copy: Copy) -> Verdict:
+    problems = problems_in(copy.folder, is_ours=True)
+    return verdict_on("card", problems, "metadata, configs, links, pictures, paths")
 
 
 def _licences_verdict(copy: Copy) -> Verdict:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ def publish(
     build: Path = BUILD,
     to: str = "build/release",
     *,
+    only: Sequence[str] = (),
     dry_run: bool = False,
     approve: Callable[[Publication], bool] | None = None,
 ) -> Publication:
@@ -29,6 +30,8 @@ def publish(
         recipe: Name of a bundled release recipe, or a path.
         build: Holds the folders that the recipe names.
         to: `hub`, or a folder; each repository is a git repository below it.
+        only: Publish these alone, by key of the recipe (`dataset`, `adapters`), name or id; empty for all.
+            What they were made from must stand there already, under the tag of the release.
         dry_run: Plan and compare, write nothing; what is wrong stands in the verdicts.
         approve: Shown what would be done before anything is; None does it unasked.
 
@@ -38,7 +41,7 @@ def publish(
     from dialoguellm_release.hub.publish import publish_release, target_of
 
     loaded = load_recipe(recipe, "release", ReleaseRecipe)
-    return publish_release(loaded.recipe, build, target_of(to), dry_run=dry_run, approve=approve)
+    return publish_release(loaded.recipe, build, target_of(to), only=only, dry_run=dry_run, approve=approve)
 
 
 def verify_release(

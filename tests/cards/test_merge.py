@@ -55,6 +55,7 @@ def test_line_ends_of_windows_and_a_mark_at_the_start_do_not_matter() -> None:
         (merged_card(FIRST, None).replace(END, ""), "do not stand there once each"),
         (merged_card(FIRST, None).replace(BEGIN, f"{BEGIN} {BEGIN}"), "do not stand there once each"),
         ("---\nlicense: [\n---\n# Old\n", "its metadata is not YAML"),
+        ("---\ndate: 2026-13-01\n---\n# Old\n", "its metadata is not YAML: month"),
         ("---\njust words\n---\n# Old\n", "its metadata is no mapping"),
         ("---\nlicense: mit\n# Old\n", "its metadata is no mapping"),
     ],

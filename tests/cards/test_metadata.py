@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 from dialoguellm_release.cards.check import check_card
+from dialoguellm_release.cards.eval_results import eval_result_problems
 from dialoguellm_release.cards.features import dataset_info
 from dialoguellm_release.cards.merge import split_card
-from dialoguellm_release.cards.metadata import OUR_KEYS, eval_result_problems
+from dialoguellm_release.cards.metadata import OUR_KEYS
 from dialoguellm_release.cards.models import render_adapter_card
 from dialoguellm_release.cards.scores import eval_results, model_index
 from dialoguellm_release.dataset.parquet import record_schema, sft_schema
@@ -129,3 +130,15 @@ def test_files_of_eval_results_are_what_the_hub_documents(score: ScoreManifest) 
         "0.dataset.id", "0.dataset.task_id", "0.value.float", "0.value.int"
     }  # fmt: skip
     assert next(eval_result_problems("x.yaml", "a: [")).what.startswith("is not YAML")
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("a: &a [*a]", "is far larger than what is written there"),
+        ("- value: 2026-13-01", "is not YAML: month"),
+        ("- value: 1\n  value: 2", "value: stands there twice"),
+    ],
+)
+def test_files_of_scores_that_cannot_be_read_are_told(text: str, what: str) -> None:
+    assert next(eval_result_problems("x.yaml", text)).what.startswith(what)

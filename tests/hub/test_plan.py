@@ -282,8 +282,12 @@ def test_scores_of_something_else_are_refused(
     ]
 
 
-def test_a_card_that_is_not_fit_is_refused(build: Build, metrics: Path) -> None:
-    card = "---\ntitle: ERC scores\nsdk: gradio\n---\n# TODO\n"
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [("# TODO", "a placeholder is left"), ("[It](it.md)", "links to a file that is not there")],
+)
+def test_a_card_that_is_not_fit_is_refused(build: Build, metrics: Path, body: str, what: str) -> None:
+    card = f"---\ntitle: ERC scores\nsdk: gradio\n---\n{body}\n"
     (metrics / "erc_scores" / "README.md").write_text(card, encoding="utf-8")
-    with pytest.raises(PublishError, match=r"spaces/dialoguellm/erc_scores: README.md:8: a placeholder"):
+    with pytest.raises(PublishError, match=rf"spaces/dialoguellm/erc_scores: README.md:8: {what}"):
         planned(build)

@@ -9,6 +9,9 @@ from tests.hub_server.access import no_rights
 from tests.hub_server.store import Collection, Visibility
 from tests.hub_server.wire import Answer, Hub, Request, as_json, refused
 
+LISTED_ITEMS = 4
+"""So many items of each collection stand in a listing (`HfApi.list_collections`)."""
+
 
 def create_collection(hub: Hub, request: Request) -> Answer:
     asked = request.data
@@ -23,6 +26,15 @@ def create_collection(hub: Hub, request: Request) -> Answer:
     made = Collection(slug, asked["title"], asked["namespace"], visibility, asked.get("description", ""))
     hub.store.collections[slug] = made
     return _tell(hub, made)
+
+
+def list_collections(hub: Hub, request: Request) -> Answer:
+    """Those of an owner that the token may see, each with its first items only, as on the Hub."""
+    owner = request.asks("owner")
+    is_member = request.token is not None and owner is not None and request.token.may_write_in(owner)
+    held = [one for one in hub.store.collections.values() if one.owner == owner]
+    seen = [one for one in held if is_member or one.visibility == "public"]
+    return as_json([_shown(hub, one, LISTED_ITEMS) for one in seen])
 
 
 def tell_of_collection(hub: Hub, _request: Request, slug: str) -> Answer:
@@ -50,27 +62,28 @@ def _find(hub: Hub, slug: str) -> Collection:
 
 
 def _tell(hub: Hub, collection: Collection) -> Answer:
-    return as_json(
-        {
-            "slug": collection.slug,
-            "title": collection.title,
-            "description": collection.description,
-            "owner": {"type": "org", "name": collection.owner},
-            "lastUpdated": "2026-11-01T00:00:00.000Z",
-            "position": 0,
-            "private": collection.visibility == "private",
-            "theme": "blue",
-            "upvotes": 0,
-            "url": f"{hub.url}/collections/{collection.slug}",
-            "items": [
-                {
-                    "_id": item["_id"],
-                    "id": item["id"],
-                    "type": item["type"],
-                    "repoType": item["type"],
-                    "position": position,
-                }
-                for position, item in enumerate(collection.items)
-            ],
-        }
-    )
+    return as_json({**_shown(hub, collection, len(collection.items)), "position": 0})
+
+
+def _shown(hub: Hub, collection: Collection, items: int) -> dict[str, object]:
+    return {
+        "slug": collection.slug,
+        "title": collection.title,
+        "description": collection.description,
+        "owner": {"type": "org", "name": collection.owner},
+        "lastUpdated": "2026-11-01T00:00:00.000Z",
+        "private": collection.visibility == "private",
+        "theme": "blue",
+        "upvotes": 0,
+        "url": f"{hub.url}/collections/{collection.slug}",
+        "items": [
+            {
+                "_id": item["_id"],
+                "id": item["id"],
+                "type": item["type"],
+                "repoType": item["type"],
+                "position": position,
+            }
+            for position, item in enumerate(collection.items[:items])
+        ],
+    }

@@ -32,6 +32,7 @@ ENDPOINTS = [
     *_endpoint("POST", r"/api/repos/create", "create_repo", repositories.create_repository),
     *_endpoint("DELETE", r"/api/repos/delete", "delete_repo", repositories.delete_repository),
     *_endpoint("POST", r"/api/collections", "create_collection", collections.create_collection),
+    *_endpoint("GET", r"/api/collections", "list_collections", collections.list_collections),
     *_endpoint("GET", r"/api/collections/(.+)", "collection", collections.tell_of_collection),
     *_endpoint("POST", r"/api/collections/(.+)/items?", "add_item", collections.add_item),
     *_endpoint("GET", rf"{_API}/refs", "refs", repositories.list_refs),

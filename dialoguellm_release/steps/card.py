@@ -1,0 +1,210 @@
+"""The steps of cards alone: check any card, and render the card of a folder again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dialoguellm_release.errors import CardError, DataError, Problem
+from dialoguellm_release.folders import MANIFEST, AnyManifest, kind_of, read_manifest, write_text
+from dialoguellm_release.schemas.labels import CORPORA, OWN
+from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
+from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
+from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.manifests.score import ScoreManifest
+from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
+from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
+from dialoguellm_release.schemas.release import RELEASE_FILE, repository_of
+from dialoguellm_release.steps.made import BUILD
+
+if TYPE_CHECKING:
+    from dialoguellm_release.cards.standing import CheckedCard
+
+
+@dataclass(frozen=True)
+class RenderedCard:
+    """A card as this version renders it.
+
+    Attributes:
+        kind: Of the folder.
+        absent: What the card would tell more of, were it at hand.
+    """
+
+    kind: str
+    text: str
+    absent: tuple[str, ...] = ()
+
+
+def check_cards(paths: Sequence[Path]) -> list[CheckedCard]:
+    """What is wrong with each card: of this package or of anybody, without asking the Hub.
+
+    Beside a manifest of a dataset or a backbone, the licence has to be the one that follows from it.
+
+    Args:
+        paths: Cards, or folders that hold one.
+    """
+    from dialoguellm_release.cards.standing import checked_card
+
+    return [_with_license(checked_card(path)) for path in paths]
+
+
+def _with_license(card: CheckedCard) -> CheckedCard:
+    """Adds where the licence of a card is not the one that follows from the manifest beside it."""
+    from dialoguellm_release.cards.check import CARD
+    from dialoguellm_release.hub.copies import Copy
+    from dialoguellm_release.hub.verify_card import license_verdict
+
+    folder = card.path.parent
+    copy = Copy(folder, None, None, None, None)
+    is_own = copy.dataset is not None and OWN in copy.dataset.figures.corpora
+    if not card.is_ours or card.path.name != CARD or is_own:
+        return card
+    try:
+        found = license_verdict(copy).problems
+    except CardError as error:
+        found = () if card.problems else error.problems
+    placed = (replace(one, where=str(folder / one.where)) for one in found)
+    return replace(card, problems=(*card.problems, *placed))
+
+
+def render_card(
+    folder: Path,
+    *,
+    dataset: Path | None = None,
+    backbones: Path = BUILD / "backbones",
+    scores: Sequence[Path] = (),
+) -> RenderedCard:
+    """The card of a folder that this package made, from its manifest and the templates of this version.
+
+    What only a release knows is not on it: the commits of the repositories that it is linked to.
+
+    Args:
+        folder: A dataset, an adapter, a backbone or a score folder.
+        dataset: What an adapter was trained on; None is `build/dataset`, where it is that one.
+        backbones: Where backbones of our own making lie.
+        scores: Of an adapter: the score folders whose figures are shown.
+
+    Raises:
+        CardError: There is no such folder, its kind has no card, or something given does not belong to it.
+        DataError: A manifest is damaged.
+    """
+    kind = kind_of(folder)
+    if kind == "dataset":
+        return RenderedCard(kind, _dataset_card(folder))
+    if kind == "backbone":
+        return RenderedCard(kind, _backbone_card(folder))
+    if kind == "adapter":
+        return _adapter_card(folder, dataset, backbones, scores)
+    if kind == "score":
+        return RenderedCard(kind, _score_card(folder))
+    what = f"a folder of kind {kind} has no card" if kind else f"holds no {MANIFEST} of this package"
+    raise CardError(
+        Problem(str(folder / MANIFEST), what, expected="the folder of a dataset, backbone, adapter or score")
+    )
+
+
+def write_card(card: RenderedCard, folder: Path, out: Path) -> None:
+    """Writes a rendered card whole or not at all; what others wrote into the file that is there is kept.
+
+    Args:
+        folder: That it was rendered from.
+
+    Raises:
+        CardError: The file belongs to the folder, or what is there cannot be read.
+    """
+    from dialoguellm_release.cards.merge import merged_card
+
+    if folder.resolve() in out.resolve().parents:
+        what = (
+            "belongs to the folder, whose files are known by their hashes: with another card it is not whole"
+        )
+        fix = "name another file, make the folder again, or publish: that renders its card"
+        raise CardError(Problem(str(out), what, fix=fix))
+    try:
+        there = out.read_text(encoding="utf-8") if out.exists() else None
+    except UnicodeDecodeError as error:
+        raise CardError(Problem(str(out), f"is not UTF-8 at byte {error.start}")) from error
+    write_text(out, merged_card(card.text, there))
+
+
+def _dataset_card(folder: Path) -> str:
+    from dialoguellm_release.cards.dataset import render_dataset_card
+    from dialoguellm_release.cards.own import render_own_card
+    from dialoguellm_release.cards.provenance import recipe_of
+    from dialoguellm_release.corpora.registry import corpus_entry
+    from dialoguellm_release.recipes.catalogue import load_claims
+
+    manifest = read_manifest(folder, DatasetManifest)
+    if OWN in manifest.figures.corpora:
+        return render_own_card(manifest)
+    entries = {name: corpus_entry(name) for name in CORPORA}
+    claims = load_claims(recipe_of(manifest, DatasetRecipe))
+    return render_dataset_card(manifest, claims, entries, _published_id(folder) or str(BUILD / "dataset"))
+
+
+def _backbone_card(folder: Path) -> str:
+    from dialoguellm_release.cards.models import render_backbone_card
+    from dialoguellm_release.cards.provenance import recipe_of
+
+    manifest = read_manifest(folder, BackboneManifest)
+    return render_backbone_card(manifest, recipe_of(manifest, BackboneRecipe).source.repo_id)
+
+
+def _score_card(folder: Path) -> str:
+    from dialoguellm_release.cards.score_report import render_score_report
+    from dialoguellm_release.scoring.heatmap import CONFUSION
+
+    manifest = read_manifest(folder, ScoreManifest)
+    figure = next((file.path for file in manifest.outputs if file.path == CONFUSION), None)
+    return render_score_report(manifest, figure)
+
+
+def _adapter_card(
+    folder: Path, dataset: Path | None, backbones: Path, scores: Sequence[Path]
+) -> RenderedCard:
+    from dialoguellm_release.cards.models import render_adapter_card
+
+    manifest = read_manifest(folder, AdapterManifest)
+    figures = manifest.figures
+    data = _of_adapter(dataset or BUILD / "dataset", DatasetManifest, figures.dataset_content_sha256)
+    if dataset and data is None:
+        what = "is not the dataset that the adapter was trained on"
+        raise CardError(Problem(str(dataset), what, f"content {figures.dataset_content_sha256}"))
+    backbone = None
+    if figures.base_content_sha256:
+        named = Path(str(manifest.recipe.resolved["backbone"])).stem
+        backbone = _of_adapter(backbones / named, BackboneManifest, figures.base_content_sha256)
+    runs = [read_manifest(one, ScoreManifest) for one in scores]
+    strangers = [
+        Problem(str(one), "was not made with this adapter", expected=f"content {manifest.content_sha256}")
+        for one, run in zip(scores, runs, strict=True)
+        if run.figures.system.adapter_content_sha256 != manifest.content_sha256
+    ]
+    if strangers:
+        raise CardError(strangers)
+    absent = [
+        *(["the dataset that it was trained on (--dataset)"] if data is None else []),
+        *(["its backbone (--backbones)"] if figures.base_content_sha256 and backbone is None else []),
+    ]
+    name = _published_id(folder) or manifest.recipe.name
+    text = render_adapter_card(manifest, runs, name, dataset=data, backbone=backbone)
+    return RenderedCard("adapter", text, tuple(absent))
+
+
+def _of_adapter(folder: Path, model: type[AnyManifest], content_sha256: str) -> AnyManifest | None:
+    """The manifest of a folder, where it is of this content."""
+    try:
+        manifest = read_manifest(folder, model)
+    except DataError:
+        return None
+    return manifest if manifest.content_sha256 == content_sha256 else None
+
+
+def _published_id(folder: Path) -> str | None:
+    """The id of the repository that a published folder is a copy of; None for any other."""
+    from dialoguellm_release.hub.copies import read_release_file
+
+    path = folder / RELEASE_FILE
+    return repository_of(read_release_file(path).repository)[1] if path.is_file() else None
