@@ -136,7 +136,7 @@ def read_manifest(folder: Path, model: type[AnyManifest]) -> AnyManifest:
             fix=f"make it with: {MADE_BY[kind]}; or name the folder where it lies",
         )
     except ValidationError as error:
-        found = _kind_of(folder)
+        found = kind_of(folder)
         if isinstance(found, str) and found != kind and found in MADE_BY:
             problem = Problem(
                 str(path), "is of another kind of folder", kind, found, f"name a folder of kind {kind}"
