@@ -106,25 +106,27 @@ class _Connection(BaseHTTPRequestHandler):
         fault = owner.faults.hit(kind, path)
         status = size = 0
         try:
-            if fault and fault.delay_s:
-                time.sleep(fault.delay_s)
-            body = self._read_body(fault)
-            size = len(body)
-            if fault and fault.before:
-                fault.before()
-            answer = self._faulty(fault) or self._answer(path, query, body)
-            if fault and fault.after:
-                fault.after()
-            if fault and fault.lose_answer:
-                raise _Cut
-            status = answer.status
+            try:
+                if fault and fault.delay_s:
+                    time.sleep(fault.delay_s)
+                body = self._read_body(fault)
+                size = len(body)
+                if fault and fault.before:
+                    fault.before()
+                answer = self._faulty(fault) or self._answer(path, query, body)
+                if fault and fault.after:
+                    fault.after()
+                if fault and fault.lose_answer:
+                    raise _Cut
+                status = answer.status
+            finally:
+                # Before the answer leaves: who has it may look at the list at once.
+                owner.seen.append(Seen(kind, self.command, path, status, size))
             self._send(answer, fault.cut_answer_after if fault else None)
         except (_Cut, ConnectionError):
             self.close_connection = True
             with contextlib.suppress(OSError):
                 self.connection.shutdown(socket.SHUT_RDWR)
-        finally:
-            owner.seen.append(Seen(kind, self.command, path, status, size))
 
     def _read_body(self, fault: Fault | None) -> bytes:
         limit = fault.cut_request_after if fault else None
