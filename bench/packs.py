@@ -10,6 +10,8 @@ Rows of MELD's training split with the tiny backbone's tokenizer, of one step of
 as in a training; LLaMAs of two blocks and random weights with LoRA on all linear layers; one CPU thread, its
 processor time, forward and backward. The rounds alternate.
 Goal: packs are nowhere slower than padding, nor than one pack by more than a twentieth.
+Measured with 5 rounds: 1.16 to 2.56 times padding, 1.00 to 2.98 times one pack but for the smallest case
+(width 64, batches of 4), which gave 0.90; it scatters.
 """
 
 from __future__ import annotations
