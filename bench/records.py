@@ -11,6 +11,8 @@ usual  the same records by `Dataset.from_generator`, the prompt by `map`, then `
 
 Each is timed in a process of its own, imports and the loading of its tables excluded; the rounds alternate.
 Goals: ours at most 10 times the floor, at least 4 times faster than the usual way, peak memory under 600 MB.
+Measured on two quiet cores, 3 rounds: 21.3 times the floor and 3.6 times faster than the usual way, both
+short of the goal since the ledger is made (5.8 times faster without it); 264 MB.
 """
 
 from __future__ import annotations
