@@ -20,7 +20,8 @@ MASKED_LAYERS = frozenset({"full_attention", "sliding_attention"})
 _ATTENTION_COST = 2
 """How much longer than a linear layer attention with a mask takes for as many operations, about.
 
-Source: bench/packs.py, on one CPU thread: 1 to 2 for models of 64 to 1,024 hidden units."""
+Fitted by hand to one CPU thread and LLaMAs of 64, 256 and 1,024 hidden units, where it lay between 1 and 2;
+bench/packs.py shows what comes of it. It was not fitted to a GPU."""
 
 
 def boolean_mask(last_seen: torch.Tensor) -> torch.Tensor:

@@ -127,7 +127,7 @@ def _logits_only_at(model: PreTrainedModel, rows: torch.Tensor, columns: torch.T
     from accelerate.utils import extract_model_from_parallel
 
     output_layer = extract_model_from_parallel(model).get_output_embeddings()
-    hook = output_layer.register_forward_pre_hook(lambda _, hidden: (hidden[0][rows, columns][None],))
+    hook = output_layer.register_forward_pre_hook(lambda _, given: (given[0][rows, columns][None],))
     try:
         yield
     finally:

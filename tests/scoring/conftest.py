@@ -17,6 +17,7 @@ from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.scoring.answers import Scorer
 from dialoguellm_release.steps.backbone import build_backbone
+from dialoguellm_release.steps.score import score
 
 SPACE = LABELS[:7]
 FEW = "intervals.resamples=50"
@@ -126,3 +127,27 @@ def _columns(folder: Path) -> dict[str, list[Any]]:
 def predictions_in() -> Callable[[Path], dict[str, list[Any]]]:
     """The columns of the predictions of a score folder."""
     return _columns
+
+
+@pytest.fixture
+def run(tiny_adapter: Path, tiny_backbone: Path, audited_dataset: Path, tmp_path: Path) -> Any:
+    """Scores into `tmp_path/NAME`, with settings."""
+
+    def score_into(
+        name: str,
+        *settings: str,
+        dataset: Path = audited_dataset,
+        adapter: Path | None = tiny_adapter,
+        **options: Any,
+    ) -> Path:
+        made = score(
+            "meld",
+            dataset,
+            adapter,
+            tmp_path / name,
+            **{"backbones": tiny_backbone.parent, "cache": tmp_path / "cache", **options},
+            overrides=(FEW, *settings),
+        )
+        return made.folder
+
+    return score_into
