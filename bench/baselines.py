@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import get_args
 
 from dialoguellm_release.folders import read_manifest
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.scores import BaselineName, MetricName, Part
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.steps.score import score_baseline

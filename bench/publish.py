@@ -35,7 +35,7 @@ from dialoguellm_release.folders import sha256_of_text, stamps, write_manifest
 from dialoguellm_release.hub.hub_target import HubTarget
 from dialoguellm_release.hub.publish import publish_release
 from dialoguellm_release.recipes.catalogue import load_recipe
-from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
+from dialoguellm_release.schemas.manifests import BackboneManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.release import BackboneRepository, ReleaseRecipe
 from tests.hub_server.accounts import Token

@@ -60,7 +60,7 @@ def floor(sources: Path, out: Path, built: Path) -> float:
     import pyarrow.parquet as pq
 
     from dialoguellm_release.folders import read_manifest
-    from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+    from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 
     inputs = [sources / file.path for file in read_manifest(built, DatasetManifest).inputs]
     tables = {path.relative_to(built): pq.read_table(path) for path in sorted(built.rglob("*.parquet"))}

@@ -13,7 +13,11 @@ A broken invariant of this package is an ordinary exception, with its traceback.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 MAX_SHOWN = 25
 """So many problems of an error are shown; it holds them all."""
@@ -24,6 +28,7 @@ class Problem:
     """One thing that is wrong: where, what, what was expected, what stands there, what to do.
 
     Args:
+        code: Stable name of the kind of problem, `room.kind`; the wording may change, the code does not.
         where: A file with line and column where there is one, else the place in the user's terms.
         what: The fault in one clause.
         expected: What would have been right; None where there is nothing to add to `what`.
@@ -36,6 +41,7 @@ class Problem:
     expected: str | None = None
     got: str | None = None
     fix: str | None = None
+    code: str = field(default="", kw_only=True)
 
     def __str__(self) -> str:
         lines = [f"{self.where}: {self.what}"]
@@ -43,6 +49,27 @@ class Problem:
             if value is not None:
                 lines.append(f"  {name}: {value}")
         return "\n".join(lines)
+
+
+def problems_of(
+    error: ValidationError, where: str, what: str, *, code: str, fix: str | None = None
+) -> tuple[Problem, ...]:
+    """One problem for each thing that pydantic refused, with the path of its value.
+
+    Args:
+        where: The file or the object that was validated.
+        what: What it is not, as in "not a manifest of a dataset".
+        code: Of each problem.
+        fix: What the user can do; the same for each.
+    """
+    return tuple(
+        Problem(where, f"{what}: {_path_of(one['loc'])}{one['msg']}", fix=fix, code=code)
+        for one in error.errors(include_url=False)
+    )
+
+
+def _path_of(loc: tuple[int | str, ...]) -> str:
+    return f"{'.'.join(map(str, loc))}: " if loc else ""
 
 
 class ReleaseError(Exception):

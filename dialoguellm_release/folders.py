@@ -16,7 +16,8 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.schemas.manifests.base import FileStamp, Kind, Manifest
+from dialoguellm_release.schemas.base import Kind
+from dialoguellm_release.schemas.manifests import FileStamp, Manifest
 from dialoguellm_release.schemas.release import RELEASE_FILE
 
 MANIFEST = "manifest.json"

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import MANIFEST, read_manifest, sha256_of
 from dialoguellm_release.layout import CLEAN_CONFIG, DEFAULT_CONFIG, SFT_CONFIG, config_files
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CORPUS_NAMES, LABELS, Split
-from dialoguellm_release.schemas.manifests.base import FileStamp
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.manifests import FileStamp
 from dialoguellm_release.schemas.record import COLUMNS, Record
 
 ROWS_AT_ONCE = 4_000

@@ -21,14 +21,14 @@ from dialoguellm_release.folders import canonical_json, sha256_of_text, stamps, 
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.schemas.counts import Sizes
+from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures, DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, Label, Split
-from dialoguellm_release.schemas.manifests.dataset import CorpusFigures, DatasetFigures, DatasetManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.scores import Protocol, Resampling, ScoreFigures, System
-from dialoguellm_release.schemas.sizes import Sizes
 from dialoguellm_release.training.train import train_adapter
 from tests.hub_server.accounts import Token
 from tests.hub_server.clients import point_clients_at

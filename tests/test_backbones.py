@@ -19,7 +19,7 @@ from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import MANIFEST, read_manifest, stamps
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.labels import LABELS
-from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
+from dialoguellm_release.schemas.manifests import BackboneManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource, HubSource
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -7,9 +7,8 @@ import pytest
 
 from dialoguellm_release import folders
 from dialoguellm_release.errors import DataError
-from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
-from dialoguellm_release.schemas.manifests.base import RecipeStamp
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.schemas.manifests import BackboneManifest, RecipeStamp
 
 STAMP = RecipeStamp(name="test", sha256="0" * 64, resolved={})
 

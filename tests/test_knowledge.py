@@ -13,10 +13,10 @@ from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.knowledge import with_knowledge
 from dialoguellm_release.prompts import Prompt, load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
-from dialoguellm_release.schemas.knowledge import Knowledge
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, CorpusName, Label, Split
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
+from dialoguellm_release.schemas.recipes.prompt import Knowledge
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.training.data import records_of as records_for
 

@@ -10,8 +10,8 @@ import pytest
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import read_manifest, stamps, write_manifest
 from dialoguellm_release.records import read_records, record_files
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import Split
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.record import Record
 
 RecordsOf = Callable[[Split, int], list[Record]]

@@ -21,7 +21,7 @@ from dialoguellm_release.progress import silence_transformers
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.labels import LABELS
-from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
+from dialoguellm_release.schemas.manifests import BackboneManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource, HubSource
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from dialoguellm_release.cards.dataset import COLUMN_NOTES
 from dialoguellm_release.cards.provenance import recipe_of
 from dialoguellm_release.layout import DataFile, data_file
 from dialoguellm_release.schemas.corpus import CorpusEntry
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, CorpusName
-from dialoguellm_release.schemas.manifests.base import FileStamp
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.manifests import FileStamp
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 
 PARQUET = "application/x-parquet"

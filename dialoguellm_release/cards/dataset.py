@@ -25,8 +25,8 @@ from dialoguellm_release.cards.reconciliation import reconciliation_table
 from dialoguellm_release.cards.statistics import label_share_table, length_table, pictures
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.corpus import CorpusEntry
+from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures, DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, SPLITS, CorpusName, Split
-from dialoguellm_release.schemas.manifests.dataset import CorpusFigures, DatasetFigures, DatasetManifest
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 
 COLUMN_NOTES: dict[str, str] = {

@@ -8,8 +8,8 @@ from dialoguellm_release.cards.markdown import number, percent, table
 from dialoguellm_release.layout import AGREEMENT_FIGURE
 from dialoguellm_release.schemas.audit import Agreement, AuditFigures, Overlap, RepeatCounts
 from dialoguellm_release.schemas.corpus import CorpusEntry
+from dialoguellm_release.schemas.dataset_manifest import DatasetFigures
 from dialoguellm_release.schemas.labels import CorpusName
-from dialoguellm_release.schemas.manifests.dataset import DatasetFigures
 
 Registry = Mapping[CorpusName, CorpusEntry]
 

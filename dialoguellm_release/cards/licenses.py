@@ -8,8 +8,8 @@ from dialoguellm_release.cards.markdown import render_text, table
 from dialoguellm_release.cards.provenance import recipe_of
 from dialoguellm_release.layout import LICENSES
 from dialoguellm_release.schemas.corpus import DISTRIBUTIONS, CorpusEntry, CorpusLicense, Distribution
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 
 _LISTED = """

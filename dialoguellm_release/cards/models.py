@@ -11,15 +11,19 @@ from dialoguellm_release.cards.licenses import derived_license_metadata, hub_lic
 from dialoguellm_release.cards.markdown import number, render_card, table
 from dialoguellm_release.cards.provenance import recipe_of
 from dialoguellm_release.cards.scores import LABEL_SCORERS, hub_metrics, model_index, score_table
-from dialoguellm_release.schemas.knowledge import Knowledge
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import BASIC_LABELS, CORPUS_NAMES, LABELS, Label
-from dialoguellm_release.schemas.manifests.adapter import LOSS_FIGURE, AdapterFigures, AdapterManifest
-from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
-from dialoguellm_release.schemas.manifests.score import ScoreManifest
+from dialoguellm_release.schemas.manifests import (
+    LOSS_FIGURE,
+    AdapterFigures,
+    AdapterManifest,
+    BackboneManifest,
+    ScoreManifest,
+)
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
+from dialoguellm_release.schemas.recipes.prompt import Knowledge
 from dialoguellm_release.schemas.scores import ScoreFigures
 
 TASK_TAG = "emotion-recognition-in-conversations"

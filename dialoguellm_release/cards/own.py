@@ -9,8 +9,8 @@ from dialoguellm_release.cards.leakage import overlap_table
 from dialoguellm_release.cards.markdown import number, render_card, table
 from dialoguellm_release.cards.provenance import recipe_of
 from dialoguellm_release.schemas.audit import RepeatCounts
+from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetManifest
 from dialoguellm_release.schemas.labels import OWN, SPLITS
-from dialoguellm_release.schemas.manifests.dataset import CorpusFigures, DatasetManifest
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from dialoguellm_release.errors import CardError, Problem
-from dialoguellm_release.schemas.manifests.base import Manifest
+from dialoguellm_release.schemas.manifests import Manifest
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dialoguellm_release.cards.markdown import number, table
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.corpus import CorpusEntry
+from dialoguellm_release.schemas.counts import Reconciliation, Sizes
+from dialoguellm_release.schemas.dataset_manifest import DatasetFigures
 from dialoguellm_release.schemas.labels import CorpusName
-from dialoguellm_release.schemas.manifests.dataset import DatasetFigures
-from dialoguellm_release.schemas.sizes import Reconciliation, Sizes
 
 _HEADER = ("Corpus", "Split", "Paper", "Public files", "Built", "Why they differ")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dialoguellm_release.cards.markdown import number, render_card, table
-from dialoguellm_release.schemas.manifests.score import ScoreManifest
+from dialoguellm_release.schemas.manifests import ScoreManifest
 from dialoguellm_release.schemas.scores import MetricName, Part, ScoreFigures
 
 MAX_LISTED = 100

@@ -8,9 +8,9 @@ from dialoguellm_release.cards.markdown import number, percent, table
 from dialoguellm_release.layout import COUNT_FIGURES
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.corpus import CorpusEntry
+from dialoguellm_release.schemas.counts import SplitStatistics, Spread
+from dialoguellm_release.schemas.dataset_manifest import DatasetFigures
 from dialoguellm_release.schemas.labels import CorpusName
-from dialoguellm_release.schemas.manifests.dataset import DatasetFigures
-from dialoguellm_release.schemas.statistics import SplitStatistics, Spread
 
 Registry = Mapping[CorpusName, CorpusEntry]
 

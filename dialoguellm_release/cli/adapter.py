@@ -11,7 +11,7 @@ from dialoguellm_release.cli.options import Again, BackbonesFolder, DatasetFolde
 from dialoguellm_release.cli.output import say, say_made, show, show_json, table
 
 if TYPE_CHECKING:
-    from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
+    from dialoguellm_release.schemas.manifests import AdapterManifest
     from dialoguellm_release.training.seeds import MeanAndDeviation, SeedsSummary
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check and train adapters.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dialoguellm_release.cli.output import table
 
 if TYPE_CHECKING:
-    from dialoguellm_release.schemas.statistics import Spread
+    from dialoguellm_release.schemas.counts import Spread
     from dialoguellm_release.training.check import Check, Tokens
     from dialoguellm_release.training.footprint import Footprint
 

@@ -12,7 +12,7 @@ from dialoguellm_release.cli.options import Again, Json, Settings
 from dialoguellm_release.cli.output import say, say_made, show, show_json, table
 
 if TYPE_CHECKING:
-    from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+    from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Build, hydrate, check and audit datasets."

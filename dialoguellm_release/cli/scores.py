@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dialoguellm_release.cli.output import table
 
 if TYPE_CHECKING:
-    from dialoguellm_release.schemas.manifests.score import ScoreManifest
+    from dialoguellm_release.schemas.manifests import ScoreManifest
     from dialoguellm_release.schemas.scores import ScorerName
     from dialoguellm_release.scoring.compare import Comparison
     from dialoguellm_release.scoring.table import Cell, ScoreTable

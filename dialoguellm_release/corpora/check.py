@@ -13,15 +13,15 @@ from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.read import read_corpus
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.schemas.counts import ExpectedSizes, Sizes
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
-from dialoguellm_release.schemas.manifests.base import FileStamp
+from dialoguellm_release.schemas.manifests import FileStamp
 from dialoguellm_release.schemas.recipes.dataset import (
     CorporaRecipe,
     CorpusRecipe,
     EmoryNLPRecipe,
     MeisdRecipe,
 )
-from dialoguellm_release.schemas.sizes import ExpectedSizes, Sizes
 
 
 @dataclass(frozen=True)

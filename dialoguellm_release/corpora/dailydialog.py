@@ -10,8 +10,8 @@ from dialoguellm_release.corpora.dailydialog_files import SplitLines, label_file
 from dialoguellm_release.corpora.faults import Fault
 from dialoguellm_release.corpora.files import CorpusFolder
 from dialoguellm_release.corpora.labels import NativeLabel, NativeLabels
-from dialoguellm_release.schemas.dialogue import Dialogue, Utterance
 from dialoguellm_release.schemas.labels import SPLITS, Split
+from dialoguellm_release.schemas.record import Dialogue, Utterance
 
 EMOTIONS = {
     "0": "no emotion",

@@ -14,8 +14,8 @@ from dialoguellm_release.corpora.files import CorpusFolder
 from dialoguellm_release.corpora.grouping import DialogueRows
 from dialoguellm_release.corpora.labels import NativeLabels
 from dialoguellm_release.errors import Problem
-from dialoguellm_release.schemas.dialogue import Dialogue, Utterance
 from dialoguellm_release.schemas.labels import Split
+from dialoguellm_release.schemas.record import Dialogue, Utterance
 
 FILES: dict[Split, str] = {
     "train": "emotion-detection-trn.json",

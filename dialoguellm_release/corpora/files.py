@@ -15,7 +15,7 @@ from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.labels import CORPORA, CorpusName
-from dialoguellm_release.schemas.manifests.base import FileStamp
+from dialoguellm_release.schemas.manifests import FileStamp
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 from dialoguellm_release.corpora.faults import Fault
 from dialoguellm_release.corpora.files import CorpusFolder
-from dialoguellm_release.schemas.dialogue import Dialogue, Utterance
 from dialoguellm_release.schemas.labels import Split
+from dialoguellm_release.schemas.record import Dialogue, Utterance
 
 _FIELDS = tuple(Utterance.model_fields)
 _values = attrgetter(*_FIELDS)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from dialoguellm_release.corpora.faults import Fault, filled
 from dialoguellm_release.corpora.files import CorpusFolder
 from dialoguellm_release.corpora.labels import NativeLabel, NativeLabels
-from dialoguellm_release.schemas.dialogue import Dialogue, Utterance
 from dialoguellm_release.schemas.labels import Split
+from dialoguellm_release.schemas.record import Dialogue, Utterance
 
 RELEASE = "IEMOCAP_full_release"
 SESSIONS: dict[str, Split] = {

@@ -16,8 +16,8 @@ from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.tables import Row, read_table
 from dialoguellm_release.corpora.text import c1_as_cp1252, utf8_as_utf8
 from dialoguellm_release.corpora.times import seconds
-from dialoguellm_release.schemas.dialogue import Dialogue, Utterance
 from dialoguellm_release.schemas.labels import Label
+from dialoguellm_release.schemas.record import Dialogue, Utterance
 
 FILE = "MEISD_text.csv"
 COLUMNS = (

@@ -11,8 +11,8 @@ from dialoguellm_release.corpora.labels import NativeLabels
 from dialoguellm_release.corpora.tables import Row, read_table
 from dialoguellm_release.corpora.text import c1_as_cp1252
 from dialoguellm_release.corpora.times import seconds
-from dialoguellm_release.schemas.dialogue import Dialogue, Utterance
 from dialoguellm_release.schemas.labels import Split
+from dialoguellm_release.schemas.record import Dialogue, Utterance
 
 FILES: dict[Split, str] = {
     "train": "train_sent_emo.csv",

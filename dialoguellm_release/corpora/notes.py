@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.schemas.labels import Split
-from dialoguellm_release.schemas.manifests.base import FileStamp
+from dialoguellm_release.schemas.manifests import FileStamp
 
 MAX_PROBLEMS = 20
 

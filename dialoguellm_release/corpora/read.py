@@ -13,9 +13,9 @@ from dialoguellm_release.corpora.iemocap import read_iemocap
 from dialoguellm_release.corpora.meisd import read_meisd
 from dialoguellm_release.corpora.meld import read_meld
 from dialoguellm_release.corpora.notes import Notes
-from dialoguellm_release.schemas.dialogue import Dialogue
 from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, EmoryNLPRecipe
+from dialoguellm_release.schemas.record import Dialogue
 
 Reader = Callable[[CorpusFolder], Iterator[Dialogue]]
 

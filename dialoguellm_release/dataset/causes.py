@@ -8,9 +8,9 @@ from pathlib import Path
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.dataset.published import PACKAGE, PublishedCopy
 from dialoguellm_release.errors import Problem
+from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName, Split
-from dialoguellm_release.schemas.manifests.base import FileStamp
-from dialoguellm_release.schemas.manifests.dataset import CorpusFigures, DatasetManifest
+from dialoguellm_release.schemas.manifests import FileStamp
 
 
 def cause(copy: PublishedCopy, name: CorpusName, files: Iterable[FileStamp], sources: Path) -> Problem:

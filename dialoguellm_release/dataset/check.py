@@ -11,8 +11,8 @@ from dialoguellm_release.errors import Problem
 from dialoguellm_release.folders import combined_sha256, file_problems
 from dialoguellm_release.layout import config_files
 from dialoguellm_release.prompts import load_prompt
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
-from dialoguellm_release.schemas.recipes.clean import CleanRules
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.schemas.recipes.dataset import CleanRules
 
 
 def dataset_problems(

@@ -19,9 +19,9 @@ from dialoguellm_release.dataset.turns import CORPUS_SPLITS, TurnCollector, Turn
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.layout import AUDIT
 from dialoguellm_release.schemas.audit import Audit
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import PARTS, Part
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
-from dialoguellm_release.schemas.recipes.clean import CleanRules
+from dialoguellm_release.schemas.recipes.dataset import CleanRules
 from dialoguellm_release.schemas.record import Record
 
 if TYPE_CHECKING:

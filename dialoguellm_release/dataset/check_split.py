@@ -14,10 +14,10 @@ from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.layout import data_file
 from dialoguellm_release.prompts import Prompt
 from dialoguellm_release.records import ROWS_AT_ONCE, records_in
+from dialoguellm_release.schemas.counts import Sizes
+from dialoguellm_release.schemas.dataset_manifest import CorpusFigures
 from dialoguellm_release.schemas.labels import CorpusName, Label, Split
-from dialoguellm_release.schemas.manifests.dataset import CorpusFigures
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.schemas.sizes import Sizes
 
 
 @dataclass

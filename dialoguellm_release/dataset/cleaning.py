@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from dialoguellm_release.dataset.repeats import Group
 from dialoguellm_release.dataset.turns import CORPUS_SPLITS, Turns
+from dialoguellm_release.schemas.counts import PartSizes
 from dialoguellm_release.schemas.labels import Part
-from dialoguellm_release.schemas.recipes.clean import CleanRules
-from dialoguellm_release.schemas.sizes import PartSizes
+from dialoguellm_release.schemas.recipes.dataset import CleanRules
 
 if TYPE_CHECKING:
     from dialoguellm_release.dataset.sequences import Bits, Fates

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dialoguellm_release.prompts import Prompt
-from dialoguellm_release.schemas.dialogue import Dialogue, Utterance
 from dialoguellm_release.schemas.labels import Label, Split
-from dialoguellm_release.schemas.record import Record, record_id
+from dialoguellm_release.schemas.record import Dialogue, Record, Utterance, record_id
 
 
 @dataclass

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from dialoguellm_release.dataset.standoff import Turn, window_hmac
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.schemas.labels import Split
-from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.schemas.standoff import StandoffRow
+from dialoguellm_release.schemas.record import Record, StandoffRow
 
 Place = tuple[Split, str]
 """A dialogue of a corpus, by its split and id."""

@@ -17,9 +17,9 @@ from dialoguellm_release.dataset.figure_style import (
     name_rows,
     titles,
 )
+from dialoguellm_release.schemas.counts import SplitStatistics, Spread
+from dialoguellm_release.schemas.dataset_manifest import DatasetFigures
 from dialoguellm_release.schemas.labels import CorpusName, Label
-from dialoguellm_release.schemas.manifests.dataset import DatasetFigures
-from dialoguellm_release.schemas.statistics import SplitStatistics, Spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -18,8 +18,8 @@ from dialoguellm_release.dataset.figure_style import STYLE
 from dialoguellm_release.errors import MissingExtraError
 from dialoguellm_release.layout import FIGURE_FILES
 from dialoguellm_release.schemas.claims import ClaimsRecipe
+from dialoguellm_release.schemas.dataset_manifest import DatasetFigures, DatasetManifest
 from dialoguellm_release.schemas.labels import CORPORA, CorpusName
-from dialoguellm_release.schemas.manifests.dataset import DatasetFigures, DatasetManifest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -19,12 +19,11 @@ from dialoguellm_release.folders import stamp
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.claims import ClaimsRecipe
-from dialoguellm_release.schemas.dialogue import Dialogue
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName, Split
-from dialoguellm_release.schemas.manifests.base import FileStamp
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.manifests import FileStamp
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe, MeisdRecipe
-from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.schemas.record import Dialogue, Record
 
 MAX_FILES = 12
 """So many files of a corpus are named; IEMOCAP has hundreds."""

@@ -15,7 +15,7 @@ from dialoguellm_release.dataset.repeats import find_conflicts, find_duplicates,
 from dialoguellm_release.dataset.shared import find_shared
 from dialoguellm_release.dataset.turns import Turns
 from dialoguellm_release.schemas.audit import Audit
-from dialoguellm_release.schemas.recipes.clean import CleanRules
+from dialoguellm_release.schemas.recipes.dataset import CleanRules
 
 if TYPE_CHECKING:
     from dialoguellm_release.dataset.sequences import Bits, Fates

@@ -15,10 +15,10 @@ from dialoguellm_release.dataset.passes import Corpus, write_corpora
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import stamp
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.schemas.dialogue import Dialogue, Utterance
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, OWN, SPLITS, CorpusName, Label, Split
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.dataset import CorporaRecipe, CorpusRecipe, DatasetRecipe
+from dialoguellm_release.schemas.record import Dialogue, Utterance
 
 REQUIRED = ("text", "label")
 OPTIONAL = ("speaker", "dialogue", "split")

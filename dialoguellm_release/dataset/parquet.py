@@ -10,8 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from dialoguellm_release.schemas.labels import LABELS
-from dialoguellm_release.schemas.record import COLUMNS, Record
-from dialoguellm_release.schemas.standoff import STANDOFF_COLUMNS
+from dialoguellm_release.schemas.record import COLUMNS, STANDOFF_COLUMNS, Record
 
 if TYPE_CHECKING:
     import pyarrow as pa

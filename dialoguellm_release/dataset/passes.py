@@ -25,10 +25,10 @@ from dialoguellm_release.prompts import Prompt, load_prompt
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.audit import AuditFigures
 from dialoguellm_release.schemas.claims import ClaimsRecipe
+from dialoguellm_release.schemas.counts import Reconciliation, Sizes
+from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures, DatasetManifest
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Label, Split
-from dialoguellm_release.schemas.manifests.dataset import CorpusFigures, DatasetFigures, DatasetManifest
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe
-from dialoguellm_release.schemas.sizes import Reconciliation, Sizes
 
 PASSES = 2
 """The corpora are read twice: for the ledger, then for the records, whose `leaks` it decides."""

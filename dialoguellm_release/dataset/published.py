@@ -25,13 +25,11 @@ from dialoguellm_release.folders import (
 )
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import records_in
-from dialoguellm_release.schemas.dialogue import Dialogue, Utterance
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName, Label
-from dialoguellm_release.schemas.manifests.base import FileStamp
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.manifests import FileStamp
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
-from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.schemas.standoff import StandoffRow
+from dialoguellm_release.schemas.record import Dialogue, Record, StandoffRow, Utterance
 
 PACKAGE = "dialoguellm-release"
 _AGAIN = "fetch the published copy again"

@@ -8,9 +8,9 @@ from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.schemas.claims import ClaimsRecipe
+from dialoguellm_release.schemas.counts import ExpectedSizes, Reconciliation, Sizes
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, Expectation
-from dialoguellm_release.schemas.sizes import ExpectedSizes, Reconciliation, Sizes
 
 
 def reconcile(

@@ -16,10 +16,10 @@ from dialoguellm_release.dataset.parquet import RowWriter, standoff_schema
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import stamp
 from dialoguellm_release.layout import DataFile, StandoffFile, data_file
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, SPLITS, CorpusName, Split
-from dialoguellm_release.schemas.manifests.base import FileStamp
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
-from dialoguellm_release.schemas.standoff import STANDOFF_COLUMNS, StandoffRow
+from dialoguellm_release.schemas.manifests import FileStamp
+from dialoguellm_release.schemas.record import STANDOFF_COLUMNS, StandoffRow
 
 if TYPE_CHECKING:
     import pyarrow as pa

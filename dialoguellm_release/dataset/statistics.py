@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
-from dialoguellm_release.schemas.statistics import SplitStatistics, Spread
+from dialoguellm_release.schemas.counts import SplitStatistics, Spread
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 
 _WORD = r"[\pL\pN][^\s\pZ]*"
 

@@ -15,10 +15,10 @@ from dialoguellm_release.dataset.splits import Drawable, draw_split, read_split,
 from dialoguellm_release.dataset.turns import TurnCollector, Turns
 from dialoguellm_release.errors import DataError, Problem, ReleaseError
 from dialoguellm_release.folders import stamp
-from dialoguellm_release.schemas.dialogue import Dialogue
+from dialoguellm_release.schemas.counts import Sizes
 from dialoguellm_release.schemas.labels import CorpusName, Split
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe, MeisdRecipe
-from dialoguellm_release.schemas.sizes import Sizes
+from dialoguellm_release.schemas.record import Dialogue
 
 ReadCorpus = Callable[[CorpusName, CorpusRecipe, Notes], Iterator[Dialogue]]
 """Gives the dialogues of a corpus, each time from the start; fills the notes while they are read."""

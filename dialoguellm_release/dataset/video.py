@@ -9,8 +9,8 @@ from pathlib import Path
 
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, VideoProvenance
 from dialoguellm_release.schemas.labels import CorpusName, Split
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest, VideoProvenance
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 
 

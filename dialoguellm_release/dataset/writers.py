@@ -13,9 +13,9 @@ from dialoguellm_release.dataset.identity import record_digest
 from dialoguellm_release.dataset.parquet import RowWriter, record_columns, record_schema, sft_schema
 from dialoguellm_release.layout import DataFile
 from dialoguellm_release.prompts import Prompt
+from dialoguellm_release.schemas.counts import PartSizes, Sizes
 from dialoguellm_release.schemas.labels import CorpusName, Label, Part, Split
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.schemas.sizes import PartSizes, Sizes
 
 
 @dataclass

@@ -24,11 +24,9 @@ from dialoguellm_release.hub.sources import Source, Sources
 from dialoguellm_release.hub.subset import standoff_rows
 from dialoguellm_release.layout import AUDIT, CROISSANT, LICENSES
 from dialoguellm_release.recipes.catalogue import load_claims
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CORPORA
-from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
-from dialoguellm_release.schemas.manifests.base import Manifest
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
-from dialoguellm_release.schemas.manifests.score import ScoreManifest
+from dialoguellm_release.schemas.manifests import BackboneManifest, Manifest, ScoreManifest
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.release import ForeignBase, RepositoryName, ScoreLink, repository_of
 

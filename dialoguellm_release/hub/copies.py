@@ -12,10 +12,8 @@ from pydantic import ValidationError
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import MANIFEST, read_manifest
 from dialoguellm_release.hub.places import Place
-from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
-from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
-from dialoguellm_release.schemas.manifests.base import Manifest
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.schemas.manifests import AdapterManifest, BackboneManifest, Manifest
 from dialoguellm_release.schemas.recipes.release import Visibility
 from dialoguellm_release.schemas.release import RELEASE_FILE, Link, ReleaseFile, RepositoryName
 

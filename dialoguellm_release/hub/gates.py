@@ -13,11 +13,8 @@ from dialoguellm_release.folders import file_problems
 from dialoguellm_release.hub.sources import Source, Sources
 from dialoguellm_release.hub.verdicts import Verdict, counted, verdict_on
 from dialoguellm_release.hub.weights import AGAIN, WEIGHTS, weight_problems
-from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
-from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
-from dialoguellm_release.schemas.manifests.base import Manifest
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
-from dialoguellm_release.schemas.manifests.score import ScoreManifest
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.schemas.manifests import AdapterManifest, BackboneManifest, Manifest, ScoreManifest
 
 CONFIG = "adapter_config.json"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")

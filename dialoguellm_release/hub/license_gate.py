@@ -16,8 +16,8 @@ from dialoguellm_release.schemas.corpus import (
     CorpusLicense,
     Distribution,
 )
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import OWN, CorpusName
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import Visibility
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dialoguellm_release.folders import combined_sha256
 from dialoguellm_release.hub.planned import Commits, PlannedFile
-from dialoguellm_release.schemas.manifests.base import FileStamp
+from dialoguellm_release.schemas.manifests import FileStamp
 from dialoguellm_release.schemas.release import (
     RELEASE_FILE,
     ForeignBase,

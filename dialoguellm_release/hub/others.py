@@ -12,7 +12,7 @@ from dialoguellm_release.folders import MANIFEST
 from dialoguellm_release.hub.contents import Contents
 from dialoguellm_release.hub.copies import parse_release_file
 from dialoguellm_release.hub.targets import Standing, TargetRepository
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest, PublishedSubset
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, PublishedSubset
 from dialoguellm_release.schemas.release import RELEASE_FILE, Link, RepositoryName
 
 _SAME_BUILD = "publish from the build that it was published from, or give the release a new tag"

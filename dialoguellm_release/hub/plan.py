@@ -16,8 +16,8 @@ from dialoguellm_release.hub.planned import Commits, PlannedFile, PlannedReposit
 from dialoguellm_release.hub.sources import Source, Sources, read_sources
 from dialoguellm_release.hub.subset import publishable_part
 from dialoguellm_release.hub.verdicts import Verdict, problems_of, verdict_on
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CORPORA, CorpusName
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe, Visibility
 from dialoguellm_release.schemas.release import RepositoryName, repository_of
 

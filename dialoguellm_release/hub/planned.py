@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from dialoguellm_release.folders import git_blob_id, sha256_of
-from dialoguellm_release.schemas.manifests.base import FileStamp
+from dialoguellm_release.schemas.manifests import FileStamp
 from dialoguellm_release.schemas.recipes.release import Visibility
 from dialoguellm_release.schemas.release import RepositoryName, RepoType, repository_name
 

@@ -10,11 +10,8 @@ from typing import Generic, TypeVar
 from dialoguellm_release.errors import DataError, Problem, PublishError
 from dialoguellm_release.folders import MANIFEST, read_manifest
 from dialoguellm_release.resources import resource_folder
-from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
-from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
-from dialoguellm_release.schemas.manifests.base import Manifest
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
-from dialoguellm_release.schemas.manifests.score import ScoreManifest
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.schemas.manifests import AdapterManifest, BackboneManifest, Manifest, ScoreManifest
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
 
 AnyManifest = TypeVar("AnyManifest", bound=Manifest)

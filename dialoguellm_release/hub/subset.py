@@ -15,9 +15,9 @@ from dialoguellm_release.hub.license_gate import license_problems, row_problems
 from dialoguellm_release.hub.planned import PlannedFile
 from dialoguellm_release.layout import AUDIT, CROISSANT, FIGURE_FILES, LICENSES, DataFile, data_file
 from dialoguellm_release.schemas.corpus import CorpusEntry
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, PublishedSubset
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
-from dialoguellm_release.schemas.manifests.base import FileStamp
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest, PublishedSubset
+from dialoguellm_release.schemas.manifests import FileStamp
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import Visibility
 

@@ -28,8 +28,7 @@ from dialoguellm_release.hub.verify_scores import answers_verdict, figures_verdi
 from dialoguellm_release.progress import progress
 from dialoguellm_release.prompts import read_prompt
 from dialoguellm_release.schemas.labels import CORPORA
-from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
-from dialoguellm_release.schemas.manifests.base import Manifest
+from dialoguellm_release.schemas.manifests import AdapterManifest, Manifest
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.release import RELEASE_FILE, ReleaseFile
 

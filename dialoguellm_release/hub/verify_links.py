@@ -8,7 +8,7 @@ from dialoguellm_release.errors import Problem
 from dialoguellm_release.hub.copies import Copy
 from dialoguellm_release.hub.places import Place
 from dialoguellm_release.hub.verdicts import Verdict, not_checked, verdict_on
-from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
+from dialoguellm_release.schemas.manifests import AdapterManifest
 from dialoguellm_release.schemas.release import RELEASE_FILE, Link, ReleaseFile
 
 

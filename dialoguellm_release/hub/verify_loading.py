@@ -13,9 +13,9 @@ from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.hub.copies import Copy
 from dialoguellm_release.hub.verdicts import Verdict, not_checked, verdict_on
 from dialoguellm_release.progress import silence_transformers
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS
-from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.manifests import AdapterManifest
 
 NAME = "loading"
 

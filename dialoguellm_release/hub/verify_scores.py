@@ -17,8 +17,7 @@ from dialoguellm_release.hub.verify_loading import base_folder, why_no_base
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.resources import metric_functions
-from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
-from dialoguellm_release.schemas.manifests.score import ScoreManifest
+from dialoguellm_release.schemas.manifests import AdapterManifest, ScoreManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.scoring.predictions import write_predictions

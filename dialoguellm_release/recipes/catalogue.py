@@ -12,8 +12,8 @@ from dialoguellm_release.recipes.load import Loaded, Model, load_file
 from dialoguellm_release.recipes.yaml_reader import read_yaml
 from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.claims import ClaimsRecipe
-from dialoguellm_release.schemas.recipes import RECIPE_MODELS, Recipe, RecipeKind
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
+from dialoguellm_release.schemas.recipes.kinds import RECIPE_MODELS, Recipe, RecipeKind
 
 KINDS: tuple[RecipeKind, ...] = get_args(RecipeKind)
 FOLDERS: dict[RecipeKind, str] = {

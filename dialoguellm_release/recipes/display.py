@@ -9,7 +9,7 @@ import yaml
 
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.recipes.yaml_reader import KeyPath
-from dialoguellm_release.schemas.recipes import Recipe
+from dialoguellm_release.schemas.recipes.kinds import Recipe
 
 
 def as_yaml(loaded: Loaded[Recipe]) -> str:

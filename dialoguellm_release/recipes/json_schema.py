@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from dialoguellm_release.schemas.recipes import RECIPE_MODELS, RecipeKind
+from dialoguellm_release.schemas.recipes.kinds import RECIPE_MODELS, RecipeKind
 
 
 def json_schema(kind: RecipeKind) -> str:

@@ -20,7 +20,7 @@ from dialoguellm_release.recipes.yaml_reader import (
     read_scalar,
     read_yaml,
 )
-from dialoguellm_release.schemas.manifests.base import RecipeStamp
+from dialoguellm_release.schemas.manifests import RecipeStamp
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dialoguellm_release.errors import Problem, RecipeError
 from dialoguellm_release.recipes.catalogue import load_any, path_of
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.schemas.recipes import Recipe, RecipeKind
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
+from dialoguellm_release.schemas.recipes.kinds import Recipe, RecipeKind
 
 
 def validate_recipes(names: Sequence[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,3 +24,6 @@ Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 
 Count = Annotated[int, Field(ge=0)]
 """A number of things."""
+
+Kind = Literal["dataset", "backbone", "adapter", "score", "merged", "export"]
+"""The kinds of folder that a manifest describes."""

@@ -6,10 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from dialoguellm_release.schemas.base import Count, Schema, Text
+from dialoguellm_release.schemas.base import Count, Kind, Schema, Text
+from dialoguellm_release.schemas.counts import Sizes
 from dialoguellm_release.schemas.labels import CorpusName, Label, Split
-from dialoguellm_release.schemas.manifests.base import Kind
-from dialoguellm_release.schemas.sizes import Sizes
 
 Relation = Literal["equal", "at least"]
 PaperMetric = Literal["accuracy", "weighted_f1"]

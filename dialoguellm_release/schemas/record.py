@@ -1,14 +1,67 @@
-"""The record: one row of the dataset, and what every row must satisfy."""
+"""Dialogues as readers give them, records as the dataset has them, and rows without text."""
 
 from __future__ import annotations
 
-from typing import Self
+from itertools import pairwise
+from typing import Annotated, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from dialoguellm_release.schemas.base import Count, Schema, Text
-from dialoguellm_release.schemas.dialogue import DialogueId, Seconds
+from dialoguellm_release.schemas.base import Count, Schema, Sha256, Text
 from dialoguellm_release.schemas.labels import CorpusName, Label, Split
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+DialogueId = Annotated[str, Field(pattern=r"^[^/\s]+$")]
+"""A part of a record's id: without `/` and white space."""
+
+
+class Utterance(Schema):
+    """One turn of a dialogue, with the emotion that the corpus gives it.
+
+    Attributes:
+        index: The corpus's own number of the turn in its dialogue where it has one that is unique there,
+            else the position from 0. A gap means that the corpus left turns out.
+        text: What is said, as in the corpus but for mended encodings and outer white space.
+        speaker: Who says it; None where the corpus does not tell.
+        label: The canonical label.
+        source_label: The label as the corpus spells it.
+        other_labels: Further canonical labels where annotators gave several; never `label` itself.
+        start_s: Start in the video in seconds; None where there is no video.
+        end_s: Likewise its end; may precede `start_s` where the corpus has it so.
+    """
+
+    index: Count
+    text: Text
+    speaker: Text | None = None
+    label: Label
+    source_label: Text
+    other_labels: tuple[Label, ...] = ()
+    start_s: Seconds | None = None
+    end_s: Seconds | None = None
+
+
+class Dialogue(Schema):
+    """A sequence of utterances in the order in which they are spoken.
+
+    Attributes:
+        id: The corpus's own id, unique in its corpus and split; without `/`.
+        split: None where the corpus has no official split and one has still to be drawn.
+        series: The stratum of such a draw (for MEISD the TV series); None elsewhere.
+    """
+
+    corpus: CorpusName
+    split: Split | None
+    id: DialogueId
+    series: Text | None = None
+    utterances: Annotated[tuple[Utterance, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _indices_keep_the_order(self) -> Self:
+        indices = [utterance.index for utterance in self.utterances]
+        if any(later <= earlier for earlier, later in pairwise(indices)):
+            raise ValueError(f"utterance indices do not grow: {indices}")
+        return self
 
 
 def record_id(corpus: CorpusName, split: Split, dialogue_id: str, utterance_index: int) -> str:
@@ -67,3 +120,43 @@ class Record(Schema):
 
 
 COLUMNS: tuple[str, ...] = tuple(Record.model_fields)
+
+
+class StandoffRow(Schema):
+    """Ids, labels and positions of a record, in the column order of the config `standoff`.
+
+    Why: instruction, context, input and speaker are left out. A speaker's name is part of what the corpus
+    wrote down, and who has the corpus has the name; `window_hmac` covers it.
+
+    Attributes:
+        output: The label that is trained and scored; `label` is the same as a class id.
+        leaks: Splits that share text with the record, never records; None where no audit was made.
+        window_hmac: HMAC-SHA256 of the utterance with its neighbours, by speaker and text; None where
+            its dialogue has no other utterance.
+    """
+
+    id: Text
+    output: Label
+    label: Label
+    source_label: Text
+    other_labels: tuple[Label, ...]
+    corpus: CorpusName
+    split: Split
+    dialogue_id: DialogueId
+    utterance_index: Count
+    start_s: Seconds | None
+    end_s: Seconds | None
+    license: Text
+    leaks: tuple[Text, ...] | None
+    window_hmac: Sha256 | None
+
+    @model_validator(mode="after")
+    def _id_and_labels_agree(self) -> Self:
+        if self.id != record_id(self.corpus, self.split, self.dialogue_id, self.utterance_index):
+            raise ValueError("id is not corpus/split/dialogue_id/utterance_index")
+        if self.output != self.label:
+            raise ValueError("output and label differ")
+        return self
+
+
+STANDOFF_COLUMNS: tuple[str, ...] = tuple(StandoffRow.model_fields)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field
 
 from dialoguellm_release.schemas.base import Commit, Schema, Sha256, Text
-from dialoguellm_release.schemas.manifests.base import FileStamp
+from dialoguellm_release.schemas.manifests import FileStamp
 
 RepoType = Literal["dataset", "model", "space"]
 RepoId = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]

@@ -10,7 +10,7 @@ from pathlib import Path
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import file_problems, read_manifest
 from dialoguellm_release.schemas.labels import Label
-from dialoguellm_release.schemas.manifests.score import ScoreManifest
+from dialoguellm_release.schemas.manifests import ScoreManifest
 from dialoguellm_release.schemas.scores import MetricName, ScoreFigures
 from dialoguellm_release.scoring.answers import Answer
 from dialoguellm_release.scoring.expected import metrics_of

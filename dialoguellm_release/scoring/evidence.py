@@ -11,11 +11,14 @@ from typing import Any, Generic
 
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import MANIFEST, AnyManifest, read_manifest
-from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
-from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
-from dialoguellm_release.schemas.manifests.base import Kind, Manifest
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
-from dialoguellm_release.schemas.manifests.score import ScoreManifest
+from dialoguellm_release.schemas.base import Kind
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.schemas.manifests import (
+    AdapterManifest,
+    BackboneManifest,
+    Manifest,
+    ScoreManifest,
+)
 
 MODELS: dict[Kind, type[Manifest]] = {
     "dataset": DatasetManifest,

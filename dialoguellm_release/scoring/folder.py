@@ -13,8 +13,7 @@ from dialoguellm_release.folders import (
 )
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import record_files
-from dialoguellm_release.schemas.manifests.base import FileStamp
-from dialoguellm_release.schemas.manifests.score import ScoreManifest
+from dialoguellm_release.schemas.manifests import FileStamp, ScoreManifest
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.scores import ScoreFigures
 from dialoguellm_release.scoring.measure import figures_of

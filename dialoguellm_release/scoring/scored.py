@@ -10,8 +10,8 @@ from pathlib import Path
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import read_manifest, sha256_of_text
 from dialoguellm_release.records import read_records
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import Label
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.scores import (

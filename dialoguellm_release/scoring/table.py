@@ -10,7 +10,7 @@ from string import ascii_lowercase
 
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import read_manifest
-from dialoguellm_release.schemas.manifests.score import ScoreManifest
+from dialoguellm_release.schemas.manifests import ScoreManifest
 from dialoguellm_release.schemas.scores import Interval, MetricName, Protocol, ScoreFigures
 
 

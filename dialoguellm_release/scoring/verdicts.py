@@ -23,8 +23,8 @@ from dialoguellm_release.schemas.claims import (
     ScoreTest,
     TrainingTotalTest,
 )
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.scoring.claims import all_claims, paper_figures
 from dialoguellm_release.scoring.evidence import Found, FoundManifests, figure_at, is_met
 from dialoguellm_release.scoring.table import unlike_fields

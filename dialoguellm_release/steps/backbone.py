@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
+from dialoguellm_release.schemas.manifests import BackboneManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, HubSource
 from dialoguellm_release.steps.made import BUILD, Made, current_folder
 

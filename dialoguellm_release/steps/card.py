@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING
 
 from dialoguellm_release.errors import CardError, DataError, Problem
 from dialoguellm_release.folders import MANIFEST, AnyManifest, kind_of, read_manifest, write_text
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CORPORA, OWN
-from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
-from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
-from dialoguellm_release.schemas.manifests.score import ScoreManifest
+from dialoguellm_release.schemas.manifests import AdapterManifest, BackboneManifest, ScoreManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.release import RELEASE_FILE, repository_of

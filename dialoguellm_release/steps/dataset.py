@@ -14,8 +14,8 @@ from dialoguellm_release.recipes.catalogue import load_claims, load_recipe
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.claims import ClaimsRecipe
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, VideoProvenance
 from dialoguellm_release.schemas.labels import CORPORA, CorpusName
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest, VideoProvenance
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.steps.corpora import corpus_names
 from dialoguellm_release.steps.made import BUILD, Made, current_folder

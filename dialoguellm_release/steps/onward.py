@@ -12,11 +12,9 @@ from dialoguellm_release.folders import read_manifest, staged, stamps, write_man
 from dialoguellm_release.layout import CLEAN_CONFIG
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import OWN, Split
-from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
-from dialoguellm_release.schemas.manifests.export import ExportManifest
-from dialoguellm_release.schemas.manifests.merged import MergedManifest
+from dialoguellm_release.schemas.manifests import AdapterManifest, ExportManifest, MergedManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterData, AdapterRecipe, InitAdapter
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.recipes.catalogue import load_recipe
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
-from dialoguellm_release.schemas.manifests.score import ScoreManifest
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.schemas.manifests import ScoreManifest
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.scoring import served as scoring
 from dialoguellm_release.scoring.server import ServedModel

@@ -12,7 +12,7 @@ from dialoguellm_release.backbones.identity import Base, weights_sha256
 from dialoguellm_release.encoding import GOLDEN_RECORD, Encoder
 from dialoguellm_release.folders import canonical_json, combined_sha256, sha256_of_text, write_text
 from dialoguellm_release.prompts import Prompt, chat_template, prompt_as_json, standalone_template
-from dialoguellm_release.schemas.manifests.adapter import TRAINING_LOG
+from dialoguellm_release.schemas.manifests import TRAINING_LOG
 from dialoguellm_release.schemas.recipes.adapter import LoraRecipe
 from dialoguellm_release.training.sft import Tuned
 from dialoguellm_release.training.watch import LogEntry

@@ -12,10 +12,10 @@ from dialoguellm_release.encoding import Encoder, RecordLengths, in_batches
 from dialoguellm_release.progress import Advance, progress
 from dialoguellm_release.prompts import Prompt
 from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.schemas.counts import Spread
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.schemas.statistics import Spread
 from dialoguellm_release.training.attention import parity_of
 from dialoguellm_release.training.examples import EpochOrder, training_rows
 from dialoguellm_release.training.footprint import Footprint, footprint, trainable_parameters

@@ -10,8 +10,8 @@ from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.knowledge import each_with_knowledge
 from dialoguellm_release.prompts import Prompt
 from dialoguellm_release.records import read_records
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import Split
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.record import Record
 

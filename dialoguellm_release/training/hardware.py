@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.schemas.manifests.adapter import Precision, TrainingRun
+from dialoguellm_release.schemas.manifests import Precision, TrainingRun
 
 if TYPE_CHECKING:
     from dialoguellm_release.training.sft import Tuned

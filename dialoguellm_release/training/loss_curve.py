@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dialoguellm_release.errors import MissingExtraError
-from dialoguellm_release.schemas.manifests.adapter import LOSS_FIGURE
+from dialoguellm_release.schemas.manifests import LOSS_FIGURE
 from dialoguellm_release.training.watch import LogEntry
 
 

@@ -13,8 +13,7 @@ from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import package_versions, read_manifest, staged, stamps, write_manifest
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
-from dialoguellm_release.schemas.manifests.merged import MergedFigures, MergedManifest
+from dialoguellm_release.schemas.manifests import AdapterManifest, MergedFigures, MergedManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.training.writing import writing_weights
 

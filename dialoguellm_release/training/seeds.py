@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.base import Schema, Sha256
-from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
-from dialoguellm_release.schemas.manifests.base import RecipeStamp
+from dialoguellm_release.schemas.manifests import AdapterManifest, RecipeStamp
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 
 SEEDS_FILE = "seeds.json"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dialoguellm_release.folders import combined_sha256, sha256_of_text
-from dialoguellm_release.schemas.manifests.dataset import VideoProvenance
+from dialoguellm_release.schemas.dataset_manifest import VideoProvenance
 from dialoguellm_release.video.status import read_ledgers
 
 

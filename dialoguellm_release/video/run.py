@@ -15,8 +15,8 @@ from dialoguellm_release.folders import package_versions, read_manifest
 from dialoguellm_release.progress import progress
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import read_records
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import SPLITS
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.video import ServedDescriber, VideoRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.video import entries

@@ -12,20 +12,23 @@ from dialoguellm_release.layout import FIGURE_FILES, LICENSES
 from dialoguellm_release.schemas.audit import Agreement, AuditFigures, Overlap, RepeatCounts
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.corpus import CorpusEntry
-from dialoguellm_release.schemas.labels import CORPORA, CorpusName, Label, Split
-from dialoguellm_release.schemas.manifests.adapter import AdapterFigures, AdapterManifest
-from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
-from dialoguellm_release.schemas.manifests.base import FileStamp, RecipeStamp
-from dialoguellm_release.schemas.manifests.dataset import (
+from dialoguellm_release.schemas.counts import PartSizes, Reconciliation, Sizes, SplitStatistics, Spread
+from dialoguellm_release.schemas.dataset_manifest import (
     CorpusFigures,
     DatasetFigures,
     DatasetManifest,
     PublishedSubset,
 )
-from dialoguellm_release.schemas.manifests.score import ScoreManifest
+from dialoguellm_release.schemas.labels import CORPORA, CorpusName, Label, Split
+from dialoguellm_release.schemas.manifests import (
+    AdapterFigures,
+    AdapterManifest,
+    BackboneManifest,
+    FileStamp,
+    RecipeStamp,
+    ScoreManifest,
+)
 from dialoguellm_release.schemas.scores import LabelFigures, MetricName, Part, ScoreFigures
-from dialoguellm_release.schemas.sizes import PartSizes, Reconciliation, Sizes
-from dialoguellm_release.schemas.statistics import SplitStatistics, Spread
 
 DATASET, PROMPT, ADAPTER, BASE = ("a" * 64, "b" * 64, "c" * 64, "d" * 64)
 

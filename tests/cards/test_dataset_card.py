@@ -15,8 +15,8 @@ from dialoguellm_release.errors import CardError
 from dialoguellm_release.layout import FIGURE_FILES, DataFile, data_file
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.corpus import CorpusEntry
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import PARTS, CorpusName, Part
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.record import COLUMNS
 
 Registry = dict[CorpusName, CorpusEntry]

@@ -6,8 +6,8 @@ import pytest
 
 from dialoguellm_release.cards.licenses import dataset_license_metadata, license_metadata, render_licenses
 from dialoguellm_release.schemas.corpus import CorpusEntry
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 
 Registry = dict[CorpusName, CorpusEntry]
 COLLECTION = {

@@ -16,9 +16,8 @@ from dialoguellm_release.cards.models import render_adapter_card
 from dialoguellm_release.cards.scores import eval_results, model_index
 from dialoguellm_release.dataset.parquet import record_schema, sft_schema
 from dialoguellm_release.resources import resource_folder
-from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
-from dialoguellm_release.schemas.manifests.score import ScoreManifest
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.schemas.manifests import AdapterManifest, ScoreManifest
 
 GOOD: dict[str, Any] = {
     "license": "mit",

@@ -8,11 +8,14 @@ import yaml
 from dialoguellm_release.cards.check import check_card
 from dialoguellm_release.cards.models import render_adapter_card, render_backbone_card
 from dialoguellm_release.cards.score_report import render_score_report
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import Label
-from dialoguellm_release.schemas.manifests.adapter import AdapterManifest, TrainingRun
-from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
-from dialoguellm_release.schemas.manifests.score import ScoreManifest
+from dialoguellm_release.schemas.manifests import (
+    AdapterManifest,
+    BackboneManifest,
+    ScoreManifest,
+    TrainingRun,
+)
 
 
 def metadata_of(card: str) -> dict[str, Any]:

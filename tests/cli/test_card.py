@@ -11,10 +11,8 @@ import pytest
 
 from dialoguellm_release.cards.merge import BEGIN, END
 from dialoguellm_release.folders import read_manifest, sha256_of_text, stamps, write_manifest
-from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
-from dialoguellm_release.schemas.manifests.base import RecipeStamp
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
-from dialoguellm_release.schemas.manifests.score import ScoreManifest
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.schemas.manifests import AdapterManifest, RecipeStamp, ScoreManifest
 from dialoguellm_release.steps.dataset import build_dataset
 
 SOMEBODYS = "---\nbase_model: gpt2\nlibrary_name: timm\n---\n# A model\n\nSee [the notes](notes.md).\n"

@@ -14,7 +14,7 @@ import pytest
 
 from dialoguellm_release.folders import read_manifest, stamps, write_manifest
 from dialoguellm_release.layout import AUDIT
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 
 TABLE = """\
 dialogue,speaker,text,label,split

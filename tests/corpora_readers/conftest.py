@@ -12,9 +12,9 @@ import pytest
 from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.read import read_corpus
 from dialoguellm_release.errors import DataError
-from dialoguellm_release.schemas.dialogue import Dialogue
 from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, EmoryNLPRecipe
+from dialoguellm_release.schemas.record import Dialogue
 
 JSON = EmoryNLPRecipe(source="json")
 

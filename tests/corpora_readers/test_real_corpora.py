@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dialoguellm_release.schemas.dialogue import Dialogue
 from dialoguellm_release.schemas.labels import Label, Split
+from dialoguellm_release.schemas.record import Dialogue
 
 if TYPE_CHECKING:
     from tests.corpora_readers.conftest import Corpora, Read

@@ -12,10 +12,9 @@ from dialoguellm_release.dataset.context import RecordMaker
 from dialoguellm_release.dataset.standoff import write_standoff
 from dialoguellm_release.folders import stamps, write_manifest
 from dialoguellm_release.prompts import load_prompt
-from dialoguellm_release.schemas.dialogue import Dialogue, Utterance
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, PublishedSubset
 from dialoguellm_release.schemas.labels import LABELS, CorpusName, Label, Split
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest, PublishedSubset
-from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.schemas.record import Dialogue, Record, Utterance
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.steps.made import Made
 

@@ -12,7 +12,7 @@ import pytest
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import read_manifest, stamps, write_manifest
 from dialoguellm_release.records import records_in
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps.dataset import hydrate_dataset
 from dialoguellm_release.steps.made import Made

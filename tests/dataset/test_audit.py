@@ -9,8 +9,8 @@ from dialoguellm_release.dataset.ledger import make_ledger
 from dialoguellm_release.dataset.turns import as_turns
 from dialoguellm_release.layout import AUDIT
 from dialoguellm_release.schemas.audit import Audit
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
-from dialoguellm_release.schemas.recipes.clean import CleanRules
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.schemas.recipes.dataset import CleanRules
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps.dataset import audit_dataset
 from dialoguellm_release.steps.made import Made

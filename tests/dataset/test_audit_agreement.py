@@ -17,8 +17,8 @@ from sklearn.metrics import cohen_kappa_score
 from dialoguellm_release.dataset.agreement import cohen_kappa, find_agreement
 from dialoguellm_release.dataset.turns import as_turns
 from dialoguellm_release.schemas.audit import Agreement
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, Label
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps.dataset import audit_dataset
 from dialoguellm_release.steps.made import Made

@@ -22,8 +22,8 @@ from dialoguellm_release.dataset.turns import Turns, as_turns, read_turns
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import stamps, write_manifest
 from dialoguellm_release.schemas.audit import Overlap
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, PublishedSubset
 from dialoguellm_release.schemas.labels import SPLITS
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest, PublishedSubset
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps.dataset import audit_dataset
 from dialoguellm_release.steps.made import Made

@@ -13,8 +13,8 @@ import pytest
 from dialoguellm_release.dataset.repeats import find_conflicts, find_duplicates, find_repeats
 from dialoguellm_release.dataset.turns import as_turns
 from dialoguellm_release.schemas.audit import Conflict, Duplicate
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CORPORA
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps.dataset import audit_dataset, build_dataset
 from dialoguellm_release.steps.made import Made

@@ -18,8 +18,8 @@ from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import read_manifest, stamps
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.records import read_records
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, SPLITS
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.record import COLUMNS
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.steps.made import Made

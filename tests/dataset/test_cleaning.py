@@ -13,9 +13,9 @@ from dialoguellm_release.dataset.cleaning import PART_OF
 from dialoguellm_release.dataset.ledger import make_ledger
 from dialoguellm_release.dataset.turns import as_turns
 from dialoguellm_release.records import read_records
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, SPLITS, Label
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
-from dialoguellm_release.schemas.recipes.clean import CleanRules
+from dialoguellm_release.schemas.recipes.dataset import CleanRules
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.steps.made import Made

@@ -5,9 +5,8 @@ from pydantic import ValidationError
 
 from dialoguellm_release.dataset.context import RecordMaker
 from dialoguellm_release.prompts import load_prompt
-from dialoguellm_release.schemas.dialogue import Dialogue, Utterance
 from dialoguellm_release.schemas.labels import Label
-from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.schemas.record import Dialogue, Record, Utterance
 
 
 def utterance(index: int, text: str, speaker: str | None = "Ann", label: Label = "neutral") -> Utterance:

@@ -18,8 +18,8 @@ from dialoguellm_release.hub.subset import publishable_part
 from dialoguellm_release.layout import CROISSANT
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.records import read_records
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CORPORA, LABELS, SPLITS
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.record import COLUMNS, Record
 from dialoguellm_release.steps.made import Made
 

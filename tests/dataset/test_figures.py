@@ -14,7 +14,7 @@ from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.layout import COUNT_FIGURES, FIGURE_FILES
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.claims import ClaimsRecipe
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.steps.dataset import build_dataset, check_dataset
 from dialoguellm_release.steps.made import Made
 
@@ -81,7 +81,7 @@ def test_another_process_with_another_style_draws_the_same_bytes(
         "import sys; from pathlib import Path\n"
         "from dialoguellm_release.dataset.figures import write_figures\n"
         "from dialoguellm_release.folders import read_manifest\n"
-        "from dialoguellm_release.schemas.manifests.dataset import DatasetManifest\n"
+        "from dialoguellm_release.schemas.dataset_manifest import DatasetManifest\n"
         "write_figures(Path(sys.argv[2]), read_manifest(Path(sys.argv[1]), DatasetManifest), None)\n"
     )
     subprocess.run(

@@ -13,7 +13,7 @@ import pytest
 from dialoguellm_release.dataset import hydrate as hydrating
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import MANIFEST, stamps
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.steps.dataset import build_dataset, check_dataset, hydrate_dataset
 from dialoguellm_release.steps.made import Made
 from tests.dataset.copies import (

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dialoguellm_release.folders import read_manifest
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps.dataset import build_dataset, hydrate_dataset
 from dialoguellm_release.steps.made import Made

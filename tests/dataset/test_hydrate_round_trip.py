@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from dialoguellm_release.folders import MANIFEST, stamps
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CORPORA, CorpusName
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.steps.dataset import build_dataset, check_dataset, hydrate_dataset
 from dialoguellm_release.steps.made import Made
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from dialoguellm_release.dataset.ledger import make_ledger
 from dialoguellm_release.dataset.shared import split_names
 from dialoguellm_release.dataset.turns import CORPUS_SPLITS, as_turns
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
-from dialoguellm_release.schemas.recipes.clean import CleanRules
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.schemas.recipes.dataset import CleanRules
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.steps.made import Made

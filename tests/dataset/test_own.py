@@ -18,11 +18,11 @@ from dialoguellm_release.layout import AUDIT
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.records import read_records
 from dialoguellm_release.resources import resource_folder
+from dialoguellm_release.schemas.counts import PartSizes
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
-from dialoguellm_release.schemas.sizes import PartSizes
 from dialoguellm_release.steps.adapter import train_adapter
 from dialoguellm_release.steps.dataset import audit_dataset, check_dataset
 from dialoguellm_release.steps.onward import NewRecipe, new_recipe

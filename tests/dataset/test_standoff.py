@@ -19,10 +19,9 @@ from dialoguellm_release.dataset.standoff import Turn, read_standoff, window_hma
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import stamps
 from dialoguellm_release.records import read_records
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CORPORA, LABELS, SPLITS
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
-from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.schemas.standoff import STANDOFF_COLUMNS, StandoffRow
+from dialoguellm_release.schemas.record import STANDOFF_COLUMNS, Record, StandoffRow
 from dialoguellm_release.steps.made import Made
 
 Dataset = Made[DatasetManifest]

@@ -15,10 +15,10 @@ from dialoguellm_release.dataset.parquet import RowWriter, record_columns, recor
 from dialoguellm_release.dataset.statistics import split_statistics
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.records import read_records
+from dialoguellm_release.schemas.counts import SplitStatistics, Spread
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName, Split
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.schemas.statistics import SplitStatistics, Spread
 from dialoguellm_release.steps.made import Made
 
 Dataset = Made[DatasetManifest]

@@ -13,8 +13,8 @@ import pytest
 from dialoguellm_release import publish
 from dialoguellm_release.folders import read_manifest, stamps, write_manifest
 from dialoguellm_release.resources import resource_folder
-from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.schemas.manifests import AdapterManifest
 from dialoguellm_release.steps.dataset import check_dataset, hydrate_dataset
 from tests.hub_server.accounts import Token
 from tests.hub_server.audit import broken_tags, release_commits

@@ -19,18 +19,21 @@ from dialoguellm_release.hub.folder import FolderTarget
 from dialoguellm_release.hub.publish import publish_release
 from dialoguellm_release.layout import DataFile
 from dialoguellm_release.recipes.catalogue import load_recipe
+from dialoguellm_release.schemas.counts import Sizes
+from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures, DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName, Label, Split
-from dialoguellm_release.schemas.manifests.adapter import AdapterFigures, AdapterManifest
-from dialoguellm_release.schemas.manifests.backbone import BackboneManifest
-from dialoguellm_release.schemas.manifests.base import RecipeStamp
-from dialoguellm_release.schemas.manifests.dataset import CorpusFigures, DatasetFigures, DatasetManifest
-from dialoguellm_release.schemas.manifests.score import ScoreManifest
+from dialoguellm_release.schemas.manifests import (
+    AdapterFigures,
+    AdapterManifest,
+    BackboneManifest,
+    RecipeStamp,
+    ScoreManifest,
+)
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.scores import ScoreFigures
-from dialoguellm_release.schemas.sizes import Sizes
 from dialoguellm_release.steps.adapter import train_adapter
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.steps.score import score

@@ -16,7 +16,7 @@ from dialoguellm_release.hub.publish import publish_release
 from dialoguellm_release.hub.verdicts import problems_of
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.corpus import Distribution
-from dialoguellm_release.schemas.manifests.base import RecipeStamp
+from dialoguellm_release.schemas.manifests import RecipeStamp
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe, Visibility
 

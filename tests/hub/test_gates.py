@@ -26,7 +26,7 @@ from dialoguellm_release.hub.planned import UNKNOWN_COMMIT, PlannedFile
 from dialoguellm_release.hub.publish import publish_release
 from dialoguellm_release.hub.secrets import secret_problems
 from dialoguellm_release.hub.weights import weight_problems
-from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
+from dialoguellm_release.schemas.manifests import AdapterManifest
 from dialoguellm_release.schemas.release import ReleaseFile
 
 if TYPE_CHECKING:

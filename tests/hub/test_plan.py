@@ -16,10 +16,8 @@ from dialoguellm_release.hub.plan import plan_release
 from dialoguellm_release.hub.planned import PlannedFile
 from dialoguellm_release.hub.verdicts import problems_of
 from dialoguellm_release.layout import COUNT_FIGURES, CROISSANT, FIGURE_FILES
-from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
-from dialoguellm_release.schemas.manifests.base import Manifest
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
-from dialoguellm_release.schemas.manifests.score import ScoreManifest
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.schemas.manifests import AdapterManifest, Manifest, ScoreManifest
 from dialoguellm_release.schemas.release import RELEASE_FILE
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ import pytest
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.hub.folder import FolderTarget
 from dialoguellm_release.hub.publish import publish_release
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
 from dialoguellm_release.schemas.recipes.release import DatasetRepository, ReleaseRecipe
 from dialoguellm_release.steps.dataset import build_dataset
 

@@ -8,7 +8,7 @@ import pytest
 from dialoguellm_release.recipes.catalogue import FOLDERS
 from dialoguellm_release.recipes.json_schema import json_schema
 from dialoguellm_release.resources import resource_folder
-from dialoguellm_release.schemas.recipes import RecipeKind
+from dialoguellm_release.schemas.recipes.kinds import RecipeKind
 
 
 @pytest.mark.parametrize("kind", FOLDERS)

@@ -9,7 +9,7 @@ from sklearn.metrics import f1_score
 
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.schemas.labels import LABELS, CorpusName
-from dialoguellm_release.schemas.manifests.score import ScoreManifest
+from dialoguellm_release.schemas.manifests import ScoreManifest
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.steps.score import score_baseline

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from dialoguellm_release.folders import write_manifest
-from dialoguellm_release.schemas.manifests.base import RecipeStamp
-from dialoguellm_release.schemas.manifests.score import ScoreManifest
+from dialoguellm_release.schemas.manifests import RecipeStamp, ScoreManifest
 from dialoguellm_release.steps.claims import check_claims
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import read_manifest, write_manifest
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.steps.score import score
 
 

@@ -11,8 +11,7 @@ import pytest
 
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import write_manifest
-from dialoguellm_release.schemas.manifests.base import RecipeStamp
-from dialoguellm_release.schemas.manifests.score import ScoreManifest
+from dialoguellm_release.schemas.manifests import RecipeStamp, ScoreManifest
 from dialoguellm_release.steps.compare import score_table
 
 

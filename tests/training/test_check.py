@@ -19,7 +19,7 @@ from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.recipes.catalogue import bundled, load_recipe
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import read_records
-from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
+from dialoguellm_release.schemas.manifests import AdapterManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, QuantizationRecipe
 from dialoguellm_release.schemas.recipes.backbone import Architecture, BackboneRecipe, HubSource
 from dialoguellm_release.schemas.record import Record

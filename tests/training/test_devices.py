@@ -16,7 +16,7 @@ import yaml
 
 from dialoguellm_release.errors import RecipeError
 from dialoguellm_release.folders import read_manifest, stamps
-from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
+from dialoguellm_release.schemas.manifests import AdapterManifest
 from dialoguellm_release.steps.adapter import train_adapter
 from dialoguellm_release.training.checkpoints import checkpoints_of, last_whole_checkpoint
 

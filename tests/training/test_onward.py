@@ -24,8 +24,7 @@ from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import read_records
-from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
-from dialoguellm_release.schemas.manifests.merged import MergedManifest
+from dialoguellm_release.schemas.manifests import AdapterManifest, MergedManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, InitAdapter
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record

@@ -16,8 +16,7 @@ from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import read_manifest, stamps
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.schemas.manifests.adapter import AdapterManifest
-from dialoguellm_release.schemas.manifests.base import FileStamp
+from dialoguellm_release.schemas.manifests import AdapterManifest, FileStamp
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.training.checkpoints import checkpoints_of, last_whole_checkpoint

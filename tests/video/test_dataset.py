@@ -15,7 +15,7 @@ from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.records import read_records
-from dialoguellm_release.schemas.manifests.dataset import DatasetManifest
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps.dataset import build_dataset, check_dataset
 from dialoguellm_release.steps.video import describe_clips

@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from dialoguellm_release.schemas.base import Commit, Schema, Text
-from dialoguellm_release.schemas.knowledge import Knowledge
 from dialoguellm_release.schemas.recipes.backbone import Positive
+from dialoguellm_release.schemas.recipes.prompt import Knowledge
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Packing = Literal["shared_prefix", "none"]

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from dialoguellm_release.schemas.base import Count, Schema, Text
 from dialoguellm_release.schemas.corpus import Distribution
+from dialoguellm_release.schemas.counts import ExpectedSizes
 from dialoguellm_release.schemas.labels import (
     BASIC_LABELS,
     CORPORA,
@@ -16,8 +17,22 @@ from dialoguellm_release.schemas.labels import (
     Label,
     Split,
 )
-from dialoguellm_release.schemas.recipes.clean import CleanRules
-from dialoguellm_release.schemas.sizes import ExpectedSizes
+
+
+class CleanRules(Schema):
+    """What becomes of training records of the same text in the same context that leak into no held-out split.
+
+    Records that leak are never clean, whatever stands here, and held-out records are left alone. The first
+    record is that of the first corpus in the order of the vocabulary, then of the first dialogue by its id.
+
+    Attributes:
+        conflicts: Of records with different labels, `majority` keeps those with the label that most of them
+            have, of equals the one of the first record; `drop` keeps none; `keep` all.
+        duplicates: Of records with the same label, `first` keeps the first, `keep` all.
+    """
+
+    conflicts: Literal["majority", "drop", "keep"] = "majority"
+    duplicates: Literal["first", "keep"] = "first"
 
 
 class Expectation(ExpectedSizes):

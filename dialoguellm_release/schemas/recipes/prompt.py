@@ -1,4 +1,4 @@
-"""The prompt recipe: the published interface between data, training and scoring."""
+"""A prompt recipe, and what a prompt shows of a record beside its input."""
 
 from __future__ import annotations
 
@@ -22,3 +22,16 @@ class PromptRecipe(Schema):
     description: Text
     instruction: Text
     template: Text
+
+
+class Knowledge(Schema):
+    """The knowledge that an adapter is trained and scored with (paper section 4.5, the ablations).
+
+    Attributes:
+        context: Whether the utterances before it are shown.
+        video_descriptions: As the dataset has them; left out; or each given to another record of its
+            corpus, which tells whether their content matters.
+    """
+
+    context: bool = True
+    video_descriptions: Literal["as_built", "left_out", "shuffled"] = "as_built"

@@ -8,10 +8,9 @@ from pydantic import JsonValue
 
 from dialoguellm_release.schemas.audit import AuditFigures
 from dialoguellm_release.schemas.base import Count, Schema, Sha256, Text
+from dialoguellm_release.schemas.counts import PartSizes, Reconciliation, Sizes, SplitStatistics
 from dialoguellm_release.schemas.labels import LABELS, CorpusName, Label, Split
-from dialoguellm_release.schemas.manifests.base import FileStamp, Manifest
-from dialoguellm_release.schemas.sizes import PartSizes, Reconciliation, Sizes
-from dialoguellm_release.schemas.statistics import SplitStatistics
+from dialoguellm_release.schemas.manifests import FileStamp, Manifest
 
 
 class CorpusFigures(Schema):

@@ -1,12 +1,59 @@
-"""The manifest of an adapter folder: what it was trained on, and what that took."""
+"""The manifests: what a folder holds, from what and by what it was made."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from dialoguellm_release.schemas.base import Count, Schema, Sha256, Text
-from dialoguellm_release.schemas.knowledge import Knowledge
-from dialoguellm_release.schemas.manifests.base import Manifest
+from pydantic import Field, JsonValue
+
+from dialoguellm_release.schemas.base import Count, Kind, Schema, Sha256, Text
+from dialoguellm_release.schemas.labels import Split
+from dialoguellm_release.schemas.recipes.prompt import Knowledge
+from dialoguellm_release.schemas.scores import ScoreFigures
+
+
+class FileStamp(Schema):
+    """A file by its path relative to the folder that the manifest speaks of, its size and hash."""
+
+    path: Annotated[str, Field(pattern=r"^[^/].*$")]
+    bytes: Count
+    sha256: Sha256
+
+
+class RecipeStamp(Schema):
+    """The recipe as it was resolved; `sha256` is over its canonical JSON."""
+
+    name: Text
+    sha256: Sha256
+    resolved: dict[str, JsonValue]
+
+
+class Manifest(Schema):
+    """What every manifest says.
+
+    Attributes:
+        version: Of the manifest's format.
+        created_by: Versions of the packages that shaped the output.
+        inputs: The files that went in, each relative to its own source folder.
+        outputs: Every file of the folder but the manifest itself.
+        content_sha256: Hash of the content in canonical form, whatever wrote the files.
+    """
+
+    kind: Kind
+    version: Literal[1] = 1
+    created_by: dict[str, str]
+    recipe: RecipeStamp
+    inputs: tuple[FileStamp, ...]
+    outputs: tuple[FileStamp, ...]
+    content_sha256: Sha256
+
+
+class BackboneManifest(Manifest):
+    """The manifest of a backbone of our own making."""
+
+    kind: Literal["backbone"] = "backbone"
+    parameters: Count
+
 
 LOSS_FIGURE = "figures/loss.png"
 """The loss curve of an adapter folder."""
@@ -87,3 +134,52 @@ class AdapterManifest(Manifest):
     kind: Literal["adapter"] = "adapter"
     figures: AdapterFigures
     run: TrainingRun | None = None
+
+
+class ScoreManifest(Manifest):
+    """The manifest of a score folder."""
+
+    kind: Literal["score"] = "score"
+    figures: ScoreFigures
+
+
+class MergedFigures(Schema):
+    """The figures of a merge.
+
+    Attributes:
+        adapter_content_sha256: The adapter that went into the weights.
+        base: The backbone that it went into.
+        dtype: Of the weights.
+        largest_difference: Between the logits of the merged model, read back, and of base with adapter.
+        largest_logit: In size, to hold the difference against.
+    """
+
+    adapter_content_sha256: Sha256
+    base: Text
+    base_revision: Text | None
+    dtype: Text
+    largest_difference: float
+    largest_logit: float
+
+
+class MergedManifest(Manifest):
+    """The manifest of a model with an adapter in its weights."""
+
+    kind: Literal["merged"] = "merged"
+    figures: MergedFigures
+
+
+class ExportFigures(Schema):
+    """The figures of training text for another tool."""
+
+    tool: Text
+    dataset_content_sha256: Sha256
+    prompt_sha256: Sha256
+    records: dict[Split, Count]
+
+
+class ExportManifest(Manifest):
+    """The manifest of a folder with training text for another tool."""
+
+    kind: Literal["export"] = "export"
+    figures: ExportFigures
