@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dialoguellm_release.prompts import load_prompt
     from dialoguellm_release.records import read_records
     from dialoguellm_release.scoring.server import ServedModel
+    from dialoguellm_release.step import StepResult
     from dialoguellm_release.steps.adapter import TrainedSeeds, check_adapter, train_adapter, train_seeds
     from dialoguellm_release.steps.backbone import build_backbone
     from dialoguellm_release.steps.card import check_cards, render_card, write_card
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from dialoguellm_release.steps.corpora import check_corpora, fetch_corpora
     from dialoguellm_release.steps.dataset import audit_dataset, build_dataset, check_dataset, hydrate_dataset
     from dialoguellm_release.steps.doctor import examine
-    from dialoguellm_release.steps.made import Made
     from dialoguellm_release.steps.onward import export_training, merge_adapter, new_recipe
     from dialoguellm_release.steps.release import publish, verify_release
     from dialoguellm_release.steps.score import score, score_baseline, score_each_way, score_predictions
@@ -57,7 +57,7 @@ _HOMES = {
     "steps.corpora": ("check_corpora", "fetch_corpora"),
     "steps.dataset": ("audit_dataset", "build_dataset", "check_dataset", "hydrate_dataset"),
     "steps.doctor": ("examine",),
-    "steps.made": ("Made",),
+    "step": ("StepResult",),
     "steps.onward": ("export_training", "merge_adapter", "new_recipe"),
     "steps.release": ("publish", "verify_release"),
     "steps.score": ("score", "score_baseline", "score_each_way", "score_predictions"),
@@ -68,13 +68,13 @@ _HOMES = {
 __all__ = [
     "CardError",
     "DataError",
-    "Made",
     "MissingExtraError",
     "Problem",
     "PublishError",
     "RecipeError",
     "ReleaseError",
     "ServedModel",
+    "StepResult",
     "TrainedSeeds",
     "audit_dataset",
     "build_backbone",

@@ -15,7 +15,7 @@ FLOORS = (
     {"hub"},
     {"cards", "dataset", "scoring", "training", "video"},
     {"corpora", "prompts", "backbones", "encoding", "knowledge", "records"},
-    {"recipes"},
+    {"recipes", "step"},
     {"folders", "layout", "progress"},
     {"schemas"},
     {"errors", "resources"},

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from dialoguellm_release.steps.made import Made
+    from dialoguellm_release.step import StepResult
 
 
 def say(text: str) -> None:
@@ -16,7 +16,7 @@ def say(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def say_made(made: Made[Any], done: str) -> None:
+def say_made(made: StepResult[Any], done: str) -> None:
     """What a step did, on stderr: `done`, as in "trained", or nothing where its folder is current."""
     say(f"{made.folder} is current; nothing was done." if made.was_current else f"{made.folder} is {done}.")
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dialoguellm_release.schemas.scores import ScorerName
     from dialoguellm_release.scoring.compare import Comparison
     from dialoguellm_release.scoring.table import Cell, ScoreTable
-    from dialoguellm_release.steps.made import Made
+    from dialoguellm_release.step import StepResult
 
 MAX_LISTED = 100
 
@@ -65,7 +65,7 @@ def _listed(values: list[str]) -> str:
     return ", ".join(values) if len(values) <= MAX_LISTED else f"{len(values):,} of them: see --json"
 
 
-def against_first(made: Mapping[ScorerName, Made[ScoreManifest]]) -> dict[ScorerName, Comparison]:
+def against_first(made: Mapping[ScorerName, StepResult[ScoreManifest]]) -> dict[ScorerName, Comparison]:
     """Each scorer but the first beside the first."""
     from dialoguellm_release.steps.compare import compare_scores
 
@@ -74,7 +74,7 @@ def against_first(made: Mapping[ScorerName, Made[ScoreManifest]]) -> dict[Scorer
 
 
 def scorers_summary(
-    made: Mapping[ScorerName, Made[ScoreManifest]], against: Mapping[ScorerName, Comparison]
+    made: Mapping[ScorerName, StepResult[ScoreManifest]], against: Mapping[ScorerName, Comparison]
 ) -> dict[str, Any]:
     """The scores of several scorers, and how far each is from the first, as data."""
     return {
@@ -85,7 +85,7 @@ def scorers_summary(
 
 
 def scorers_text(
-    made: Mapping[ScorerName, Made[ScoreManifest]], against: Mapping[ScorerName, Comparison]
+    made: Mapping[ScorerName, StepResult[ScoreManifest]], against: Mapping[ScorerName, Comparison]
 ) -> str:
     """How many points each scorer is worth, in percent, beside the first."""
     first = next(iter(made))

@@ -18,8 +18,8 @@ from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import AdapterManifest, BackboneManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
+from dialoguellm_release.step import BUILD, StepResult, current_folder
 from dialoguellm_release.steps.backbone import built_backbone
-from dialoguellm_release.steps.made import BUILD, Made, current_folder
 
 if TYPE_CHECKING:
     from dialoguellm_release.training.check import Check
@@ -31,7 +31,7 @@ class TrainedSeeds:
     """The adapters of several seeds: their folder, each one, and the figures over all of them."""
 
     folder: Path
-    made: tuple[Made[AdapterManifest], ...]
+    made: tuple[StepResult[AdapterManifest], ...]
     summary: SeedsSummary
 
 
@@ -81,7 +81,7 @@ def train_adapter(
     overrides: Sequence[str] = (),
     resume: bool = False,
     again: bool = False,
-) -> Made[AdapterManifest]:
+) -> StepResult[AdapterManifest]:
     """The folder of a trained adapter; a backbone of our own making is built first where it is not there.
 
     Args:
@@ -136,7 +136,7 @@ def train_seeds(
 
 def _trained(
     loaded: Loaded[AdapterRecipe], dataset: Path, folder: Path, backbones: Path, resume: bool, again: bool
-) -> Made[AdapterManifest]:
+) -> StepResult[AdapterManifest]:
     from dialoguellm_release.cards.models import render_adapter_card
     from dialoguellm_release.training import train
     from dialoguellm_release.training.checkpoints import checkpoints_of
@@ -171,4 +171,4 @@ def _trained(
     manifest = train.train_adapter(
         loaded, backbone, backbone_folder, dataset, folder, resume=resume, again=again, card=card
     )
-    return Made(folder, manifest, was_current=False)
+    return StepResult(folder, manifest, was_current=False)

@@ -9,12 +9,12 @@ from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.manifests import BackboneManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, HubSource
-from dialoguellm_release.steps.made import BUILD, Made, current_folder
+from dialoguellm_release.step import BUILD, StepResult, current_folder
 
 
 def build_backbone(
     recipe: str, out: Path | None = None, *, overrides: Sequence[str] = (), again: bool = False
-) -> Made[BackboneManifest]:
+) -> StepResult[BackboneManifest]:
     """The folder of a backbone of our own making.
 
     Args:
@@ -32,7 +32,7 @@ def build_backbone(
         found := current_folder(folder, lambda made: made.recipe == loaded.stamp, BackboneManifest)
     ):
         return found
-    return Made(folder, build.build_backbone(loaded, folder), was_current=False)
+    return StepResult(folder, build.build_backbone(loaded, folder), was_current=False)
 
 
 def built_backbone(reference: str, backbone: Loaded[BackboneRecipe], backbones: Path) -> Path | None:

@@ -15,7 +15,7 @@ from dialoguellm_release.schemas.manifests import AdapterManifest, BackboneManif
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.release import RELEASE_FILE, repository_of
-from dialoguellm_release.steps.made import BUILD
+from dialoguellm_release.step import BUILD
 
 if TYPE_CHECKING:
     from dialoguellm_release.cards.standing import CheckedCard

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.claims import Claim, ClaimsRecipe
-from dialoguellm_release.steps.made import BUILD
+from dialoguellm_release.step import BUILD
 
 if TYPE_CHECKING:
     from dialoguellm_release.scoring.paper_tables import PaperTable

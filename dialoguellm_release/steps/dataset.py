@@ -17,8 +17,8 @@ from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, VideoProvenance
 from dialoguellm_release.schemas.labels import CORPORA, CorpusName
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
+from dialoguellm_release.step import BUILD, StepResult, current_folder
 from dialoguellm_release.steps.corpora import corpus_names
-from dialoguellm_release.steps.made import BUILD, Made, current_folder
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.audit import Audit
@@ -33,7 +33,7 @@ def build_dataset(
     video: Path | None = None,
     overrides: Sequence[str] = (),
     again: bool = False,
-) -> Made[DatasetManifest]:
+) -> StepResult[DatasetManifest]:
     """The dataset folder of a recipe; it has no figures where the extra `figures` is not installed.
 
     Args:
@@ -70,12 +70,12 @@ def build_dataset(
             manifest = write_dataset(loaded, claims, folder, staging, left_out, advance, descriptions=texts)
         manifest = with_video(manifest, staging, provenance)
         manifest = _described(manifest, staging, claims)
-    return Made(out, manifest, was_current=False)
+    return StepResult(out, manifest, was_current=False)
 
 
 def hydrate_dataset(
     published: str | Path, sources: Path, out: Path = BUILD / "dataset", *, again: bool = False
-) -> Made[DatasetManifest]:
+) -> StepResult[DatasetManifest]:
     """The full dataset folder again, from its published copy and copies of what was published without text.
 
     What is made is proven to be the dataset that was built by its `content_sha256`; else nothing is written.
@@ -115,7 +115,7 @@ def hydrate_dataset(
         with progress(f"hydrating {out.name}", dialogues) as advance:
             manifest = hydrate.write_hydrated(copy, loaded, claims, sources, staging, advance)
         manifest = _described(manifest, staging, claims)
-    return Made(out, manifest, was_current=False)
+    return StepResult(out, manifest, was_current=False)
 
 
 def check_dataset(dataset: Path = BUILD / "dataset") -> list[Problem]:

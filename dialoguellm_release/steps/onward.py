@@ -18,8 +18,8 @@ from dialoguellm_release.schemas.manifests import AdapterManifest, ExportManifes
 from dialoguellm_release.schemas.recipes.adapter import AdapterData, AdapterRecipe, InitAdapter
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
+from dialoguellm_release.step import BUILD, StepResult, current_folder
 from dialoguellm_release.steps.backbone import built_backbone
-from dialoguellm_release.steps.made import BUILD, Made, current_folder
 
 HELD_OUT: tuple[Split, ...] = ("test", "validation")
 """Where a user's own data is scored, the better choice first."""
@@ -131,7 +131,7 @@ def merge_adapter(
     *,
     backbones: Path = BUILD / "backbones",
     again: bool = False,
-) -> Made[MergedManifest]:
+) -> StepResult[MergedManifest]:
     """The folder of a model with an adapter in its weights, proven to answer as base and adapter do.
 
     Args:
@@ -157,7 +157,7 @@ def merge_adapter(
     ):
         return found
     manifest = merge.merge_adapter(adapter, backbone, built_backbone(name, backbone, backbones), folder)
-    return Made(folder, manifest, was_current=False)
+    return StepResult(folder, manifest, was_current=False)
 
 
 def export_training(
@@ -169,7 +169,7 @@ def export_training(
     tokenizer: Path | None = None,
     backbones: Path = BUILD / "backbones",
     overrides: Sequence[str] = (),
-) -> Made[ExportManifest]:
+) -> StepResult[ExportManifest]:
     """The folder with an adapter recipe's training text for another tool, and a configuration for it.
 
     Args:
@@ -195,4 +195,4 @@ def export_training(
         raise DataError(Problem(backbone.name, "its tokenizer is not on this machine", fix=fix))
     folder = out or BUILD / "exports" / f"{tool}-{loaded.name}"
     manifest = export.export_training(loaded, backbone, found, dataset, tool, folder)
-    return Made(folder, manifest, was_current=False)
+    return StepResult(folder, manifest, was_current=False)

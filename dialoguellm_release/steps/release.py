@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
-from dialoguellm_release.steps.made import BUILD
+from dialoguellm_release.step import BUILD
 
 if TYPE_CHECKING:
     from dialoguellm_release.hub.publication import Publication

@@ -17,8 +17,8 @@ from dialoguellm_release.schemas.manifests import AdapterManifest, ScoreManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.scores import BaselineName, ScorerName
+from dialoguellm_release.step import BUILD, StepResult, current_folder
 from dialoguellm_release.steps.backbone import built_backbone
-from dialoguellm_release.steps.made import BUILD, Made, current_folder
 
 if TYPE_CHECKING:
     from dialoguellm_release.scoring.score import ModelFolders
@@ -36,7 +36,7 @@ def score(
     cache: Path = BUILD / "cache",
     overrides: Sequence[str] = (),
     again: bool = False,
-) -> Made[ScoreManifest]:
+) -> StepResult[ScoreManifest]:
     """The score folder of an adapter, or of a backbone alone.
 
     Args:
@@ -74,7 +74,7 @@ def score_each_way(
     cache: Path = BUILD / "cache",
     overrides: Sequence[str] = (),
     again: bool = False,
-) -> dict[ScorerName, Made[ScoreManifest]]:
+) -> dict[ScorerName, StepResult[ScoreManifest]]:
     """A score folder for each scorer, as `score` with that scorer makes it; the model is loaded once.
 
     Args:
@@ -92,7 +92,7 @@ def score_each_way(
     model = _model_folders(adapter, backbone, backbones)
     loaded = load_recipe(recipe, "score", ScoreRecipe, overrides)
     folder = out or BUILD / "scores" / f"{loaded.name}-{model.name}-scorers"
-    made: dict[ScorerName, Made[ScoreManifest]] = {}
+    made: dict[ScorerName, StepResult[ScoreManifest]] = {}
     for name, one in each.items():
         if not again and (found := _current_scores(folder / name, one, dataset, model)):
             made[name] = found
@@ -114,7 +114,7 @@ def score_baseline(
     *,
     overrides: Sequence[str] = (),
     again: bool = False,
-) -> Made[ScoreManifest]:
+) -> StepResult[ScoreManifest]:
     """The score folder of a baseline that costs nothing.
 
     Args:
@@ -148,7 +148,7 @@ def score_predictions(
     out: Path | None = None,
     *,
     overrides: Sequence[str] = (),
-) -> Made[ScoreManifest]:
+) -> StepResult[ScoreManifest]:
     """The score folder of predictions that were made elsewhere.
 
     Args:
@@ -185,7 +185,7 @@ def _backbone_of(trained: AdapterManifest | None) -> str:
 
 def _current_scores(
     folder: Path, loaded: Loaded[ScoreRecipe], dataset: Path, model: ModelFolders
-) -> Made[ScoreManifest] | None:
+) -> StepResult[ScoreManifest] | None:
     """The score folder of a model, where scoring would make the same again."""
     built = read_manifest(dataset, DatasetManifest)
     trained = read_manifest(model.adapter, AdapterManifest) if model.adapter else None
@@ -207,7 +207,7 @@ def _current_scores(
 
 def written_scores(
     loaded: Loaded[ScoreRecipe], dataset: Path, scored: Scored, out: Path
-) -> Made[ScoreManifest]:
+) -> StepResult[ScoreManifest]:
     """The score folder of some answers, with its report; no heat map where matplotlib is not installed."""
     from dialoguellm_release.cards.score_report import render_score_report
     from dialoguellm_release.scoring.folder import write_scores
@@ -221,4 +221,4 @@ def written_scores(
         write_text(folder / "README.md", render_score_report(manifest, figure))
         manifest = manifest.model_copy(update={"outputs": stamps(folder)})
         write_manifest(folder, manifest)
-    return Made(out, manifest, was_current=False)
+    return StepResult(out, manifest, was_current=False)

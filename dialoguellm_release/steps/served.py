@@ -12,7 +12,7 @@ from dialoguellm_release.schemas.manifests import ScoreManifest
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.scoring import served as scoring
 from dialoguellm_release.scoring.server import ServedModel
-from dialoguellm_release.steps.made import BUILD, Made, current_folder
+from dialoguellm_release.step import BUILD, StepResult, current_folder
 from dialoguellm_release.steps.score import written_scores
 
 
@@ -25,7 +25,7 @@ def score_served(
     cache: Path = BUILD / "cache",
     overrides: Sequence[str] = (),
     again: bool = False,
-) -> Made[ScoreManifest]:
+) -> StepResult[ScoreManifest]:
     """The score folder of a model that any server of OpenAI's protocol has: vLLM, llama.cpp, the OpenAI API.
 
     Args:

@@ -15,8 +15,8 @@ from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, PublishedSubset
 from dialoguellm_release.schemas.labels import LABELS, CorpusName, Label, Split
 from dialoguellm_release.schemas.record import Dialogue, Record, Utterance
+from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import build_dataset
-from dialoguellm_release.steps.made import Made
 
 NEUTRAL: tuple[Label, ...] = ("neutral",)
 
@@ -30,13 +30,13 @@ def sources(tmp_path: Path, synthetic_dir: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def demo_dataset(tmp_path_factory: pytest.TempPathFactory) -> Made[DatasetManifest]:
+def demo_dataset(tmp_path_factory: pytest.TempPathFactory) -> StepResult[DatasetManifest]:
     """The dataset of the synthetic corpora; nobody changes it."""
     return build_dataset("demo", out=tmp_path_factory.mktemp("built") / "dataset")
 
 
 @pytest.fixture(scope="session")
-def paper_dataset(corpora_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Made[DatasetManifest]:
+def paper_dataset(corpora_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> StepResult[DatasetManifest]:
     """The dataset of the four real corpora; nobody changes it."""
     return build_dataset(
         "paper", corpora_dir, tmp_path_factory.mktemp("built") / "paper_dataset", skip=["iemocap"]
@@ -66,7 +66,7 @@ def dialogue_of() -> Callable[..., list[Record]]:
 
 
 def publish_copy(
-    built: Made[DatasetManifest],
+    built: StepResult[DatasetManifest],
     folder: Path,
     full: Collection[CorpusName],
     standoff: Collection[CorpusName] = (),
@@ -103,7 +103,9 @@ def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def plain_dataset(tmp_path_factory: pytest.TempPathFactory, synthetic_dir: Path) -> Made[DatasetManifest]:
+def plain_dataset(
+    tmp_path_factory: pytest.TempPathFactory, synthetic_dir: Path
+) -> StepResult[DatasetManifest]:
     """The dataset of the synthetic corpora, three of them, quick to make again; without figures."""
     out = tmp_path_factory.mktemp("built") / "dataset"
     with pytest.MonkeyPatch.context() as patch:
@@ -112,7 +114,7 @@ def plain_dataset(tmp_path_factory: pytest.TempPathFactory, synthetic_dir: Path)
 
 
 @pytest.fixture(scope="session")
-def plain_copy(plain_dataset: Made[DatasetManifest], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def plain_copy(plain_dataset: StepResult[DatasetManifest], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of it EmoryNLP with its text, MELD and MEISD without."""
     folder = tmp_path_factory.mktemp("published") / "copy"
     return publish_copy(plain_dataset, folder, {"emorynlp"}, {"meld", "meisd"})
@@ -127,7 +129,7 @@ def own(tmp_path: Path, synthetic_dir: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def real_copy(paper_dataset: Made[DatasetManifest], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def real_copy(paper_dataset: StepResult[DatasetManifest], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of the dataset of the real corpora, EmoryNLP with its text, the others without."""
     folder = tmp_path_factory.mktemp("published") / "copy"
     return publish_copy(paper_dataset, folder, {"emorynlp"}, {"meld", "dailydialog", "meisd"})

@@ -14,10 +14,10 @@ from dialoguellm_release.folders import read_manifest, stamps, write_manifest
 from dialoguellm_release.records import records_in
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import hydrate_dataset
-from dialoguellm_release.steps.made import Made
 
-Dataset = Made[DatasetManifest]
+Dataset = StepResult[DatasetManifest]
 MELD_TEST = "meld/test_sent_emo.csv"
 
 

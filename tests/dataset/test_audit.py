@@ -12,10 +12,10 @@ from dialoguellm_release.schemas.audit import Audit
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.recipes.dataset import CleanRules
 from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import audit_dataset
-from dialoguellm_release.steps.made import Made
 
-Dataset = Made[DatasetManifest]
+Dataset = StepResult[DatasetManifest]
 DialogueOf = Callable[..., list[Record]]
 
 

@@ -20,8 +20,8 @@ from dialoguellm_release.schemas.audit import Agreement
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, Label
 from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import audit_dataset
-from dialoguellm_release.steps.made import Made
 
 DialogueOf = Callable[..., list[Record]]
 SCENE = (
@@ -167,14 +167,14 @@ def compare(folder: Path, rows: Sequence[Agreement]) -> dict[tuple[str, str], in
     return {(row.first, row.second): row.utterances for row in rows}
 
 
-def test_the_demo_dataset_by_pairing(demo_dataset: Made[DatasetManifest]) -> None:
+def test_the_demo_dataset_by_pairing(demo_dataset: StepResult[DatasetManifest]) -> None:
     compared = compare(demo_dataset.folder, audit_dataset(demo_dataset.folder).agreement)
     assert len(compared) == 10
     assert compared["meld", "emorynlp"] > 2
 
 
 @pytest.mark.corpora
-def test_the_real_corpora_of_one_series_by_pairing(paper_dataset: Made[DatasetManifest]) -> None:
+def test_the_real_corpora_of_one_series_by_pairing(paper_dataset: StepResult[DatasetManifest]) -> None:
     rows = [
         row
         for row in audit_dataset(paper_dataset.folder).agreement

@@ -25,8 +25,8 @@ from dialoguellm_release.schemas.audit import Overlap
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, PublishedSubset
 from dialoguellm_release.schemas.labels import SPLITS
 from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import audit_dataset
-from dialoguellm_release.steps.made import Made
 
 DialogueOf = Callable[..., list[Record]]
 Spoken = list[str]
@@ -289,7 +289,7 @@ def compare(overlaps: Sequence[Overlap], folder: Path, is_sampled: Callable[[str
     return sum(row.dialogues_with_run > 0 for row in overlaps)
 
 
-def test_the_demo_dataset_by_brute_force(demo_dataset: Made[DatasetManifest]) -> None:
+def test_the_demo_dataset_by_brute_force(demo_dataset: StepResult[DatasetManifest]) -> None:
     overlaps = audit_dataset(demo_dataset.folder).overlaps
     assert len(overlaps) == 9 * 5
     assert compare(overlaps, demo_dataset.folder, lambda _: True) >= 2
@@ -298,7 +298,7 @@ def test_the_demo_dataset_by_brute_force(demo_dataset: Made[DatasetManifest]) ->
 
 
 def test_a_published_copy_is_audited_by_what_is_in_it(
-    demo_dataset: Made[DatasetManifest], tmp_path: Path
+    demo_dataset: StepResult[DatasetManifest], tmp_path: Path
 ) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(demo_dataset.folder, copy)
@@ -322,7 +322,7 @@ def test_a_published_copy_is_audited_by_what_is_in_it(
 
 
 @pytest.mark.corpora
-def test_a_sample_of_the_real_corpora_by_brute_force(paper_dataset: Made[DatasetManifest]) -> None:
+def test_a_sample_of_the_real_corpora_by_brute_force(paper_dataset: StepResult[DatasetManifest]) -> None:
     def is_sampled(dialogue_id: str) -> bool:
         return sum(map(ord, dialogue_id)) % 11 == 0
 
@@ -337,7 +337,7 @@ def test_a_sample_of_the_real_corpora_by_brute_force(paper_dataset: Made[Dataset
 
 @pytest.mark.corpora
 def test_the_shares_that_the_readme_tells_are_those_of_the_audit(
-    paper_dataset: Made[DatasetManifest],
+    paper_dataset: StepResult[DatasetManifest],
 ) -> None:
     overlaps = {(one.held_out, one.training): one for one in audit_dataset(paper_dataset.folder).overlaps}
     readme = " ".join((Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").split())

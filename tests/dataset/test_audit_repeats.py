@@ -16,8 +16,8 @@ from dialoguellm_release.schemas.audit import Conflict, Duplicate
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CORPORA
 from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import audit_dataset, build_dataset
-from dialoguellm_release.steps.made import Made
 
 DialogueOf = Callable[..., list[Record]]
 Groups = list[tuple[tuple[str, str], ...]]
@@ -158,7 +158,7 @@ def test_the_demo_dataset_against_its_parquet(sources: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.corpora
-def test_the_real_dataset_against_its_parquet(paper_dataset: Made[DatasetManifest]) -> None:
+def test_the_real_dataset_against_its_parquet(paper_dataset: StepResult[DatasetManifest]) -> None:
     found_duplicates, found_conflicts = compare(paper_dataset.folder)
     assert found_duplicates > 1000
     assert found_conflicts > 1000

@@ -21,10 +21,10 @@ from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, SPLITS
 from dialoguellm_release.schemas.record import COLUMNS
+from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import build_dataset
-from dialoguellm_release.steps.made import Made
 
-Dataset = Made[DatasetManifest]
+Dataset = StepResult[DatasetManifest]
 
 
 def load(folder: Path, tmp_path: Path, config: str | None = None, split: str | None = None):  # type: ignore[no-untyped-def]

@@ -14,15 +14,15 @@ import pytest
 from dialoguellm_release.folders import read_manifest, stamps, write_manifest
 from dialoguellm_release.layout import AUDIT
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import check_dataset
-from dialoguellm_release.steps.made import Made
 
 DATA = "data/meld/test-clean-00000.parquet"
 SFT = "sft/test-meld-clean-00000.parquet"
 
 
 @pytest.fixture
-def dataset(demo_dataset: Made[DatasetManifest], tmp_path: Path) -> Path:
+def dataset(demo_dataset: StepResult[DatasetManifest], tmp_path: Path) -> Path:
     """A copy of the demo's dataset that a test may damage."""
     shutil.copytree(demo_dataset.folder, tmp_path / "dataset")
     return tmp_path / "dataset"
@@ -51,7 +51,7 @@ def test_a_whole_dataset_has_no_problem(dataset: Path) -> None:
 
 
 @pytest.mark.corpora
-def test_the_real_dataset_has_no_problem(paper_dataset: Made[DatasetManifest]) -> None:
+def test_the_real_dataset_has_no_problem(paper_dataset: StepResult[DatasetManifest]) -> None:
     assert check_dataset(paper_dataset.folder) == []
 
 
@@ -234,7 +234,7 @@ def test_of_many_problems_the_first_are_shown(dataset: Path) -> None:
 
 
 def test_a_published_copy_is_checked_by_what_it_holds(
-    demo_dataset: Made[DatasetManifest], tmp_path: Path
+    demo_dataset: StepResult[DatasetManifest], tmp_path: Path
 ) -> None:
     from dialoguellm_release.corpora.registry import corpus_entry
     from dialoguellm_release.hub.subset import publishable_part

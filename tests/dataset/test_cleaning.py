@@ -17,8 +17,8 @@ from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, SPLITS, Label
 from dialoguellm_release.schemas.recipes.dataset import CleanRules
 from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import build_dataset
-from dialoguellm_release.steps.made import Made
 
 DialogueOf = Callable[..., list[Record]]
 
@@ -106,7 +106,7 @@ def test_what_stays_of_a_group(
 
 
 def test_the_config_clean_has_the_clean_part_and_held_out_splits_whole(
-    demo_dataset: Made[DatasetManifest], tmp_path: Path
+    demo_dataset: StepResult[DatasetManifest], tmp_path: Path
 ) -> None:
     from datasets import load_dataset
 
@@ -122,7 +122,7 @@ def test_the_config_clean_has_the_clean_part_and_held_out_splits_whole(
         assert any(record.leaks for record in records) == (split != "train")
 
 
-def test_the_clean_rows_come_first(demo_dataset: Made[DatasetManifest], tmp_path: Path) -> None:
+def test_the_clean_rows_come_first(demo_dataset: StepResult[DatasetManifest], tmp_path: Path) -> None:
     from datasets import load_dataset
 
     figures = demo_dataset.manifest.figures
@@ -138,7 +138,7 @@ def test_the_clean_rows_come_first(demo_dataset: Made[DatasetManifest], tmp_path
 
 
 def test_the_content_hash_is_that_of_the_leaks_and_not_of_the_parts(
-    sources: Path, tmp_path: Path, demo_dataset: Made[DatasetManifest]
+    sources: Path, tmp_path: Path, demo_dataset: StepResult[DatasetManifest]
 ) -> None:
     kept = build_dataset("demo", sources, tmp_path / "keep", overrides=["clean={duplicates: keep}"]).manifest
     assert kept.content_sha256 == demo_dataset.manifest.content_sha256

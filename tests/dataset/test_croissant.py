@@ -21,9 +21,9 @@ from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CORPORA, LABELS, SPLITS
 from dialoguellm_release.schemas.record import COLUMNS, Record
-from dialoguellm_release.steps.made import Made
+from dialoguellm_release.step import StepResult
 
-Dataset = Made[DatasetManifest]
+Dataset = StepResult[DatasetManifest]
 REGISTRY = {name: corpus_entry(name) for name in CORPORA}
 
 

@@ -15,10 +15,10 @@ from dialoguellm_release.layout import COUNT_FIGURES, FIGURE_FILES
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import build_dataset, check_dataset
-from dialoguellm_release.steps.made import Made
 
-Dataset = Made[DatasetManifest]
+Dataset = StepResult[DatasetManifest]
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from dialoguellm_release.dataset import hydrate as hydrating
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import MANIFEST, stamps
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import build_dataset, check_dataset, hydrate_dataset
-from dialoguellm_release.steps.made import Made
 from tests.dataset.copies import (
     MELD_TEST,
     a_record,
@@ -25,7 +25,7 @@ from tests.dataset.copies import (
     told,
 )
 
-Dataset = Made[DatasetManifest]
+Dataset = StepResult[DatasetManifest]
 
 pytestmark = pytest.mark.usefixtures("without_figures")
 

@@ -11,8 +11,8 @@ import pytest
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import build_dataset, hydrate_dataset
-from dialoguellm_release.steps.made import Made
 from tests.dataset.copies import (
     MELD_TEST,
     a_record,
@@ -26,7 +26,7 @@ from tests.dataset.copies import (
     write_rows,
 )
 
-Dataset = Made[DatasetManifest]
+Dataset = StepResult[DatasetManifest]
 
 pytestmark = pytest.mark.usefixtures("without_figures")
 

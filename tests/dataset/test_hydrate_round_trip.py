@@ -12,10 +12,10 @@ import pytest
 from dialoguellm_release.folders import MANIFEST, stamps
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CORPORA, CorpusName
+from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import build_dataset, check_dataset, hydrate_dataset
-from dialoguellm_release.steps.made import Made
 
-Dataset = Made[DatasetManifest]
+Dataset = StepResult[DatasetManifest]
 
 
 @pytest.mark.parametrize(

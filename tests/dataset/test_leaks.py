@@ -19,8 +19,8 @@ from dialoguellm_release.dataset.turns import CORPUS_SPLITS, as_turns
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.recipes.dataset import CleanRules
 from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import build_dataset
-from dialoguellm_release.steps.made import Made
 
 DialogueOf = Callable[..., list[Record]]
 Spoken = list[str]
@@ -225,7 +225,7 @@ def test_the_demo_dataset_by_brute_force(k: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.corpora
-def test_the_real_corpora_by_brute_force(paper_dataset: Made[DatasetManifest]) -> None:
+def test_the_real_corpora_by_brute_force(paper_dataset: StepResult[DatasetManifest]) -> None:
     """The records of every fifth dialogue, against all dialogues of the other side."""
     rows = compare(paper_dataset.folder, 1, lambda dialogue_id: sum(map(ord, dialogue_id)) % 5 == 0)
     check_parts(rows)

@@ -22,9 +22,9 @@ from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CORPORA, LABELS, SPLITS
 from dialoguellm_release.schemas.record import STANDOFF_COLUMNS, Record, StandoffRow
-from dialoguellm_release.steps.made import Made
+from dialoguellm_release.step import StepResult
 
-Dataset = Made[DatasetManifest]
+Dataset = StepResult[DatasetManifest]
 SALT, OTHER_SALT = "1f" * 32, "2e" * 32
 
 

@@ -19,9 +19,9 @@ from dialoguellm_release.schemas.counts import SplitStatistics, Spread
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName, Split
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.steps.made import Made
+from dialoguellm_release.step import StepResult
 
-Dataset = Made[DatasetManifest]
+Dataset = StepResult[DatasetManifest]
 
 
 def counted(dataset: Dataset, corpus: CorpusName, split: Split) -> SplitStatistics:

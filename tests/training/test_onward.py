@@ -28,8 +28,8 @@ from dialoguellm_release.schemas.manifests import AdapterManifest, MergedManifes
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, InitAdapter
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.adapter import train_adapter as train_step
-from dialoguellm_release.steps.made import Made
 from dialoguellm_release.steps.onward import export_training, merge_adapter
 from dialoguellm_release.training import merge
 from dialoguellm_release.training.export import Segments
@@ -273,7 +273,7 @@ def test_an_adapter_whose_start_has_changed_is_not_current(
     start = shutil.copytree(tiny_adapter, tmp_path / "start")
     settings = ["trainer.max_steps=1", f"init_adapter.path={start}"]
 
-    def made() -> Made[AdapterManifest]:
+    def made() -> StepResult[AdapterManifest]:
         return train_step(
             "tiny",
             small_dataset,

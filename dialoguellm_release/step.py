@@ -13,7 +13,7 @@ BUILD = Path("build")
 
 
 @dataclass(frozen=True)
-class Made(Generic[AnyManifest]):
+class StepResult(Generic[AnyManifest]):
     """What a step made: its folder, its manifest, and whether it was there already."""
 
     folder: Path
@@ -23,9 +23,9 @@ class Made(Generic[AnyManifest]):
 
 def current_folder(
     folder: Path, is_unchanged: Callable[[AnyManifest], bool], model: type[AnyManifest]
-) -> Made[AnyManifest] | None:
+) -> StepResult[AnyManifest] | None:
     """What stands in a folder, where the step would make the same again; else None."""
     if not is_current(folder, is_unchanged, model):
         return None
     clear_left_over(folder)
-    return Made(folder, read_manifest(folder, model), was_current=True)
+    return StepResult(folder, read_manifest(folder, model), was_current=True)
