@@ -50,8 +50,8 @@ from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.scores import ScoreFigures
 from dialoguellm_release.scoring.baselines import score_baseline
 from dialoguellm_release.scoring.likelihood import LikelihoodScorer
-from dialoguellm_release.scoring.measure import figures_of
-from dialoguellm_release.scoring.score import ModelFolders, score_model
+from dialoguellm_release.scoring.metrics import figures_of
+from dialoguellm_release.scoring.model import ModelFolders, score_model
 from dialoguellm_release.scoring.scorers import label_tokens, read_reply
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.training.checkpoints import checkpoints_of, last_whole_checkpoint

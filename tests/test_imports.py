@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "dialoguellm_release"
 FLOORS = (
     {"cli"},
     {"steps"},
-    {"hub"},
+    {"claims", "hub"},
     {"cards", "dataset", "scoring", "training", "video"},
     {"corpora", "prompts", "backbones", "encoding", "knowledge", "records"},
     {"recipes", "step"},

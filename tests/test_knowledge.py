@@ -97,7 +97,7 @@ def test_scoring_shows_what_training_showed(
 ) -> None:
     from dialoguellm_release.encoding import Encoder
     from dialoguellm_release.schemas.recipes.score import ScoreRecipe
-    from dialoguellm_release.scoring.score import ModelFolders, score_model
+    from dialoguellm_release.scoring.model import ModelFolders, score_model
     from dialoguellm_release.training.train import train_adapter
 
     settings = ["trainer.max_steps=2", "data.knowledge.context=false", "trainer.learning_rate=1e-2"]

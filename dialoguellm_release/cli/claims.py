@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dialoguellm_release.cli.formats import written
 
 if TYPE_CHECKING:
-    from dialoguellm_release.scoring.paper_tables import Figure, PaperTable
+    from dialoguellm_release.claims.tables import Figure, PaperTable
     from dialoguellm_release.steps.claims import ClaimReport
 
 

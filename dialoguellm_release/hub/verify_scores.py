@@ -20,8 +20,8 @@ from dialoguellm_release.resources import metric_functions
 from dialoguellm_release.schemas.manifests import AdapterManifest, ScoreManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
+from dialoguellm_release.scoring.model import ModelFolders, score_model
 from dialoguellm_release.scoring.predictions import write_predictions
-from dialoguellm_release.scoring.score import ModelFolders, score_model
 
 TOLERANCE = 0.02
 """How far a probability may be off: another machine, or half precision, changes its last digits."""

@@ -16,7 +16,7 @@ from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.scores import BaselineName, System
 from dialoguellm_release.scoring.answers import Answer
-from dialoguellm_release.scoring.scored import Scored, Task, leak_policy_of, protocol_of, read_task
+from dialoguellm_release.scoring.task import Scored, Task, leak_policy_of, protocol_of, read_task
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

@@ -15,7 +15,7 @@ from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.recipes.score import FewShot, ScoreRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.scores import LeakPolicy, Protocol, ScorerName, SelectedOn
-from dialoguellm_release.scoring.scored import Task, protocol_of
+from dialoguellm_release.scoring.task import Task, protocol_of
 
 MIN_WORDS = 5
 """A text of fewer words says nothing about where it comes from."""

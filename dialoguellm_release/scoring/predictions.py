@@ -1,4 +1,4 @@
-"""Predictions as files: those of a score folder, and those that were made elsewhere."""
+"""Predictions as files: those of a score folder, and those of other programs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import Any
 
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.schemas.labels import Label
+from dialoguellm_release.schemas.recipes.score import ScoreRecipe
+from dialoguellm_release.schemas.scores import System
 from dialoguellm_release.scoring.answers import Answer
-from dialoguellm_release.scoring.scored import Scored, Task
+from dialoguellm_release.scoring.task import Scored, Task, protocol_of, read_task
 
 INVALID = "invalid"
 """Stands for an answer that names no label, as in the metric `erc_scores`."""
@@ -186,3 +188,19 @@ def _label_problems(path: Path, given: Mapping[str, str], task: Task) -> Iterato
 
 def _named(names: Sequence[str]) -> str:
     return ", ".join(names[:MAX_NAMED]) + (f", ... ({len(names)} in all)" if len(names) > MAX_NAMED else "")
+
+
+def score_predictions(settings: ScoreRecipe, dataset: Path, predictions: Path) -> Scored:
+    """The answers in a file; the protocol says nothing of how they came about, for nobody here knows it.
+
+    Raises:
+        DataError: The file does not hold one prediction for each record, and nothing else.
+    """
+    task = read_task(settings, dataset)
+    return Scored(
+        split=task.split,
+        answers=read_answers(predictions, task),
+        protocol=protocol_of(task, settings),
+        system=System(name=predictions.stem, kind="predictions"),
+        packages=("numpy",),
+    )

@@ -14,13 +14,12 @@ from dialoguellm_release.prompts import Prompt, load_prompt
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.scores import ScorerName, System
-from dialoguellm_release.scoring.answers import Answer, Reply
+from dialoguellm_release.scoring.answers import Answer, Reply, parse
 from dialoguellm_release.scoring.few_shot import PromptWithExamples, examples_of, prompted_protocol
 from dialoguellm_release.scoring.journal import Journal, journal_of
-from dialoguellm_release.scoring.parsers import parse
-from dialoguellm_release.scoring.scored import Scored, Task, read_task
 from dialoguellm_release.scoring.scorers import softmax
 from dialoguellm_release.scoring.server import Completion, ServedModel, Server
+from dialoguellm_release.scoring.task import Scored, Task, read_task
 
 SERVED_SCORERS: tuple[ScorerName, ...] = ("first_token", "free_generation")
 

@@ -152,7 +152,7 @@ def _backbone_card(folder: Path) -> str:
 
 def _score_card(folder: Path) -> str:
     from dialoguellm_release.cards.score_report import render_score_report
-    from dialoguellm_release.scoring.heatmap import CONFUSION
+    from dialoguellm_release.scoring.folder import CONFUSION
 
     manifest = read_manifest(folder, ScoreManifest)
     figure = next((file.path for file in manifest.outputs if file.path == CONFUSION), None)

@@ -12,8 +12,8 @@ from dialoguellm_release.schemas.claims import Claim, ClaimsRecipe
 from dialoguellm_release.step import BUILD
 
 if TYPE_CHECKING:
-    from dialoguellm_release.scoring.paper_tables import PaperTable
-    from dialoguellm_release.scoring.verdicts import Verdict
+    from dialoguellm_release.claims.tables import PaperTable
+    from dialoguellm_release.claims.verdicts import Verdict
 
 PAPER = "dialoguellm-2310.11374"
 
@@ -42,10 +42,10 @@ def check_claims(build: Path = BUILD, claims: str = PAPER) -> ClaimReport:
     Raises:
         DataError: There is no such folder, or a manifest in it is damaged.
     """
-    from dialoguellm_release.scoring.claims import all_claims
-    from dialoguellm_release.scoring.evidence import find_manifests
-    from dialoguellm_release.scoring.paper_tables import table_3, table_4
-    from dialoguellm_release.scoring.verdicts import verdicts
+    from dialoguellm_release.claims.claims import all_claims
+    from dialoguellm_release.claims.evidence import find_manifests
+    from dialoguellm_release.claims.tables import table_3, table_4
+    from dialoguellm_release.claims.verdicts import verdicts
 
     recipe = load_recipe(claims, "claims", ClaimsRecipe).recipe
     found = find_manifests(build)

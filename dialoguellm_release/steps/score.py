@@ -21,8 +21,8 @@ from dialoguellm_release.step import BUILD, StepResult, current_folder
 from dialoguellm_release.steps.backbone import built_backbone
 
 if TYPE_CHECKING:
-    from dialoguellm_release.scoring.score import ModelFolders
-    from dialoguellm_release.scoring.scored import Scored
+    from dialoguellm_release.scoring.model import ModelFolders
+    from dialoguellm_release.scoring.task import Scored
 
 
 def score(
@@ -51,7 +51,7 @@ def score(
         DataError: Dataset, adapter and backbone do not belong together.
         MissingExtraError: The extra `score` is not installed.
     """
-    from dialoguellm_release.scoring.score import score_model
+    from dialoguellm_release.scoring.model import score_model
 
     loaded = load_recipe(recipe, "score", ScoreRecipe, overrides)
     model = _model_folders(adapter, backbone, backbones)
@@ -84,7 +84,7 @@ def score_each_way(
     Raises:
         DataError: As `score`.
     """
-    from dialoguellm_release.scoring.score import score_model
+    from dialoguellm_release.scoring.model import score_model
 
     each = {
         name: load_recipe(recipe, "score", ScoreRecipe, [*overrides, f"scorer={name}"]) for name in scorers
@@ -158,17 +158,17 @@ def score_predictions(
     Raises:
         DataError: The file does not hold one prediction for each record, and nothing else.
     """
-    from dialoguellm_release.scoring import elsewhere
+    from dialoguellm_release.scoring import predictions as scoring
 
     loaded = load_recipe(recipe, "score", ScoreRecipe, overrides)
     folder = out or BUILD / "scores" / f"{loaded.name}-{predictions.stem}"
-    scored = elsewhere.score_predictions(loaded.recipe, dataset, predictions)
+    scored = scoring.score_predictions(loaded.recipe, dataset, predictions)
     return written_scores(loaded, dataset, scored, folder)
 
 
 def _model_folders(adapter: Path | None, backbone: str | None, backbones: Path) -> ModelFolders:
     """The model that is named by an adapter, a backbone recipe, or both; built first where it has to be."""
-    from dialoguellm_release.scoring.score import ModelFolders
+    from dialoguellm_release.scoring.model import ModelFolders
 
     trained = read_manifest(adapter, AdapterManifest) if adapter else None
     reference = backbone or _backbone_of(trained)
@@ -210,8 +210,7 @@ def written_scores(
 ) -> StepResult[ScoreManifest]:
     """The score folder of some answers, with its report; no heat map where matplotlib is not installed."""
     from dialoguellm_release.cards.score_report import render_score_report
-    from dialoguellm_release.scoring.folder import write_scores
-    from dialoguellm_release.scoring.heatmap import CONFUSION, write_confusion
+    from dialoguellm_release.scoring.folder import CONFUSION, write_confusion, write_scores
 
     with staged(out, "score") as folder:
         manifest = write_scores(loaded, dataset, scored, folder)

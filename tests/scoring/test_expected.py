@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dialoguellm_release.resources import metric_functions
-from dialoguellm_release.scoring.expected import expected_counts, f1_per_label, metrics_of
+from dialoguellm_release.scoring.metrics import expected_counts, f1_per_label, metrics_of
 
 scores = metric_functions("erc_scores")
 LABELS = 3

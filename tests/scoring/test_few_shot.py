@@ -19,7 +19,7 @@ from dialoguellm_release.schemas.labels import LABELS
 from dialoguellm_release.schemas.manifests import ScoreManifest
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.scoring.few_shot import Examples, PromptWithExamples, draw_examples
-from dialoguellm_release.scoring.scored import read_task
+from dialoguellm_release.scoring.task import read_task
 from dialoguellm_release.steps.score import score
 
 SPACE = LABELS[:7]

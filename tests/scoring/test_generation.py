@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from dialoguellm_release.schemas.labels import LABELS
-from dialoguellm_release.scoring.generation import GenerationScorer
-from dialoguellm_release.scoring.parsers import parse
+from dialoguellm_release.scoring.answers import parse
+from dialoguellm_release.scoring.scorers import GenerationScorer
 
 SPACE = LABELS[:7]
 

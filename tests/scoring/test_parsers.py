@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dialoguellm_release.schemas.labels import LABELS, CorpusName, Label
-from dialoguellm_release.scoring.parsers import authors_dice, parse, parse_as_authors
+from dialoguellm_release.scoring.answers import authors_dice, parse, parse_as_authors
 
 SEVEN = LABELS[:7]
 EMORYNLP: tuple[Label, ...] = (

@@ -205,7 +205,7 @@ def test_the_same_run_twice_writes_the_same_bytes(run: Any, tmp_path: Path) -> N
 def test_batch_size_and_padding_side_do_not_change_a_prediction(
     scorer: str, run: Any, predictions_in: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dialoguellm_release.scoring import score as module
+    from dialoguellm_release.scoring import model as module
 
     def padding_on(side: str) -> Any:
         def load(*place: Any) -> Any:
@@ -231,7 +231,7 @@ def test_a_run_that_is_current_asks_nobody(run: Any, tmp_path: Path, monkeypatch
     def refuses(*_arguments: Any) -> None:
         raise AssertionError("the model was loaded")
 
-    monkeypatch.setattr("dialoguellm_release.scoring.score.load_backbone", refuses)
+    monkeypatch.setattr("dialoguellm_release.scoring.model.load_backbone", refuses)
     run("scores")
     with pytest.raises(AssertionError, match="loaded"):
         run("scores", "max_length=400")

@@ -1,4 +1,4 @@
-"""Records with the answers of a system: what every way of scoring gives."""
+"""Which records a score recipe wants scored, by which protocol, and the answers of a system to them."""
 
 from __future__ import annotations
 

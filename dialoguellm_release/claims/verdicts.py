@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
+from dialoguellm_release.claims.claims import all_claims, paper_figures
+from dialoguellm_release.claims.evidence import Found, FoundManifests, figure_at, is_met
 from dialoguellm_release.schemas.claims import (
     Claim,
     ClaimsRecipe,
@@ -25,8 +27,6 @@ from dialoguellm_release.schemas.claims import (
 )
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName
-from dialoguellm_release.scoring.claims import all_claims, paper_figures
-from dialoguellm_release.scoring.evidence import Found, FoundManifests, figure_at, is_met
 from dialoguellm_release.scoring.table import unlike_fields
 
 Status = Literal["reproduced", "contradicted", "not yet testable"]

@@ -1,4 +1,4 @@
-"""A language model answers the records of a score recipe, each scorer in its way."""
+"""A language model answers the records of a score recipe, by one scorer or several."""
 
 from __future__ import annotations
 
@@ -23,11 +23,9 @@ from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.prompt import Knowledge
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.scores import LeakPolicy, ScorerName, SelectedOn, System
-from dialoguellm_release.scoring.answers import Reply
+from dialoguellm_release.scoring.answers import Reply, authors_dice
 from dialoguellm_release.scoring.few_shot import PromptWithExamples, examples_of, prompted_protocol
 from dialoguellm_release.scoring.journal import kept_replies
-from dialoguellm_release.scoring.parsers import authors_dice
-from dialoguellm_release.scoring.scored import Scored, Task, leak_policy_of, read_task
 from dialoguellm_release.scoring.scorers import (
     Way,
     alike_at_first,
@@ -37,6 +35,7 @@ from dialoguellm_release.scoring.scorers import (
     read_reply,
     way_of,
 )
+from dialoguellm_release.scoring.task import Scored, Task, leak_policy_of, read_task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

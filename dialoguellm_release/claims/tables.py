@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from dialoguellm_release.claims.evidence import FoundManifests
+from dialoguellm_release.claims.verdicts import EXACT, measured_score
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.schemas.claims import PRINTED, PaperMetric, PrintedScores, Results, ScoredSystem
 from dialoguellm_release.schemas.labels import CorpusName
-from dialoguellm_release.scoring.evidence import FoundManifests
-from dialoguellm_release.scoring.verdicts import EXACT, measured_score
 
 Source = Literal["reported", "measured"]
 Column = tuple[CorpusName | Literal["average"], PaperMetric]

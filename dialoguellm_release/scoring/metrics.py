@@ -1,0 +1,358 @@
+"""The figures of a score: of all records, of the clean ones, of each part of them, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from dialoguellm_release.progress import progress
+from dialoguellm_release.resources import metric_functions
+from dialoguellm_release.schemas.labels import Label
+from dialoguellm_release.schemas.recipes.score import ScoreRecipe
+from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.schemas.scores import (
+    Interval,
+    LabelFigures,
+    MetricName,
+    Part,
+    Resampling,
+    ScoreFigures,
+)
+from dialoguellm_release.scoring.answers import Answer
+from dialoguellm_release.scoring.task import Scored
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Cells = NDArray[np.float64]
+
+Key = tuple[str, str]
+ALL: Key = ("all", "all")
+CLEAN: Key = ("leaks", "clean")
+CHUNK_CELLS = 4_000_000
+"""At most so many sums of cells are held at once (32 MB)."""
+
+
+def figures_of(scored: Scored, settings: ScoreRecipe) -> ScoreFigures:
+    """Every figure of a score."""
+    import numpy as np
+
+    labels = scored.protocol.label_space
+    references = [record.output for record in scored.records]
+    members = _members(scored)
+    cells = cells_of(
+        [record.dialogue_id for record in scored.records],
+        references,
+        scored.answers,
+        labels,
+        list(members.values()),
+    )
+    chances = np.array([scored.chances.get(label, 0.0) for label in labels])
+    without = labels.index(settings.without) if settings.without in labels else None
+    parts = _parts(members, cells, chances, without, settings)
+    whole, clean = parts.pop(ALL), parts.pop(CLEAN, None)
+    total = cells[:, 0].sum(0)
+    majority_label = max(labels, key=references.count)
+    return ScoreFigures(
+        **dict(whole),
+        protocol=scored.protocol,
+        system=scored.system,
+        truncated_records=scored.truncated_records,
+        headline=settings.headline,
+        without=None if without is None else labels[without],
+        resampling=settings.intervals,
+        left_to_chance=sum(answer.is_drawn for answer in scored.answers),
+        chances=dict(scored.chances),
+        majority=_majority(total, labels.index(majority_label), without),
+        majority_label=majority_label,
+        clean=clean,
+        per_label=_per_label(total, chances, labels),
+        confusion_matrix=tuple(tuple(row) for row in expected_counts(total, chances).tolist()),
+        breakdown=_by_what_divides(parts),
+    )
+
+
+def cells_of(
+    dialogues: Sequence[str],
+    references: Sequence[Label],
+    answers: Sequence[Answer],
+    labels: Sequence[Label],
+    members: Sequence[Sequence[bool]],
+) -> Cells:
+    """What each dialogue adds to each part: shape (dialogues, parts, labels, labels + 2).
+
+    The rows and columns are those that `metrics_of` reads.
+
+    Args:
+        dialogues: The dialogue of each record.
+        members: For each part, whether each record belongs to it.
+    """
+    import numpy as np
+
+    place = {label: index for index, label in enumerate(labels)}
+    row = {name: index for index, name in enumerate(dict.fromkeys(dialogues))}
+    cells = np.zeros((len(row), len(members), len(labels), len(labels) + 2))
+    belongs = np.array(members, dtype=np.float64)
+    for index, (dialogue, reference, answer) in enumerate(zip(dialogues, references, answers, strict=True)):
+        column = len(labels) + answer.is_drawn if answer.label is None else place[answer.label]
+        cells[row[dialogue], :, place[reference], column] += belongs[:, index]
+    return cells
+
+
+def resampled_sums(cells: Cells, resampling: Resampling) -> Iterator[Cells]:
+    """The cells summed over dialogues that are drawn with replacement, a chunk of resamples at a time.
+
+    Args:
+        cells: Shape (dialogues, ...): what each dialogue adds to the sum.
+    """
+    import numpy as np
+
+    dialogues = len(cells)
+    flat = cells.reshape(dialogues, -1)
+    draw = np.random.default_rng(resampling.seed)
+    chunk = max(1, CHUNK_CELLS // max(dialogues, flat.shape[1]))
+    for start in range(0, resampling.resamples, chunk):
+        size = min(chunk, resampling.resamples - start)
+        times = draw.multinomial(dialogues, np.full(dialogues, 1 / dialogues), size=size)
+        yield (times.astype(np.float64) @ flat).reshape(size, *cells.shape[1:])
+
+
+def interval(values: Cells, level: float) -> Interval:
+    """The range that the middle share `level` of some values spans."""
+    import numpy as np
+
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _members(scored: Scored) -> dict[Key, list[bool]]:
+    """Which records belong to each part, by what divides them and by its value; the whole comes first."""
+    records = scored.records
+    members = {ALL: [True] * len(records)}
+    if all(record.leaks is not None for record in records):
+        members[CLEAN] = [not record.leaks for record in records]
+    for name, classes in divided(scored.split).items():
+        values = [classes[record.id] for record in records]
+        members |= {(name, value): [one == value for one in values] for value in sorted(set(values))}
+    return members
+
+
+def _parts(
+    members: Mapping[Key, object],
+    cells: Cells,
+    chances: Cells,
+    without: int | None,
+    settings: ScoreRecipe,
+) -> dict[Key, Part]:
+    import numpy as np
+
+    drawn: dict[MetricName, list[Cells]] = {}
+    sizes = []
+    with progress("draw dialogues", settings.intervals.resamples) as advance:
+        for sums in resampled_sums(cells, settings.intervals):
+            sizes.append(sums.sum((-2, -1)))
+            for name, values in metrics_of(sums, chances, without).items():
+                drawn.setdefault(name, []).append(values)
+            advance(len(sums))
+    resampled = {name: np.concatenate(values) for name, values in drawn.items()}
+    is_there = np.concatenate(sizes) > 0
+    totals, level = cells.sum(0), settings.intervals.level
+    metrics = metrics_of(totals, chances, without)
+    return {
+        key: Part(
+            records=int(totals[place].sum()),
+            dialogues=int(cells[:, place].any((-2, -1)).sum()),
+            metrics={name: float(values[place]) for name, values in metrics.items()},
+            intervals={
+                name: interval(values[is_there[:, place], place], level) for name, values in resampled.items()
+            },
+        )
+        for place, key in enumerate(members)
+        if totals[place].any()
+    }
+
+
+def _majority(total: Cells, label: int, without: int | None) -> dict[MetricName, float]:
+    """The metrics of an answer that is always the same label."""
+    import numpy as np
+
+    always = np.zeros_like(total)
+    always[:, label] = total.sum(-1)
+    none = np.zeros(len(total))
+    return {name: float(value) for name, value in metrics_of(always, none, without).items()}
+
+
+def _per_label(total: Cells, chances: Cells, labels: Sequence[Label]) -> dict[Label, LabelFigures]:
+    """Each label's own figures.
+
+    Precision of answers that are left to chance is that of the expected counts; F1 and recall are the
+    expected values.
+    """
+    counts = expected_counts(total, chances)
+    hits, references, predictions = counts.diagonal(), total.sum(-1), counts[:, :-1].sum(0)
+    f1 = f1_per_label(total, chances)
+    return {
+        label: LabelFigures(
+            precision=float(hits[place] / predictions[place]) if predictions[place] else 0.0,
+            recall=float(hits[place] / references[place]) if references[place] else 0.0,
+            f1=float(f1[place]),
+            references=int(references[place]),
+            predictions=float(predictions[place]),
+        )
+        for place, label in enumerate(labels)
+    }
+
+
+def _by_what_divides(parts: Mapping[Key, Part]) -> dict[str, dict[str, Part]]:
+    nested: dict[str, dict[str, Part]] = {}
+    for (name, value), part in parts.items():
+        nested.setdefault(name, {})[value] = part
+    return nested
+
+
+NODES = 32
+"""Of the quadrature."""
+
+
+def metrics_of(cells: Cells, chances: Cells, without: int | None) -> dict[MetricName, Cells]:
+    """Every metric of some sums of cells, any number of them at once.
+
+    Args:
+        cells: Shape (..., labels, labels + 2): row the reference, column the prediction, then the invalid
+            predictions, then those left to chance.
+        chances: The probability of each label in a draw; what is missing to 1 draws no label at all.
+        without: The place of the label that `micro_f1_without` leaves out; None leaves the metric out.
+    """
+    scores = metric_functions("erc_scores")
+    counts, drawn = cells[..., :-1], cells[..., -1]
+    if not drawn.any():
+        found: dict[MetricName, Cells] = {
+            "accuracy": scores.accuracy(counts),
+            "weighted_f1": scores.weighted_f1(counts),
+            "macro_f1": scores.macro_f1(counts),
+            "micro_f1": scores.micro_f1(counts),
+            "invalid": scores.invalid(counts),
+        }
+        return found if without is None else found | {"micro_f1_without": scores.micro_f1(counts, without)}
+    labels = range(len(chances))
+    total = cells.sum((-2, -1))
+    support = cells.sum(-1)
+    f1 = f1_per_label(cells, chances)
+    hits = (counts.diagonal(axis1=-2, axis2=-1) + drawn * chances).sum(-1)
+    found = {
+        "accuracy": _divided(hits, total),
+        "weighted_f1": _divided((f1 * support).sum(-1), total),
+        "macro_f1": f1.mean(-1),
+        "micro_f1": _f1_over(cells, chances, list(labels)),
+        "invalid": _divided(counts[..., -1].sum(-1) + drawn.sum(-1) * (1 - chances.sum()), total),
+    }
+    if without is not None:
+        kept = [label for label in labels if label != without]
+        found["micro_f1_without"] = _f1_over(cells, chances, kept)
+    return found
+
+
+def f1_per_label(cells: Cells, chances: Cells) -> Cells:
+    """The expected F1 of each label, in the last dimension."""
+    import numpy as np
+
+    return np.stack([_f1_over(cells, chances, [label]) for label in range(len(chances))], axis=-1)
+
+
+def expected_counts(cells: Cells, chances: Cells) -> Cells:
+    """The expected confusion matrix: what is left to chance is shared out among the labels."""
+    import numpy as np
+
+    counts, drawn = cells[..., :-1], cells[..., -1:]
+    shared_out: Cells = counts + drawn * np.append(chances, max(0.0, 1 - chances.sum()))
+    return shared_out
+
+
+def _f1_over(cells: Cells, chances: Cells, labels: list[int]) -> Cells:
+    """The expected value of 2·hits / (references + predictions), both over some labels together.
+
+    A draw that hits is itself a prediction, so beside it stand the other draws: with m draws that give
+    one of the labels with probability s, and B(m) of them doing so, the expected value is
+    2·(hits·E[1/(n + B(m))] + expected drawn hits·E[1/(n + 1 + B(m - 1))]), n the references and the
+    predictions that are not drawn.
+    """
+    counts, drawn = cells[..., :-1], cells[..., -1]
+    hits = counts.diagonal(axis1=-2, axis2=-1)[..., labels].sum(-1)
+    drawn_hits = (drawn * chances)[..., labels].sum(-1)
+    fixed = cells.sum(-1)[..., labels].sum(-1) + counts[..., labels].sum((-2, -1))
+    draws = drawn.sum(-1)
+    chance = min(1.0, float(chances[labels].sum()))
+    others = _mean_reciprocal(fixed + 1, (draws - 1).clip(0), chance)
+    f1: Cells = 2 * (hits * _mean_reciprocal(fixed, draws, chance) + drawn_hits * others)
+    return f1
+
+
+def _mean_reciprocal(offset: Cells, draws: Cells, chance: float) -> Cells:
+    """E[1 / (offset + B)], B the hits among so many draws, each with the same chance; 0 where offset is 0.
+
+    As 1/n is the integral of exp(-n·u) over u from 0, this is that of exp(-offset·u)·(1 - chance +
+    chance·exp(-u))^draws, which Gauss-Laguerre quadrature gives to twelve digits (tested against the sum).
+    """
+    import numpy as np
+
+    nodes, weights = np.polynomial.laguerre.laggauss(NODES)
+    mean = np.maximum(offset + draws * chance, 1.0)
+    total = np.zeros(np.shape(mean))
+    for node, weight in zip(nodes, weights, strict=True):
+        at = node / mean
+        total += weight * np.exp(node - offset * at + draws * np.log1p(chance * np.expm1(-at)))
+    return np.asarray(np.where(offset > 0, total / mean, 0.0), dtype=np.float64)
+
+
+def _divided(part: Cells, whole: Cells) -> Cells:
+    import numpy as np
+
+    return np.divide(part, whole, out=np.zeros(np.shape(part)), where=whole > 0)
+
+
+CONTEXT_LENGTHS = ((0, "0"), (1, "1"), (2, "2 to 3"), (4, "4 to 7"), (8, "8 or more"))
+"""The least length of each class of contexts, in utterances."""
+
+
+def divided(records: Sequence[Record]) -> dict[str, dict[str, str]]:
+    """For each thing that divides records, the class of each record by its id.
+
+    Args:
+        records: The whole split: what stands before an utterance decides where it belongs.
+    """
+    dialogues: dict[str, list[Record]] = {}
+    for record in sorted(records, key=lambda record: record.utterance_index):
+        dialogues.setdefault(record.dialogue_id, []).append(record)
+    turns = [dialogue[: place + 1] for dialogue in dialogues.values() for place in range(len(dialogue))]
+    return {
+        "context length": {turn[-1].id: _context_length(turn[-1]) for turn in turns},
+        "speaker": {turn[-1].id: _speaker_change(turn) for turn in turns},
+        "emotion of the speaker": {turn[-1].id: _emotion_shift(turn) for turn in turns},
+    }
+
+
+def _context_length(record: Record) -> str:
+    """How many utterances the record shows before its own."""
+    return [name for least, name in CONTEXT_LENGTHS if len(record.context) >= least][-1]
+
+
+def _speaker_change(turns: Sequence[Record]) -> str:
+    """Whether the last utterance has another speaker than the one before it in the split."""
+    *before, last = turns
+    if last.speaker is None:
+        return "not told"
+    if not before:
+        return "first of the dialogue"
+    return "same as before" if before[-1].speaker == last.speaker else "changed"
+
+
+def _emotion_shift(turns: Sequence[Record]) -> str:
+    """Whether the speaker of the last utterance showed another emotion in his own utterance before it."""
+    *before, last = turns
+    if last.speaker is None:
+        return "speaker not told"
+    own = [turn for turn in before if turn.speaker == last.speaker]
+    if not own:
+        return "first of the speaker"
+    return "same as before" if own[-1].output == last.output else "shifted"
