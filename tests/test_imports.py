@@ -18,7 +18,7 @@ FLOORS = (
     {"recipes", "step"},
     {"folders", "layout", "progress"},
     {"schemas"},
-    {"errors", "resources"},
+    {"errors", "resources", "retry"},
 )
 HEAVY = {
     "accelerate",

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from dialoguellm_release.corpora.identity import Identity
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.progress import progress
+from dialoguellm_release.retry import retry_after_s
 
 if TYPE_CHECKING:
     from requests import Response
@@ -207,19 +208,9 @@ def _refuse_status(response: Response) -> None:
         return
     if status not in _ASKS_TO_WAIT and status < HTTPStatus.INTERNAL_SERVER_ERROR:
         raise _Failed(f"answered {status} {response.reason}", is_final=True)
-    wait_s = _wait_asked_for(response)
+    wait_s = retry_after_s(response.headers) or 0.0
     asks = f" and asks to wait {wait_s:.0f} s" if wait_s else ""
     raise _Failed(f"answered {status} {response.reason}{asks}", wait_s=wait_s)
-
-
-def _wait_asked_for(response: Response) -> float:
-    from urllib3.exceptions import InvalidHeader
-    from urllib3.util import Retry
-
-    try:
-        return Retry().parse_retry_after(response.headers.get("Retry-After", "0"))
-    except InvalidHeader:
-        return 0.0
 
 
 def _extent(response: Response) -> tuple[int, int | None]:

@@ -17,12 +17,12 @@ from huggingface_hub.utils import parse_ratelimit_headers
 
 from dialoguellm_release.errors import Problem, PublishError
 from dialoguellm_release.hub.targets import UNFINISHED
+from dialoguellm_release.retry import PASSING_STATUS, RetryPolicy, retry_after_s
 
 Result = TypeVar("Result")
 
-_WAITS_S = (1.0, 2.0, 4.0, 8.0, 8.0)
-_LONGEST_WAIT_S = 600.0
-_PASSING_STATUS = frozenset({408, 429, 500, 502, 503, 504})
+_POLICY = RetryPolicy(attempts=6, first_wait_s=1.0, longest_backoff_s=8.0, longest_asked_s=600.0)
+_PASSING_STATUS = PASSING_STATUS - {409, 425}
 FAILURES = (HfHubHTTPError, httpx2.TransportError, json.JSONDecodeError)
 """What a request to the Hub may end in. The answer of a proxy in trouble is no JSON, and some answers are
 read by `huggingface_hub` before their status."""
@@ -40,19 +40,18 @@ def patiently(call: Callable[[], Result]) -> Result:
     Why: `huggingface_hub` does the same by itself for uploads and listings, but not for requests that make
     or change something. The call must do no harm when it is made twice.
     """
-    for wait_s in _WAITS_S:
-        try:
-            return call()
-        except FAILURES as error:
-            if not may_pass(error):
-                raise
-            pause(error, wait_s)
-    return call()
+
+    def pause_or_raise(error: Exception, wait_s: float) -> None:
+        if not may_pass(error):
+            raise error
+        pause(error, wait_s)
+
+    return _POLICY.call(call, FAILURES, pause_or_raise)
 
 
 def waits() -> Iterator[float]:
     """How long to wait after each failure, in seconds."""
-    yield from _WAITS_S
+    return _POLICY.waits()
 
 
 def may_pass(error: Exception) -> bool:
@@ -74,7 +73,7 @@ def pause(error: Exception, wait_s: float) -> None:
         PublishError: The Hub asks for more than ten minutes.
     """
     asked_s = _asked_wait_s(error)
-    if asked_s is not None and asked_s > _LONGEST_WAIT_S:
+    if asked_s is not None and asked_s > _POLICY.longest_asked_s:
         problem = Problem(
             "the Hub", f"asks to wait for {asked_s:.0f} s", fix="run the same command again then"
         )
@@ -90,8 +89,7 @@ def _asked_wait_s(error: Exception) -> float | None:
     limit = parse_ratelimit_headers(error.response.headers)
     if error.response.status_code == 429 and limit and limit.remaining == 0:
         return float(limit.reset_in_seconds)
-    asked = error.response.headers.get("Retry-After", "").strip()
-    return float(asked) if asked.isdigit() else None
+    return retry_after_s(error.response.headers)
 
 
 @contextmanager
