@@ -32,7 +32,6 @@ from pathlib import Path
 from typing import Any
 
 from dialoguellm_release.backbones.build import BOS, EOS, PAD, save_backbone
-from dialoguellm_release.dataset.matching import normalise
 from dialoguellm_release.encoding import EncodedPrompt, Encoder
 from dialoguellm_release.folders import MANIFEST, read_manifest
 from dialoguellm_release.knowledge import with_knowledge
@@ -54,6 +53,7 @@ from dialoguellm_release.scoring.metrics import figures_of
 from dialoguellm_release.scoring.model import ModelFolders, score_model
 from dialoguellm_release.scoring.scorers import label_tokens, read_reply
 from dialoguellm_release.steps.dataset import build_dataset
+from dialoguellm_release.text import normalise
 from dialoguellm_release.training.checkpoints import checkpoints_of, last_whole_checkpoint
 from dialoguellm_release.training.examples import training_rows
 from dialoguellm_release.training.seeds import mean_and_deviation

@@ -1,12 +1,14 @@
-"""The records of a dataset folder, read back from its Parquet files."""
+"""The records of a dataset folder: reading, order and content hash."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import MANIFEST, read_manifest, sha256_of
@@ -114,3 +116,29 @@ def _record(values: dict[str, Any], where: str) -> Record:
         got = repr(first["input"]) if place else str(values["id"])
         problem = Problem(where, f"{place or 'the record'}: {first['msg']}", got=got)
     raise DataError(problem)
+
+
+_NUMBER = re.compile("([0-9]+)")
+
+
+def natural_order(dialogue_id: str) -> list[str | int]:
+    """A key that sorts the numbers in ids as numbers: 2 before 10, `s01_e02` before `s01_e10`.
+
+    >>> sorted(["10", "2", "s01_e10", "s01_e2"], key=natural_order)
+    ['2', '10', 's01_e2', 's01_e10']
+    """
+    parts = _NUMBER.split(dialogue_id)
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)]
+
+
+_RECORD = TypeAdapter(Record)
+
+
+def record_digest(record: Record) -> bytes:
+    """SHA-256 of a record's canonical JSON: UTF-8, the columns in their order, no white space."""
+    return hashlib.sha256(_RECORD.dump_json(record)).digest()
+
+
+def content_sha256(digests: Iterable[bytes]) -> str:
+    """One hash over the digests of records, whatever their order."""
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()

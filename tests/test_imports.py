@@ -13,12 +13,14 @@ FLOORS = (
     {"cli"},
     {"steps"},
     {"claims", "hub"},
-    {"cards", "dataset", "scoring", "training", "video"},
+    {"cards", "hydration", "scoring", "training", "video"},
+    {"dataset"},
+    {"leakage"},
     {"corpora", "prompts", "backbones", "encoding", "knowledge", "records"},
     {"recipes", "step"},
     {"folders", "layout", "progress"},
     {"schemas"},
-    {"errors", "resources", "retry"},
+    {"errors", "resources", "retry", "text"},
 )
 HEAVY = {
     "accelerate",

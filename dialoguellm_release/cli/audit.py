@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.cli.output import table
-from dialoguellm_release.dataset.audit import audit_figures
-from dialoguellm_release.dataset.matching import MIN_RUN, MIN_WORDS
+from dialoguellm_release.leakage.audit import audit_figures
+from dialoguellm_release.schemas.audit import MIN_RUN, MIN_WORDS
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.audit import Agreement, Audit, Overlap, RepeatCounts

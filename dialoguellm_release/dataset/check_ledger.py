@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from dialoguellm_release.dataset.audit import audit_figures
-from dialoguellm_release.dataset.cleaning import PART_OF, part_sizes
-from dialoguellm_release.dataset.context import line_of
-from dialoguellm_release.dataset.ledger import Ledger, make_ledger
-from dialoguellm_release.dataset.shared import bit_of, split_names
-from dialoguellm_release.dataset.turns import CORPUS_SPLITS, TurnCollector, Turns, collect, turns_before
+from dialoguellm_release.dataset.records import line_of
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.layout import AUDIT
+from dialoguellm_release.leakage.audit import Ledger, audit_figures, make_ledger
+from dialoguellm_release.leakage.repeats import PART_OF, part_sizes
+from dialoguellm_release.leakage.shared import bit_of, split_names
+from dialoguellm_release.leakage.turns import CORPUS_SPLITS, TurnCollector, Turns, collect, turns_before
 from dialoguellm_release.schemas.audit import Audit
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import PARTS, Part
@@ -25,7 +24,7 @@ from dialoguellm_release.schemas.recipes.dataset import CleanRules
 from dialoguellm_release.schemas.record import Record
 
 if TYPE_CHECKING:
-    from dialoguellm_release.dataset.sequences import Bits, Fates
+    from dialoguellm_release.leakage.turns import Bits, Fates
 
 MAX_SHOWN = 5
 AGAIN = "build the dataset again"

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from dialoguellm_release.dataset.check_ledger import AGAIN, Recollection, first_of
-from dialoguellm_release.dataset.identity import content_sha256, record_digest
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.layout import data_file
 from dialoguellm_release.prompts import Prompt
-from dialoguellm_release.records import ROWS_AT_ONCE, records_in
+from dialoguellm_release.records import ROWS_AT_ONCE, content_sha256, record_digest, records_in
 from dialoguellm_release.schemas.counts import Sizes
 from dialoguellm_release.schemas.dataset_manifest import CorpusFigures
 from dialoguellm_release.schemas.labels import CorpusName, Label, Split

@@ -9,20 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dialoguellm_release.corpora.notes import Notes
-from dialoguellm_release.dataset.audit import audit_as_json, audit_figures
-from dialoguellm_release.dataset.context import RecordMaker
-from dialoguellm_release.dataset.identity import content_sha256
-from dialoguellm_release.dataset.ledger import Ledger, make_ledger
 from dialoguellm_release.dataset.reconcile import check_counts, reconcile
-from dialoguellm_release.dataset.shared import split_names
+from dialoguellm_release.dataset.records import RecordMaker, SplitWriter, Tally
 from dialoguellm_release.dataset.survey import CorpusSurvey, ReadCorpus, survey_corpora
-from dialoguellm_release.dataset.turns import Turns
-from dialoguellm_release.dataset.writers import SplitWriter, Tally
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import combined_sha256, package_versions, stamps, write_text
 from dialoguellm_release.layout import AUDIT
+from dialoguellm_release.leakage.audit import Ledger, audit_as_json, audit_figures, make_ledger
+from dialoguellm_release.leakage.shared import split_names
+from dialoguellm_release.leakage.turns import Turns
 from dialoguellm_release.prompts import Prompt, load_prompt
 from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.records import content_sha256
 from dialoguellm_release.schemas.audit import AuditFigures
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.counts import Reconciliation, Sizes

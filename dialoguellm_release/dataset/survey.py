@@ -9,12 +9,12 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from dialoguellm_release.corpora.notes import Notes
-from dialoguellm_release.dataset.leaks import word_for_word
-from dialoguellm_release.dataset.shared import find_shared
 from dialoguellm_release.dataset.splits import Drawable, draw_split, read_split, series_table
-from dialoguellm_release.dataset.turns import TurnCollector, Turns
 from dialoguellm_release.errors import DataError, Problem, ReleaseError
 from dialoguellm_release.folders import stamp
+from dialoguellm_release.leakage.leaks import word_for_word
+from dialoguellm_release.leakage.shared import find_shared
+from dialoguellm_release.leakage.turns import TurnCollector, Turns
 from dialoguellm_release.schemas.counts import Sizes
 from dialoguellm_release.schemas.labels import CorpusName, Split
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe, MeisdRecipe

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from dialoguellm_release.dataset.audit import audit_as_json, publishable_audit
 from dialoguellm_release.errors import Problem, PublishError
+from dialoguellm_release.leakage.audit import audit_as_json, publishable_audit
 from dialoguellm_release.schemas.audit import Audit
 from dialoguellm_release.schemas.dataset_manifest import PublishedSubset
 from dialoguellm_release.schemas.labels import CORPORA, SPLITS, CorpusName

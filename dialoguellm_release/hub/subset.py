@@ -8,11 +8,11 @@ from tempfile import TemporaryDirectory
 
 from dialoguellm_release.cards.check import CARD
 from dialoguellm_release.cards.provenance import recipe_of
-from dialoguellm_release.dataset.standoff import write_standoff
 from dialoguellm_release.errors import Problem, PublishError
 from dialoguellm_release.folders import combined_sha256
 from dialoguellm_release.hub.license_gate import license_problems, row_problems
 from dialoguellm_release.hub.planned import PlannedFile
+from dialoguellm_release.hydration.standoff import write_standoff
 from dialoguellm_release.layout import AUDIT, CROISSANT, FIGURE_FILES, LICENSES, DataFile, data_file
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, PublishedSubset

@@ -9,6 +9,15 @@ from pydantic import Field
 from dialoguellm_release.schemas.base import Count, Schema, Text
 from dialoguellm_release.schemas.labels import CorpusName, Label
 
+MIN_WORDS = 5
+"""An utterance, or a dialogue as a whole, of fewer words says nothing about its origin."""
+
+MIN_RUN = 3
+"""This many consecutive utterances in common are no accident, however short they are."""
+
+NGRAM = 8
+"""Words of the n-grams that find a text that was cut into other utterances or edited."""
+
 SplitName = Annotated[str, Field(pattern=r"^[a-z]+/(train|validation|test)$")]
 """A split of a corpus, as in `meld/test`."""
 

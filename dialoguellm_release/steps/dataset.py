@@ -90,10 +90,10 @@ def hydrate_dataset(
         DataError: The published copy is not whole, a corpus is missing, or a copy differs: then with every
             record that does.
     """
-    from dialoguellm_release.dataset import hydrate
     from dialoguellm_release.dataset.passes import PASSES
-    from dialoguellm_release.dataset.published import open_published
     from dialoguellm_release.hub.download import published_folder
+    from dialoguellm_release.hydration import hydrate
+    from dialoguellm_release.hydration.published import open_published
     from dialoguellm_release.progress import progress
 
     copy = open_published(published_folder(str(published)))
@@ -152,8 +152,8 @@ def audit_dataset(dataset: Path = BUILD / "dataset") -> Audit:
         DataError: The folder is no dataset, or not what its manifest says.
     """
     from dialoguellm_release.cards.provenance import recipe_of
-    from dialoguellm_release.dataset.ledger import COMPARISONS, make_ledger
-    from dialoguellm_release.dataset.turns import read_turns
+    from dialoguellm_release.leakage.audit import COMPARISONS, make_ledger
+    from dialoguellm_release.leakage.turns import read_turns
     from dialoguellm_release.progress import progress
 
     manifest = read_manifest(dataset, DatasetManifest)

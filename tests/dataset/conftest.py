@@ -8,9 +8,9 @@ from typing import cast
 import pytest
 
 from dialoguellm_release.dataset import figures
-from dialoguellm_release.dataset.context import RecordMaker
-from dialoguellm_release.dataset.standoff import write_standoff
+from dialoguellm_release.dataset.records import RecordMaker
 from dialoguellm_release.folders import stamps, write_manifest
+from dialoguellm_release.hydration.standoff import write_standoff
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, PublishedSubset
 from dialoguellm_release.schemas.labels import LABELS, CorpusName, Label, Split

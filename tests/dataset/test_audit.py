@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dialoguellm_release.dataset.audit import audit_as_json, audit_figures, publishable_audit
-from dialoguellm_release.dataset.ledger import make_ledger
-from dialoguellm_release.dataset.turns import as_turns
 from dialoguellm_release.layout import AUDIT
+from dialoguellm_release.leakage.audit import audit_as_json, audit_figures, make_ledger, publishable_audit
+from dialoguellm_release.leakage.turns import as_turns
 from dialoguellm_release.schemas.audit import Audit
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.recipes.dataset import CleanRules

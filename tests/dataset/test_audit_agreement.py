@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
-from dialoguellm_release.dataset.agreement import cohen_kappa, find_agreement
-from dialoguellm_release.dataset.turns import as_turns
+from dialoguellm_release.leakage.agreement import cohen_kappa, find_agreement
+from dialoguellm_release.leakage.turns import as_turns
 from dialoguellm_release.schemas.audit import Agreement
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, Label

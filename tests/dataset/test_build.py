@@ -82,7 +82,7 @@ def test_no_record_and_no_dialogue_stands_twice(demo_dataset: Dataset) -> None:
 
 
 def test_held_out_meisd_shares_no_text_with_other_training_splits(demo_dataset: Dataset) -> None:
-    from dialoguellm_release.dataset.matching import normalise
+    from dialoguellm_release.text import normalise
 
     train = read_records(demo_dataset.folder, "default", "train")
     other = {normalise(one.input) for one in train if one.corpus != "meisd"}

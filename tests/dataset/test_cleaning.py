@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialoguellm_release.dataset.cleaning import PART_OF
-from dialoguellm_release.dataset.ledger import make_ledger
-from dialoguellm_release.dataset.turns import as_turns
+from dialoguellm_release.leakage.audit import make_ledger
+from dialoguellm_release.leakage.repeats import PART_OF
+from dialoguellm_release.leakage.turns import as_turns
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, SPLITS, Label

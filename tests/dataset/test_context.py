@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from dialoguellm_release.dataset.context import RecordMaker
+from dialoguellm_release.dataset.records import RecordMaker
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.record import Dialogue, Record, Utterance

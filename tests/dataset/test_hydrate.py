@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from dialoguellm_release.dataset import hydrate as hydrating
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import MANIFEST, stamps
+from dialoguellm_release.hydration import hydrate as hydrating
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import build_dataset, check_dataset, hydrate_dataset

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialoguellm_release.dataset.identity import content_sha256, record_digest
+from dialoguellm_release.records import content_sha256, record_digest
 from dialoguellm_release.schemas.record import COLUMNS, Record
 
 TEXTS = st.text(min_size=1)

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialoguellm_release.dataset.ledger import make_ledger
-from dialoguellm_release.dataset.shared import split_names
-from dialoguellm_release.dataset.turns import CORPUS_SPLITS, as_turns
+from dialoguellm_release.leakage.audit import make_ledger
+from dialoguellm_release.leakage.shared import split_names
+from dialoguellm_release.leakage.turns import CORPUS_SPLITS, as_turns
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.recipes.dataset import CleanRules
 from dialoguellm_release.schemas.record import Record

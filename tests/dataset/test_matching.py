@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialoguellm_release.dataset.matching import normalise
+from dialoguellm_release.text import normalise
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialoguellm_release.dataset.audit import audit_as_json, audit_figures
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.layout import AUDIT
+from dialoguellm_release.leakage.audit import audit_as_json, audit_figures
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.records import read_records
 from dialoguellm_release.resources import resource_folder

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialoguellm_release.dataset.differences import by_dialogue, find_differences
-from dialoguellm_release.dataset.standoff import Turn, read_standoff, window_hmacs, write_standoff
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import stamps
+from dialoguellm_release.hydration.mismatches import by_dialogue, find_differences
+from dialoguellm_release.hydration.standoff import Turn, read_standoff, window_hmacs, write_standoff
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CORPORA, LABELS, SPLITS

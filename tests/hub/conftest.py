@@ -11,7 +11,6 @@ import pytest
 from pydantic import JsonValue
 
 from dialoguellm_release.corpora.registry import corpus_entry
-from dialoguellm_release.dataset.identity import content_sha256, record_digest
 from dialoguellm_release.dataset.parquet import RowWriter, record_columns, record_schema, sft_schema
 from dialoguellm_release.folders import combined_sha256, read_manifest, sha256_of_text, stamps, write_manifest
 from dialoguellm_release.hub import sources
@@ -19,6 +18,7 @@ from dialoguellm_release.hub.folder import FolderTarget
 from dialoguellm_release.hub.publish import publish_release
 from dialoguellm_release.layout import DataFile
 from dialoguellm_release.recipes.catalogue import load_recipe
+from dialoguellm_release.records import content_sha256, record_digest
 from dialoguellm_release.schemas.counts import Sizes
 from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures, DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName, Label, Split

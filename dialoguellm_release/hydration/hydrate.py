@@ -1,4 +1,4 @@
-"""A full dataset again, from its published copy and the user's copies of what was withheld, with proof."""
+"""A full dataset from its published copy and private copies of the withheld corpora, proven by its hash."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.read import read_corpus
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.dataset.build import write_dataset
-from dialoguellm_release.dataset.causes import cause, content_problems, how_to_get
-from dialoguellm_release.dataset.context import RecordMaker
-from dialoguellm_release.dataset.differences import by_dialogue, find_differences
-from dialoguellm_release.dataset.published import PublishedCopy
+from dialoguellm_release.dataset.records import RecordMaker
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import stamp
+from dialoguellm_release.hydration.mismatches import (
+    by_dialogue,
+    cause,
+    content_problems,
+    find_differences,
+    how_to_get,
+)
+from dialoguellm_release.hydration.published import PublishedCopy
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.claims import ClaimsRecipe

@@ -1,4 +1,4 @@
-"""Stand-off rows: a dataset's ids, labels and positions without its text, and hashes to know the text by."""
+"""Stand-off rows: ids, labels and positions of a dataset without its text, and hashes to check a text by."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
-from dialoguellm_release.dataset.order import natural_order
 from dialoguellm_release.dataset.parquet import RowWriter, standoff_schema
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import stamp
 from dialoguellm_release.layout import DataFile, StandoffFile, data_file
+from dialoguellm_release.records import natural_order
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, SPLITS, CorpusName, Split
 from dialoguellm_release.schemas.manifests import FileStamp

@@ -1,4 +1,4 @@
-"""The turns of a dataset as columns of numbers: what the ledger compares."""
+"""The turns of a dataset as columns of numbers, which is what the audit compares."""
 
 from __future__ import annotations
 
@@ -8,19 +8,26 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count, product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dialoguellm_release.dataset.matching import normalise
-from dialoguellm_release.dataset.order import natural_order
-from dialoguellm_release.dataset.sequences import NONE
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.layout import DEFAULT_CONFIG
-from dialoguellm_release.records import read_records
+from dialoguellm_release.records import natural_order, read_records
 from dialoguellm_release.schemas.labels import CORPUS_NAMES, LABELS, SPLITS, CorpusName, Label, Split
 from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.text import normalise
 
 if TYPE_CHECKING:
-    from dialoguellm_release.dataset.sequences import Flags, Numbers
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Numbers = NDArray[np.integer[Any]]
+    Flags = NDArray[np.bool_]
+    Bits = NDArray[np.int32]
+    Fates = NDArray[np.int8]
+
+NONE = -1
+"""Stands where no stretch begins."""
 
 CORPUS_SPLITS: tuple[tuple[CorpusName, Split], ...] = tuple(product(CORPUS_NAMES, SPLITS))
 """Every split of every corpus."""

@@ -1,12 +1,66 @@
-"""The audit as a file, in short, and as it may be published."""
+"""The audit of a dataset: all comparisons, their figures, and the audit as a file."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
-from dialoguellm_release.dataset.matching import MIN_WORDS
-from dialoguellm_release.schemas.audit import Audit, AuditFigures, Overlap, RepeatCounts
+from dialoguellm_release.leakage.agreement import find_agreement
+from dialoguellm_release.leakage.leaks import find_leaks, find_overlaps
+from dialoguellm_release.leakage.repeats import find_conflicts, find_duplicates, find_repeats, sort_out
+from dialoguellm_release.leakage.shared import find_ngrams, find_shared
+from dialoguellm_release.leakage.turns import Turns
+from dialoguellm_release.schemas.audit import MIN_WORDS, Audit, AuditFigures, Overlap, RepeatCounts
 from dialoguellm_release.schemas.labels import CorpusName
+from dialoguellm_release.schemas.recipes.dataset import CleanRules
+
+if TYPE_CHECKING:
+    from dialoguellm_release.leakage.turns import Bits, Fates
+
+Found = TypeVar("Found")
+COMPARISONS = 9
+"""How many comparisons a ledger makes."""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What was found.
+
+    Attributes:
+        leaks: For the record of each turn, the splits that it shares something with, as bits.
+        fates: For the record of each turn, what becomes of it.
+    """
+
+    audit: Audit
+    leaks: Bits
+    fates: Fates
+
+
+def make_ledger(turns: Turns, rules: CleanRules, advance: Callable[[int], None]) -> Ledger:
+    """The ledger of the turns of a dataset.
+
+    Args:
+        advance: Told of each comparison that is made.
+    """
+
+    def done(found: Found) -> Found:
+        advance(1)
+        return found
+
+    shared = done(find_shared(turns))
+    ngrams = done(find_ngrams(shared.speech))
+    overlaps = done(find_overlaps(turns, shared, ngrams))
+    leaks = done(find_leaks(turns, shared, ngrams))
+    del shared, ngrams
+    repeats = done(find_repeats(turns))
+    audit = Audit(
+        overlaps=tuple(overlaps),
+        duplicates=tuple(done(find_duplicates(turns, repeats))),
+        conflicts=tuple(done(find_conflicts(turns, repeats))),
+        agreement=tuple(done(find_agreement(turns))),
+    )
+    return Ledger(audit, leaks, done(sort_out(turns, leaks, repeats, rules)))
 
 
 def audit_as_json(audit: Audit) -> str:

@@ -1,4 +1,4 @@
-"""A published copy of a dataset: what it holds of each corpus, and its records as dialogues again."""
+"""A published copy of a dataset: what it holds of each corpus, and its records as dialogues."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from typing import Literal
 from pydantic import ValidationError
 
 from dialoguellm_release.corpora.notes import Notes
-from dialoguellm_release.dataset.order import natural_order
-from dialoguellm_release.dataset.standoff import read_standoff
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import (
     MANIFEST,
@@ -23,8 +21,9 @@ from dialoguellm_release.folders import (
     sha256_of_text,
     stamp,
 )
+from dialoguellm_release.hydration.standoff import read_standoff
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.records import records_in
+from dialoguellm_release.records import natural_order, records_in
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName, Label
 from dialoguellm_release.schemas.manifests import FileStamp

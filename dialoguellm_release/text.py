@@ -1,17 +1,8 @@
-"""What counts as text in common: how texts are made comparable, and from what length on they tell."""
+"""How texts are made comparable."""
 
 from __future__ import annotations
 
 from string import ascii_lowercase, digits
-
-MIN_WORDS = 5
-"""An utterance, or a dialogue as a whole, of fewer words says nothing about where it comes from."""
-
-MIN_RUN = 3
-"""So many consecutive utterances in common are no accident, however short they are."""
-
-NGRAM = 8
-"""Words of the n-grams that find what no longer matches utterance by utterance."""
 
 
 class _Letters(dict[int, str | None]):

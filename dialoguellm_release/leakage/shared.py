@@ -1,17 +1,57 @@
-"""What is said word for word: every text, run and dialogue, and the splits that have it."""
+"""Texts, runs of utterances, dialogues and word n-grams as numbers, and the splits that have them."""
 
 from __future__ import annotations
 
+from array import array
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.dataset.matching import MIN_RUN
-from dialoguellm_release.dataset.sequences import NONE, number_stretches
-from dialoguellm_release.dataset.turns import CORPUS_SPLITS, Turns, dialogue_starts
+from dialoguellm_release.leakage.turns import CORPUS_SPLITS, NONE, Turns, dialogue_starts
+from dialoguellm_release.schemas.audit import MIN_RUN, NGRAM
 
 if TYPE_CHECKING:
-    from dialoguellm_release.dataset.sequences import Bits, Flags, Numbers
+    from dialoguellm_release.leakage.turns import Bits, Flags, Numbers
+
+
+def number_stretches(tokens: Numbers, groups: Numbers, size: int) -> Numbers:
+    """A number for the stretch of `size` tokens that begins at each one; NONE where its group ends before.
+
+    Why: two halves that have numbers are a pair of integers, so a stretch of 8 is numbered in three steps,
+    exactly, and without a table of tuples.
+
+    Args:
+        tokens: Numbers from 0 on.
+        groups: The group of each token; the tokens of one stand together.
+
+    >>> import numpy as np
+    >>> number_stretches(np.array([4, 5, 6, 4, 5]), np.array([0, 0, 0, 1, 1]), 2).tolist()
+    [0, 1, -1, 0, -1]
+    """
+    import numpy as np
+
+    if size == 1:
+        return tokens
+    half = size // 2
+    first = number_stretches(tokens, groups, half)
+    second = first if size == 2 * half else number_stretches(tokens, groups, size - half)
+    starts = np.flatnonzero(
+        (first[:-half] != NONE) & (second[half:] != NONE) & (groups[:-half] == groups[half:])
+    )
+    pairs = first[starts].astype(np.int64)
+    pairs *= int(second.max(initial=0)) + 1
+    pairs += second[starts + half]
+    del first, second
+    order = np.argsort(pairs)
+    pairs = pairs[order]
+    is_new = np.ones(len(pairs), dtype=np.int32)
+    is_new[1:] = pairs[1:] != pairs[:-1]
+    del pairs
+    numbers = np.full(len(tokens), NONE, dtype=np.int32)
+    numbers[starts[order]] = np.cumsum(is_new, out=is_new) - 1
+    return numbers
 
 
 @dataclass(frozen=True)
@@ -107,3 +147,42 @@ def _number_sequences(text: Numbers, starts: Numbers) -> Numbers:
     dialogues = np.split(text, starts[1:]) if len(starts) else []
     numbers = [number_of.setdefault(one.tobytes(), len(number_of)) for one in dialogues]
     return np.array(numbers, dtype=np.int32)
+
+
+@dataclass(frozen=True)
+class Ngrams:
+    """The word 8-grams of a dataset; they run over the words of a whole dialogue.
+
+    Attributes:
+        holders: Of each word, the splits that have the n-gram which begins there, as bits; none where
+            none begins.
+        is_ngram: Where one begins.
+        starts: The place of the first word of each turn that has words.
+    """
+
+    holders: Bits
+    is_ngram: Flags
+    starts: Numbers
+
+
+def find_ngrams(speech: Turns) -> Ngrams:
+    """The n-grams of turns that have words, with the splits that have them."""
+    import numpy as np
+
+    ngram = number_stretches(_words(speech), np.repeat(speech.dialogue, speech.words), NGRAM)
+    return Ngrams(
+        holders=holders(ngram, np.repeat(speech.split, speech.words)),
+        is_ngram=ngram != NONE,
+        starts=np.cumsum(speech.words) - speech.words,
+    )
+
+
+def _words(turns: Turns) -> Numbers:
+    """Every word that is said, as a number."""
+    import numpy as np
+
+    number_of = defaultdict[str, int](count().__next__)
+    words = array("i")
+    for text in turns.text.tolist():
+        words.extend(map(number_of.__getitem__, turns.texts[text].split()))
+    return np.array(words, dtype=np.int32)

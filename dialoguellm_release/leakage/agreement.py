@@ -1,4 +1,4 @@
-"""How far two corpora that transcribe the same scenes agree on the emotions."""
+"""How far two corpora that transcribe the same scenes agree on the labels."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from itertools import combinations, product
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.dataset.matching import MIN_RUN, MIN_WORDS
-from dialoguellm_release.dataset.sequences import number_stretches
-from dialoguellm_release.dataset.shared import holders
-from dialoguellm_release.dataset.turns import Turns
-from dialoguellm_release.schemas.audit import Agreement
+from dialoguellm_release.leakage.shared import holders, number_stretches
+from dialoguellm_release.leakage.turns import Turns
+from dialoguellm_release.schemas.audit import MIN_RUN, MIN_WORDS, Agreement
 from dialoguellm_release.schemas.labels import CORPUS_NAMES, LABELS, SPLITS, CorpusName, Label
 
 if TYPE_CHECKING:
-    from dialoguellm_release.dataset.sequences import Numbers
+    from dialoguellm_release.leakage.turns import Numbers
 
 Places = dict[int, list[int]]
 """Where each run begins, by its number."""

@@ -1,0 +1,1 @@
+"""What the splits of a dataset share, and which of its records repeat or contradict others."""
