@@ -12,7 +12,7 @@ from dialoguellm_release.cli.options import Again
 from dialoguellm_release.cli.output import say, show
 
 if TYPE_CHECKING:
-    from dialoguellm_release.hub.publication import Publication
+    from dialoguellm_release.hub.publish import Publication
 
 LOADING = """\
 from datasets import load_dataset; dataset = load_dataset("{dataset}", "meld", split="test")

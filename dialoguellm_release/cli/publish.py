@@ -15,7 +15,7 @@ from dialoguellm_release.cli.output import say, show, show_json, table
 from dialoguellm_release.errors import Problem, PublishError
 
 if TYPE_CHECKING:
-    from dialoguellm_release.hub.publication import Collected, Publication, PublishedRepository
+    from dialoguellm_release.hub.publish import Collected, Publication, PublishedRepository
     from dialoguellm_release.schemas.release import Link
 
 HUB = "hub"
@@ -54,7 +54,7 @@ def publish(
 
     Example: dlm-release publish v1 --to hub --only dataset --dry-run
     """
-    from dialoguellm_release.hub.verdicts import problems_of
+    from dialoguellm_release.hub.checks import problems_of
     from dialoguellm_release.steps import release
 
     asks = to == HUB and not (dry_run or yes)

@@ -1,10 +1,13 @@
-"""What each kind of repository holds: the files of its folder, its card, what is written for the release."""
+"""The files of each repository of a release: those of its folder, its card, and release.json."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Literal, Self
 
 from dialoguellm_release.cards.check import CARD
 from dialoguellm_release.cards.croissant import render_croissant
@@ -16,19 +19,153 @@ from dialoguellm_release.cards.models import render_adapter_card, render_backbon
 from dialoguellm_release.cards.provenance import recipe_of
 from dialoguellm_release.cards.scores import eval_results
 from dialoguellm_release.corpora.registry import corpus_entry
-from dialoguellm_release.folders import MANIFEST, combined_sha256
-from dialoguellm_release.hub.links import stamp_of
-from dialoguellm_release.hub.planned import Commits, PlannedFile
-from dialoguellm_release.hub.published_audit import published_audit
+from dialoguellm_release.folders import MANIFEST, combined_sha256, git_blob_id, sha256_of
+from dialoguellm_release.hub.licenses import published_audit, standoff_rows
 from dialoguellm_release.hub.sources import Source, Sources
-from dialoguellm_release.hub.subset import standoff_rows
 from dialoguellm_release.layout import AUDIT, CROISSANT, LICENSES
 from dialoguellm_release.recipes.catalogue import load_claims
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CORPORA
-from dialoguellm_release.schemas.manifests import BackboneManifest, Manifest, ScoreManifest
+from dialoguellm_release.schemas.manifests import BackboneManifest, FileStamp, Manifest, ScoreManifest
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
-from dialoguellm_release.schemas.release import ForeignBase, RepositoryName, ScoreLink, repository_of
+from dialoguellm_release.schemas.recipes.release import Visibility
+from dialoguellm_release.schemas.release import (
+    RELEASE_FILE,
+    ForeignBase,
+    Link,
+    ReleaseFile,
+    RepositoryName,
+    RepoType,
+    ScoreLink,
+    repository_name,
+    repository_of,
+)
+
+Commits = Mapping[RepositoryName, str]
+"""The commit of each repository that is already made or found."""
+
+UNKNOWN_COMMIT = "0" * 40
+"""Stands for a commit that is not made yet; no repository has it, so what names it counts as changed."""
+
+
+@dataclass(frozen=True)
+class PlannedFile:
+    """A file to publish: one on disk, or rendered for the release.
+
+    Attributes:
+        sha256: Of the content that was checked; what is published must still have it.
+    """
+
+    content: Path | bytes
+    size: int
+    sha256: str
+
+    @cached_property
+    def blob_id(self) -> str:
+        """The id that git gives to the content."""
+        return git_blob_id(self.content)
+
+    @classmethod
+    def on_disk(cls, path: Path) -> Self:
+        """A file as it stands."""
+        return cls(path, path.stat().st_size, sha256_of(path))
+
+    @classmethod
+    def stamped(cls, file: FileStamp, folder: Path) -> Self:
+        """A file of a folder whose stamps were checked."""
+        return cls(folder / file.path, file.bytes, file.sha256)
+
+    @classmethod
+    def rendered(cls, text: str) -> Self:
+        """A text that the plan made."""
+        return cls.made(text.encode())
+
+    @classmethod
+    def made(cls, content: bytes) -> Self:
+        """A file that the plan made."""
+        return cls(content, len(content), hashlib.sha256(content).hexdigest())
+
+
+@dataclass(frozen=True)
+class PlannedRepository:
+    """A repository of a release.
+
+    Attributes:
+        rendering: Every file that it holds once the release is out, by path, from the commits of the
+            repositories that it depends on.
+        gated: As in the release recipe.
+    """
+
+    repo_type: RepoType
+    repo_id: str
+    rendering: Callable[[Commits], Mapping[str, PlannedFile]]
+    depends_on: tuple[RepositoryName, ...] = ()
+    visibility: Visibility = "public"
+    gated: Literal[False, "auto", "manual"] = False
+
+    @property
+    def name(self) -> RepositoryName:
+        """Its name as the Hub's addresses have it."""
+        return repository_name(self.repo_type, self.repo_id)
+
+    def files_at(self, commits: Commits) -> Mapping[str, PlannedFile]:
+        """Its files; a dependency whose commit is not known is named by `UNKNOWN_COMMIT`."""
+        return self.rendering({name: commits.get(name, UNKNOWN_COMMIT) for name in self.depends_on})
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What `release.json` says of a repository that no file of it decides.
+
+    Attributes:
+        content_sha256: Of the folder that it was made from.
+        depends_on: The content hash of each repository that it was made from.
+    """
+
+    name: RepositoryName
+    content_sha256: str
+    depends_on: Mapping[RepositoryName, str]
+    base: ForeignBase | None = None
+    prompt_sha256: str | None = None
+    scores: tuple[ScoreLink, ...] = ()
+
+
+def with_release_file(
+    files: Mapping[str, PlannedFile], origin: Origin, commits: Commits
+) -> dict[str, PlannedFile]:
+    """The files of a repository by path, `release.json` among them.
+
+    Args:
+        files: Every other file.
+        commits: Those of the repositories that it depends on.
+    """
+    stamps = tuple(stamp_of(path, file) for path, file in sorted(files.items()))
+    release = ReleaseFile(
+        repository=origin.name,
+        content_sha256=origin.content_sha256,
+        files_sha256=files_sha256(stamps),
+        depends_on=tuple(
+            Link(repository=name, commit=commits[name], content_sha256=content)
+            for name, content in origin.depends_on.items()
+        ),
+        base=origin.base,
+        prompt_sha256=origin.prompt_sha256,
+        scores=origin.scores,
+        files=stamps,
+    )
+    text = release.model_dump_json(indent=2) + "\n"
+    return dict(sorted({**files, RELEASE_FILE: PlannedFile.rendered(text)}.items()))
+
+
+def stamp_of(path: str, file: PlannedFile) -> FileStamp:
+    """The stamp of a planned file."""
+    return FileStamp(path=path, bytes=file.size, sha256=file.sha256)
+
+
+def files_sha256(files: Iterable[FileStamp]) -> str:
+    """One hash over the files of a repository."""
+    return combined_sha256((file.path, file.sha256) for file in files)
+
 
 PREDICTIONS = "predictions.parquet"
 SCORES = "scores"
@@ -67,7 +204,8 @@ class Contents:
 def dataset(repo_id: str, build: Source[DatasetManifest], part: DatasetManifest) -> Contents:
     """The part of a build that may be published, with the rows without text that are made for it."""
     assert part.published is not None
-    rows = standoff_rows(build.manifest, part.published.standoff, build.folder)
+    standoff = standoff_rows(build.manifest, part.published.standoff, build.folder)
+    rows = {path: PlannedFile.made(content) for path, content in standoff.items()}
     manifest = part.model_copy(update={"outputs": (*part.outputs, *map(stamp_of, rows, rows.values()))})
     claims = load_claims(recipe_of(manifest, DatasetRecipe))
     registry = {name: corpus_entry(name) for name in CORPORA}

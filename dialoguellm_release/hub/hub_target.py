@@ -14,7 +14,8 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 from dialoguellm_release.cards.check import CARD
 from dialoguellm_release.errors import Problem, PublishError
 from dialoguellm_release.hub import hub_collection
-from dialoguellm_release.hub.changes import changes
+from dialoguellm_release.hub.compare import changes
+from dialoguellm_release.hub.contents import PlannedFile, PlannedRepository
 from dialoguellm_release.hub.git import BRANCH
 from dialoguellm_release.hub.hub_client import (
     FAILURES,
@@ -27,7 +28,6 @@ from dialoguellm_release.hub.hub_client import (
     waits,
 )
 from dialoguellm_release.hub.hub_upload import Uploads, uses_xet
-from dialoguellm_release.hub.planned import PlannedFile, PlannedRepository
 from dialoguellm_release.hub.targets import (
     HUBS_OWN,
     TRAILER,

@@ -16,8 +16,8 @@ from huggingface_hub.utils import (
     enable_progress_bars,
 )
 
+from dialoguellm_release.hub.contents import PlannedFile
 from dialoguellm_release.hub.git import BRANCH
-from dialoguellm_release.hub.planned import PlannedFile
 from dialoguellm_release.hub.targets import Advance
 from dialoguellm_release.schemas.release import RepoType
 

@@ -8,14 +8,28 @@ from pathlib import Path
 
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.errors import PublishError
-from dialoguellm_release.hub.contents import Contents, adapter, backbone, dataset, space
-from dialoguellm_release.hub.file_gates import leaving_problems, repository_verdicts
-from dialoguellm_release.hub.gates import source_verdicts
-from dialoguellm_release.hub.links import Origin, with_release_file
-from dialoguellm_release.hub.planned import Commits, PlannedFile, PlannedRepository
+from dialoguellm_release.hub.checks import (
+    Verdict,
+    leaving_problems,
+    problems_of,
+    repository_verdicts,
+    source_verdicts,
+    verdict_on,
+)
+from dialoguellm_release.hub.contents import (
+    Commits,
+    Contents,
+    Origin,
+    PlannedFile,
+    PlannedRepository,
+    adapter,
+    backbone,
+    dataset,
+    space,
+    with_release_file,
+)
+from dialoguellm_release.hub.licenses import publishable_part
 from dialoguellm_release.hub.sources import Source, Sources, read_sources
-from dialoguellm_release.hub.subset import publishable_part
-from dialoguellm_release.hub.verdicts import Verdict, problems_of, verdict_on
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CORPORA, CorpusName
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe, Visibility

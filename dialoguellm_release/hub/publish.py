@@ -1,30 +1,143 @@
-"""Publishes a release as one transaction over its repositories: no tag ever stands on what was not verified.
-
-Planned, compared and allowed; made where a repository is missing; uploaded; one commit each, in the order of
-the graph, read back at once; and when every repository is verified, the tags. Whatever stops a run, the next
-one finds by comparing what is there, and goes on.
-"""
+"""Publishes a release to a store: plan, compare, upload, commit, verify, and only then tag."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from dialoguellm_release.errors import Problem, PublishError
-from dialoguellm_release.hub.changes import changes
-from dialoguellm_release.hub.compare import Comparison, Step, compare_release, publication
+from dialoguellm_release.hub.checks import Verdict, problems_of
+from dialoguellm_release.hub.compare import Comparison, FileChange, Step, changes, compare_release
+from dialoguellm_release.hub.contents import PlannedFile
 from dialoguellm_release.hub.folder import FolderTarget
-from dialoguellm_release.hub.planned import PlannedFile
-from dialoguellm_release.hub.publication import Publication
-from dialoguellm_release.hub.selection import chosen
+from dialoguellm_release.hub.sources import chosen
 from dialoguellm_release.hub.targets import TRAILER, UNFINISHED, CollectionPage, Target
-from dialoguellm_release.hub.verdicts import problems_of
 from dialoguellm_release.progress import progress
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
-from dialoguellm_release.schemas.release import RepositoryName
+from dialoguellm_release.schemas.release import Link, RepositoryName, RepoType, repository_of
+
+
+@dataclass(frozen=True)
+class PublishedRepository:
+    """A repository after a release, or what a dry run says of it.
+
+    Attributes:
+        where: Its folder or address.
+        is_new: Whether the release makes it.
+        license: From its card; None where the card names none.
+        size: Of all files, in bytes.
+        changes: Against what stood there before.
+        commit: That the tag stands on; None where a dry run would make it.
+        state: Whether the release makes a commit in it.
+    """
+
+    name: RepositoryName
+    where: str
+    tag: str
+    is_new: bool
+    visibility: Literal["public", "private"]
+    gated: Literal[False, "auto", "manual"]
+    license: str | None
+    size: int
+    changes: tuple[FileChange, ...]
+    commit: str | None
+    state: Literal["committed", "unchanged"]
+
+    @property
+    def repo_type(self) -> RepoType:
+        """`dataset`, `model` or `space`."""
+        return repository_of(self.name)[0]
+
+    @property
+    def repo_id(self) -> str:
+        """`owner/name`."""
+        return repository_of(self.name)[1]
+
+
+@dataclass(frozen=True)
+class Collected:
+    """The collection of a release.
+
+    Attributes:
+        where: The address of its page, or of its owner's pages where it is new.
+        added: The repositories that are not on it yet.
+    """
+
+    title: str
+    where: str
+    is_new: bool
+    added: tuple[RepositoryName, ...]
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A release at its target.
+
+    Attributes:
+        repositories: In the order of the graph; empty where the plan could not be made.
+        verdicts: Of every gate.
+        others: What was left alone, where only some repositories were named, and is linked to.
+        collection: What would become of it; None where there is none, or nobody is shown it.
+    """
+
+    tag: str
+    repositories: tuple[PublishedRepository, ...]
+    verdicts: tuple[Verdict, ...]
+    others: tuple[Link, ...] = ()
+    collection: Collected | None = None
+
+
+def publication(recipe: ReleaseRecipe, compared: Comparison, page: CollectionPage | None) -> Publication:
+    """What the steps of a release are to do.
+
+    Args:
+        page: Of its collection; None where there is none, or it is not to be shown.
+    """
+    repositories = tuple(_published(recipe.tag, step) for step in compared.steps)
+    return Publication(
+        tag=recipe.tag,
+        repositories=repositories,
+        verdicts=tuple(compared.verdicts),
+        others=tuple(compared.others.values()),
+        collection=_collected(recipe, page, [one.name for one in repositories]) if page else None,
+    )
+
+
+def _collected(recipe: ReleaseRecipe, page: CollectionPage, names: Sequence[RepositoryName]) -> Collected:
+    assert recipe.collection is not None
+    listed = page.listed or frozenset()
+    added = tuple(name for name in names if name not in listed)
+    return Collected(recipe.collection.title, page.where, page.listed is None, added)
+
+
+def _published(tag: str, step: Step) -> PublishedRepository:
+    return PublishedRepository(
+        name=step.planned.name,
+        where=step.at.where,
+        tag=tag,
+        is_new=step.standing is None,
+        visibility=step.planned.visibility,
+        gated=step.planned.gated,
+        license=_as_text(step.card_metadata().get("license")),
+        size=sum(file.size for file in step.files.values()),
+        changes=changes(step.files, step.standing.tagged_files)
+        if step.standing and step.is_tagged
+        else step.changes(step.files),
+        commit=step.commit,
+        state="unchanged" if step.commit else "committed",
+    )
+
+
+def _as_text(value: object) -> str | None:
+    """A value of a card's metadata, which may be a list."""
+    if value is None:
+        return None
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
 
 HUB = "hub"
 

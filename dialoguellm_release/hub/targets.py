@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from dialoguellm_release.errors import Problem
-from dialoguellm_release.hub.planned import PlannedFile, PlannedRepository
+from dialoguellm_release.hub.contents import PlannedFile, PlannedRepository
 from dialoguellm_release.schemas.recipes.release import Collection
 from dialoguellm_release.schemas.release import RepositoryName
 

@@ -1,4 +1,4 @@
-"""What anybody can check of a published repository, item by item."""
+"""Verifies a published repository, item by item."""
 
 from __future__ import annotations
 
@@ -8,29 +8,159 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dialoguellm_release.cards.check import CARD
+from dialoguellm_release.cards.licenses import dataset_license_metadata, hub_license
+from dialoguellm_release.cards.merge import split_card
+from dialoguellm_release.cards.models import adapter_license
 from dialoguellm_release.cards.provenance import recipe_of
 from dialoguellm_release.cards.standing import problems_in
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.dataset.check import dataset_problems
 from dialoguellm_release.errors import DataError, Problem, PublishError
 from dialoguellm_release.folders import MANIFEST, file_problems, stamp, stamps
-from dialoguellm_release.hub.copies import Copy, read_release_file
-from dialoguellm_release.hub.file_gates import pickle_problems
-from dialoguellm_release.hub.gates import adapter_problems, label_problems
-from dialoguellm_release.hub.license_gate import copy_problems
-from dialoguellm_release.hub.links import files_sha256
-from dialoguellm_release.hub.lookup import Absent, look_up
-from dialoguellm_release.hub.verdicts import Verdict, not_checked, verdict_on
-from dialoguellm_release.hub.verify_card import license_verdict
-from dialoguellm_release.hub.verify_links import link_verdict, saved_verdict
-from dialoguellm_release.hub.verify_loading import loading_verdict
-from dialoguellm_release.hub.verify_scores import answers_verdict, figures_verdict
+from dialoguellm_release.hub.checks import (
+    Verdict,
+    adapter_problems,
+    label_problems,
+    not_checked,
+    pickle_problems,
+    verdict_on,
+)
+from dialoguellm_release.hub.contents import files_sha256
+from dialoguellm_release.hub.licenses import copy_problems
+from dialoguellm_release.hub.lookup import Absent, Copy, look_up, read_release_file
+from dialoguellm_release.hub.places import Place
+from dialoguellm_release.hub.verify_models import answers_verdict, figures_verdict, loading_verdict
 from dialoguellm_release.progress import progress
 from dialoguellm_release.prompts import read_prompt
 from dialoguellm_release.schemas.labels import CORPORA
 from dialoguellm_release.schemas.manifests import AdapterManifest, Manifest
+from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
-from dialoguellm_release.schemas.release import RELEASE_FILE, ReleaseFile
+from dialoguellm_release.schemas.release import RELEASE_FILE, Link, ReleaseFile
+
+NAME = "card licence"
+
+
+def license_verdict(copy: Copy) -> Verdict:
+    """Whether the licence keys of the card are those of data and base."""
+    if copy.dataset:
+        expected = dataset_license_metadata(copy.dataset, {name: corpus_entry(name) for name in CORPORA})
+        source = "of the corpora in it"
+    elif copy.backbone:
+        expected = {"license": hub_license(recipe_of(copy.backbone, BackboneRecipe).license)}
+        source = "of its recipe"
+    elif copy.adapter:
+        if copy.place is None:
+            return not_checked(NAME, "the dataset and the base are not at hand: a folder stands alone")
+        dataset = next((one.dataset for one in copy.linked if one.dataset), None)
+        backbone = next((one.backbone for one in copy.linked if one.backbone), None)
+        expected = adapter_license(copy.adapter, dataset, backbone)
+        source = "of data and base"
+    else:
+        return not_checked(NAME, "a metric carries no licence of others")
+    metadata, _ = split_card((copy.folder / CARD).read_text(encoding="utf-8"))
+    problems = [
+        Problem(
+            f"{CARD}: {key}",
+            f"is not the licence {source}",
+            expected=str(expected.get(key, "nothing")),
+            got=str(metadata.get(key, "nothing")),
+        )
+        for key in ("license", "license_name", "license_link")
+        if metadata.get(key) != expected.get(key)
+    ]
+    return verdict_on(NAME, problems, f"against that {source}")
+
+
+def link_verdict(copy: Copy) -> Verdict:
+    """Whether each commit that `release.json` names is there, under the same tag, with the same content."""
+    place, links = copy.place, copy.release.depends_on
+    if not links:
+        return verdict_on("links", _origin_problems(copy), "it was made from nothing else of the release")
+    if place is None:
+        return not_checked("links", "a folder stands alone: the others of its release are not known")
+    tag = _tag_of(copy, place)
+    problems = [problem for link in links for problem in _link_problems(copy, place, link, tag)]
+    problems += _origin_problems(copy)
+    compared = f"and against the tag {tag}" if tag else "but against no tag: none was asked for"
+    return verdict_on("links", problems, f"{len(links)} commits and their content, {compared}")
+
+
+def saved_verdict(copy: Copy, saved: ReleaseFile | None) -> Verdict:
+    """Whether the repository is the one that a `release.json` kept from before describes or names."""
+    if saved is None:
+        return not_checked("saved", "no release.json from before was given (--release)")
+    if copy.name is None:
+        return not_checked("saved", "the folder does not tell which repository it is")
+    if saved.repository == copy.name:
+        problems = []
+        if saved != copy.release:
+            what = "is not the repository that the saved release.json describes: the revision was moved"
+            got = f"files {copy.release.files_sha256}"
+            problems.append(Problem(RELEASE_FILE, what, f"files {saved.files_sha256}", got))
+        return verdict_on("saved", problems, "against the saved release.json of the repository itself")
+    links = [link for link in saved.depends_on if link.repository == copy.name]
+    if not links:
+        return not_checked("saved", f"the saved release.json of {saved.repository} does not name it")
+    problems = [_moved(copy.name, link, copy.commit) for link in links if link.commit != copy.commit]
+    return verdict_on("saved", problems, f"against the saved release.json of {saved.repository}")
+
+
+def _tag_of(copy: Copy, place: Place) -> str | None:
+    """The tag that was asked for; None where it was a branch or a commit."""
+    if copy.name is None or copy.revision is None or not place.is_tag(copy.name, copy.revision):
+        return None
+    return copy.revision
+
+
+def _link_problems(copy: Copy, place: Place, link: Link, tag: str | None) -> Iterator[Problem]:
+    there = copy.at(link)
+    if there is None:
+        yield Problem(RELEASE_FILE, f"{link.repository} has no commit {link.commit}, or it may not be seen")
+        return
+    if there.release.repository != link.repository:
+        what = f"what stands at {link.commit} of {link.repository} names itself otherwise"
+        yield Problem(RELEASE_FILE, what, link.repository, there.release.repository)
+    if there.release.content_sha256 != link.content_sha256:
+        what = f"{link.repository} at {link.commit} holds other content than it was made from"
+        yield Problem(RELEASE_FILE, what, link.content_sha256, there.release.content_sha256)
+    if tag and (tagged := place.commit_of(link.repository, tag)) != link.commit:
+        yield _moved(f"the tag {tag} of {link.repository}", link, tagged)
+
+
+def _origin_problems(copy: Copy) -> Iterator[Problem]:
+    """Links of an adapter that do not lead to what its own manifest says it was trained on."""
+    adapter = copy.adapter
+    if adapter is None:
+        return
+    for what, expected, found in _origins(copy, adapter):
+        if found and expected not in found:
+            yield Problem(RELEASE_FILE, f"links to another {what} than it was trained on", expected, found[0])
+
+
+def _origins(copy: Copy, adapter: AdapterManifest) -> Iterator[tuple[str, str, list[str]]]:
+    """What the adapter's manifest states, and what is found at the end of the links."""
+    figures = adapter.figures
+    datasets = [one.dataset for one in copy.linked if one.dataset]
+    yield "dataset", figures.dataset_content_sha256, [one.content_sha256 for one in datasets]
+    yield "prompt", figures.prompt_sha256, [one.figures.prompt_sha256 for one in datasets]
+    if figures.base_content_sha256 is not None:
+        backbones = [one.backbone.content_sha256 for one in copy.linked if one.backbone]
+        yield "base", figures.base_content_sha256, backbones or ["no backbone at all"]
+    named = copy.release.base
+    if named is not None:
+        yield "base", figures.base, [named.repo_id]
+        yield "base's revision", str(figures.base_revision), [str(named.revision)]
+
+
+def _moved(what: str, link: Link, commit: str | None) -> Problem:
+    return Problem(
+        what,
+        "stands on another commit than the one that was built upon: it was moved",
+        expected=link.commit,
+        got=commit or "no commit",
+    )
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,8 @@ def check_cards(paths: Sequence[Path]) -> list[CheckedCard]:
 def _with_license(card: CheckedCard) -> CheckedCard:
     """Adds where the licence of a card is not the one that follows from the manifest beside it."""
     from dialoguellm_release.cards.check import CARD
-    from dialoguellm_release.hub.copies import Copy
-    from dialoguellm_release.hub.verify_card import license_verdict
+    from dialoguellm_release.hub.lookup import Copy
+    from dialoguellm_release.hub.verify import license_verdict
 
     folder = card.path.parent
     copy = Copy(folder, None, None, None, None)
@@ -202,7 +202,7 @@ def _of_adapter(folder: Path, model: type[AnyManifest], content_sha256: str) -> 
 
 def _published_id(folder: Path) -> str | None:
     """The id of the repository that a published folder is a copy of; None for any other."""
-    from dialoguellm_release.hub.copies import read_release_file
+    from dialoguellm_release.hub.lookup import read_release_file
 
     path = folder / RELEASE_FILE
     return repository_of(read_release_file(path).repository)[1] if path.is_file() else None

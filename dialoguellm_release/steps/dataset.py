@@ -91,7 +91,7 @@ def hydrate_dataset(
             record that does.
     """
     from dialoguellm_release.dataset.passes import PASSES
-    from dialoguellm_release.hub.download import published_folder
+    from dialoguellm_release.hub.lookup import published_folder
     from dialoguellm_release.hydration import hydrate
     from dialoguellm_release.hydration.published import open_published
     from dialoguellm_release.progress import progress

@@ -11,7 +11,7 @@ from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
 from dialoguellm_release.step import BUILD
 
 if TYPE_CHECKING:
-    from dialoguellm_release.hub.publication import Publication
+    from dialoguellm_release.hub.publish import Publication
     from dialoguellm_release.hub.verify import Verified
 
 

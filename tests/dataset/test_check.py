@@ -237,7 +237,7 @@ def test_a_published_copy_is_checked_by_what_it_holds(
     demo_dataset: StepResult[DatasetManifest], tmp_path: Path
 ) -> None:
     from dialoguellm_release.corpora.registry import corpus_entry
-    from dialoguellm_release.hub.subset import publishable_part
+    from dialoguellm_release.hub.licenses import publishable_part
     from dialoguellm_release.schemas.labels import CORPORA
 
     registry = {name: corpus_entry(name) for name in CORPORA}

@@ -10,10 +10,9 @@ from pydantic import JsonValue
 
 from dialoguellm_release.errors import PublishError
 from dialoguellm_release.folders import canonical_json, sha256_of_text, stamps, write_manifest
+from dialoguellm_release.hub.checks import problems_of
 from dialoguellm_release.hub.folder import FolderTarget
-from dialoguellm_release.hub.publication import PublishedRepository
-from dialoguellm_release.hub.publish import publish_release
-from dialoguellm_release.hub.verdicts import problems_of
+from dialoguellm_release.hub.publish import PublishedRepository, publish_release
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.corpus import Distribution
 from dialoguellm_release.schemas.manifests import RecipeStamp

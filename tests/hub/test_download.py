@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dialoguellm_release.errors import DataError
-from dialoguellm_release.hub.download import published_folder
+from dialoguellm_release.hub.lookup import published_folder
 
 
 def test_a_folder_wins_over_a_repository_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,7 @@ from dialoguellm_release.errors import PublishError
 from dialoguellm_release.folders import git_blob_id
 from dialoguellm_release.hub.folder import FolderTarget
 from dialoguellm_release.hub.git import GitRepository
-from dialoguellm_release.hub.publication import PublishedRepository
-from dialoguellm_release.hub.publish import publish_release
+from dialoguellm_release.hub.publish import PublishedRepository, publish_release
 
 if TYPE_CHECKING:
     from tests.hub.conftest import Build

@@ -18,14 +18,13 @@ import pytest
 
 from dialoguellm_release.errors import PublishError
 from dialoguellm_release.folders import read_manifest, write_manifest
-from dialoguellm_release.hub import file_gates
-from dialoguellm_release.hub.file_gates import leaving_problems, pickle_problems, size_problems
+from dialoguellm_release.hub import checks
+from dialoguellm_release.hub.checks import leaving_problems, pickle_problems, size_problems, weight_problems
+from dialoguellm_release.hub.contents import UNKNOWN_COMMIT, PlannedFile
 from dialoguellm_release.hub.folder import FolderTarget
 from dialoguellm_release.hub.plan import plan_release
-from dialoguellm_release.hub.planned import UNKNOWN_COMMIT, PlannedFile
 from dialoguellm_release.hub.publish import publish_release
 from dialoguellm_release.hub.secrets import secret_problems
-from dialoguellm_release.hub.weights import weight_problems
 from dialoguellm_release.schemas.manifests import AdapterManifest
 from dialoguellm_release.schemas.release import ReleaseFile
 
@@ -215,9 +214,9 @@ def test_other_zips_and_texts_are_no_pickles(tmp_path: Path) -> None:
 
 
 def test_what_is_too_large_or_too_many_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    large = PlannedFile(tmp_path, file_gates.LARGEST_FILE + 1, "")
+    large = PlannedFile(tmp_path, checks.LARGEST_FILE + 1, "")
     assert [one.where for one in size_problems({"a.bin": large})] == ["a.bin"]
-    monkeypatch.setattr(file_gates, "MOST_FILES_A_FOLDER", 2)
+    monkeypatch.setattr(checks, "MOST_FILES_A_FOLDER", 2)
     small = PlannedFile.rendered("")
     many = {f"{folder}/{index}": small for folder in ("a", "b") for index in range(2 + (folder == "b"))}
     assert [(one.where, one.got) for one in size_problems(many)] == [("b", "3")]

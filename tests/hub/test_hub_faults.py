@@ -12,8 +12,7 @@ import pytest
 
 from dialoguellm_release.errors import PublishError
 from dialoguellm_release.hub.hub_target import HubTarget
-from dialoguellm_release.hub.publication import Publication
-from dialoguellm_release.hub.publish import publish_release
+from dialoguellm_release.hub.publish import Publication, publish_release
 from tests.hub_server.audit import broken_tags, release_commits
 from tests.hub_server.faults import Fault
 from tests.hub_server.server import HubServer

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dialoguellm_release.errors import PublishError
+from dialoguellm_release.hub.checks import problems_of
 from dialoguellm_release.hub.hub_target import HubTarget
-from dialoguellm_release.hub.publication import Publication
-from dialoguellm_release.hub.publish import publish_release
-from dialoguellm_release.hub.verdicts import problems_of
+from dialoguellm_release.hub.publish import Publication, publish_release
 from tests.hub.rights import with_dataset
 from tests.hub_server.accounts import Token
 from tests.hub_server.audit import broken_tags, release_commits

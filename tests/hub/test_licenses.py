@@ -14,7 +14,7 @@ from dialoguellm_release.cards.provenance import recipe_of
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.errors import CardError, PublishError, RecipeError
 from dialoguellm_release.hub import plan
-from dialoguellm_release.hub.subset import publishable_part
+from dialoguellm_release.hub.licenses import publishable_part
 from dialoguellm_release.layout import data_file
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.corpus import DISTRIBUTIONS, CorpusEntry, Distribution

@@ -12,11 +12,10 @@ import pytest
 
 from dialoguellm_release.errors import PublishError
 from dialoguellm_release.hub import contents
+from dialoguellm_release.hub.checks import problems_of
 from dialoguellm_release.hub.folder import FolderRepository, FolderTarget
 from dialoguellm_release.hub.hub_target import HubTarget
-from dialoguellm_release.hub.publication import Publication
-from dialoguellm_release.hub.publish import publish_release
-from dialoguellm_release.hub.verdicts import problems_of
+from dialoguellm_release.hub.publish import Publication, publish_release
 from dialoguellm_release.schemas.release import RELEASE_FILE
 from tests.hub.rights import RIGHT, rebuilt, released, with_rights
 from tests.hub_server.audit import broken_tags

@@ -12,9 +12,9 @@ import pytest
 
 from dialoguellm_release.errors import PublishError
 from dialoguellm_release.folders import MANIFEST, read_manifest, stamps, write_manifest
+from dialoguellm_release.hub.checks import problems_of
+from dialoguellm_release.hub.contents import PlannedFile
 from dialoguellm_release.hub.plan import plan_release
-from dialoguellm_release.hub.planned import PlannedFile
-from dialoguellm_release.hub.verdicts import problems_of
 from dialoguellm_release.layout import COUNT_FIGURES, CROISSANT, FIGURE_FILES
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import AdapterManifest, Manifest, ScoreManifest

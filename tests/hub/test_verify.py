@@ -17,7 +17,7 @@ from huggingface_hub import hf_hub_download
 
 from dialoguellm_release.errors import DataError, PublishError
 from dialoguellm_release.folders import MANIFEST, stamp, stamps
-from dialoguellm_release.hub.links import files_sha256
+from dialoguellm_release.hub.contents import files_sha256
 from dialoguellm_release.hub.verify import Verified
 from dialoguellm_release.schemas.release import RELEASE_FILE, ReleaseFile
 from dialoguellm_release.steps.release import publish, verify_release

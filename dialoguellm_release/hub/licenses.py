@@ -1,0 +1,319 @@
+"""What of a dataset its licences let out: everything, rows without text, or nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pydantic import ValidationError
+
+from dialoguellm_release.cards.check import CARD
+from dialoguellm_release.cards.provenance import recipe_of
+from dialoguellm_release.dataset.parquet import record_schema, sft_schema, standoff_schema
+from dialoguellm_release.errors import Problem, PublishError
+from dialoguellm_release.folders import canonical_json, combined_sha256, sha256_of_text
+from dialoguellm_release.hydration.standoff import write_standoff
+from dialoguellm_release.layout import (
+    AUDIT,
+    CROISSANT,
+    FIGURE_FILES,
+    LICENSES,
+    DataFile,
+    data_file,
+    standoff_file,
+)
+from dialoguellm_release.leakage.audit import audit_as_json, publishable_audit
+from dialoguellm_release.schemas.audit import Audit
+from dialoguellm_release.schemas.corpus import (
+    DISTRIBUTIONS,
+    CorpusEntry,
+    CorpusLicense,
+    Distribution,
+)
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, PublishedSubset
+from dialoguellm_release.schemas.labels import CORPORA, OWN, SPLITS, CorpusName, Split
+from dialoguellm_release.schemas.manifests import FileStamp
+from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
+from dialoguellm_release.schemas.recipes.release import Visibility
+
+
+def license_problems(
+    folder: Path,
+    manifest: DatasetManifest,
+    recipe: DatasetRecipe,
+    corpora: Mapping[CorpusName, CorpusEntry],
+    visibility: Visibility,
+) -> Iterator[Problem]:
+    """Where more of a corpus would leave than its licences allow, or it cannot be told.
+
+    A right that the recipe states counts in a private repository only.
+
+    Args:
+        recipe: The one in the manifest.
+        corpora: The registry's entries; they decide, whatever a manifest says.
+        visibility: Of the repository.
+    """
+    if sha256_of_text(canonical_json(dict(manifest.recipe.resolved))) != manifest.recipe.sha256:
+        where = f"{folder}: recipe {manifest.recipe.name}"
+        yield Problem(where, "was changed after the build", fix="build the dataset again")
+    asked = recipe.corpora.named()
+    for name, figures in manifest.figures.corpora.items():
+        if name == OWN:
+            what = "is data of a user's own: no licence of it is known, and it is never published"
+            fix = "publish an adapter that was trained on it without it: leave dataset out of the release"
+            yield Problem(f"{folder}: {name}", what, fix=fix)
+            continue
+        entry = corpora[name]
+        of_registry = entry.text_license.id, entry.text_license.redistribute == "yes"
+        if (figures.license, figures.may_redistribute) != of_registry:
+            yield Problem(
+                f"{folder}: {name}",
+                "its manifest tells of another licence than the registry",
+                expected="{}, may be passed on: {}".format(*of_registry),
+                got=f"{figures.license}, may be passed on: {figures.may_redistribute}",
+                fix="build the dataset again",
+            )
+        if name not in asked:
+            fix = "build the dataset again"
+            yield Problem(f"{folder}: {name}", "is in the dataset, but not in its recipe", fix=fix)
+        elif _rank(asked[name].distribution) > _rank(entry.allowed) and not (
+            visibility == "private" and name in recipe.rights
+        ):
+            yield Problem(
+                f"{folder}: corpora.{name}.distribution",
+                f"the recipe {manifest.recipe.name} lets more of {entry.title} leave than its licences do "
+                f"(text: {_terms(entry.text_license)}; labels: {_terms(entry.label_license)})",
+                expected=" or ".join(DISTRIBUTIONS[: _rank(entry.allowed) + 1]),
+                got=asked[name].distribution,
+                fix=_fix(name, entry, name in recipe.rights),
+            )
+
+
+def row_problems(path: Path, held: DataFile) -> Iterator[Problem]:
+    """Where a data file has other columns than a build writes, or rows of another corpus or split."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    again = "build the dataset again"
+    try:
+        ids = pq.read_table(path, columns=["id"], partitioning=None)["id"]
+    except (pa.ArrowException, KeyError) as error:
+        yield Problem(str(path), f"its rows cannot be told apart: {error}", fix=again)
+        return
+    yield from _column_problems(path, (sft_schema() if held.is_sft else record_schema()).names)
+    prefix = f"{held.corpus}/{held.split}/"
+    strays = ids.filter(pc.invert(pc.fill_null(pc.starts_with(ids, prefix), fill_value=False)))
+    if len(strays):
+        what = "holds rows of another corpus or split than its path says"
+        yield Problem(str(path), what, f"ids that begin with {prefix}", str(strays[0].as_py()), again)
+
+
+def _column_problems(path: Path, columns: list[str]) -> Iterator[Problem]:
+    import pyarrow.parquet as pq
+
+    if (names := pq.read_schema(path).names) != columns:
+        what, fix = "has other columns than a build writes", "build the dataset again"
+        yield Problem(str(path), what, ", ".join(columns), ", ".join(names), fix)
+
+
+def copy_problems(
+    folder: Path,
+    manifest: DatasetManifest,
+    corpora: Mapping[CorpusName, CorpusEntry],
+    visibility: Visibility,
+) -> Iterator[Problem]:
+    """Where a published copy holds more of a corpus than its recipe, and the registry, let leave.
+
+    Args:
+        corpora: The registry's entries.
+        visibility: Of the repository that the copy is from.
+    """
+    recipe = recipe_of(manifest, DatasetRecipe)
+    yield from license_problems(folder, manifest, recipe, corpora, visibility)
+    asked = {name: one.distribution for name, one in recipe.corpora.named().items()}
+    for path in sorted(path for path in folder.rglob("*.parquet") if ".git" not in path.parts):
+        name = path.relative_to(folder).as_posix()
+        if held := data_file(name):
+            yield from row_problems(path, held)
+            if asked.get(held.corpus) != "full":
+                yield Problem(name, f"holds text of {held.corpus}, which may not be passed on")
+        elif standoff := standoff_file(name):
+            yield from _column_problems(path, standoff_schema().names)
+            if asked.get(standoff.corpus, "exclude") == "exclude":
+                yield Problem(name, f"holds labels of {standoff.corpus}, which may not be passed on")
+        else:
+            yield Problem(name, "nobody knows whether its text may be passed on: it belongs to no corpus")
+
+
+def _rank(distribution: Distribution) -> int:
+    return DISTRIBUTIONS.index(distribution)
+
+
+def _terms(terms: CorpusLicense) -> str:
+    return f"{terms.id}, may be passed on: {terms.redistribute}"
+
+
+def _fix(name: CorpusName, entry: CorpusEntry, is_right_stated: bool) -> str:
+    if is_right_stated:
+        private = f"rights.{name} counts in a private repository only: set dataset.visibility in the release"
+    else:
+        private = (
+            f"if you hold the right, say which in the recipe under rights.{name}, and set "
+            "dataset.visibility to private in the release"
+        )
+    return f"build with --set corpora.{name}.distribution={entry.allowed}; or, {private}"
+
+
+_RENDERED_ANEW = (CARD, CROISSANT, LICENSES, AUDIT)
+"""Files that tell of the whole build; a copy gets its own."""
+
+
+def publishable_part(
+    manifest: DatasetManifest,
+    corpora: Mapping[CorpusName, CorpusEntry],
+    visibility: Visibility,
+    folder: Path,
+) -> DatasetManifest:
+    """The manifest of the published copy: the data files that leave as they are, and what they hold.
+
+    Figures and `content_sha256` stay those of the whole build, so that a copy can be traced to it. Pictures
+    of counts (`FIGURE_FILES`, by their exact names) leave as well: a count is nobody's text. The rows of
+    `published.standoff` are not among the files: they are made for the copy.
+
+    Args:
+        corpora: The registry's entries.
+        visibility: Of the repository.
+        folder: Where the dataset lies.
+
+    Raises:
+        PublishError: The recipe asks for more than may leave, nothing leaves, or a file is not what its
+            path says, so that nobody knows what of whom it holds.
+        CardError: The dataset was built by a recipe of another version.
+    """
+    if manifest.published is not None:
+        what = "is a published copy, and does not hold what its manifest tells of"
+        fix = "name the folder that dlm-release dataset build made"
+        raise PublishError(Problem(str(folder), what, fix=fix))
+    recipe, figures = recipe_of(manifest, DatasetRecipe), manifest.figures.corpora
+    problems = [
+        *license_problems(folder, manifest, recipe, corpora, visibility),
+        *_stray_files(folder, manifest.outputs),
+    ]
+    if problems:
+        raise PublishError(problems)
+    asked = {name: one.distribution for name, one in recipe.corpora.named().items() if name in figures}
+    full = [name for name in figures if asked[name] == "full"]
+    if not full:
+        raise PublishError(_nothing_leaves(folder, figures))
+    held = [(file, data_file(file.path)) for file in manifest.outputs]
+    data = [(file, one) for file, one in held if one and asked[one.corpus] != "exclude"]
+    if problems := list(_row_problems(folder, data)):
+        raise PublishError(problems)
+    leaving = {file.path for file, one in data if one.corpus in full} | set(FIGURE_FILES)
+    sizes = [(split, size) for name in full for split, size in figures[name].splits.items()]
+    present: list[Split] = [split for split in SPLITS if split in dict(sizes)]
+    published = PublishedSubset(
+        left_out=tuple(name for name in figures if asked[name] == "exclude"),
+        standoff=tuple(name for name in figures if asked[name] == "standoff"),
+        records={name: sum(size.utterances for split, size in sizes if split == name) for name in present},
+        dialogues={name: sum(size.dialogues for split, size in sizes if split == name) for name in present},
+        published_sha256=combined_sha256(
+            (f"{name}/{split}", digest)
+            for name in full
+            for split, digest in figures[name].content_sha256.items()
+        ),
+    )
+    outputs = tuple(file for file in manifest.outputs if file.path in leaving)
+    return manifest.model_copy(update={"outputs": outputs, "published": published})
+
+
+def standoff_rows(manifest: DatasetManifest, corpora: Sequence[CorpusName], folder: Path) -> dict[str, bytes]:
+    """The files without text of the corpora that leave so, by their paths in the repository.
+
+    Args:
+        manifest: Of the whole build.
+        folder: Where the dataset lies.
+    """
+    with TemporaryDirectory(prefix="dlm-release-") as scratch:
+        written = write_standoff(folder, manifest, corpora, Path(scratch))
+        return {file.path: (Path(scratch) / file.path).read_bytes() for file in written}
+
+
+def _nothing_leaves(folder: Path, names: Mapping[CorpusName, object]) -> Problem:
+    return Problem(
+        str(folder),
+        "its recipe lets the text of no corpus leave",
+        expected="distribution: full for one corpus at least",
+        got=", ".join(names) or "no corpus",
+        fix="set it in the dataset recipe, and build the dataset again",
+    )
+
+
+def _stray_files(folder: Path, files: Sequence[FileStamp]) -> Iterator[Problem]:
+    """Files of which it cannot be told whose text they hold."""
+    for file in files:
+        if data_file(file.path) is None and file.path not in (*_RENDERED_ANEW, *FIGURE_FILES):
+            what = "nobody knows whether its text may be passed on: it belongs to no corpus"
+            yield Problem(str(folder / file.path), what, fix="build the dataset again")
+
+
+def _row_problems(folder: Path, data: Sequence[tuple[FileStamp, DataFile]]) -> Iterator[Problem]:
+    for file, held in data:
+        yield from row_problems(folder / file.path, held)
+
+
+_RECORD_ID = re.compile(rf"({'|'.join(CORPORA)})/({'|'.join(SPLITS)})/[^/\s]+/\d+")
+
+
+def published_audit(path: Path, published: PublishedSubset) -> str:
+    """The text of `audit.json` in a published copy.
+
+    Why: the id of a withheld record beside that of a published one would tell the text of the first.
+
+    Args:
+        path: The audit of the build.
+
+    Raises:
+        PublishError: It is no audit, or something else stands in the place of an id.
+    """
+    try:
+        audit = Audit.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise PublishError(_damaged(path, str(error))) from error
+    ids = [one for group in audit.duplicates for one in group.ids]
+    ids += [one.id for group in audit.conflicts for one in group.records]
+    if strays := [one for one in ids if not _RECORD_ID.fullmatch(one)]:
+        raise PublishError(_damaged(path, strays[0]))
+    return audit_as_json(publishable_audit(_without(audit, published.left_out), published.standoff))
+
+
+def _without(audit: Audit, left_out: Collection[CorpusName]) -> Audit:
+    """The audit without the records of some corpora; one record alone repeats and contradicts nothing.
+
+    Why: a label beside the text that it was given to is a label, whoever else is named there.
+    """
+
+    def is_told(record_id: str) -> bool:
+        return record_id.partition("/")[0] not in left_out
+
+    duplicates = [
+        group.model_copy(update={"ids": tuple(filter(is_told, group.ids))}) for group in audit.duplicates
+    ]
+    conflicts = [
+        group.model_copy(update={"records": tuple(one for one in group.records if is_told(one.id))})
+        for group in audit.conflicts
+    ]
+    return audit.model_copy(
+        update={
+            "duplicates": tuple(group for group in duplicates if len(group.ids) > 1),
+            "conflicts": tuple(group for group in conflicts if len(group.records) > 1),
+        }
+    )
+
+
+def _damaged(path: Path, got: str) -> Problem:
+    what = "is not the audit of a dataset, so nobody knows whose text is in it"
+    return Problem(str(path), what, got=got, fix="build the dataset again")
