@@ -33,7 +33,7 @@ from typing import Any
 
 from dialoguellm_release.backbones.build import BOS, EOS, PAD, save_backbone
 from dialoguellm_release.encoding import EncodedPrompt, Encoder
-from dialoguellm_release.folders import MANIFEST, read_manifest
+from dialoguellm_release.folders import MANIFEST, read_manifest, write_text
 from dialoguellm_release.knowledge import with_knowledge
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
@@ -41,7 +41,7 @@ from dialoguellm_release.records import read_records
 from dialoguellm_release.resources import metric_functions
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import Split
-from dialoguellm_release.schemas.manifests import TRAINING_LOG
+from dialoguellm_release.schemas.manifests import TRAINING_LOG, BackboneManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
@@ -52,6 +52,8 @@ from dialoguellm_release.scoring.likelihood import LikelihoodScorer
 from dialoguellm_release.scoring.metrics import figures_of
 from dialoguellm_release.scoring.model import ModelFolders, score_model
 from dialoguellm_release.scoring.scorers import label_tokens, read_reply
+from dialoguellm_release.step import Inputs, Output, run_step
+from dialoguellm_release.steps.backbone import PACKAGES
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.text import normalise
 from dialoguellm_release.training.checkpoints import checkpoints_of, last_whole_checkpoint
@@ -251,7 +253,13 @@ def pretrain(dataset: Path, out: Path, minutes: float | None, epochs: float) -> 
     if curve.is_up:
         return False
     log = "".join(json.dumps(entry) + "\n" for entry in trainer.state.log_history)
-    save_backbone(loaded, model, tokenizer, out, {TRAINING_LOG: log})
+
+    def make(folder: Path) -> Output:
+        saved = save_backbone(model, tokenizer, folder)
+        write_text(folder / TRAINING_LOG, log)
+        return Output(saved.content_sha256, {"parameters": saved.parameters})
+
+    run_step(BackboneManifest, out, Inputs(loaded.stamp, packages=PACKAGES), make, again=True)
     shutil.rmtree(work)
     return True
 

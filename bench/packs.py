@@ -26,13 +26,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from dialoguellm_release.backbones.build import build_backbone
 from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.encoding import Encoder
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
+from dialoguellm_release.steps.backbone import build_backbone
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.training.attention import boolean_mask, parity_of_model
 from dialoguellm_release.training.batches import Batch, packed, padded, summed_loss
@@ -46,7 +46,7 @@ WIDTHS = (64, 256, 512)
 def rows_of_meld(sources: Path, work: Path) -> list[Row]:
     build_dataset("paper", sources, work / "dataset", skip=["emorynlp", "dailydialog", "meisd", "iemocap"])
     loaded = load_recipe("tiny", "backbone", BackboneRecipe)
-    build_backbone(loaded, work / "tiny")
+    build_backbone("tiny", work / "tiny")
     _, tokenizer = load_backbone(loaded.recipe, work / "tiny")
     encoder = Encoder(load_prompt("dialogue-v1"), tokenizer, 512)
     return training_rows(encoder, encoder.encode_all(read_records(work / "dataset", "meld", "train")))

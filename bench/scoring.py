@@ -27,7 +27,6 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
-from dialoguellm_release.backbones.build import build_backbone
 from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.encoding import EncodedPrompt, Encoder
 from dialoguellm_release.prompts import load_prompt
@@ -38,6 +37,7 @@ from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.scoring.answers import Scorer
 from dialoguellm_release.scoring.likelihood import LikelihoodScorer
 from dialoguellm_release.scoring.scorers import label_tokens
+from dialoguellm_release.steps.backbone import build_backbone
 from dialoguellm_release.steps.dataset import build_dataset
 
 SPACE: tuple[Label, ...] = LABELS[:7]
@@ -125,7 +125,7 @@ def main() -> None:
             "source.initializer_range=0.05",
         ]
         recipe = load_recipe("tiny", "backbone", BackboneRecipe, sizes)
-        build_backbone(recipe, Path(folder, "backbone"))
+        build_backbone("tiny", Path(folder, "backbone"), overrides=sizes)
         model, tokenizer = load_backbone(recipe.recipe, Path(folder, "backbone"))
         model = model.float().eval()
         encoder = Encoder(load_prompt("dialogue-v1"), tokenizer, 768)

@@ -42,7 +42,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dialoguellm_release.backbones.build import build_backbone
 from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.encoding import Encoder
 from dialoguellm_release.prompts import load_prompt
@@ -50,6 +49,7 @@ from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
+from dialoguellm_release.steps.backbone import build_backbone
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.training.batches import padded, summed_loss
 from dialoguellm_release.training.examples import Row, training_rows
@@ -213,7 +213,7 @@ def compare(sources: Path, count: int, rounds: int) -> None:
         build_dataset(
             "paper", sources, work / "dataset", skip=["emorynlp", "dailydialog", "meisd", "iemocap"]
         )
-        build_backbone(load_recipe(str(NANO), "backbone", BackboneRecipe), work / "nano")
+        build_backbone(str(NANO), work / "nano")
         measured: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
         for _ in range(rounds):
             for way in WAYS:

@@ -63,6 +63,13 @@ def progress(description: str, total: int | None, *, in_bytes: bool = False) -> 
         yield advance
 
 
+def say(text: str) -> None:
+    """A line on stderr, from the first process alone."""
+    if os.environ.get("RANK", "0") == "0":
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+
 def _stand_still(_count: int, _note: str | None = None) -> None:
     """Moves no bar."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import cast
 
@@ -13,6 +13,7 @@ import jinja2
 from dialoguellm_release.errors import DataError, Problem, RecipeError
 from dialoguellm_release.folders import canonical_json, sha256_of_text
 from dialoguellm_release.recipes.catalogue import load_recipe
+from dialoguellm_release.resources import cached
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.recipes.prompt import PromptRecipe
 from dialoguellm_release.schemas.record import Record
@@ -98,7 +99,7 @@ class Prompt:
         return f" {label}"
 
 
-@cache
+@cached
 def load_prompt(name: str) -> Prompt:
     """A bundled prompt by name, or one by path."""
     loaded = load_recipe(name, "prompt", PromptRecipe)

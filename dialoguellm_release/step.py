@@ -1,24 +1,237 @@
-"""What a step makes, and whether it is there already."""
+"""The step engine: an output is stored with all that shaped it, and is current while that is the same."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Generic
+from typing import Any, Generic, Literal, get_args
 
-from dialoguellm_release.folders import AnyManifest, clear_left_over, is_current, read_manifest
+from pydantic import JsonValue
+
+from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.folders import (
+    AnyManifest,
+    clear_left_over,
+    file_problems,
+    is_current,
+    package_versions,
+    read_manifest,
+    sha256_of,
+    sha256_of_text,
+    staged,
+    stamps,
+    write_manifest,
+)
+from dialoguellm_release.progress import say
+from dialoguellm_release.recipes.catalogue import load_recipe
+from dialoguellm_release.recipes.load import Loaded, Model
+from dialoguellm_release.resources import is_recording, recorded, recording, resource_at, resource_sha256
+from dialoguellm_release.schemas.base import Kind
+from dialoguellm_release.schemas.manifests import FileStamp, Manifest, RecipeStamp
+from dialoguellm_release.schemas.recipes.kinds import RecipeKind
 
 BUILD = Path("build")
+MAX_SHOWN = 8
+"""So many differences are named; the rest are counted."""
+
+MAX_VALUE = 60
+MAX_NAME = 100
+
+Part = Literal[
+    "request", "recipe", "settings", "folders", "resources", "files", "versions", "rendering", "outputs"
+]
+
+_ALL: frozenset[Part] = frozenset(get_args(Part)) - {"rendering"}
+_PROTECTED: dict[Kind, frozenset[Part]] = {
+    "adapter": _ALL,
+    "score": frozenset({"request", "recipe", "settings"}),
+}
+_PROTECTED_ANYWHERE: frozenset[Part] = frozenset({"request", "settings"})
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What shapes an output, as it is now.
+
+    The resources are not among them: they are recorded while the step runs. Nor are the native files: a
+    step's function says which it read.
+
+    Attributes:
+        recipe: As it was resolved, with its overrides.
+        folders: Content hash of each input folder, by what it is ("dataset", "adapter"); for a model on the
+            Hub its id and revision.
+        settings: What was asked for beside the recipe, by a plain name ("server address").
+        packages: Whose versions shape the output.
+        sources: The folder below which the native files are; None where there are none.
+    """
+
+    recipe: RecipeStamp
+    folders: Mapping[str, str] = field(default_factory=dict[str, str])
+    settings: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    packages: tuple[str, ...] = ()
+    sources: Path | None = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a step's function gives back when it has written its files.
+
+    Attributes:
+        content_sha256: Hash of the content in canonical form.
+        fields: The fields of the manifest that this kind of folder has beside those of every manifest.
+        files: The native files that were read, relative to `Inputs.sources`.
+    """
+
+    content_sha256: str
+    fields: Mapping[str, Any]
+    files: tuple[FileStamp, ...] = ()
 
 
 @dataclass(frozen=True)
 class StepResult(Generic[AnyManifest]):
-    """What a step made: its folder, its manifest, and whether it was there already."""
+    """The folder that a step made or found current.
+
+    Attributes:
+        folder: Where it is.
+        manifest: What it holds, and from what it was made.
+        was_current: Whether nothing had to be done.
+
+    Example:
+        >>> result = build_backbone("tiny")  # doctest: +SKIP
+        >>> result.manifest.parameters  # doctest: +SKIP
+        1180160
+    """
 
     folder: Path
     manifest: AnyManifest
     was_current: bool
+
+    def __repr__(self) -> str:
+        state = "current" if self.was_current else "new"
+        content = self.manifest.content_sha256[:12]
+        return f"StepResult({self.folder}: {self.manifest.kind}, {state}, content {content})"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One way in which the inputs of a folder are not the present ones, in plain words."""
+
+    part: Part
+    text: str
+
+    def is_protected_in(self, kind: Kind) -> bool:
+        """Whether a folder of this kind is finished work where it differs in this way."""
+        return self.part in _PROTECTED.get(kind, _PROTECTED_ANYWHERE)
+
+
+def run_step(
+    model: type[AnyManifest],
+    out: Path,
+    inputs: Inputs,
+    make: Callable[[Path], Output],
+    finish: Callable[[Path, AnyManifest], None] | None = None,
+    *,
+    again: bool = False,
+    replace: bool = False,
+) -> StepResult[AnyManifest]:
+    """The folder that a step makes: nothing is done where it is current, else it is made and put in place.
+
+    A folder is current when its files are intact and the inputs that its manifest states equal the present
+    ones; what differs is said on stderr. A new folder takes the place of the old one when it is complete.
+
+    Finished work is not replaced unasked. What was asked for is the recipe and the settings; what it is made
+    from (folders, native files, resources, package versions) may change below it.
+
+    - Any folder of another recipe, or with other settings, is another request: it stays unless `replace`.
+    - A score also stays where the recipe of the same name was edited: asking a model takes long.
+    - An adapter stays whatever differs: nothing gives hours of training back.
+    - Any other folder whose inputs changed is made again, and so is one whose files are damaged.
+    - Where only what `finish` read differs (a card template), `finish` alone is run again; nothing is lost.
+
+    Args:
+        model: The manifest of this kind of folder.
+        make: Writes the files into an empty folder and gives back what the manifest says of them.
+        finish: Adds what is rendered from the manifest (a card, figures), which then lists no outputs yet.
+        again: Make it even where it is current.
+        replace: Replace finished work.
+
+    Raises:
+        DataError: The folder holds finished work, or something that this kind of step did not make.
+    """
+    kind: Kind = model.model_fields["kind"].default
+    old = _manifest_in(out, model)
+    found = differences(old, inputs, out) if old else ()
+    if old and not found and not again:
+        clear_left_over(out)
+        return StepResult(out, old, was_current=True)
+    if old and found:
+        lost = [one for one in found if one.is_protected_in(kind)]
+        if lost and not replace:
+            raise DataError(_finished_work(out, old, lost))
+        _say_what_differs(out, found)
+    with ExitStack() as around:
+        if not is_recording():
+            around.enter_context(recording())
+        folder = around.enter_context(staged(out, kind))
+        if old and found and all(one.part == "rendering" for one in found):
+            shutil.copytree(out, folder, dirs_exist_ok=True)
+            stated = dict(old.__dict__)
+        else:
+            stated = _stated(make(folder), inputs)
+        with recording() as rendering:
+            if finish:
+                finish(folder, model(**{**stated, "outputs": ()}))
+        manifest = model(**{**stated, "rendered_with": _digests(rendering), "outputs": stamps(folder)})
+        write_manifest(folder, manifest)
+    return StepResult(out, manifest, was_current=False)
+
+
+def _stated(output: Output, inputs: Inputs) -> dict[str, Any]:
+    """The fields of a manifest but for what is rendered from it, and its outputs."""
+    return {
+        "created_by": package_versions(*inputs.packages),
+        "recipe": inputs.recipe,
+        "inputs": output.files,
+        "folders": dict(inputs.folders),
+        "resources": _digests(recorded()),
+        "settings": dict(inputs.settings),
+        "content_sha256": output.content_sha256,
+        **output.fields,
+    }
+
+
+def _digests(resources: Mapping[str, Path]) -> dict[str, str]:
+    return {name: resource_sha256(path) for name, path in sorted(resources.items())}
+
+
+def main_recipe(
+    name: str, kind: RecipeKind, model: type[Model], overrides: Sequence[str] = ()
+) -> Loaded[Model]:
+    """The recipe of a step, which is compared as it was resolved: its file is no resource."""
+    with recording(on=False):
+        return load_recipe(name, kind, model, overrides)
+
+
+def differences(old: Manifest, inputs: Inputs, out: Path) -> tuple[Difference, ...]:
+    """What of the inputs that a folder was made from is not as it is now; nothing where it is current."""
+    found = [
+        *_recipe_differences(old.recipe, inputs.recipe),
+        *_value_differences("settings", old.settings, inputs.settings),
+        *_folder_differences(old.folders, inputs.folders),
+        *_resource_differences("resources", old.resources),
+        *_resource_differences("rendering", old.rendered_with),
+        *_value_differences("versions", old.created_by, package_versions(*inputs.packages)),
+        *(_file_differences(old.inputs, inputs.sources) if inputs.sources else ()),
+    ]
+    # The files of the folder are read last, and only where nothing else differs: they may be large.
+    if not found:
+        found = [Difference("outputs", f"{one.where} {one.what}") for one in file_problems(out, old)]
+    return tuple(found)
 
 
 def current_folder(
@@ -29,3 +242,96 @@ def current_folder(
         return None
     clear_left_over(folder)
     return StepResult(folder, read_manifest(folder, model), was_current=True)
+
+
+def folder_name(name: str, overrides: Sequence[str] = ()) -> str:
+    """The default name of an output: of the recipe, and of the settings that were changed for it.
+
+    >>> folder_name("tiny", ["trainer.max_steps=5"])
+    'tiny-trainer.max_steps=5'
+    """
+    full = "-".join([name, *(re.sub(r"[^\w.=+-]+", "-", one) for one in sorted(overrides))])
+    if len(full) <= MAX_NAME:
+        return full
+    return f"{full[: MAX_NAME - 9]}-{sha256_of_text(full)[:8]}"
+
+
+def _manifest_in(out: Path, model: type[AnyManifest]) -> AnyManifest | None:
+    try:
+        return read_manifest(out, model)
+    except DataError:
+        return None
+
+
+def _say_what_differs(out: Path, found: Sequence[Difference]) -> None:
+    say(f"{out} is not current: {_listed(found)}.")
+
+
+def _listed(found: Sequence[Difference]) -> str:
+    more = [f"and {len(found) - MAX_SHOWN:,} more"] if len(found) > MAX_SHOWN else []
+    return "; ".join([*(one.text for one in found[:MAX_SHOWN]), *more])
+
+
+def _finished_work(out: Path, old: Manifest, found: Sequence[Difference]) -> Problem:
+    return Problem(
+        str(out),
+        f"holds finished work that would be lost ({old.work}), and it was made otherwise: {_listed(found)}",
+        fix="name another folder with --out, or add --replace",
+        code="step.finished_work",
+    )
+
+
+def _recipe_differences(old: RecipeStamp, new: RecipeStamp) -> Iterator[Difference]:
+    if old.name != new.name:
+        yield Difference("request", f"recipe: {old.name} -> {new.name}")
+    if old.sha256 != new.sha256:
+        before, now = _leaves(old.resolved), _leaves(new.resolved)
+        for one in _value_differences("recipe", before, now):
+            yield replace(one, text=f"recipe {one.text}")
+
+
+def _leaves(value: JsonValue, path: str = "") -> dict[str, JsonValue]:
+    """The values of a nested mapping by their key path."""
+    if not isinstance(value, dict):
+        return {path: value}
+    prefix = f"{path}." if path else ""
+    return {key: leaf for name, inner in value.items() for key, leaf in _leaves(inner, prefix + name).items()}
+
+
+def _value_differences(part: Part, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
+    return [
+        Difference(part, f"{name}: {_shown(old.get(name))} -> {_shown(new.get(name))}")
+        for name in sorted({*old, *new})
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _shown(value: JsonValue) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}…"
+
+
+def _folder_differences(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Difference]:
+    for name in sorted({*old, *new}):
+        before, now = old.get(name, "none"), new.get(name, "none")
+        if before != now:
+            yield Difference("folders", f"another {name} ({before[:12]} -> {now[:12]})")
+
+
+def _resource_differences(part: Part, old: Mapping[str, str]) -> Iterator[Difference]:
+    known = recorded()
+    for name, digest in old.items():
+        path = known.get(name) or resource_at(name)
+        if not path.is_file():
+            yield Difference(part, f"{name} not found")
+        elif resource_sha256(path) != digest:
+            yield Difference(part, f"{name} changed")
+
+
+def _file_differences(old: Sequence[FileStamp], sources: Path) -> Iterator[Difference]:
+    for file in old:
+        path = sources / file.path
+        if not path.is_file():
+            yield Difference("files", f"{file.path} not found")
+        elif path.stat().st_size != file.bytes or sha256_of(path) != file.sha256:
+            yield Difference("files", f"{file.path} changed")

@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import settings
 
-from dialoguellm_release.backbones.build import build_backbone
 from dialoguellm_release.cli.main import main
 from dialoguellm_release.folders import canonical_json, sha256_of_text, stamps, write_manifest
 from dialoguellm_release.prompts import load_prompt
@@ -30,6 +29,7 @@ from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.scores import Protocol, Resampling, ScoreFigures, System
+from dialoguellm_release.steps.backbone import build_backbone
 from dialoguellm_release.training.train import train_adapter
 from tests.hub_server.accounts import Token
 from tests.hub_server.clients import point_clients_at
@@ -351,10 +351,10 @@ def tiny_recipe() -> Loaded[BackboneRecipe]:
 
 
 @pytest.fixture(scope="session")
-def tiny_backbone(tmp_path_factory: pytest.TempPathFactory, tiny_recipe: Loaded[BackboneRecipe]) -> Path:
+def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the tiny backbone."""
     folder = tmp_path_factory.mktemp("backbones") / "tiny"
-    build_backbone(tiny_recipe, folder)
+    build_backbone("tiny", folder)
     return folder
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from dialoguellm_release.backbones.build import build_backbone
 from dialoguellm_release.backbones.identity import base_of
 from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.errors import DataError
@@ -21,15 +20,16 @@ from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.labels import LABELS
 from dialoguellm_release.schemas.manifests import BackboneManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource, HubSource
+from dialoguellm_release.steps.backbone import build_backbone
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 BUILD = """
 import sys
 from pathlib import Path
-from dialoguellm_release.backbones.build import build_backbone
+from dialoguellm_release.steps.backbone import build_backbone
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
-build_backbone(load_recipe("tiny", "backbone", BackboneRecipe), Path(sys.argv[1]))
+build_backbone("tiny", Path(sys.argv[1]))
 """
 LOAD = """
 import sys
@@ -97,31 +97,19 @@ def test_only_safetensors_and_no_path_of_this_machine(tiny_backbone: Path, tmp_p
             assert str(place).encode() not in content, path
 
 
-def test_building_leaves_the_random_state_of_the_caller(
-    tmp_path: Path, tiny_recipe: Loaded[BackboneRecipe]
-) -> None:
+def test_building_leaves_the_random_state_of_the_caller(tmp_path: Path) -> None:
     import torch
 
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
-    build_backbone(tiny_recipe, tmp_path / "tiny")
+    build_backbone("tiny", tmp_path / "tiny")
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_another_seed_gives_other_weights(tmp_path: Path, tiny_recipe: Loaded[BackboneRecipe]) -> None:
-    source = tiny_recipe.recipe.source
-    assert isinstance(source, BuiltSource)
-    manifests = [
-        build_backbone(
-            Loaded("tiny", tiny_recipe.recipe.model_copy(update={"source": changed}), {}), tmp_path / name
-        )
-        for name, changed in (
-            ("same", source),
-            ("other", source.model_copy(update={"seed": source.seed + 1})),
-        )
-    ]
-    assert manifests[0].content_sha256 != manifests[1].content_sha256
+def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
+    built = [build_backbone("tiny", tmp_path / seed, overrides=[f"source.seed={seed}"]) for seed in "12"]
+    assert built[0].manifest.content_sha256 != built[1].manifest.content_sha256
 
 
 def test_the_tokenizer_speaks_like_llama(tiny_backbone: Path, tiny_recipe: Loaded[BackboneRecipe]) -> None:
@@ -267,6 +255,9 @@ def test_a_backbone_of_another_recipe_is_refused(
 
 
 def test_a_model_on_the_hub_is_not_built(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is the model someone/small-llama on the Hub"):
-        build_backbone(Loaded("small", hub_recipe(), {}), tmp_path / "out")
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text(hub_recipe().model_dump_json())
+    with pytest.raises(DataError) as raised:
+        build_backbone(str(recipe), tmp_path / "out")
+    assert raised.value.problems[0].code == "backbones.not_built"
     assert not (tmp_path / "out").exists()

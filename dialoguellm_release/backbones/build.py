@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.backbones.identity import weights_sha256
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
-from dialoguellm_release.folders import (
-    combined_sha256,
-    package_versions,
-    sha256_of_text,
-    staged,
-    stamps,
-    write_manifest,
-    write_text,
-)
+from dialoguellm_release.folders import combined_sha256, sha256_of_text
 from dialoguellm_release.progress import silence_transformers
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.resources import resource_folder
+from dialoguellm_release.resources import record, resource_folder
 from dialoguellm_release.schemas.labels import LABELS
-from dialoguellm_release.schemas.manifests import BackboneManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource, HubSource
 
 if TYPE_CHECKING:
@@ -33,8 +25,16 @@ LABEL_WEIGHT = 100_000
 """How often a label stands in the tokenizer's training text: often enough that each becomes one token."""
 
 
-def build_backbone(recipe: Loaded[BackboneRecipe], out: Path) -> BackboneManifest:
-    """Builds a LLaMA of random weights and its tokenizer, and writes both with a manifest.
+@dataclass(frozen=True)
+class BuiltBackbone:
+    """What a backbone is: the hash of its weights and tokenizer, and its size."""
+
+    content_sha256: str
+    parameters: int
+
+
+def build_backbone(recipe: Loaded[BackboneRecipe], folder: Path) -> BuiltBackbone:
+    """Builds a LLaMA of random weights and its tokenizer, and writes both into an empty folder.
 
     The same recipe gives the same bytes in every process.
 
@@ -45,44 +45,26 @@ def build_backbone(recipe: Loaded[BackboneRecipe], out: Path) -> BackboneManifes
     source = recipe.recipe.source
     if isinstance(source, HubSource):
         raise DataError(
-            Problem(recipe.name, f"is the model {source.repo_id} on the Hub", fix="nothing: it is not built")
+            Problem(
+                recipe.name,
+                f"is the model {source.repo_id} on the Hub, which is not built",
+                fix="name the recipe where a backbone is asked for: it is downloaded",
+                code="backbones.not_built",
+            )
         )
     tokenizer = _tokenizer(source)
-    return save_backbone(recipe, _model(source, len(tokenizer)), tokenizer, out)
+    return save_backbone(_model(source, len(tokenizer)), tokenizer, folder)
 
 
-def save_backbone(
-    recipe: Loaded[BackboneRecipe],
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    out: Path,
-    files: Mapping[str, str] | None = None,
-) -> BackboneManifest:
-    """Writes a backbone of our own making as a folder, and gives its manifest.
-
-    Args:
-        files: Texts that tell how it was made, by file name; they do not count for its identity.
-    """
-    with staged(out, "backbone") as folder:
-        tokenizer.save_pretrained(folder)
-        model.save_pretrained(folder)
-        for name, text in (files or {}).items():
-            write_text(folder / name, text)
-        manifest = BackboneManifest(
-            created_by=package_versions("torch", "transformers", "tokenizers"),
-            recipe=recipe.stamp,
-            inputs=(),
-            outputs=stamps(folder),
-            content_sha256=combined_sha256(
-                [
-                    ("weights", weights_sha256(model.state_dict())),
-                    ("tokenizer", sha256_of_text(tokenizer.backend_tokenizer.to_str())),
-                ]
-            ),
-            parameters=model.num_parameters(),
-        )
-        write_manifest(folder, manifest)
-    return manifest
+def save_backbone(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> BuiltBackbone:
+    """Writes a model and its tokenizer into a folder."""
+    tokenizer.save_pretrained(folder)
+    model.save_pretrained(folder)
+    parts = [
+        ("weights", weights_sha256(model.state_dict())),
+        ("tokenizer", sha256_of_text(tokenizer.backend_tokenizer.to_str())),
+    ]
+    return BuiltBackbone(combined_sha256(parts), model.num_parameters())
 
 
 def _tokenizer(source: BuiltSource) -> PreTrainedTokenizerFast:
@@ -127,7 +109,7 @@ def _training_text() -> Iterator[str]:
     """Each label very often, and each word of words.txt the more often the earlier it stands there."""
     for label in LABELS:
         yield f" {label}" * LABEL_WEIGHT
-    words = (resource_folder("recipes") / "backbones" / "words.txt").read_text(encoding="utf-8").split()
+    words = record(resource_folder("recipes") / "backbones" / "words.txt").read_text(encoding="utf-8").split()
     for rank, word in enumerate(words):
         weight = len(words) - rank
         yield f" {word}" * weight

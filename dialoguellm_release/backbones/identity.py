@@ -29,6 +29,9 @@ class Base:
     revision: str | None
     content_sha256: str | None
 
+    def __str__(self) -> str:
+        return self.content_sha256 or f"{self.repo_id}@{self.revision}"
+
 
 def base_of(recipe: BackboneRecipe, folder: Path | None) -> Base:
     """The identity of a backbone, without loading it.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 import jinja2
 import yaml
 
-from dialoguellm_release.resources import resource_folder
+from dialoguellm_release.resources import record, resource_folder
 
 FENCE = "---\n"
 
@@ -28,7 +29,7 @@ def render_card(
 def render_text(folder: str, template: str, body: Mapping[str, object]) -> str:
     """A text from a template, without metadata; the arguments are those of `render_card`."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([resource_folder(folder), resource_folder("model_cards")]),
+        loader=jinja2.FunctionLoader(partial(_template, [folder, "model_cards"])),
         undefined=jinja2.StrictUndefined,
         autoescape=False,
         trim_blocks=True,
@@ -36,6 +37,13 @@ def render_text(folder: str, template: str, body: Mapping[str, object]) -> str:
         keep_trailing_newline=True,
     )
     return environment.get_template(template).render(body)
+
+
+def _template(folders: Sequence[str], name: str) -> str | None:
+    """The text of a template from the first folder that has it."""
+    paths = (resource_folder(folder) / name for folder in folders)
+    found = next((path for path in paths if path.is_file()), None)
+    return record(found).read_text(encoding="utf-8") if found else None
 
 
 def front_matter(metadata: Mapping[str, object]) -> str:

@@ -13,6 +13,7 @@ from dialoguellm_release.corpora.faults import Fault
 from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.resources import recording
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.labels import CORPORA, CorpusName
 from dialoguellm_release.schemas.manifests import FileStamp
@@ -144,9 +145,10 @@ def open_folder(name: CorpusName, path: Path, notes: Notes) -> CorpusFolder:
 def _known_files() -> dict[str, list[tuple[CorpusName, str]]]:
     """Corpus and path of every file of the registry, by hash."""
     known = defaultdict(list)
-    for name in CORPORA:
-        for file in corpus_entry(name).files:
-            known[file.sha256].append((name, file.path))
+    with recording(on=False):
+        for name in CORPORA:
+            for file in corpus_entry(name).files:
+                known[file.sha256].append((name, file.path))
     return dict(known)
 
 

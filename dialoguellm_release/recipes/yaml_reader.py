@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from dialoguellm_release.errors import Problem, RecipeError
+from dialoguellm_release.resources import record
 
 KeyPath = tuple[str | int, ...]
 
@@ -76,7 +77,7 @@ def read_yaml(path: Path) -> Document:
             an alias or a tag.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = record(path).read_text(encoding="utf-8")
     except OSError as error:
         raise RecipeError(Problem(str(path), f"cannot be read: {error.strerror}")) from error
     except UnicodeDecodeError as error:

@@ -35,6 +35,10 @@ class Manifest(Schema):
         version: Of the manifest's format.
         created_by: Versions of the packages that shaped the output.
         inputs: The files that went in, each relative to its own source folder.
+        folders: Content hash of each input folder, by what it was ("dataset", "adapter").
+        resources: Hash of each bundled file that was read (corpus files, prompts, claims).
+        rendered_with: Likewise for what is rendered from the manifest (card templates).
+        settings: What was asked for beside the recipe.
         outputs: Every file of the folder but the manifest itself.
         content_sha256: Hash of the content in canonical form, whatever wrote the files.
     """
@@ -44,8 +48,17 @@ class Manifest(Schema):
     created_by: dict[str, str]
     recipe: RecipeStamp
     inputs: tuple[FileStamp, ...]
+    folders: dict[str, str] = {}
+    resources: dict[str, Sha256] = {}
+    rendered_with: dict[str, Sha256] = {}
+    settings: dict[str, JsonValue] = {}
     outputs: tuple[FileStamp, ...]
     content_sha256: Sha256
+
+    @property
+    def work(self) -> str:
+        """What would be lost with the folder, in a few words."""
+        return f"one {self.kind}"
 
 
 class BackboneManifest(Manifest):
@@ -134,6 +147,11 @@ class AdapterManifest(Manifest):
     kind: Literal["adapter"] = "adapter"
     figures: AdapterFigures
     run: TrainingRun | None = None
+
+    @property
+    def work(self) -> str:
+        """The steps of the training."""
+        return f"an adapter of {self.figures.steps:,} steps"
 
 
 class ScoreManifest(Manifest):

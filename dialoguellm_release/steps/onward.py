@@ -7,18 +7,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dialoguellm_release.backbones.identity import base_of
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import read_manifest, staged, stamps, write_manifest, write_text
 from dialoguellm_release.layout import CLEAN_CONFIG
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.resources import recording
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import OWN, Split
 from dialoguellm_release.schemas.manifests import AdapterManifest, ExportManifest, MergedManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterData, AdapterRecipe, InitAdapter
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
-from dialoguellm_release.step import BUILD, StepResult, current_folder
+from dialoguellm_release.step import BUILD, Inputs, Output, StepResult, run_step
 from dialoguellm_release.steps.backbone import built_backbone
 
 HELD_OUT: tuple[Split, ...] = ("test", "validation")
@@ -125,39 +127,50 @@ def _write_recipe(path: Path, loaded: Loaded[Any], what: str, command: str) -> N
     write_text(path, f"# {what}\n# Command: {command}\n{as_yaml(loaded)}\n")
 
 
+@recording()
 def merge_adapter(
     adapter: Path,
     out: Path | None = None,
     *,
     backbones: Path = BUILD / "backbones",
     again: bool = False,
+    replace: bool = False,
 ) -> StepResult[MergedManifest]:
     """The folder of a model with an adapter in its weights, proven to answer as base and adapter do.
 
     Args:
         adapter: Folder that `train_adapter` made.
         out: None is `build/merged/NAME`.
-        backbones: Where backbones of our own making lie.
+        backbones: Where the backbones are that were built here.
+        again: Merge even where the folder is current.
+        replace: Replace the merged model of another adapter's recipe.
+
+    Returns:
+        The folder and its manifest.
 
     Raises:
-        DataError: There is no adapter, its base cannot be had, or the merged model answers otherwise.
+        DataError: There is no adapter, its base is not available, or the merged model answers otherwise.
         MissingExtraError: The extra `train` is not installed.
     """
     from dialoguellm_release.training import merge
 
+    adapter = Path(adapter)
     trained = read_manifest(adapter, AdapterManifest)
     name = str(trained.recipe.resolved["backbone"])
     backbone = load_recipe(name, "backbone", BackboneRecipe)
-    folder = out or BUILD / "merged" / adapter.name
-    content = trained.content_sha256
-    if not again and (
-        found := current_folder(
-            folder, lambda made: made.figures.adapter_content_sha256 == content, MergedManifest
-        )
-    ):
-        return found
-    manifest = merge.merge_adapter(adapter, backbone, built_backbone(name, backbone, backbones), folder)
-    return StepResult(folder, manifest, was_current=False)
+    folder = built_backbone(name, backbone, Path(backbones))
+    inputs = Inputs(
+        trained.recipe,
+        folders={"adapter": trained.content_sha256, "backbone": str(base_of(backbone.recipe, folder))},
+        packages=("torch", "transformers", "peft"),
+    )
+
+    def make(target: Path) -> Output:
+        merged = merge.merge_adapter(adapter, backbone, folder, target)
+        return Output(merged.content_sha256, {"figures": merged.figures}, trained.outputs)
+
+    target = Path(out or BUILD / "merged" / adapter.name)
+    return run_step(MergedManifest, target, inputs, make, again=again, replace=replace)
 
 
 def export_training(

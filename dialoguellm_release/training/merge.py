@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,9 @@ from dialoguellm_release.backbones.adapters import load_adapter
 from dialoguellm_release.backbones.identity import Base, base_of, weights_sha256
 from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.folders import package_versions, read_manifest, staged, stamps, write_manifest
+from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.schemas.manifests import AdapterManifest, MergedFigures, MergedManifest
+from dialoguellm_release.schemas.manifests import AdapterManifest, MergedFigures
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.training.writing import writing_weights
 
@@ -36,14 +37,22 @@ _CARRIED = (
 )
 
 
+@dataclass(frozen=True)
+class Merged:
+    """What a merged model is: the hash of its weights, and the figures of the merge."""
+
+    content_sha256: str
+    figures: MergedFigures
+
+
 def merge_adapter(
-    adapter: Path, backbone: Loaded[BackboneRecipe], backbone_folder: Path | None, out: Path
-) -> MergedManifest:
-    """Writes the merged model with tokenizer and prompt, when it answers as base and adapter do.
+    adapter: Path, backbone: Loaded[BackboneRecipe], backbone_folder: Path | None, folder: Path
+) -> Merged:
+    """Writes the merged model with tokenizer and prompt into an empty folder, if it answers as before.
 
     Args:
         adapter: Folder that a training made.
-        backbone_folder: Where a backbone of our own making was built; None for one from the Hub.
+        backbone_folder: Where a backbone was built here; None for one from the Hub.
 
     Raises:
         DataError: The adapter is of another base, or the merged model answers otherwise.
@@ -53,38 +62,29 @@ def merge_adapter(
     trained = read_manifest(adapter, AdapterManifest)
     base = base_of(backbone.recipe, backbone_folder)
     _check_base(trained, base, adapter)
-    with staged(out, "merged") as folder:
-        model, _ = load_backbone(backbone.recipe, backbone_folder)
-        tuned = load_adapter(model, adapter).eval()
-        ids = _golden_ids(adapter)
-        expected = _logits(tuned, ids)
-        merged = tuned.merge_and_unload(safe_merge=True)
-        merged.config._name_or_path = ""
-        with writing_weights(out):
-            merged.save_pretrained(folder)
-        for name in _CARRIED:
-            shutil.copyfile(adapter / name, folder / name)
-        again = AutoModelForCausalLM.from_pretrained(folder, dtype=merged.dtype).to(merged.device).eval()
-        difference = float((_logits(again, ids) - expected).abs().max())
-        largest = float(expected.abs().max())
-        _check_equal(difference, largest, str(merged.dtype), adapter)
-        manifest = MergedManifest(
-            created_by=package_versions("torch", "transformers", "peft"),
-            recipe=trained.recipe,
-            inputs=trained.outputs,
-            outputs=stamps(folder),
-            content_sha256=weights_sha256(merged.state_dict()),
-            figures=MergedFigures(
-                adapter_content_sha256=trained.content_sha256,
-                base=base.repo_id,
-                base_revision=base.revision,
-                dtype=str(merged.dtype).removeprefix("torch."),
-                largest_difference=difference,
-                largest_logit=largest,
-            ),
-        )
-        write_manifest(folder, manifest)
-    return manifest
+    model, _ = load_backbone(backbone.recipe, backbone_folder)
+    tuned = load_adapter(model, adapter).eval()
+    ids = _golden_ids(adapter)
+    expected = _logits(tuned, ids)
+    merged = tuned.merge_and_unload(safe_merge=True)
+    merged.config._name_or_path = ""
+    with writing_weights(folder):
+        merged.save_pretrained(folder)
+    for name in _CARRIED:
+        shutil.copyfile(adapter / name, folder / name)
+    again = AutoModelForCausalLM.from_pretrained(folder, dtype=merged.dtype).to(merged.device).eval()
+    difference = float((_logits(again, ids) - expected).abs().max())
+    largest = float(expected.abs().max())
+    _check_equal(difference, largest, str(merged.dtype), adapter)
+    figures = MergedFigures(
+        adapter_content_sha256=trained.content_sha256,
+        base=base.repo_id,
+        base_revision=base.revision,
+        dtype=str(merged.dtype).removeprefix("torch."),
+        largest_difference=difference,
+        largest_logit=largest,
+    )
+    return Merged(weights_sha256(merged.state_dict()), figures)
 
 
 def _golden_ids(adapter: Path) -> list[int]:
