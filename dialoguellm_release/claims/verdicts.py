@@ -81,8 +81,9 @@ def measured_score(
     ]
     wanted = f"a score of {' or '.join(system.names)} on the test split of {corpus}"
     if not runs:
-        option = "--predictions" if system.kind == "predictions" else "--adapter or --backbone"
-        return MeasuredScore(None, f"{wanted}: dlm-release score run {corpus}, with {option}")
+        is_file = system.kind == "predictions"
+        command = f"predictions {corpus} FILE" if is_file else f"run {corpus}, with --adapter or --backbone"
+        return MeasuredScore(None, f"{wanted}: dlm-release score {command}")
     first = runs[0].manifest.figures
     folders = ", ".join(str(one.folder) for one in runs)
     for other in (one.manifest.figures for one in runs[1:]):

@@ -25,7 +25,7 @@ def baseline_name(text: str) -> BaselineName:
     """A baseline by its name."""
     from dialoguellm_release.schemas.scores import BaselineName
 
-    return _known(text, get_args(BaselineName), "--baseline")
+    return _known(text, get_args(BaselineName), "NAME")
 
 
 def server_api(text: str) -> ServerApi:

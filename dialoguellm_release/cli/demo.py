@@ -40,7 +40,7 @@ def demo(
     from dialoguellm_release.steps.adapter import train_adapter
     from dialoguellm_release.steps.dataset import build_dataset
     from dialoguellm_release.steps.release import publish as publish_release
-    from dialoguellm_release.steps.score import score
+    from dialoguellm_release.steps.score import WorkFolders, score
 
     started = time.monotonic()
     recipe = "demo" if sources is None else "paper"
@@ -62,8 +62,7 @@ def demo(
         built.folder,
         trained.folder,
         out / "scores" / "meld-tiny",
-        backbones=out / "backbones",
-        cache=out / "cache",
+        folders=WorkFolders(out / "backbones", out / "cache"),
         again=again,
     )
     say("4/4  release: recipe demo")

@@ -1,9 +1,9 @@
-"""`dlm-release score`: score adapters, backbones, baselines and predictions, and set scores side by side."""
+"""`dlm-release score`: score models, baselines and predictions, compare scores, and put them in a table."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,139 +11,168 @@ from dialoguellm_release.cli import choices, scores
 from dialoguellm_release.cli.options import Again, BackbonesFolder, DatasetFolder, Json, Settings
 from dialoguellm_release.cli.output import say, say_made, show, show_json
 
+if TYPE_CHECKING:
+    from dialoguellm_release.schemas.manifests import ScoreManifest
+    from dialoguellm_release.step import StepResult
+
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Score adapters, backbones, baselines and predictions; set scores side by side.",
+    help="Score models, baselines and predictions; compare scores.",
 )
+Recipe = Annotated[str, typer.Argument(help="A score recipe: the name of a bundled one, or a path.")]
+Cache = Annotated[
+    Path, typer.Option(help="Keeps each answer of a model, so that an interrupted run continues.")
+]
+BUILD = Path("build")
 
 
 @app.command()
 def run(
-    recipe: Annotated[
-        str,
-        typer.Argument(
-            help="A bundled score recipe (meld, emorynlp, dailydialog, meisd, iemocap) or a path."
-        ),
-    ],
-    dataset: DatasetFolder = Path("build/dataset"),
+    recipe: Recipe,
     adapter: Annotated[
-        Path | None,
-        typer.Option(help="Folder that `adapter train` made; without it, --backbone is scored alone."),
+        Path | None, typer.Option(help="Adapter folder. Without it, --backbone is scored alone.")
     ] = None,
     backbone: Annotated[
-        str | None, typer.Option(help="A backbone recipe. [default: the one of the adapter]")
+        str | None, typer.Option(help="Backbone recipe. [default: the one of the adapter]")
     ] = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option(
-            help="Instead of a model: majority, random (its expected value), tfidf or tfidf-context."
-        ),
-    ] = None,
-    predictions: Annotated[
-        Path | None,
-        typer.Option(help="Instead of a model: a CSV, JSON lines or Parquet file with id and prediction."),
-    ] = None,
-    served: Annotated[
-        str | None,
-        typer.Option(help="Instead of a model here: the name of one that the server at --base-url has."),
-    ] = None,
-    base_url: Annotated[
-        str,
-        typer.Option(help="With --served: an OpenAI-compatible API, as vLLM and llama.cpp have one."),
-    ] = "https://api.openai.com/v1",
-    api: Annotated[
-        str,
-        typer.Option(help="With --served: chat, or completions for a model that is not tuned for chat."),
-    ] = "chat",
-    key_variable: Annotated[
-        str, typer.Option(help="With --served: the environment variable that holds the key.")
-    ] = "OPENAI_API_KEY",
-    concurrency: Annotated[int, typer.Option(min=1, help="With --served: requests under way at once.")] = 8,
+    dataset: DatasetFolder = BUILD / "dataset",
     scorers: Annotated[
         str | None,
-        typer.Option(
-            help="Several ways of reading the model's answer, with commas, or all: a score folder each."
-        ),
+        typer.Option(help="Several ways to read the answer, with commas, or all: one score folder each."),
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(help="The score folder, or that of several. [default: build/scores/RECIPE-ADAPTER]"),
+        Path | None, typer.Option(help="Score folder. [default: build/scores/RECIPE-ADAPTER]")
     ] = None,
-    backbones: BackbonesFolder = Path("build/backbones"),
-    cache: Annotated[
-        Path, typer.Option(help="Keeps what a model says, so that a run that was cut off goes on.")
-    ] = Path("build/cache"),
+    backbones: BackbonesFolder = BUILD / "backbones",
+    cache: Cache = BUILD / "cache",
     settings: Settings = None,
     again: Again = False,
     json: Json = False,
 ) -> None:
-    """Score records, with intervals and the protocol.
+    """Score an adapter, or a backbone alone.
 
-    A model is scored by the probability of every label, without free generation; --scorers all also
-    generates, and says how many points each choice is worth.
+    The answer is the label with the highest probability, without free generation. --scorers all also
+    generates, and shows how many points each way to read the answer is worth.
 
     Example: dlm-release score run meld --adapter build/adapters/tiny
-             dlm-release score run meld --served my-model --base-url http://127.0.0.1:8000/v1
     """
     from dialoguellm_release.steps import score as steps
 
-    named = {
-        "--adapter or --backbone": adapter or backbone,
-        "--baseline": baseline,
-        "--predictions": predictions,
-        "--served": served,
-    }
-    given = [name for name, value in named.items() if value is not None]
-    if len(given) > 1:
-        raise typer.BadParameter(f"choose one of {', '.join(given)}")
-    if scorers and (baseline or predictions or served):
-        raise typer.BadParameter(f"--scorers is for a model that runs here, not for {given[0]}")
+    folders = steps.WorkFolders(backbones, cache)
     overrides = settings or ()
-    if scorers:
-        made_by_scorer = steps.score_each_way(
-            recipe,
-            choices.scorer_names(scorers),
-            dataset,
-            adapter,
-            out,
-            backbone=backbone,
-            backbones=backbones,
-            cache=cache,
-            overrides=overrides,
-            again=again,
-        )
-        for one in made_by_scorer.values():
-            say_made(one, "scored")
-        against_first = scores.against_first(made_by_scorer)
-        if json:
-            show_json(scores.scorers_summary(made_by_scorer, against_first))
-        else:
-            show(scores.scorers_text(made_by_scorer, against_first))
-        return
-    if baseline:
-        name = choices.baseline_name(baseline)
-        made = steps.score_baseline(recipe, name, dataset, out, overrides=overrides, again=again)
-    elif served:
-        from dialoguellm_release.scoring.server import ServedModel
-        from dialoguellm_release.steps.served import score_served
-
-        model = ServedModel(base_url, served, choices.server_api(api), key_variable, concurrency)
-        made = score_served(recipe, model, dataset, out, cache=cache, overrides=overrides, again=again)
-    elif predictions:
-        made = steps.score_predictions(recipe, predictions, dataset, out, overrides=overrides)
-    else:
+    if scorers is None:
         made = steps.score(
             recipe,
             dataset,
             adapter,
             out,
             backbone=backbone,
-            backbones=backbones,
-            cache=cache,
+            folders=folders,
             overrides=overrides,
             again=again,
         )
+        _report(made, json=json)
+        return
+    by_scorer = steps.score_each_way(
+        recipe,
+        choices.scorer_names(scorers),
+        dataset,
+        steps.ModelChoice(adapter, backbone, folders),
+        out,
+        overrides=overrides,
+        again=again,
+    )
+    for one in by_scorer.values():
+        say_made(one, "scored")
+    against_first = scores.against_first(by_scorer)
+    if json:
+        show_json(scores.scorers_summary(by_scorer, against_first))
+    else:
+        show(scores.scorers_text(by_scorer, against_first))
+
+
+@app.command()
+def baseline(
+    recipe: Recipe,
+    name: Annotated[
+        str, typer.Argument(help="majority, random (its expected value), tfidf or tfidf-context.")
+    ],
+    dataset: DatasetFolder = BUILD / "dataset",
+    out: Annotated[
+        Path | None, typer.Option(help="Score folder. [default: build/scores/RECIPE-NAME]")
+    ] = None,
+    settings: Settings = None,
+    again: Again = False,
+    json: Json = False,
+) -> None:
+    """Score a baseline that needs no language model.
+
+    Example: dlm-release score baseline meld tfidf
+    """
+    from dialoguellm_release.steps.score import score_baseline
+
+    known = choices.baseline_name(name)
+    made = score_baseline(recipe, known, dataset, out, overrides=settings or (), again=again)
+    _report(made, json=json)
+
+
+@app.command()
+def served(
+    recipe: Recipe,
+    model: Annotated[str, typer.Argument(help="Name of a model that the server has.")],
+    base_url: Annotated[
+        str, typer.Option(help="An OpenAI-compatible API, as vLLM and llama.cpp serve it.")
+    ] = "https://api.openai.com/v1",
+    api: Annotated[
+        str, typer.Option(help="chat, or completions for a model that is not tuned for chat.")
+    ] = "chat",
+    key_variable: Annotated[
+        str, typer.Option(help="Environment variable that holds the key.")
+    ] = "OPENAI_API_KEY",
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests under way at once.")] = 8,
+    dataset: DatasetFolder = BUILD / "dataset",
+    out: Annotated[
+        Path | None, typer.Option(help="Score folder. [default: build/scores/RECIPE-MODEL]")
+    ] = None,
+    cache: Cache = BUILD / "cache",
+    settings: Settings = None,
+    again: Again = False,
+    json: Json = False,
+) -> None:
+    """Score a model behind an OpenAI-compatible server.
+
+    Example: dlm-release score served meld my-model --base-url http://127.0.0.1:8000/v1
+    """
+    from dialoguellm_release.scoring.server import ServedModel
+    from dialoguellm_release.steps.served import score_served
+
+    asked = ServedModel(base_url, model, choices.server_api(api), key_variable, concurrency)
+    made = score_served(recipe, asked, dataset, out, cache=cache, overrides=settings or (), again=again)
+    _report(made, json=json)
+
+
+@app.command()
+def predictions(
+    recipe: Recipe,
+    file: Annotated[Path, typer.Argument(help="CSV, JSON Lines or Parquet with id and prediction.")],
+    dataset: DatasetFolder = BUILD / "dataset",
+    out: Annotated[
+        Path | None, typer.Option(help="Score folder. [default: build/scores/RECIPE-FILE]")
+    ] = None,
+    settings: Settings = None,
+    json: Json = False,
+) -> None:
+    """Score predictions of another program.
+
+    Example: dlm-release score predictions meld mine.csv
+    """
+    from dialoguellm_release.steps.score import score_predictions
+
+    _report(score_predictions(recipe, file, dataset, out, overrides=settings or ()), json=json)
+
+
+def _report(made: StepResult[ScoreManifest], *, json: bool) -> None:
     say_made(made, "scored")
     if json:
         show_json(scores.summary(made.manifest))

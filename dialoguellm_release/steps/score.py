@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,36 @@ if TYPE_CHECKING:
     from dialoguellm_release.scoring.task import Scored
 
 
+@dataclass(frozen=True)
+class WorkFolders:
+    """Where scoring keeps what it makes on the way.
+
+    Attributes:
+        backbones: Backbones that are built from a recipe.
+        cache: Answers of models, each kept at once, so that an interrupted run continues.
+    """
+
+    backbones: Path = BUILD / "backbones"
+    cache: Path = BUILD / "cache"
+
+
+WORK_FOLDERS = WorkFolders()
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A model to score.
+
+    Attributes:
+        adapter: Folder of an adapter; None for the backbone alone.
+        backbone: A backbone recipe; None for the one of the adapter.
+    """
+
+    adapter: Path | None = None
+    backbone: str | None = None
+    folders: WorkFolders = WORK_FOLDERS
+
+
 def score(
     recipe: str,
     dataset: Path = BUILD / "dataset",
@@ -32,8 +63,7 @@ def score(
     out: Path | None = None,
     *,
     backbone: str | None = None,
-    backbones: Path = BUILD / "backbones",
-    cache: Path = BUILD / "cache",
+    folders: WorkFolders = WORK_FOLDERS,
     overrides: Sequence[str] = (),
     again: bool = False,
 ) -> StepResult[ScoreManifest]:
@@ -44,7 +74,7 @@ def score(
         adapter: Folder that `train_adapter` made; None scores the backbone alone.
         out: None is `build/scores/RECIPE-ADAPTER`, or `build/scores/RECIPE-BACKBONE` without an adapter.
         backbone: Name of a backbone recipe; None is the one that the adapter was trained on.
-        cache: Keeps what the model says as it says it: a run that was cut off goes on from there.
+        folders: Where backbones are built and answers are kept.
         again: Ask the model anew, even where the folder is current or the cache knows the answer.
 
     Raises:
@@ -54,11 +84,13 @@ def score(
     from dialoguellm_release.scoring.model import score_model
 
     loaded = load_recipe(recipe, "score", ScoreRecipe, overrides)
-    model = _model_folders(adapter, backbone, backbones)
+    model = _model_folders(ModelChoice(adapter, backbone, folders))
     folder = out or BUILD / "scores" / f"{loaded.name}-{model.name}"
     if not again and (found := _current_scores(folder, loaded, dataset, model)):
         return found
-    ((_, scored),) = score_model(loaded.recipe, dataset, model, [loaded.recipe.scorer], cache, again=again)
+    ((_, scored),) = score_model(
+        loaded.recipe, dataset, model, [loaded.recipe.scorer], folders.cache, again=again
+    )
     return written_scores(loaded, dataset, scored, folder)
 
 
@@ -66,12 +98,9 @@ def score_each_way(
     recipe: str,
     scorers: Sequence[ScorerName],
     dataset: Path = BUILD / "dataset",
-    adapter: Path | None = None,
+    model: ModelChoice | None = None,
     out: Path | None = None,
     *,
-    backbone: str | None = None,
-    backbones: Path = BUILD / "backbones",
-    cache: Path = BUILD / "cache",
     overrides: Sequence[str] = (),
     again: bool = False,
 ) -> dict[ScorerName, StepResult[ScoreManifest]]:
@@ -89,17 +118,24 @@ def score_each_way(
     each = {
         name: load_recipe(recipe, "score", ScoreRecipe, [*overrides, f"scorer={name}"]) for name in scorers
     }
-    model = _model_folders(adapter, backbone, backbones)
+    chosen = model or ModelChoice()
+    folders_of_model = _model_folders(chosen)
     loaded = load_recipe(recipe, "score", ScoreRecipe, overrides)
-    folder = out or BUILD / "scores" / f"{loaded.name}-{model.name}-scorers"
+    folder = out or BUILD / "scores" / f"{loaded.name}-{folders_of_model.name}-scorers"
     made: dict[ScorerName, StepResult[ScoreManifest]] = {}
     for name, one in each.items():
-        if not again and (found := _current_scores(folder / name, one, dataset, model)):
+        if not again and (found := _current_scores(folder / name, one, dataset, folders_of_model)):
             made[name] = found
     stale = [name for name in each if name not in made]
     if stale:
         scorer_by_scorer = score_model(
-            loaded.recipe, dataset, model, stale, cache, again=again, leave_out_unfit=True
+            loaded.recipe,
+            dataset,
+            folders_of_model,
+            stale,
+            chosen.folders.cache,
+            again=again,
+            leave_out_unfit=True,
         )
         for name, scored in scorer_by_scorer:
             made[name] = written_scores(each[name], dataset, scored, folder / name)
@@ -166,14 +202,14 @@ def score_predictions(
     return written_scores(loaded, dataset, scored, folder)
 
 
-def _model_folders(adapter: Path | None, backbone: str | None, backbones: Path) -> ModelFolders:
-    """The model that is named by an adapter, a backbone recipe, or both; built first where it has to be."""
+def _model_folders(model: ModelChoice) -> ModelFolders:
+    """The folders of a model; its backbone is built first where it has to be."""
     from dialoguellm_release.scoring.model import ModelFolders
 
-    trained = read_manifest(adapter, AdapterManifest) if adapter else None
-    reference = backbone or _backbone_of(trained)
+    trained = read_manifest(model.adapter, AdapterManifest) if model.adapter else None
+    reference = model.backbone or _backbone_of(trained)
     loaded = load_recipe(reference, "backbone", BackboneRecipe)
-    return ModelFolders(loaded, built_backbone(reference, loaded, backbones), adapter)
+    return ModelFolders(loaded, built_backbone(reference, loaded, model.folders.backbones), model.adapter)
 
 
 def _backbone_of(trained: AdapterManifest | None) -> str:

@@ -64,8 +64,8 @@ def test_it_is_checked_audited_and_scored(run: Any, own: Path) -> None:
     assert json.loads(told) == json.loads((own / "dataset" / AUDIT).read_text(encoding="utf-8"))
     assert run("adapter", "check", own / "my.yaml", "--dataset", own / "dataset").code == 0
     scored = run(
-        *("score", "run", own / "my-score.yaml", "--dataset", own / "dataset"),
-        *("--baseline", "majority", "--out", own / "scores", "--json"),
+        *("score", "baseline", own / "my-score.yaml", "majority", "--dataset", own / "dataset"),
+        *("--out", own / "scores", "--json"),
     )
     assert scored.code == 0
     figures = json.loads((own / "scores" / "scores.json").read_text(encoding="utf-8"))

@@ -135,9 +135,8 @@ def score(run: Any, served: Served, small_dataset: Path, tmp_path: Path) -> Call
         few = ("--set", "intervals.resamples=50")
         return run(
             "score",
-            "run",
+            "served",
             "meld",
-            "--served",
             "org/model",
             "--base-url",
             url or served.url,
@@ -330,8 +329,7 @@ def test_nobody_listens(score: Any) -> None:
     ("options", "expected"),
     [
         (("--api", "batch"), "batch is none of chat, completions"),
-        (("--baseline", "majority"), "choose one of --baseline, --served"),
-        (("--scorers", "all"), "not for --served"),
+        (("--scorers", "all"), "No such option: --scorers"),
         (("--concurrency", "0"), "greater than or equal to 1"),
     ],
 )

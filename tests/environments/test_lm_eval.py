@@ -13,7 +13,7 @@ import yaml
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.schemas.labels import CORPORA
 from dialoguellm_release.steps.dataset import build_dataset
-from dialoguellm_release.steps.score import score
+from dialoguellm_release.steps.score import WorkFolders, score
 
 TASKS = Path(__file__).parents[2] / "lm_eval_tasks"
 
@@ -54,8 +54,7 @@ def test_the_harness_finds_the_same_accuracy(environment: Any, tmp_path: Path, t
             dataset,
             out=tmp_path / name,
             backbone="tiny",
-            backbones=tiny_backbone.parent,
-            cache=tmp_path / "cache",
+            folders=WorkFolders(tiny_backbone.parent, tmp_path / "cache"),
             overrides=("scorer=full_likelihood", "intervals.resamples=50"),
         )
         assert results[f"dialoguellm_{name}"]["acc,none"] == ours.manifest.figures.metrics["accuracy"]

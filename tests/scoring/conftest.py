@@ -17,7 +17,7 @@ from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.scoring.answers import Scorer
 from dialoguellm_release.steps.backbone import build_backbone
-from dialoguellm_release.steps.score import score
+from dialoguellm_release.steps.score import WorkFolders, score
 
 SPACE = LABELS[:7]
 FEW = "intervals.resamples=50"
@@ -138,6 +138,7 @@ def run(tiny_adapter: Path, tiny_backbone: Path, audited_dataset: Path, tmp_path
         *settings: str,
         dataset: Path = audited_dataset,
         adapter: Path | None = tiny_adapter,
+        cache: Path | None = None,
         **options: Any,
     ) -> Path:
         made = score(
@@ -145,7 +146,8 @@ def run(tiny_adapter: Path, tiny_backbone: Path, audited_dataset: Path, tmp_path
             dataset,
             adapter,
             tmp_path / name,
-            **{"backbones": tiny_backbone.parent, "cache": tmp_path / "cache", **options},
+            folders=WorkFolders(tiny_backbone.parent, cache or tmp_path / "cache"),
+            **options,
             overrides=(FEW, *settings),
         )
         return made.folder

@@ -30,7 +30,7 @@ def test_where_nothing_was_built_every_missing_thing_is_named(tmp_path: Path) ->
     assert "dlm-release dataset build paper" in verdict.by
     assert "dlm-release adapter train llama-2-7b" in report.verdicts["table-2/epochs"].by
     assert "score run meld, with --adapter" in report.verdicts["table-3/DialogueLLM/meld/accuracy"].by
-    assert "with --predictions" in report.verdicts["table-3/bc-LSTM/meld/accuracy"].by
+    assert "score predictions meld FILE" in report.verdicts["table-3/bc-LSTM/meld/accuracy"].by
     assert all(verdict.by for verdict in report.verdicts.values())
 
 

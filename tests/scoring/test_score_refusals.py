@@ -11,7 +11,7 @@ import pytest
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import read_manifest, write_manifest
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
-from dialoguellm_release.steps.score import score
+from dialoguellm_release.steps.score import WorkFolders, score
 
 
 def test_a_dataset_of_another_prompt_and_another_base_are_refused_together(
@@ -33,8 +33,7 @@ def test_a_dataset_of_another_prompt_and_another_base_are_refused_together(
             tiny_adapter,
             tmp_path / "out",
             backbone=str(bytes_recipe),
-            backbones=backbones,
-            cache=tmp_path / "cache",
+            folders=WorkFolders(backbones, tmp_path / "cache"),
         )
     prompt_problem, base_problem = raised.value.problems
     assert str(prompt_problem.got).endswith("f" * 64)
