@@ -19,7 +19,7 @@ FLOORS = (
     {"leakage"},
     {"corpora", "prompts", "backbones", "encoding", "knowledge", "records"},
     {"recipes"},
-    {"folders", "layout", "progress"},
+    {"folders", "layout", "progress", "render"},
     {"schemas"},
     {"errors", "resources", "retry", "text"},
 )

@@ -19,10 +19,11 @@ from dialoguellm_release.cards.leakage import (
     training_part_table,
 )
 from dialoguellm_release.cards.licenses import dataset_license_metadata, license_overview, rights_held
-from dialoguellm_release.cards.markdown import number, render_card, table
+from dialoguellm_release.cards.markdown import render_card, table
 from dialoguellm_release.cards.provenance import recipe_of
 from dialoguellm_release.cards.reconciliation import reconciliation_table
 from dialoguellm_release.cards.statistics import label_share_table, length_table, pictures
+from dialoguellm_release.render import numbers
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures, DatasetManifest
@@ -129,16 +130,17 @@ def render_dataset_card(
         "label_shares": label_share_table(figures, claims),
         "lengths": length_table(figures, corpora),
         **_leakage(figures, corpora, paths),
-        "total_records": number(sum(records.values())),
-        "total_dialogues": number(sum(dialogues.values())),
+        "total_records": numbers.count(sum(records.values())),
+        "total_dialogues": numbers.count(sum(dialogues.values())),
         "unused": [
-            (corpora[name].title, number(figures.corpora[name].unused.dialogues))
+            (corpora[name].title, numbers.count(figures.corpora[name].unused.dialogues))
             for name in present
             if figures.corpora[name].unused.dialogues
         ],
         "texts": [(corpora[name].title, _TEXTS[name]) for name in present],
         "relabelled": table(
-            ("From and to", "Records"), [(rule, number(count)) for rule, count in figures.relabelled.items()]
+            ("From and to", "Records"),
+            [(rule, numbers.count(count)) for rule, count in figures.relabelled.items()],
         ),
         "reconciliation": reconciliation_table(figures, claims, corpora),
         "claims": claims,
@@ -168,7 +170,7 @@ def _leakage(
         "training_parts": training_part_table(figures, corpora),
         "held_out_parts": held_out_part_table(figures, corpora),
         "overlaps": overlap_table(audit),
-        "pairs_without_overlap": number(audit.pairs_without_overlap),
+        "pairs_without_overlap": numbers.count(audit.pairs_without_overlap),
         "duplicates": repeats_in_words(audit.duplicates),
         "conflicts": repeats_in_words(audit.conflicts),
         "agreement": agreement_table(audit, corpora),
@@ -186,7 +188,11 @@ def _training_dialogues(claims: ClaimsRecipe) -> int:
 
 
 def _sizes_table(records: Mapping[Split, int], dialogues: Mapping[Split, int]) -> str:
-    rows = [(split, number(dialogues[split]), number(records[split])) for split in SPLITS if split in records]
+    rows = [
+        (split, numbers.count(dialogues[split]), numbers.count(records[split]))
+        for split in SPLITS
+        if split in records
+    ]
     return table(("Split", "Dialogues", "Records"), rows)
 
 
@@ -194,7 +200,7 @@ def label_table(corpus: CorpusFigures) -> str:
     """Records of a corpus per label and split."""
     splits = [split for split in SPLITS if split in corpus.labels]
     rows = [
-        (label, *(number(corpus.labels[split].get(label, 0)) for split in splits))
+        (label, *(numbers.count(corpus.labels[split].get(label, 0)) for split in splits))
         for label in corpus.label_space
     ]
     return table(("Label", *splits), rows)
@@ -202,7 +208,7 @@ def label_table(corpus: CorpusFigures) -> str:
 
 def _repairs_table(figures: DatasetFigures, corpora: Mapping[CorpusName, CorpusEntry]) -> str:
     rows = [
-        (corpora[name].title, rule, number(count))
+        (corpora[name].title, rule, numbers.count(count))
         for name, corpus in figures.corpora.items()
         for rule, count in corpus.repairs.items()
     ]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from dialoguellm_release.cards.markdown import number, percent, table
+from dialoguellm_release.cards.markdown import table
 from dialoguellm_release.layout import AGREEMENT_FIGURE
+from dialoguellm_release.render import numbers
 from dialoguellm_release.schemas.audit import Agreement, AuditFigures, Overlap, RepeatCounts
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.dataset_manifest import DatasetFigures
@@ -20,7 +21,7 @@ def training_part_table(figures: DatasetFigures, corpora: Registry) -> str:
     for name, corpus in figures.corpora.items():
         if parts := corpus.parts.get("train"):
             counts = (parts.leaked, parts.conflicts, parts.duplicates, parts.clean)
-            rows.append((corpora[name].title, number(sum(counts)), *map(number, counts)))
+            rows.append((corpora[name].title, numbers.count(sum(counts)), *map(numbers.count, counts)))
     header = ("Corpus", "Training records", "Leak", "Lose a conflict", "Duplicates", "Clean")
     return table(header, rows)
 
@@ -32,8 +33,10 @@ def held_out_part_table(figures: DatasetFigures, corpora: Registry) -> str:
         for split, parts in corpus.parts.items():
             if split != "train":
                 records = parts.leaked + parts.clean
-                leaked = f"{number(parts.leaked)} ({percent(parts.leaked, records)})"
-                rows.append((corpora[name].title, split, number(records), leaked, number(parts.clean)))
+                leaked = f"{numbers.count(parts.leaked)} ({numbers.percent_of(parts.leaked, records)})"
+                rows.append(
+                    (corpora[name].title, split, numbers.count(records), leaked, numbers.count(parts.clean))
+                )
     return table(("Corpus", "Split", "Records", "Leak", "Clean"), rows)
 
 
@@ -57,9 +60,9 @@ def overlap_table(audit: AuditFigures) -> str:
 def repeats_in_words(counts: RepeatCounts) -> str:
     """How many records say the same in the same context."""
     return (
-        f"{number(counts.records)} records in {number(counts.groups)} groups; "
-        f"{number(counts.groups_of_5_words)} groups have a text of 5 words or more, "
-        f"{number(counts.groups_across_corpora)} have records of several corpora"
+        f"{numbers.count(counts.records)} records in {numbers.count(counts.groups)} groups; "
+        f"{numbers.count(counts.groups_of_5_words)} groups have a text of 5 words or more, "
+        f"{numbers.count(counts.groups_across_corpora)} have records of several corpora"
     )
 
 
@@ -68,10 +71,10 @@ def agreement_table(audit: AuditFigures, corpora: Registry) -> str:
     rows = [
         (
             f"{corpora[one.first].title} and {corpora[one.second].title}",
-            number(one.utterances),
-            "-" if one.observed is None else f"{100 * one.observed:.1f} %",
+            numbers.count(one.utterances),
+            numbers.percent(one.observed),
             "not defined" if one.kappa is None else f"{one.kappa:.3f}",
-            number(one.ambiguous),
+            numbers.count(one.ambiguous),
         )
         for one in _agreements(audit)
     ]
@@ -89,8 +92,8 @@ def agreement_picture(audit: AuditFigures, corpora: Registry, paths: Collection[
     if AGREEMENT_FIGURE not in paths:
         return ""
     told = [
-        f"{corpora[one.first].title} and {corpora[one.second].title}: {number(one.utterances)} utterances, "
-        f"{percent(round(one.utterances * (one.observed or 0)), one.utterances)} with the same label."
+        f"{corpora[one.first].title} and {corpora[one.second].title}: {numbers.count(one.utterances)} "
+        f"utterances, {numbers.percent(one.observed)} with the same label."
         for one in _agreements(audit)
     ]
     words = f"How two corpora label the same utterances; the tables give every cell. {' '.join(told)}"
@@ -107,7 +110,9 @@ def _matrix(one: Agreement) -> str:
         (
             label,
             *(
-                f"{100 * one.shares[label][column]:.0f} % ({number(cells[column])})" if cells[column] else "-"
+                f"{100 * one.shares[label][column]:.0f} % ({numbers.count(cells[column])})"
+                if cells[column]
+                else "-"
                 for column in columns
             ),
         )
@@ -120,12 +125,12 @@ def _overlap_cells(row: Overlap) -> tuple[str, ...]:
     return (
         row.held_out,
         row.training,
-        number(row.utterances),
-        f"{number(row.utterances_found)} ({percent(row.utterances_found, row.utterances)})",
-        number(row.utterances_in_runs),
-        number(row.dialogues),
-        number(row.dialogues_with_run),
-        number(row.dialogues_covered),
-        number(row.dialogues_identical),
-        "-" if row.ngram_share is None else f"{100 * row.ngram_share:.2f} %",
+        numbers.count(row.utterances),
+        f"{numbers.count(row.utterances_found)} ({numbers.percent_of(row.utterances_found, row.utterances)})",
+        numbers.count(row.utterances_in_runs),
+        numbers.count(row.dialogues),
+        numbers.count(row.dialogues_with_run),
+        numbers.count(row.dialogues_covered),
+        numbers.count(row.dialogues_identical),
+        numbers.percent(row.ngram_share, 2),
     )

@@ -8,6 +8,7 @@ from functools import partial
 import jinja2
 import yaml
 
+from dialoguellm_release.render.tables import Table
 from dialoguellm_release.resources import record, resource_folder
 
 FENCE = "---\n"
@@ -69,20 +70,5 @@ _Plain.add_representer(str, _quoted_where_it_breaks)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; cells are escaped."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
-
-
-def number(value: int) -> str:
-    """A count as a reader wants it: 13,517."""
-    return f"{value:,}"
-
-
-def percent(part: int, whole: int) -> str:
-    """A share as a reader wants it: 13.5 %; a dash where there is no whole."""
-    return f"{100 * part / whole:.1f} %" if whole else "-"
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", r"\|")
+    """A table of a card."""
+    return Table(header, rows).markdown()

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pydantic import BaseModel
 
 from dialoguellm_release.cards.licenses import derived_license_metadata, hub_license
-from dialoguellm_release.cards.markdown import number, render_card, table
+from dialoguellm_release.cards.markdown import render_card, table
 from dialoguellm_release.cards.provenance import recipe_of
 from dialoguellm_release.cards.scores import LABEL_SCORERS, hub_metrics, model_index, score_table
+from dialoguellm_release.render import numbers
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import BASIC_LABELS, CORPUS_NAMES, LABELS, Label
 from dialoguellm_release.schemas.manifests import (
@@ -54,7 +55,7 @@ def render_backbone_card(manifest: BackboneManifest, repo_id: str) -> str:
         "manifest": manifest,
         "recipe": recipe,
         "repo_id": repo_id,
-        "parameters": number(manifest.parameters),
+        "parameters": numbers.count(manifest.parameters),
         "settings": _settings(recipe.source),
     }
     return render_card("model_cards", "backbone.md.jinja", metadata, body)
@@ -108,7 +109,7 @@ def render_adapter_card(
         "repo_id": repo_id,
         "dataset_id": dataset_id,
         "is_demonstration": backbone is not None,
-        "base_parameters": number(backbone.parameters) if backbone else "",
+        "base_parameters": numbers.count(backbone.parameters) if backbone else "",
         "is_synthetic": dataset is not None and recipe_of(dataset, DatasetRecipe).synthetic,
         "left_out": _left_out(dataset, figures.dataset_config) if dataset else [],
         "training": _training_table(manifest),
@@ -173,10 +174,10 @@ def _holds(config: str, corpus: str) -> bool:
 def _training_table(manifest: AdapterManifest) -> str:
     figures = manifest.figures
     rows = {
-        "Records": number(figures.records),
-        "Records shortened to the length limit": number(figures.truncated_records),
-        "Trainable parameters": number(figures.trainable_parameters),
-        "Steps": number(figures.steps),
+        "Records": numbers.count(figures.records),
+        "Records shortened to the length limit": numbers.count(figures.truncated_records),
+        "Trainable parameters": numbers.count(figures.trainable_parameters),
+        "Steps": numbers.count(figures.steps),
         "Loss, first and last logged": f"{figures.first_loss:.4f}, {figures.last_loss:.4f}",
         **_validation(figures),
         "Shown beside the input": _knowledge(figures.knowledge),
@@ -193,7 +194,8 @@ def _cost_table(manifest: AdapterManifest) -> str:
     stated = manifest.run.model_dump()
     rows = {name: _cost(stated[key]) for key, name in _COSTS.items() if stated[key] is not None}
     return table(
-        ("Cost", ""), {"Tokens of the training records": number(manifest.figures.tokens), **rows}.items()
+        ("Cost", ""),
+        {"Tokens of the training records": numbers.count(manifest.figures.tokens), **rows}.items(),
     )
 
 
@@ -204,7 +206,7 @@ def _cost(value: str | float) -> str:
 def _validation(figures: AdapterFigures) -> dict[str, str]:
     if figures.validation_loss is None:
         return {}
-    records = number(figures.validation_records)
+    records = numbers.count(figures.validation_records)
     return {"Loss on the validation split": f"{figures.validation_loss:.4f} ({records} records)"}
 
 

@@ -6,8 +6,9 @@ from dialoguellm_release.cards.data_files import configs
 from dialoguellm_release.cards.dataset import label_table
 from dialoguellm_release.cards.features import dataset_info
 from dialoguellm_release.cards.leakage import overlap_table
-from dialoguellm_release.cards.markdown import number, render_card, table
+from dialoguellm_release.cards.markdown import render_card, table
 from dialoguellm_release.cards.provenance import recipe_of
+from dialoguellm_release.render import numbers
 from dialoguellm_release.schemas.audit import RepeatCounts
 from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetManifest
 from dialoguellm_release.schemas.labels import OWN, SPLITS
@@ -49,10 +50,10 @@ def _part_table(own: CorpusFigures) -> str:
         if split in own.splits:
             size, parts = own.splits[split], own.parts[split]
             counts = (size.dialogues, size.utterances, parts.leaked, parts.conflicts, parts.duplicates)
-            rows.append((split, *map(number, (*counts, parts.clean))))
+            rows.append((split, *map(numbers.count, (*counts, parts.clean))))
     header = ("Split", "Dialogues", "Records", "Leak", "Lose a conflict", "Duplicates", "Clean")
     return table(header, rows)
 
 
 def _in_words(counts: RepeatCounts) -> str:
-    return f"{number(counts.records)} records in {number(counts.groups)} groups"
+    return f"{numbers.count(counts.records)} records in {numbers.count(counts.groups)} groups"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dialoguellm_release.cards.markdown import number, table
+from dialoguellm_release.cards.markdown import table
+from dialoguellm_release.render import numbers
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.counts import Reconciliation, Sizes
@@ -64,7 +65,7 @@ def _total(
     return (
         "**all**",
         "train",
-        f"{number(claims.training_dialogues)} dialogues",
+        f"{numbers.count(claims.training_dialogues)} dialogues",
         _public_total(paper | public, [corpora[corpus].title for corpus in paper if corpus not in public]),
         built,
         ", ".join(
@@ -77,9 +78,9 @@ def _total(
 
 def _public_total(dialogues: Mapping[CorpusName, int], of_paper: list[str]) -> str:
     """What the public files give, with the paper's own count where they do not tell."""
-    total = f"{number(sum(dialogues.values()))} dialogues"
+    total = f"{numbers.count(sum(dialogues.values()))} dialogues"
     return f"{total}, with the paper's own count of {', '.join(of_paper)}" if of_paper else total
 
 
 def _sizes(sizes: Sizes | None) -> str:
-    return f"{number(sizes.dialogues)} / {number(sizes.utterances)}" if sizes else "-"
+    return f"{numbers.count(sizes.dialogues)} / {numbers.count(sizes.utterances)}" if sizes else "-"

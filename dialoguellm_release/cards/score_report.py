@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dialoguellm_release.cards.markdown import number, render_card, table
+from dialoguellm_release.cards.markdown import render_card, table
+from dialoguellm_release.render import numbers
 from dialoguellm_release.schemas.manifests import ScoreManifest
 from dialoguellm_release.schemas.scores import MetricName, Part, ScoreFigures
 
@@ -34,9 +35,9 @@ def render_score_report(manifest: ScoreManifest, figure: str | None) -> str:
         "system": figures.system,
         "title": f"{figures.system.name} on {figures.protocol.corpus}, {figures.protocol.split} split",
         "level": f"{100 * figures.resampling.level:g} %",
-        "resamples": number(figures.resampling.resamples),
+        "resamples": numbers.count(figures.resampling.resamples),
         "metrics": _metrics_table(figures),
-        "left_to_chance": number(figures.left_to_chance) if figures.left_to_chance else "",
+        "left_to_chance": numbers.count(figures.left_to_chance) if figures.left_to_chance else "",
         "per_label": _label_table(figures),
         "confusion": _confusion_table(figures),
         "figure": figure,
@@ -49,9 +50,9 @@ def render_score_report(manifest: ScoreManifest, figure: str | None) -> str:
 
 def _metrics_table(figures: ScoreFigures) -> str:
     """Every metric of all records, of the clean ones where they are known, and of the commonest label."""
-    parts = {f"all {number(figures.records)} records": figures}
+    parts = {f"all {numbers.count(figures.records)} records": figures}
     clean = (
-        {f"{number(figures.clean.records)} records that share no text": figures.clean}
+        {f"{numbers.count(figures.clean.records)} records that share no text": figures.clean}
         if figures.clean
         else {}
     )
@@ -77,7 +78,7 @@ def _label_table(figures: ScoreFigures) -> str:
                 _percent(one.precision),
                 _percent(one.recall),
                 _percent(one.f1),
-                number(one.references),
+                numbers.count(one.references),
                 f"{one.predictions:,.0f}",
             )
             for label, one in figures.per_label.items()
@@ -99,7 +100,7 @@ def _parts_table(figures: ScoreFigures, parts: Mapping[str, Part]) -> str:
     return table(
         ("", "Records", *(METRICS[name].format(without=figures.without) for name in shown)),
         [
-            (value, number(part.records), *(_with_interval(part, name) for name in shown))
+            (value, numbers.count(part.records), *(_with_interval(part, name) for name in shown))
             for value, part in parts.items()
         ],
     )
@@ -111,7 +112,7 @@ def _stamp_table(stamp: Mapping[str, object]) -> str:
 
 def _shown(value: object) -> str:
     if isinstance(value, list) and len(value) > MAX_LISTED:
-        return f"{number(len(value))} of them: see `scores.json`"
+        return f"{numbers.count(len(value))} of them: see `scores.json`"
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return "not applicable" if value is None else f"`{value}`"

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import yaml
 
-from dialoguellm_release.cards.markdown import number, table
+from dialoguellm_release.cards.markdown import table
+from dialoguellm_release.render import numbers
 from dialoguellm_release.schemas.scores import MetricName, Part, ScoreFigures
 
 TASK = "text-classification"
@@ -34,9 +35,9 @@ def score_table(scores: Sequence[ScoreFigures]) -> str:
             parts["this adapter, clean part"] = score.clean
         for answer, part in parts.items():
             cells = [_cell(part, name) for name in metrics]
-            rows.append((*place, number(part.records), answer, scorer, *cells))
+            rows.append((*place, numbers.count(part.records), answer, scorer, *cells))
         always = [f"{score.majority[name]:.4f}" if name in score.majority else "-" for name in metrics]
-        rows.append((*place, number(score.records), f"always {score.majority_label}", "-", *always))
+        rows.append((*place, numbers.count(score.records), f"always {score.majority_label}", "-", *always))
     return table(("Corpus", "Split", "Records", "Answer", "Scorer", *(f"`{name}`" for name in metrics)), rows)
 
 
@@ -92,7 +93,7 @@ def eval_results(scores: Sequence[ScoreFigures], dataset_id: str, revision: str 
                 task_id=corpus,
                 value=round(value, 6),
                 dataset_revision=revision,
-                notes=f"{metric} of the split {split}, {number(score.records)} records{interval}",
+                notes=f"{metric} of the split {split}, {numbers.count(score.records)} records{interval}",
             )
             text = yaml.safe_dump(eval_result_entries_to_yaml([entry]), sort_keys=False, width=1_000)
             files[f".eval_results/{corpus}-{split}-{metric}.yaml"] = text

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
-from dialoguellm_release.cards.markdown import number, percent, table
+from dialoguellm_release.cards.markdown import table
 from dialoguellm_release.layout import COUNT_FIGURES
+from dialoguellm_release.render import numbers
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.counts import SplitStatistics, Spread
@@ -20,9 +21,14 @@ def label_share_table(figures: DatasetFigures, claims: ClaimsRecipe | None) -> s
     labels = figures.training_labels
     printed = claims.label_percentages if claims else {}
     rows = [
-        (label, number(count), percent(count, sum(labels.values())), f"{printed[label]:.1f} %")
+        (
+            label,
+            numbers.count(count),
+            numbers.percent_of(count, sum(labels.values())),
+            f"{printed[label]:.1f} %",
+        )
         if label in printed
-        else (label, number(count), percent(count, sum(labels.values())), "none printed")
+        else (label, numbers.count(count), numbers.percent_of(count, sum(labels.values())), "none printed")
         for label, count in labels.items()
     ]
     header = ("Label", "Training records", "Share", "Paper")
@@ -37,7 +43,7 @@ def length_table(figures: DatasetFigures, corpora: Registry) -> str:
             split,
             _in_short(one.dialogue_lengths),
             _in_short(one.utterance_lengths),
-            f"{number(one.records_after_gap)} ({number(one.missing_turns)})",
+            f"{numbers.count(one.records_after_gap)} ({numbers.count(one.missing_turns)})",
         )
         for name, splits in figures.statistics.items()
         for split, one in splits.items()
@@ -68,12 +74,13 @@ def _corpora_in_words(figures: DatasetFigures, claims: ClaimsRecipe | None, corp
     built = figures.training_dialogues
     total = sum(built.values())
     told = [
-        f"{corpora[name].title} {number(count)} ({percent(count, total)})" for name, count in built.items()
+        f"{corpora[name].title} {numbers.count(count)} ({numbers.percent_of(count, total)})"
+        for name, count in built.items()
     ]
     words = f"Training dialogues per corpus. This build: {', '.join(told)}."
     claimed = claims.corpora if claims else {}
     printed = [
-        f"{corpora[name].title} {number(splits['train'].dialogues)}"
+        f"{corpora[name].title} {numbers.count(splits['train'].dialogues)}"
         for name, splits in claimed.items()
         if "train" in splits
     ]
@@ -83,7 +90,7 @@ def _corpora_in_words(figures: DatasetFigures, claims: ClaimsRecipe | None, corp
 def _labels_in_words(figures: DatasetFigures, claims: ClaimsRecipe | None) -> str:
     labels = figures.training_labels
     total = sum(labels.values())
-    told = [f"{label} {percent(count, total)}" for label, count in labels.items()]
+    told = [f"{label} {numbers.percent_of(count, total)}" for label, count in labels.items()]
     words = f"Share of each label in the training records. This build: {', '.join(told)}."
     printed = (
         [f"{label} {share:.1f} %" for label, share in claims.label_percentages.items()] if claims else []
@@ -107,7 +114,8 @@ def _spaces_in_words(figures: DatasetFigures, corpora: Registry) -> str:
     for name, corpus in figures.corpora.items():
         counts = corpus.labels.get("train", {})
         shares = [
-            f"{label} {percent(counts.get(label, 0), sum(counts.values()))}" for label in corpus.label_space
+            f"{label} {numbers.percent_of(counts.get(label, 0), sum(counts.values()))}"
+            for label in corpus.label_space
         ]
         told.append(f"{corpora[name].title}: {', '.join(shares)}.")
     return f"The labels of each corpus, and their share of its training records. {' '.join(told)}"

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from dialoguellm_release.cli.formats import written
+from dialoguellm_release.render.tables import Format, Table
 
 if TYPE_CHECKING:
     from dialoguellm_release.claims.tables import Figure, PaperTable
@@ -25,7 +25,7 @@ def summary(report: ClaimReport) -> dict[str, Any]:
     }
 
 
-def claims_text(report: ClaimReport, form: str) -> str:
+def claims_text(report: ClaimReport, form: Format) -> str:
     """Every claim with its verdict."""
     rows: list[tuple[str, ...]] = [("claim", "place", "says", "paper", "status", "by, or what is missing")]
     for name, claim in report.claims.items():
@@ -33,7 +33,7 @@ def claims_text(report: ClaimReport, form: str) -> str:
         printed = "" if claim.value is None else _number(claim.value)
         others = "".join(f" or {_number(value)} ({place})" for place, value in claim.other_readings.items())
         rows.append((name, claim.place, claim.says, printed + others, verdict.status, verdict.by))
-    return written(rows, form)
+    return Table(rows[0], rows[1:]).written(form)
 
 
 def counts_text(report: ClaimReport) -> str:
@@ -41,7 +41,7 @@ def counts_text(report: ClaimReport) -> str:
     return ", ".join(f"{count} {status}" for status, count in _counts(report).most_common())
 
 
-def table_text(table: PaperTable, form: str) -> str:
+def table_text(table: PaperTable, form: Format) -> str:
     """A table of the paper; what has to be known to read it is said elsewhere."""
     rows = [
         table.header,
@@ -50,7 +50,7 @@ def table_text(table: PaperTable, form: str) -> str:
             for row in table.rows
         ),
     ]
-    return written(rows, form)
+    return Table(rows[0], rows[1:]).written(form)
 
 
 def _counts(report: ClaimReport) -> Counter[str]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from dialoguellm_release.render.tables import Table
 
 if TYPE_CHECKING:
     from dialoguellm_release.step import StepResult
@@ -31,9 +34,6 @@ def show_json(data: Any) -> None:
     typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
 
 
-def table(rows: list[tuple[str, ...]]) -> str:
-    """Rows as aligned columns; the first is the header."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as a table at the width of the terminal; the first is the header."""
+    return Table(rows[0], rows[1:]).text()

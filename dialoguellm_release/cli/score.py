@@ -10,6 +10,7 @@ import typer
 from dialoguellm_release.cli import choices, scores
 from dialoguellm_release.cli.options import Again, BackbonesFolder, DatasetFolder, Json, Settings
 from dialoguellm_release.cli.output import say, say_made, show, show_json
+from dialoguellm_release.render.tables import Format
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.manifests import ScoreManifest
@@ -219,7 +220,7 @@ def table(
         str | None, typer.Option(help="With --claims: a table of the paper instead of the claims, 3 or 4.")
     ] = None,
     form: Annotated[
-        str, typer.Option("--format", help="With --claims: text, markdown, latex or csv.")
+        Format, typer.Option("--format", help="With --claims: the format of the table.")
     ] = "text",
     json: Json = False,
 ) -> None:
@@ -248,12 +249,10 @@ def table(
         show(scores.table_text(found))
 
 
-def _claims(build: Path, paper_table: str | None, form: str, *, json: bool) -> None:
+def _claims(build: Path, paper_table: str | None, form: Format, *, json: bool) -> None:
     from dialoguellm_release.cli import claims
-    from dialoguellm_release.cli.formats import check_format
     from dialoguellm_release.steps.claims import check_claims
 
-    check_format(form)
     report = check_claims(build)
     if paper_table is not None and paper_table not in report.tables:
         raise typer.BadParameter(f"--paper-table: {paper_table} is none of {', '.join(report.tables)}")

@@ -7,20 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dialoguellm_release.dataset.figure_style import (
+from dialoguellm_release.corpora.registry import corpus_entry
+from dialoguellm_release.layout import FIGURE_FILES
+from dialoguellm_release.render.figure_style import (
     BLUE,
     GREY,
     NUMBER_SIZE,
     ORANGE,
     PALE_BLUE,
-    STYLE,
     draw_cell,
+    drawing,
     name_columns,
     name_rows,
-    titles,
 )
-from dialoguellm_release.errors import MissingExtraError
-from dialoguellm_release.layout import FIGURE_FILES
 from dialoguellm_release.schemas.audit import Agreement
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.counts import SplitStatistics, Spread
@@ -60,7 +59,7 @@ def draw_corpora(
         values = [claimed.get(name) for name in corpora]
         bars.append(_Bars("the paper", values, "none printed"))
     _draw_bars(
-        axes, titles(corpora), bars, lambda value, total: f"{value:,.0f} ({100 * value / total:.1f} %)"
+        axes, _titles(corpora), bars, lambda value, total: f"{value:,.0f} ({100 * value / total:.1f} %)"
     )
 
 
@@ -118,7 +117,7 @@ def draw_lengths(
     )
     for row, one in enumerate(spreads):
         _write(axes, one.p95, row, f" median {one.median}, longest {one.maximum}")
-    name_rows(axes, titles(training))
+    name_rows(axes, _titles(training))
     axes.set_xlim(0, 1.4 * max((one.p95 for one in spreads), default=1))
     axes.set_xlabel("box: middle half, line: median, whiskers: 5th to 95th percentile", color=GREY)
 
@@ -132,7 +131,7 @@ def draw_label_spaces(axes: Axes, figures: DatasetFigures) -> None:
         for label in corpus.label_space:
             share = counts.get(label, 0) / records if records else 0
             draw_cell(axes, labels.index(label), row, share, f"{100 * share:.1f}")
-    name_rows(axes, titles(figures.corpora))
+    name_rows(axes, _titles(figures.corpora))
     name_columns(axes, labels)
     axes.set_xlabel(
         "percent of the corpus's training records; no cell: not a label of the corpus", color=GREY
@@ -164,7 +163,7 @@ def draw_agreements(figure: Figure, agreements: Sequence[Agreement], origin: str
     heights = [HEADING_ROWS + len(one.counts) for one in agreements]
     panels = figure.subplots(len(agreements), 1, squeeze=False, height_ratios=heights)
     for axes, one in zip(panels[:, 0], agreements, strict=True):
-        first, second = titles([one.first, one.second])
+        first, second = _titles([one.first, one.second])
         kappa = "" if one.kappa is None else f", kappa {one.kappa:.2f}"
         axes.set_title(f"{origin}{first} and {second}: {one.utterances:,} utterances{kappa}", pad=10)
         _draw_panel(axes, one, first, second)
@@ -205,22 +204,11 @@ def write_figures(folder: Path, manifest: DatasetManifest, claims: ClaimsRecipe 
     Raises:
         MissingExtraError: The extra `figures` is not installed.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("figures", "matplotlib") from error
-
     origin = "Synthetic data. " if manifest.recipe.resolved["synthetic"] else ""
-    (folder / FIGURE_FILES[0]).parent.mkdir()
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        for path, drawing in zip(FIGURE_FILES, _drawings(manifest.figures, claims, origin), strict=True):
-            if drawing.rows:
-                figure = Figure(figsize=(8, 1.4 + 0.33 * drawing.rows), layout="constrained")
-                drawing.draw(figure)
-                figure.savefig(folder / path, format="png", metadata={"Software": None})
+    for path, one in zip(FIGURE_FILES, _drawings(manifest.figures, claims, origin), strict=True):
+        if one.rows:
+            with drawing(folder / path, 8, 1.4 + 0.33 * one.rows) as figure:
+                one.draw(figure)
 
 
 def _drawings(figures: DatasetFigures, claims: ClaimsRecipe | None, origin: str) -> list[_Drawing]:
@@ -273,3 +261,7 @@ def _claimed(claims: ClaimsRecipe | None) -> dict[CorpusName, int]:
     """Training dialogues per corpus, as the paper prints them."""
     corpora = claims.corpora if claims else {}
     return {name: splits["train"].dialogues for name, splits in corpora.items() if "train" in splits}
+
+
+def _titles(corpora: Sequence[CorpusName] | Mapping[CorpusName, object]) -> list[str]:
+    return [corpus_entry(name).title for name in corpora]

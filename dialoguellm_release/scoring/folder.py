@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dialoguellm_release.errors import MissingExtraError
 from dialoguellm_release.folders import (
     canonical_json,
     package_versions,
@@ -14,6 +13,7 @@ from dialoguellm_release.folders import (
 )
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import record_files
+from dialoguellm_release.render.figure_style import drawing
 from dialoguellm_release.schemas.manifests import FileStamp, ScoreManifest
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.scores import ScoreFigures
@@ -69,23 +69,13 @@ def write_confusion(folder: Path, figures: ScoreFigures) -> None:
     Raises:
         MissingExtraError: The extra `figures` is not installed.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("figures", "matplotlib") from error
-
     labels = list(figures.per_label)
     counts = figures.confusion_matrix
     has_invalid = any(row[-1] for row in counts)
     columns = [*labels, "invalid"] if has_invalid else labels
     shares = [[cell / (sum(row) or 1) for cell in row[: len(columns)]] for row in counts]
-    (folder / CONFUSION).parent.mkdir()
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update({"font.family": "DejaVu Sans", "font.size": 10, "savefig.dpi": 120})
-        size = 1.8 + 0.72 * len(columns)
-        figure = Figure(figsize=(size + 0.6, 1.4 + 0.62 * len(labels)), layout="constrained")
+    width = 2.4 + 0.72 * len(columns)
+    with drawing(folder / CONFUSION, width, 1.4 + 0.62 * len(labels)) as figure:
         axes = figure.subplots()
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         axes.set_xticks(range(len(columns)), columns, rotation=35, ha="right", rotation_mode="anchor")
@@ -97,4 +87,4 @@ def write_confusion(folder: Path, figures: ScoreFigures) -> None:
                 colour = "white" if share >= DARK else "#262626"
                 number = f"{counts[row][column]:,.0f}"
                 axes.text(column, row, number, ha="center", va="center", color=colour)
-        figure.savefig(folder / CONFUSION, format="png", metadata={"Software": None})
+        axes.spines[:].set_visible(True)

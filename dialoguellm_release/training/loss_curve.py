@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dialoguellm_release.errors import MissingExtraError
+from dialoguellm_release.render.figure_style import BLUE, ORANGE, drawing
 from dialoguellm_release.schemas.manifests import LOSS_FIGURE
 from dialoguellm_release.training.watch import LogEntry
 
@@ -16,27 +16,15 @@ def write_loss_curve(folder: Path, log: Sequence[LogEntry]) -> None:
     Raises:
         MissingExtraError: The extra `figures` is not installed.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("figures", "matplotlib") from error
-
-    path = folder / LOSS_FIGURE
-    path.parent.mkdir()
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        figure = Figure(figsize=(7, 3.5), dpi=120, layout="constrained")
+    with drawing(folder / LOSS_FIGURE, 7, 3.5) as figure:
         axes = figure.subplots()
         for key, name, color, line in (
-            ("loss", "training", "#0072B2", "-"),
-            ("eval_loss", "validation", "#E69F00", "o--"),
+            ("loss", "training", BLUE, "-"),
+            ("eval_loss", "validation", ORANGE, "o--"),
         ):
             entries = [entry for entry in log if key in entry]
             if entries:
                 steps, losses = [entry["step"] for entry in entries], [entry[key] for entry in entries]
                 axes.plot(steps, losses, line, color=color, label=name)
         axes.set(xlabel="step", ylabel="loss per token of the answer")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False)
-        figure.savefig(path, metadata={"Software": None})
+        axes.legend()

@@ -57,7 +57,7 @@ def test_csv_is_read_back(run: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("--claims", "--format", "html"), "html is none of text, markdown, latex, csv"),
+        (("--claims", "--format", "html"), "'html' is not one of 'text', 'markdown'"),
         (("--claims", "--paper-table", "2"), "2 is none of 3, 4"),
         (("--claims", "scores"), "name no score folders"),
         ((), "name score folders, or --claims"),

@@ -111,7 +111,7 @@ def test_the_command_line_alone_brings_no_part_of_the_house() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = [name for name in ast.literal_eval(done.stdout) if ".cli" not in name]
-    assert loaded == ["dialoguellm_release.errors"]
+    assert loaded == [f"dialoguellm_release.{name}" for name in ("errors", "render", "render.tables")]
 
 
 @pytest.mark.slow

@@ -1,0 +1,1 @@
+"""Tables, numbers and the style of figures: the only place that formats."""

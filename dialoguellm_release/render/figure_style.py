@@ -1,0 +1,82 @@
+"""What all figures share: colours, fonts, cells of a heat map, and files with the same bytes each time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dialoguellm_release.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREY, PALE_BLUE = "#0072B2", "#E69F00", "#595959", "#CCE3F0"
+"""Colours of Okabe and Ito, which colour-blind readers can tell apart."""
+
+STYLE: dict[Any, object] = {
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 13,
+    "axes.titleweight": "bold",
+    "figure.constrained_layout.h_pad": 0.12,
+    "font.family": "DejaVu Sans",
+    "font.size": 11,
+    "hatch.linewidth": 0.8,
+    "legend.frameon": False,
+    "savefig.dpi": 120,
+    "xtick.labelsize": 10,
+    "ytick.left": False,
+}
+NUMBER_SIZE = 9.5
+
+
+@contextmanager
+def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
+    """A figure to draw on; the file is written when the block ends, and depends on nothing but the drawing.
+
+    Args:
+        path: A PNG; its folder is created.
+        width: In inches.
+        height: In inches.
+
+    Raises:
+        MissingExtraError: The extra `figures` is not installed.
+    """
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("figures", "matplotlib") from error
+
+    path.parent.mkdir(exist_ok=True)
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure
+        figure.savefig(path, format="png", metadata={"Software": None})
+
+
+def draw_cell(axes: Axes, column: int, row: int, share: float, text: str, size: float = 11) -> None:
+    """Draws a cell of a heat map, the darker the greater its share, with a text that stays readable."""
+    axes.barh(row, 0.94, 0.9, column - 0.47, color=BLUE, alpha=0.12 + 0.88 * share)
+    color = "white" if share > 0.6 else "black"
+    axes.text(column, row, text, ha="center", va="center", color=color, fontsize=size)
+
+
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Names the rows, the first at the top."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+
+
+def name_columns(axes: Axes, names: Sequence[str]) -> None:
+    """Names the columns of a heat map, and draws no lines around it."""
+    axes.set_xlim(-0.55, len(names) - 0.45)
+    axes.set_xticks(range(len(names)), names, rotation=40, ha="right")
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
