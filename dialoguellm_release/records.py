@@ -4,84 +4,132 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.errors import DataError, Problem, problems_of
 from dialoguellm_release.folders import MANIFEST, read_manifest, sha256_of
 from dialoguellm_release.layout import CLEAN_CONFIG, DEFAULT_CONFIG, SFT_CONFIG, config_files
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
-from dialoguellm_release.schemas.labels import CORPUS_NAMES, LABELS, Split
+from dialoguellm_release.schemas.labels import LABELS, Split
 from dialoguellm_release.schemas.manifests import FileStamp
 from dialoguellm_release.schemas.record import COLUMNS, Record
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from numpy.typing import NDArray
 
 ROWS_AT_ONCE = 4_000
 _LABEL_OF = dict(enumerate(LABELS))
 
 
 def record_files(dataset: Path, config: str, split: Split) -> tuple[FileStamp, ...]:
-    """The Parquet files of a config and split as the dataset's manifest lists them, in reading order.
+    """The Parquet files that a config reads for a split, as the dataset's manifest lists them.
 
     Args:
+        dataset: A dataset folder.
         config: `default` for every corpus, `clean` for their clean part, or the name of one corpus.
+        split: The split.
+
+    Returns:
+        The stamps of the files, the clean parts of all corpora first.
 
     Raises:
         DataError: The folder is no dataset, or has no such config or split.
     """
+    return _files(dataset, read_manifest(dataset, DatasetManifest), config, split)
+
+
+def read_records(dataset: Path, config: str, split: Split) -> Iterator[Record]:
+    """The records of a config and split in their canonical order, each checked by the schema.
+
+    The order is: corpora as in the dataset's recipe, dialogues by their ids (numbers in ids as numbers),
+    utterances by their index. It depends on the records alone, and not on the files that hold them: the
+    records of one corpus come in the same order whichever other corpora were built, and whatever is drawn
+    from them with a seed is the same.
+
+    Args:
+        dataset: A dataset folder.
+        config: `default` for every corpus, `clean` for their clean part, or the name of one corpus.
+        split: The split.
+
+    Yields:
+        The records.
+
+    Raises:
+        DataError: A file is missing, is not the one that the manifest lists, or does not hold records.
+
+    Example:
+        >>> for record in read_records(Path("build/dataset"), "clean", "train"):  # doctest: +SKIP
+        ...     print(record.id, record.label)
+    """
     manifest = read_manifest(dataset, DatasetManifest)
+    files = _files(dataset, manifest, config, split)
+    _check(dataset, files)
+    for name in manifest.figures.corpora:
+        paths = [dataset / file.path for file in files if file.path.startswith(f"data/{name}/")]
+        if paths:
+            yield from _sorted_records(paths)
+
+
+def _files(dataset: Path, manifest: DatasetManifest, config: str, split: Split) -> tuple[FileStamp, ...]:
     stamps = {stamp.path: stamp for stamp in manifest.outputs}
     found = tuple(stamps[path] for path in config_files(stamps, config, split) if config != SFT_CONFIG)
     if not found:
-        there = [name for name in CORPUS_NAMES if name in manifest.figures.corpora]
+        names = [DEFAULT_CONFIG, CLEAN_CONFIG, *manifest.figures.corpora]
         raise DataError(
             Problem(
                 str(dataset / MANIFEST),
                 f"no records of config {config}, split {split}",
-                expected=f"config {' or '.join([DEFAULT_CONFIG, CLEAN_CONFIG, *there])}",
+                expected=f"config {' or '.join(names)}",
                 fix="choose another config or split, or build the dataset with that corpus",
+                code="records.no_such_config",
             )
         )
     return found
 
 
-def read_records(dataset: Path, config: str, split: Split) -> Iterator[Record]:
-    """The records of a config and split, each checked by the schema.
-
-    Raises:
-        DataError: A file is missing, is not the one that the manifest lists, or holds something else
-            than records.
-    """
-    files = record_files(dataset, config, split)
-    _check(dataset, files)
-    for file in files:
-        yield from records_in(dataset / file.path)
-
-
 def _check(dataset: Path, files: tuple[FileStamp, ...]) -> None:
+    """Compares the files with their stamps."""
     problems = []
     for file in files:
         path = dataset / file.path
+        fix = "build the dataset again"
         if not path.is_file():
-            problems.append(Problem(str(path), "the manifest lists this file, but it is not there"))
+            what = "the manifest lists this file, but it was not found"
+            problems.append(Problem(str(path), what, fix=fix, code="records.file_missing"))
         elif (digest := sha256_of(path)) != file.sha256:
-            problems.append(
-                Problem(str(path), "not the file that the manifest lists", f"sha256 {file.sha256}", digest)
-            )
+            what, expected = "not the file that the manifest lists", f"sha256 {file.sha256}"
+            problems.append(Problem(str(path), what, expected, digest, fix, code="records.file_changed"))
     if problems:
-        last = problems[-1]
-        problems[-1] = Problem(last.where, last.what, last.expected, last.got, "build the dataset again")
         raise DataError(problems)
 
 
 def records_in(path: Path) -> Iterator[Record]:
-    """The records of one Parquet file, each checked by the schema, whatever its hash.
+    """The records of one Parquet file in the order of its rows, each checked by the schema.
 
     Raises:
-        DataError: The file is not Parquet, lacks a column, or holds something else than records.
+        DataError: The file is not Parquet, lacks a column, or does not hold records.
     """
+    row = 0
+    with _opened(path) as file:
+        for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(COLUMNS)):
+            for values in batch.to_pylist():
+                row += 1
+                yield _record(values, f"{path}, row {row}")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """A Parquet file with the columns of records."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -89,46 +137,75 @@ def records_in(path: Path) -> Iterator[Record]:
         with pq.ParquetFile(path) as file:
             missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
             if missing:
-                raise DataError(Problem(str(path), f"lacks the columns {', '.join(missing)}"))
-            row = 0
-            for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(COLUMNS)):
-                for values in batch.to_pylist():
-                    row += 1
-                    yield _record(values, f"{path}, row {row}")
+                what = f"lacks the columns {', '.join(missing)}"
+                raise DataError(Problem(str(path), what, code="records.columns_missing"))
+            yield file
     except pa.ArrowInvalid as error:
-        raise DataError(Problem(str(path), f"not a Parquet file: {error}")) from error
+        problem = Problem(str(path), f"not a Parquet file: {error}", code="records.not_parquet")
+        raise DataError(problem) from error
+
+
+def _sorted_records(paths: Sequence[Path]) -> Iterator[Record]:
+    """The records of files of one corpus and split, by dialogue and utterance."""
+    import pyarrow as pa
+
+    tables = []
+    for path in paths:
+        with _opened(path) as file:
+            tables.append(file.read(columns=list(COLUMNS)))
+    starts = list(accumulate((table.num_rows for table in tables), initial=0))
+    table = pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+    order = _canonical_order(table)
+    for start in range(0, len(order), ROWS_AT_ONCE):
+        rows = order[start : start + ROWS_AT_ONCE]
+        for row, values in zip(rows.tolist(), table.take(rows).to_pylist(), strict=True):
+            file = bisect_right(starts, row) - 1
+            yield _record(values, f"{paths[file]}, row {row - starts[file] + 1}")
+
+
+def _canonical_order(table: pa.Table) -> NDArray[np.int64]:
+    """The rows by dialogue and utterance, or as they are where these columns are damaged."""
+    import numpy as np
+    import pyarrow as pa
+
+    ids, numbers = table["dialogue_id"], table["utterance_index"]
+    if not pa.types.is_integer(numbers.type) or numbers.null_count or ids.null_count:
+        return np.arange(table.num_rows)
+    dialogues = ids.combine_chunks().dictionary_encode()
+    names = [str(name) for name in dialogues.dictionary.to_pylist()]
+    rank = np.empty(len(names), dtype=np.int64)
+    rank[sorted(range(len(names)), key=lambda one: natural_order(names[one]))] = np.arange(len(names))
+    return np.lexsort((numbers.to_numpy(), rank[dialogues.indices.to_numpy()]))
 
 
 def _record(values: dict[str, Any], where: str) -> Record:
     for name in ("context", "other_labels", "leaks"):
-        if values[name] is not None:
+        if isinstance(values[name], list):
             values[name] = tuple(values[name])
+    label = values["label"]
+    if not isinstance(label, int) or label not in _LABEL_OF:
+        what, expected = "label is no class id", f"0 to {len(LABELS) - 1}"
+        raise DataError(Problem(where, what, expected, repr(label), code="records.unknown_label"))
+    values["label"] = _LABEL_OF[label]
     try:
-        values["label"] = _LABEL_OF[values["label"]]
         return Record.model_validate(values)
-    except KeyError:
-        problem = Problem(
-            where, "label is no class id", expected=f"0 to {len(LABELS) - 1}", got=repr(values["label"])
-        )
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        got = repr(first["input"]) if place else str(values["id"])
-        problem = Problem(where, f"{place or 'the record'}: {first['msg']}", got=got)
-    raise DataError(problem)
+        found = problems_of(error, where, f"{values['id']} is not a record", code="records.not_a_record")
+        raise DataError(found) from error
 
 
 _NUMBER = re.compile("([0-9]+)")
 
 
-def natural_order(dialogue_id: str) -> list[str | int]:
+def natural_order(dialogue_id: str) -> tuple[object, ...]:
     """A key that sorts the numbers in ids as numbers: 2 before 10, `s01_e02` before `s01_e10`.
 
     >>> sorted(["10", "2", "s01_e10", "s01_e2"], key=natural_order)
     ['2', '10', 's01_e2', 's01_e10']
     """
-    parts = _NUMBER.split(dialogue_id)
-    return [int(part) if place % 2 else part for place, part in enumerate(parts)]
+    parts: list[object] = list(_NUMBER.split(dialogue_id))
+    parts[1::2] = [(len(number.lstrip("0")), number.lstrip("0")) for number in map(str, parts[1::2])]
+    return (*parts, dialogue_id)
 
 
 _RECORD = TypeAdapter(Record)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dialoguellm_release.errors import DataError
+from dialoguellm_release.dataset.parquet import RowWriter, record_columns, record_schema
+from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import read_manifest, stamps, write_manifest
 from dialoguellm_release.records import read_records, record_files
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
@@ -51,57 +53,97 @@ def test_further_columns_may_follow(dataset: Path, records_of: RecordsOf) -> Non
 
 
 def test_a_config_or_split_without_records_is_refused(dataset: Path) -> None:
-    with pytest.raises(DataError, match="no records of config iemocap, split train") as raised:
-        list(read_records(dataset, "iemocap", "train"))
-    assert raised.value.problems[0].expected == "config default or clean or meld"
-    with pytest.raises(DataError, match="split validation"):
-        list(read_records(dataset, "meld", "validation"))
+    refused: list[tuple[str, Split]] = [("iemocap", "train"), ("meld", "validation"), ("sft", "train")]
+    for config, split in refused:
+        assert problem_of(dataset, config, split).code == "records.no_such_config"
+    assert problem_of(dataset, "iemocap", "train").expected == "config default or clean or meld"
 
 
 def test_a_missing_or_changed_file_is_refused(dataset: Path) -> None:
     test_file = dataset / FILE.replace("train", "test")
     with (dataset / FILE).open("ab") as file:
         file.write(b"x")
-    with pytest.raises(DataError, match="not the file that the manifest lists"):
-        list(read_records(dataset, "meld", "train"))
+    assert problem_of(dataset, "meld", "train").code == "records.file_changed"
     test_file.unlink()
-    with pytest.raises(DataError, match="not there") as raised:
-        list(read_records(dataset, "meld", "test"))
-    assert raised.value.problems[0].fix == "build the dataset again"
+    problem = problem_of(dataset, "meld", "test")
+    assert (problem.code, problem.fix) == ("records.file_missing", "build the dataset again")
 
 
 def test_a_folder_without_manifest_is_no_dataset(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no dataset folder here"):
+    with pytest.raises(DataError):
         record_files(tmp_path, "meld", "train")
 
 
 def test_what_is_no_parquet_is_refused(dataset: Path) -> None:
     (dataset / FILE).write_bytes(b"PAR1, but not really")
-    with pytest.raises(DataError, match="not a Parquet file"):
-        list(read_records(restamped(dataset), "meld", "train"))
+    assert problem_of(restamped(dataset)).code == "records.not_parquet"
 
 
 def test_missing_columns_are_named(dataset: Path) -> None:
     pq.write_table(pq.read_table(dataset / FILE).drop_columns(["speaker", "leaks"]), dataset / FILE)
-    with pytest.raises(DataError, match="lacks the columns speaker, leaks"):
-        list(read_records(restamped(dataset), "meld", "train"))
+    problem = problem_of(restamped(dataset))
+    assert problem.code == "records.columns_missing"
+    assert "speaker, leaks" in problem.what
 
 
-def test_a_label_outside_the_vocabulary_is_named_by_row(dataset: Path) -> None:
-    change(dataset, "label", pa.array([0, 1, 2, 3, 4, 99, 6, 0, 1]))
-    with pytest.raises(DataError, match=r"row 6: label is no class id") as raised:
-        list(read_records(dataset, "meld", "train"))
-    assert raised.value.problems[0].got == "99"
+@pytest.mark.parametrize(("row", "label"), [(6, 99), (7, -1), (1, None)])
+def test_a_label_outside_the_vocabulary_is_named_by_row(dataset: Path, row: int, label: int | None) -> None:
+    labels = pq.read_table(dataset / FILE)["label"].to_pylist()
+    labels[row - 1] = label
+    problem = problem_of(change(dataset, "label", pa.array(labels)))
+    assert (problem.code, problem.got) == ("records.unknown_label", repr(label))
+    assert problem.where.endswith(f"{FILE}, row {row}")
 
 
-def test_a_negative_label_is_no_label(dataset: Path) -> None:
-    change(dataset, "label", pa.array([0, 1, 2, 3, 4, 5, -1, 0, 1]))
-    with pytest.raises(DataError, match=r"row 7: label is no class id"):
-        list(read_records(dataset, "meld", "train"))
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("input", ["a", "b", "", "d", "e", "f", "g", "h", "i"]),
+        ("dialogue_id", [*"ab", None, *"defghi"]),
+        ("utterance_index", [0, 1, None, *range(3, 9)]),
+    ],
+)
+def test_a_row_that_is_no_record_is_named(dataset: Path, column: str, values: list[object]) -> None:
+    kept = pq.read_table(dataset / FILE)[column].to_pylist()
+    problem = problem_of(change(dataset, column, pa.array([*kept[:2], values[2], *kept[3:]])))
+    assert problem.code == "records.not_a_record"
+    assert problem.where.endswith(f"{FILE}, row 3")
+    assert column in problem.what
 
 
-def test_a_row_that_is_no_record_is_named(dataset: Path) -> None:
-    change(dataset, "input", pa.array(["a", "b", "", "d", "e", "f", "g", "h", "i"]))
-    with pytest.raises(DataError, match=r"row 3: input: ") as raised:
-        list(read_records(dataset, "meld", "train"))
-    assert raised.value.problems[0].got == "''"
+def problem_of(dataset: Path, config: str = "meld", split: Split = "train") -> Problem:
+    with pytest.raises(DataError) as raised:
+        list(read_records(dataset, config, split))
+    return raised.value.problems[0]
+
+
+def parts(records: Sequence[Record], seed: int) -> dict[str, list[Record]]:
+    """Records in the three parts of a split, in a random order."""
+    names, found = random.Random(seed), dict[str, list[Record]]()
+    for record in names.sample(records, len(records)):
+        found.setdefault(names.choice(["clean", "leaked", "repeated"]), []).append(record)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_records_come_in_one_order_whatever_parts_and_files_hold_them(
+    dataset: Path, records_of: RecordsOf, seed: int
+) -> None:
+    written = records_of("train", 9)
+    names = ["2", "2", "10", "10", "10", "s01_e2", "s01_e10", "s01_e10", "07"]
+    moved = [
+        Record.model_validate(
+            one.model_dump()
+            | {"dialogue_id": name, "utterance_index": place, "id": f"meld/train/{name}/{place}"}
+        )
+        for place, (name, one) in enumerate(zip(names, written, strict=True))
+    ]
+    (dataset / FILE).unlink()
+    for part, held in parts(moved, seed).items():
+        with RowWriter(dataset / f"data/meld/train-{part}-00000.parquet", record_schema()) as rows:
+            rows.add(record_columns(held))
+    expected = [*moved[:2], moved[8], *moved[2:8]]
+    assert [one.id for one in read_records(restamped(dataset), "default", "train")] == [
+        one.id for one in expected
+    ]
+    assert list(read_records(dataset, "meld", "train")) == expected
