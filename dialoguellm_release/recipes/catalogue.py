@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast, get_args
 
 from dialoguellm_release.errors import Problem, RecipeError
-from dialoguellm_release.recipes.load import Loaded, Model, load_file
+from dialoguellm_release.recipes.load import MAX_PATH, Loaded, Model, load_file
 from dialoguellm_release.recipes.yaml_reader import read_yaml
 from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.claims import ClaimsRecipe
@@ -81,8 +81,8 @@ def read_kind(path: Path) -> RecipeKind:
     document = read_yaml(path)
     kind = document.data.get("kind")
     parent = document.data.get("extends")
-    if kind is None and isinstance(parent, str) and (path.parent / parent).is_file():
-        return read_kind(path.parent / parent)
+    if kind is None and isinstance(parent, str) and (path.parent / parent[:MAX_PATH]).is_file():
+        return read_kind(path.parent / parent[:MAX_PATH])
     if kind in KINDS:
         return cast("RecipeKind", kind)
     where = str(document.positions.get(("kind",), f"{path}:1:1"))

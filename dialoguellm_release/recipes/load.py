@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 MAX_DEPTH = 3
+MAX_PATH = 250
+"""No recipe has a longer name; the file system would refuse it."""
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -90,13 +93,13 @@ def _extended(path: Path, below: tuple[Path, ...]) -> Document:
     where = str(document.positions.pop(("extends",)))
     if not isinstance(parent, str):
         raise RecipeError(Problem(where, "extends takes one relative path", got=repr(parent)))
-    parent_path = (path.parent / parent).resolve()
+    parent_path = (path.parent / parent[:MAX_PATH]).resolve()
     chain = (*below, path.resolve())
     if parent_path in chain:
         raise RecipeError(Problem(where, f"extends itself by way of {parent}"))
     if len(chain) > MAX_DEPTH:
         raise RecipeError(Problem(where, f"extends more than {MAX_DEPTH} recipes deep"))
-    if not parent_path.is_file():
+    if len(parent) > MAX_PATH or not parent_path.is_file():
         raise RecipeError(Problem(where, "extends a file that does not exist", got=parent))
     return _merged(_extended(parent_path, chain), document)
 

@@ -89,7 +89,7 @@ def read_yaml(path: Path) -> Document:
         mark = error.problem_mark or error.context_mark
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
         raise RecipeError(Problem(where, f"not YAML: {error.problem or error.context}")) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise RecipeError(Problem(str(path), f"not YAML: {error}")) from error
     if not isinstance(node, yaml.MappingNode):
         raise RecipeError(Problem(f"{path}:1:1", "a recipe is a mapping of keys to values"))
