@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from dialoguellm_release.schemas.labels import CORPUS_NAMES, PARTS, SPLITS, CorpusName, Part, Split
+from dialoguellm_release.schemas.labels import PARTS, SPLITS, CorpusName, Part, Split
 
 DEFAULT_CONFIG = "default"
 CLEAN_CONFIG = "clean"
 SFT_CONFIG = "sft"
 STANDOFF_CONFIG = "standoff"
-CONFIGS: tuple[str, ...] = (DEFAULT_CONFIG, CLEAN_CONFIG, *CORPUS_NAMES, SFT_CONFIG)
-"""Those of records and their `sft` rows, in the order in which a card lists them; `standoff` comes last."""
+JOINT_CONFIGS = (DEFAULT_CONFIG, CLEAN_CONFIG, SFT_CONFIG, STANDOFF_CONFIG)
+"""The configs that hold several corpora; each corpus has one of its own name."""
 
 COUNT_FIGURES: tuple[str, ...] = (
     "figures/corpora.png",
@@ -40,7 +40,7 @@ AUDIT = "audit.json"
 LICENSES = "LICENSES.md"
 """What may be done with which part of a dataset folder."""
 
-_NAMES = {"corpus": "|".join(CORPUS_NAMES), "split": "|".join(SPLITS), "part": "|".join(PARTS)}
+_NAMES = {"corpus": "[a-z][a-z0-9_]*", "split": "|".join(SPLITS), "part": "|".join(PARTS)}
 _RECORDS = re.compile(
     r"data/(?P<corpus>{corpus})/(?P<split>{split})-(?P<part>{part})-[\w-]+\.parquet".format(**_NAMES)
 )
@@ -115,7 +115,7 @@ def data_file(path: str) -> DataFile | None:
         match = pattern.fullmatch(path)
         if match:
             return DataFile(
-                corpus=cast("CorpusName", match["corpus"]),
+                corpus=match["corpus"],
                 split=cast("Split", match["split"]),
                 part=cast("Part", match["part"]),
                 is_sft=is_sft,
@@ -130,12 +130,22 @@ def standoff_file(path: str) -> StandoffFile | None:
     StandoffFile(corpus='meld', split='train')
     """
     match = _STANDOFF.fullmatch(path)
-    return match and StandoffFile(cast("CorpusName", match["corpus"]), cast("Split", match["split"]))
+    return match and StandoffFile(match["corpus"], cast("Split", match["split"]))
 
 
-def config_files(paths: Iterable[str], config: str, split: Split) -> list[str]:
-    """The paths that a config reads for a split, in reading order: the clean rows of all corpora first."""
+def config_names(corpora: Iterable[CorpusName]) -> tuple[str, ...]:
+    """The configs of records and their `sft` rows, in the order in which a card lists them."""
+    return (DEFAULT_CONFIG, CLEAN_CONFIG, *corpora, SFT_CONFIG)
+
+
+def config_files(paths: Iterable[str], config: str, split: Split, corpora: Sequence[CorpusName]) -> list[str]:
+    """The paths that a config reads for a split, in reading order: the clean rows of all corpora first.
+
+    Args:
+        corpora: Those of the dataset, in its order.
+    """
+    place = {name: number for number, name in enumerate(corpora)}
     held = [(path, file) for path in paths if (file := data_file(path))]
     chosen = [(path, file) for path, file in held if file.split == split and file.is_read_by(config)]
-    chosen.sort(key=lambda one: (PARTS.index(one[1].part), CORPUS_NAMES.index(one[1].corpus), one[0]))
+    chosen.sort(key=lambda one: (PARTS.index(one[1].part), place.get(one[1].corpus, len(place)), one[0]))
     return [path for path, _ in chosen]

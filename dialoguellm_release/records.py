@@ -82,7 +82,10 @@ def read_records(dataset: Path, config: str, split: Split) -> Iterator[Record]:
 
 def _files(dataset: Path, manifest: DatasetManifest, config: str, split: Split) -> tuple[FileStamp, ...]:
     stamps = {stamp.path: stamp for stamp in manifest.outputs}
-    found = tuple(stamps[path] for path in config_files(stamps, config, split) if config != SFT_CONFIG)
+    corpora = tuple(manifest.figures.corpora)
+    found = tuple(
+        stamps[path] for path in config_files(stamps, config, split, corpora) if config != SFT_CONFIG
+    )
     if not found:
         names = [DEFAULT_CONFIG, CLEAN_CONFIG, *manifest.figures.corpora]
         raise DataError(

@@ -96,7 +96,7 @@ def render_croissant(manifest: DatasetManifest, corpora: Mapping[CorpusName, Cor
     """
     recipe = recipe_of(manifest, DatasetRecipe)
     files = [(file, held) for file in manifest.outputs if (held := data_file(file.path))]
-    present = corpora_in(file.path for file, _ in files)
+    present = corpora_in((file.path for file, _ in files), manifest.figures.corpora)
     class_ids = ", ".join(f"{index} {label}" for index, label in enumerate(LABELS))
     record_notes = COLUMN_NOTES | {"label": f"{COLUMN_NOTES['label']}: {class_ids}"}
     described = {

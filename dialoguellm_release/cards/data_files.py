@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from dialoguellm_release.layout import (
-    CONFIGS,
     DEFAULT_CONFIG,
     SFT_CONFIG,
     STANDOFF_CONFIG,
     config_files,
+    config_names,
     data_file,
     standoff_file,
 )
-from dialoguellm_release.schemas.labels import CORPUS_NAMES, SPLITS, CorpusName, Split
+from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
 
 
-def corpora_in(paths: Iterable[str]) -> tuple[CorpusName, ...]:
-    """The corpora that have records among the files, in the order of the vocabulary."""
+def corpora_in(paths: Iterable[str], corpora: Iterable[CorpusName]) -> tuple[CorpusName, ...]:
+    """Those of the corpora that have records among the files."""
     found = {file.corpus for file in map(data_file, paths) if file and not file.is_sft}
-    return tuple(corpus for corpus in CORPUS_NAMES if corpus in found)
+    return tuple(corpus for corpus in corpora if corpus in found)
 
 
-def configs(paths: Sequence[str], content: str, prompt_sha256: str, build: str) -> list[dict[str, object]]:
+def configs(
+    paths: Sequence[str], corpora: Sequence[CorpusName], content: str, prompt_sha256: str, build: str
+) -> list[dict[str, object]]:
     """The `configs:` of a card: `default` (all corpora), `clean`, one a corpus, `sft`, `standoff`.
 
     One that has no files is left out.
@@ -31,14 +33,17 @@ def configs(paths: Sequence[str], content: str, prompt_sha256: str, build: str) 
     in the description it notices that the content is another.
 
     Args:
+        corpora: Those of the dataset, in its order.
         content: Hash of the records.
         prompt_sha256: Hash of the prompt, which shapes the rows of `sft`.
         build: Hash of the records of the whole build, which shapes the rows of `standoff`.
     """
     found: list[dict[str, object]] = []
-    for name in CONFIGS:
+    for name in config_names(corpora):
         data_files = [
-            {"split": split, "path": globs} for split in SPLITS if (globs := _globs(paths, name, split))
+            {"split": split, "path": globs}
+            for split in SPLITS
+            if (globs := _globs(paths, name, split, corpora))
         ]
         if not data_files:
             continue
@@ -66,8 +71,8 @@ def _standoff_config(paths: Iterable[str], build: str) -> Iterator[dict[str, obj
         }
 
 
-def _globs(paths: Iterable[str], config: str, split: Split) -> list[str]:
-    files = map(data_file, config_files(paths, config, split))
+def _globs(paths: Iterable[str], config: str, split: Split, corpora: Sequence[CorpusName]) -> list[str]:
+    files = map(data_file, config_files(paths, config, split, corpora))
     return _once(file.glob for file in files if file)
 
 

@@ -88,13 +88,13 @@ def render_dataset_card(
     """
     figures, recipe = manifest.figures, recipe_of(manifest, DatasetRecipe)
     paths = [file.path for file in manifest.outputs]
-    present = corpora_in(paths)
+    present = corpora_in(paths, figures.corpora)
     published = manifest.published
     draw = (figures.split_draw or {}) if "meisd" in present else {}
     records = published.records if published else figures.records
     dialogues = published.dialogues if published else figures.dialogues
     content = published.published_sha256 if published else manifest.content_sha256
-    listed = configs(paths, content, figures.prompt_sha256, manifest.content_sha256)
+    listed = configs(paths, tuple(figures.corpora), content, figures.prompt_sha256, manifest.content_sha256)
     metadata: dict[str, object] = {
         **dataset_license_metadata(manifest, corpora),
         "language": ["en"],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dialoguellm_release.schemas.labels import CORPUS_NAMES, LABELS
+from dialoguellm_release.layout import SFT_CONFIG, STANDOFF_CONFIG
+from dialoguellm_release.schemas.labels import LABELS
 from dialoguellm_release.schemas.record import COLUMNS
 
 SFT_COLUMNS = ("id", "prompt", "completion")
@@ -20,8 +21,11 @@ def dataset_info(config_names: Iterable[str]) -> list[dict[str, object]]:
     """
     records = [_feature(name) for name in COLUMNS]
     prompts: list[dict[str, object]] = [{"name": name, "dtype": "string"} for name in SFT_COLUMNS]
-    columns = dict.fromkeys(("default", "clean", *CORPUS_NAMES), records) | {"sft": prompts}
-    return [{"config_name": name, "features": columns[name]} for name in config_names if name in columns]
+    return [
+        {"config_name": name, "features": prompts if name == SFT_CONFIG else records}
+        for name in config_names
+        if name != STANDOFF_CONFIG
+    ]
 
 
 def _feature(column: str) -> dict[str, object]:

@@ -11,9 +11,10 @@ from dialoguellm_release.cards.licenses import derived_license_metadata, hub_lic
 from dialoguellm_release.cards.markdown import render_card, table
 from dialoguellm_release.cards.provenance import recipe_of
 from dialoguellm_release.cards.scores import LABEL_SCORERS, hub_metrics, model_index, score_table
+from dialoguellm_release.layout import JOINT_CONFIGS
 from dialoguellm_release.render import numbers
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
-from dialoguellm_release.schemas.labels import BASIC_LABELS, CORPUS_NAMES, LABELS, Label
+from dialoguellm_release.schemas.labels import BASIC_LABELS, LABELS, Label
 from dialoguellm_release.schemas.manifests import (
     LOSS_FIGURE,
     AdapterFigures,
@@ -156,7 +157,7 @@ def _labels(dataset: DatasetManifest | None, config: str, runs: Sequence[ScoreFi
 
 def _data_licenses(dataset: DatasetManifest, config: str) -> dict[str, str]:
     corpora = dataset.figures.corpora
-    return {name: corpora[name].license for name in CORPUS_NAMES if name in corpora and _holds(config, name)}
+    return {name: one.license for name, one in corpora.items() if _holds(config, name)}
 
 
 def _left_out(dataset: DatasetManifest, config: str) -> list[str]:
@@ -168,7 +169,7 @@ def _left_out(dataset: DatasetManifest, config: str) -> list[str]:
 
 def _holds(config: str, corpus: str) -> bool:
     """Whether a config of the dataset has records of a corpus."""
-    return config == corpus or config not in CORPUS_NAMES
+    return config == corpus or config in JOINT_CONFIGS
 
 
 def _training_table(manifest: AdapterManifest) -> str:

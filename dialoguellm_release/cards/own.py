@@ -24,7 +24,7 @@ def render_own_card(manifest: DatasetManifest) -> str:
     own, audit = figures.corpora[OWN], figures.audit
     assert audit is not None
     paths = [file.path for file in manifest.outputs]
-    listed = configs(paths, manifest.content_sha256, figures.prompt_sha256, manifest.content_sha256)
+    listed = configs(paths, (OWN,), manifest.content_sha256, figures.prompt_sha256, manifest.content_sha256)
     metadata: dict[str, object] = {
         "license": "unknown",
         "pretty_name": recipe.pretty_name,

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from dialoguellm_release.corpora.faults import Fault
 from dialoguellm_release.corpora.notes import Notes
-from dialoguellm_release.corpora.registry import corpus_entry
+from dialoguellm_release.corpora.registry import bundled_corpora, corpus_entry
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.resources import recording
 from dialoguellm_release.schemas.corpus import CorpusEntry
-from dialoguellm_release.schemas.labels import CORPORA, CorpusName
+from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.manifests import FileStamp
 
 
@@ -51,7 +51,7 @@ class CorpusFolder:
         """Raises what makes the folder unusable, with a word on what the folder may be instead."""
         if not problems:
             return
-        others = [name for name in CORPORA if name != self.entry.name and self._looks_like(name)]
+        others = [name for name in bundled_corpora() if name != self.entry.name and self._looks_like(name)]
         if others:
             what = f"looks like the folder of another corpus: {', '.join(others)}"
         else:
@@ -146,7 +146,7 @@ def _known_files() -> dict[str, list[tuple[CorpusName, str]]]:
     """Corpus and path of every file of the registry, by hash."""
     known = defaultdict(list)
     with recording(on=False):
-        for name in CORPORA:
+        for name in bundled_corpora():
             for file in corpus_entry(name).files:
                 known[file.sha256].append((name, file.path))
     return dict(known)

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dialoguellm_release.corpora.identity import State, identities, state_of
-from dialoguellm_release.corpora.registry import corpus_entry
+from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.schemas.corpus import CorpusEntry
-from dialoguellm_release.schemas.labels import CORPORA
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class ListedCorpus:
 
 def list_corpora(sources: Path | None = None) -> list[ListedCorpus]:
     """Every corpus of the registry, with what is there of it below `sources`."""
-    return [_listed(corpus_entry(name), sources) for name in CORPORA]
+    return [_listed(entry, sources) for entry in corpus_entries().values()]
 
 
 def _listed(entry: CorpusEntry, sources: Path | None) -> ListedCorpus:

@@ -33,11 +33,11 @@ def dataset_problems(
         what = f"was built with another {figures.prompt} than the one that is installed"
         yield Problem(str(folder), what, figures.prompt_sha256, prompt.sha256, AGAIN)
     digests: dict[str, str] = {}
-    seen = Recollection()
+    seen = Recollection(tuple(figures.corpora))
     paths = [file.path for file in manifest.outputs]
     for name, corpus in figures.corpora.items():
         for split in corpus.splits:
-            files = config_files(paths, name, split)
+            files = config_files(paths, name, split, (name,))
             if not files and manifest.published is not None:
                 continue
             checked = SplitCheck(folder, name, split, corpus, prompt)

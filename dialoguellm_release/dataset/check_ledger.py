@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,10 @@ from dialoguellm_release.layout import AUDIT
 from dialoguellm_release.leakage.audit import Ledger, audit_figures, make_ledger
 from dialoguellm_release.leakage.repeats import PART_OF, part_sizes
 from dialoguellm_release.leakage.shared import bit_of, split_names
-from dialoguellm_release.leakage.turns import CORPUS_SPLITS, TurnCollector, Turns, collect, turns_before
+from dialoguellm_release.leakage.turns import TurnCollector, Turns, collect, turns_before
 from dialoguellm_release.schemas.audit import Audit
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
-from dialoguellm_release.schemas.labels import PARTS, Part
+from dialoguellm_release.schemas.labels import PARTS, SPLITS, CorpusName, Part
 from dialoguellm_release.schemas.recipes.dataset import CleanRules
 from dialoguellm_release.schemas.record import Record
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 MAX_SHOWN = 5
 AGAIN = "build the dataset again"
 
-_BITS = {f"{corpus}/{split}": bit_of(number) for number, (corpus, split) in enumerate(CORPUS_SPLITS)}
 _UNKNOWN = -1
 """Stands for leaks that are null, or that name what is no split."""
 
@@ -39,8 +39,12 @@ _FACTOR, _WRAP = 0x9E3779B97F4A7C15, (1 << 64) - 1
 class Recollection:
     """What is kept of every record that was looked at: numbers, whatever the length of its text."""
 
-    def __init__(self) -> None:
-        self._collector = TurnCollector()
+    def __init__(self, corpora: Sequence[CorpusName]) -> None:
+        self._collector = TurnCollector(corpora)
+        self._bits = {
+            f"{corpus}/{split}": bit_of(number)
+            for number, (corpus, split) in enumerate(product(corpora, SPLITS))
+        }
         self._lines, self._contexts = array("Q"), array("Q")
         self._leaks, self._parts = array("i"), array("b")
 
@@ -49,7 +53,7 @@ class Recollection:
         collect(record, self._collector)
         self._lines.append(hash(line_of(record.speaker, record.input)) & _WRAP)
         self._contexts.append(_hash_of(record.context))
-        self._leaks.append(_bits_of(record.leaks))
+        self._leaks.append(_bits_of(record.leaks, self._bits))
         self._parts.append(PARTS.index(part))
 
     def problems(self, folder: Path, manifest: DatasetManifest, rules: CleanRules) -> Iterator[Problem]:
@@ -117,11 +121,14 @@ def _leak_problems(turns: Turns, ledger: Ledger, leaks: Bits) -> Iterator[Proble
     here = sum(bit_of(split) for split in np.unique(turns.split).tolist())
     for place in np.flatnonzero((leaks == _UNKNOWN) | ((leaks & here) != ledger.leaks)).tolist():
         stated = int(leaks[place])
+
         yield Problem(
             turns.id_of(place),
             "its leaks are not what an audit finds",
-            expected=", ".join(split_names(int(ledger.leaks[place]))) or "none",
-            got="null, or no splits" if stated == _UNKNOWN else ", ".join(split_names(stated)) or "none",
+            expected=", ".join(split_names(int(ledger.leaks[place]), turns.splits)) or "none",
+            got="null, or no splits"
+            if stated == _UNKNOWN
+            else ", ".join(split_names(stated, turns.splits)) or "none",
             fix=AGAIN,
         )
 
@@ -150,7 +157,7 @@ def _audit_problems(
     figures = manifest.figures
     if figures.audit != audit_figures(ledger.audit):
         yield Problem(str(folder), "the manifest's audit is not what an audit finds", fix=AGAIN)
-    for number, (name, split) in enumerate(CORPUS_SPLITS):
+    for number, (name, split) in enumerate(turns.splits):
         if name in figures.corpora and split in figures.corpora[name].splits:
             stated = figures.corpora[name].parts.get(split)
             got = part_sizes(Counter(ledger.fates[turns.split == number].tolist()))
@@ -168,10 +175,10 @@ def _audit_problems(
         yield Problem(str(path), "is not what an audit finds", fix=AGAIN)
 
 
-def _bits_of(leaks: tuple[str, ...] | None) -> int:
-    if leaks is None or not _BITS.keys() >= set(leaks):
+def _bits_of(leaks: tuple[str, ...] | None, bits: Mapping[str, int]) -> int:
+    if leaks is None or not bits.keys() >= set(leaks):
         return _UNKNOWN
-    return sum(_BITS[name] for name in set(leaks))
+    return sum(bits[name] for name in set(leaks))
 
 
 def _hash_of(context: Sequence[str]) -> int:

@@ -24,7 +24,7 @@ from dialoguellm_release.schemas.audit import Agreement
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.counts import SplitStatistics, Spread
 from dialoguellm_release.schemas.dataset_manifest import DatasetFigures, DatasetManifest
-from dialoguellm_release.schemas.labels import CORPORA, CorpusName, Label
+from dialoguellm_release.schemas.labels import CorpusName, Label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -214,7 +214,7 @@ def write_figures(folder: Path, manifest: DatasetManifest, claims: ClaimsRecipe 
 def _drawings(figures: DatasetFigures, claims: ClaimsRecipe | None, origin: str) -> list[_Drawing]:
     """The figures in the order of the files."""
     labels, claimed = figures.training_labels, _claimed(claims)
-    corpora = [name for name in CORPORA if name in figures.training_dialogues or name in claimed]
+    corpora = list(dict.fromkeys((*figures.training_dialogues, *claimed)))
     training = {name: splits["train"] for name, splits in figures.statistics.items() if "train" in splits}
     agreements = [one for one in figures.audit.agreement if one.utterances] if figures.audit else []
     bars = 2 if claims else 1

@@ -115,13 +115,15 @@ class _Fates:
         utterances = int(turns.place.max(initial=-1)) + 1
         self._leaks, self._fates = np.zeros(utterances, np.int32), np.zeros(utterances, np.int8)
         self._leaks[turns.place], self._fates[turns.place] = ledger.leaks, ledger.fates
-        self._next = 0
+        self._splits, self._next = turns.splits, 0
 
     def take(self, count: int) -> tuple[list[tuple[str, ...]], list[int]]:
         """The splits that each of the next utterances leaks into, and what becomes of it."""
         here = slice(self._next, self._next + count)
         self._next += count
-        return [split_names(bits) for bits in self._leaks[here].tolist()], self._fates[here].tolist()
+        return [split_names(bits, self._splits) for bits in self._leaks[here].tolist()], self._fates[
+            here
+        ].tolist()
 
 
 def _fates(turns: Turns, recipe: DatasetRecipe, folder: Path) -> tuple[_Fates, AuditFigures]:

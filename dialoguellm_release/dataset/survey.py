@@ -69,7 +69,7 @@ def survey_corpora(
     Raises:
         DataError: With everything that is wrong in the corpora.
     """
-    collector, surveys, problems = TurnCollector(), dict[CorpusName, CorpusSurvey](), list[Problem]()
+    collector, surveys, problems = TurnCollector(named), dict[CorpusName, CorpusSurvey](), list[Problem]()
     for name, corpus in named.items():
         surveys[name] = survey = CorpusSurvey()
         try:

@@ -18,14 +18,13 @@ from dialoguellm_release.cards.merge import merged_card
 from dialoguellm_release.cards.models import render_adapter_card, render_backbone_card
 from dialoguellm_release.cards.provenance import recipe_of
 from dialoguellm_release.cards.scores import eval_results
-from dialoguellm_release.corpora.registry import corpus_entry
+from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.folders import MANIFEST, combined_sha256, git_blob_id, sha256_of
 from dialoguellm_release.hub.licenses import published_audit, standoff_rows
 from dialoguellm_release.hub.sources import Source, Sources
 from dialoguellm_release.layout import AUDIT, CROISSANT, LICENSES
 from dialoguellm_release.recipes.catalogue import load_claims
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
-from dialoguellm_release.schemas.labels import CORPORA
 from dialoguellm_release.schemas.manifests import BackboneManifest, FileStamp, Manifest, ScoreManifest
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import Visibility
@@ -208,7 +207,7 @@ def dataset(repo_id: str, build: Source[DatasetManifest], part: DatasetManifest)
     rows = {path: PlannedFile.made(content) for path, content in standoff.items()}
     manifest = part.model_copy(update={"outputs": (*part.outputs, *map(stamp_of, rows, rows.values()))})
     claims = load_claims(recipe_of(manifest, DatasetRecipe))
-    registry = {name: corpus_entry(name) for name in CORPORA}
+    registry = corpus_entries()
     texts = {
         CARD: render_dataset_card(manifest, claims, registry, source=repo_id),
         CROISSANT: render_croissant(manifest, registry),
@@ -255,7 +254,10 @@ def adapter(
     data_name, data_id = next(((name, one) for name, kind, one in parts if kind == "dataset"), (None, None))
     data = datasets[data_id].manifest if data_id else None
     base = sources.backbones.get(figures.base)
-    files, passed_on = _files_of(source), corpora_in(file.path for file in data.outputs) if data else ()
+    files, passed_on = (
+        _files_of(source),
+        corpora_in((file.path for file in data.outputs), data.figures.corpora) if data else (),
+    )
     for score in scores:
         files |= _score_files(score, score.manifest.figures.protocol.corpus in passed_on)
     runs = [score.manifest.figures for score in scores]

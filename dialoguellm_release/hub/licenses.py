@@ -33,7 +33,7 @@ from dialoguellm_release.schemas.corpus import (
     Distribution,
 )
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, PublishedSubset
-from dialoguellm_release.schemas.labels import CORPORA, OWN, SPLITS, CorpusName, Split
+from dialoguellm_release.schemas.labels import OWN, SPLITS, CorpusName, Split
 from dialoguellm_release.schemas.manifests import FileStamp
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import Visibility
@@ -265,7 +265,7 @@ def _row_problems(folder: Path, data: Sequence[tuple[FileStamp, DataFile]]) -> I
         yield from row_problems(folder / file.path, held)
 
 
-_RECORD_ID = re.compile(rf"({'|'.join(CORPORA)})/({'|'.join(SPLITS)})/[^/\s]+/\d+")
+_RECORD_ID = re.compile(rf"[a-z][a-z0-9_]*/({'|'.join(SPLITS)})/[^/\s]+/\d+")
 
 
 def published_audit(path: Path, published: PublishedSubset) -> str:

@@ -14,7 +14,7 @@ from dialoguellm_release.cards.merge import split_card
 from dialoguellm_release.cards.models import adapter_license
 from dialoguellm_release.cards.provenance import recipe_of
 from dialoguellm_release.cards.standing import problems_in
-from dialoguellm_release.corpora.registry import corpus_entry
+from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.dataset.check import dataset_problems
 from dialoguellm_release.errors import DataError, Problem, PublishError
 from dialoguellm_release.folders import MANIFEST, file_problems, stamp, stamps
@@ -33,7 +33,6 @@ from dialoguellm_release.hub.places import Place
 from dialoguellm_release.hub.verify_models import answers_verdict, figures_verdict, loading_verdict
 from dialoguellm_release.progress import progress
 from dialoguellm_release.prompts import read_prompt
-from dialoguellm_release.schemas.labels import CORPORA
 from dialoguellm_release.schemas.manifests import AdapterManifest, Manifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
@@ -45,7 +44,7 @@ NAME = "card licence"
 def license_verdict(copy: Copy) -> Verdict:
     """Whether the licence keys of the card are those of data and base."""
     if copy.dataset:
-        expected = dataset_license_metadata(copy.dataset, {name: corpus_entry(name) for name in CORPORA})
+        expected = dataset_license_metadata(copy.dataset, corpus_entries())
         source = "of the corpora in it"
     elif copy.backbone:
         expected = {"license": hub_license(recipe_of(copy.backbone, BackboneRecipe).license)}
@@ -353,7 +352,7 @@ def _card_verdict(copy: Copy) -> Verdict:
 def _licences_verdict(copy: Copy) -> Verdict:
     if copy.dataset is None:
         return not_checked("corpus licences", "holds no text of a corpus")
-    registry = {name: corpus_entry(name) for name in CORPORA}
+    registry = corpus_entries()
     problems = copy_problems(copy.folder, copy.dataset, registry, copy.visibility)
     return verdict_on("corpus licences", problems, "each corpus against the registry")
 

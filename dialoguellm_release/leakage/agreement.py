@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dialoguellm_release.leakage.shared import holders, number_stretches
 from dialoguellm_release.leakage.turns import Turns
 from dialoguellm_release.schemas.audit import MIN_RUN, MIN_WORDS, Agreement
-from dialoguellm_release.schemas.labels import CORPUS_NAMES, LABELS, SPLITS, CorpusName, Label
+from dialoguellm_release.schemas.labels import LABELS, SPLITS, CorpusName, Label
 
 if TYPE_CHECKING:
     from dialoguellm_release.leakage.turns import Numbers
@@ -82,9 +82,10 @@ def _runs_by_corpus(speech: Turns) -> dict[CorpusName, Places]:
     corpus = speech.split // len(SPLITS)
     run = number_stretches(speech.text, speech.dialogue, MIN_RUN)
     corpora = holders(run, corpus)
-    runs: dict[CorpusName, Places] = {CORPUS_NAMES[one]: defaultdict(list) for one in np.unique(corpus)}
+    names = [name for name, _ in speech.splits[:: len(SPLITS)]]
+    runs: dict[CorpusName, Places] = {names[one]: defaultdict(list) for one in np.unique(corpus)}
     for place in np.flatnonzero(corpora & (corpora - 1)).tolist():  # more than one bit is set
-        runs[CORPUS_NAMES[corpus[place]]][int(run[place])].append(place)
+        runs[names[corpus[place]]][int(run[place])].append(place)
     return runs
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.leakage.shared import Ngrams, Shared, bit_of, reach
-from dialoguellm_release.leakage.turns import CORPUS_SPLITS, Turns, dialogue_starts
+from dialoguellm_release.leakage.turns import CorpusSplits, Turns, dialogue_starts
 from dialoguellm_release.schemas.audit import MIN_WORDS, NGRAM, Overlap
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ def find_overlaps(turns: Turns, shared: Shared, ngrams: Ngrams) -> list[Overlap]
     import numpy as np
 
     there = np.unique(turns.split).tolist()
-    training = [split for split in there if CORPUS_SPLITS[split][1] == "train"]
+    training = [split for split in there if turns.splits[split][1] == "train"]
     held_out = [split for split in there if split not in training]
-    dialogues = np.bincount(turns.split[dialogue_starts(turns)], minlength=len(CORPUS_SPLITS))
+    dialogues = np.bincount(turns.split[dialogue_starts(turns)], minlength=len(turns.splits))
     return [
         row for split in held_out for row in _overlaps(split, training, int(dialogues[split]), shared, ngrams)
     ]
@@ -42,8 +42,8 @@ def _overlaps(
     ngram = ngrams.holders[ngrams.is_ngram & np.repeat(is_here, speech.words)]
     return [
         Overlap(
-            held_out="/".join(CORPUS_SPLITS[held_out]),
-            training="/".join(CORPUS_SPLITS[split]),
+            held_out="/".join(speech.splits[held_out]),
+            training="/".join(speech.splits[split]),
             dialogues=dialogues,
             utterances=len(telling),
             utterances_found=_count(telling, split),
@@ -106,7 +106,7 @@ def word_for_word(shared: Shared, min_dialogue: int = MIN_WORDS) -> Bits:
     is_telling = np.add.reduceat(speech.words, shared.starts) >= min_dialogue
     found = np.where(speech.words >= MIN_WORDS, shared.text, 0) | shared.inside
     found |= np.repeat(np.where(is_telling, shared.sequence, 0), lengths)
-    return found & _opposite()[speech.split]
+    return found & _opposite(speech.splits)[speech.split]
 
 
 def _by_ngrams(speech: Turns, ngrams: Ngrams) -> Bits:
@@ -120,14 +120,14 @@ def _by_ngrams(speech: Turns, ngrams: Ngrams) -> Bits:
             bit = bit_of(int(split))
             words = np.add.reduceat((covered & bit) != 0, ngrams.starts, dtype=np.int64)
             found[(words >= MIN_WORDS) & (2 * words >= speech.words)] |= bit
-    return found & _opposite()[speech.split]
+    return found & _opposite(speech.splits)[speech.split]
 
 
-def _opposite() -> Bits:
+def _opposite(splits: CorpusSplits) -> Bits:
     """For each split, the splits on the other side of the line, as bits."""
     import numpy as np
 
-    is_training = [split == "train" for _, split in CORPUS_SPLITS]
+    is_training = [split == "train" for _, split in splits]
     return np.array(
         [
             sum(bit_of(other) for other, there in enumerate(is_training) if there != here)

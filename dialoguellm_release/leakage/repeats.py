@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.leakage.shared import number_stretches
-from dialoguellm_release.leakage.turns import CORPUS_SPLITS, Turns
+from dialoguellm_release.leakage.turns import Turns
 from dialoguellm_release.schemas.audit import Conflict, Duplicate, LabelledId
 from dialoguellm_release.schemas.counts import PartSizes
 from dialoguellm_release.schemas.labels import LABELS, Part
@@ -44,7 +44,7 @@ def find_duplicates(turns: Turns, repeats: Iterable[Group]) -> list[Duplicate]:
     for group in repeats:
         by_label = defaultdict(list)
         for place in group:
-            if CORPUS_SPLITS[turns.split[place]][1] == "train":
+            if turns.splits[turns.split[place]][1] == "train":
                 by_label[LABELS[turns.label[place]]].append(turns.id_of(place))
         words = int(turns.words[group[0]])
         found += [
@@ -93,7 +93,7 @@ def sort_out(turns: Turns, leaks: Bits, repeats: Iterable[Group], rules: CleanRu
     import numpy as np
 
     fates = np.where(leaks != 0, LEAKED, CLEAN).astype(np.int8)
-    is_training = np.array([split == "train" for _, split in CORPUS_SPLITS])[turns.split]
+    is_training = np.array([split == "train" for _, split in turns.splits])[turns.split]
     may_stay = is_training & (leaks == 0)
     for group in repeats:
         places = [place for place in group if may_stay[place]]

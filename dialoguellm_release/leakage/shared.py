@@ -9,7 +9,7 @@ from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.leakage.turns import CORPUS_SPLITS, NONE, Turns, dialogue_starts
+from dialoguellm_release.leakage.turns import NONE, CorpusSplits, Turns, dialogue_starts
 from dialoguellm_release.schemas.audit import MIN_RUN, NGRAM
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def number_stretches(tokens: Numbers, groups: Numbers, size: int) -> Numbers:
 
 @dataclass(frozen=True)
 class Shared:
-    """What is said in a dataset, with the splits that have it as bits: bit n is `CORPUS_SPLITS[n]`.
+    """What is said in a dataset, with the splits that have it as bits: bit n is `Turns.splits[n]`.
 
     An utterance of no words ("...") says nothing that could be in common: runs and sequences are those of
     the utterances that have words, so one of no words neither makes a run nor breaks it.
@@ -100,13 +100,13 @@ def bit_of(split: int) -> int:
 
 
 @cache
-def split_names(bits: int) -> tuple[str, ...]:
+def split_names(bits: int, splits: CorpusSplits) -> tuple[str, ...]:
     """The names of the splits whose bits are set.
 
-    >>> split_names(5)
-    ('meld/train', 'meld/test')
+    >>> split_names(5, (("a", "train"), ("a", "validation"), ("a", "test")))
+    ('a/train', 'a/test')
     """
-    return tuple(f"{corpus}/{split}" for n, (corpus, split) in enumerate(CORPUS_SPLITS) if bits & bit_of(n))
+    return tuple(f"{corpus}/{split}" for n, (corpus, split) in enumerate(splits) if bits & bit_of(n))
 
 
 def reach(begins: Bits, size: int) -> Bits:

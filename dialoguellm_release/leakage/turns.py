@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.layout import DEFAULT_CONFIG
 from dialoguellm_release.records import natural_order, read_records
-from dialoguellm_release.schemas.labels import CORPUS_NAMES, LABELS, SPLITS, CorpusName, Label, Split
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.schemas.labels import LABELS, SPLITS, CorpusName, Label, Split
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.text import normalise
 
@@ -29,10 +31,9 @@ if TYPE_CHECKING:
 NONE = -1
 """Stands where no stretch begins."""
 
-CORPUS_SPLITS: tuple[tuple[CorpusName, Split], ...] = tuple(product(CORPUS_NAMES, SPLITS))
-"""Every split of every corpus."""
+CorpusSplits = tuple[tuple[CorpusName, Split], ...]
+"""Every split of every corpus of a dataset, with or without records; a split is named by its place."""
 
-_SPLIT_NUMBERS = {name: number for number, name in enumerate(CORPUS_SPLITS)}
 _LABEL_NUMBERS = {label: number for number, label in enumerate(LABELS)}
 
 
@@ -41,18 +42,20 @@ class Turns:
     """Utterances of a dataset, dialogue after dialogue, each dialogue in its order.
 
     Attributes:
+        splits: Every split of every corpus, in the order of the dataset.
         dialogue_ids: By the numbers in `dialogue`.
         texts: All that is said, normalised, each text once.
         place: The place of each turn among those that were collected.
         text: The place of each turn in `texts`.
         words: Words of each turn.
-        split: The place of each turn in `CORPUS_SPLITS`.
+        split: The place of each turn in `splits`.
         dialogue: A number for the dialogue of each turn.
         index: The utterance index of each turn.
         label: The place of each turn's label in `LABELS`.
         context: How many turns before it the record of each turn shows.
     """
 
+    splits: CorpusSplits
     dialogue_ids: list[str]
     texts: list[str]
     place: Numbers
@@ -68,25 +71,32 @@ class Turns:
         """The turns that are chosen, in their order."""
         columns = (self.place, self.text, self.words, self.split, self.dialogue)
         more = (self.index, self.label, self.context)
-        return Turns(self.dialogue_ids, self.texts, *(column[chosen] for column in (*columns, *more)))
+        chosen_columns = (column[chosen] for column in (*columns, *more))
+        return Turns(self.splits, self.dialogue_ids, self.texts, *chosen_columns)
 
     def id_of(self, turn: int) -> str:
         """The id of the record of a turn."""
-        corpus, split = CORPUS_SPLITS[self.split[turn]]
+        corpus, split = self.splits[self.split[turn]]
         return f"{corpus}/{split}/{self.dialogue_ids[self.dialogue[turn]]}/{self.index[turn]}"
 
     def dialogues_of(self, corpus: CorpusName) -> set[str]:
         """The ids of the dialogues of a corpus, whatever their split."""
         import numpy as np
 
-        of_corpus = [number for number, (name, _) in enumerate(CORPUS_SPLITS) if name == corpus]
+        of_corpus = [number for number, (name, _) in enumerate(self.splits) if name == corpus]
         return {self.dialogue_ids[one] for one in np.unique(self.dialogue[np.isin(self.split, of_corpus)])}
 
 
 class TurnCollector:
-    """Takes utterances one by one and gives them as turns."""
+    """Takes utterances one by one and gives them as turns.
 
-    def __init__(self) -> None:
+    Args:
+        corpora: Those of the dataset, in its order.
+    """
+
+    def __init__(self, corpora: Iterable[CorpusName]) -> None:
+        self._splits: CorpusSplits = tuple(product(corpora, SPLITS))
+        self._numbers = {name: number for number, name in enumerate(self._splits)}
         self._texts = defaultdict[str, int](count().__next__)
         self._dialogues: dict[tuple[int, str], int] = {}
         self._split_of = array("i")
@@ -107,7 +117,7 @@ class TurnCollector:
         Args:
             context: How many turns before it its record shows.
         """
-        key = (_SPLIT_NUMBERS[corpus, split], dialogue_id)
+        key = (self._numbers[corpus, split], dialogue_id)
         dialogue = self._dialogues.setdefault(key, len(self._dialogues))
         if dialogue == len(self._split_of):
             self._split_of.append(key[0])
@@ -117,9 +127,9 @@ class TurnCollector:
     def assign(self, corpus: CorpusName, splits: Mapping[str, Split]) -> None:
         """Gives the dialogues of a corpus other splits; those that get none are left out of the turns."""
         for (split, dialogue_id), dialogue in self._dialogues.items():
-            if CORPUS_SPLITS[split][0] == corpus:
+            if self._splits[split][0] == corpus:
                 drawn = splits.get(dialogue_id)
-                self._split_of[dialogue] = NONE if drawn is None else _SPLIT_NUMBERS[corpus, drawn]
+                self._split_of[dialogue] = NONE if drawn is None else self._numbers[corpus, drawn]
 
     def turns(self) -> Turns:
         """All that was taken so far: by corpus, split, dialogue id and utterance index."""
@@ -134,7 +144,7 @@ class TurnCollector:
         order = np.lexsort((index, dialogue, rank[dialogue], split))
         order = order[split[order] != NONE]
         columns = (text, words[text], split, dialogue, index, label, context)
-        return Turns(ids, list(self._texts), order, *(column[order] for column in columns))
+        return Turns(self._splits, ids, list(self._texts), order, *(column[order] for column in columns))
 
 
 def read_turns(dataset: Path, splits: Iterable[Split], advance: Callable[[int], None]) -> Turns:
@@ -146,18 +156,21 @@ def read_turns(dataset: Path, splits: Iterable[Split], advance: Callable[[int], 
     Raises:
         DataError: The files of the folder are not those of its manifest, or a dialogue is not whole.
     """
-    return as_turns(
-        record for split in splits for record in _told(read_records(dataset, DEFAULT_CONFIG, split), advance)
-    )
+    corpora = read_manifest(dataset, DatasetManifest).figures.corpora
+    records = (record for split in splits for record in read_records(dataset, DEFAULT_CONFIG, split))
+    return as_turns(_told(records, advance), corpora)
 
 
-def as_turns(records: Iterable[Record]) -> Turns:
+def as_turns(records: Iterable[Record], corpora: Iterable[CorpusName]) -> Turns:
     """The turns of records, which may come in any order.
+
+    Args:
+        corpora: Those of the dataset, in its order.
 
     Raises:
         DataError: A record shows more turns of its dialogue than stand before it.
     """
-    collector = TurnCollector()
+    collector = TurnCollector(corpora)
     for record in records:
         collect(record, collector)
     turns = collector.turns()

@@ -17,6 +17,7 @@ from dialoguellm_release.schemas.recipes.kinds import RECIPE_MODELS, Recipe, Rec
 
 KINDS: tuple[RecipeKind, ...] = get_args(RecipeKind)
 FOLDERS: dict[RecipeKind, str] = {
+    "corpus": "corpora",
     "dataset": "datasets",
     "backbone": "backbones",
     "adapter": "adapters",

@@ -99,6 +99,7 @@ class CorpusEntry(Schema):
     """What is known of a corpus before a file of it is opened.
 
     Attributes:
+        description: What its texts are, as cards say it.
         text_license: What holds for the utterances.
         label_license: What holds for the labels alone, without the text.
         label_space: The labels that its instruction shows, in that order.
@@ -115,6 +116,7 @@ class CorpusEntry(Schema):
     kind: Literal["corpus"]
     name: CorpusName
     title: Text
+    description: Text
     homepage: Text
     citation: Text
     text_license: CorpusLicense

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
 
 Label = Literal[
     "happiness",
@@ -30,15 +32,14 @@ EXTRA_LABELS: tuple[Label, ...] = LABELS[7:]
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
-CorpusName = Literal["meld", "emorynlp", "dailydialog", "meisd", "iemocap", "own"]
-"""`own` is what a user brings along."""
+CorpusName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+"""The name of a corpus, which names its config and its data files too."""
 
 OWN: CorpusName = "own"
-CORPUS_NAMES: tuple[CorpusName, ...] = get_args(CorpusName)
-"""The corpora of the paper, and `own`."""
+"""The corpus of a table that a user brings."""
 
-CORPORA: tuple[CorpusName, ...] = tuple(name for name in CORPUS_NAMES if name != OWN)
-"""The corpora of the paper."""
+RESERVED_NAMES = frozenset({"default", "clean", "sft", "standoff"})
+"""Names of the other configs of a dataset; no corpus may have them."""
 
 Part = Literal["clean", "leaked", "repeated"]
 """The rows of a split: those that share no text with the other side of the train/test line, those that do,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dialoguellm_release.errors import CardError, DataError, Problem
 from dialoguellm_release.folders import MANIFEST, AnyManifest, kind_of, read_manifest, write_text
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
-from dialoguellm_release.schemas.labels import CORPORA, OWN
+from dialoguellm_release.schemas.labels import OWN
 from dialoguellm_release.schemas.manifests import AdapterManifest, BackboneManifest, ScoreManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
@@ -131,13 +131,13 @@ def _dataset_card(folder: Path) -> str:
     from dialoguellm_release.cards.dataset import render_dataset_card
     from dialoguellm_release.cards.own import render_own_card
     from dialoguellm_release.cards.provenance import recipe_of
-    from dialoguellm_release.corpora.registry import corpus_entry
+    from dialoguellm_release.corpora.registry import corpus_entries
     from dialoguellm_release.recipes.catalogue import load_claims
 
     manifest = read_manifest(folder, DatasetManifest)
     if OWN in manifest.figures.corpora:
         return render_own_card(manifest)
-    entries = {name: corpus_entry(name) for name in CORPORA}
+    entries = corpus_entries()
     claims = load_claims(recipe_of(manifest, DatasetRecipe))
     return render_dataset_card(manifest, claims, entries, _published_id(folder) or str(BUILD / "dataset"))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.recipes.catalogue import load_recipe
-from dialoguellm_release.schemas.labels import CORPORA, CorpusName
+from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 
 if TYPE_CHECKING:
@@ -71,7 +71,11 @@ def corpus_names(names: Collection[str], where: str) -> tuple[CorpusName, ...]:
     Args:
         where: What a name that is none came from, for the error.
     """
-    unknown = sorted(set(names) - set(CORPORA))
-    if unknown:
-        raise DataError(Problem(where, "not a corpus", ", ".join(CORPORA), ", ".join(unknown)))
-    return tuple(name for name in CORPORA if name in names)
+    from dialoguellm_release.corpora.registry import bundled_corpora
+
+    known = bundled_corpora()
+    if unknown := sorted(set(names) - set(known)):
+        raise DataError(
+            Problem(where, "not a corpus", ", ".join(known), ", ".join(unknown), code="corpora.unknown_name")
+        )
+    return tuple(name for name in known if name in names)

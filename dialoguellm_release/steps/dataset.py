@@ -15,7 +15,7 @@ from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, VideoProvenance
-from dialoguellm_release.schemas.labels import CORPORA, CorpusName
+from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.step import BUILD, StepResult, current_folder
 from dialoguellm_release.steps.corpora import corpus_names
@@ -181,7 +181,7 @@ def _described(manifest: DatasetManifest, staging: Path, claims: ClaimsRecipe | 
     from dialoguellm_release.cards.croissant import render_croissant
     from dialoguellm_release.cards.dataset import render_dataset_card
     from dialoguellm_release.cards.licenses import render_licenses
-    from dialoguellm_release.corpora.registry import corpus_entry
+    from dialoguellm_release.corpora.registry import corpus_entries
     from dialoguellm_release.dataset.figures import write_figures
     from dialoguellm_release.dataset.statistics import with_statistics
 
@@ -189,7 +189,7 @@ def _described(manifest: DatasetManifest, staging: Path, claims: ClaimsRecipe | 
     with suppress(MissingExtraError):
         write_figures(staging, manifest, claims)
     manifest = manifest.model_copy(update={"outputs": stamps(staging)})
-    entries = {name: corpus_entry(name) for name in CORPORA}
+    entries = corpus_entries()
     write_text(staging / CROISSANT, render_croissant(manifest, entries))
     write_text(staging / LICENSES, render_licenses(manifest, entries))
     write_text(staging / "README.md", render_dataset_card(manifest, claims, entries))

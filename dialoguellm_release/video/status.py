@@ -7,10 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.schemas.labels import CORPORA, CorpusName
+from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.video import RecordCounts, RequestCounts, Spending, VideoStatus
 from dialoguellm_release.video.ledger import Setup, read_setup, reading, refuse_other
 
@@ -119,7 +119,7 @@ def summary(ledgers: Ledgers) -> VideoStatus:
     setup = ledgers.setup
     by_corpus: defaultdict[CorpusName, list[SeenRecord]] = defaultdict(list)
     for record in ledgers.records.values():
-        by_corpus[cast("CorpusName", record.id.partition("/")[0])].append(record)
+        by_corpus[record.id.partition("/")[0]].append(record)
     described = [one.answer for one in ledgers.records.values() if one.answer and one.state == "described"]
     models = Counter(answer.model or setup.model for answer in described)
     waiting = sum(record.state == "waiting" for record in ledgers.records.values())
@@ -130,7 +130,7 @@ def summary(ledgers: Ledgers) -> VideoStatus:
         prompt=setup.prompt,
         prompt_sha256=setup.prompt_sha256,
         records=_counted(ledgers.records.values()),
-        by_corpus={name: _counted(by_corpus[name]) for name in CORPORA if name in by_corpus},
+        by_corpus={name: _counted(by_corpus[name]) for name in sorted(by_corpus)},
         requests=RequestCounts(
             answered=ledgers.fates["answered"],
             declined=dict(sorted(ledgers.reasons.items())),

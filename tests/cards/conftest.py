@@ -19,7 +19,7 @@ from dialoguellm_release.schemas.dataset_manifest import (
     DatasetManifest,
     PublishedSubset,
 )
-from dialoguellm_release.schemas.labels import CORPORA, CorpusName, Label, Split
+from dialoguellm_release.schemas.labels import CorpusName, Label, Split
 from dialoguellm_release.schemas.manifests import (
     AdapterFigures,
     AdapterManifest,
@@ -29,6 +29,7 @@ from dialoguellm_release.schemas.manifests import (
     ScoreManifest,
 )
 from dialoguellm_release.schemas.scores import LabelFigures, MetricName, Part, ScoreFigures
+from tests.corpus_names import CORPORA
 
 DATASET, PROMPT, ADAPTER, BASE = ("a" * 64, "b" * 64, "c" * 64, "d" * 64)
 

@@ -90,7 +90,9 @@ def test_each_config_reads_its_parts_and_the_clean_ones_first() -> None:
             one["split"]: [path.removeprefix("data/").removesuffix("-*.parquet") for path in one["path"]]
             for one in cast(list[dict[str, Any]], entry["data_files"])
         }
-        for entry in configs([*paths, "sft/train-meld-leaked-00000.parquet"], "c", "p", "b")
+        for entry in configs(
+            [*paths, "sft/train-meld-leaked-00000.parquet"], ("meld", "meisd"), "c", "p", "b"
+        )
     }
     held_out = ["meld/test-clean", "meisd/test-clean", "meld/test-leaked", "meisd/test-leaked"]
     repeated = ["meld/train-repeated", "meisd/train-repeated"]
@@ -107,7 +109,7 @@ def test_each_config_reads_its_parts_and_the_clean_ones_first() -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "data/friends/train-clean-00000.parquet",
+        "data/Friends/train-clean-00000.parquet",
         "data/meld/dev-clean-00000.parquet",
         "data/meld/train-00000.parquet",
         "data/meld/train-dirty-00000.parquet",

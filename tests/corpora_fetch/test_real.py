@@ -11,7 +11,7 @@ import pytest
 
 from dialoguellm_release import check_corpora, fetch_corpora
 from dialoguellm_release.corpora.registry import corpus_entry
-from dialoguellm_release.schemas.labels import CORPORA
+from tests.corpus_names import CORPORA
 
 SPLITS = ("train", "validation", "test")
 

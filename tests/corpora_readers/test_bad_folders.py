@@ -13,8 +13,9 @@ import pytest
 from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.read import read_corpus
 from dialoguellm_release.errors import DataError
-from dialoguellm_release.schemas.labels import CORPORA, CorpusName
+from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe
+from tests.corpus_names import CORPORA
 
 if TYPE_CHECKING:
     from tests.corpora_readers.conftest import Corpora

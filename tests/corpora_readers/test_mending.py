@@ -13,7 +13,8 @@ from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.corpora.text import c1_as_cp1252, utf8_as_utf8
 from dialoguellm_release.corpora.times import seconds
-from dialoguellm_release.schemas.labels import CORPORA, CorpusName
+from dialoguellm_release.schemas.labels import CorpusName
+from tests.corpus_names import CORPORA
 
 CP1252 = st.characters(codec="cp1252", exclude_characters="".join(map(chr, range(0x80, 0xA0))))
 

@@ -277,7 +277,7 @@ def test_one_file_in_the_place_of_another(
     real_copy.edit(taken, lambda _: (real.root / given).read_bytes())
     corpus = taken.partition("/")[0]
 
-    problems = real_copy.problems(corpus)  # type: ignore[arg-type]
+    problems = real_copy.problems(corpus)
 
     assert problems[0].startswith(f"{taken}: holds the content of another file: {owner}")
 
@@ -287,7 +287,7 @@ def test_the_folder_of_another_corpus(real_copy: Corpora, corpus: str, other: st
     (real_copy[corpus]).rename(real_copy.root / "away")
     (real_copy[other]).rename(real_copy[corpus])
 
-    problems = real_copy.problems(corpus)  # type: ignore[arg-type]
+    problems = real_copy.problems(corpus)
 
     assert problems[-1].startswith(f"{corpus}: looks like the folder of another corpus: {other}")
     assert sum("is missing" in problem for problem in problems) == len(problems) - 1

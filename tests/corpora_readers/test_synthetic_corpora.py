@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dialoguellm_release.schemas.labels import CORPORA
 from dialoguellm_release.schemas.record import Dialogue
+from tests.corpus_names import CORPORA
 
 if TYPE_CHECKING:
     from tests.corpora_readers.conftest import Corpora, Read

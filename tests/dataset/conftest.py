@@ -52,9 +52,7 @@ def make_dialogue(name: str, turns: Sequence[str], labels: Sequence[Label] = (),
         )
         for index, (text, label) in enumerate(zip(turns, labels or NEUTRAL * len(turns), strict=True))
     )
-    dialogue = Dialogue(
-        corpus=cast(CorpusName, corpus), split=cast(Split, split), id=dialogue_id, utterances=utterances
-    )
+    dialogue = Dialogue(corpus=corpus, split=cast(Split, split), id=dialogue_id, utterances=utterances)
     maker = RecordMaker(load_prompt("dialogue-v1"), "CC0-1.0", LABELS, {}, k)
     return list(maker.records(dialogue, cast(Split, split)))
 

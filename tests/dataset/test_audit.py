@@ -13,13 +13,14 @@ from dialoguellm_release.schemas.recipes.dataset import CleanRules
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import audit_dataset
+from tests.corpus_names import CORPORA
 
 Dataset = StepResult[DatasetManifest]
 DialogueOf = Callable[..., list[Record]]
 
 
 def audit_of(records: list[Record]) -> Audit:
-    return make_ledger(as_turns(records), CleanRules(), lambda _: None).audit
+    return make_ledger(as_turns(records, CORPORA), CleanRules(), lambda _: None).audit
 
 
 def test_the_folder_holds_what_a_new_audit_finds(demo_dataset: Dataset) -> None:

@@ -22,6 +22,7 @@ from dialoguellm_release.schemas.labels import LABELS, Label
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import audit_dataset
+from tests.corpus_names import CORPORA
 
 DialogueOf = Callable[..., list[Record]]
 SCENE = (
@@ -33,7 +34,7 @@ SCENE = (
 
 
 def only(records: Sequence[Record]) -> Agreement:
-    (agreement,) = find_agreement(as_turns(records))
+    (agreement,) = find_agreement(as_turns(records, (*CORPORA, "own")))
     return agreement
 
 
@@ -89,13 +90,13 @@ def test_every_two_corpora_have_a_row_and_none_agrees_with_itself(dialogue_of: D
         for corpus in ("meisd", "meld", "iemocap")
         for one in dialogue_of(f"{corpus}/train/1", SCENE) + dialogue_of(f"{corpus}/test/2", ["Hm."])
     ]
-    rows = find_agreement(as_turns(records))
+    rows = find_agreement(as_turns(records, (*CORPORA, "own")))
     assert [(row.first, row.second) for row in rows] == [
         ("meld", "meisd"),
         ("meld", "iemocap"),
         ("meisd", "iemocap"),
     ]
-    assert find_agreement(as_turns(dialogue_of("meld/train/1", SCENE))) == []
+    assert find_agreement(as_turns(dialogue_of("meld/train/1", SCENE), CORPORA)) == []
 
 
 @given(st.lists(st.tuples(st.sampled_from(LABELS[:4]), st.sampled_from(LABELS[:4])), min_size=1))

@@ -25,6 +25,7 @@ from dialoguellm_release.schemas.labels import SPLITS
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import audit_dataset
+from tests.corpus_names import CORPORA
 
 DialogueOf = Callable[..., list[Record]]
 Spoken = list[str]
@@ -33,7 +34,7 @@ SHORT = ("Hi.", "No.", "Why?", "So?", "Well.")
 
 
 def only(records: Sequence[Record]) -> Overlap:
-    (overlap,) = overlaps_of(as_turns(records))
+    (overlap,) = overlaps_of(as_turns(records, CORPORA))
     return overlap
 
 
@@ -160,12 +161,12 @@ def test_ngrams_count_as_often_as_they_occur(dialogue_of: DialogueOf) -> None:
 def test_all_pairs_are_listed(dialogue_of: DialogueOf) -> None:
     names = ("meld/train", "meld/validation", "meld/test", "dailydialog/train", "iemocap/test")
     records = [one for name in names for one in dialogue_of(f"{name}/1", [name])]
-    assert [(one.held_out, one.training) for one in overlaps_of(as_turns(records))] == [
+    assert [(one.held_out, one.training) for one in overlaps_of(as_turns(records, CORPORA))] == [
         (held_out, training)
         for held_out in ("meld/validation", "meld/test", "iemocap/test")
         for training in ("meld/train", "dailydialog/train")
     ]
-    assert overlaps_of(as_turns([])) == []
+    assert overlaps_of(as_turns([], CORPORA)) == []
 
 
 def test_records_may_come_in_any_order(dialogue_of: DialogueOf) -> None:
@@ -175,7 +176,7 @@ def test_records_may_come_in_any_order(dialogue_of: DialogueOf) -> None:
 
 def test_a_dialogue_that_lacks_turns_is_refused(dialogue_of: DialogueOf) -> None:
     with pytest.raises(DataError, match="meld/test/1/2: its context shows turns that are not in the dataset"):
-        as_turns(dialogue_of("meld/test/1", SHORT, k=2)[2:])
+        as_turns(dialogue_of("meld/test/1", SHORT, k=2)[2:], CORPORA)
 
 
 TOKENS = st.lists(st.tuples(st.integers(0, 2), st.booleans()), max_size=40)

@@ -14,22 +14,22 @@ from dialoguellm_release.leakage.repeats import find_conflicts, find_duplicates,
 from dialoguellm_release.leakage.turns import as_turns
 from dialoguellm_release.schemas.audit import Conflict, Duplicate
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
-from dialoguellm_release.schemas.labels import CORPORA
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import audit_dataset, build_dataset
+from tests.corpus_names import CORPORA
 
 DialogueOf = Callable[..., list[Record]]
 Groups = list[tuple[tuple[str, str], ...]]
 
 
 def duplicate_groups(records: Sequence[Record]) -> list[Duplicate]:
-    turns = as_turns(records)
+    turns = as_turns(records, CORPORA)
     return find_duplicates(turns, find_repeats(turns))
 
 
 def conflict_groups(records: Sequence[Record]) -> list[Conflict]:
-    turns = as_turns(records)
+    turns = as_turns(records, CORPORA)
     return find_conflicts(turns, find_repeats(turns))
 
 

@@ -16,6 +16,7 @@ from dialoguellm_release.layout import AUDIT
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import check_dataset
+from tests.corpus_names import CORPORA
 
 DATA = "data/meld/test-clean-00000.parquet"
 SFT = "sft/test-meld-clean-00000.parquet"
@@ -238,7 +239,6 @@ def test_a_published_copy_is_checked_by_what_it_holds(
 ) -> None:
     from dialoguellm_release.corpora.registry import corpus_entry
     from dialoguellm_release.hub.licenses import publishable_part
-    from dialoguellm_release.schemas.labels import CORPORA
 
     registry = {name: corpus_entry(name) for name in CORPORA}
     part = publishable_part(demo_dataset.manifest, registry, "public", demo_dataset.folder)

@@ -19,13 +19,14 @@ from dialoguellm_release.schemas.recipes.dataset import CleanRules
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import build_dataset
+from tests.corpus_names import CORPORA
 
 DialogueOf = Callable[..., list[Record]]
 
 
 def clean_of(records: Sequence[Record], rules: CleanRules) -> set[str]:
     """The training records that stay."""
-    turns = as_turns(records)
+    turns = as_turns(records, CORPORA)
     fates = make_ledger(turns, rules, lambda _: None).fates.tolist()
     kept = {turns.id_of(place) for place, fate in enumerate(fates) if PART_OF[fate] == "clean"}
     return {name for name in kept if "/train/" in name}

@@ -19,9 +19,10 @@ from dialoguellm_release.layout import CROISSANT
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
-from dialoguellm_release.schemas.labels import CORPORA, LABELS, SPLITS
+from dialoguellm_release.schemas.labels import LABELS, SPLITS
 from dialoguellm_release.schemas.record import COLUMNS, Record
 from dialoguellm_release.step import StepResult
+from tests.corpus_names import CORPORA
 
 Dataset = StepResult[DatasetManifest]
 REGISTRY = {name: corpus_entry(name) for name in CORPORA}

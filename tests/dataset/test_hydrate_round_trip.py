@@ -11,9 +11,10 @@ import pytest
 
 from dialoguellm_release.folders import MANIFEST, stamps
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
-from dialoguellm_release.schemas.labels import CORPORA, CorpusName
+from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import build_dataset, check_dataset, hydrate_dataset
+from tests.corpus_names import CORPORA
 
 Dataset = StepResult[DatasetManifest]
 

@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 
 from dialoguellm_release.leakage.audit import make_ledger
 from dialoguellm_release.leakage.shared import split_names
-from dialoguellm_release.leakage.turns import CORPUS_SPLITS, as_turns
+from dialoguellm_release.leakage.turns import as_turns
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.schemas.labels import SPLITS
 from dialoguellm_release.schemas.recipes.dataset import CleanRules
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import build_dataset
+from tests.corpus_names import CORPORA
 
 DialogueOf = Callable[..., list[Record]]
 Spoken = list[str]
@@ -32,9 +34,9 @@ BOAT = "You never told me about the boat!"
 
 def leaks_of(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
     """The leaks of the records that have some."""
-    turns = as_turns(records)
+    turns = as_turns(records, CORPORA)
     leaks = make_ledger(turns, CleanRules(), lambda _: None).leaks.tolist()
-    return {turns.id_of(place): split_names(bits) for place, bits in enumerate(leaks) if bits}
+    return {turns.id_of(place): split_names(bits, turns.splits) for place, bits in enumerate(leaks) if bits}
 
 
 def test_an_utterance_leaks_and_whoever_shows_it_as_context(dialogue_of: DialogueOf) -> None:
@@ -52,11 +54,11 @@ def test_an_utterance_leaks_and_whoever_shows_it_as_context(dialogue_of: Dialogu
 
 
 def test_all_splits_on_the_other_side_are_named_and_none_on_ones_own(dialogue_of: DialogueOf) -> None:
-    names = [f"{corpus}/{split}" for corpus, split in CORPUS_SPLITS]
+    names = [f"{corpus}/{split}" for corpus in CORPORA for split in SPLITS]
     found = leaks_of([one for name in names for one in dialogue_of(f"{name}/1", [BOAT])])
     training = tuple(name for name in names if name.endswith("/train"))
     held_out = tuple(name for name in names if name not in training)
-    assert (len(training), held_out[-1]) == (6, "own/test")
+    assert (len(training), held_out[-1]) == (5, "iemocap/test")
     assert found == {f"{name}/1/0": held_out if name in training else training for name in names}
 
 
@@ -151,7 +153,10 @@ TEXTS = st.sampled_from(
 DIALOGUES = st.lists(st.lists(TEXTS, min_size=1, max_size=7), max_size=3)
 
 
-SOME_SPLITS = ("meld/train", "meld/test", "meisd/train", "iemocap/validation", "own/train", "own/test")
+SOME_SPLITS = (
+    *("meld/train", "meld/test", "meisd/train", "iemocap/validation"),
+    *("dailydialog/train", "dailydialog/test"),
+)
 
 
 @given(st.fixed_dictionaries(dict.fromkeys(SOME_SPLITS, DIALOGUES)), st.integers(0, 3))  # fmt: skip

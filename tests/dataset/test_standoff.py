@@ -20,9 +20,10 @@ from dialoguellm_release.hydration.mismatches import by_dialogue, find_differenc
 from dialoguellm_release.hydration.standoff import Turn, read_standoff, window_hmacs, write_standoff
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
-from dialoguellm_release.schemas.labels import CORPORA, LABELS, SPLITS
+from dialoguellm_release.schemas.labels import LABELS, SPLITS
 from dialoguellm_release.schemas.record import STANDOFF_COLUMNS, Record, StandoffRow
 from dialoguellm_release.step import StepResult
+from tests.corpus_names import CORPORA
 
 Dataset = StepResult[DatasetManifest]
 SALT, OTHER_SALT = "1f" * 32, "2e" * 32

@@ -40,7 +40,7 @@ def test_the_wheel_holds_what_it_needs_and_no_test(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert "dialoguellm_release/bundled/recipes/datasets/paper.yaml" in names
     assert "dialoguellm_release/bundled/metrics/erc_scores/functions.py" in names
-    assert "dialoguellm_release/corpora/meld.yaml" in names
+    assert "dialoguellm_release/bundled/recipes/corpora/meld.yaml" in names
     assert not [
         name for name in names if Path(name).name.startswith(("test_", "conftest")) and name.endswith(".py")
     ]

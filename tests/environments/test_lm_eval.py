@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from dialoguellm_release.corpora.registry import corpus_entry
-from dialoguellm_release.schemas.labels import CORPORA
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.steps.score import WorkFolders, score
+from tests.corpus_names import CORPORA
 
 TASKS = Path(__file__).parents[2] / "lm_eval_tasks"
 

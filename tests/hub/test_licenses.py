@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, get_args
 import pytest
 
 from dialoguellm_release.cards.provenance import recipe_of
-from dialoguellm_release.corpora.registry import corpus_entry
+from dialoguellm_release.corpora.registry import corpus_entries, corpus_entry
 from dialoguellm_release.errors import CardError, PublishError, RecipeError
 from dialoguellm_release.hub import plan
 from dialoguellm_release.hub.licenses import publishable_part
 from dialoguellm_release.layout import data_file
 from dialoguellm_release.recipes.catalogue import load_recipe
-from dialoguellm_release.schemas.corpus import DISTRIBUTIONS, CorpusEntry, Distribution
-from dialoguellm_release.schemas.labels import CORPORA, CorpusName
+from dialoguellm_release.schemas.corpus import DISTRIBUTIONS, Distribution
+from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import Visibility
+from tests.corpus_names import CORPORA
 from tests.hub.rights import (
     DATASET,
     RIGHT,
@@ -194,12 +195,10 @@ def test_a_corpus_that_the_recipe_does_not_name_does_not_leave(build: Build, tar
 def test_a_build_from_before_a_licence_was_withdrawn_does_not_leave(
     build: Build, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def withdrawn(name: CorpusName) -> CorpusEntry:
-        entry = corpus_entry(name)
-        license_ = entry.text_license.model_copy(update={"redistribute": "no"})
-        return entry.model_copy(update={"text_license": license_}) if name == "meld" else entry
-
-    monkeypatch.setattr(plan, "corpus_entry", withdrawn)
+    entry = corpus_entry("meld")
+    license_ = entry.text_license.model_copy(update={"redistribute": "no"})
+    withdrawn = {**corpus_entries(), "meld": entry.model_copy(update={"text_license": license_})}
+    monkeypatch.setattr(plan, "corpus_entries", lambda: withdrawn)
     told, asked = refused(build, target)
     assert "meld: its manifest tells of another licence than the registry" in told
     assert "expected: exclude or standoff\n" in asked

@@ -10,8 +10,9 @@ import pytest
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.corpus import Answer, Distribution
-from dialoguellm_release.schemas.labels import CORPORA, CorpusName
+from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
+from tests.corpus_names import CORPORA
 
 ALLOWED: Mapping[CorpusName, Distribution] = {
     "meld": "full",

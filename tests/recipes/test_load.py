@@ -122,7 +122,7 @@ def test_every_bundled_recipe_is_valid() -> None:
     assert {"datasets/paper", "datasets/demo", "prompts/dialogue-v1", "claims/dialoguellm-2310.11374"} <= set(
         bundled()
     )
-    assert len({name.partition("/")[0] for name in bundled()}) == 8
+    assert len({name.partition("/")[0] for name in bundled()}) == 9
 
 
 def test_a_recipe_that_names_none_is_found(tmp_path: Path) -> None:

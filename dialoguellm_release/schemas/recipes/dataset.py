@@ -11,7 +11,6 @@ from dialoguellm_release.schemas.corpus import Distribution
 from dialoguellm_release.schemas.counts import ExpectedSizes
 from dialoguellm_release.schemas.labels import (
     BASIC_LABELS,
-    CORPORA,
     EXTRA_LABELS,
     CorpusName,
     Label,
@@ -96,7 +95,7 @@ class CorporaRecipe(Schema):
 
     def named(self) -> dict[CorpusName, CorpusRecipe]:
         """The corpora that the recipe names, in the order of the vocabulary."""
-        found = {name: getattr(self, name) for name in CORPORA}
+        found = {name: getattr(self, name) for name in type(self).model_fields}
         return {name: recipe for name, recipe in found.items() if recipe is not None}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from dialoguellm_release.schemas.claims import ClaimsRecipe
+from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
@@ -13,9 +14,12 @@ from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.recipes.video import VideoRecipe
 
-RecipeKind = Literal["dataset", "backbone", "adapter", "score", "release", "prompt", "claims", "video"]
+RecipeKind = Literal[
+    "corpus", "dataset", "backbone", "adapter", "score", "release", "prompt", "claims", "video"
+]
 Recipe = (
-    DatasetRecipe
+    CorpusEntry
+    | DatasetRecipe
     | BackboneRecipe
     | AdapterRecipe
     | ScoreRecipe
@@ -26,6 +30,7 @@ Recipe = (
 )
 
 RECIPE_MODELS: dict[RecipeKind, type[Recipe]] = {
+    "corpus": CorpusEntry,
     "dataset": DatasetRecipe,
     "backbone": BackboneRecipe,
     "adapter": AdapterRecipe,
