@@ -121,14 +121,12 @@ def _leak_problems(turns: Turns, ledger: Ledger, leaks: Bits) -> Iterator[Proble
     here = sum(bit_of(split) for split in np.unique(turns.split).tolist())
     for place in np.flatnonzero((leaks == _UNKNOWN) | ((leaks & here) != ledger.leaks)).tolist():
         stated = int(leaks[place])
-
+        named = split_names(stated, turns.splits) if stated != _UNKNOWN else ("null, or no splits",)
         yield Problem(
             turns.id_of(place),
             "its leaks are not what an audit finds",
             expected=", ".join(split_names(int(ledger.leaks[place]), turns.splits)) or "none",
-            got="null, or no splits"
-            if stated == _UNKNOWN
-            else ", ".join(split_names(stated, turns.splits)) or "none",
+            got=", ".join(named) or "none",
             fix=AGAIN,
         )
 

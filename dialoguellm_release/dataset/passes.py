@@ -121,9 +121,8 @@ class _Fates:
         """The splits that each of the next utterances leaks into, and what becomes of it."""
         here = slice(self._next, self._next + count)
         self._next += count
-        return [split_names(bits, self._splits) for bits in self._leaks[here].tolist()], self._fates[
-            here
-        ].tolist()
+        leaks = [split_names(bits, self._splits) for bits in self._leaks[here].tolist()]
+        return leaks, self._fates[here].tolist()
 
 
 def _fates(turns: Turns, recipe: DatasetRecipe, folder: Path) -> tuple[_Fates, AuditFigures]:
