@@ -19,7 +19,7 @@ FLOORS = (
     {"leakage"},
     {"corpora", "prompts", "backbones", "encoding", "knowledge", "records"},
     {"recipes"},
-    {"folders", "layout", "progress", "render"},
+    {"folders", "layout", "progress", "render", "tabular"},
     {"schemas"},
     {"errors", "resources", "retry", "text"},
 )

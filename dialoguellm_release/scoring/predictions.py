@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.scores import System
 from dialoguellm_release.scoring.answers import Answer
 from dialoguellm_release.scoring.task import Scored, Task, protocol_of, read_task
+from dialoguellm_release.tabular import TableRow, read_rows
 
 INVALID = "invalid"
 """Stands for an answer that names no label, as in the metric `erc_scores`."""
@@ -69,100 +68,65 @@ def read_answers(path: Path, task: Task) -> list[Answer]:
     """The answers in a file of predictions, in the order of the records of a task.
 
     Args:
-        path: CSV with a header, JSON lines, or Parquet, with the columns `id` and `prediction`; a
-            prediction that is empty or `invalid` names no label.
+        path: CSV with a header, JSON Lines or Parquet, with the columns `id` and `prediction`. Null, the
+            empty text and `invalid` stand for an answer that names no label; all else has to be a label.
 
     Raises:
-        DataError: With every fault of the file: ids that are missing, doubled or unknown, labels outside the
+        DataError: With every fault of the file: ids that are missing, repeated or unknown, labels outside the
             label space, or another dataset.
     """
-    rows = list(_rows(path))
-    given: dict[str, str] = {}
-    for row in rows:
-        given[str(row["id"])] = str(row["prediction"] or INVALID)
-    problems = [*_id_problems(path, rows, task), *_label_problems(path, given, task)]
+    rows = read_rows(path, ("id", "prediction"))
+    problems = [
+        *_content_problem(path, task),
+        *_id_problems(path, rows, task),
+        *_label_problems(path, rows, task),
+    ]
     if problems:
         raise DataError(problems)
+    given = {row.cells["id"]: _given(row) for row in rows}
     return [_answer(given[record.id]) for record in task.records]
+
+
+def _given(row: TableRow) -> str:
+    value = row.cells["prediction"]
+    return INVALID if value is None or value == "" else str(value)
 
 
 def _answer(prediction: Any) -> Answer:
     return Answer(None if prediction == INVALID else prediction)
 
 
-def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    readers = {".csv": _csv_rows, ".jsonl": _json_rows, ".parquet": _parquet_rows}
-    if path.suffix not in readers:
-        raise DataError(
-            Problem(str(path), "not a file of predictions", f"a name that ends in {', '.join(readers)}")
-        )
-    for place, row in enumerate(readers[path.suffix](path), start=1):
-        lacking = [name for name in ("id", "prediction") if name not in row]
-        if lacking:
-            raise DataError(
-                Problem(
-                    f"{path}, row {place}",
-                    f"lacks {' and '.join(lacking)}",
-                    expected="id, prediction",
-                    got=", ".join(map(str, row)),
-                )
-            )
-        yield row
-
-
-def _csv_rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            yield from csv.DictReader(file, strict=True)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(Problem(str(path), f"not a CSV file in UTF-8: {error}")) from error
-
-
-def _json_rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise DataError(Problem(f"{path}:{number}", "not a JSON object", got=line.strip()))
-                yield row
-    except ValueError as error:
-        raise DataError(Problem(str(path), f"not JSON lines in UTF-8: {error}")) from error
-
-
-def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        yield from pq.read_table(path).to_pylist()
-    except pa.ArrowInvalid as error:
-        raise DataError(Problem(str(path), f"not a Parquet file: {error}")) from error
-
-
-def _id_problems(path: Path, rows: Sequence[Mapping[str, Any]], task: Task) -> Iterator[Problem]:
-    yield from _content_problem(path, task)
-    counts = Counter(str(row["id"]) for row in rows)
+def _id_problems(path: Path, rows: Sequence[TableRow], task: Task) -> Iterator[Problem]:
+    for row in rows:
+        if not isinstance(row.cells["id"], str) or not row.cells["id"]:
+            got = repr(row.cells["id"])
+            yield Problem(row.where, "the id is not a text", got=got, code="predictions.id_type")
+    counts = Counter(row.cells["id"] for row in rows if isinstance(row.cells["id"], str))
     wanted = {record.id: None for record in task.records}
-    doubled = [one for one, count in counts.items() if count > 1]
-    unknown = [one for one in counts if one not in wanted]
+    repeated = [one for one, count in counts.items() if count > 1]
+    unknown = [one for one in counts if one and one not in wanted]
     missing = [one for one in wanted if one not in counts]
-    scored = f"the {len(wanted)} records that the recipe scores"
-    if doubled:
-        yield Problem(str(path), f"gives {len(doubled)} ids twice or more", "one row an id", _named(doubled))
+    scored = f"the {len(wanted):,} records that the recipe scores"
+    if repeated:
+        what = f"has {len(repeated):,} ids more than once"
+        yield Problem(
+            str(path), what, "one row for each id", _named(repeated), code="predictions.id_repeated"
+        )
     if unknown:
-        yield Problem(str(path), f"gives {len(unknown)} ids that are none of {scored}", got=_named(unknown))
+        what = f"has {len(unknown):,} ids that are none of {scored}"
+        yield Problem(str(path), what, got=_named(unknown), code="predictions.id_unknown")
     if missing:
-        yield Problem(str(path), f"lacks {len(missing)} of {scored}", got=_named(missing))
+        what = f"lacks {len(missing):,} of {scored}"
+        yield Problem(str(path), what, got=_named(missing), code="predictions.id_missing")
 
 
 def _content_problem(path: Path, task: Task) -> Iterator[Problem]:
     """Where the predictions of a score folder were made on another dataset than this one."""
-    if path.suffix != ".parquet":
+    if path.suffix.lower() != ".parquet":
         return
     import pyarrow.parquet as pq
 
-    content = (pq.read_schema(path).metadata or {}).get(CONTENT_KEY, b"").decode()
+    content = (pq.read_schema(path).metadata or {}).get(CONTENT_KEY, b"").decode(errors="replace")
     if content and content != task.dataset.content_sha256:
         yield Problem(
             str(path),
@@ -170,19 +134,24 @@ def _content_problem(path: Path, task: Task) -> Iterator[Problem]:
             expected=f"content {task.dataset.content_sha256}",
             got=f"content {content}",
             fix="score the dataset that it was made on, or make the predictions again",
+            code="predictions.other_dataset",
         )
 
 
-def _label_problems(path: Path, given: Mapping[str, str], task: Task) -> Iterator[Problem]:
+def _label_problems(path: Path, rows: Sequence[TableRow], task: Task) -> Iterator[Problem]:
     allowed: tuple[Label | str, ...] = (*task.labels, INVALID)
-    outside = Counter(label for label in given.values() if label not in allowed)
+    outside: dict[str, list[str]] = {}
+    for row in rows:
+        if _given(row) not in allowed:
+            outside.setdefault(_given(row), []).append(row.where)
     if outside:
         yield Problem(
             str(path),
             "holds predictions that are no label of the corpus",
             expected=", ".join(allowed),
-            got=_named([f"{label} ({count})" for label, count in sorted(outside.items())]),
+            got=_named([f"{name!r} ({len(at):,}, {at[0]})" for name, at in sorted(outside.items())]),
             fix=f"map them to labels; an answer that names none is {INVALID}",
+            code="predictions.label_unknown",
         )
 
 

@@ -90,9 +90,9 @@ def test_predictions_from_elsewhere_are_scored_or_refused(
     refused = run("score", "predictions", "meld", tmp_path / "mine.csv", *options)
     assert refused.code == 1
     assert "3 problems; nothing was written." in refused.err
-    assert "gives 1 ids twice or more" in refused.err
+    assert "has 1 ids more than once" in refused.err
     assert "lacks 14 of the 15 records" in refused.err
-    assert "joy (1)" in refused.err
+    assert "'joy' (2" in refused.err
 
 
 @pytest.mark.parametrize(

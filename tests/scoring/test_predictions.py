@@ -85,12 +85,13 @@ def test_every_fault_is_told_at_once(rows: Rows, tmp_path: Path, audited_dataset
     rows[2]["prediction"] = "powerful"
     with pytest.raises(DataError) as raised:
         scored(write(tmp_path / "mine.csv", rows), audited_dataset)
-    told = [(problem.what, problem.got) for problem in raised.value.problems]
-    assert told == [
-        ("gives 1 ids twice or more", doubled),
-        ("gives 1 ids that are none of the 40 records that the recipe scores", "meld/test/99/0"),
-        ("lacks 1 of the 40 records that the recipe scores", lost),
-        ("holds predictions that are no label of the corpus", "joy (1), powerful (1)"),
+    found = [(problem.code, problem.got) for problem in raised.value.problems]
+    path = tmp_path / "mine.csv"
+    assert found == [
+        ("predictions.id_repeated", doubled),
+        ("predictions.id_unknown", "meld/test/99/0"),
+        ("predictions.id_missing", lost),
+        ("predictions.label_unknown", f"'joy' (1, {path}:42), 'powerful' (1, {path}:4)"),
     ]
     assert not (tmp_path / "out").exists()
 
@@ -98,7 +99,7 @@ def test_every_fault_is_told_at_once(rows: Rows, tmp_path: Path, audited_dataset
 def test_many_faults_of_a_kind_are_counted_and_some_are_named(
     rows: Rows, tmp_path: Path, audited_dataset: Path
 ) -> None:
-    with pytest.raises(DataError, match=r"lacks 39 of the 40") as raised:
+    with pytest.raises(DataError) as raised:
         scored(write(tmp_path / "mine.csv", rows[:1]), audited_dataset)
     got = str(raised.value.problems[0].got)
     assert got.count("meld/test/") == 10
@@ -112,37 +113,89 @@ def test_predictions_of_another_dataset_are_refused(
     other = dataset_of(
         tmp_path / "other", {"train": dialogues_of("train", 65), "test": dialogues_of("test", 40)}
     )
-    with pytest.raises(DataError, match="was made on another dataset") as raised:
+    with pytest.raises(DataError) as raised:
         scored(tmp_path / "majority" / "predictions.parquet", other)
+    assert raised.value.problems[0].code == "predictions.other_dataset"
     assert made.manifest.figures.protocol.dataset_content_sha256 in str(raised.value.problems[0].got)
 
 
+HEADER = b"id,prediction\n"
+
+
 @pytest.mark.parametrize(
-    ("name", "content", "message"),
+    ("name", "content", "code", "line"),
     [
-        ("mine.txt", b"", "a name that ends in .csv, .jsonl, .parquet"),
-        ("mine.csv", b"id,label\na,b\n", "lacks prediction"),
-        ("mine.csv", b"id;prediction\na;b\n", "lacks id and prediction"),
-        ("mine.csv", "id,prediction\na,é\n".encode("latin-1"), "not a CSV file in UTF-8"),
-        ("mine.csv", b"", "lacks 40 of the 40 records"),
-        ("mine.jsonl", b'{"id": "a"\n', "not JSON lines in UTF-8"),
-        ("mine.jsonl", b"[1]\n", "not a JSON object"),
-        ("mine.parquet", b"PAR1", "not a Parquet file"),
+        ("mine.txt", b"", "table.format", ""),
+        ("mine.csv", b"id,label\na,b\n", "table.columns", ":1"),
+        ("mine.csv", b"id;prediction\na;b\n", "table.columns", ":1"),
+        ("mine.csv", b"id,prediction,prediction\na,b,c\n", "table.columns", ":1"),
+        ("mine.csv", b"\n\nid,label\na,b\n", "table.columns", ":3"),
+        ("mine.csv", HEADER + "a,\u00e9\n".encode("latin-1"), "table.encoding", ""),
+        ("mine.csv", (HEADER + b"a,b\n").decode().encode("utf-16"), "table.encoding", ""),
+        ("mine.csv", b"", "table.columns", ":1"),
+        ("mine.csv", HEADER, "predictions.id_missing", ""),
+        ("mine.csv", HEADER + b"a,b\na\n", "table.width", ":3"),
+        ("mine.csv", HEADER + b"a,b\n\na,b,c\n", "table.width", ":4"),
+        ("mine.csv", HEADER + b'"a\nb",c\nd\n', "table.width", ":4"),
+        ("mine.csv", HEADER + b'a,"b\nc', "table.csv", ":2"),
+        ("mine.csv", HEADER + b"a," + b"b" * 200_000 + b"\n", "table.csv", ":2"),
+        ("mine.csv", HEADER + b",anger\n", "predictions.id_type", ":2"),
+        ("mine.jsonl", b'{"id": "a"\n', "table.json", ":1"),
+        ("mine.jsonl", b"\n[1]\n", "table.json", ":2"),
+        ("mine.jsonl", b"[" * 100_000, "table.json", ":1"),
+        ("mine.jsonl", b'{"id": "a"}\n', "table.columns", ":1"),
+        ("mine.jsonl", b'{"id": 1, "prediction": "anger"}\n', "predictions.id_type", ":1"),
+        ("mine.jsonl", b'{"id": ["a"], "prediction": "anger"}\n', "predictions.id_type", ":1"),
+        ("mine.parquet", b"PAR1", "table.parquet", ""),
+        ("mine.parquet", b"", "table.parquet", ""),
     ],
 )
-def test_a_file_that_cannot_be_read_is_told(
-    name: str, content: bytes, message: str, tmp_path: Path, audited_dataset: Path
+def test_a_file_that_cannot_be_read_is_refused_with_its_line(
+    name: str, content: bytes, code: str, line: str, tmp_path: Path, audited_dataset: Path
 ) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError) as raised:
         scored(tmp_path / name, audited_dataset)
+    problem = raised.value.problems[0]
+    assert (problem.code, problem.where) == (code, f"{tmp_path / name}{line}")
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_file_that_does_not_exist_is_refused(tmp_path: Path, audited_dataset: Path) -> None:
+    with pytest.raises(DataError) as raised:
+        scored(tmp_path / "mine.csv", audited_dataset)
+    assert raised.value.problems[0].code == "table.not_found"
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("answer", [0, 1, False, "0", " ", "neutral ", "None", float("nan")])
+def test_only_null_and_the_empty_text_are_no_answer(
+    suffix: str, answer: object, rows: Rows, tmp_path: Path, audited_dataset: Path
+) -> None:
+    one_kind = [{**row, "prediction": answer} for row in rows]
+    with pytest.raises(DataError) as raised:
+        scored(write(tmp_path / f"mine{suffix}", one_kind), audited_dataset)
+    (problem,) = raised.value.problems
+    assert problem.code == "predictions.label_unknown"
+    assert str(problem.got).startswith(f"{str(answer)!r} (40, ")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_a_byte_order_mark_and_empty_lines_are_skipped(
+    suffix: str, rows: Rows, tmp_path: Path, audited_dataset: Path
+) -> None:
+    path = write(tmp_path / f"mine{suffix}", rows)
+    path.write_bytes(
+        b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n").replace(b"\r\r", b"\r") + b"\n\n"
+    )
+    assert scored(path, audited_dataset).figures.metrics["accuracy"] == 38 / 40
 
 
 def test_answers_that_are_left_to_chance_cannot_be_scored_as_labels(
     tmp_path: Path, audited_dataset: Path
 ) -> None:
     score_baseline("meld", "random", audited_dataset, tmp_path / "random", overrides=FEW)
-    with pytest.raises(DataError, match="no label of the corpus") as raised:
+    with pytest.raises(DataError) as raised:
         scored(tmp_path / "random" / "predictions.parquet", audited_dataset)
-    assert raised.value.problems[0].got == "drawn (40)"
+    assert raised.value.problems[0].code == "predictions.label_unknown"
+    assert "'drawn' (40" in str(raised.value.problems[0].got)
