@@ -5,7 +5,7 @@ from typing import Any
 import datasets
 import evaluate
 
-from .functions import Labels, erc_scores
+from .functions import Labels, erc_scores, label_column
 
 _DESCRIPTION = """\
 The scores of emotion recognition in conversations: accuracy, weighted, macro and micro F1, micro F1 without
@@ -71,6 +71,22 @@ class ErcScores(evaluate.Metric):  # type: ignore[misc]
                 for kind in ("int64", "string")
             ],
         )
+
+    def add_batch(self, *, predictions: Labels, references: Labels, **kwargs: Any) -> None:
+        """Adds labels, once it is sure that `evaluate` does not cast them: 0.7 would become the id 0.
+
+        Raises:
+            ValueError: A label is neither a name nor an integer id.
+        """
+        for name, labels in (("predictions", predictions), ("references", references)):
+            label_column(name, labels)
+        super().add_batch(predictions=predictions, references=references, **kwargs)
+
+    def add(self, *, prediction: str | int, reference: str | int, **kwargs: Any) -> None:
+        """Adds one label, checked as in `add_batch`. Raises ValueError likewise."""
+        for name, label in (("prediction", prediction), ("reference", reference)):
+            label_column(name, [label])  # type: ignore[arg-type]
+        super().add(prediction=prediction, reference=reference, **kwargs)
 
     def _compute(
         self,

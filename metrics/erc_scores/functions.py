@@ -84,7 +84,7 @@ def confusion_matrix(
     ([0, 1], array([[1, 0, 0],
            [0, 1, 1]]))
     """
-    true, predicted = _column("references", references), _column("predictions", predictions)
+    true, predicted = label_column("references", references), label_column("predictions", predictions)
     if len(true) != len(predicted):
         raise ValueError(f"{len(true)} references, but {len(predicted)} predictions")
     if len(true) == 0:
@@ -173,7 +173,7 @@ def _space(labels: Labels | None, occurring: NDArray[Any]) -> list[Any]:
     """The label space as a list, once it is sure that every label that occurs is in it."""
     if labels is None:
         return list(occurring.tolist())
-    column = _column("labels", labels)
+    column = label_column("labels", labels)
     space = list(column.tolist())
     if len(set(space)) != len(space) or INVALID in space or INVALID_ID in space:
         raise ValueError(f"labels must be distinct, and none of them {INVALID!r} or {INVALID_ID}")
@@ -186,18 +186,33 @@ def _space(labels: Labels | None, occurring: NDArray[Any]) -> list[Any]:
     return space
 
 
-def _column(name: str, labels: Labels) -> NDArray[Any]:
+def label_column(name: str, labels: Labels) -> NDArray[Any]:
+    """Labels as an array of names or of ids.
+
+    Args:
+        name: Of the argument, for the message.
+
+    Raises:
+        ValueError: The labels are neither all names nor all integer ids from 0, or -1.
+
+    >>> label_column("predictions", [0, 0.7])
+    Traceback (most recent call last):
+    ValueError: predictions must be label names or integer ids, not float, int
+    """
     if isinstance(labels, str):
         raise ValueError(f"{name} must be a list of labels, not one string")
-    column = np.asarray(labels)
+    values = list(labels)
+    column = np.asarray(values)
     if column.ndim != 1:
         raise ValueError(f"{name} must be a flat list of labels")
     if column.size == 0:
         return column
-    kinds = {type(label) for label in labels}
+    kinds = {type(label) for label in values}
     if column.dtype.kind == "U" and all(issubclass(kind, str) for kind in kinds):
         return column
-    if column.dtype.kind in "iu" and bool not in kinds:
+    if column.dtype.kind in "iu" and not any(issubclass(kind, bool | np.bool_) for kind in kinds):
+        if column.min() < INVALID_ID or column.max() > np.iinfo(np.int64).max:
+            raise ValueError(f"{name}: ids are integers from 0, or {INVALID_ID} for an invalid prediction")
         return column.astype(np.int64)
     shown = ", ".join(sorted(kind.__name__ for kind in kinds))
     raise ValueError(f"{name} must be label names or integer ids, not {shown}")

@@ -40,6 +40,46 @@ def test_loads_from_its_folder_and_takes_names_or_ids(published: Path, tmp_path:
         assert found == erc_scores(references, predictions, labels, without)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [[0.7, 1], [float("nan"), 1], [True, False], [1.0, 0.0], ["anger", 1], [None, 1], [-2, 1], [2**63, 1]],
+    ids=str,
+)
+@pytest.mark.parametrize("column", ["predictions", "references"])
+def test_labels_are_refused_as_the_functions_refuse_them_before_they_are_cast(
+    wrong: list[object], column: str, published: Path, tmp_path: Path
+) -> None:
+    from dialoguellm_release.resources import metric_functions
+
+    given = {"predictions": [0, 1], "references": [0, 1]} | {column: wrong}
+    with pytest.raises(ValueError, match=column) as by_functions:
+        metric_functions("erc_scores").erc_scores(given["references"], given["predictions"])
+    metric = evaluate.load(str(published), cache_dir=str(tmp_path))
+    with pytest.raises(ValueError, match=column) as by_module:
+        metric.compute(**given)
+    assert str(by_module.value) == str(by_functions.value)
+    with pytest.raises(ValueError, match=column):
+        metric.add_batch(**given)
+    singular = {"prediction": 0, "reference": 0} | {column[:-1]: wrong[0]}
+    if not isinstance(wrong[0], str):
+        with pytest.raises(ValueError, match=column[:-1]):
+            metric.add(**singular)
+
+
+def test_arrays_and_columns_of_data_frames_are_labels(published: Path, tmp_path: Path) -> None:
+    import numpy as np
+    import pandas as pd
+
+    metric = evaluate.load(str(published), cache_dir=str(tmp_path))
+    ids = np.array([0, 1, 1], dtype=np.uint8)
+    assert metric.compute(predictions=ids, references=ids)["accuracy"] == 1.0
+    names = pd.Series(["anger", "fear", "fear"])
+    assert metric.compute(predictions=names, references=names)["accuracy"] == 1.0
+    metric.add_batch(predictions=[0], references=[0])
+    metric.add(prediction=1, reference=0)
+    assert metric.compute()["accuracy"] == 0.5
+
+
 def test_the_examples_of_its_description_hold(published: Path, tmp_path: Path) -> None:
     metric = evaluate.load(str(published), cache_dir=str(tmp_path))
     examples = metric.inputs_description.replace('"dialoguellm/erc_scores"', repr(str(published)))
