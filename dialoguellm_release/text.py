@@ -1,25 +1,76 @@
-"""How texts are made comparable."""
+"""How texts of any script are made comparable, and what counts as a word."""
 
 from __future__ import annotations
 
-from string import ascii_lowercase, digits
+import re
+import unicodedata
+
+_APOSTROPHES = "'’‘`ʼ"
+_IGNORED = "\u0640"  # ARABIC TATWEEL only stretches a word
+_UNSPACED = (
+    "\u0e00-\u0eff"  # Thai, Lao
+    "\u1000-\u109f\ua9e0-\ua9ff\uaa60-\uaa7f"  # Myanmar
+    "\u1780-\u17ff\u19e0-\u19ff"  # Khmer
+    "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # Han
+    "\U00020000-\U0003ffff"  # Han
+    "\u3040-\u30ff\u31f0-\u31ff"  # Hiragana, Katakana
+)
+"""Scripts that are written without spaces between words, as ranges of a regular expression."""
+
+_is_unspaced = re.compile(f"[{_UNSPACED}]").match
+_end_of_unspaced = re.compile(rf"(?<=[{_UNSPACED}])(?=[^\s{_UNSPACED}])")
 
 
-class _Letters(dict[int, str | None]):
-    """Keeps a-z and 0-9, drops apostrophes, and makes a space of any other character."""
+class _Characters(dict[int, str]):
+    """What becomes of each character; a table for `str.translate` that is filled as characters are met."""
 
-    def __missing__(self, character: int) -> str:
-        self[character] = " "
-        return " "
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        category = unicodedata.category(character)
+        if character in _APOSTROPHES + _IGNORED or category == "Cf" or _is_variation_selector(code):
+            kept = ""
+        elif category[0] in "LN" and _is_unspaced(character):
+            kept = f" {character}"
+        elif category[0] in "LNM":
+            kept = character
+        else:
+            kept = " "
+        self[code] = kept
+        return kept
 
 
-_LETTERS = _Letters({ord(kept): kept for kept in ascii_lowercase + digits} | dict.fromkeys(map(ord, "'’‘`")))
+_CHARACTERS = _Characters()
 
 
 def normalise(text: str) -> str:
-    """The words of a text: lower case, apostrophes dropped, all but a-z and 0-9 a single space.
+    """The words of a text with single spaces between them: equal for texts that say the same.
+
+    A word is a run of letters and digits with their marks; in scripts that are written without spaces (Han,
+    Kana, Thai, Lao, Khmer, Myanmar) it is one character with its marks. Characters are compatibility
+    composed (NFKC) and case folded, apostrophes and characters without a shape (joiners, direction marks)
+    are dropped, and all other punctuation and symbols separate words.
 
     >>> normalise("Don’t -- you DARE, Zoë!")
-    'dont you dare zo'
+    'dont you dare zoë'
+    >>> normalise("ＡＢＣ。我知道。")
+    'abc 我 知 道'
     """
-    return " ".join(text.lower().translate(_LETTERS).split())
+    if text.isascii():
+        return " ".join(text.lower().translate(_CHARACTERS).split())
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    kept = unicodedata.normalize("NFKC", folded.translate(_CHARACTERS))  # marks may have become neighbours
+    spaced = _end_of_unspaced.sub(" ", kept)
+    return " ".join(word for word in spaced.split() if any(map(str.isalnum, word)))
+
+
+def count_words(normalised: str) -> int:
+    """How many words a normalised text has.
+
+    >>> count_words(normalise("Well... 3.5 %?")), count_words(normalise("?!"))
+    (3, 0)
+    """
+    return normalised.count(" ") + bool(normalised)
+
+
+def _is_variation_selector(code: int) -> bool:
+    return 0xFE00 <= code <= 0xFE0F or 0xE0100 <= code <= 0xE01EF

@@ -46,7 +46,7 @@ class Recollection:
             for number, (corpus, split) in enumerate(product(corpora, SPLITS))
         }
         self._lines, self._contexts = array("Q"), array("Q")
-        self._leaks, self._parts = array("i"), array("b")
+        self._leaks, self._parts = array("q"), array("b")
 
     def add(self, record: Record, part: Part) -> None:
         """Takes a record of a part."""
@@ -69,7 +69,7 @@ class Recollection:
         if found:
             return
         ledger = make_ledger(turns, rules, lambda _: None)
-        leaks = np.array(self._leaks, dtype=np.int32)[turns.place]
+        leaks = np.array(self._leaks, dtype=np.int64)[turns.place]
         parts = np.array(self._parts, dtype=np.int8)[turns.place]
         yield from first_of(list(_leak_problems(turns, ledger, leaks)))
         yield from first_of(list(_part_problems(turns, ledger, leaks, parts, manifest)))

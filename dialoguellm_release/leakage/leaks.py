@@ -77,7 +77,7 @@ def find_leaks(turns: Turns, shared: Shared, ngrams: Ngrams) -> Bits:
     """
     import numpy as np
 
-    own = np.zeros(len(turns.text), dtype=np.int32)
+    own = np.zeros(len(turns.text), dtype=np.int64)
     own[shared.is_speech] = word_for_word(shared) | _by_ngrams(shared.speech, ngrams)
     leaks = own.copy()
     for offset in range(1, int(turns.context.max(initial=0)) + 1):
@@ -113,7 +113,7 @@ def _by_ngrams(speech: Turns, ngrams: Ngrams) -> Bits:
     """For each turn that has words, the splits on the other side whose n-grams cover enough of it."""
     import numpy as np
 
-    found = np.zeros(len(speech.text), dtype=np.int32)
+    found = np.zeros(len(speech.text), dtype=np.int64)
     if len(found):
         covered = reach(ngrams.holders, NGRAM)
         for split in np.unique(speech.split):
@@ -133,5 +133,5 @@ def _opposite(splits: CorpusSplits) -> Bits:
             sum(bit_of(other) for other, there in enumerate(is_training) if there != here)
             for here in is_training
         ],
-        dtype=np.int32,
+        dtype=np.int64,
     )

@@ -130,9 +130,7 @@ def holders(numbers: Numbers, splits: Numbers) -> Bits:
     """
     import numpy as np
 
-    held = np.zeros(
-        numbers.max(initial=NONE) + 2, dtype=np.int32
-    )  # the last one is that of NONE, which is -1
+    held = np.zeros(numbers.max(initial=NONE) + 2, dtype=np.int64)  # the last one is that of NONE, -1
     for split in np.unique(splits):
         held[numbers[splits == split]] |= bit_of(int(split))
     held[NONE] = 0

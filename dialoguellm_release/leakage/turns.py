@@ -17,7 +17,7 @@ from dialoguellm_release.records import natural_order, read_records
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, SPLITS, CorpusName, Label, Split
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.text import normalise
+from dialoguellm_release.text import count_words, normalise
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,11 +25,14 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.integer[Any]]
     Flags = NDArray[np.bool_]
-    Bits = NDArray[np.int32]
+    Bits = NDArray[np.int64]
     Fates = NDArray[np.int8]
 
 NONE = -1
-"""Stands where no stretch begins."""
+"""Marks where no stretch begins, and a dialogue without a split."""
+
+MAX_SPLITS = 63
+"""The splits of a dataset are the bits of a signed integer of 64 bits."""
 
 CorpusSplits = tuple[tuple[CorpusName, Split], ...]
 """Every split of every corpus of a dataset, with or without records; a split is named by its place."""
@@ -92,10 +95,19 @@ class TurnCollector:
 
     Args:
         corpora: Those of the dataset, in its order.
+
+    Raises:
+        DataError: There are too many corpora.
     """
 
     def __init__(self, corpora: Iterable[CorpusName]) -> None:
         self._splits: CorpusSplits = tuple(product(corpora, SPLITS))
+        if len(self._splits) > MAX_SPLITS:
+            most, got = MAX_SPLITS // len(SPLITS), len(self._splits) // len(SPLITS)
+            what = "an audit cannot compare so many corpora"
+            raise DataError(
+                Problem("the dataset", what, f"at most {most}", str(got), code="leakage.too_many_corpora")
+            )
         self._numbers = {name: number for number, name in enumerate(self._splits)}
         self._texts = defaultdict[str, int](count().__next__)
         self._dialogues: dict[tuple[int, str], int] = {}
@@ -140,7 +152,7 @@ class TurnCollector:
         rank = np.empty(len(ids), dtype=np.int32)
         rank[sorted(range(len(ids)), key=lambda number: natural_order(ids[number]))] = np.arange(len(ids))
         split = np.array(self._split_of, dtype=np.int32)[dialogue]
-        words = np.array([one.count(" ") + bool(one) for one in self._texts], dtype=np.int32)
+        words = np.array([count_words(one) for one in self._texts], dtype=np.int32)
         order = np.lexsort((index, dialogue, rank[dialogue], split))
         order = order[split[order] != NONE]
         columns = (text, words[text], split, dialogue, index, label, context)

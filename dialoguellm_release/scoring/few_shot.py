@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,13 +10,14 @@ from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.folders import sha256_of_text
 from dialoguellm_release.prompts import Prompt
 from dialoguellm_release.records import read_records
+from dialoguellm_release.schemas.audit import MIN_WORDS
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.recipes.score import FewShot, ScoreRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.scores import LeakPolicy, Protocol, ScorerName, SelectedOn
 from dialoguellm_release.scoring.task import Task, protocol_of
+from dialoguellm_release.text import count_words, normalise
 
-MIN_WORDS = 5
 """A text of fewer words says nothing about where it comes from."""
 ROWS = 256
 """So many records are compared with every training record at once."""
@@ -191,5 +191,5 @@ def _nearest(
 def _telling(record: Record) -> set[str]:
     """What a record shows, as words, where it is long enough to tell where it comes from."""
     lines = (line.partition(": ")[2] or line for line in record.context)
-    words = (re.findall(r"[a-z0-9]+", re.sub("['’]", "", text.lower())) for text in (record.input, *lines))
-    return {" ".join(one) for one in words if len(one) >= MIN_WORDS}
+    texts = map(normalise, (record.input, *lines))
+    return {text for text in texts if count_words(text) >= MIN_WORDS}

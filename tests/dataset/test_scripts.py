@@ -1,0 +1,195 @@
+"""Leaks in other scripts: planted ones are found whatever punctuation, width and case they have."""
+
+from __future__ import annotations
+
+import random
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable
+
+import pytest
+
+from dialoguellm_release.errors import DataError
+from dialoguellm_release.leakage.audit import make_ledger
+from dialoguellm_release.leakage.leaks import find_overlaps
+from dialoguellm_release.leakage.shared import find_ngrams, find_shared, split_names
+from dialoguellm_release.leakage.turns import as_turns
+from dialoguellm_release.schemas.recipes.dataset import CleanRules
+from dialoguellm_release.schemas.record import Record
+from tests.dataset.test_leaks import by_brute_force
+
+DialogueOf = Callable[..., list[Record]]
+
+SENTENCES = {
+    "zh": [
+        "我昨天在图书馆看到了你的哥哥。",
+        "你为什么不早一点告诉我？",
+        "这家餐厅的面条真的很好吃！",
+        "明天会下大雨，记得带伞。",
+        "老师说考试推迟到下个星期。",
+        "我的手机掉进水里了，怎么办？",
+        "他终于找到了一份新工作。",
+        "别担心，一切都会好起来的。",
+    ],
+    "ar": [
+        "رأيت أخاك أمس في المكتبة العامة.",
+        "لماذا لم تخبرني بذلك من قبل؟",
+        "هذا المطعم يقدم طعاما لذيذا جدا!",
+        "سوف تمطر غدا فلا تنس مظلتك.",
+        "قالت المعلمة إن الامتحان تأجل أسبوعا.",
+        "سقط هاتفي في الماء، ماذا أفعل الآن؟",
+        "لقد وجد أخيرا عملا جديدا قريبا من بيته.",
+        "لا تقلق، كل شيء سيكون على ما يرام.",
+    ],
+    "hi": [
+        "मैंने कल तुम्हारे भाई को पुस्तकालय में देखा।",
+        "तुमने मुझे यह पहले क्यों नहीं बताया?",
+        "इस दुकान की चाय सचमुच बहुत अच्छी है!",
+        "कल बारिश होगी, छाता ले जाना मत भूलना।",
+        "अध्यापिका ने कहा कि परीक्षा टल गई है।",
+        "मेरा फ़ोन पानी में गिर गया, अब क्या करूँ?",
+        "उसे आख़िरकार घर के पास नई नौकरी मिल गई।",
+        "चिंता मत करो, सब कुछ ठीक हो जाएगा।",
+    ],
+    "th": [
+        "เมื่อวานฉันเห็นพี่ชายของเธอที่ห้องสมุด",
+        "ทำไมเธอไม่บอกฉันให้เร็วกว่านี้",
+        "ก๋วยเตี๋ยวร้านนี้อร่อยมากจริงๆ",
+        "พรุ่งนี้ฝนจะตกหนัก อย่าลืมเอาร่มไปด้วย",
+        "ครูบอกว่าเลื่อนสอบไปสัปดาห์หน้า",
+        "โทรศัพท์ของผมตกน้ำ ต้องทำอย่างไรดี",
+        "ในที่สุดเขาก็ได้งานใหม่ใกล้บ้าน",
+        "ไม่ต้องกังวล ทุกอย่างจะดีขึ้นเอง",
+    ],
+}
+PUNCTUATION = dict.fromkeys(map(ord, ".!?，,。！？،؟।"), " … ")
+FORMS: dict[str, Callable[[str], str]] = {
+    "identical": str,
+    "decomposed": lambda text: unicodedata.normalize("NFD", text),
+    "other punctuation": lambda text: "«" + text.translate(PUNCTUATION) + "»",
+    "marked direction": lambda text: f"\u200f{text}\u200e\ufeff",
+    "emoji": lambda text: f"🙂 {text} 👍🏽",
+}
+
+
+def leaks_of(records: list[Record]) -> dict[str, set[str]]:
+    turns = as_turns(records, ["meld"])
+    leaks = make_ledger(turns, CleanRules(), lambda _: None).leaks.tolist()
+    return {
+        turns.id_of(place): set(split_names(bits, turns.splits)) for place, bits in enumerate(leaks) if bits
+    }
+
+
+@pytest.mark.parametrize("language", SENTENCES)
+@pytest.mark.parametrize("form", FORMS)
+def test_a_planted_sentence_leaks_and_nothing_else_does(
+    dialogue_of: DialogueOf, language: str, form: str
+) -> None:
+    sentences = SENTENCES[language]
+    for planted in range(4):
+        records = dialogue_of("meld/train/1", sentences[:4], k=0)
+        records += dialogue_of("meld/test/1", [*sentences[4:6], FORMS[form](sentences[planted])], k=0)
+        assert leaks_of(records) == {
+            f"meld/train/1/{planted}": {"meld/test"},
+            "meld/test/1/2": {"meld/train"},
+        }
+
+
+@pytest.mark.parametrize("language", SENTENCES)
+def test_unrelated_dialogues_share_nothing(dialogue_of: DialogueOf, language: str) -> None:
+    sentences = SENTENCES[language]
+    records = dialogue_of("meld/train/1", sentences[:4]) + dialogue_of("meld/test/1", sentences[4:])
+    assert leaks_of(records) == {}
+    turns = as_turns(records, ["meld"])
+    shared = find_shared(turns)
+    (overlap,) = find_overlaps(turns, shared, find_ngrams(shared.speech))
+    assert (overlap.utterances, overlap.utterances_found, overlap.ngram_share) == (4, 0, 0)
+
+
+def test_width_and_case_forms_are_the_same_text(dialogue_of: DialogueOf) -> None:
+    pairs = [
+        ("ＣＤを５枚かってきた", "cdを5枚かってきた"),
+        ("ｶﾌｪでｺｰﾋｰをのむ", "カフェでコーヒーをのむ"),
+        ("Ο ΣΚΎΛΟΣ ΤΡΈΧΕΙ ΣΤΟΝ ΚΉΠΟ", "ο σκύλος τρέχει στον κήπο"),
+        ("СЕГОДНЯ НА УЛИЦЕ ОЧЕНЬ ХОЛОДНО", "Сегодня на улице очень холодно!"),
+        ("Die STRASSE ist heute sehr glatt", "die Straße ist heute sehr glatt"),
+    ]
+    for one, other in pairs:
+        records = dialogue_of("meld/train/1", [one], k=0) + dialogue_of("meld/test/1", [other], k=0)
+        assert len(leaks_of(records)) == 2, one
+
+
+def test_accents_that_tell_words_apart_are_kept(dialogue_of: DialogueOf) -> None:
+    records = dialogue_of("meld/train/1", ["el papa come una papa fría"], k=0)
+    records += dialogue_of("meld/test/1", ["el papá come una papa fría"], k=0)
+    assert leaks_of(records) == {}
+
+
+def words(text: str) -> list[str]:
+    """The words of a text of the sentences above, counted in another way: Unicode names tell the script."""
+    found, latest = list[str](), ""
+    for character in unicodedata.normalize("NFKC", text).casefold():
+        kind, name = unicodedata.category(character), unicodedata.name(character, "")
+        alone = name.startswith(("CJK", "THAI"))
+        if (kind[0] == "M" and latest) or (kind[0] in "LN" and latest == "word" and not alone):
+            found[-1] += character
+        elif kind[0] in "LN":
+            found.append(character)
+            latest = "alone" if alone else "word"
+        else:
+            latest = ""
+    return found
+
+
+@pytest.mark.parametrize("language", SENTENCES)
+@pytest.mark.parametrize("k", [0, 2])
+def test_mixed_dialogues_leak_what_brute_force_finds(dialogue_of: DialogueOf, language: str, k: int) -> None:
+    draw = random.Random(f"{language} {k}")
+    found = 0
+    for _ in range(20):
+        spoken = {
+            name: {str(one): [mixed(draw, language) for _ in range(draw.randint(1, 5))] for one in range(2)}
+            for name in ("meld/train", "meld/validation", "meld/test")
+        }
+        splits: defaultdict[str, dict[str, list[str]]] = defaultdict(dict)
+        records = list[Record]()
+        for name, dialogues in spoken.items():
+            for number, texts in dialogues.items():
+                splits[name][number] = [" ".join(words(text)) for text in texts]
+                records += dialogue_of(f"{name}/{number}", texts, k=k)
+        expected = by_brute_force(splits, k)
+        assert leaks_of(records) == expected
+        found += len(expected)
+    assert found > 20
+
+
+def mixed(draw: random.Random, language: str) -> str:
+    """A sentence, a piece of one or two of them, or no word."""
+    sentence, other = draw.choices(SENTENCES[language], k=2)
+    start = draw.randrange(8)
+    return draw.choice([sentence, sentence[start : start + 12] or "?", f"{sentence} {other}", "🙂…"])
+
+
+def test_forty_splits_are_told_apart(dialogue_of: DialogueOf) -> None:
+    names = [f"corpus{number}" for number in range(14)]
+    splits = [f"{name}/{split}" for name in names for split in ("train", "validation", "test")][:40]
+    records = [
+        record
+        for place, split in enumerate(splits)
+        for record in dialogue_of(
+            f"{split}/1", [f"this is only said in {place}", "they all say this again"], k=0
+        )
+    ]
+    turns = as_turns(records, names)
+    leaks = make_ledger(turns, CleanRules(), lambda _: None).leaks.tolist()
+    found = {turns.id_of(place): set(split_names(bits, turns.splits)) for place, bits in enumerate(leaks)}
+    training = {split for split in splits if split.endswith("/train")}
+    for split in splits:
+        assert found[f"{split}/1/0"] == set()
+        assert found[f"{split}/1/1"] == (set(splits) - training if split in training else training)
+
+
+def test_more_corpora_than_can_be_compared_are_refused() -> None:
+    with pytest.raises(DataError) as raised:
+        as_turns([], [f"corpus{number}" for number in range(22)])
+    assert raised.value.problems[0].code == "leakage.too_many_corpora"
