@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.schemas.labels import LABELS, Label
+from dialoguellm_release.schemas.labels import LABELS, Label, class_labels
 from dialoguellm_release.schemas.record import Record
 
 if TYPE_CHECKING:
@@ -89,20 +89,27 @@ class Encoder:
     """Prompts and completions as the ids of one tokenizer, so that both together fit `max_length`.
 
     Why: the same record must give the same ids in training and in scoring; so the room that is kept for
-    the completion is that of the longest label of the whole vocabulary.
+    the completion is that of the longest label of the dataset or the canonical vocabulary.
 
     Args:
         max_length: Longest prompt and completion together, in tokens.
+        labels: Those of the dataset; the canonical ones are always known.
 
     Raises:
         DataError: The tokenizer splits a prompt and its completion otherwise alone than together.
     """
 
-    def __init__(self, prompt: Prompt, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+    def __init__(
+        self,
+        prompt: Prompt,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        labels: Iterable[Label] = LABELS,
+    ) -> None:
         self._prompt = prompt
         self._tokenizer = tokenizer
         self.max_length = max_length
-        self._completions = self._completion_ids()
+        self._completions = self._completion_ids(class_labels([labels]))
         self._longest_completion = max(map(len, self._completions.values()))
         self._room = max_length - self._longest_completion
 
@@ -210,11 +217,11 @@ class Encoder:
         ids: list[int] = self._tokenizer(text, verbose=False).input_ids
         return ids
 
-    def _completion_ids(self) -> dict[Label, list[int]]:
+    def _completion_ids(self, labels: Iterable[Label]) -> dict[Label, list[int]]:
         text = self._prompt.prompt(GOLDEN_RECORD)
         prompt_ids = self._ids(text)
         completions = {}
-        for label in LABELS:
+        for label in labels:
             joined = self._ids(text + self._prompt.completion(label))
             if joined[: len(prompt_ids)] != prompt_ids or len(joined) == len(prompt_ids):
                 raise DataError(

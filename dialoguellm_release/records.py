@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +18,7 @@ from dialoguellm_release.errors import DataError, Problem, problems_of
 from dialoguellm_release.folders import MANIFEST, read_manifest, sha256_of
 from dialoguellm_release.layout import CLEAN_CONFIG, DEFAULT_CONFIG, SFT_CONFIG, config_files
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
-from dialoguellm_release.schemas.labels import LABELS, Split
+from dialoguellm_release.schemas.labels import LABELS, Label, Split
 from dialoguellm_release.schemas.manifests import FileStamp
 from dialoguellm_release.schemas.record import COLUMNS, Record
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROWS_AT_ONCE = 4_000
-_LABEL_OF = dict(enumerate(LABELS))
 
 
 def record_files(dataset: Path, config: str, split: Split) -> tuple[FileStamp, ...]:
@@ -124,10 +124,21 @@ def records_in(path: Path) -> Iterator[Record]:
     """
     row = 0
     with _opened(path) as file:
+        labels = labels_in(file.schema_arrow)
         for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(COLUMNS)):
             for values in batch.to_pylist():
                 row += 1
-                yield _record(values, f"{path}, row {row}")
+                yield _record(values, labels, f"{path}, row {row}")
+
+
+def labels_in(schema: pa.Schema) -> tuple[Label, ...]:
+    """The names of the class ids in the metadata of a Parquet file; without any, the canonical ones."""
+    try:
+        described = json.loads((schema.metadata or {})[b"huggingface"])
+        names = described["info"]["features"]["label"]["names"]
+    except (KeyError, TypeError, ValueError):
+        return LABELS
+    return tuple(names) if isinstance(names, list) and all(isinstance(one, str) for one in names) else LABELS
 
 
 @contextmanager
@@ -156,6 +167,7 @@ def _sorted_records(paths: Sequence[Path]) -> Iterator[Record]:
     for path in paths:
         with _opened(path) as file:
             tables.append(file.read(columns=list(COLUMNS)))
+    labels = labels_in(tables[0].schema)
     starts = list(accumulate((table.num_rows for table in tables), initial=0))
     table = pa.concat_tables(tables, promote_options="permissive").combine_chunks()
     order = _canonical_order(table)
@@ -163,7 +175,7 @@ def _sorted_records(paths: Sequence[Path]) -> Iterator[Record]:
         rows = order[start : start + ROWS_AT_ONCE]
         for row, values in zip(rows.tolist(), table.take(rows).to_pylist(), strict=True):
             file = bisect_right(starts, row) - 1
-            yield _record(values, f"{paths[file]}, row {row - starts[file] + 1}")
+            yield _record(values, labels, f"{paths[file]}, row {row - starts[file] + 1}")
 
 
 def _canonical_order(table: pa.Table) -> NDArray[np.int64]:
@@ -181,15 +193,15 @@ def _canonical_order(table: pa.Table) -> NDArray[np.int64]:
     return np.lexsort((numbers.to_numpy(), rank[dialogues.indices.to_numpy()]))
 
 
-def _record(values: dict[str, Any], where: str) -> Record:
+def _record(values: dict[str, Any], labels: Sequence[Label], where: str) -> Record:
     for name in ("context", "other_labels", "leaks"):
         if isinstance(values[name], list):
             values[name] = tuple(values[name])
     label = values["label"]
-    if not isinstance(label, int) or label not in _LABEL_OF:
-        what, expected = "label is no class id", f"0 to {len(LABELS) - 1}"
+    if not isinstance(label, int) or not 0 <= label < len(labels):
+        what, expected = "label is no class id", f"0 to {len(labels) - 1}"
         raise DataError(Problem(where, what, expected, repr(label), code="records.unknown_label"))
-    values["label"] = _LABEL_OF[label]
+    values["label"] = labels[label]
     try:
         return Record.model_validate(values)
     except ValidationError as error:

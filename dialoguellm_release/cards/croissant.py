@@ -15,7 +15,7 @@ from dialoguellm_release.cards.provenance import recipe_of
 from dialoguellm_release.layout import DataFile, data_file
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
-from dialoguellm_release.schemas.labels import LABELS, CorpusName
+from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.manifests import FileStamp
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 
@@ -97,7 +97,7 @@ def render_croissant(manifest: DatasetManifest, corpora: Mapping[CorpusName, Cor
     recipe = recipe_of(manifest, DatasetRecipe)
     files = [(file, held) for file in manifest.outputs if (held := data_file(file.path))]
     present = corpora_in((file.path for file, _ in files), manifest.figures.corpora)
-    class_ids = ", ".join(f"{index} {label}" for index, label in enumerate(LABELS))
+    class_ids = ", ".join(f"{index} {label}" for index, label in enumerate(manifest.figures.class_labels))
     record_notes = COLUMN_NOTES | {"label": f"{COLUMN_NOTES['label']}: {class_ids}"}
     described = {
         "@context": _CONTEXT,

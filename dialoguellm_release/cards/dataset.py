@@ -27,7 +27,7 @@ from dialoguellm_release.render import numbers
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures, DatasetManifest
-from dialoguellm_release.schemas.labels import LABELS, SPLITS, CorpusName, Split
+from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 
 COLUMN_NOTES: dict[str, str] = {
@@ -111,7 +111,7 @@ def render_dataset_card(
             *(["synthetic"] if recipe.synthetic else []),
         ],
         "configs": listed,
-        "dataset_info": dataset_info(str(config["config_name"]) for config in listed),
+        "dataset_info": dataset_info((str(config["config_name"]) for config in listed), figures.class_labels),
     }
     body: dict[str, object] = {
         "manifest": manifest,
@@ -124,7 +124,7 @@ def render_dataset_card(
         "skipped": [corpora[name].title for name in figures.skipped],
         "sizes": _sizes_table(records, dialogues),
         "columns": table(("Column", "Holds"), [(f"`{name}`", note) for name, note in COLUMN_NOTES.items()]),
-        "class_ids": ", ".join(f"{index} {label}" for index, label in enumerate(LABELS)),
+        "class_ids": ", ".join(f"{index} {label}" for index, label in enumerate(figures.class_labels)),
         "labels": [(corpora[name].title, label_table(figures.corpora[name])) for name in present],
         "pictures": pictures(figures, claims, corpora, paths),
         "label_shares": label_share_table(figures, claims),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from dialoguellm_release.layout import SFT_CONFIG, STANDOFF_CONFIG
-from dialoguellm_release.schemas.labels import LABELS
+from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.record import COLUMNS
 
 SFT_COLUMNS = ("id", "prompt", "completion")
@@ -13,13 +13,13 @@ _LISTS = frozenset({"context", "other_labels", "leaks"})
 _NUMBERS = {"utterance_index": "int64", "start_s": "float64", "end_s": "float64"}
 
 
-def dataset_info(config_names: Iterable[str]) -> list[dict[str, object]]:
+def dataset_info(config_names: Iterable[str], labels: Sequence[Label]) -> list[dict[str, object]]:
     """An entry for each config whose columns are known.
 
     Why no sizes: `datasets` takes them as a promise and fails where one is wrong; the card has them in
     tables. Why `sequence`: it is the form of a list that old and new versions of `datasets` read.
     """
-    records = [_feature(name) for name in COLUMNS]
+    records = [_feature(name, labels) for name in COLUMNS]
     prompts: list[dict[str, object]] = [{"name": name, "dtype": "string"} for name in SFT_COLUMNS]
     return [
         {"config_name": name, "features": prompts if name == SFT_CONFIG else records}
@@ -28,8 +28,8 @@ def dataset_info(config_names: Iterable[str]) -> list[dict[str, object]]:
     ]
 
 
-def _feature(column: str) -> dict[str, object]:
+def _feature(column: str, labels: Sequence[Label]) -> dict[str, object]:
     if column == "label":
-        names = {str(index): label for index, label in enumerate(LABELS)}
+        names = {str(index): label for index, label in enumerate(labels)}
         return {"name": column, "dtype": {"class_label": {"names": names}}}
     return {"name": column, "sequence" if column in _LISTS else "dtype": _NUMBERS.get(column, "string")}

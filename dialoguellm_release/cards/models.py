@@ -14,7 +14,7 @@ from dialoguellm_release.cards.scores import LABEL_SCORERS, hub_metrics, model_i
 from dialoguellm_release.layout import JOINT_CONFIGS
 from dialoguellm_release.render import numbers
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
-from dialoguellm_release.schemas.labels import BASIC_LABELS, LABELS, Label
+from dialoguellm_release.schemas.labels import BASIC_LABELS, Label, class_labels
 from dialoguellm_release.schemas.manifests import (
     LOSS_FIGURE,
     AdapterFigures,
@@ -152,7 +152,7 @@ def _labels(dataset: DatasetManifest | None, config: str, runs: Sequence[ScoreFi
         spaces = [run.protocol.label_space for run in runs] or [BASIC_LABELS]
     else:
         spaces = [one.label_space for name, one in dataset.figures.corpora.items() if _holds(config, name)]
-    return [label for label in LABELS if any(label in space for space in spaces)]
+    return [label for label in class_labels(spaces) if any(label in space for space in spaces)]
 
 
 def _data_licenses(dataset: DatasetManifest, config: str) -> dict[str, str]:

@@ -29,7 +29,7 @@ def render_own_card(manifest: DatasetManifest) -> str:
         "license": "unknown",
         "pretty_name": recipe.pretty_name,
         "configs": listed,
-        "dataset_info": dataset_info(str(config["config_name"]) for config in listed),
+        "dataset_info": dataset_info((str(config["config_name"]) for config in listed), figures.class_labels),
     }
     body: dict[str, object] = {
         "recipe": recipe,

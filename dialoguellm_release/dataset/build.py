@@ -65,6 +65,10 @@ def _of_registry(name: CorpusName, corpus: CorpusRecipe, recipe: DatasetRecipe) 
     entry = corpus_entry(name)
     terms = entry.text_license
     label_space = entry.label_space if recipe.label_space == "corpus" else BASIC_LABELS
+    if lacking := [label for label in entry.label_space if label not in (*label_space, *recipe.basic7)]:
+        what = f"basic7 does not say which of the seven labels stands for {', '.join(lacking)} of {name}"
+        fix = "add them to basic7 in the dataset recipe"
+        raise DataError(Problem("basic7", what, fix=fix, code="dataset.basic7_incomplete"))
     return Corpus(corpus, terms.id, terms.redistribute == "yes", label_space)
 
 

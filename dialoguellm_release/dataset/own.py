@@ -16,7 +16,7 @@ from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import stamp
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
-from dialoguellm_release.schemas.labels import LABELS, OWN, SPLITS, CorpusName, Label, Split
+from dialoguellm_release.schemas.labels import LABELS, OWN, SPLITS, CorpusName, Split
 from dialoguellm_release.schemas.recipes.dataset import CorporaRecipe, CorpusRecipe, DatasetRecipe
 from dialoguellm_release.schemas.record import Dialogue, Utterance
 
@@ -139,7 +139,7 @@ def _row(cells: Mapping[str, str], number: int) -> _Row:
         index=0,
         text=text,
         speaker=(cells.get("speaker") or "").strip() or None,
-        label=cast("Label", label),
+        label=label,
         source_label=label,
     )
     split = (cells.get("split") or "").strip() or "train"

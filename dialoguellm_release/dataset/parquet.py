@@ -9,30 +9,32 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from dialoguellm_release.schemas.labels import LABELS
+from dialoguellm_release.schemas.labels import LABELS, Label
 from dialoguellm_release.schemas.record import COLUMNS, STANDOFF_COLUMNS, Record
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS_PER_GROUP = 20_000
-_LABEL_IDS = {label: index for index, label in enumerate(LABELS)}
 _LISTS = ("context", "other_labels", "leaks")
 _LABEL = COLUMNS.index("label")
 _values = attrgetter(*COLUMNS)
 
 
-def record_schema() -> pa.Schema:
+def record_schema(labels: Sequence[Label] = LABELS) -> pa.Schema:
     """The Arrow schema of the records, with the features of `datasets` in its metadata.
+
+    Args:
+        labels: Names of the class ids.
 
     Why: lists are declared in the older form (`Sequence`), which datasets 3.6 and 5.2 both read.
     """
-    return _schema_of(COLUMNS)
+    return _schema_of(COLUMNS, labels)
 
 
-def standoff_schema() -> pa.Schema:
+def standoff_schema(labels: Sequence[Label] = LABELS) -> pa.Schema:
     """The Arrow schema of the config `standoff`, likewise."""
-    return _schema_of(STANDOFF_COLUMNS)
+    return _schema_of(STANDOFF_COLUMNS, labels)
 
 
 def sft_schema() -> pa.Schema:
@@ -44,10 +46,11 @@ def sft_schema() -> pa.Schema:
     return _with_features(schema, {name: _value("string") for name in names})
 
 
-def record_columns(records: Iterable[Record]) -> list[Sequence[Any]]:
+def record_columns(records: Iterable[Record], labels: Sequence[Label] = LABELS) -> list[Sequence[Any]]:
     """The records column by column, in the order of the schema."""
+    ids = {label: index for index, label in enumerate(labels)}
     columns: list[Sequence[Any]] = list(zip(*map(_values, records), strict=True))
-    columns[_LABEL] = [_LABEL_IDS[label] for label in columns[_LABEL]]
+    columns[_LABEL] = [ids[label] for label in columns[_LABEL]]
     return columns
 
 
@@ -97,7 +100,7 @@ class RowWriter:
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
 
 
-def _schema_of(columns: Sequence[str]) -> pa.Schema:
+def _schema_of(columns: Sequence[str], labels: Sequence[Label]) -> pa.Schema:
     import pyarrow as pa
 
     text, texts = pa.string(), pa.list_(pa.string())
@@ -110,7 +113,7 @@ def _schema_of(columns: Sequence[str]) -> pa.Schema:
         name: {"feature": _value("string"), "_type": "Sequence"} for name in _LISTS if name in features
     }
     features |= {name: _value("float64") for name in ("start_s", "end_s")}
-    features["label"] = {"names": list(LABELS), "_type": "ClassLabel"}
+    features["label"] = {"names": list(labels), "_type": "ClassLabel"}
     return _with_features(pa.schema(fields), features)
 
 

@@ -25,7 +25,7 @@ from dialoguellm_release.schemas.audit import AuditFigures
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.counts import Reconciliation, Sizes
 from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures, DatasetManifest
-from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Label, Split
+from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Label, Split, class_labels
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe
 
 PASSES = 2
@@ -84,7 +84,8 @@ def write_corpora(
     turns, surveys = survey_corpora(named, recipe, sources, read, advance)
     fates, audit = _fates(turns, recipe, folder)
     del turns
-    work = _Work(recipe, prompt, folder, read, fates, descriptions, advance)
+    labels = class_labels(one.label_space for one in corpora.values())
+    work = _Work(recipe, prompt, labels, folder, read, fates, descriptions, advance)
     written = {name: _write_corpus(name, corpus, surveys[name], work) for name, corpus in corpora.items()}
     rows = [row for one in written.values() for row in _reconciled(one, claims)]
     check_counts(rows, {name: one.survey.notes for name, one in written.items()})
@@ -138,6 +139,7 @@ class _Work:
 
     recipe: DatasetRecipe
     prompt: Prompt
+    labels: tuple[Label, ...]
     folder: Path
     read: ReadCorpus
     fates: _Fates
@@ -168,7 +170,7 @@ def _write_corpus(name: CorpusName, corpus: Corpus, survey: CorpusSurvey, work: 
             split = survey.split_of(dialogue)
             if split is not None:
                 if split not in writers:
-                    writers[split] = SplitWriter(work.folder, name, split, prompt, files)
+                    writers[split] = SplitWriter(work.folder, name, split, prompt, work.labels, files)
                 writers[split].add(list(maker.records(dialogue, split, leaks)), own_fates)
             work.advance(1)
     _check_same_files(survey.notes, notes)
@@ -204,6 +206,7 @@ def _figures(
         dialogues={split: sum(_of(one, split).dialogues for one in corpora.values()) for split in SPLITS},
         corpora=corpora,
         skipped=skipped,
+        class_labels=class_labels(one.label_space for one in corpora.values()),
         context_k=recipe.context_k,
         prompt=prompt.name,
         prompt_sha256=prompt.sha256,

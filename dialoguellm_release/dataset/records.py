@@ -121,14 +121,21 @@ class SplitWriter:
     Why: records become columns as soon as they are made, while they are still in the processor's cache.
 
     Args:
+        labels: Names of the class ids.
         files: Closes the files.
     """
 
     def __init__(
-        self, folder: Path, corpus: CorpusName, split: Split, prompt: Prompt, files: ExitStack
+        self,
+        folder: Path,
+        corpus: CorpusName,
+        split: Split,
+        prompt: Prompt,
+        labels: Sequence[Label],
+        files: ExitStack,
     ) -> None:
         self._folder, self._corpus, self._split = folder, corpus, split
-        self._prompt, self._files = prompt, files
+        self._prompt, self._labels, self._files = prompt, labels, files
         self._writers: dict[Part, tuple[RowWriter, RowWriter]] = {}
         self.tally = Tally()
 
@@ -146,7 +153,7 @@ class SplitWriter:
         if part not in self._writers:
             self._writers[part] = self._open(part)
         data, sft = self._writers[part]
-        data.add(record_columns(records))
+        data.add(record_columns(records, self._labels))
         sft.add(
             [
                 [record.id for record in records],
@@ -159,6 +166,6 @@ class SplitWriter:
         data = self._folder / DataFile(self._corpus, self._split, part).path
         sft = self._folder / DataFile(self._corpus, self._split, part, is_sft=True).path
         return (
-            self._files.enter_context(RowWriter(data, record_schema())),
+            self._files.enter_context(RowWriter(data, record_schema(self._labels))),
             self._files.enter_context(RowWriter(sft, sft_schema())),
         )

@@ -21,7 +21,6 @@ from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.resources import metric_functions
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
-from dialoguellm_release.schemas.labels import LABELS
 from dialoguellm_release.schemas.manifests import AdapterManifest, ScoreManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
@@ -104,9 +103,9 @@ def _split_problems(name: str, loaded: Any, dataset: DatasetManifest) -> Iterato
         )
     for split, rows in loaded.items():
         names = getattr(rows.features.get("label"), "names", None)
-        if names != list(LABELS):
+        if names != list(dataset.figures.class_labels):
             what = f"its label has other names, split {split}"
-            yield Problem(f"{CARD}: config {name}", what, ", ".join(LABELS), str(names))
+            yield Problem(f"{CARD}: config {name}", what, ", ".join(dataset.figures.class_labels), str(names))
 
 
 def _adapter_verdict(copy: Copy, adapter: AdapterManifest) -> Verdict:

@@ -15,9 +15,9 @@ from dialoguellm_release.dataset.parquet import RowWriter, standoff_schema
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import stamp
 from dialoguellm_release.layout import DataFile, StandoffFile, data_file
-from dialoguellm_release.records import natural_order
+from dialoguellm_release.records import labels_in, natural_order
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
-from dialoguellm_release.schemas.labels import LABELS, SPLITS, CorpusName, Split
+from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Label, Split
 from dialoguellm_release.schemas.manifests import FileStamp
 from dialoguellm_release.schemas.record import STANDOFF_COLUMNS, StandoffRow
 
@@ -53,7 +53,7 @@ def write_standoff(
             files = [dataset / file.path for file, one in held if _is_of(one, name, split)]
             if files:
                 path = folder / StandoffFile(name, split).path
-                with RowWriter(path, standoff_schema()) as rows:
+                with RowWriter(path, standoff_schema(manifest.figures.class_labels)) as rows:
                     rows.add(_columns(_in_order(files), manifest.content_sha256))
                 written.append(stamp(path, folder))
     return tuple(written)
@@ -77,11 +77,11 @@ def read_standoff(path: Path) -> Iterator[StandoffRow]:
             missing = [name for name in STANDOFF_COLUMNS if name not in file.schema_arrow.names]
             if missing:
                 raise DataError(Problem(str(path), f"lacks the columns {', '.join(missing)}"))
-            row = 0
+            row, labels = 0, labels_in(file.schema_arrow)
             for batch in file.iter_batches(columns=list(STANDOFF_COLUMNS)):
                 for values in batch.to_pylist():
                     row += 1
-                    yield _row(values, f"{path}, row {row}")
+                    yield _row(values, labels, f"{path}, row {row}")
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(Problem(str(path), f"cannot be read: {error}")) from error
 
@@ -137,12 +137,12 @@ def _columns(table: pa.Table, salt: str) -> list[list[Any]]:
     return [hashes if name == "window_hmac" else table[name].to_pylist() for name in STANDOFF_COLUMNS]
 
 
-def _row(values: dict[str, Any], where: str) -> StandoffRow:
+def _row(values: dict[str, Any], labels: Sequence[Label], where: str) -> StandoffRow:
     for name in ("other_labels", "leaks"):
         if values[name] is not None:
             values[name] = tuple(values[name])
     label = values["label"]
-    values["label"] = LABELS[label] if isinstance(label, int) and 0 <= label < len(LABELS) else label
+    values["label"] = labels[label] if isinstance(label, int) and 0 <= label < len(labels) else label
     try:
         return StandoffRow.model_validate(values)
     except ValidationError as error:

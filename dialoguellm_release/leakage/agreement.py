@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dialoguellm_release.leakage.shared import holders, number_stretches
 from dialoguellm_release.leakage.turns import Turns
 from dialoguellm_release.schemas.audit import MIN_RUN, MIN_WORDS, Agreement
-from dialoguellm_release.schemas.labels import LABELS, SPLITS, CorpusName, Label
+from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Label, class_labels
 
 if TYPE_CHECKING:
     from dialoguellm_release.leakage.turns import Numbers
@@ -32,7 +32,9 @@ def find_agreement(turns: Turns) -> list[Agreement]:
     found = []
     for first, second in combinations(runs, 2):
         pairs, ambiguous = _counterparts(runs[first], runs[second], speech.words)
-        labels = [(LABELS[speech.label[one]], LABELS[speech.label[other]]) for one, other in pairs]
+        labels = [
+            (speech.labels[speech.label[one]], speech.labels[speech.label[other]]) for one, other in pairs
+        ]
         found.append(_agreement(first, second, labels, ambiguous))
     return found
 
@@ -57,8 +59,9 @@ def _agreement(
     first: CorpusName, second: CorpusName, labels: Sequence[tuple[Label, Label]], ambiguous: int
 ) -> Agreement:
     counted = Counter(labels)
-    rows = [label for label in LABELS if any(label == one for one, _ in counted)]
-    columns = [label for label in LABELS if any(label == other for _, other in counted)]
+    known = class_labels(counted)
+    rows = [label for label in known if any(label == one for one, _ in counted)]
+    columns = [label for label in known if any(label == other for _, other in counted)]
     counts = {row: {column: counted[row, column] for column in columns} for row in rows}
     return Agreement(
         first=first,

@@ -10,7 +10,7 @@ from dialoguellm_release.leakage.shared import number_stretches
 from dialoguellm_release.leakage.turns import Turns
 from dialoguellm_release.schemas.audit import Conflict, Duplicate, LabelledId
 from dialoguellm_release.schemas.counts import PartSizes
-from dialoguellm_release.schemas.labels import LABELS, Part
+from dialoguellm_release.schemas.labels import Part
 from dialoguellm_release.schemas.recipes.dataset import CleanRules
 
 Group = list[int]
@@ -45,7 +45,7 @@ def find_duplicates(turns: Turns, repeats: Iterable[Group]) -> list[Duplicate]:
         by_label = defaultdict(list)
         for place in group:
             if turns.splits[turns.split[place]][1] == "train":
-                by_label[LABELS[turns.label[place]]].append(turns.id_of(place))
+                by_label[turns.labels[turns.label[place]]].append(turns.id_of(place))
         words = int(turns.words[group[0]])
         found += [
             Duplicate(words=words, label=label, ids=tuple(ids))
@@ -61,7 +61,7 @@ def find_conflicts(turns: Turns, repeats: Iterable[Group]) -> list[Conflict]:
         Conflict(
             words=int(turns.words[group[0]]),
             records=tuple(
-                LabelledId(id=turns.id_of(place), label=LABELS[turns.label[place]]) for place in group
+                LabelledId(id=turns.id_of(place), label=turns.labels[turns.label[place]]) for place in group
             ),
         )
         for group in repeats

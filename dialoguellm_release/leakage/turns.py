@@ -37,8 +37,6 @@ MAX_SPLITS = 63
 CorpusSplits = tuple[tuple[CorpusName, Split], ...]
 """Every split of every corpus of a dataset, with or without records; a split is named by its place."""
 
-_LABEL_NUMBERS = {label: number for number, label in enumerate(LABELS)}
-
 
 @dataclass(frozen=True)
 class Turns:
@@ -46,6 +44,7 @@ class Turns:
 
     Attributes:
         splits: Every split of every corpus, in the order of the dataset.
+        labels: The canonical labels, then the others that were collected.
         dialogue_ids: By the numbers in `dialogue`.
         texts: All that is said, normalised, each text once.
         place: The place of each turn among those that were collected.
@@ -54,11 +53,12 @@ class Turns:
         split: The place of each turn in `splits`.
         dialogue: A number for the dialogue of each turn.
         index: The utterance index of each turn.
-        label: The place of each turn's label in `LABELS`.
+        label: The place of each turn's label in `labels`.
         context: How many turns before it the record of each turn shows.
     """
 
     splits: CorpusSplits
+    labels: tuple[Label, ...]
     dialogue_ids: list[str]
     texts: list[str]
     place: Numbers
@@ -75,7 +75,7 @@ class Turns:
         columns = (self.place, self.text, self.words, self.split, self.dialogue)
         more = (self.index, self.label, self.context)
         chosen_columns = (column[chosen] for column in (*columns, *more))
-        return Turns(self.splits, self.dialogue_ids, self.texts, *chosen_columns)
+        return Turns(self.splits, self.labels, self.dialogue_ids, self.texts, *chosen_columns)
 
     def id_of(self, turn: int) -> str:
         """The id of the record of a turn."""
@@ -109,6 +109,9 @@ class TurnCollector:
                 Problem("the dataset", what, f"at most {most}", str(got), code="leakage.too_many_corpora")
             )
         self._numbers = {name: number for number, name in enumerate(self._splits)}
+        self._labels = defaultdict[Label, int](
+            count(len(LABELS)).__next__, zip(LABELS, count(), strict=False)
+        )
         self._texts = defaultdict[str, int](count().__next__)
         self._dialogues: dict[tuple[int, str], int] = {}
         self._split_of = array("i")
@@ -134,7 +137,7 @@ class TurnCollector:
         if dialogue == len(self._split_of):
             self._split_of.append(key[0])
         text_number = self._texts[normalise(text)]
-        self._rows.extend((text_number, dialogue, index, _LABEL_NUMBERS[label], context))
+        self._rows.extend((text_number, dialogue, index, self._labels[label], context))
 
     def assign(self, corpus: CorpusName, splits: Mapping[str, Split]) -> None:
         """Gives the dialogues of a corpus other splits; those that get none are left out of the turns."""
@@ -156,7 +159,14 @@ class TurnCollector:
         order = np.lexsort((index, dialogue, rank[dialogue], split))
         order = order[split[order] != NONE]
         columns = (text, words[text], split, dialogue, index, label, context)
-        return Turns(self._splits, ids, list(self._texts), order, *(column[order] for column in columns))
+        return Turns(
+            self._splits,
+            tuple(self._labels),
+            ids,
+            list(self._texts),
+            order,
+            *(column[order] for column in columns),
+        )
 
 
 def read_turns(dataset: Path, splits: Iterable[Split], advance: Callable[[int], None]) -> Turns:

@@ -70,6 +70,7 @@ class DatasetFigures(Schema):
     """The figures of a dataset build.
 
     Attributes:
+        class_labels: Names of the ClassLabel `label`, in the order of their ids.
         audit: What splits have in common and what contradicts itself; None where nobody looked.
         video: None where no video folder was given.
         statistics: Lengths and gaps per corpus and split; empty where nobody counted them.
@@ -79,6 +80,7 @@ class DatasetFigures(Schema):
     dialogues: dict[Split, Count]
     corpora: dict[CorpusName, CorpusFigures]
     skipped: tuple[CorpusName, ...]
+    class_labels: tuple[Label, ...] = LABELS
     context_k: Count
     prompt: Text
     prompt_sha256: Sha256
@@ -103,7 +105,11 @@ class DatasetFigures(Schema):
         """Training records per label of any label space, over all corpora, in the order of the vocabulary."""
         spaces = {label for corpus in self.corpora.values() for label in corpus.label_space}
         counts = [corpus.labels.get("train", {}) for corpus in self.corpora.values()]
-        return {label: sum(count.get(label, 0) for count in counts) for label in LABELS if label in spaces}
+        return {
+            label: sum(count.get(label, 0) for count in counts)
+            for label in self.class_labels
+            if label in spaces
+        }
 
 
 class PublishedSubset(Schema):

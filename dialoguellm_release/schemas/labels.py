@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import chain
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-Label = Literal[
+Label = Annotated[str, Field(pattern=r"^\S(?:.*\S)?$", max_length=64)]
+"""An emotion label on one line, without outer white space."""
+
+LABELS: tuple[Label, ...] = (
     "happiness",
     "anger",
     "fear",
@@ -19,15 +24,21 @@ Label = Literal[
     "excitement",
     "frustration",
     "acceptance",
-]
-"""A canonical emotion label. The order is published (ClassLabel ids) and may only grow at its end."""
+)
+"""The canonical labels. The order is published (ClassLabel ids) and may only grow at its end."""
 
-LABELS: tuple[Label, ...] = get_args(Label)
 BASIC_LABELS: tuple[Label, ...] = LABELS[:7]
 """The seven labels of the paper's prompt (section 3.3)."""
 
-EXTRA_LABELS: tuple[Label, ...] = LABELS[7:]
-"""Labels that only some corpora have."""
+
+def class_labels(label_spaces: Iterable[Iterable[Label]]) -> tuple[Label, ...]:
+    """The ClassLabel names of a dataset: the canonical labels, then those that its corpora add, in order.
+
+    >>> class_labels([["anger", "contempt"], ["joy", "anger"]])[12:]
+    ('contempt', 'joy')
+    """
+    return tuple(dict.fromkeys(chain(LABELS, chain.from_iterable(label_spaces))))
+
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)

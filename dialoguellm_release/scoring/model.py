@@ -99,7 +99,7 @@ def score_model(
     if shown is not None:
         examples = with_knowledge(shown.records, knowledge, prompt, label_spaces)
         asked = PromptWithExamples(prompt, shown.with_records(examples))
-    encoder = Encoder(asked, tokenizer, settings.max_length)
+    encoder = Encoder(asked, tokenizer, settings.max_length, task.dataset.figures.class_labels)
     prompts = encoder.encode_all(seen)
     tokens = label_tokens(encoder, task.labels)
     if leave_out_unfit and alike_at_first(tokens):

@@ -61,7 +61,7 @@ def export_training(
     """
     prompt = load_prompt(recipe.recipe.prompt)
     built = read_manifest(dataset, DatasetManifest)
-    encoder = Encoder(prompt, tokenizer, recipe.recipe.trainer.max_length)
+    encoder = Encoder(prompt, tokenizer, recipe.recipe.trainer.max_length, built.figures.class_labels)
     splits: tuple[Split, ...] = ("train", "validation") if recipe.recipe.trainer.eval_steps else ("train",)
     row_of = _row_maker(tool, encoder, tokenizer)
     with staged(out, "export") as folder:

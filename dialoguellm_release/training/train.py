@@ -93,7 +93,7 @@ def train_adapter(
                 open_run(checkpoints, identity, resume=resume, again=again)
                 around.enter_context(cleared_unless_useful(checkpoints))
         tokenizer = load_tokenizer(backbone.recipe, backbone_folder)
-        encoder = Encoder(prompt, tokenizer, settings.trainer.max_length)
+        encoder = Encoder(prompt, tokenizer, settings.trainer.max_length, built.figures.class_labels)
         read = {
             split: _read(
                 encoder, partial(records_of, dataset, built, settings, prompt, split), settings, split

@@ -17,6 +17,7 @@ from dialoguellm_release.cards.scores import eval_results, model_index
 from dialoguellm_release.dataset.parquet import record_schema, sft_schema
 from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.schemas.labels import LABELS
 from dialoguellm_release.schemas.manifests import AdapterManifest, ScoreManifest
 
 GOOD: dict[str, Any] = {
@@ -77,7 +78,8 @@ def test_the_features_on_the_card_are_those_of_the_files() -> None:
     from datasets import Features
 
     by_config = {
-        str(one["config_name"]): one["features"] for one in dataset_info(["default", "sft", "standoff"])
+        str(one["config_name"]): one["features"]
+        for one in dataset_info(["default", "sft", "standoff"], LABELS)
     }
     assert set(by_config) == {"default", "sft"}
     for name, schema in (("default", record_schema()), ("sft", sft_schema())):

@@ -11,7 +11,6 @@ from dialoguellm_release.schemas.corpus import Distribution
 from dialoguellm_release.schemas.counts import ExpectedSizes
 from dialoguellm_release.schemas.labels import (
     BASIC_LABELS,
-    EXTRA_LABELS,
     CorpusName,
     Label,
     Split,
@@ -122,7 +121,7 @@ class DatasetRecipe(Schema):
         rights: By corpus, the right that the publisher holds to pass on more of it than its licences allow,
             as a sentence that the card shows; counts only where the repository is private.
         video: None takes descriptions as they are where a video folder is given.
-        basic7: Where `label_space: basic7` sends each extra label; empty otherwise.
+        basic7: With `label_space: basic7`, which of the seven stands for each other label; else empty.
         clean: Which of the training records that repeat or contradict each other the clean part keeps.
     """
 
@@ -147,8 +146,8 @@ class DatasetRecipe(Schema):
             if self.basic7:
                 raise ValueError("basic7 is set, but label_space is corpus")
             return self
-        if set(self.basic7) != set(EXTRA_LABELS):
-            raise ValueError(f"basic7 must map each of {', '.join(EXTRA_LABELS)}")
+        if both := sorted(set(self.basic7) & set(BASIC_LABELS)):
+            raise ValueError(f"basic7 maps labels that are among the seven: {', '.join(both)}")
         if not set(self.basic7.values()) <= set(BASIC_LABELS):
             raise ValueError(f"basic7 may only lead to {', '.join(BASIC_LABELS)}")
         return self
