@@ -1,0 +1,206 @@
+"""The study: a small pretrained LLaMA on four corpora, tuned and untuned, by the commands that users have.
+
+    dlm-release dataset build paper --sources DIR --skip iemocap
+    python bench/study.py --backbone BACKBONE [--dataset build/dataset] [--work build/study] [--jobs 1]
+    python bench/study.py --table                       # the results so far, as Markdown
+
+BACKBONE is a backbone recipe: `smollm2-135m`, or a file that names a folder of weights. Every run is a
+sequence of `dlm-release` commands, listed in `bench/study.yaml`, in processes of its own. A step whose output
+is current does nothing, so the same command continues where it stopped; `--minutes` starts no run later than
+that. Each finished command appends a line to `results.jsonl` in the work folder.
+
+Everything is chosen on the validation splits; the test splits are scored once for each run. Figures of the
+last complete study, with machine and commit: docs/results.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+COMMAND = [sys.executable, "-c", "from dialoguellm_release.cli.main import main; main()"]
+PLAN = Path(__file__).with_name("study.yaml")
+SPLITS = ("validation", "test")
+_WRITING = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Run:
+    """One system: how it is made, and the corpora that it is scored on.
+
+    Attributes:
+        name: Of the system, without its seed.
+        kind: `adapter`, `backbone` or `baseline`.
+        settings: `KEY=VALUE` for the training; for a backbone or baseline, for the score.
+        corpora: Score recipes.
+        seed: Of an adapter; None for what has none.
+        dataset: Folder below the one of the datasets; None is the main one.
+    """
+
+    name: str
+    kind: str
+    settings: tuple[str, ...]
+    corpora: tuple[str, ...]
+    seed: int | None = None
+    dataset: str | None = None
+
+    @property
+    def folder(self) -> str:
+        return self.name if self.seed is None else f"{self.name}-seed{self.seed}"
+
+
+def runs_of(plan: Path) -> Iterator[Run]:
+    """The runs of a plan in order, one for each seed."""
+    for one in yaml.safe_load(plan.read_text(encoding="utf-8")):
+        for seed in one.get("seeds", [None]):
+            settings, corpora = tuple(one.get("settings", ())), tuple(one["corpora"])
+            yield Run(one["name"], one["kind"], settings, corpora, seed, one.get("dataset"))
+
+
+@dataclass(frozen=True)
+class Study:
+    """Where everything is."""
+
+    backbone: str
+    dataset: Path
+    work: Path
+    ends_at: float
+    batch_size: int
+
+    def carry_out(self, run: Run) -> None:
+        """Makes a run and scores it on both held-out splits of its corpora."""
+        if time.monotonic() > self.ends_at:
+            return
+        dataset = self.dataset if run.dataset is None else self.dataset.parent / run.dataset
+        adapter = self.work / "adapters" / run.folder
+        if run.kind == "adapter":
+            train = ["adapter", "train", str(self._adapter_recipe()), "--dataset", str(dataset)]
+            train += ["--out", str(adapter), "--seed", str(run.seed), *_set(run.settings)]
+            if not self._done(run, "train", train):
+                return
+        for corpus in run.corpora:
+            for split in SPLITS:
+                out = self.work / "scores" / f"{run.folder}-{corpus}-{split}"
+                score = ["score", "baseline" if run.kind == "baseline" else "run", corpus]
+                score += [run.name] if run.kind == "baseline" else ["--set", f"batch_size={self.batch_size}"]
+                score += ["--adapter", str(adapter)] if run.kind == "adapter" else []
+                if run.kind == "backbone":
+                    score += ["--backbone", self.backbone, *_set(run.settings)]
+                score += ["--dataset", str(dataset), "--set", f"split={split}", "--out", str(out)]
+                self._done(run, f"{corpus}/{split}", score)
+
+    def _adapter_recipe(self) -> Path:
+        """The bundled recipe on the backbone of this study."""
+        path = self.work / "adapter.yaml"
+        with _WRITING:
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                text = PLAN.with_name("study-adapter.yaml").read_text(encoding="utf-8")
+                path.write_text(text.replace("BACKBONE", self.backbone), encoding="utf-8")
+        return path
+
+    def _done(self, run: Run, what: str, command: list[str]) -> bool:
+        """Whether a command succeeded; appends what it printed to the results."""
+        started = time.perf_counter()
+        done = subprocess.run([*COMMAND, *command, "--json"], capture_output=True, text=True, check=False)
+        result: dict[str, Any] = {
+            "run": run.name,
+            "seed": run.seed,
+            "what": what,
+            "seconds": round(time.perf_counter() - started, 1),
+        }
+        if done.returncode:
+            result["error"] = done.stderr[-3000:]
+        else:
+            result["figures"] = json.loads(done.stdout)
+        with _WRITING, (self.work / "results.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(result) + "\n")
+        print(f"{run.folder}: {what}: {result['seconds']} s {result.get('error', '')[-300:]}", flush=True)
+        return not done.returncode
+
+
+def _set(settings: tuple[str, ...]) -> list[str]:
+    return [part for one in settings for part in ("--set", one)]
+
+
+def table(work: Path) -> str:
+    """The headline metric of every system and corpus in percent, as Markdown; seeds as mean ± deviation."""
+    found: dict[tuple[str, str, str], dict[int | None, Mapping[str, Any]]] = {}
+    for line in (work / "results.jsonl").read_text(encoding="utf-8").splitlines():
+        one = json.loads(line)
+        if "/" in one["what"] and "figures" in one:
+            corpus, split = one["what"].split("/")
+            found.setdefault((one["run"], corpus, split), {})[one["seed"]] = one["figures"]
+    rows = [
+        "| system | corpus | split | seeds | headline | 95 % | clean part |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for (run, corpus, split), by_seed in sorted(found.items(), key=lambda one: (one[0][1:], one[0][0])):
+        headlines = [_headline(figures) for figures in by_seed.values()]
+        first = next(iter(by_seed.values()))
+        rows.append(
+            f"| {run} | {corpus} | {split} | {len(by_seed)} | {_spread([one[0] for one in headlines])} "
+            f"| {_interval(first)} | {_spread([one[1] for one in headlines if one[1] is not None])} |"
+        )
+    return "\n".join(rows)
+
+
+def _headline(figures: Mapping[str, Any]) -> tuple[float, float | None]:
+    name = figures["headline"]
+    clean = (figures.get("clean") or {}).get("metrics")
+    return figures[name], clean[name] if clean else None
+
+
+def _spread(values: list[float]) -> str:
+    if not values:
+        return "unknown"
+    mean = f"{100 * statistics.mean(values):.2f}"
+    return f"{mean} ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else mean
+
+
+def _interval(figures: Mapping[str, Any]) -> str:
+    low, high = figures["intervals"][figures["headline"]]
+    return f"{100 * low:.2f} to {100 * high:.2f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--backbone", default="smollm2-135m", help="a backbone recipe")
+    parser.add_argument("--dataset", type=Path, default=Path("build/dataset"))
+    parser.add_argument("--work", type=Path, default=Path("build/study"))
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="runs at the same time; more than 1 on a GPU only"
+    )
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="start no run later than this")
+    parser.add_argument("--batch-size", type=int, default=16, help="of scoring")
+    parser.add_argument("--only", help="names of runs, with commas")
+    parser.add_argument("--plan", type=Path, default=PLAN)
+    parser.add_argument("--table", action="store_true", help="print the results so far and do nothing else")
+    arguments = parser.parse_args()
+    if not arguments.table:
+        arguments.work.mkdir(parents=True, exist_ok=True)
+        ends_at = time.monotonic() + 60 * arguments.minutes
+        study = Study(arguments.backbone, arguments.dataset, arguments.work, ends_at, arguments.batch_size)
+        chosen = arguments.only.split(",") if arguments.only else None
+        runs = [run for run in runs_of(arguments.plan) if chosen is None or run.name in chosen]
+        with ThreadPoolExecutor(arguments.jobs) as pool:
+            list(pool.map(study.carry_out, runs))
+    print(table(arguments.work))
+
+
+if __name__ == "__main__":
+    main()
