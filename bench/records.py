@@ -33,6 +33,7 @@ from typing import Any
 from dialoguellm_release.schemas.labels import CorpusName
 
 SKIP: tuple[CorpusName, ...] = ("iemocap",)
+FIGURES = "figures.json"
 GOALS = {"ours / floor": "at most 10", "usual / ours": "at least 4", "peak memory of ours, MB": "under 600"}
 
 
@@ -41,7 +42,6 @@ def ours(sources: Path, out: Path, _built: Path) -> float:
     import pyarrow.parquet
 
     from dialoguellm_release.dataset.build import write_dataset
-    from dialoguellm_release.folders import write_manifest
     from dialoguellm_release.recipes.catalogue import load_claims, load_recipe
     from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 
@@ -50,19 +50,19 @@ def ours(sources: Path, out: Path, _built: Path) -> float:
     assert pyarrow.parquet is not None
     start = time.perf_counter()
     loaded = load_recipe("paper", "dataset", DatasetRecipe)
-    manifest = write_dataset(loaded, load_claims(loaded.recipe), sources, out, SKIP, lambda _: None)
+    figures = write_dataset(loaded, load_claims(loaded.recipe), sources, out, SKIP, lambda _: None)
     seconds = time.perf_counter() - start
-    write_manifest(out, manifest)
+    (out / FIGURES).write_text(figures.model_dump_json(), encoding="utf-8")
     return seconds
 
 
 def floor(sources: Path, out: Path, built: Path) -> float:
     import pyarrow.parquet as pq
 
-    from dialoguellm_release.folders import read_manifest
-    from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+    from dialoguellm_release.schemas.dataset_manifest import DatasetFigures
 
-    inputs = [sources / file.path for file in read_manifest(built, DatasetManifest).inputs]
+    figures = DatasetFigures.model_validate_json((built / FIGURES).read_bytes())
+    inputs = [sources / file.path for corpus in figures.corpora.values() for file in corpus.files]
     tables = {path.relative_to(built): pq.read_table(path) for path in sorted(built.rglob("*.parquet"))}
     start = time.perf_counter()
     for path in inputs:

@@ -68,14 +68,18 @@ def stamp(path: Path, root: Path) -> FileStamp:
     )
 
 
-def stamps(folder: Path) -> tuple[FileStamp, ...]:
-    """The stamps of every file below a folder but its manifest and the books of git and the Hub, by path."""
-    files = (
+def files_of(folder: Path) -> list[Path]:
+    """Every file below a folder but its manifest and what git and the Hub keep there, by path."""
+    return sorted(
         path
         for path in folder.rglob("*")
         if path.is_file() and path.relative_to(folder).parts[0] not in (MANIFEST, *BOOKS)
     )
-    return tuple(stamp(path, folder) for path in sorted(files))
+
+
+def stamps(folder: Path) -> tuple[FileStamp, ...]:
+    """The stamps of the files of a folder, by path."""
+    return tuple(stamp(path, folder) for path in files_of(folder))
 
 
 def canonical_json(value: BaseModel | dict[str, object]) -> str:

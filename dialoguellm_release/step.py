@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,13 +19,14 @@ from dialoguellm_release.folders import (
     AnyManifest,
     clear_left_over,
     file_problems,
+    files_of,
     is_current,
     package_versions,
     read_manifest,
     sha256_of,
     sha256_of_text,
     staged,
-    stamps,
+    stamp,
     write_manifest,
 )
 from dialoguellm_release.progress import say
@@ -36,6 +38,7 @@ from dialoguellm_release.schemas.manifests import FileStamp, Manifest, RecipeSta
 from dialoguellm_release.schemas.recipes.kinds import RecipeKind
 
 BUILD = Path("build")
+StrPath = str | os.PathLike[str]
 MAX_SHOWN = 8
 """So many differences are named; the rest are counted."""
 
@@ -72,7 +75,7 @@ class Inputs:
 
     recipe: RecipeStamp
     folders: Mapping[str, str] = field(default_factory=dict[str, str])
-    settings: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     packages: tuple[str, ...] = ()
     sources: Path | None = None
 
@@ -156,7 +159,8 @@ def run_step(
     Args:
         model: The manifest of this kind of folder.
         make: Writes the files into an empty folder and gives back what the manifest says of them.
-        finish: Adds what is rendered from the manifest (a card, figures), which then lists no outputs yet.
+        finish: Adds what is rendered from the manifest (the card); it gets a draft that lists the files of
+            `make`.
         again: Make it even where it is current.
         replace: Replace finished work.
 
@@ -183,12 +187,31 @@ def run_step(
             stated = dict(old.__dict__)
         else:
             stated = _stated(make(folder), inputs)
+        files = _Stamps(folder)
         with recording() as rendering:
             if finish:
-                finish(folder, model(**{**stated, "outputs": ()}))
-        manifest = model(**{**stated, "rendered_with": _digests(rendering), "outputs": stamps(folder)})
+                finish(folder, model(**{**stated, "outputs": files.now()}))
+        manifest = model(**{**stated, "rendered_with": _digests(rendering), "outputs": files.now()})
         write_manifest(folder, manifest)
     return StepResult(out, manifest, was_current=False)
+
+
+class _Stamps:
+    """The stamps of a folder's files; each file is read once, and again only when it was written since."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[Path, tuple[tuple[int, int], FileStamp]] = {}
+
+    def now(self) -> tuple[FileStamp, ...]:
+        """A stamp of every file but the manifest, by path."""
+        return tuple(self._stamp(path) for path in files_of(self._folder))
+
+    def _stamp(self, path: Path) -> FileStamp:
+        state = (path.stat().st_mtime_ns, path.stat().st_size)
+        if path not in self._known or self._known[path][0] != state:
+            self._known[path] = state, stamp(path, self._folder)
+        return self._known[path][1]
 
 
 def _stated(output: Output, inputs: Inputs) -> dict[str, Any]:
@@ -210,11 +233,11 @@ def _digests(resources: Mapping[str, Path]) -> dict[str, str]:
 
 
 def main_recipe(
-    name: str, kind: RecipeKind, model: type[Model], overrides: Sequence[str] = ()
+    name: StrPath, kind: RecipeKind, model: type[Model], overrides: Sequence[str] = ()
 ) -> Loaded[Model]:
     """The recipe of a step, which is compared as it was resolved: its file is no resource."""
     with recording(on=False):
-        return load_recipe(name, kind, model, overrides)
+        return load_recipe(os.fspath(name), kind, model, overrides)
 
 
 def differences(old: Manifest, inputs: Inputs, out: Path) -> tuple[Difference, ...]:

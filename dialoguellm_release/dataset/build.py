@@ -7,16 +7,13 @@ from pathlib import Path
 
 from dialoguellm_release.corpora.read import read_corpus
 from dialoguellm_release.corpora.registry import corpus_entry
-from dialoguellm_release.dataset.passes import NO_DESCRIPTIONS, SHAPED_BY, Corpus, write_corpora
+from dialoguellm_release.dataset.passes import NO_DESCRIPTIONS, Corpus, write_corpora
 from dialoguellm_release.dataset.survey import ReadCorpus
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.folders import package_versions, stamp
-from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.claims import ClaimsRecipe
-from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.schemas.dataset_manifest import DatasetFigures
 from dialoguellm_release.schemas.labels import BASIC_LABELS, CorpusName
-from dialoguellm_release.schemas.manifests import FileStamp
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe
 
 
@@ -29,8 +26,8 @@ def write_dataset(
     advance: Callable[[int], None],
     read: ReadCorpus | None = None,
     descriptions: Mapping[str, str] = NO_DESCRIPTIONS,
-) -> DatasetManifest:
-    """The manifest of a dataset whose data files it writes into a folder; card and manifest are the caller's.
+) -> DatasetFigures:
+    """Writes the data files of a dataset into an empty folder, and gives its figures.
 
     Args:
         claims: The paper's counts for the reconciliation; None for none.
@@ -74,21 +71,3 @@ def _of_registry(name: CorpusName, corpus: CorpusRecipe, recipe: DatasetRecipe) 
 
 def _native_files(sources: Path) -> ReadCorpus:
     return lambda name, corpus, notes: read_corpus(name, sources / name, corpus, notes)
-
-
-def is_unchanged(
-    manifest: DatasetManifest, loaded: Loaded[DatasetRecipe], sources: Path, skip: Collection[CorpusName]
-) -> bool:
-    """Whether a build from this recipe and these sources, here, would give what the manifest describes."""
-    return (
-        manifest.recipe == loaded.stamp
-        and manifest.created_by == package_versions(*SHAPED_BY)
-        and set(manifest.figures.skipped) == set(skip)
-        and manifest.figures.prompt_sha256 == load_prompt(loaded.recipe.prompt).sha256
-        and all(_stands(file, sources) for file in manifest.inputs)
-    )
-
-
-def _stands(file: FileStamp, root: Path) -> bool:
-    path = root / file.path
-    return path.is_file() and stamp(path, root) == file

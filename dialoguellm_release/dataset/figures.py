@@ -23,7 +23,7 @@ from dialoguellm_release.render.figure_style import (
 from dialoguellm_release.schemas.audit import Agreement
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.counts import SplitStatistics, Spread
-from dialoguellm_release.schemas.dataset_manifest import DatasetFigures, DatasetManifest
+from dialoguellm_release.schemas.dataset_manifest import DatasetFigures
 from dialoguellm_release.schemas.labels import CorpusName, Label
 
 if TYPE_CHECKING:
@@ -195,7 +195,9 @@ class _Drawing:
     draw: Callable[[Figure], None]
 
 
-def write_figures(folder: Path, manifest: DatasetManifest, claims: ClaimsRecipe | None) -> None:
+def write_figures(
+    folder: Path, figures: DatasetFigures, claims: ClaimsRecipe | None, *, synthetic: bool
+) -> None:
     """Writes the figures of a dataset folder.
 
     Args:
@@ -204,8 +206,8 @@ def write_figures(folder: Path, manifest: DatasetManifest, claims: ClaimsRecipe 
     Raises:
         MissingExtraError: The extra `figures` is not installed.
     """
-    origin = "Synthetic data. " if manifest.recipe.resolved["synthetic"] else ""
-    for path, one in zip(FIGURE_FILES, _drawings(manifest.figures, claims, origin), strict=True):
+    origin = "Synthetic data. " if synthetic else ""
+    for path, one in zip(FIGURE_FILES, _drawings(figures, claims, origin), strict=True):
         if one.rows:
             with drawing(folder / path, 8, 1.4 + 0.33 * one.rows) as figure:
                 one.draw(figure)

@@ -15,7 +15,7 @@ from dialoguellm_release.dataset.passes import Corpus, write_corpora
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import stamp
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.schemas.dataset_manifest import DatasetFigures
 from dialoguellm_release.schemas.labels import LABELS, OWN, SPLITS, CorpusName, Split
 from dialoguellm_release.schemas.recipes.dataset import CorporaRecipe, CorpusRecipe, DatasetRecipe
 from dialoguellm_release.schemas.record import Dialogue, Utterance
@@ -60,10 +60,24 @@ def own_dialogues(path: Path) -> dict[Split, list[Dialogue]]:
     return found
 
 
+def own_recipe(path: Path, prompt_name: str, context_k: int) -> Loaded[DatasetRecipe]:
+    """The dataset recipe of a table."""
+    recipe = DatasetRecipe(
+        version=1,
+        kind="dataset",
+        description="Data that a user brought along.",
+        pretty_name=path.stem,
+        prompt=prompt_name,
+        context_k=context_k,
+        corpora=CorporaRecipe(),
+    )
+    return Loaded(path.stem, recipe, {})
+
+
 def write_own_dataset(
     path: Path, prompt_name: str, context_k: int, folder: Path, advance: Callable[[int], None]
-) -> DatasetManifest:
-    """Writes the data files of a table into an empty folder; card and manifest are the caller's.
+) -> DatasetFigures:
+    """Writes the data files of a table into an empty folder, and gives its figures.
 
     The label space is the labels that the table uses, in the order of the vocabulary.
 
@@ -82,23 +96,15 @@ def write_own_dataset(
         for split in SPLITS:
             yield from dialogues.get(split, ())
 
-    recipe = DatasetRecipe(
-        version=1,
-        kind="dataset",
-        description="Data that a user brought along.",
-        pretty_name=path.stem,
-        prompt=prompt_name,
-        context_k=context_k,
-        corpora=CorporaRecipe(),
-    )
     own = Corpus(
         recipe=CorpusRecipe(),
         license=LICENSE,
         may_redistribute=False,
         label_space=tuple(label for label in LABELS if label in used),
     )
-    loaded = Loaded(path.stem, recipe, {})
-    return write_corpora(loaded, {OWN: own}, path.parent, folder, read, advance)
+    return write_corpora(
+        own_recipe(path, prompt_name, context_k), {OWN: own}, path.parent, folder, read, advance
+    )
 
 
 def _rows(path: Path, problems: list[Problem]) -> Iterator[_Row]:

@@ -13,7 +13,7 @@ from dialoguellm_release.dataset.reconcile import check_counts, reconcile
 from dialoguellm_release.dataset.records import RecordMaker, SplitWriter, Tally
 from dialoguellm_release.dataset.survey import CorpusSurvey, ReadCorpus, survey_corpora
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.folders import combined_sha256, package_versions, stamps, write_text
+from dialoguellm_release.folders import combined_sha256, write_text
 from dialoguellm_release.layout import AUDIT
 from dialoguellm_release.leakage.audit import Ledger, audit_as_json, audit_figures, make_ledger
 from dialoguellm_release.leakage.shared import split_names
@@ -24,7 +24,7 @@ from dialoguellm_release.records import content_sha256
 from dialoguellm_release.schemas.audit import AuditFigures
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.counts import Reconciliation, Sizes
-from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures, DatasetManifest
+from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Label, Split, class_labels
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe
 
@@ -64,8 +64,8 @@ def write_corpora(
     claims: ClaimsRecipe | None = None,
     skipped: Collection[CorpusName] = (),
     descriptions: Mapping[str, str] = NO_DESCRIPTIONS,
-) -> DatasetManifest:
-    """The manifest of a dataset whose data files and audit it writes into an empty folder.
+) -> DatasetFigures:
+    """Writes the data files and the audit of a dataset into an empty folder, and gives its figures.
 
     Args:
         corpora: What is built, in this order.
@@ -89,18 +89,15 @@ def write_corpora(
     written = {name: _write_corpus(name, corpus, surveys[name], work) for name, corpus in corpora.items()}
     rows = [row for one in written.values() for row in _reconciled(one, claims)]
     check_counts(rows, {name: one.survey.notes for name, one in written.items()})
-    figures = _figures(recipe, prompt, written, tuple(sorted(skipped)), rows, audit)
-    return DatasetManifest(
-        created_by=package_versions(*SHAPED_BY),
-        recipe=loaded.stamp,
-        inputs=tuple(file for one in written.values() for file in one.survey.notes.files),
-        outputs=stamps(folder),
-        content_sha256=combined_sha256(
-            (f"{name}/{split}", digest)
-            for name, corpus in figures.corpora.items()
-            for split, digest in corpus.content_sha256.items()
-        ),
-        figures=figures,
+    return _figures(recipe, prompt, written, tuple(sorted(skipped)), rows, audit)
+
+
+def dataset_sha256(figures: DatasetFigures) -> str:
+    """The content hash of a dataset: one over those of its splits."""
+    return combined_sha256(
+        (f"{name}/{split}", digest)
+        for name, corpus in figures.corpora.items()
+        for split, digest in corpus.content_sha256.items()
     )
 
 

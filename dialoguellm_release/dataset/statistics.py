@@ -8,32 +8,25 @@ from itertools import pairwise
 from pathlib import Path
 
 from dialoguellm_release.schemas.counts import SplitStatistics, Spread
-from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.schemas.dataset_manifest import DatasetFigures
 
 _WORD = r"[\pL\pN][^\s\pZ]*"
 
 
-def with_statistics(manifest: DatasetManifest, folder: Path) -> DatasetManifest:
-    """The manifest with lengths and gaps per corpus and split, of the records that it lists.
+def with_statistics(figures: DatasetFigures, folder: Path) -> DatasetFigures:
+    """The figures with lengths and gaps per corpus and split, of the data files in a folder.
 
     Why: a second pass over three columns costs less than counting while the records are made, and holds of
     a split at a time no more than two numbers a record.
-
-    Args:
-        folder: Holds the files of the manifest.
     """
-    paths = [file.path for file in manifest.outputs]
     statistics = {
         name: {
-            split: split_statistics(
-                folder / path for path in paths if path.startswith(f"data/{name}/{split}-")
-            )
+            split: split_statistics(sorted((folder / "data" / name).glob(f"{split}-*.parquet")))
             for split in corpus.splits
         }
-        for name, corpus in manifest.figures.corpora.items()
+        for name, corpus in figures.corpora.items()
     }
-    figures = manifest.figures.model_copy(update={"statistics": statistics})
-    return manifest.model_copy(update={"figures": figures})
+    return figures.model_copy(update={"statistics": statistics})
 
 
 def split_statistics(files: Iterable[Path]) -> SplitStatistics:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, VideoProvenance
+from dialoguellm_release.schemas.dataset_manifest import DatasetFigures, VideoProvenance
 from dialoguellm_release.schemas.labels import CorpusName, Split
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 
@@ -53,17 +53,15 @@ def shuffled(texts: Mapping[str, str], seed: int) -> dict[str, str]:
     return moved
 
 
-def with_video(
-    manifest: DatasetManifest, folder: Path, provenance: VideoProvenance | None
-) -> DatasetManifest:
-    """The manifest with the provenance of the descriptions, and how many records of the build have one."""
+def with_video(figures: DatasetFigures, folder: Path, provenance: VideoProvenance | None) -> DatasetFigures:
+    """The figures with the provenance of the descriptions, and how many records of the build have one."""
     if provenance is None:
-        return manifest
+        return figures
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     records: dict[CorpusName, dict[Split, int]] = {}
-    for name, corpus in manifest.figures.corpora.items():
+    for name, corpus in figures.corpora.items():
         counts: dict[Split, int] = {}
         for split in corpus.splits:
             files = sorted((folder / "data" / name).glob(f"{split}-*.parquet"))
@@ -71,13 +69,4 @@ def with_video(
             counts[split] = sum(pc.count(column).as_py() for column in columns)
         if any(counts.values()):
             records[name] = counts
-    counted = provenance.model_copy(update={"records": records})
-    return manifest.model_copy(update={"figures": manifest.figures.model_copy(update={"video": counted})})
-
-
-def has_video(manifest: DatasetManifest, provenance: VideoProvenance | None) -> bool:
-    """Whether a dataset was built with the same descriptions."""
-    made = manifest.figures.video
-    if made is None or provenance is None:
-        return made is provenance
-    return made.model_copy(update={"records": {}}) == provenance
+    return figures.model_copy(update={"video": provenance.model_copy(update={"records": records})})

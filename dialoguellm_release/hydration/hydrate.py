@@ -12,7 +12,6 @@ from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.dataset.build import write_dataset
 from dialoguellm_release.dataset.records import RecordMaker
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.folders import stamp
 from dialoguellm_release.hydration.mismatches import (
     by_dialogue,
     cause,
@@ -24,9 +23,8 @@ from dialoguellm_release.hydration.published import PublishedCopy
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.claims import ClaimsRecipe
-from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.schemas.dataset_manifest import DatasetFigures
 from dialoguellm_release.schemas.labels import CorpusName, Split
-from dialoguellm_release.schemas.manifests import FileStamp
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe, MeisdRecipe
 from dialoguellm_release.schemas.record import Dialogue, Record
 
@@ -80,8 +78,8 @@ def write_hydrated(
     sources: Path,
     folder: Path,
     advance: Callable[[int], None],
-) -> DatasetManifest:
-    """The manifest of the full dataset, whose data files it writes into a folder, as `write_dataset` does.
+) -> DatasetFigures:
+    """Writes the data files of the full dataset into a folder, and gives its figures, as `write_dataset`.
 
     Args:
         loaded: The recipe of the published manifest.
@@ -89,7 +87,7 @@ def write_hydrated(
     Raises:
         DataError: What was made is not the dataset that was built; says which corpora and splits.
     """
-    published = copy.manifest
+    published = copy.manifest.figures
     splits = {
         name: _splits(copy, name, loaded.recipe) for name, held in copy.held.items() if held == "standoff"
     }
@@ -102,26 +100,11 @@ def write_hydrated(
         dialogues = read_corpus(name, sources / name, corpus, notes)
         return dialogues if held == "nothing" else _with_split(dialogues, splits[name])
 
-    made = write_dataset(loaded, claims, sources, folder, published.figures.skipped, advance, read)
+    made = write_dataset(loaded, claims, sources, folder, published.skipped, advance, read)
     problems = list(content_problems(copy, made, sources))
     if problems:
         raise DataError(problems)
     return _as_published(made, published)
-
-
-def is_hydrated(made: DatasetManifest, copy: PublishedCopy, sources: Path) -> bool:
-    """Whether a folder's manifest is that of the full dataset, from copies that stand as they were read."""
-    files = (file for name in copy.withheld for file in made.figures.corpora[name].files)
-    return (
-        made.published is None
-        and made.content_sha256 == copy.manifest.content_sha256
-        and made.recipe == copy.manifest.recipe
-        and all(_stands(file, sources) for file in files)
-    )
-
-
-def _stands(file: FileStamp, root: Path) -> bool:
-    return (root / file.path).is_file() and stamp(root / file.path, root) == file
 
 
 def _missing_sources(copy: PublishedCopy, recipe: DatasetRecipe, sources: Path) -> Iterator[Problem]:
@@ -189,14 +172,10 @@ def _records(
         advance(len(records))
 
 
-def _as_published(made: DatasetManifest, published: DatasetManifest) -> DatasetManifest:
-    """The manifest with what the published one tells and the published rows do not show.
-
-    That is the recipe as that version stamped it, and what a drawn split left over.
-    """
+def _as_published(made: DatasetFigures, published: DatasetFigures) -> DatasetFigures:
+    """The figures with what the published ones state and the published rows do not show: a draw's rest."""
     corpora = {
-        name: figures.model_copy(update={"unused": published.figures.corpora[name].unused})
-        for name, figures in made.figures.corpora.items()
+        name: figures.model_copy(update={"unused": published.corpora[name].unused})
+        for name, figures in made.corpora.items()
     }
-    figures = made.figures.model_copy(update={"corpora": corpora, "split_draw": published.figures.split_draw})
-    return made.model_copy(update={"recipe": published.recipe, "figures": figures})
+    return made.model_copy(update={"corpora": corpora, "split_draw": published.split_draw})

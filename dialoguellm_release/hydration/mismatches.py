@@ -11,7 +11,7 @@ from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.hydration.published import PACKAGE, PublishedCopy
 from dialoguellm_release.hydration.standoff import Turn, window_hmac
-from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetManifest
+from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures
 from dialoguellm_release.schemas.labels import CorpusName, Split
 from dialoguellm_release.schemas.manifests import FileStamp
 from dialoguellm_release.schemas.record import Record, StandoffRow
@@ -191,13 +191,13 @@ def cause(copy: PublishedCopy, name: CorpusName, files: Iterable[FileStamp], sou
     )
 
 
-def content_problems(copy: PublishedCopy, made: DatasetManifest, sources: Path) -> Iterator[Problem]:
+def content_problems(copy: PublishedCopy, made: DatasetFigures, sources: Path) -> Iterator[Problem]:
     """The splits whose content is not that of the build, with what can be said of the reason.
 
     Why: a record's `leaks` tells of other corpora, so that one that differs changes others. Those are named
     whose files are not the build's, and of them those that no stand-off rows speak for.
     """
-    built, now = copy.manifest.figures.corpora, made.figures.corpora
+    built, now = copy.manifest.figures.corpora, made.corpora
     changed = [
         (name, split)
         for name, figures in built.items()

@@ -140,3 +140,8 @@ class DatasetManifest(Manifest):
     kind: Literal["dataset"] = "dataset"
     figures: DatasetFigures
     published: PublishedSubset | None = None
+
+    @property
+    def work(self) -> str:
+        """The records that were built."""
+        return f"a dataset of {sum(self.figures.records.values()):,} records"

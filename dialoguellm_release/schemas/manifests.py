@@ -160,6 +160,11 @@ class ScoreManifest(Manifest):
     kind: Literal["score"] = "score"
     figures: ScoreFigures
 
+    @property
+    def work(self) -> str:
+        """The records that were scored."""
+        return f"the scores of {self.figures.records:,} records"
+
 
 class MergedFigures(Schema):
     """The figures of a merge.

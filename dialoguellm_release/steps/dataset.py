@@ -4,121 +4,211 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
-from dialoguellm_release.folders import read_manifest, staged, stamps, write_manifest, write_text
+from dialoguellm_release.folders import canonical_json, read_manifest, sha256_of_text, write_text
 from dialoguellm_release.layout import CROISSANT, LICENSES
-from dialoguellm_release.recipes.catalogue import load_claims, load_recipe
+from dialoguellm_release.recipes.catalogue import load_claims
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.resources import resource_folder
+from dialoguellm_release.resources import recording, resource_folder
 from dialoguellm_release.schemas.claims import ClaimsRecipe
-from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, VideoProvenance
+from dialoguellm_release.schemas.dataset_manifest import DatasetFigures, DatasetManifest, VideoProvenance
 from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
-from dialoguellm_release.step import BUILD, StepResult, current_folder
+from dialoguellm_release.step import (
+    BUILD,
+    Inputs,
+    Output,
+    StepResult,
+    StrPath,
+    folder_name,
+    main_recipe,
+    run_step,
+)
 from dialoguellm_release.steps.corpora import corpus_names
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.audit import Audit
 
 
+@recording()
 def build_dataset(
-    recipe: str,
-    sources: Path | None = None,
-    out: Path = BUILD / "dataset",
+    recipe: StrPath,
+    sources: StrPath | None = None,
+    out: StrPath | None = None,
     *,
     skip: Collection[str] = (),
-    video: Path | None = None,
+    video: StrPath | None = None,
     overrides: Sequence[str] = (),
     again: bool = False,
+    replace: bool = False,
 ) -> StepResult[DatasetManifest]:
-    """The dataset folder of a recipe; it has no figures where the extra `figures` is not installed.
+    """Builds the dataset folder of a recipe from the native files of its corpora.
+
+    Without the extra `figures` it has no figures.
 
     Args:
         recipe: Name of a bundled dataset recipe, or a path.
         sources: Folder with one sub-folder a corpus in its native layout; None takes the synthetic
             corpora where the recipe is for them.
-        out: Replaced when the build is complete.
+        out: The folder to write, when the build is complete; None is `build/dataset`.
         skip: Corpora of the recipe to leave out.
         video: Folder that `describe_clips` made; None leaves the records without video descriptions.
         overrides: Settings `key.key=value` of the recipe.
         again: Build even where the folder is current.
+        replace: Replace the dataset of another recipe, or with other corpora skipped.
+
+    Returns:
+        The folder and its manifest.
 
     Raises:
         RecipeError: The recipe is not valid.
-        DataError: Something is wrong in the corpora, or the counts miss what the recipe expects.
+        DataError: Something is wrong in the corpora, the counts miss what the recipe expects, or the folder
+            holds another dataset.
+
+    Example:
+        >>> build_dataset("demo", out="build/demo/dataset")  # doctest: +SKIP
+        StepResult(build/demo/dataset: dataset, new, content aa136ead0b1c)
     """
-    from dialoguellm_release.dataset.build import is_unchanged, write_dataset
-    from dialoguellm_release.dataset.video import arranged, has_video, with_video
+    from dialoguellm_release.dataset.build import write_dataset
+    from dialoguellm_release.dataset.passes import SHAPED_BY
+    from dialoguellm_release.dataset.video import arranged, with_video
     from dialoguellm_release.progress import progress
 
-    loaded = load_recipe(recipe, "dataset", DatasetRecipe, overrides)
+    loaded = main_recipe(recipe, "dataset", DatasetRecipe, overrides)
+    target = Path(out or BUILD / folder_name("dataset", overrides))
     left_out = corpus_names(skip, "--skip")
-    folder = sources or _synthetic_sources(loaded)
-    texts, provenance = arranged(loaded, *_descriptions(video))
-
-    def is_the_same(made: DatasetManifest) -> bool:
-        return is_unchanged(made, loaded, folder, left_out) and has_video(made, provenance)
-
-    if not again and (found := current_folder(out, is_the_same, DatasetManifest)):
-        return found
+    native = Path(sources) if sources else _synthetic_sources(loaded)
+    texts, provenance = arranged(loaded, *_descriptions(Path(video) if video else None))
     claims = load_claims(loaded.recipe)
-    with staged(out, "dataset") as staging:
-        with progress(f"building {out.name}", _expected_dialogues(loaded.recipe, left_out)) as advance:
-            manifest = write_dataset(loaded, claims, folder, staging, left_out, advance, descriptions=texts)
-        manifest = with_video(manifest, staging, provenance)
-        manifest = _described(manifest, staging, claims)
-    return StepResult(out, manifest, was_current=False)
+
+    def make(folder: Path) -> Output:
+        with progress(f"building {target.name}", _expected_dialogues(loaded.recipe, left_out)) as advance:
+            figures = write_dataset(loaded, claims, native, folder, left_out, advance, descriptions=texts)
+        return _dataset_output(with_video(figures, folder, provenance), folder, loaded, claims)
+
+    inputs = Inputs(
+        loaded.stamp,
+        folders={"video descriptions": sha256_of_text(canonical_json(provenance))} if provenance else {},
+        settings={"skipped corpora": sorted(left_out)},
+        packages=SHAPED_BY,
+        sources=native,
+    )
+    finish = partial(_write_dataset_card, claims=claims)
+    return run_step(DatasetManifest, target, inputs, make, finish, again=again, replace=replace)
 
 
+@recording()
 def hydrate_dataset(
-    published: str | Path, sources: Path, out: Path = BUILD / "dataset", *, again: bool = False
+    published: StrPath,
+    sources: StrPath,
+    out: StrPath = BUILD / "dataset",
+    *,
+    again: bool = False,
+    replace: bool = False,
 ) -> StepResult[DatasetManifest]:
-    """The full dataset folder again, from its published copy and copies of what was published without text.
+    """Completes a published dataset with your own copies of what was published without text.
 
-    What is made is proven to be the dataset that was built by its `content_sha256`; else nothing is written.
+    The result is proven to be the dataset that was built by its `content_sha256`; else nothing is written.
 
     Args:
         published: Folder of the published copy, or `owner/name[@revision]` of a dataset on the Hub.
         sources: Folder with one sub-folder a withheld corpus in its native layout.
-        out: Replaced when the dataset is complete.
+        out: The folder to write, when the dataset is complete.
         again: Make it even where the folder is current.
+        replace: Replace the dataset of another recipe, or with other corpora skipped.
+
+    Returns:
+        The folder and its manifest.
 
     Raises:
         DataError: The published copy is not whole, a corpus is missing, or a copy differs: then with every
             record that does.
+
+    Example:
+        >>> hydrate_dataset("dialoguellm/erc@v1.0.0", "corpora")  # doctest: +SKIP
+        StepResult(build/dataset: dataset, new, content 876068a3e84d)
     """
-    from dialoguellm_release.dataset.passes import PASSES
+    from dialoguellm_release.dataset.passes import PASSES, SHAPED_BY
     from dialoguellm_release.hub.lookup import published_folder
     from dialoguellm_release.hydration import hydrate
     from dialoguellm_release.hydration.published import open_published
     from dialoguellm_release.progress import progress
 
-    copy = open_published(published_folder(str(published)))
-    if out.resolve() == copy.folder.resolve():
+    copy, target, native = open_published(published_folder(str(published))), Path(out), Path(sources)
+    if target.resolve() == copy.folder.resolve():
+        fix = "name another folder with --out"
         raise DataError(
-            Problem(str(out), "is the published copy itself", fix="name another folder with --out")
+            Problem(str(out), "is the published copy itself", fix=fix, code="hydration.same_folder")
         )
-    if not again and (
-        found := current_folder(out, lambda made: hydrate.is_hydrated(made, copy, sources), DatasetManifest)
-    ):
-        return found
     loaded = copy.loaded
     claims = load_claims(loaded.recipe)
-    hydrate.check_sources(copy, loaded.recipe, sources)
-    with progress(f"comparing {sources.name}", copy.standoff_rows) as advance:
-        hydrate.check_copies(copy, loaded.recipe, sources, advance)
-    with staged(out, "dataset") as staging:
+
+    def make(folder: Path) -> Output:
+        hydrate.check_sources(copy, loaded.recipe, native)
+        with progress(f"comparing {native.name}", copy.standoff_rows) as advance:
+            hydrate.check_copies(copy, loaded.recipe, native, advance)
         dialogues = PASSES * sum(copy.manifest.figures.dialogues.values())
-        with progress(f"hydrating {out.name}", dialogues) as advance:
-            manifest = hydrate.write_hydrated(copy, loaded, claims, sources, staging, advance)
-        manifest = _described(manifest, staging, claims)
-    return StepResult(out, manifest, was_current=False)
+        with progress(f"hydrating {target.name}", dialogues) as advance:
+            figures = hydrate.write_hydrated(copy, loaded, claims, native, folder, advance)
+        return _dataset_output(figures, folder, loaded, claims, set(copy.withheld))
+
+    inputs = Inputs(
+        copy.manifest.recipe,
+        folders={"published copy": copy.manifest.content_sha256},
+        settings={"skipped corpora": sorted(copy.manifest.figures.skipped)},
+        packages=SHAPED_BY,
+        sources=native,
+    )
+    finish = partial(_write_dataset_card, claims=claims)
+    return run_step(DatasetManifest, target, inputs, make, finish, again=again, replace=replace)
 
 
-def check_dataset(dataset: Path = BUILD / "dataset") -> list[Problem]:
+def _dataset_output(
+    figures: DatasetFigures,
+    folder: Path,
+    loaded: Loaded[DatasetRecipe],
+    claims: ClaimsRecipe | None,
+    read: Collection[CorpusName] | None = None,
+) -> Output:
+    """What the manifest says of data files that are written, with the figures drawn where matplotlib is.
+
+    Args:
+        read: The corpora whose native files were read; None for all.
+    """
+    from dialoguellm_release.dataset.figures import write_figures
+    from dialoguellm_release.dataset.passes import dataset_sha256
+    from dialoguellm_release.dataset.statistics import with_statistics
+
+    figures = with_statistics(figures, folder)
+    with suppress(MissingExtraError):
+        write_figures(folder, figures, claims, synthetic=loaded.recipe.synthetic)
+    files = (
+        file
+        for name, corpus in figures.corpora.items()
+        if read is None or name in read
+        for file in corpus.files
+    )
+    return Output(dataset_sha256(figures), {"figures": figures}, tuple(files))
+
+
+def _write_dataset_card(folder: Path, manifest: DatasetManifest, claims: ClaimsRecipe | None) -> None:
+    """Writes what tells of the data files: the card, the licences and the Croissant metadata."""
+    from dialoguellm_release.cards.croissant import render_croissant
+    from dialoguellm_release.cards.dataset import render_dataset_card
+    from dialoguellm_release.cards.licenses import render_licenses
+    from dialoguellm_release.corpora.registry import corpus_entries
+
+    entries = corpus_entries()
+    write_text(folder / CROISSANT, render_croissant(manifest, entries))
+    write_text(folder / LICENSES, render_licenses(manifest, entries))
+    write_text(folder / "README.md", render_dataset_card(manifest, claims, entries))
+
+
+def check_dataset(dataset: StrPath = BUILD / "dataset") -> list[Problem]:
     """Everything in a dataset folder that is not as its manifest, schema, recipe and card say.
 
     Args:
@@ -132,6 +222,7 @@ def check_dataset(dataset: Path = BUILD / "dataset") -> list[Problem]:
     from dialoguellm_release.dataset.check import dataset_problems
     from dialoguellm_release.progress import progress
 
+    dataset = Path(dataset)
     manifest = read_manifest(dataset, DatasetManifest)
     rules = recipe_of(manifest, DatasetRecipe).clean
     with progress(f"checking {dataset.name}", sum(manifest.figures.records.values())) as advance:
@@ -142,7 +233,7 @@ def check_dataset(dataset: Path = BUILD / "dataset") -> list[Problem]:
     return problems
 
 
-def audit_dataset(dataset: Path = BUILD / "dataset") -> Audit:
+def audit_dataset(dataset: StrPath = BUILD / "dataset") -> Audit:
     """What the held-out splits of a dataset share with its training splits, and what contradicts itself.
 
     Args:
@@ -156,6 +247,7 @@ def audit_dataset(dataset: Path = BUILD / "dataset") -> Audit:
     from dialoguellm_release.leakage.turns import read_turns
     from dialoguellm_release.progress import progress
 
+    dataset = Path(dataset)
     manifest = read_manifest(dataset, DatasetManifest)
     rules = recipe_of(manifest, DatasetRecipe).clean
     there = (manifest.published or manifest.figures).records
@@ -174,28 +266,6 @@ def _descriptions(video: Path | None) -> tuple[dict[str, str], VideoProvenance |
 
     found = read_descriptions(video)
     return found.texts, found.provenance
-
-
-def _described(manifest: DatasetManifest, staging: Path, claims: ClaimsRecipe | None) -> DatasetManifest:
-    """The finished manifest of a dataset whose data files are there: it adds all that tells of them."""
-    from dialoguellm_release.cards.croissant import render_croissant
-    from dialoguellm_release.cards.dataset import render_dataset_card
-    from dialoguellm_release.cards.licenses import render_licenses
-    from dialoguellm_release.corpora.registry import corpus_entries
-    from dialoguellm_release.dataset.figures import write_figures
-    from dialoguellm_release.dataset.statistics import with_statistics
-
-    manifest = with_statistics(manifest, staging)
-    with suppress(MissingExtraError):
-        write_figures(staging, manifest, claims)
-    manifest = manifest.model_copy(update={"outputs": stamps(staging)})
-    entries = corpus_entries()
-    write_text(staging / CROISSANT, render_croissant(manifest, entries))
-    write_text(staging / LICENSES, render_licenses(manifest, entries))
-    write_text(staging / "README.md", render_dataset_card(manifest, claims, entries))
-    manifest = manifest.model_copy(update={"outputs": stamps(staging)})
-    write_manifest(staging, manifest)
-    return manifest
 
 
 def _synthetic_sources(loaded: Loaded[DatasetRecipe]) -> Path:

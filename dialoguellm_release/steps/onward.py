@@ -9,7 +9,7 @@ from typing import Any
 
 from dialoguellm_release.backbones.identity import base_of
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.folders import read_manifest, staged, stamps, write_manifest, write_text
+from dialoguellm_release.folders import read_manifest, stamp, write_text
 from dialoguellm_release.layout import CLEAN_CONFIG
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
@@ -87,18 +87,23 @@ def new_recipe(
 def _own_dataset(data: Path, prompt: str, context_k: int, out: Path) -> DatasetManifest:
     """The manifest of the dataset folder of a table."""
     from dialoguellm_release.cards.own import render_own_card
-    from dialoguellm_release.dataset.own import write_own_dataset
+    from dialoguellm_release.dataset.own import own_recipe, write_own_dataset
+    from dialoguellm_release.dataset.passes import SHAPED_BY, dataset_sha256
     from dialoguellm_release.dataset.statistics import with_statistics
     from dialoguellm_release.progress import progress
 
-    with staged(out, "dataset") as folder:
+    def make(folder: Path) -> Output:
         with progress(f"building {out.name}", None) as advance:
-            manifest = write_own_dataset(data, prompt, context_k, folder, advance)
-        manifest = with_statistics(manifest, folder)
+            figures = write_own_dataset(data, prompt, context_k, folder, advance)
+        figures = with_statistics(figures, folder)
+        return Output(dataset_sha256(figures), {"figures": figures}, (stamp(data, data.parent),))
+
+    def finish(folder: Path, manifest: DatasetManifest) -> None:
         write_text(folder / "README.md", render_own_card(manifest))
-        manifest = manifest.model_copy(update={"outputs": stamps(folder)})
-        write_manifest(folder, manifest)
-    return manifest
+
+    recipe = own_recipe(data, prompt, context_k)
+    inputs = Inputs(recipe.stamp, packages=SHAPED_BY, sources=data.parent)
+    return run_step(DatasetManifest, out, inputs, make, finish).manifest
 
 
 def _write_score_recipe(data: Path, split: Split, max_length: int, out: Path) -> Path:

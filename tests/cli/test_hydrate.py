@@ -26,7 +26,7 @@ def published(
     run: Callable[..., Any], tmp_path: Path, sources: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     """The repository of a release whose MELD has no text, and nothing of MEISD and IEMOCAP."""
-    monkeypatch.setattr(figures, "write_figures", lambda *_: None)
+    monkeypatch.setattr(figures, "write_figures", lambda *_, **__: None)
     monkeypatch.chdir(tmp_path)
     recipe = tmp_path / "release.yaml"
     recipe.write_text(RELEASE)
@@ -48,6 +48,9 @@ def test_the_whole_way_from_a_build_to_the_same_folder(
     built, again = (
         json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("build/dataset", "again")
     )
+    assert {*again.pop("folders")} == {"published copy"}
+    assert built.pop("folders") == {}
+    assert len(again.pop("inputs")) < len(built.pop("inputs"))
     assert again == built
     assert json.loads(ended.out)["content_sha256"] == built["content_sha256"]
     assert run("dataset", "check", "again").code == 0

@@ -97,7 +97,7 @@ def publish() -> Callable[..., Path]:
 @pytest.fixture
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than hydration, and is tried elsewhere."""
-    monkeypatch.setattr(figures, "write_figures", lambda *_: None)
+    monkeypatch.setattr(figures, "write_figures", lambda *_, **__: None)
 
 
 @pytest.fixture(scope="session")
@@ -107,7 +107,7 @@ def plain_dataset(
     """The dataset of the synthetic corpora, three of them, quick to make again; without figures."""
     out = tmp_path_factory.mktemp("built") / "dataset"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "write_figures", lambda *_: None)
+        patch.setattr(figures, "write_figures", lambda *_, **__: None)
         return build_dataset("demo", synthetic_dir, out, skip=["dailydialog", "iemocap"])
 
 

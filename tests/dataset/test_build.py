@@ -141,7 +141,11 @@ def test_a_current_build_is_left_alone(sources: Path, tmp_path: Path) -> None:
     assert (out / "manifest.json").stat().st_ino == before
     assert not build_dataset("demo", sources, out, again=True).was_current
     assert not build_dataset("demo", sources, out, overrides=["context_k=2"]).was_current
-    assert not build_dataset("demo", sources, out, skip=["iemocap"]).was_current
+    with pytest.raises(DataError) as raised:
+        build_dataset("demo", sources, out, skip=["iemocap"])
+    assert raised.value.problems[0].code == "step.finished_work"
+    assert "skipped corpora" in str(raised.value)
+    assert not build_dataset("demo", sources, out, skip=["iemocap"], replace=True).was_current
     path = sources / "meld" / "test_sent_emo.csv"
     path.write_text(path.read_text(encoding="utf-8").replace("neutral", "joy", 1), encoding="utf-8")
     assert not build_dataset("demo", sources, out, skip=["iemocap"]).was_current

@@ -82,7 +82,8 @@ def test_another_process_with_another_style_draws_the_same_bytes(
         "from dialoguellm_release.dataset.figures import write_figures\n"
         "from dialoguellm_release.folders import read_manifest\n"
         "from dialoguellm_release.schemas.dataset_manifest import DatasetManifest\n"
-        "write_figures(Path(sys.argv[2]), read_manifest(Path(sys.argv[1]), DatasetManifest), None)\n"
+        "manifest = read_manifest(Path(sys.argv[1]), DatasetManifest)\n"
+        "write_figures(Path(sys.argv[2]), manifest.figures, None, synthetic=True)\n"
     )
     subprocess.run(
         [sys.executable, "-c", code, demo_dataset.folder, tmp_path],
@@ -96,7 +97,7 @@ def test_another_process_with_another_style_draws_the_same_bytes(
 def test_the_papers_numbers_stand_beside_the_built_ones(
     demo_dataset: Dataset, claims: ClaimsRecipe, drawn: list[Figure], tmp_path: Path
 ) -> None:
-    write_figures(tmp_path, demo_dataset.manifest, claims)
+    write_figures(tmp_path, demo_dataset.manifest.figures, claims, synthetic=True)
     corpora, labels, *_ = texts_of(drawn)
     assert {"MELD", "11,118 (81.5 %)", "120 (0.9 %)", "this build", "the paper"} <= corpora
     neutral = demo_dataset.manifest.figures.training_labels["neutral"]
@@ -107,7 +108,7 @@ def test_the_papers_numbers_stand_beside_the_built_ones(
 def test_without_a_paper_nothing_is_said_of_one(
     demo_dataset: Dataset, drawn: list[Figure], tmp_path: Path
 ) -> None:
-    write_figures(tmp_path, demo_dataset.manifest, None)
+    write_figures(tmp_path, demo_dataset.manifest.figures, None, synthetic=True)
     assert not [text for texts in texts_of(drawn) for text in texts if "paper" in text or "printed" in text]
     assert all(any(text.startswith("Synthetic data.") for text in texts) for texts in texts_of(drawn))
 
@@ -116,14 +117,14 @@ def test_the_settings_of_the_process_are_left_as_they_were(demo_dataset: Dataset
     import matplotlib
 
     with matplotlib.rc_context({"font.size": 33}):
-        write_figures(tmp_path, demo_dataset.manifest, None)
+        write_figures(tmp_path, demo_dataset.manifest.figures, None, synthetic=True)
         assert matplotlib.rcParams["font.size"] == 33
 
 
 def test_the_heat_map_has_a_panel_for_each_two_corpora_with_utterances_in_common(
     demo_dataset: Dataset, drawn: list[Figure], tmp_path: Path
 ) -> None:
-    write_figures(tmp_path, demo_dataset.manifest, None)
+    write_figures(tmp_path, demo_dataset.manifest.figures, None, synthetic=True)
     audit = demo_dataset.manifest.figures.audit
     assert audit is not None
     shared = [one for one in audit.agreement if one.utterances]
@@ -148,7 +149,7 @@ def test_where_no_utterance_is_in_common_there_is_no_heat_map(tmp_path: Path) ->
 def test_a_corpus_that_was_not_built_is_said_so(
     paper_dataset: Dataset, claims: ClaimsRecipe, drawn: list[Figure], tmp_path: Path
 ) -> None:
-    write_figures(tmp_path, paper_dataset.manifest, claims)
+    write_figures(tmp_path, paper_dataset.manifest.figures, claims, synthetic=False)
     assert "not built" in texts_of(drawn)[0]
     for path in FIGURE_FILES:
         assert (tmp_path / path).read_bytes() == (paper_dataset.folder / path).read_bytes(), path
@@ -165,7 +166,7 @@ def test_without_the_extra_a_dataset_is_whole_but_for_its_figures(
     demo_dataset: Dataset, tmp_path: Path
 ) -> None:
     with pytest.raises(MissingExtraError, match=r"pip install 'dialoguellm-release\[figures\]'"):
-        write_figures(tmp_path, demo_dataset.manifest, None)
+        write_figures(tmp_path, demo_dataset.manifest.figures, None, synthetic=True)
     made = build_dataset("demo", out=tmp_path / "out")
     assert not (tmp_path / "out" / "figures").exists()
     assert "![" not in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
@@ -177,12 +178,11 @@ def test_without_the_extra_a_dataset_is_whole_but_for_its_figures(
 def test_a_dataset_from_before_the_extra_is_built_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dialoguellm_release.dataset import build, passes
+    from dialoguellm_release.dataset import passes
 
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "matplotlib", None)
-        for module in (build, passes):
-            patch.setattr(module, "SHAPED_BY", ("pyarrow", "pydantic", "jinja2"))
+        patch.setattr(passes, "SHAPED_BY", ("pyarrow", "pydantic", "jinja2"))
         build_dataset("demo", out=tmp_path / "out")
         assert build_dataset("demo", out=tmp_path / "out").was_current
     assert not build_dataset("demo", out=tmp_path / "out").was_current
