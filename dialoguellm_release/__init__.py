@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     )
     from dialoguellm_release.prompts import load_prompt
     from dialoguellm_release.records import read_records
-    from dialoguellm_release.scoring.server import ServedModel
+    from dialoguellm_release.serve.client import ServedModel
     from dialoguellm_release.step import StepResult
     from dialoguellm_release.steps.adapter import TrainedSeeds, check_adapter, train_adapter, train_seeds
     from dialoguellm_release.steps.backbone import build_backbone
@@ -48,7 +48,7 @@ _HOMES = {
     ),
     "prompts": ("load_prompt",),
     "records": ("read_records",),
-    "scoring.server": ("ServedModel",),
+    "serve.client": ("ServedModel",),
     "steps.adapter": ("TrainedSeeds", "check_adapter", "train_adapter", "train_seeds"),
     "steps.backbone": ("build_backbone",),
     "steps.card": ("check_cards", "render_card", "write_card"),

@@ -17,6 +17,7 @@ FLOORS = (
     {"cards", "hydration", "scoring", "training", "video"},
     {"dataset"},
     {"leakage"},
+    {"serve"},
     {"corpora", "prompts", "backbones", "encoding", "knowledge", "records"},
     {"recipes"},
     {"folders", "layout", "progress", "render", "tabular"},

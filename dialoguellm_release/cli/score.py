@@ -145,7 +145,7 @@ def served(
 
     Example: dlm-release score served meld my-model --base-url http://127.0.0.1:8000/v1
     """
-    from dialoguellm_release.scoring.server import ServedModel
+    from dialoguellm_release.serve.client import ServedModel
     from dialoguellm_release.steps.served import score_served
 
     asked = ServedModel(base_url, model, choices.server_api(api), key_variable, concurrency)

@@ -10,7 +10,7 @@ from dialoguellm_release.cli.output import table
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.manifests import ScoreManifest
-    from dialoguellm_release.schemas.scores import ScorerName
+    from dialoguellm_release.schemas.scores import ScorerName, ServedFigures
     from dialoguellm_release.scoring.compare import Comparison
     from dialoguellm_release.scoring.table import Cell, ScoreTable
     from dialoguellm_release.step import StepResult
@@ -44,11 +44,26 @@ def as_text(manifest: ScoreManifest) -> str:
     ]
     if figures.truncated_records:
         notes.append(f"{figures.truncated_records:,} prompts were shortened to fit max_length")
+    if figures.served is not None:
+        notes += _served_notes(figures.served)
     if figures.left_to_chance:
         notes.append(f"expected values: {figures.left_to_chance:,} answers are left to chance")
     if figures.clean is None:
         notes.append("the dataset was not audited for leaks, so there are no figures of its clean part")
     return "\n".join(notes)
+
+
+def _served_notes(served: ServedFigures) -> list[str]:
+    """How the answers of a server could be read."""
+    notes = [f"invalid, {reason}: {count:,}" for reason, count in served.invalid.items()]
+    if served.label_mass is not None and served.without_label is not None:
+        mass, without = 100 * served.label_mass, 100 * served.without_label
+        notes.append(
+            f"labels have {mass:.1f} % of the first tokens; {without:.1f} % of the records have none"
+        )
+    if any(reason.startswith("cut off") for reason in served.invalid):
+        notes.append("answers were cut off while the model was reasoning: raise max_new_tokens with --set")
+    return notes
 
 
 def _stamp(protocol: Mapping[str, Any]) -> list[str]:

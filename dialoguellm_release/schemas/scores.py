@@ -105,6 +105,22 @@ class System(Schema):
     server_api: ServerApi | None = None
 
 
+class ServedFigures(Schema):
+    """How the answers of a server could be read.
+
+    Attributes:
+        server_sha256: Hash of the server's address, which is not stated.
+        label_mass: Mean probability of all labels together among the first tokens; None where text is read.
+        without_label: Share of the records without a label among the likeliest first tokens; None likewise.
+        invalid: Invalid answers by their reason.
+    """
+
+    server_sha256: Sha256
+    label_mass: Fraction | None = None
+    without_label: Fraction | None = None
+    invalid: dict[Text, Count] = {}
+
+
 class Resampling(Schema):
     """How intervals are made: dialogues are drawn with replacement, so many times.
 
@@ -157,6 +173,7 @@ class ScoreFigures(Part):
         confusion_matrix: A row a reference, a column a prediction, in that order; the last column counts
             the invalid ones.
         breakdown: Parts of the records, by what divides them and by the value of it.
+        served: How the answers of a server could be read; None for what ran here.
     """
 
     protocol: Protocol
@@ -173,3 +190,4 @@ class ScoreFigures(Part):
     per_label: dict[Label, LabelFigures]
     confusion_matrix: tuple[tuple[float, ...], ...]
     breakdown: dict[Text, dict[Text, Part]]
+    served: ServedFigures | None = None

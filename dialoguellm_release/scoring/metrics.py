@@ -70,6 +70,7 @@ def figures_of(scored: Scored, settings: ScoreRecipe) -> ScoreFigures:
         per_label=_per_label(total, chances, labels),
         confusion_matrix=tuple(tuple(row) for row in expected_counts(total, chances).tolist()),
         breakdown=_by_what_divides(parts),
+        served=scored.served,
     )
 
 

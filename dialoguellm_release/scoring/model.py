@@ -25,7 +25,7 @@ from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.scores import LeakPolicy, ScorerName, SelectedOn, System
 from dialoguellm_release.scoring.answers import Reply, authors_dice
 from dialoguellm_release.scoring.few_shot import PromptWithExamples, examples_of, prompted_protocol
-from dialoguellm_release.scoring.journal import kept_replies
+from dialoguellm_release.scoring.kept_replies import kept_replies
 from dialoguellm_release.scoring.scorers import (
     Way,
     alike_at_first,

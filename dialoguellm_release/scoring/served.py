@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import sha256_of_text
@@ -13,15 +16,45 @@ from dialoguellm_release.progress import progress
 from dialoguellm_release.prompts import Prompt, load_prompt
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
-from dialoguellm_release.schemas.scores import ScorerName, System
-from dialoguellm_release.scoring.answers import Answer, Reply, parse
+from dialoguellm_release.schemas.scores import ScorerName, ServedFigures, ServerApi, System
+from dialoguellm_release.scoring.answers import Answer, parse
 from dialoguellm_release.scoring.few_shot import PromptWithExamples, examples_of, prompted_protocol
-from dialoguellm_release.scoring.journal import Journal, journal_of
+from dialoguellm_release.scoring.kept_replies import STORE
 from dialoguellm_release.scoring.scorers import softmax
-from dialoguellm_release.scoring.server import Completion, ServedModel, Server
 from dialoguellm_release.scoring.task import Scored, Task, read_task
+from dialoguellm_release.serve.asking import Asking, Outcome, Question
+from dialoguellm_release.serve.client import Failure, OpenAIClient, ServedModel
+from dialoguellm_release.serve.protocol import plain_token, read_completion
+from dialoguellm_release.serve.store import (
+    AnswerStore,
+    StoredAnswer,
+    forget,
+    forget_failed,
+    open_store,
+    request_key,
+)
 
 SERVED_SCORERS: tuple[ScorerName, ...] = ("first_token", "free_generation")
+PROBES = 16
+"""So many prompts are asked for first tokens and text, to choose the scorer."""
+
+READABLE = 0.75
+"""`first_token` is chosen where the likeliest first token begins a label for this share of the probes."""
+
+MIN_PREFIX = 3
+"""A shorter beginning counts as a label only where an answer shows that the label is written so."""
+
+TRIES = 3
+"""A form of request that fails with a server error is tried so often before a plainer one."""
+
+TOP = 20
+"""How many of the likeliest first tokens are asked for: the most that OpenAI's chat completions give."""
+TOP_OF_COMPLETIONS = 5
+"""The most that OpenAI's older completions give."""
+KEPT = "what was answered is kept: run the same command again"
+
+Kind = Literal["probe", "first_token", "text"]
+"""What a request asks for: first tokens and text, first tokens alone, text alone."""
 
 
 def score_served(
@@ -29,159 +62,348 @@ def score_served(
 ) -> Scored:
     """The answers of a served model.
 
-    The scorer is `first_token` where the server gives the log-probabilities of first tokens to every prompt,
-    and labels can be told apart by them, else `free_generation`; the recipe may demand either.
+    The first prompts are asked for first tokens and text. With `auto` the scorer is `first_token` where the
+    likeliest first token begins a label for most of them, else `free_generation`.
 
     Args:
-        cache: Where replies are kept as they are made.
-        again: Ask for every reply anew.
+        cache: Holds the store of answers.
+        again: Ask for every answer again.
 
     Raises:
         DataError: The server refuses or gives no answer, or cannot do what the recipe demands.
         MissingExtraError: The extra `served` is not installed.
     """
+    _api_of(served)
     if settings.scorer not in ("auto", *SERVED_SCORERS):
         expected = f"auto, {' or '.join(SERVED_SCORERS)}"
-        raise DataError(Problem("scorer", "cannot be had from a server", expected, settings.scorer))
+        what = "not possible with a server"
+        raise DataError(Problem("scorer", what, expected, settings.scorer, code="score.not_served"))
     task = read_task(settings, dataset)
     prompt = _prompt_of(task, dataset)
     shown = examples_of(settings, task, dataset)
     asked = prompt if shown is None else PromptWithExamples(prompt, shown)
-    replies = _replies(
-        [asked.prompt(record) for record in task.records], task.labels, settings, served, cache, again=again
-    )
-    scorer = _scorer(settings, replies, served)
+    texts = [asked.prompt(record) for record in task.records]
+    distinct = list(dict.fromkeys(texts))
+    with (
+        open_store(cache / STORE, forget_failed) as store,
+        progress("ask", len(distinct)) as advance,
+    ):
+        run = _Run(served, settings, task.labels, store, advance)
+        if again:
+            store.commit([forget([run.key(text, kind) for text in distinct for kind in _KINDS])])
+        scorer, replies = asyncio.run(run.replies(distinct))
+    beginnings = beginnings_of(replies.values(), task.labels)
+    read = {
+        text: read_reply(scorer, replies[text], task.labels, beginnings, settings.max_new_tokens)
+        for text in distinct
+    }
     return Scored(
         split=task.split,
-        answers=[read_served(scorer, reply, task.labels) for reply in replies],
+        answers=[read[text].answer for text in texts],
         protocol=prompted_protocol(task, settings, prompt, scorer, shown, has_context=True),
-        system=System(name=served.name, kind="model", base=served.model, server_api=served.api),
+        system=System(name=served.name, kind="model", base=served.model, server_api=_api_of(served)),
         packages=("openai", "numpy"),
         examples=shown.shown if shown else {},
+        served=_figures(served, scorer, [read[text] for text in texts]),
     )
 
 
-def label_log_probs(first: Mapping[str, float], labels: Sequence[Label]) -> tuple[float, ...] | None:
-    """A log-probability per label from those of first tokens, minus infinity for a label that none begins.
+_KINDS: tuple[Kind, ...] = ("probe", "first_token", "text")
 
-    None where a token that begins several labels is likelier than any that begins one: then first tokens do
-    not tell the labels apart.
 
-    >>> label_log_probs({" sad": -0.5, "ang": -1.0, "the": -2.0}, ["anger", "sadness"])
-    (-1.0, -0.5)
-    >>> label_log_probs({"s": -0.5, "ang": -1.0}, ["anger", "sadness", "surprise"]) is None
-    True
+@dataclass(frozen=True)
+class _Run:
+    """The questions of one run to one server."""
+
+    served: ServedModel
+    settings: ScoreRecipe
+    labels: Sequence[Label]
+    store: AnswerStore
+    advance: Callable[[int], None]
+
+    def key(self, prompt: str, kind: Kind) -> str:
+        """Under which the answer to a prompt is kept."""
+        return request_key(
+            server=self.served.where,
+            model=self.served.model,
+            api=self.served.api,
+            asked_for=kind,
+            max_new_tokens=1 if kind == "first_token" else self.settings.max_new_tokens,
+            prompt=sha256_of_text(prompt),
+        )
+
+    async def replies(self, prompts: Sequence[str]) -> tuple[ScorerName, dict[str, StoredAnswer]]:
+        """The scorer, and the answer to each prompt."""
+        async with OpenAIClient(self.served) as client:
+            wanted = self.settings.scorer
+            probes = [] if wanted == "free_generation" else prompts[:PROBES]
+            replies = await self._ask(client, probes, "probe")
+            scorer = _scorer(self.settings, list(replies.values()), self.labels, self.served)
+            kind: Kind = "first_token" if scorer == "first_token" else "text"
+            rest = [prompt for prompt in prompts if prompt not in replies]
+            return scorer, {**replies, **await self._ask(client, rest, kind)}
+
+    async def _ask(self, client: OpenAIClient, prompts: Sequence[str], kind: Kind) -> dict[str, StoredAnswer]:
+        """The answer to each prompt, from the store or the server."""
+        keys = {prompt: self.key(prompt, kind) for prompt in prompts}
+        known = self.store.answers(keys.values())
+        self.advance(len(known))
+        missing = [prompt for prompt in prompts if keys[prompt] not in known]
+        asking = Asking(self.store, self.served, client, _read, advance=self.advance, give_up_after=1)
+        forms = _forms(self.served.api, kind, self.settings.max_new_tokens)
+        form, asked = await self._settled(asking, missing, keys, forms)
+        questions = (
+            Question(keys[prompt], lambda prompt=prompt: self._body(prompt, form))  # type: ignore[misc]
+            for prompt in missing[asked:]
+        )
+        outcome = await asking.over(questions)
+        _refuse_problem(outcome)
+        return {prompt: (known | outcome.answers)[key] for prompt, key in keys.items()}
+
+    async def _settled(
+        self, asking: Asking, prompts: Sequence[str], keys: Mapping[str, str], forms: list[dict[str, Any]]
+    ) -> tuple[dict[str, Any], int]:
+        """The form of request that the server accepts, and how many prompts were asked to find it.
+
+        A prompt that the server refuses in every form is kept as refused, and the next one is tried.
+        """
+        unexplained = 0
+        for place, prompt in enumerate(prompts):
+            failure: Failure | None = None
+            for number, form in enumerate(forms):
+                failure = await self._tried(asking, prompt, keys[prompt], form)
+                if failure is None:
+                    self.advance(1)
+                    return form, place + 1
+                if failure.is_of_prompt or number == len(forms) - 1:
+                    break
+            assert failure is not None
+            if failure.kind != "refused":
+                raise DataError(asking.no_answer(failure.reason), outcome=KEPT)
+            await asking.refuse(keys[prompt], failure)
+            self.advance(1)
+            unexplained += not failure.is_of_prompt
+            if unexplained == TRIES:
+                raise DataError(asking.refuses(failure), outcome=KEPT)
+        return forms[0], len(prompts)
+
+    async def _tried(self, asking: Asking, prompt: str, key: str, form: dict[str, Any]) -> Failure | None:
+        """Why a form of request failed; None where it was answered."""
+        policy = self.served.policy
+        failure: Failure | None = None
+        for attempt in range(policy.attempts):
+            if failure is not None:
+                await asyncio.sleep(policy.wait_s(attempt, failure.wait_s))
+            try:
+                await asking.request(key, self._body(prompt, form))
+            except Failure as error:
+                failure = error
+                if error.problem is not None:
+                    raise DataError(error.problem, outcome=KEPT) from None
+                is_server_error = error.status is not None and error.status >= 500 and error.status != 503
+                if error.kind == "refused" or (is_server_error and attempt + 1 >= TRIES):
+                    return error
+                if (error.wait_s or 0) > policy.longest_asked_s:
+                    raise DataError(asking.no_answer(error.reason), outcome=KEPT) from None
+            else:
+                return None
+        return failure
+
+    def _body(self, prompt: str, form: dict[str, Any]) -> dict[str, Any]:
+        asked: dict[str, Any] = (
+            {"messages": [{"role": "user", "content": prompt}]}
+            if self.served.api == "chat"
+            else {"prompt": prompt}
+        )
+        return {"model": self.served.model, **asked, **form}
+
+
+def _refuse_problem(outcome: Outcome) -> None:
+    if outcome.problem is not None:
+        raise DataError(outcome.problem, outcome=KEPT)
+
+
+def _read(body: str) -> StoredAnswer | None:
+    """What is kept of a completion."""
+    found = read_completion(body)
+    if found is None:
+        return None
+    data = {"first": found.first, "cut_off": found.cut_off, "thought": found.thought}
+    state: Literal["answered", "refused"] = "answered"
+    reason = None
+    if found.refusal is not None or found.cut_off == "content_filter":
+        state = "refused"
+        reason = "content filter" if found.refusal is None else "the model refuses"
+    return StoredAnswer(state, found.text, data, reason, found.model, found.input_tokens, found.output_tokens)
+
+
+def beginnings_of(replies: Iterable[StoredAnswer], labels: Sequence[Label]) -> set[str]:
+    """Short first tokens that are known to begin a label, as the label was written after them."""
+    found = set()
+    for reply in replies:
+        first = (reply.data or {}).get("first")
+        label = parse(reply.text or "", labels)
+        if first and label is not None:
+            piece = _piece(max(first, key=lambda pair: pair[1])[0])
+            if piece and label.startswith(piece):
+                found.add(piece)
+    return found
+
+
+def label_masses(
+    first: Sequence[tuple[str, float]],
+    labels: Sequence[Label],
+    beginnings: set[str] | frozenset[str] = frozenset(),
+) -> dict[Label, float]:
+    """The probability of each label by the likeliest first tokens.
+
+    A token counts for the label that it is, or the only one that it begins: "a" is an article, not anger, so
+    less than three letters count only where they are known to begin a label, and a beginning does not count
+    where another token that is as likely begins with it too.
+
+    >>> {k: round(v, 2) for k, v in label_masses([(" sad", -0.5), ("A", -1.0)], ["anger", "sadness"]).items()}
+    {'anger': 0.0, 'sadness': 0.61}
     """
-    found: dict[Label, list[float]] = {label: [] for label in labels}
-    shared = -math.inf
-    for token, value in first.items():
-        piece = token.strip().lower()
+    masses = dict.fromkeys(labels, 0.0)
+    pieces = [(_piece(token), value) for token, value in first]
+    for piece, value in pieces:
         begun = [label for label in labels if piece and label.startswith(piece)]
-        if len(begun) == 1:
-            found[begun[0]].append(value)
-        elif begun:
-            shared = max(shared, value)
-    sums = tuple(math.log(sum(map(math.exp, values))) if values else -math.inf for values in found.values())
-    return None if shared > max(sums) else sums
+        begun = [label for label in begun if label == piece] or begun
+        if len(begun) != 1:
+            continue
+        others = any(
+            other.startswith(piece) and not begun[0].startswith(other) and likely >= value
+            for other, likely in pieces
+        )
+        if piece == begun[0] or piece in beginnings or (len(piece) >= MIN_PREFIX and not others):
+            masses[begun[0]] += math.exp(value)
+    return masses
 
 
-def read_served(scorer: ScorerName, reply: Reply, labels: Sequence[Label]) -> Answer:
-    """What a scorer makes of the reply of a server; none of its likeliest tokens may begin a label."""
-    if scorer == "free_generation":
-        return Answer(parse(reply.text or "", labels), text=reply.text)
-    values = reply.log_probs or ()
-    best = max(values)
-    if best == -math.inf:
-        return Answer(None, text=reply.text)
-    return Answer(labels[values.index(best)], scores=softmax(values), text=reply.text)
+def _piece(token: str) -> str:
+    return plain_token(token).strip().casefold()
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A reply as an answer.
+
+    Attributes:
+        mass: The probability of all labels together, by first tokens; None where there are none.
+        invalid: Why it names no label; None where it does.
+    """
+
+    answer: Answer
+    mass: float | None = None
+    invalid: str | None = None
+
+
+def read_reply(
+    scorer: ScorerName,
+    reply: StoredAnswer,
+    labels: Sequence[Label],
+    beginnings: set[str],
+    max_new_tokens: int,
+) -> _Read:
+    """What a scorer makes of a reply."""
+    text = reply.text
+    data = reply.data or {}
+    if reply.state != "answered":
+        return _Read(Answer(None, text=text), invalid=f"refused: {(reply.reason or '').partition(':')[0]}")
+    if scorer == "first_token":
+        if data.get("first") is None:
+            return _Read(Answer(None, text=text), invalid="no log-probabilities")
+        masses = label_masses(data["first"], labels, beginnings)
+        mass = min(1.0, sum(masses.values()))
+        if not mass:
+            return _Read(Answer(None, text=text), mass, "no label among the likeliest first tokens")
+        scores = [math.log(value) if value else -math.inf for value in masses.values()]
+        return _Read(Answer(labels[scores.index(max(scores))], scores=softmax(scores), text=text), mass)
+    label = parse(text or "", labels)
+    if label is not None:
+        return _Read(Answer(label, text=text))
+    if data.get("cut_off") == "length" and (data.get("thought") or not (text or "").strip()):
+        return _Read(
+            Answer(None, text=text), invalid=f"cut off while reasoning (max_new_tokens: {max_new_tokens})"
+        )
+    return _Read(Answer(None, text=text), invalid="empty" if not (text or "").strip() else "not a label")
+
+
+def _figures(served: ServedModel, scorer: ScorerName, read: Sequence[_Read]) -> ServedFigures:
+    masses = [one.mass for one in read if one.mass is not None]
+    is_by_tokens = scorer == "first_token"
+    return ServedFigures(
+        server_sha256=served.sha256,
+        label_mass=math.fsum(masses) / len(masses) if masses and is_by_tokens else None,
+        without_label=sum(not one.mass for one in read) / len(read) if read and is_by_tokens else None,
+        invalid=dict(sorted(Counter(one.invalid for one in read if one.invalid).items())),
+    )
+
+
+def _api_of(served: ServedModel) -> ServerApi:
+    if served.api == "responses":
+        fix = "use chat or completions"
+        raise DataError(Problem("api", "cannot be scored", got=served.api, fix=fix, code="score.api"))
+    return served.api
 
 
 def _prompt_of(task: Task, dataset: Path) -> Prompt:
     built = task.dataset.figures
     prompt = load_prompt(built.prompt)
     if prompt.sha256 != built.prompt_sha256:
-        what = "was built with another prompt than the prompt recipe of today has"
+        what = "was built with another version of its prompt recipe"
         fix = "build the dataset again"
-        raise DataError(Problem(str(dataset), what, prompt.sha256, built.prompt_sha256, fix))
+        code = "score.other_prompt"
+        raise DataError(Problem(str(dataset), what, prompt.sha256, built.prompt_sha256, fix, code=code))
     return prompt
 
 
-def _scorer(settings: ScoreRecipe, replies: Sequence[Reply], served: ServedModel) -> ScorerName:
-    without = sum(reply.log_probs is None for reply in replies)
-    if settings.scorer == "first_token" and without:
-        raise DataError(
-            Problem(
-                served.where,
-                f"gives {without} of {len(replies)} prompts no first token that tells the labels apart",
-                expected=f"log-probabilities of the likeliest first tokens of {served.model}",
-                fix="set scorer: free_generation, or auto",
-            )
-        )
+def _scorer(
+    settings: ScoreRecipe, probes: Sequence[StoredAnswer], labels: Sequence[Label], served: ServedModel
+) -> ScorerName:
+    """The scorer: as the recipe says, or by the share of the probes whose likeliest token begins a label."""
+    if settings.scorer == "free_generation":
+        return "free_generation"
+    answered = [probe for probe in probes if probe.state == "answered"]
+    beginnings = beginnings_of(answered, labels)
+    readable = sum(_is_readable(probe, labels, beginnings) for probe in answered)
+    if answered and readable >= READABLE * len(answered):
+        return "first_token"
     if settings.scorer == "auto":
-        return "free_generation" if without else "first_token"
-    return "first_token" if settings.scorer == "first_token" else "free_generation"
+        return "free_generation"
+    given = sum((probe.data or {}).get("first") is not None for probe in answered)
+    raise DataError(
+        Problem(
+            served.where,
+            "its first tokens do not tell the labels apart",
+            expected=f"for {READABLE:.0%} of the first prompts a likeliest token that begins one label",
+            got=f"{readable} of {len(answered)}; log-probabilities for {given}",
+            fix="set scorer: free_generation, or auto",
+            code="score.first_token_unreadable",
+        )
+    )
 
 
-def _replies(
-    prompts: Sequence[str],
-    labels: Sequence[Label],
-    settings: ScoreRecipe,
-    served: ServedModel,
-    cache: Path,
-    *,
-    again: bool,
-) -> list[Reply]:
-    """The reply to each prompt, by the journal or the server; prompts of the same text are asked once."""
-    decides: dict[str, object] = {
-        "server": served.where,
-        "model": served.model,
-        "api": served.api,
-        "labels": list(labels),
-        "max_new_tokens": settings.max_new_tokens,
-    }
-    wanted = {sha256_of_text(prompt): prompt for prompt in prompts}
-    with journal_of(decides, cache, again=again) as journal, progress("ask", len(wanted)) as advance:
-        missing = {digest: prompt for digest, prompt in wanted.items() if digest not in journal.known}
-        advance(len(wanted) - len(missing))
-        if missing:
-            asyncio.run(_ask_all(missing, labels, settings, served, journal, advance))
-        return [journal.known[sha256_of_text(prompt)] for prompt in prompts]
+def _is_readable(probe: StoredAnswer, labels: Sequence[Label], beginnings: set[str]) -> bool:
+    first = (probe.data or {}).get("first")
+    if not first:
+        return False
+    top = max(first, key=lambda pair: pair[1])
+    return any(
+        label_masses([tuple(pair) for pair in first if pair[1] >= top[1]], labels, beginnings).values()
+    )
 
 
-async def _ask_all(
-    missing: Mapping[str, str],
-    labels: Sequence[Label],
-    settings: ScoreRecipe,
-    served: ServedModel,
-    journal: Journal,
-    advance: Callable[[int], None],
-) -> None:
-    """Asks for every reply and keeps each as it comes; after a failure no further one is asked for."""
-    server = Server(served, settings.max_new_tokens)
-    waiting = iter(missing.items())
-    failures: list[DataError] = []
-
-    async def work(turns: Iterator[tuple[str, str]]) -> None:
-        for digest, prompt in turns:
-            if failures:
-                return
-            try:
-                completion = await server.ask(prompt)
-            except DataError as failure:
-                failures.append(failure)
-                return
-            journal.keep([digest], [_reply(completion, labels)])
-            advance(1)
-
-    try:
-        await work(iter([next(waiting)]))
-        await asyncio.gather(*(work(waiting) for _ in range(served.concurrency)))
-    finally:
-        await server.close()
-    if failures:
-        raise failures[0]
-
-
-def _reply(completion: Completion, labels: Sequence[Label]) -> Reply:
-    first = completion.first
-    return Reply(None if first is None else label_log_probs(first, labels), completion.text)
+def _forms(api: str, kind: Kind, max_new_tokens: int) -> list[dict[str, Any]]:
+    """The forms of a request, from the one that gives most to the one that asks least."""
+    greedy: dict[str, Any] = {"temperature": 0}
+    count = 1 if kind == "first_token" else max_new_tokens
+    if api == "completions":
+        plain = [{**greedy, "max_tokens": count}, {"max_tokens": count}]
+        rich = [{**plain[0], "logprobs": top} for top in (TOP, TOP_OF_COMPLETIONS)]
+        return rich if kind == "first_token" else plain if kind == "text" else [*rich, *plain]
+    lengths = [{"max_tokens": count}, {"max_completion_tokens": count}]
+    wanted = {**greedy, "logprobs": True, "top_logprobs": TOP}
+    rich = [{**wanted, **length} for length in lengths]
+    plain = [*({**greedy, **length} for length in lengths), lengths[1]]
+    return rich if kind == "first_token" else plain if kind == "text" else [*rich, *plain]

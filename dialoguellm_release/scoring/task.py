@@ -20,6 +20,7 @@ from dialoguellm_release.schemas.scores import (
     Protocol,
     ScorerName,
     SelectedOn,
+    ServedFigures,
     System,
 )
 from dialoguellm_release.scoring.answers import Answer
@@ -37,6 +38,7 @@ class Scored:
         chances: How likely each label is drawn where an answer is left to chance.
         packages: Whose versions shaped the answers.
         examples: The examples in the prompt of each record, by its id; empty for prompts without.
+        served: How the answers of a server could be read; None for what ran here.
     """
 
     split: Sequence[Record]
@@ -47,6 +49,7 @@ class Scored:
     truncated_records: int = 0
     chances: Mapping[Label, float] = field(default_factory=dict)
     examples: Mapping[str, Sequence[Record]] = field(default_factory=dict)
+    served: ServedFigures | None = None
 
     @property
     def records(self) -> Sequence[Record]:

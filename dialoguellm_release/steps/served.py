@@ -11,7 +11,7 @@ from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import ScoreManifest
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.scoring import served as scoring
-from dialoguellm_release.scoring.server import ServedModel
+from dialoguellm_release.serve.client import ServedModel
 from dialoguellm_release.step import BUILD, StepResult, current_folder
 from dialoguellm_release.steps.score import written_scores
 
@@ -26,13 +26,19 @@ def score_served(
     overrides: Sequence[str] = (),
     again: bool = False,
 ) -> StepResult[ScoreManifest]:
-    """The score folder of a model that any server of OpenAI's protocol has: vLLM, llama.cpp, the OpenAI API.
+    """Scores a model behind an OpenAI-compatible server: vLLM, llama.cpp, the OpenAI API.
 
     Args:
         recipe: Name of a bundled score recipe, or a path.
         out: None is `build/scores/RECIPE-MODEL`.
-        cache: Keeps what the model says as it says it: a run that was cut off goes on from there.
-        again: Ask the model anew, even where the folder is current or the cache knows the answer.
+        served: The server, and the model that it has.
+        dataset: The dataset folder.
+        cache: Holds every answer as it comes, so that an interrupted run continues.
+        overrides: Settings `key.key=value` of the recipe.
+        again: Ask the model again, even where the folder is current or the cache has the answer.
+
+    Returns:
+        The folder and its manifest.
 
     Raises:
         DataError: The server refuses or gives no answer.
@@ -43,9 +49,10 @@ def score_served(
     content = read_manifest(dataset, DatasetManifest).content_sha256
 
     def is_unchanged(made: ScoreManifest) -> bool:
-        protocol, system = made.figures.protocol, made.figures.system
+        protocol, system, figures = made.figures.protocol, made.figures.system, made.figures.served
         is_alike = made.recipe == loaded.stamp and protocol.dataset_content_sha256 == content
-        return is_alike and (system.base, system.server_api) == (served.model, served.api)
+        asked = (system.base, system.server_api, figures and figures.server_sha256)
+        return is_alike and asked == (served.model, served.api, served.sha256)
 
     if not again and (found := current_folder(folder, is_unchanged, ScoreManifest)):
         return found

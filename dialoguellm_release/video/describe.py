@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.retry import RetryPolicy
 from dialoguellm_release.schemas.recipes.video import ServedDescriber, VideoRecipe
+from dialoguellm_release.serve.throttle import Throttle
 from dialoguellm_release.video import entries
 from dialoguellm_release.video.costs import Budget, cost_usd
 from dialoguellm_release.video.describers import Declined, Describer, Hopeless, Lost
@@ -16,10 +18,10 @@ from dialoguellm_release.video.entries import Change
 from dialoguellm_release.video.extraction import Extracted
 from dialoguellm_release.video.ledger import Ledger
 from dialoguellm_release.video.questions import Question, question_key
-from dialoguellm_release.video.throttle import Throttle, backoff_s
 
 SYNTHETIC_AT_ONCE = 8
 MAX_IN_A_ROW = 20
+POLICY = RetryPolicy(first_wait_s=0.5, longest_backoff_s=30.0, jitter=1.0)
 """So many questions that come to nothing one after the other, and the server is given up."""
 
 
@@ -171,7 +173,7 @@ class Describing:
         attempts = served.attempts if isinstance(served, ServedDescriber) else 1
         for attempt in range(attempts):
             if attempt:
-                await asyncio.sleep(backoff_s(attempt))
+                await asyncio.sleep(POLICY.wait_s(attempt))
             async with self._throttle.slot() as number:
                 if self.run.problem is not None:
                     return
@@ -218,7 +220,7 @@ class Describing:
             fix = "run the same command again then, or raise describer.longest_wait_s"
             self._stop(Problem(served.base_url, what, got=declined.reason, fix=fix))
         elif declined.is_busy:
-            self._throttle.turned_away(number, declined.wait_s)
+            self._throttle.rejected(number, declined.wait_s)
         await self._commits.post(entries.decline(request_id, declined.reason))
         return False
 
@@ -235,7 +237,7 @@ class Describing:
         if self.run.problem is None:
             self.run.problem = problem
             self.run.stopped = problem.what
-            self._throttle.let_go()
+            self._throttle.end_pause()
 
 
 def noted(extracted: Extracted, asking: str) -> tuple[str | None, list[Change]]:

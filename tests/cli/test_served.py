@@ -17,7 +17,9 @@ import pytest
 
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.records import read_records
+from dialoguellm_release.retry import RetryPolicy
 from dialoguellm_release.schemas.labels import LABELS
+from dialoguellm_release.serve.client import ServedModel
 
 SPACE = LABELS[:7]
 WORDS = {"happy": "happiness", "angry": "anger", "afraid": "fear", "sad ": "sadness", "disgusted": "disgust"}
@@ -209,13 +211,13 @@ def test_first_tokens_that_begin_two_labels_do_not_decide(score: Any, served: Se
     assert json.loads(ended.out)["protocol"]["scorer"] == "free_generation"
     demanded = score("--set", "scorer=first_token")
     assert demanded.code == 1
-    assert "gives 15 of 15 prompts no first token that tells the labels apart" in demanded.err
+    assert "got: 0 of 15; log-probabilities for 15" in demanded.err
 
 
 def test_a_scorer_that_no_server_has(score: Any, served: Served) -> None:
     ended = score("--set", "scorer=full_likelihood")
     assert ended.code == 1
-    assert "cannot be had from a server" in ended.err
+    assert "not possible with a server" in ended.err
     assert not served.asked
 
 
@@ -252,9 +254,8 @@ def test_a_server_that_stumbles_is_asked_again(
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """One retry, so that a server that never recovers is soon given up."""
-    from dialoguellm_release.scoring.server import ServedModel
-
-    monkeypatch.setattr(ServedModel.__init__, "__defaults__", ("chat", "OPENAI_API_KEY", 8, 1, 5.0))
+    defaults = ("chat", "OPENAI_API_KEY", 8, 5.0, RetryPolicy(2, first_wait_s=0.01), False, "served")
+    monkeypatch.setattr(ServedModel.__init__, "__defaults__", defaults)
 
 
 @pytest.mark.usefixtures("_impatient")
@@ -263,12 +264,12 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (401, "export OPENAI_API_KEY"),
         (403, "export OPENAI_API_KEY"),
-        (404, "has the model org/model"),
-        (429, "answered with HTTP 429, 2 times"),
-        (500, "answered with HTTP 500, 2 times"),
-        ("<html>", "something that is no completion"),
-        ("hang up", "gave no answer, asked 2 times"),
-        (400, "answered with HTTP 400"),
+        (404, "has no model org/model"),
+        (429, "gave no answer to 2 requests\n  got: HTTP 429"),
+        (500, "gave no answer to 2 requests\n  got: HTTP 500"),
+        ("<html>", "the answer is no completion"),
+        ("hang up", "the connection broke"),
+        (400, "refuses one request after the other\n  got: HTTP 400"),
     ],
 )
 def test_a_server_that_does_not_recover_is_told_and_nothing_is_lost(
@@ -322,7 +323,7 @@ def test_examples_stand_in_what_is_sent(score: Any, served: Served, tmp_path: Pa
 def test_nobody_listens(score: Any) -> None:
     ended = score(url="http://127.0.0.1:9/v1")
     assert ended.code == 1
-    assert "http://127.0.0.1:9/v1: gave no answer" in ended.err
+    assert "http://127.0.0.1:9/v1: gave no answer to 2 requests" in ended.err
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,10 @@ import pytest
 
 from dialoguellm_release.encoding import EncodedPrompt
 from dialoguellm_release.errors import DataError
-from dialoguellm_release.folders import alone
 from dialoguellm_release.schemas.labels import Split
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.scoring.answers import Batch, Reply
-from dialoguellm_release.scoring.journal import kept_replies
+from dialoguellm_release.scoring.kept_replies import kept_replies
 
 ASKED = {"model": "a/b", "revision": None}
 
@@ -48,9 +48,10 @@ def prompts(records_of: Callable[[Split, int], list[Record]]) -> list[EncodedPro
     ]
 
 
-def journal_in(folder: Path) -> Path:
-    (path,) = folder.glob("*.jsonl")
-    return path
+def answers_in(folder: Path) -> int:
+    with closing(sqlite3.connect(folder / "answers.sqlite")) as db:
+        (count,) = db.execute("SELECT count(*) FROM answer").fetchone()
+        return int(count)
 
 
 def test_a_run_that_was_stopped_goes_on_where_it_was(prompts: list[EncodedPrompt], tmp_path: Path) -> None:
@@ -60,23 +61,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(prompts: list[EncodedPrompt
     rest = Counting()
     assert kept_replies(rest, prompts, ASKED, tmp_path / "cut") == whole
     assert rest.asked == [prompt.text for prompt in prompts[6:]]
-    assert journal_in(tmp_path / "cut").read_bytes() == journal_in(tmp_path / "whole").read_bytes()
-    assert [path.name for path in (tmp_path / "cut").iterdir()] == [journal_in(tmp_path / "cut").name]
-
-
-@pytest.mark.parametrize("cut", [1, 2, 30, 200])
-def test_a_line_that_was_cut_off_is_asked_for_again(
-    cut: int, prompts: list[EncodedPrompt], tmp_path: Path
-) -> None:
-    whole = kept_replies(Counting(), prompts, ASKED, tmp_path)
-    path = journal_in(tmp_path)
-    content = path.read_bytes()
-    path.write_bytes(content[:-cut])
-    again = Counting()
-    assert kept_replies(again, prompts, ASKED, tmp_path) == whole
-    assert again.asked == [prompt.text for prompt in prompts[9 if cut < 80 else 6 :]]
-    assert [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    assert kept_replies(Counting(most=0), prompts, ASKED, tmp_path) == whole
+    assert [path.name for path in (tmp_path / "cut").iterdir()] == ["answers.sqlite"]
 
 
 def test_the_same_prompt_is_asked_once(prompts: list[EncodedPrompt], tmp_path: Path) -> None:
@@ -97,17 +82,31 @@ def test_another_revision_is_asked_anew_and_so_is_who_says_so(
     known = Counting()
     kept_replies(known, prompts, ASKED, tmp_path)
     assert known.asked == []
-    assert len(list(tmp_path.glob("*.jsonl"))) == 2
+    assert answers_in(tmp_path) == 20
 
 
-def test_two_runs_do_not_write_one_journal(prompts: list[EncodedPrompt], tmp_path: Path) -> None:
-    kept_replies(Counting(), prompts[:3], ASKED, tmp_path)
-    path = journal_in(tmp_path)
-    with (
-        alone(tmp_path / f".{path.stem}.lock", path),
-        pytest.raises(DataError, match="another run is writing here"),
-    ):
+def test_two_runs_share_one_store(prompts: list[EncodedPrompt], tmp_path: Path) -> None:
+    class Interrupted(Counting):
+        """Another run answers everything while this one is under way."""
+
+        def replies(self, prompts: Sequence[EncodedPrompt], batch: Batch) -> list[Reply]:
+            if not self.asked:
+                kept_replies(Counting(), prompts, ASKED, tmp_path)
+            return super().replies(prompts, batch)
+
+    scorer = Interrupted()
+    assert kept_replies(scorer, prompts, ASKED, tmp_path) == kept_replies(
+        Counting(most=0), prompts, ASKED, tmp_path
+    )
+    assert answers_in(tmp_path) == 10
+
+
+def test_a_damaged_store_is_named(prompts: list[EncodedPrompt], tmp_path: Path) -> None:
+    (tmp_path / "answers.sqlite").write_bytes(b"no store at all" * 1000)
+    with pytest.raises(DataError) as caught:
         kept_replies(Counting(), prompts, ASKED, tmp_path)
+    assert caught.value.problems[0].code == "serve.store_unusable"
+    assert caught.value.problems[0].where == str(tmp_path / "answers.sqlite")
 
 
 def test_a_full_disk_loses_nothing_that_was_kept(
@@ -116,13 +115,25 @@ def test_a_full_disk_loses_nothing_that_was_kept(
     whole = kept_replies(Counting(), prompts, ASKED, tmp_path / "whole")
     kept_replies(Counting(), prompts[:6], ASKED, tmp_path / "full")
 
-    def refuses(*_arguments: Any) -> None:
-        raise OSError(28, "No space left on device")
+    with closing(sqlite3.connect(tmp_path / "full" / "answers.sqlite")) as db:
+        (pages,) = db.execute("PRAGMA page_count").fetchone()
+        db.execute("CREATE TABLE filler (content TEXT)")
+    connect = sqlite3.connect
+
+    def small(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        made: sqlite3.Connection = connect(*arguments, **options)
+        made.execute(f"PRAGMA max_page_count = {pages + 2}")
+        return made
+
+    class Long(Counting):
+        def replies(self, prompts: Sequence[EncodedPrompt], batch: Batch) -> list[Reply]:
+            return [Reply(one.log_probs, "long " * 4000) for one in super().replies(prompts, batch)]
 
     with monkeypatch.context() as patch:
-        patch.setattr("dialoguellm_release.scoring.journal._write", refuses)
-        with pytest.raises(OSError, match="No space left"):
-            kept_replies(Counting(), prompts, ASKED, tmp_path / "full")
+        patch.setattr(sqlite3, "connect", small)
+        with pytest.raises(DataError) as caught:
+            kept_replies(Long(), prompts, ASKED, tmp_path / "full")
+    assert caught.value.problems[0].code == "serve.store_unusable"
     rest = Counting()
     assert kept_replies(rest, prompts, ASKED, tmp_path / "full") == whole
     assert rest.asked == [prompt.text for prompt in prompts[6:]]

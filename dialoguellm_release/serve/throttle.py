@@ -1,4 +1,4 @@
-"""How many requests are open at once, and when the next may go: as many as the server will bear."""
+"""How many requests are open at once, and when the next one may be sent."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 SLOWER = 0.8
-FIRST_WAIT_S = 0.5
-LONGEST_BACKOFF_S = 30.0
 LOOK_AGAIN_S = 0.5
 
 
 class Throttle:
-    """Slots for requests: one more for every round of answers, a fifth fewer when the server says 429.
+    """Slots for requests: one more after each round of answers, a fifth fewer after a 429.
 
-    Why a fifth, and once a round: a server that turns away one request in ten at random is not too slow for
-    the other nine; one that counts by the minute says how long to wait, which everybody then does.
+    Why a fifth, and once a round: a server that rejects one request in ten at random can serve the other
+    nine; one that counts requests per minute says how long to wait, and then every request waits.
 
     Attributes:
         limit: How many slots there are now, between 1 and `most`.
@@ -35,7 +33,7 @@ class Throttle:
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[int]:
-        """A slot, as soon as there is one and no pause is on; yields the number of the request."""
+        """A slot, once one is free and no pause is running; yields the number of the request."""
         loop = asyncio.get_running_loop()
         async with self._changed:
             await self._changed.wait_for(lambda: self._open < max(1, int(self.limit)))
@@ -51,14 +49,14 @@ class Throttle:
                 self._changed.notify_all()
 
     def answered(self) -> None:
-        """An answer came: after a round of them there is a slot more."""
+        """An answer came: after a round of them there is one slot more."""
         self.limit = min(self.most, self.limit + 1 / self.limit)
 
-    def turned_away(self, number: int, wait_s: float | None) -> None:
-        """The server asks for patience: fewer slots, unless this request went before they last became fewer.
+    def rejected(self, number: int, wait_s: float | None) -> None:
+        """The server is busy: fewer slots, unless this request was sent before they last became fewer.
 
         Args:
-            wait_s: How long it asks everybody to wait; None where it does not say.
+            wait_s: How long the server asks to wait; None where it does not say.
         """
         if number > self._calm_at:
             self.limit = max(1.0, self.limit * SLOWER)
@@ -66,11 +64,6 @@ class Throttle:
         if wait_s is not None:
             self._resume_at = max(self._resume_at, asyncio.get_running_loop().time() + wait_s)
 
-    def let_go(self) -> None:
-        """Ends a pause: nobody will send anything any more."""
+    def end_pause(self) -> None:
+        """Ends a pause: no further request will be sent."""
         self._resume_at = 0.0
-
-
-def backoff_s(attempt: int) -> float:
-    """How long to wait after so many attempts, drawn evenly from a range that doubles."""
-    return random.uniform(0, min(LONGEST_BACKOFF_S, FIRST_WAIT_S * 2**attempt))

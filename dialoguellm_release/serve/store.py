@@ -1,0 +1,250 @@
+"""The store of answers: every request and every answer in one SQLite file, written as they come.
+
+Why a rollback journal and not WAL: the stores of many machines may be in one folder of a network, where WAL's
+shared memory does not work. Each commit is on the disk before it returns, so a killed run loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.folders import canonical_json, sha256_of_text
+
+BUSY_S = 60.0
+"""How long another process may hold the file."""
+
+State = Literal["answered", "refused", "failed"]
+
+Change = Callable[[sqlite3.Connection], None]
+"""One thing to write; several become durable together."""
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS answer (
+    key TEXT PRIMARY KEY, state TEXT NOT NULL, text TEXT, data TEXT, reason TEXT, model TEXT
+);
+CREATE TABLE IF NOT EXISTS request (
+    id TEXT PRIMARY KEY, key TEXT NOT NULL, fate TEXT NOT NULL, sent_at TEXT NOT NULL, ended_at TEXT,
+    reason TEXT, model TEXT, input_tokens INTEGER, output_tokens INTEGER, cost_usd REAL
+);
+CREATE INDEX IF NOT EXISTS request_by_fate ON request (fate);
+"""
+
+
+@dataclass(frozen=True)
+class StoredAnswer:
+    """What is kept of an answer.
+
+    Attributes:
+        state: `refused` where the model or the server will not answer this question; `failed` where the
+            answer cannot be used.
+        text: None where there is none.
+        data: What else is needed later; JSON.
+        reason: Why it was refused or failed.
+        model: The version that answered, as the server names it.
+        input_tokens: None where the server counted none.
+    """
+
+    state: State
+    text: str | None = None
+    data: Any = None
+    reason: str | None = None
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+def request_key(**asked: object) -> str:
+    """The key of an answer: the hash of everything that shapes it (server, model, request)."""
+    return sha256_of_text(canonical_json(asked))
+
+
+class AnswerStore:
+    """The answers of a file that this process and others may read and write."""
+
+    def __init__(self, path: Path, db: sqlite3.Connection) -> None:
+        self.path = path
+        self.db = db
+
+    def commit(self, changes: Iterable[Change]) -> None:
+        """Makes changes durable, all or none.
+
+        Raises:
+            DataError: The disk is full, or the file is damaged.
+        """
+        try:
+            with self.db:
+                self.db.execute("BEGIN IMMEDIATE")
+                for change in changes:
+                    change(self.db)
+        except sqlite3.Error as error:
+            raise unusable(self.path, error) from error
+
+    def keys(self) -> set[str]:
+        """The keys of all answers."""
+        return {key for (key,) in self.db.execute("SELECT key FROM answer")}
+
+    def answers(self, keys: Iterable[str]) -> dict[str, StoredAnswer]:
+        """The answers to some questions, as far as there are any."""
+        sql = "SELECT state, text, data, reason, model FROM answer WHERE key = ?"
+        found = {}
+        for key in keys:
+            row = self.db.execute(sql, (key,)).fetchone()
+            if row is not None:
+                state, text, data, reason, model = row
+                found[key] = StoredAnswer(state, text, data and json.loads(data), reason, model)
+        return found
+
+    def money(self) -> tuple[float, int]:
+        """What the answers cost, and how many requests may have cost something that is not known."""
+        sql = """
+            SELECT coalesce(sum(cost_usd), 0),
+                   coalesce(sum(fate IN ('open', 'unknown') OR (fate = 'answered' AND cost_usd IS NULL)), 0)
+            FROM request
+        """
+        spent, unknown = self.db.execute(sql).fetchone()
+        return float(spent), int(unknown)
+
+
+@contextmanager
+def open_store(path: Path, *begin: Change, tables: str = "") -> Iterator[AnswerStore]:
+    """The store at a path, created where there is none.
+
+    Args:
+        path: The file.
+        begin: Written at once.
+        tables: Further tables that the file has; `CREATE TABLE IF NOT EXISTS` statements.
+
+    Raises:
+        DataError: The file cannot be used.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        db = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False, isolation_level=None)
+        with closing(db):
+            db.execute("PRAGMA synchronous = FULL")
+            store = AnswerStore(path, db)
+            statements = [sql for sql in (_TABLES + tables).split(";") if sql.strip()]
+            store.commit([*(_statement(sql) for sql in statements), *begin])
+            yield store
+    except sqlite3.Error as error:
+        raise unusable(path, error) from error
+
+
+def unusable(path: Path, error: sqlite3.Error) -> DataError:
+    """A store that cannot be read or written."""
+    is_full = "full" in str(error)
+    fix = "free some space and run the same command again" if is_full else "restore the file, or remove it"
+    return DataError(
+        Problem(str(path), f"the answers cannot be used: {error}", fix=fix, code="serve.store_unusable")
+    )
+
+
+def keep(key: str, answer: StoredAnswer) -> Change:
+    """An answer is known; the first one to a question stays."""
+    data = None if answer.data is None else json.dumps(answer.data)
+    row = (key, answer.state, answer.text, data, answer.reason, answer.model)
+    return lambda db: write(db, "INSERT OR IGNORE INTO answer VALUES (?, ?, ?, ?, ?, ?)", *row)
+
+
+def send(request_id: str, key: str) -> Change:
+    """A request is about to be sent."""
+    sql = "INSERT INTO request (id, key, fate, sent_at) VALUES (?, ?, 'open', ?)"
+    return lambda db: write(db, sql, request_id, key, _now())
+
+
+def receive(request_id: str, answer: StoredAnswer, cost_usd: float | None) -> Change:
+    """A request was answered."""
+    sql = """
+        UPDATE request SET fate = 'answered', reason = ?, ended_at = ?, model = ?, input_tokens = ?,
+               output_tokens = ?, cost_usd = ? WHERE id = ?
+    """
+    reason = answer.reason if answer.state == "failed" else None
+    row = (reason, _now(), answer.model, answer.input_tokens, answer.output_tokens, cost_usd, request_id)
+    return lambda db: write(db, sql, *row)
+
+
+def end(request_id: str, reason: str, *, is_lost: bool) -> Change:
+    """A request was declined, or whether the server answered it is unknown."""
+    fate = "unknown" if is_lost else "declined"
+    sql = "UPDATE request SET fate = ?, reason = ?, ended_at = ? WHERE id = ?"
+    return lambda db: write(db, sql, fate, reason, _now(), request_id)
+
+
+def end_open(db: sqlite3.Connection) -> None:
+    """The fate of requests that a stopped run had sent is unknown; only for a store with one writer."""
+    write(db, "UPDATE request SET fate = 'unknown', reason = 'the run was stopped' WHERE fate = 'open'")
+
+
+def forget_failed(db: sqlite3.Connection) -> None:
+    """Answers that could not be used are asked for again; their requests stay listed."""
+    write(db, "DELETE FROM answer WHERE state = 'failed'")
+
+
+def forget(keys: Iterable[str]) -> Change:
+    """Answers are asked for again."""
+    rows = [(key,) for key in keys]
+    return lambda db: _many(db, "DELETE FROM answer WHERE key = ?", rows)
+
+
+def write(db: sqlite3.Connection, sql: str, *values: object) -> None:
+    """Executes one statement."""
+    db.execute(sql, values)
+
+
+def _many(db: sqlite3.Connection, sql: str, rows: list[tuple[str]]) -> None:
+    db.executemany(sql, rows)
+
+
+def _statement(sql: str) -> Change:
+    return lambda db: write(db, sql)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class Commits:
+    """Changes of a store; those that arrive together are written together, in their order.
+
+    Why: a commit takes milliseconds and blocks, and the store is written before and after every request.
+    """
+
+    def __init__(self, store: AnswerStore) -> None:
+        self._store = store
+        self._waiting: list[tuple[tuple[Change, ...], asyncio.Future[None]]] = []
+        self._writer: asyncio.Task[None] | None = None
+
+    def post(self, *changes: Change) -> asyncio.Future[None]:
+        """Adds changes; the future is done when they are on the disk."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((changes, done))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_waiting())
+        return done
+
+    async def _write_waiting(self) -> None:
+        while self._waiting:
+            now, self._waiting = self._waiting, []
+            changes = [change for together, _ in now for change in together]
+            failure: DataError | None = None
+            try:
+                await asyncio.to_thread(self._store.commit, changes)
+            except DataError as error:
+                failure = error
+            for _, done in now:
+                if done.done():
+                    continue
+                if failure is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(failure)
+                    done.exception()  # read once, so that it is not logged where nobody waits for it
