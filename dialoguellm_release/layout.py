@@ -37,6 +37,9 @@ CROISSANT = "croissant.json"
 AUDIT = "audit.json"
 """The audit of a dataset folder, with the ids of what repeats or contradicts itself."""
 
+CARD = "README.md"
+"""The card of a folder or repository."""
+
 LICENSES = "LICENSES.md"
 """What may be done with which part of a dataset folder."""
 

@@ -1,17 +1,120 @@
-"""The key `configs` of a dataset card against `datasets`, which reads it, and against the files."""
+"""The configs of a dataset card: written from the data files, and checked against them."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-from dialoguellm_release.cards.front_matter import FrontMatter
+from dialoguellm_release.cards.metadata import validation_problems
 from dialoguellm_release.errors import Problem
-from dialoguellm_release.layout import data_file, standoff_file
+from dialoguellm_release.layout import (
+    DEFAULT_CONFIG,
+    SFT_CONFIG,
+    STANDOFF_CONFIG,
+    config_files,
+    config_names,
+    data_file,
+    standoff_file,
+)
+from dialoguellm_release.recipes.yaml_reader import Document
+from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Label, Split
+from dialoguellm_release.schemas.record import COLUMNS
+
+
+def corpora_in(paths: Iterable[str], corpora: Iterable[CorpusName]) -> tuple[CorpusName, ...]:
+    """Those of the corpora that have records among the files."""
+    found = {file.corpus for file in map(data_file, paths) if file and not file.is_sft}
+    return tuple(corpus for corpus in corpora if corpus in found)
+
+
+def configs(
+    paths: Sequence[str], corpora: Sequence[CorpusName], content: str, prompt_sha256: str, build: str
+) -> list[dict[str, object]]:
+    """The `configs:` of a card: `default` (all corpora), `clean`, one a corpus, `sft`, `standoff`.
+
+    One that has no files is left out.
+
+    Why: `datasets` caches a local folder by its name and these entries, not by its files; with the hashes
+    in the description it notices that the content is another.
+
+    Args:
+        corpora: Those of the dataset, in its order.
+        content: Hash of the records.
+        prompt_sha256: Hash of the prompt, which shapes the rows of `sft`.
+        build: Hash of the records of the whole build, which shapes the rows of `standoff`.
+    """
+    found: list[dict[str, object]] = []
+    for name in config_names(corpora):
+        data_files = [
+            {"split": split, "path": globs}
+            for split in SPLITS
+            if (globs := _globs(paths, name, split, corpora))
+        ]
+        if not data_files:
+            continue
+        entry: dict[str, object] = {"config_name": name}
+        if name == DEFAULT_CONFIG:
+            entry["default"] = True
+        prompt = f" prompt {prompt_sha256}" if name == SFT_CONFIG else ""
+        entry["description"] = f"content {content}{prompt}"
+        entry["data_files"] = data_files
+        found.append(entry)
+    return [*found, *_standoff_config(paths, build)]
+
+
+def _standoff_config(paths: Iterable[str], build: str) -> Iterator[dict[str, object]]:
+    files = [file for file in map(standoff_file, paths) if file]
+    splits = [split for split in SPLITS if any(file.split == split for file in files)]
+    if splits:
+        yield {
+            "config_name": STANDOFF_CONFIG,
+            "description": f"content {build}",
+            "data_files": [
+                {"split": split, "path": _once(file.glob for file in files if file.split == split)}
+                for split in splits
+            ],
+        }
+
+
+def _globs(paths: Iterable[str], config: str, split: Split, corpora: Sequence[CorpusName]) -> list[str]:
+    files = map(data_file, config_files(paths, config, split, corpora))
+    return _once(file.glob for file in files if file)
+
+
+def _once(globs: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(globs))
+
+
+SFT_COLUMNS = ("id", "prompt", "completion")
+_LISTS = frozenset({"context", "other_labels", "leaks"})
+_NUMBERS = {"utterance_index": "int64", "start_s": "float64", "end_s": "float64"}
+
+
+def dataset_info(config_names: Iterable[str], labels: Sequence[Label]) -> list[dict[str, object]]:
+    """An entry for each config whose columns are known.
+
+    Why no sizes: `datasets` takes them as a promise and fails where one is wrong; the card has them in
+    tables. Why `sequence`: it is the form of a list that old and new versions of `datasets` read.
+    """
+    records = [_feature(name, labels) for name in COLUMNS]
+    prompts: list[dict[str, object]] = [{"name": name, "dtype": "string"} for name in SFT_COLUMNS]
+    return [
+        {"config_name": name, "features": prompts if name == SFT_CONFIG else records}
+        for name in config_names
+        if name != STANDOFF_CONFIG
+    ]
+
+
+def _feature(column: str, labels: Sequence[Label]) -> dict[str, object]:
+    if column == "label":
+        names = {str(index): label for index, label in enumerate(labels)}
+        return {"name": column, "dtype": {"class_label": {"names": names}}}
+    return {"name": column, "sequence" if column in _LISTS else "dtype": _NUMBERS.get(column, "string")}
+
 
 _SPLIT = r"^\w+(\.\w+)*$"
 
@@ -45,46 +148,53 @@ class _Config(BaseModel):
 _CONFIGS = TypeAdapter(list[_Config])
 
 
-def config_problems(front: FrontMatter, files: Sequence[str], *, is_ours: bool) -> Iterator[Problem]:
-    """What `datasets` would refuse or not find, and data files of ours that no config reads.
+def config_problems(front: Document, files: Sequence[str]) -> Iterator[Problem]:
+    """What `datasets` would refuse or not find, and data files that no config reads.
 
     Args:
-        is_ours: Whether every config has to name its files; `datasets` finds them by their names else.
+        front: The metadata of the card.
+        files: The files of the repository.
     """
     try:
         configs = _CONFIGS.validate_python(front.data.get("configs") or [])
     except ValidationError as error:
-        for details in error.errors():
-            place = ("configs", *details["loc"])
-            yield Problem(front.where(*place), f"{'.'.join(map(str, place))}: {details['msg']}")
+        yield from validation_problems(error, front, code="card.config", below=("configs",))
         return
+    where = front.where("configs")
     for name, count in Counter(config.config_name for config in configs).items():
         if count > 1:
-            yield Problem(front.where("configs"), f"config {name} stands there {count} times")
+            yield Problem(where, f"config {name} is listed {count} times", code="card.config_repeated")
     defaults = {one.config_name for one in configs if one.default or one.config_name == "default"}
     if len(defaults) > 1:
-        yield Problem(
-            front.where("configs"), "several configs are the default", got=", ".join(sorted(defaults))
-        )
+        got = ", ".join(sorted(defaults))
+        yield Problem(where, "several configs are the default", got=got, code="card.config_default")
     matched = set[str]()
     for index, config in enumerate(configs):
-        if is_ours and config.data_files is None:
-            yield Problem(front.where("configs", index), f"configs.{index}.data_files: is missing")
         for entry in config.data_files or []:
             for glob in entry.globs:
                 found = _matching(glob, config.data_dir, files)
                 matched |= set(found)
                 if not found and "://" not in glob:
-                    where = front.where("configs", index, "data_files")
                     what = f"config {config.config_name}, split {entry.split}: no file matches"
-                    yield Problem(where, what, got=glob)
+                    place = front.where("configs", index, "data_files")
+                    yield Problem(place, what, got=glob, code="card.no_file_matches")
     if configs:
         for path in sorted({path for path in files if data_file(path) or standoff_file(path)} - matched):
-            yield Problem(front.where("configs"), f"no config reads {path}")
+            yield Problem(where, f"no config reads {path}", code="card.file_not_read")
+
+
+def our_config_problems(front: Document, files: Sequence[str]) -> Iterator[Problem]:
+    """As `config_problems`, and configs that do not list their files as those of this package do."""
+    yield from config_problems(front, files)
+    configs = front.data.get("configs")
+    for index, config in enumerate(configs if isinstance(configs, list) else []):
+        if isinstance(config, dict) and config.get("data_files") is None:
+            where, what = front.where("configs", index), f"configs.{index}.data_files: missing"
+            yield Problem(where, what, code="card.config_without_files")
 
 
 def _matching(glob: str, folder: str | None, files: Sequence[str]) -> list[str]:
-    """The files that a pattern matches, by the rules of `fsspec`, which `datasets` looks with."""
+    """The files that a pattern matches by the rules of `fsspec`, which `datasets` uses."""
     from fsspec.utils import glob_translate
 
     whole = f"{folder.strip('/')}/{glob}" if folder else glob

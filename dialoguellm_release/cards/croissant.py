@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from dialoguellm_release.cards.data_files import corpora_in
+from dialoguellm_release.cards.configs import corpora_in
 from dialoguellm_release.cards.dataset import COLUMN_NOTES
-from dialoguellm_release.cards.provenance import recipe_of
+from dialoguellm_release.cards.licenses import recipe_of
 from dialoguellm_release.layout import DataFile, data_file
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from dialoguellm_release.cards.markdown import table
+from dialoguellm_release.cards.card import table
 from dialoguellm_release.layout import AGREEMENT_FIGURE
 from dialoguellm_release.render import numbers
 from dialoguellm_release.schemas.audit import Agreement, AuditFigures, Overlap, RepeatCounts

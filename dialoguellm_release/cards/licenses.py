@@ -1,32 +1,44 @@
-"""Licences: as the Hub spells them, as a card's metadata states them, and in full as `LICENSES.md`."""
+"""Licences: as the Hub spells them, in the metadata of a card, and in full as LICENSES.md."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
-from dialoguellm_release.cards.markdown import render_text, table
-from dialoguellm_release.cards.provenance import recipe_of
+from pydantic import BaseModel, ValidationError
+
+from dialoguellm_release.cards.card import render_text, table
+from dialoguellm_release.cards.metadata import HUB_LICENSES
+from dialoguellm_release.errors import CardError, Problem
 from dialoguellm_release.layout import LICENSES
 from dialoguellm_release.schemas.corpus import DISTRIBUTIONS, CorpusEntry, CorpusLicense, Distribution
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName
+from dialoguellm_release.schemas.manifests import Manifest
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 
-_LISTED = """
-    afl-3.0 agpl-3.0 apache-2.0 apple-amlr apple-ascl artistic-2.0 bigcode-openrail-m
-    bigscience-bloom-rail-1.0 bigscience-openrail-m bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear bsl-1.0
-    c-uda cc cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nc-nd-3.0
-    cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cc-by-nd-4.0 cc-by-sa-3.0 cc-by-sa-4.0
-    cc0-1.0 cdla-permissive-1.0 cdla-permissive-2.0 cdla-sharing-1.0 creativeml-openrail-m
-    deepfloyd-if-license ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 eupl-1.1 eupl-1.2
-    fair-noncommercial-research-license gemma gfdl gpl gpl-2.0 gpl-3.0 h-research
-    intel-research isc lgpl lgpl-2.1 lgpl-3.0 lgpl-lr llama2 llama3
-    llama3.1 llama3.2 llama3.3 llama4 lppl-1.3c mit mpl-2.0 ms-pl ncsa odbl odc-by ofl-1.1 openrail
-    openrail++ osl-3.0 other pddl postgresql unknown unlicense wtfpl zlib
-"""
+Model = TypeVar("Model", bound=BaseModel)
 
-HUB_LICENSES = frozenset(_LISTED.split())
-"""The ids that the Hub documents for the key `license` of a card."""
+
+def recipe_of(manifest: Manifest, model: type[Model]) -> Model:
+    """The recipe in a manifest.
+
+    Raises:
+        CardError: It is not a recipe of this version.
+    """
+    try:
+        return model.model_validate_json(json.dumps(manifest.recipe.resolved))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise CardError(
+            Problem(
+                f"manifest.json of the {manifest.kind} {manifest.recipe.name}",
+                f"recipe.resolved.{place}: {first['msg']}",
+                fix=f"make the {manifest.kind} again with this version",
+            )
+        ) from error
 
 
 def hub_license(license_id: str) -> str:

@@ -1,8 +1,4 @@
-"""The metadata of a card against what the Hub documents, without asking it.
-
-Sources: `modelcard.md`, `datasetcard.md` and `docs/hub/spaces-config-reference.md` of huggingface/hub-docs,
-and the tasks in `packages/tasks/src/pipelines.ts` of huggingface/huggingface.js.
-"""
+"""The metadata of a card: read with the line of every key, and checked against what the Hub documents."""
 
 from __future__ import annotations
 
@@ -13,9 +9,34 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dialoguellm_release.cards.front_matter import FrontMatter
-from dialoguellm_release.cards.licenses import HUB_LICENSES
-from dialoguellm_release.errors import Problem
+from dialoguellm_release.errors import Problem, RecipeError
+from dialoguellm_release.recipes.yaml_reader import Document, parse_yaml
+
+FENCE = "---\n"
+"""The line before and after the metadata of a card."""
+
+
+def read_front_matter(text: str, card: str) -> tuple[Document | None, Sequence[Problem]]:
+    """The metadata of a card, None where it cannot be read, and what is wrong with it as YAML.
+
+    Args:
+        text: Of the whole card.
+        card: For messages.
+    """
+    head, fence, _ = text.removeprefix(FENCE).partition(f"\n{FENCE}")
+    if not text.startswith(FENCE) or not fence:
+        fix = "save it as UTF-8 without a byte-order mark" if text.startswith("\ufeff") else None
+        expected = "YAML between two lines of ---"
+        return None, [Problem(f"{card}:1", "has no metadata", expected, fix=fix, code="card.no_metadata")]
+    try:
+        document, problems = parse_yaml(head, card, first_line=2, alias="allow")
+    except RecipeError as error:
+        return None, error.problems
+    if not isinstance(document.data, dict):
+        what, got = "its metadata is not a mapping", repr(document.data)
+        return None, [Problem(f"{card}:1", what, got=got, code="card.metadata_not_a_mapping")]
+    return document, problems
+
 
 OUR_KEYS = frozenset(
     {
@@ -47,7 +68,7 @@ OUR_KEYS = frozenset(
         "title",
     }
 )
-"""The keys that our cards may have; in a repository they are ours to change and to take away."""
+"""The keys that cards of this package may have; publishing changes and removes them."""
 
 _OTHER_KEYS = """
     annotations app_port base_path co2_eq_emissions colorFrom colorTo custom_headers emoji
@@ -57,6 +78,22 @@ _OTHER_KEYS = """
     suggested_storage thumbnail train-eval-index version viewer widget
 """
 _KNOWN_KEYS = sorted(OUR_KEYS | set(_OTHER_KEYS.split()))
+
+_LICENSES = """
+    afl-3.0 agpl-3.0 apache-2.0 apple-amlr apple-ascl artistic-2.0 bigcode-openrail-m
+    bigscience-bloom-rail-1.0 bigscience-openrail-m bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear bsl-1.0
+    c-uda cc cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nc-nd-3.0
+    cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cc-by-nd-4.0 cc-by-sa-3.0 cc-by-sa-4.0
+    cc0-1.0 cdla-permissive-1.0 cdla-permissive-2.0 cdla-sharing-1.0 creativeml-openrail-m
+    deepfloyd-if-license ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 eupl-1.1 eupl-1.2
+    fair-noncommercial-research-license gemma gfdl gpl gpl-2.0 gpl-3.0 h-research
+    intel-research isc lgpl lgpl-2.1 lgpl-3.0 lgpl-lr llama2 llama3
+    llama3.1 llama3.2 llama3.3 llama4 lppl-1.3c mit mpl-2.0 ms-pl ncsa odbl odc-by ofl-1.1 openrail
+    openrail++ osl-3.0 other pddl postgresql unknown unlicense wtfpl zlib
+"""
+
+HUB_LICENSES = frozenset(_LICENSES.split())
+"""The ids that the Hub documents for the key `license` of a card."""
 
 _TASKS = """
     any-to-any audio-classification audio-text-to-text audio-to-audio automatic-speech-recognition
@@ -86,7 +123,7 @@ _CREATORS = Literal[
 ]
 _Ids = Annotated[str, Field(pattern=HUB_ID)] | list[Annotated[str, Field(pattern=HUB_ID)]]
 _AnyIds = Annotated[str, Field(pattern=_ANY_HUB_ID)] | list[Annotated[str, Field(pattern=_ANY_HUB_ID)]]
-"""Those of old that have no owner, as `gpt2`, among them."""
+"""Including old ids without an owner, as `gpt2`."""
 
 
 class _Open(BaseModel):
@@ -139,7 +176,7 @@ class _DatasetInfo(_Open):
 
 
 class _Metadata(_Open):
-    """The keys whose values the Hub or a library reads, as far as they stand there."""
+    """The keys whose values the Hub or a library reads, where the card has them."""
 
     language: str | list[str] = []
     tags: list[str] = []
@@ -166,60 +203,86 @@ class _OurMetadata(_Metadata):
     model_index: Sequence[_OurModel] = Field(default=[], alias="model-index")
 
 
-def metadata_problems(front: FrontMatter, files: Collection[str], *, is_ours: bool) -> Iterator[Problem]:
-    """What the Hub would refuse in a card's metadata or not understand.
+def metadata_problems(front: Document, files: Collection[str]) -> Iterator[Problem]:
+    """What the Hub would refuse in the metadata of a card or not understand.
 
-    A key that nobody knows is somebody's own, unless it looks like a misspelt one.
+    An unknown key is a key of the author's, unless it looks like a misspelt one.
 
     Args:
-        files: What stands beside the card.
-        is_ours: Whether it has to state a licence, and what our own cards state it by.
+        front: The metadata.
+        files: The files of the repository.
     """
+    yield from _problems(front, files, _Metadata)
+
+
+def our_metadata_problems(front: Document, files: Collection[str]) -> Iterator[Problem]:
+    """As `metadata_problems`, and what the cards of this package promise: a licence, ids with an owner."""
+    yield from _problems(front, files, _OurMetadata)
+    if front.data.get("license") is None and "sdk" not in front.data:
+        yield Problem(front.where("license"), "states no license", code="card.no_license")
+    library = front.data.get("library_name")
+    if isinstance(library, str) and library not in _LIBRARIES:
+        where, known = front.where("library_name"), ", ".join(sorted(_LIBRARIES))
+        what = "library_name is not a library that this package writes"
+        yield Problem(where, what, known, library, code="card.library")
+
+
+def _problems(front: Document, files: Collection[str], model: type[_Metadata]) -> Iterator[Problem]:
     for key in front.data:
         meant = [] if key in _KNOWN_KEYS else difflib.get_close_matches(key, _KNOWN_KEYS, n=1, cutoff=0.75)
         if meant:
-            yield Problem(front.where(key), f"{key}: is no key of the Hub", fix=f"did you mean {meant[0]}?")
-    yield from _license_problems(front, files, is_ours)
+            what, fix = f"{key}: not a key of the Hub", f"did you mean {meant[0]}?"
+            yield Problem(front.where(key), what, fix=fix, code="card.unknown_key")
+    yield from _license_problems(front, files)
     try:
-        read = (_OurMetadata if is_ours else _Metadata).model_validate(dict(front.data))
+        read = model.model_validate(front.data)
     except ValidationError as error:
-        for details in error.errors():
-            place = details["loc"]
-            what = f"{'.'.join(map(str, place))}: {details['msg']}"
-            yield Problem(front.where(*place), what, got=repr(details["input"]))
+        yield from validation_problems(error, front, code="card.metadata")
         return
     for language in [read.language] if isinstance(read.language, str) else read.language:
         if not _LANGUAGE.fullmatch(language):
-            where = front.where("language")
-            yield Problem(where, "language is no code of ISO 639", expected="en", got=language)
+            where, what = front.where("language"), "language is not an ISO 639 code"
+            yield Problem(where, what, expected="en", got=language, code="card.language")
     for key, tasks in (("task_categories", read.task_categories), ("pipeline_tag", [read.pipeline_tag])):
         for task in tasks:
             if task is not None and task not in TASKS:
-                yield Problem(front.where(key), "is no task of the Hub", got=task)
-    if is_ours and read.library_name is not None and read.library_name not in _LIBRARIES:
-        where, known = front.where("library_name"), ", ".join(sorted(_LIBRARIES))
-        yield Problem(where, "library_name is none of ours", known, read.library_name)
+                yield Problem(front.where(key), f"{key}: not a task of the Hub", got=task, code="card.task")
     if read.base_model_relation and not read.base_model:
         where = front.where("base_model_relation")
-        yield Problem(where, "base_model_relation stands there without base_model")
+        yield Problem(where, "base_model_relation without base_model", code="card.no_base_model")
     if read.library_name == "peft" and not read.base_model:
-        yield Problem(front.where("library_name"), "an adapter names no base_model")
+        where = front.where("library_name")
+        yield Problem(where, "an adapter must name its base_model", code="card.no_base_model")
 
 
-def _license_problems(front: FrontMatter, files: Collection[str], is_ours: bool) -> Iterator[Problem]:
+def validation_problems(
+    error: ValidationError, document: Document, *, code: str, below: tuple[str | int, ...] = ()
+) -> Iterator[Problem]:
+    """One problem at its line for each value that pydantic refused.
+
+    Args:
+        error: Of validating the data of the document, or a part of it.
+        document: Knows the lines.
+        code: Of each problem.
+        below: The path of the part that was validated.
+    """
+    for details in error.errors(include_url=False):
+        path = (*below, *details["loc"])
+        name = ".".join(map(str, path)) or "the file"
+        where, got = document.where(*path), repr(details["input"])
+        yield Problem(where, f"{name}: {details['msg']}", got=got, code=code)
+
+
+def _license_problems(front: Document, files: Collection[str]) -> Iterator[Problem]:
     stated, where = front.data.get("license"), front.where("license")
-    if stated is None:
-        if is_ours and "sdk" not in front.data:
-            yield Problem(where, "states no license")
-        return
-    for license_id in stated if isinstance(stated, list) else [stated]:
-        if license_id not in HUB_LICENSES:
-            yield Problem(
-                where, "license is no id of the Hub", got=str(license_id), fix="other, and license_name"
-            )
+    for license_id in stated if isinstance(stated, list) else [] if stated is None else [stated]:
+        if str(license_id) not in HUB_LICENSES:
+            what, fix = "license is not an id of the Hub", "use other, with license_name"
+            yield Problem(where, what, got=str(license_id), fix=fix, code="card.license_id")
         if license_id == "other" and not front.data.get("license_name"):
-            yield Problem(where, "license is other, and license_name does not say which")
+            what = "license is other, but license_name is missing"
+            yield Problem(where, what, code="card.license_name")
     link = str(front.data.get("license_link") or "")
     if link and "://" not in link and link not in files:
-        what = "license_link leads to a file that is not there"
-        yield Problem(front.where("license_link"), what, got=link)
+        what = "license_link names a file that does not exist"
+        yield Problem(front.where("license_link"), what, got=link, code="card.license_link")

@@ -8,11 +8,11 @@ import re
 import zipfile
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from dialoguellm_release.cards.check import repository_card_problems
+from dialoguellm_release.cards.check import check_our_card, repository_card_problems
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.folders import file_problems
 from dialoguellm_release.hub.contents import PREDICTIONS, SCORES, PlannedFile
@@ -331,7 +331,7 @@ def repository_verdicts(name: RepositoryName, files: Mapping[str, PlannedFile]) 
     """
     note = f"{name}, {counted(len(files), 'file')}"
     found = {
-        "card": list(repository_card_problems(files, lambda path: _text_of(files[path]))),
+        "card": list(repository_card_problems(files, lambda path: _text_of(files[path]), check_our_card)),
         "secrets": [problem for path, one in files.items() for problem in secret_problems(path, one.content)],
         "pickles": [problem for path, one in files.items() for problem in pickle_problems(path, one.content)],
         "sizes": list(size_problems(files)),
@@ -404,5 +404,4 @@ def size_problems(files: Mapping[str, PlannedFile]) -> Iterator[Problem]:
 
 
 def _placed(problem: Problem, repository: str) -> Problem:
-    where = f"{repository}: {problem.where}"
-    return Problem(where, problem.what, problem.expected, problem.got, problem.fix)
+    return replace(problem, where=f"{repository}: {problem.where}")

@@ -9,8 +9,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from dialoguellm_release.cards.check import CARD
-from dialoguellm_release.cards.merge import split_card
+from dialoguellm_release.cards.card import split_card
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import MANIFEST
 from dialoguellm_release.hub.checks import Verdict, verdict_on
@@ -25,6 +24,7 @@ from dialoguellm_release.hub.targets import (
     TargetRepository,
     Tree,
 )
+from dialoguellm_release.layout import CARD
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, PublishedSubset
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
 from dialoguellm_release.schemas.release import RELEASE_FILE, Link, RepositoryName

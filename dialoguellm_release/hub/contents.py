@@ -9,20 +9,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
 
-from dialoguellm_release.cards.check import CARD
+from dialoguellm_release.cards.card import merged_card
+from dialoguellm_release.cards.configs import corpora_in
 from dialoguellm_release.cards.croissant import render_croissant
-from dialoguellm_release.cards.data_files import corpora_in
 from dialoguellm_release.cards.dataset import render_dataset_card
-from dialoguellm_release.cards.licenses import render_licenses
-from dialoguellm_release.cards.merge import merged_card
-from dialoguellm_release.cards.models import render_adapter_card, render_backbone_card
-from dialoguellm_release.cards.provenance import recipe_of
-from dialoguellm_release.cards.scores import eval_results
+from dialoguellm_release.cards.licenses import recipe_of, render_licenses
+from dialoguellm_release.cards.model import render_adapter_card, render_backbone_card
+from dialoguellm_release.cards.score import eval_results
 from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.folders import MANIFEST, combined_sha256, git_blob_id, sha256_of
 from dialoguellm_release.hub.licenses import published_audit, standoff_rows
 from dialoguellm_release.hub.sources import Source, Sources
-from dialoguellm_release.layout import AUDIT, CROISSANT, LICENSES
+from dialoguellm_release.layout import AUDIT, CARD, CROISSANT, LICENSES
 from dialoguellm_release.recipes.catalogue import load_claims
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import BackboneManifest, FileStamp, Manifest, ScoreManifest

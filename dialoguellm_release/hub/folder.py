@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from dialoguellm_release.cards.check import CARD
 from dialoguellm_release.errors import Problem, PublishError
 from dialoguellm_release.hub.contents import PlannedFile, PlannedRepository
 from dialoguellm_release.hub.git import BRANCH, GitRepository
 from dialoguellm_release.hub.targets import HUBS_OWN, TRAILER, Advance, Standing, StoredFile, Tree
+from dialoguellm_release.layout import CARD
 from dialoguellm_release.schemas.recipes.release import Collection
 from dialoguellm_release.schemas.release import RepositoryName, repository_of
 

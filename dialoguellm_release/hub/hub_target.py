@@ -11,7 +11,6 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
-from dialoguellm_release.cards.check import CARD
 from dialoguellm_release.errors import Problem, PublishError
 from dialoguellm_release.hub import hub_collection
 from dialoguellm_release.hub.compare import changes
@@ -38,6 +37,7 @@ from dialoguellm_release.hub.targets import (
     StoredFile,
     Tree,
 )
+from dialoguellm_release.layout import CARD
 from dialoguellm_release.schemas.recipes.release import Collection
 from dialoguellm_release.schemas.release import RepositoryName, repository_of
 

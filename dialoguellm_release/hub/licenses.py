@@ -9,14 +9,14 @@ from tempfile import TemporaryDirectory
 
 from pydantic import ValidationError
 
-from dialoguellm_release.cards.check import CARD
-from dialoguellm_release.cards.provenance import recipe_of
+from dialoguellm_release.cards.licenses import recipe_of
 from dialoguellm_release.dataset.parquet import record_schema, sft_schema, standoff_schema
 from dialoguellm_release.errors import Problem, PublishError
 from dialoguellm_release.folders import canonical_json, combined_sha256, sha256_of_text
 from dialoguellm_release.hydration.standoff import write_standoff
 from dialoguellm_release.layout import (
     AUDIT,
+    CARD,
     CROISSANT,
     FIGURE_FILES,
     LICENSES,

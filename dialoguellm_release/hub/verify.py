@@ -8,12 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dialoguellm_release.cards.check import CARD
-from dialoguellm_release.cards.licenses import dataset_license_metadata, hub_license
-from dialoguellm_release.cards.merge import split_card
-from dialoguellm_release.cards.models import adapter_license
-from dialoguellm_release.cards.provenance import recipe_of
-from dialoguellm_release.cards.standing import problems_in
+from dialoguellm_release.cards.card import split_card
+from dialoguellm_release.cards.check import check_our_card, problems_in
+from dialoguellm_release.cards.licenses import dataset_license_metadata, hub_license, recipe_of
+from dialoguellm_release.cards.model import adapter_license
 from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.dataset.check import dataset_problems
 from dialoguellm_release.errors import DataError, Problem, PublishError
@@ -31,6 +29,7 @@ from dialoguellm_release.hub.licenses import copy_problems
 from dialoguellm_release.hub.lookup import Absent, Copy, look_up, read_release_file
 from dialoguellm_release.hub.places import Place
 from dialoguellm_release.hub.verify_models import answers_verdict, figures_verdict, loading_verdict
+from dialoguellm_release.layout import CARD
 from dialoguellm_release.progress import progress
 from dialoguellm_release.prompts import read_prompt
 from dialoguellm_release.schemas.manifests import AdapterManifest, Manifest
@@ -345,7 +344,7 @@ def _adapter_problems(copy: Copy, adapter: AdapterManifest) -> Iterator[Problem]
 
 
 def _card_verdict(copy: Copy) -> Verdict:
-    problems = problems_in(copy.folder, is_ours=True)
+    problems = problems_in(copy.folder, check_our_card)
     return verdict_on("card", problems, "metadata, configs, links, pictures, paths")
 
 

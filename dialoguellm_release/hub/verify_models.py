@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from dialoguellm_release.backbones.adapters import load_adapter
-from dialoguellm_release.cards.check import CARD
-from dialoguellm_release.cards.merge import split_card
-from dialoguellm_release.cards.provenance import recipe_of
+from dialoguellm_release.cards.card import split_card
+from dialoguellm_release.cards.licenses import recipe_of
 from dialoguellm_release.errors import CardError, DataError, MissingExtraError, Problem, RecipeError
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.hub.checks import Verdict, not_checked, verdict_on
 from dialoguellm_release.hub.contents import PREDICTIONS, SCORES
 from dialoguellm_release.hub.lookup import Copy
+from dialoguellm_release.layout import CARD
 from dialoguellm_release.progress import silence_transformers
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded

@@ -1,7 +1,7 @@
-"""YAML as a recipe needs it: the safe subset, with a position for every key and no silent surprises.
+"""YAML with a position for every key: the strict subset of recipes, and what others write into cards.
 
-Why: PyYAML speaks YAML 1.1, in which `2e-4` is a string, `no` is False, `12:30:00` is 45000 and the
-second of two equal keys wins without a word.
+Why: PyYAML reads YAML 1.1, in which `2e-4` is a string, `no` is False, `12:30:00` is 45000 and the
+second of two equal keys wins silently.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -17,6 +17,12 @@ from dialoguellm_release.errors import Problem, RecipeError
 from dialoguellm_release.resources import record
 
 KeyPath = tuple[str | int, ...]
+
+MOST_VALUES = 100_000
+"""A few lines with aliases can stand for billions of values; no card or recipe has more than these."""
+
+DEEPEST = 100
+"""Levels of nesting."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +39,16 @@ class Position:
 
 @dataclass
 class Document:
-    """The data of a file and where each key and item of it stands."""
+    """The data of a file and the position of each of its keys and items."""
 
-    data: dict[str, Any]
+    data: Any
     positions: dict[KeyPath, Position] = field(default_factory=dict)
+
+    def where(self, *path: str | int) -> str:
+        """File and line of the innermost part of a path that the file has."""
+        known = (self.positions.get(path[:end]) for end in range(len(path), -1, -1))
+        found = next(filter(None, known))
+        return f"{found.file}:{found.line}"
 
 
 class _Yaml12Resolver(yaml.resolver.BaseResolver):
@@ -70,7 +82,7 @@ class _Composer(
 
 
 def read_yaml(path: Path) -> Document:
-    """The mapping in a YAML file, with positions.
+    """The mapping in the YAML file of a recipe, with positions.
 
     Raises:
         RecipeError: The file cannot be read, is not YAML, is not a mapping, repeats a key, or uses
@@ -79,66 +91,91 @@ def read_yaml(path: Path) -> Document:
     try:
         text = record(path).read_text(encoding="utf-8")
     except OSError as error:
-        raise RecipeError(Problem(str(path), f"cannot be read: {error.strerror}")) from error
-    except UnicodeDecodeError as error:
-        problem = Problem(str(path), f"is not UTF-8 at byte {error.start}", fix="save it as UTF-8")
+        problem = Problem(str(path), f"cannot be read: {error.strerror}", code="recipe.unreadable")
         raise RecipeError(problem) from error
+    except UnicodeDecodeError as error:
+        what, fix = f"not UTF-8 at byte {error.start}", "save it as UTF-8"
+        raise RecipeError(Problem(str(path), what, fix=fix, code="recipe.not_utf8")) from error
+    document, problems = parse_yaml(text, str(path))
+    if problems:
+        raise RecipeError(problems)
+    if not isinstance(document.data, dict):
+        what = "a recipe is a mapping of keys to values"
+        raise RecipeError(Problem(f"{path}:1:1", what, code="recipe.not_a_mapping"))
+    return document
+
+
+def parse_yaml(
+    text: str, file: str, *, first_line: int = 1, alias: Literal["refuse", "allow"] = "refuse"
+) -> tuple[Document, list[Problem]]:
+    """The values in a text with their positions, and what is wrong with it.
+
+    Args:
+        text: YAML.
+        file: For messages.
+        first_line: The line of the file on which the text begins.
+        alias: "refuse" reads YAML 1.2 without aliases and tags, as recipes are written; "allow" reads what
+            others wrote as PyYAML and the libraries of the Hub do, up to `MOST_VALUES` values.
+
+    Raises:
+        RecipeError: It is not YAML, or far larger than its text because of aliases.
+    """
     try:
-        node = _Composer(text).get_single_node()
+        loader = yaml.SafeLoader(text) if alias == "allow" else _Composer(text)
+        node = loader.get_single_node()
+        walk = _Walk(file, first_line, loader if isinstance(loader, yaml.SafeLoader) else None)
+        data = None if node is None else walk.value(node, ())
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        raise RecipeError(Problem(where, f"not YAML: {error.problem or error.context}")) from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise RecipeError(Problem(str(path), f"not YAML: {error}")) from error
-    if not isinstance(node, yaml.MappingNode):
-        raise RecipeError(Problem(f"{path}:1:1", "a recipe is a mapping of keys to values"))
-    walk = _Walk(str(path))
-    data = walk.mapping(node, ())
-    if walk.problems:
-        raise RecipeError(walk.problems)
-    return Document(data, walk.positions)
+        where = f"{file}:{mark.line + first_line}:{mark.column + 1}" if mark else file
+        what = f"not YAML: {error.problem or error.context}"
+        raise RecipeError(Problem(where, what, code="yaml.invalid")) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        what = f"not YAML: {error}"
+        raise RecipeError(Problem(f"{file}:{first_line}", what, code="yaml.invalid")) from error
+    walk.positions.setdefault((), Position(file, first_line, 1))
+    return Document(data, walk.positions), walk.problems
 
 
 def read_scalar(text: str) -> Any:
-    """The value of a scalar or flow collection as it would stand in a recipe (`1e-4` is a float)."""
-    walk = _Walk("--set")
-    try:
-        node = _Composer(text).get_single_node()
-    except yaml.YAMLError as error:
-        raise RecipeError(Problem("--set", f"not a YAML value: {text}")) from error
-    value = None if node is None else walk.value(node, ())
-    if walk.problems:
-        raise RecipeError(walk.problems)
-    return value
+    """The value of a scalar or flow collection as a recipe would have it (`1e-4` is a float)."""
+    document, problems = parse_yaml(text, "--set")
+    if problems:
+        raise RecipeError(problems)
+    return document.data
 
 
 class _Walk:
-    """Turns nodes into data; collects positions and problems on its way."""
+    """Turns nodes into data and collects positions and problems."""
 
-    def __init__(self, file: str) -> None:
-        self.file = file
+    def __init__(self, file: str, first_line: int, foreign: yaml.SafeLoader | None) -> None:
         self.positions: dict[KeyPath, Position] = {}
         self.problems: list[Problem] = []
+        self._file = file
+        self._first_line = first_line
+        self._foreign = foreign
         self._seen: set[int] = set()
 
     def value(self, node: yaml.Node, path: KeyPath) -> Any:
         self.positions.setdefault(path, self._position(node))
-        if id(node) in self._seen:
+        if len(self.positions) > MOST_VALUES or len(path) > DEEPEST:
+            what = "far larger than its text, because of aliases or deep nesting"
+            raise RecipeError(Problem(f"{self._file}:{self._first_line}", what, code="yaml.too_large"))
+        if not self._foreign and id(node) in self._seen:
             self._refuse(node, "an alias", "write the value again, or use extends")
             return None
         self._seen.add(id(node))
         if isinstance(node, yaml.MappingNode):
-            return self.mapping(node, path)
+            return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
-        return self._scalar(node)
+        return self._foreign.construct_object(node) if self._foreign else self._scalar(node)
 
-    def mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
         data: dict[str, Any] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                self._refuse(key_node, "a key that is not a plain text", "use a text as the key")
+                self._refuse(key_node, "a key that is not text", "use a text as the key")
                 continue
             key = str(key_node.value)
             if key in data:
@@ -166,7 +203,11 @@ class _Walk:
         return None
 
     def _position(self, node: yaml.Node) -> Position:
-        return Position(self.file, node.start_mark.line + 1, node.start_mark.column + 1)
+        mark = node.start_mark
+        return Position(self._file, mark.line + self._first_line, mark.column + 1)
 
     def _refuse(self, node: yaml.Node, what: str, fix: str) -> None:
-        self.problems.append(Problem(str(self._position(node)), f"{what} is not allowed", fix=fix))
+        problem = Problem(
+            str(self._position(node)), f"{what} is not allowed", fix=fix, code="yaml.not_allowed"
+        )
+        self.problems.append(problem)

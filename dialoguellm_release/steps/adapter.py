@@ -137,7 +137,7 @@ def train_seeds(
 def _trained(
     loaded: Loaded[AdapterRecipe], dataset: Path, folder: Path, backbones: Path, resume: bool, again: bool
 ) -> StepResult[AdapterManifest]:
-    from dialoguellm_release.cards.models import render_adapter_card
+    from dialoguellm_release.cards.model import render_adapter_card
     from dialoguellm_release.training import train
     from dialoguellm_release.training.checkpoints import checkpoints_of
     from dialoguellm_release.training.init import init_adapter_sha256

@@ -18,7 +18,7 @@ from dialoguellm_release.schemas.release import RELEASE_FILE, repository_of
 from dialoguellm_release.step import BUILD
 
 if TYPE_CHECKING:
-    from dialoguellm_release.cards.standing import CheckedCard
+    from dialoguellm_release.cards.check import CheckedCard
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,16 @@ def check_cards(paths: Sequence[Path]) -> list[CheckedCard]:
     Args:
         paths: Cards, or folders that hold one.
     """
-    from dialoguellm_release.cards.standing import checked_card
+    from dialoguellm_release.cards.check import checked_card
 
     return [_with_license(checked_card(path)) for path in paths]
 
 
 def _with_license(card: CheckedCard) -> CheckedCard:
     """Adds where the licence of a card is not the one that follows from the manifest beside it."""
-    from dialoguellm_release.cards.check import CARD
     from dialoguellm_release.hub.lookup import Copy
     from dialoguellm_release.hub.verify import license_verdict
+    from dialoguellm_release.layout import CARD
 
     folder = card.path.parent
     copy = Copy(folder, None, None, None, None)
@@ -112,7 +112,7 @@ def write_card(card: RenderedCard, folder: Path, out: Path) -> None:
     Raises:
         CardError: The file belongs to the folder, or what is there cannot be read.
     """
-    from dialoguellm_release.cards.merge import merged_card
+    from dialoguellm_release.cards.card import merged_card
 
     if folder.resolve() in out.resolve().parents:
         what = (
@@ -128,9 +128,8 @@ def write_card(card: RenderedCard, folder: Path, out: Path) -> None:
 
 
 def _dataset_card(folder: Path) -> str:
-    from dialoguellm_release.cards.dataset import render_dataset_card
-    from dialoguellm_release.cards.own import render_own_card
-    from dialoguellm_release.cards.provenance import recipe_of
+    from dialoguellm_release.cards.dataset import render_dataset_card, render_own_card
+    from dialoguellm_release.cards.licenses import recipe_of
     from dialoguellm_release.corpora.registry import corpus_entries
     from dialoguellm_release.recipes.catalogue import load_claims
 
@@ -143,15 +142,15 @@ def _dataset_card(folder: Path) -> str:
 
 
 def _backbone_card(folder: Path) -> str:
-    from dialoguellm_release.cards.models import render_backbone_card
-    from dialoguellm_release.cards.provenance import recipe_of
+    from dialoguellm_release.cards.licenses import recipe_of
+    from dialoguellm_release.cards.model import render_backbone_card
 
     manifest = read_manifest(folder, BackboneManifest)
     return render_backbone_card(manifest, recipe_of(manifest, BackboneRecipe).source.repo_id)
 
 
 def _score_card(folder: Path) -> str:
-    from dialoguellm_release.cards.score_report import render_score_report
+    from dialoguellm_release.cards.score import render_score_report
     from dialoguellm_release.scoring.folder import CONFUSION
 
     manifest = read_manifest(folder, ScoreManifest)
@@ -162,7 +161,7 @@ def _score_card(folder: Path) -> str:
 def _adapter_card(
     folder: Path, dataset: Path | None, backbones: Path, scores: Sequence[Path]
 ) -> RenderedCard:
-    from dialoguellm_release.cards.models import render_adapter_card
+    from dialoguellm_release.cards.model import render_adapter_card
 
     manifest = read_manifest(folder, AdapterManifest)
     figures = manifest.figures

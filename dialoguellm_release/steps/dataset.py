@@ -217,8 +217,8 @@ def check_dataset(dataset: StrPath = BUILD / "dataset") -> list[Problem]:
     Raises:
         DataError: There is no dataset folder.
     """
-    from dialoguellm_release.cards.check import check_card
-    from dialoguellm_release.cards.provenance import recipe_of
+    from dialoguellm_release.cards.check import check_our_card
+    from dialoguellm_release.cards.licenses import recipe_of
     from dialoguellm_release.dataset.check import dataset_problems
     from dialoguellm_release.progress import progress
 
@@ -229,7 +229,7 @@ def check_dataset(dataset: StrPath = BUILD / "dataset") -> list[Problem]:
         problems = list(dataset_problems(dataset, manifest, rules, advance))
     card = dataset / "README.md"
     if card.is_file():
-        problems += check_card(card.read_text(encoding="utf-8"), [file.path for file in manifest.outputs])
+        problems += check_our_card(card.read_text(encoding="utf-8"), [file.path for file in manifest.outputs])
     return problems
 
 
@@ -242,7 +242,7 @@ def audit_dataset(dataset: StrPath = BUILD / "dataset") -> Audit:
     Raises:
         DataError: The folder is no dataset, or not what its manifest says.
     """
-    from dialoguellm_release.cards.provenance import recipe_of
+    from dialoguellm_release.cards.licenses import recipe_of
     from dialoguellm_release.leakage.audit import COMPARISONS, make_ledger
     from dialoguellm_release.leakage.turns import read_turns
     from dialoguellm_release.progress import progress

@@ -86,7 +86,7 @@ def new_recipe(
 
 def _own_dataset(data: Path, prompt: str, context_k: int, out: Path) -> DatasetManifest:
     """The manifest of the dataset folder of a table."""
-    from dialoguellm_release.cards.own import render_own_card
+    from dialoguellm_release.cards.dataset import render_own_card
     from dialoguellm_release.dataset.own import own_recipe, write_own_dataset
     from dialoguellm_release.dataset.passes import SHAPED_BY, dataset_sha256
     from dialoguellm_release.dataset.statistics import with_statistics

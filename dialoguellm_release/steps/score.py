@@ -245,7 +245,7 @@ def written_scores(
     loaded: Loaded[ScoreRecipe], dataset: Path, scored: Scored, out: Path
 ) -> StepResult[ScoreManifest]:
     """The score folder of some answers, with its report; no heat map where matplotlib is not installed."""
-    from dialoguellm_release.cards.score_report import render_score_report
+    from dialoguellm_release.cards.score import render_score_report
     from dialoguellm_release.scoring.folder import CONFUSION, write_confusion, write_scores
 
     with staged(out, "score") as folder:

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from pydantic import JsonValue
 
-from dialoguellm_release.cards.check import check_card
-from dialoguellm_release.cards.data_files import configs
+from dialoguellm_release.cards.check import check_our_card
+from dialoguellm_release.cards.configs import configs
 from dialoguellm_release.cards.dataset import COLUMN_NOTES, render_dataset_card
 from dialoguellm_release.errors import CardError
 from dialoguellm_release.layout import FIGURE_FILES, DataFile, data_file
@@ -42,7 +42,7 @@ def test_the_whole_build_has_this_card(
 ) -> None:
     card = render_dataset_card(dataset, claims, registry)
     golden("cards/dataset.md", card)
-    assert check_card(card, paths_of(dataset)) == []
+    assert check_our_card(card, paths_of(dataset)) == []
 
 
 def test_a_published_copy_has_this_card(
@@ -50,7 +50,7 @@ def test_a_published_copy_has_this_card(
 ) -> None:
     card = render_dataset_card(published, claims, registry, source="dialoguellm/instructions")
     golden("cards/dataset-published.md", card)
-    assert check_card(card, paths_of(published)) == []
+    assert check_our_card(card, paths_of(published)) == []
 
 
 def test_synthetic_data_is_called_so_before_anything_else(
@@ -193,7 +193,7 @@ def test_a_picture_that_is_not_there_is_not_shown(
     outputs = tuple(file for file in dataset.outputs if file.path != "figures/emotions.png")
     card = render_dataset_card(dataset.model_copy(update={"outputs": outputs}), claims, registry)
     assert set(pictures_on(card)) == set(FIGURE_FILES) - {"figures/emotions.png"}
-    assert check_card(card, [file.path for file in outputs]) == []
+    assert check_our_card(card, [file.path for file in outputs]) == []
 
 
 def test_the_datasheet_answers_from_the_manifest(dataset: DatasetManifest, registry: Registry) -> None:

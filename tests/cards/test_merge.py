@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialoguellm_release.cards.check import check_card
-from dialoguellm_release.cards.markdown import front_matter
-from dialoguellm_release.cards.merge import BEGIN, END, merged_card, split_card
+from dialoguellm_release.cards.card import BEGIN, END, front_matter, merged_card, split_card
+from dialoguellm_release.cards.check import check_our_card
 from dialoguellm_release.errors import CardError
 
 FIRST = "---\nlicense: mit\ntags:\n- a\n---\n\n# First\n\nGenerated.\n"
@@ -19,7 +18,7 @@ def test_a_first_card_stands_between_two_lines() -> None:
     metadata, body = split_card(merged_card(FIRST, None))
     assert metadata == {"license": "mit", "tags": ["a"]}
     assert body == f"\n{BEGIN}\n\n# First\n\nGenerated.\n\n{END}\n"
-    assert check_card(merged_card(FIRST, None), []) == []
+    assert check_our_card(merged_card(FIRST, None), []) == []
 
 
 def test_text_around_and_foreign_metadata_are_kept_and_ours_renewed() -> None:
@@ -50,19 +49,21 @@ def test_line_ends_of_windows_and_a_mark_at_the_start_do_not_matter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("existing", "what"),
+    ("existing", "code"),
     [
-        (merged_card(FIRST, None).replace(END, ""), "do not stand there once each"),
-        (merged_card(FIRST, None).replace(BEGIN, f"{BEGIN} {BEGIN}"), "do not stand there once each"),
-        ("---\nlicense: [\n---\n# Old\n", "its metadata is not YAML"),
-        ("---\ndate: 2026-13-01\n---\n# Old\n", "its metadata is not YAML: month"),
-        ("---\njust words\n---\n# Old\n", "its metadata is no mapping"),
-        ("---\nlicense: mit\n# Old\n", "its metadata is no mapping"),
+        (merged_card(FIRST, None).replace(END, ""), "card.markers"),
+        (merged_card(FIRST, None).replace(BEGIN, f"{BEGIN} {BEGIN}"), "card.markers"),
+        ("---\nlicense: [\n---\n# Old\n", "yaml.invalid"),
+        ("---\ndate: 2026-13-01\n---\n# Old\n", "yaml.invalid"),
+        ("---\njust words\n---\n# Old\n", "card.metadata_not_a_mapping"),
+        ("---\nlicense: mit\n# Old\n", "card.no_metadata"),
+        ("---\nlicense: mit\nlicense: gpl-3.0\n---\n# Old\n", "yaml.not_allowed"),
     ],
 )
-def test_a_card_that_cannot_be_read_is_never_overwritten(existing: str, what: str) -> None:
-    with pytest.raises(CardError, match=what):
+def test_a_card_that_cannot_be_read_is_never_overwritten(existing: str, code: str) -> None:
+    with pytest.raises(CardError) as caught:
         merged_card(SECOND, existing)
+    assert [problem.code for problem in caught.value.problems] == [code]
 
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=60).filter(

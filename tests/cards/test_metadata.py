@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
-from dialoguellm_release.cards.check import check_card
-from dialoguellm_release.cards.eval_results import eval_result_problems
-from dialoguellm_release.cards.features import dataset_info
-from dialoguellm_release.cards.merge import split_card
+from dialoguellm_release.cards.card import split_card
+from dialoguellm_release.cards.check import check_our_card, eval_result_problems
+from dialoguellm_release.cards.configs import dataset_info
 from dialoguellm_release.cards.metadata import OUR_KEYS
-from dialoguellm_release.cards.models import render_adapter_card
-from dialoguellm_release.cards.scores import eval_results, model_index
+from dialoguellm_release.cards.model import render_adapter_card
+from dialoguellm_release.cards.score import eval_results, model_index
 from dialoguellm_release.dataset.parquet import record_schema, sft_schema
 from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
@@ -35,7 +34,10 @@ GOOD: dict[str, Any] = {
 
 def problems(**changed: Any) -> list[str]:
     metadata = {key: value for key, value in {**GOOD, **changed}.items() if value is not None}
-    return [one.what for one in check_card(f"---\n{yaml.safe_dump(metadata)}---\n# A card\n", [])]
+    return [
+        f"{one.code}: {one.what}"
+        for one in check_our_card(f"---\n{yaml.safe_dump(metadata)}---\n# A card\n", [])
+    ]
 
 
 def test_good_metadata_has_no_problem() -> None:
@@ -44,34 +46,40 @@ def test_good_metadata_has_no_problem() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "what"),
+    ("changed", "code"),
     [
-        ({"licence": "mit"}, "licence: is no key of the Hub"),
-        ({"dataset": ["a/b"]}, "dataset: is no key of the Hub"),
-        ({"language": ["english"]}, "language is no code of ISO 639"),
-        ({"language": 3}, "language.str: "),
-        ({"pipeline_tag": "emotion-recognition"}, "is no task of the Hub"),
-        ({"task_categories": ["text-clasification"]}, "is no task of the Hub"),
-        ({"size_categories": ["small"]}, "size_categories.0: "),
-        ({"library_name": "pefft"}, "library_name is none of ours"),
-        ({"base_model": "/some/folder"}, "base_model."),
-        ({"base_model": None}, "base_model_relation stands there without base_model"),
-        ({"base_model_relation": "lora"}, "base_model_relation: "),
-        ({"datasets": "data"}, "datasets."),
-        ({"annotations_creators": ["us"]}, "annotations_creators.0: "),
-        ({"dataset_info": {"splits": [{"name": "train", "num_examples": -1}]}}, "dataset_info."),
-        ({"model-index": [{"name": "m", "results": []}]}, "model-index.0.results: "),
-        ({"model-index": [{"name": "m", "results": [{"task": {"type": "t"}}]}]}, "model-index.0.results.0."),
-        ({"sdk": "html"}, "sdk: "),
+        ({"licence": "mit"}, "card.unknown_key"),
+        ({"dataset": ["a/b"]}, "card.unknown_key"),
+        ({"language": ["english"]}, "card.language"),
+        ({"language": 3}, "card.metadata: language.str"),
+        ({"pipeline_tag": "emotion-recognition"}, "card.task"),
+        ({"task_categories": ["text-clasification"]}, "card.task"),
+        ({"size_categories": ["small"]}, "card.metadata: size_categories.0"),
+        ({"library_name": "pefft"}, "card.library"),
+        ({"base_model": "/some/folder"}, "card.metadata: base_model."),
+        ({"base_model": None}, "card.no_base_model"),
+        ({"base_model_relation": "lora"}, "card.metadata: base_model_relation"),
+        ({"datasets": "data"}, "card.metadata: datasets."),
+        ({"annotations_creators": ["us"]}, "card.metadata: annotations_creators.0"),
+        (
+            {"dataset_info": {"splits": [{"name": "train", "num_examples": -1}]}},
+            "card.metadata: dataset_info.",
+        ),
+        ({"model-index": [{"name": "m", "results": []}]}, "card.metadata: model-index.0.results"),
+        (
+            {"model-index": [{"name": "m", "results": [{"task": {"type": "t"}}]}]},
+            "card.metadata: model-index.0.results.0.",
+        ),
+        ({"sdk": "html"}, "card.metadata: sdk"),
     ],
 )
-def test_what_the_hub_would_not_take_is_named(changed: dict[str, Any], what: str) -> None:
-    assert any(one.startswith(what) for one in problems(**changed)), problems(**changed)
+def test_what_the_hub_would_not_take_is_named(changed: dict[str, Any], code: str) -> None:
+    assert any(one.startswith(code) for one in problems(**changed)), problems(**changed)
 
 
 def test_the_card_of_the_bundled_metric_is_good() -> None:
     for path in sorted(resource_folder("metrics").glob("*/README.md")):
-        assert check_card(path.read_text(encoding="utf-8"), []) == []
+        assert check_our_card(path.read_text(encoding="utf-8"), []) == []
 
 
 def test_the_features_on_the_card_are_those_of_the_files() -> None:
@@ -109,39 +117,37 @@ def test_intervals_stand_beside_the_figures_where_there_are_any(score: ScoreMani
     index: Any = model_index([run], "o/a", "o/data", "Data", None)
     names = [one["name"] for one in index[0]["results"][0]["metrics"]]
     assert names == ["Accuracy, interval [0.7000, 0.8000]", "Weighted F1"]
-    notes = [yaml.safe_load(text)[0]["notes"] for text in eval_results([run], "o/data", None).values()]
-    assert notes == [
-        "accuracy of the split test, 12 records; interval [0.7000, 0.8000]",
-        "weighted_f1 of the split test, 12 records",
-    ]
 
 
 def test_files_of_eval_results_are_what_the_hub_documents(score: ScoreManifest) -> None:
     from huggingface_hub import parse_eval_result_entries
 
-    files = eval_results([score.figures], "o/data", "5" * 40)
-    assert set(files) == {
-        ".eval_results/meld-test-accuracy.yaml",
-        ".eval_results/meld-test-weighted_f1.yaml",
-    }
-    for path, text in files.items():
-        assert list(eval_result_problems(path, text)) == []
-        (entry,) = parse_eval_result_entries(yaml.safe_load(text))
-        assert (entry.dataset_id, entry.task_id, entry.dataset_revision) == ("o/data", "meld", "5" * 40)
+    run = score.figures.model_copy(update={"intervals": {score.figures.headline: (0.7, 0.8)}})
+    protocol = run.protocol.model_copy(update={"split": "validation"})
+    other = run.model_copy(update={"protocol": protocol, "metrics": {run.headline: 0.1}})
+    files = eval_results([other, run], "o/data", "5" * 40)
+    assert list(files) == [".eval_results/meld.yaml"]
+    (text,) = files.values()
+    assert list(eval_result_problems("meld.yaml", text)) == []
+    (entry,) = parse_eval_result_entries(yaml.safe_load(text))
+    assert (entry.dataset_id, entry.task_id, entry.dataset_revision) == ("o/data", "meld", "5" * 40)
+    assert entry.value == round(run.metrics[run.headline], 6)
+    assert entry.notes == f"{run.headline} of the split test, 12 records; interval [0.7000, 0.8000]"
+    assert eval_results([other], "o/data", None) == {}
     bad = "- dataset: {id: data, task_id: ''}\n  value: high\n"
     assert {one.what.partition(":")[0] for one in eval_result_problems("x.yaml", bad)} == {
         "0.dataset.id", "0.dataset.task_id", "0.value.float", "0.value.int"
     }  # fmt: skip
-    assert next(eval_result_problems("x.yaml", "a: [")).what.startswith("is not YAML")
+    assert next(eval_result_problems("x.yaml", "a: [")).code == "yaml.invalid"
 
 
 @pytest.mark.parametrize(
-    ("text", "what"),
+    ("text", "code"),
     [
-        ("a: &a [*a]", "is far larger than what is written there"),
-        ("- value: 2026-13-01", "is not YAML: month"),
-        ("- value: 1\n  value: 2", "value: stands there twice"),
+        ("a: &a [*a]", "yaml.too_large"),
+        ("- value: 2026-13-01", "yaml.invalid"),
+        ("- value: 1\n  value: 2", "yaml.not_allowed"),
     ],
 )
-def test_files_of_scores_that_cannot_be_read_are_told(text: str, what: str) -> None:
-    assert next(eval_result_problems("x.yaml", text)).what.startswith(what)
+def test_files_of_scores_that_cannot_be_read_are_named(text: str, code: str) -> None:
+    assert next(eval_result_problems("x.yaml", text)).code == code

@@ -5,9 +5,9 @@ from typing import Any
 
 import yaml
 
-from dialoguellm_release.cards.check import check_card
-from dialoguellm_release.cards.models import render_adapter_card, render_backbone_card
-from dialoguellm_release.cards.score_report import render_score_report
+from dialoguellm_release.cards.check import check_our_card
+from dialoguellm_release.cards.model import render_adapter_card, render_backbone_card
+from dialoguellm_release.cards.score import render_score_report
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.manifests import (
@@ -27,7 +27,7 @@ def metadata_of(card: str) -> dict[str, Any]:
 def test_a_backbone_has_this_card(backbone: BackboneManifest, golden: Callable[[str, str], None]) -> None:
     card = render_backbone_card(backbone, "dialoguellm/tiny-llama")
     golden("cards/backbone.md", card)
-    assert check_card(card, []) == []
+    assert check_our_card(card, []) == []
 
 
 def test_an_adapter_has_this_card(
@@ -46,7 +46,7 @@ def test_an_adapter_has_this_card(
         backbone=backbone,
     )
     golden("cards/adapter.md", card)
-    assert check_card(card, []) == []
+    assert check_our_card(card, []) == []
 
 
 def test_without_the_dataset_the_labels_are_those_that_were_scored(
@@ -72,7 +72,7 @@ def test_an_adapter_of_a_model_on_the_hub_is_no_demonstration(adapter: AdapterMa
     assert "demonstration" not in card
     assert f'revision="{"0" * 40}"' in card
     assert "no scores" in card
-    assert check_card(card, []) == []
+    assert check_our_card(card, []) == []
 
 
 def test_a_card_tells_what_the_training_cost(adapter: AdapterManifest) -> None:
@@ -98,7 +98,7 @@ def test_a_card_tells_what_the_training_cost(adapter: AdapterManifest) -> None:
         "| Tokens of records a second | 7,217.5 |",
         "| Tokens through the model a second | 4,173 |",
     ]
-    assert check_card(card, []) == []
+    assert check_our_card(card, []) == []
     older = run.model_copy(update={"precision": None, "steps": None})
     card = render_adapter_card(adapter.model_copy(update={"run": older}), [], "a/b")
     assert "None" not in card.split("### What it cost")[1].split("## Licences")[0]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dialoguellm_release.cards.merge import BEGIN, END
+from dialoguellm_release.cards.card import BEGIN, END
 from dialoguellm_release.folders import read_manifest, sha256_of_text, stamps, write_manifest
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import AdapterManifest, RecipeStamp, ScoreManifest
@@ -64,9 +64,9 @@ def test_every_problem_of_every_card_is_told_at_once(run: Any, clone: Path, data
     )
     ended = run("card", "check", clone, dataset, clone / "gone")
     assert (ended.code, ended.out) == (1, "")
-    assert f"{clone}/README.md:7: links to a file that is not there\n  got: notes.md" in ended.err
-    assert f"{card}:{line}: links to a file that is not there\n  got: LICENCES.md" in ended.err
-    assert f"{clone}/gone: there is no card here" in ended.err
+    assert f"{clone}/README.md:7: a link leads to a file that does not exist\n  got: notes.md" in ended.err
+    assert f"{card}:{line}: a link leads to a file that does not exist\n  got: LICENCES.md" in ended.err
+    assert f"{clone}/gone: no card found" in ended.err
     assert "3 problems; nothing was changed." in ended.err
     told = run("card", "check", clone, dataset, "--json")
     assert told.code == 1
@@ -103,9 +103,9 @@ def test_configs_are_held_against_the_files_and_the_licence_against_the_manifest
 def test_a_card_of_any_name_is_checked_and_one_that_is_no_text_is_told(run: Any, tmp_path: Path) -> None:
     card = tmp_path / "card.md"
     card.write_text(SOMEBODYS, encoding="utf-8")
-    assert f"{card}:7: links to a file" in run("card", "check", card).err
+    assert f"{card}:7: a link leads to a file" in run("card", "check", card).err
     card.write_bytes(b"---\nlicense: mit\n---\n\xff")
-    assert f"{card}: is not UTF-8 at byte 21" in run("card", "check", card).err
+    assert f"{card}: not UTF-8 at byte 21" in run("card", "check", card).err
 
 
 def test_the_scores_that_a_repository_states_are_checked_with_its_card(run: Any, clone: Path) -> None:
@@ -151,7 +151,7 @@ def test_what_others_wrote_into_a_file_is_kept(run: Any, dataset: Path, tmp_path
     out.write_text(again.replace(END, ""), encoding="utf-8")
     ended = run("card", "render", dataset, "--out", out)
     assert ended.code == 1
-    assert "the lines around its generated part" in ended.err
+    assert "the two lines around the generated part" in ended.err
 
 
 def test_a_card_is_not_written_over_one_that_the_manifest_lists(run: Any, dataset: Path) -> None:

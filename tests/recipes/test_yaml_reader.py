@@ -56,7 +56,7 @@ def test_every_key_has_its_position(tmp_path: Path) -> None:
         ("a: &x 1\nb: *x\n", ":1:4: an alias is not allowed"),
         ("a: !!python/object:os.system x\n", ":1:4: the tag tag:yaml.org,2002:python/object:os.system"),
         ("a: !custom 1\n", "the tag !custom is not allowed"),
-        ("? [a]\n: 1\n", "a key that is not a plain text"),
+        ("? [a]\n: 1\n", "a key that is not text"),
         ("- a\n", "a recipe is a mapping"),
         ("", "a recipe is a mapping"),
         ("a: [1\nb: 2\n", "not YAML"),
@@ -79,7 +79,7 @@ def test_all_duplicate_keys_are_told_at_once(tmp_path: Path) -> None:
 def test_a_file_of_another_encoding_is_named(tmp_path: Path) -> None:
     path = tmp_path / "latin.yaml"
     path.write_bytes("a: é\n".encode("latin-1"))
-    with pytest.raises(RecipeError, match="latin.yaml: is not UTF-8 at byte 3"):
+    with pytest.raises(RecipeError, match="latin.yaml: not UTF-8 at byte 3"):
         read_yaml(path)
 
 

@@ -1,4 +1,4 @@
-"""The cards of adapters and backbones, from their manifests."""
+"""The cards of adapters and backbones."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 
-from dialoguellm_release.cards.licenses import derived_license_metadata, hub_license
-from dialoguellm_release.cards.markdown import render_card, table
-from dialoguellm_release.cards.provenance import recipe_of
-from dialoguellm_release.cards.scores import LABEL_SCORERS, hub_metrics, model_index, score_table
+from dialoguellm_release.cards.card import render_card, table
+from dialoguellm_release.cards.licenses import derived_license_metadata, hub_license, recipe_of
+from dialoguellm_release.cards.score import LABEL_SCORERS, hub_metrics, model_index, score_table
 from dialoguellm_release.layout import JOINT_CONFIGS
 from dialoguellm_release.render import numbers
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
