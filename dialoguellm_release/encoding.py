@@ -40,7 +40,34 @@ GOLDEN_RECORD = Record(
     license="Apache-2.0",
     leaks=None,
 )
-"""A record of our own words: its ids travel with every adapter, so that a reader can check a tokenizer."""
+"""A record with invented text, to see how a tokenizer splits a prompt."""
+
+
+def golden_record(like: Record, labels: Sequence[Label]) -> Record:
+    """An invented record with the instruction and the fields of a training record.
+
+    Why: its prompt and ids go into every adapter folder, and no text of a corpus may.
+
+    Args:
+        like: A training record as the model sees it.
+        labels: Those that its instruction shows.
+    """
+    label = GOLDEN_RECORD.output if GOLDEN_RECORD.output in labels else labels[0]
+    speaker = GOLDEN_RECORD.speaker if like.speaker else None
+    context = GOLDEN_RECORD.context if speaker else ("The letter came this morning.",)
+    return GOLDEN_RECORD.model_copy(
+        update={
+            "id": f"{like.corpus}/train/golden/1",
+            "corpus": like.corpus,
+            "instruction": like.instruction,
+            "context": context if like.context else (),
+            "video_description": GOLDEN_RECORD.video_description if like.video_description else None,
+            "speaker": speaker,
+            "output": label,
+            "label": label,
+            "source_label": label,
+        }
+    )
 
 
 @dataclass(frozen=True)

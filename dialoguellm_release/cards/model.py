@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from pydantic import BaseModel
@@ -13,7 +12,6 @@ from dialoguellm_release.cards.score import LABEL_SCORERS, hub_metrics, model_in
 from dialoguellm_release.layout import JOINT_CONFIGS
 from dialoguellm_release.render import numbers
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
-from dialoguellm_release.schemas.labels import BASIC_LABELS, Label, class_labels
 from dialoguellm_release.schemas.manifests import (
     LOSS_FIGURE,
     AdapterFigures,
@@ -25,7 +23,6 @@ from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.prompt import Knowledge
-from dialoguellm_release.schemas.scores import ScoreFigures
 
 TASK_TAG = "emotion-recognition-in-conversations"
 
@@ -116,7 +113,6 @@ def render_adapter_card(
         "loss_figure": next((file.path for file in manifest.outputs if file.path == LOSS_FIGURE), None),
         "lora": _settings(recipe.lora),
         "trainer": _settings(recipe.trainer),
-        "labels": json.dumps(_labels(dataset, figures.dataset_config, runs)),
         "scores": score_table(runs) if runs else "",
         "chooses_labels": all(run.protocol.scorer in LABEL_SCORERS for run in runs),
         "has_intervals": any(run.intervals for run in runs),
@@ -140,18 +136,6 @@ def adapter_license(
     base = recipe_of(backbone, BackboneRecipe).license if backbone else None
     data = _data_licenses(dataset, manifest.figures.dataset_config).values() if dataset else [None]
     return derived_license_metadata([base, *data])
-
-
-def _labels(dataset: DatasetManifest | None, config: str, runs: Sequence[ScoreFigures]) -> list[Label]:
-    """The labels that the adapter chooses from, in the order of the vocabulary.
-
-    Where the dataset is not known they are those that it was scored on, else the paper's.
-    """
-    if dataset is None:
-        spaces = [run.protocol.label_space for run in runs] or [BASIC_LABELS]
-    else:
-        spaces = [one.label_space for name, one in dataset.figures.corpora.items() if _holds(config, name)]
-    return [label for label in class_labels(spaces) if any(label in space for space in spaces)]
 
 
 def _data_licenses(dataset: DatasetManifest, config: str) -> dict[str, str]:

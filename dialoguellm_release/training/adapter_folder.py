@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.backbones.identity import Base, weights_sha256
-from dialoguellm_release.encoding import GOLDEN_RECORD, Encoder
+from dialoguellm_release.encoding import Encoder, golden_record
 from dialoguellm_release.folders import canonical_json, combined_sha256, sha256_of_text, write_text
 from dialoguellm_release.prompts import Prompt, chat_template, prompt_as_json, standalone_template
+from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.manifests import TRAINING_LOG
 from dialoguellm_release.schemas.recipes.adapter import LoraRecipe
+from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.training.sft import Tuned
 from dialoguellm_release.training.watch import LogEntry
 from dialoguellm_release.training.writing import writing_weights
@@ -30,8 +32,18 @@ def write_adapter(
     encoder: Encoder,
     prompt: Prompt,
     base: Base,
+    example: tuple[Record, Sequence[Label]],
 ) -> None:
     """Writes everything but card and manifest.
+
+    Args:
+        folder: Of the adapter.
+        tuned: The trained model and its log.
+        tokenizer: Of the backbone.
+        encoder: Made the ids of the training.
+        prompt: Of the training.
+        base: The backbone.
+        example: A record as the model saw it, and the labels of its instruction, for the golden prompt.
 
     Raises:
         DataError: The weights cannot be written.
@@ -41,7 +53,7 @@ def write_adapter(
     _save_tokenizer(tokenizer, folder)
     write_text(folder / "prompt.json", prompt_as_json(prompt))
     write_text(folder / "prompt_template.jinja", standalone_template(prompt))
-    write_text(folder / "golden_prompt.json", _golden_prompt(encoder, prompt))
+    write_text(folder / "golden_prompt.json", _golden_prompt(encoder, prompt, *example))
     write_text(folder / TRAINING_LOG, "".join(_lines(tuned.log)))
 
 
@@ -98,14 +110,16 @@ def _begins_with_bos(tokenizer: PreTrainedTokenizerBase) -> bool:
     return tokenizer.bos_token_id is not None and ids[0] == tokenizer.bos_token_id
 
 
-def _golden_prompt(encoder: Encoder, prompt: Prompt) -> str:
-    encoded = encoder.encode(GOLDEN_RECORD)
+def _golden_prompt(encoder: Encoder, prompt: Prompt, like: Record, labels: Sequence[Label]) -> str:
+    record = golden_record(like, labels)
+    encoded = encoder.encode(record)
     fixture = {
-        "record": GOLDEN_RECORD.model_dump(mode="json"),
+        "record": record.model_dump(mode="json"),
+        "labels": list(labels),
         "prompt": encoded.text,
         "prompt_ids": encoded.ids,
-        "completion": prompt.completion(GOLDEN_RECORD.output),
-        "completion_ids": encoder.completion_ids(GOLDEN_RECORD.output),
+        "completion": prompt.completion(record.output),
+        "completion_ids": encoder.completion_ids(record.output),
     }
     return json.dumps(fixture, indent=2, ensure_ascii=False) + "\n"
 

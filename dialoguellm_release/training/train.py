@@ -113,7 +113,9 @@ def train_adapter(
             checkpoints=checkpoints,
             architecture=backbone.recipe.source.architecture,
         )
-        write_adapter(folder, tuned, tokenizer, encoder, prompt, base)
+        example = read["train"].example
+        labels = built.figures.corpora[example.corpus].label_space
+        write_adapter(folder, tuned, tokenizer, encoder, prompt, base, (example, labels))
         with suppress(MissingExtraError):
             write_loss_curve(folder, tuned.log)
         manifest = AdapterManifest(
@@ -137,23 +139,37 @@ def train_adapter(
 
 @dataclass(frozen=True)
 class _Read:
-    """What is kept of the records of a split: their rows, and how many were shortened to fit."""
+    """What is kept of the records of a split.
+
+    Attributes:
+        rows: Their ids.
+        shortened: How many were shortened to fit.
+        example: The first of those that have the most of context, description and speaker.
+    """
 
     rows: list[Row]
     shortened: int
+    example: Record
 
 
 def _read(
     encoder: Encoder, records: Callable[[], Iterable[Record]], recipe: AdapterRecipe, split: Split
 ) -> _Read:
-    rows, shortened = list[Row](), 0
+    rows, shortened, example = list[Row](), 0, None
     completion_only = recipe.trainer.completion_only_loss or split == "validation"
     with progress(f"read {split}", None) as advance:
         for prompt in encode_or_show_survival(encoder, records):
             rows += training_rows(encoder, [prompt], completion_only=completion_only)
             shortened += prompt.is_shortened
+            if example is None or _parts_of(prompt.record) > _parts_of(example):
+                example = prompt.record
             advance(1)
-    return _Read(rows, shortened)
+    assert example is not None, "records_of refuses a split without records"
+    return _Read(rows, shortened, example)
+
+
+def _parts_of(record: Record) -> int:
+    return bool(record.context) + bool(record.video_description) + bool(record.speaker)
 
 
 def _splits(recipe: AdapterRecipe) -> tuple[Split, ...]:

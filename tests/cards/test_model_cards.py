@@ -9,7 +9,6 @@ from dialoguellm_release.cards.check import check_our_card
 from dialoguellm_release.cards.model import render_adapter_card, render_backbone_card
 from dialoguellm_release.cards.score import render_score_report
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
-from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.manifests import (
     AdapterManifest,
     BackboneManifest,
@@ -47,17 +46,6 @@ def test_an_adapter_has_this_card(
     )
     golden("cards/adapter.md", card)
     assert check_our_card(card, []) == []
-
-
-def test_without_the_dataset_the_labels_are_those_that_were_scored(
-    adapter: AdapterManifest, score: ScoreManifest
-) -> None:
-    labels: tuple[Label, ...] = ("anger", "neutral")
-    protocol = score.figures.protocol.model_copy(update={"label_space": labels})
-    figures = score.figures.model_copy(update={"protocol": protocol})
-    scored = score.model_copy(update={"figures": figures})
-    assert 'labels = ["anger", "neutral"]' in render_adapter_card(adapter, [scored], "me/mine")
-    assert 'labels = ["happiness", "anger", "fear"' in render_adapter_card(adapter, [], "me/mine")
 
 
 def test_an_adapter_of_a_model_on_the_hub_is_no_demonstration(adapter: AdapterManifest) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dialoguellm_release.backbones.load import load_backbone
-from dialoguellm_release.encoding import GOLDEN_RECORD, Encoder
+from dialoguellm_release.encoding import GOLDEN_RECORD, Encoder, golden_record
 from dialoguellm_release.errors import DataError, RecipeError
 from dialoguellm_release.folders import read_manifest, stamps, write_manifest
 from dialoguellm_release.prompts import load_prompt, read_prompt
@@ -193,12 +193,66 @@ def test_the_prompt_travels_with_the_adapter(tiny_adapter: Path) -> None:
     assert prompt.prompt(GOLDEN_RECORD) == load_prompt("dialogue-v1").prompt(GOLDEN_RECORD)
 
 
+def template_of(adapter: Path) -> Any:
+    import jinja2
+
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string((adapter / "prompt_template.jinja").read_text(encoding="utf-8"))
+
+
+def test_template_golden_prompt_and_sft_rows_are_one_prompt(
+    tiny_adapter: Path, small_dataset: Path, tmp_path: Path
+) -> None:
+    import pyarrow.parquet as pq
+
+    from dialoguellm_release.steps.dataset import build_dataset
+
+    fields = ("context", "input", "speaker", "video_description")
+    template = template_of(tiny_adapter)
+    golden = json.loads((tiny_adapter / "golden_prompt.json").read_text(encoding="utf-8"))
+    record, labels = golden["record"], golden["labels"]
+    rendered = template.render(labels=labels, **{name: record[name] for name in fields})
+    assert rendered == golden["prompt"]
+    assert load_prompt("dialogue-v1").prompt(Record.model_validate_json(json.dumps(record))) == rendered
+    assert record["output"] in labels
+    trained_on = pq.read_table(next(small_dataset.glob("data/meld/train-*.parquet"))).to_pylist()
+    assert record["instruction"] in {row["instruction"] for row in trained_on}
+    spaces = read_manifest(small_dataset, DatasetManifest).figures.corpora
+    assert labels == list(spaces[record["corpus"]].label_space)
+
+    built = build_dataset("demo", out=tmp_path / "demo", skip=("dailydialog", "meisd", "iemocap"))
+    rows = [row for path in built.folder.glob("data/*/*.parquet") for row in pq.read_table(path).to_pylist()]
+    sft = {
+        row["id"]: row["prompt"]
+        for path in built.folder.glob("sft/*.parquet")
+        for row in pq.read_table(path).to_pylist()
+    }
+    assert {row["corpus"] for row in rows} == {"meld", "emorynlp"}
+    for row in rows:
+        labels = list(built.manifest.figures.corpora[row["corpus"]].label_space)
+        assert template.render(labels=labels, **{name: row[name] for name in fields}) == sft[row["id"]]
+
+
+def test_the_golden_record_has_the_fields_of_the_training_and_labels_of_its_corpus() -> None:
+    like = GOLDEN_RECORD.model_copy(
+        update={"corpus": "other", "context": (), "speaker": None, "instruction": "Choose: joy, contempt."}
+    )
+    made = golden_record(like, ("joy", "contempt"))
+    assert (made.corpus, made.instruction, made.output) == ("other", "Choose: joy, contempt.", "joy")
+    assert (made.context, made.speaker) == ((), None)
+    assert made.video_description is not None
+    with_turns = golden_record(
+        like.model_copy(update={"context": ("x",), "video_description": None}), ("happiness",)
+    )
+    assert with_turns.context == ("The letter came this morning.",)
+    assert (with_turns.output, with_turns.video_description) == ("happiness", None)
+
+
 def test_the_golden_prompt_is_what_the_saved_tokenizer_makes_of_it(tiny_adapter: Path) -> None:
     from transformers import AutoTokenizer
 
     golden = json.loads((tiny_adapter / "golden_prompt.json").read_text(encoding="utf-8"))
     tokenizer = AutoTokenizer.from_pretrained(tiny_adapter)
-    assert Record.model_validate_json(json.dumps(golden["record"])) == GOLDEN_RECORD
     assert tokenizer(golden["prompt"]).input_ids == golden["prompt_ids"]
     joined = tokenizer(golden["prompt"] + golden["completion"]).input_ids
     assert [*joined, tokenizer.eos_token_id] == golden["prompt_ids"] + golden["completion_ids"]
@@ -208,16 +262,12 @@ def test_the_golden_prompt_is_what_the_saved_tokenizer_makes_of_it(tiny_adapter:
 def test_the_prompt_template_gives_the_prompt_without_this_package(
     tiny_adapter: Path, changes: dict[str, Any]
 ) -> None:
-    import jinja2
-
     prompt = load_prompt("dialogue-v1")
     record = GOLDEN_RECORD.model_copy(update=changes)
     instruction = prompt.instruction(
         LABELS[:7], has_video=record.video_description is not None, has_context=bool(record.context)
     )
-    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string((tiny_adapter / "prompt_template.jinja").read_text(encoding="utf-8"))
-    rendered = template.render(
+    rendered = template_of(tiny_adapter).render(
         labels=list(LABELS[:7]),
         context=list(record.context),
         input=record.input,
