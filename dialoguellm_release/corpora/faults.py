@@ -12,17 +12,23 @@ class Fault(Exception):
     """A fault of one row or line; the loop that knows file and line makes it a problem and reads on."""
 
     def __init__(
-        self, what: str, expected: str | None = None, got: str | None = None, fix: str | None = None
+        self,
+        what: str,
+        expected: str | None = None,
+        got: str | None = None,
+        fix: str | None = None,
+        code: str = "corpora.wrong_value",
     ) -> None:
         super().__init__(what)
         self.what = what
         self.expected = expected
         self.got = got
         self.fix = fix
+        self.code = code
 
     def at(self, where: str) -> Problem:
         """The fault as a problem of a place."""
-        return Problem(where, self.what, self.expected, self.got, self.fix)
+        return Problem(where, self.what, self.expected, self.got, self.fix, code=self.code)
 
 
 def filled(cell: str, name: str) -> str:

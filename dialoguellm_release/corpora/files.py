@@ -57,7 +57,8 @@ class CorpusFolder:
         else:
             what = "does not hold the corpus"
         name = self.entry.name
-        fix = f"put {self.entry.title} here ({self.entry.homepage}), or leave it out with --skip {name}"
+        where = f" ({self.entry.homepage})" if self.entry.homepage else ""
+        fix = f"put {self.entry.title} here{where}, or leave it out with --skip {name}"
         raise DataError([*problems, Problem(str(self.path), what, fix=fix)])
 
     def read_bytes(self, name: str) -> bytes | None:
@@ -69,7 +70,7 @@ class CorpusFolder:
             self.notes.problems.append(_unreadable(path, error))
             return None
         stamp = FileStamp(
-            path=f"{self.path.absolute().name}/{name}",
+            path=f"{self.entry.name}/{name}",
             bytes=len(content),
             sha256=hashlib.sha256(content).hexdigest(),
         )
@@ -127,7 +128,7 @@ class CorpusFolder:
         return any(self.has(path) for path in (*entry.landmarks, *(file.path for file in entry.files)))
 
 
-def open_folder(name: CorpusName, path: Path, notes: Notes) -> CorpusFolder:
+def open_folder(entry: CorpusEntry, path: Path, notes: Notes) -> CorpusFolder:
     """The folder of a corpus, known to be a folder that can be listed.
 
     Raises:
@@ -136,9 +137,10 @@ def open_folder(name: CorpusName, path: Path, notes: Notes) -> CorpusFolder:
     try:
         next(path.iterdir(), None)
     except OSError as error:
+        name = entry.name
         fix = f"name the folder that holds {name}/ with --sources, or leave it out with --skip {name}"
         raise DataError(replace(_unreadable(path, error), fix=fix)) from error
-    return CorpusFolder(corpus_entry(name), path, notes)
+    return CorpusFolder(entry, path, notes)
 
 
 @cache

@@ -24,9 +24,9 @@ class DialogueRows:
     which take a fifth of what the models take.
     """
 
-    def __init__(self, folder: CorpusFolder, split: Split) -> None:
+    def __init__(self, folder: CorpusFolder, split: Split | None) -> None:
         self._folder = folder
-        self._split: Split = split
+        self.split = split
         self._dialogues: dict[str, dict[int, tuple[int, tuple[Any, ...]]]] = {}
 
     def add(self, dialogue_id: str, utterance: Utterance, line: int) -> None:
@@ -44,13 +44,13 @@ class DialogueRows:
 
     def dialogues(self) -> Iterator[Dialogue]:
         """The dialogues; counts them as what the public file holds."""
-        self._folder.notes.public_dialogues[self._split] += len(self._dialogues)
-        self._folder.notes.public_utterances[self._split] += sum(map(len, self._dialogues.values()))
+        self._folder.notes.public_dialogues[self.split] += len(self._dialogues)
+        self._folder.notes.public_utterances[self.split] += sum(map(len, self._dialogues.values()))
         for dialogue_id, rows in self._dialogues.items():
             utterances = (dict(zip(_FIELDS, rows[index][1], strict=True)) for index in sorted(rows))
             yield Dialogue(
                 corpus=self._folder.entry.name,
-                split=self._split,
+                split=self.split,
                 id=dialogue_id,
                 utterances=tuple(map(Utterance.model_validate, utterances)),
             )

@@ -43,18 +43,19 @@ class NativeLabels:
         """
         entry = self._entry
         native = cell
-        if native not in entry.label_map:
+        if native not in entry.native_labels:
             native = self._mended(cell)
         if native in entry.dropped_labels:
             self._repairs[f"{entry.name}.dropped_label_{native}"] += 1
             return None
-        label = entry.label_map.get(native)
+        label = entry.native_labels.get(native)
         if label is None:
             raise Fault(
                 "unknown label",
-                expected=", ".join(entry.label_map),
+                expected=", ".join(entry.native_labels),
                 got=repr(cell),
                 fix=self._hint(native),
+                code="corpora.unknown_label",
             )
         return native, label
 
@@ -69,6 +70,6 @@ class NativeLabels:
         return native
 
     def _hint(self, native: str) -> str:
-        known = {label.lower(): label for label in self._entry.label_map}
+        known = {label.lower(): label for label in self._entry.native_labels}
         nearest = difflib.get_close_matches(native.strip().lower(), known, n=1, cutoff=0.0)
         return f"did you mean {known[nearest[0]]}?"

@@ -1,49 +1,78 @@
-"""One door to the readers of all corpora."""
+"""The dialogues of a corpus, by the reader of its format."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from dialoguellm_release.corpora.dailydialog import read_dailydialog
-from dialoguellm_release.corpora.emorynlp import read_emorynlp
-from dialoguellm_release.corpora.emorynlp_json import read_emorynlp_json
 from dialoguellm_release.corpora.files import CorpusFolder, open_folder
-from dialoguellm_release.corpora.iemocap import read_iemocap
-from dialoguellm_release.corpora.meisd import read_meisd
-from dialoguellm_release.corpora.meld import read_meld
 from dialoguellm_release.corpora.notes import Notes
-from dialoguellm_release.schemas.labels import CorpusName
-from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, EmoryNLPRecipe
+from dialoguellm_release.corpora.readers.dailydialog import read_dailydialog
+from dialoguellm_release.corpora.readers.emorynlp_json import read_emorynlp_json
+from dialoguellm_release.corpora.readers.iemocap import read_iemocap
+from dialoguellm_release.corpora.readers.json_files import read_json_files
+from dialoguellm_release.corpora.readers.meisd import read_meisd
+from dialoguellm_release.corpora.readers.table import read_tables
+from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.schemas.corpus import CorpusEntry, Format, JsonFormat, TableFormat
+from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe
 from dialoguellm_release.schemas.record import Dialogue
 
-Reader = Callable[[CorpusFolder], Iterator[Dialogue]]
-
-READERS: dict[CorpusName, Reader] = {
-    "meld": read_meld,
-    "emorynlp": read_emorynlp,
+UNIQUE_READERS = {
+    "emorynlp_json": read_emorynlp_json,
     "dailydialog": read_dailydialog,
     "meisd": read_meisd,
     "iemocap": read_iemocap,
 }
 
 
-def read_corpus(name: CorpusName, folder: Path, recipe: CorpusRecipe, notes: Notes) -> Iterator[Dialogue]:
+def read_corpus(entry: CorpusEntry, folder: Path, recipe: CorpusRecipe, notes: Notes) -> Iterator[Dialogue]:
     """The dialogues of a corpus in the order of its files: train, validation, test.
 
     Args:
+        entry: What is known of the corpus.
         folder: Holds the corpus in its native layout.
+        recipe: Says which release is read.
         notes: Filled while the dialogues are read; complete when they are exhausted.
 
     Raises:
-        DataError: At once, where the folder or a file is not there; when the dialogues are exhausted,
+        DataError: At once, where the folder or a file is missing; when the dialogues are exhausted,
             with every problem in the files.
     """
-    is_json = isinstance(recipe, EmoryNLPRecipe) and recipe.source == "json"
-    reader = read_emorynlp_json if is_json else READERS[name]
-    return _checked(reader(open_folder(name, folder, notes)), notes)
+    return _checked(_read(format_of(entry, recipe), open_folder(entry, folder, notes)), folder, notes)
 
 
-def _checked(dialogues: Iterator[Dialogue], notes: Notes) -> Iterator[Dialogue]:
-    yield from dialogues
+def format_of(entry: CorpusEntry, recipe: CorpusRecipe) -> Format:
+    """The format of the release that a recipe chooses.
+
+    Raises:
+        DataError: The corpus has no release of that name.
+    """
+    if recipe.source is None:
+        return entry.format
+    if recipe.source not in entry.releases:
+        where = f"corpora.{entry.name}.source"
+        known = ", ".join(entry.releases) or "none: leave source out"
+        problem = Problem(where, "no such release", known, recipe.source, code="corpora.unknown_release")
+        raise DataError(problem)
+    return entry.releases[recipe.source]
+
+
+def _read(form: Format, folder: CorpusFolder) -> Iterator[Dialogue]:
+    match form:
+        case TableFormat():
+            return read_tables(folder, form)
+        case JsonFormat():
+            return read_json_files(folder, form)
+    return UNIQUE_READERS[form.type](folder)
+
+
+def _checked(dialogues: Iterator[Dialogue], folder: Path, notes: Notes) -> Iterator[Dialogue]:
+    """The dialogues; a corpus without any is a problem, and so is what the reader noted."""
+    is_empty = True
+    for dialogue in dialogues:
+        is_empty = False
+        yield dialogue
+    if is_empty and not notes.problems:
+        notes.problems.append(Problem(str(folder), "no dialogue was found", code="corpora.empty"))
     notes.check()

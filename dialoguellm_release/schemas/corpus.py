@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from dialoguellm_release.schemas.base import Commit, Count, Schema, Sha256, Text
-from dialoguellm_release.schemas.labels import CorpusName, Label, Split
+from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Label, Split
 
 
 class KnownFile(Schema):
@@ -95,6 +95,120 @@ class Request(Schema):
     what: Text
 
 
+class TableColumns(Schema):
+    """The columns of a table, by their names.
+
+    Attributes:
+        dialogue: The column that tells dialogues apart, or several; None takes each row as a dialogue.
+        utterance: The number of the utterance in its dialogue; None counts the rows of the dialogue from 0.
+        split: The split of the row; None where the files tell.
+        start, end: Clock times in the video.
+    """
+
+    text: Text
+    label: Text
+    speaker: Text | None = None
+    dialogue: tuple[Text, ...] | Text | None = None
+    utterance: Text | None = None
+    split: Text | None = None
+    start: Text | None = None
+    end: Text | None = None
+
+
+Repair = Literal["c1_as_cp1252"]
+"""A repair of texts that a format may ask for; `c1_as_cp1252` reads C1 control characters as cp1252."""
+
+
+class FilesBySplit(Schema):
+    """The files of a format whose splits are files.
+
+    Attributes:
+        files: A file for each split, relative to the folder of the corpus.
+    """
+
+    files: dict[Split, Text]
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files in the order of the splits."""
+        return tuple(self.files[split] for split in SPLITS if split in self.files)
+
+
+class TableFormat(Schema):
+    """Tables with one utterance a row: CSV, TSV, JSON Lines or Parquet, by the ending of the name.
+
+    Attributes:
+        files: A file for each split.
+        file: One file for all splits, instead of `files`.
+        columns: Which column holds what; further columns are ignored.
+        dialogue_id: Template of a dialogue's id from its columns, `{0}` the first one, `{0:02}` as a number
+            of at least two digits; None joins the columns with `-`.
+        speakers: `list` where the cell of the speaker is a Python list of names.
+        split_names: How the table names the splits where the name is not a usual one.
+        default_split: The split of rows whose split is empty.
+        may_be_empty: Cells that may be empty: `speaker`, and `times` for start and end.
+        repairs: Repairs of text and speaker.
+        ignores_case: Whether case and outer white space of a label mean nothing.
+    """
+
+    type: Literal["table"]
+    files: dict[Split, Text] = {}
+    file: Text | None = None
+    columns: TableColumns
+    dialogue_id: Text | None = None
+    speakers: Literal["name", "list"] = "name"
+    split_names: dict[str, Split] = {}
+    default_split: Split | None = None
+    may_be_empty: tuple[Literal["speaker", "times"], ...] = ()
+    repairs: tuple[Repair, ...] = ()
+    ignores_case: bool = False
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files in the order of the splits."""
+        return (self.file,) if self.file else tuple(self.files[name] for name in SPLITS if name in self.files)
+
+    @model_validator(mode="after")
+    def _states_its_files(self) -> Self:
+        if bool(self.files) == (self.file is not None):
+            raise ValueError("state files (one for each split) or file, and not both")
+        if self.files and self.columns.split:
+            raise ValueError("the splits are files, so there can be no column of splits")
+        return self
+
+
+class JsonFormat(FilesBySplit):
+    """JSON files that hold a list of dialogues.
+
+    Attributes:
+        dialogues: Keys that lead to the list of dialogues; empty where the file is the list. Where they
+            lead to an object, its values are the dialogues and its keys their ids.
+        utterances: Key of a dialogue's list of utterances, which are objects; None where the dialogue has
+            parallel lists of texts, speakers and labels.
+        id: Key of a dialogue's id; None takes its position from 0.
+        text, speaker, label: Keys of an utterance, or of the parallel lists of a dialogue.
+        ignores_case: Whether case and outer white space of a label mean nothing.
+    """
+
+    type: Literal["json"]
+    dialogues: tuple[Text, ...] = ()
+    utterances: Text | None = None
+    id: Text | None = None
+    text: Text
+    speaker: Text | None = None
+    label: Text
+    ignores_case: bool = False
+
+
+class UniqueFormat(Schema):
+    """The native layout of one corpus, which has a reader of its own."""
+
+    type: Literal["emorynlp_json", "dailydialog", "meisd", "iemocap"]
+
+
+Format = Annotated[TableFormat | JsonFormat | UniqueFormat, Field(discriminator="type")]
+
+
 class CorpusEntry(Schema):
     """What is known of a corpus before a file of it is opened.
 
@@ -103,11 +217,21 @@ class CorpusEntry(Schema):
         text_license: What holds for the utterances.
         label_license: What holds for the labels alone, without the text.
         label_space: The labels that its instruction shows, in that order.
-        label_map: Every native label, as the corpus spells it, to its canonical one.
+        label_map: Every native label, as the corpus spells it, to its canonical one; empty where the labels
+            of the label space are the native ones.
         spellings: Misspelt native labels to the ones meant; each use is counted.
         dropped_labels: Native labels that cannot be used, with the reason; each drop is counted.
         landmarks: Further paths by which a folder of the corpus is recognised.
         files: Known public files; one whose hash differs is read with a warning.
+        language: BCP 47 tag of the language of the texts.
+        format: How the files are read.
+        releases: Other releases of the corpus by name, each with its format; a dataset recipe chooses one
+            with `source`.
+        splits: `native` where the files state them, `file` where a file of the dataset recipe does, `drawn`
+            where the dataset recipe draws them.
+        data: Folder of the files, relative to this file; None is the folder of the corpus's name in
+            `--sources`.
+        notes: What else a reader of the card has to know.
         downloads: What `corpora fetch` brings; none where the corpus has to be asked for.
         request: How to ask; None where it can be fetched.
     """
@@ -117,18 +241,29 @@ class CorpusEntry(Schema):
     name: CorpusName
     title: Text
     description: Text
-    homepage: Text
-    citation: Text
+    homepage: Text | None = None
+    citation: Text | None = None
+    language: Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] = "en"
     text_license: CorpusLicense
     label_license: CorpusLicense
     label_space: tuple[Label, ...]
-    label_map: dict[str, Label]
+    label_map: dict[str, Label] = {}
     spellings: dict[str, str] = {}
     dropped_labels: dict[str, Text] = {}
+    format: Format
+    releases: dict[Text, Format] = {}
+    splits: Literal["native", "file", "drawn"] = "native"
+    data: Text | None = None
+    notes: tuple[Text, ...] = ()
     landmarks: tuple[Text, ...] = ()
     files: tuple[KnownFile, ...] = ()
     downloads: tuple[Download, ...] = ()
     request: Request | None = None
+
+    @property
+    def native_labels(self) -> dict[str, Label]:
+        """Every native label to its canonical one; without a label map, the label space itself."""
+        return self.label_map or {label: label for label in self.label_space}
 
     @property
     def allowed(self) -> Distribution:
@@ -142,17 +277,17 @@ class CorpusEntry(Schema):
         outside = sorted(set(self.label_map.values()) - set(self.label_space))
         if outside:
             raise ValueError(f"label_map leads outside label_space: {', '.join(outside)}")
-        unknown = sorted(set(self.spellings.values()) - set(self.label_map))
+        unknown = sorted(set(self.spellings.values()) - set(self.native_labels))
         if unknown:
             raise ValueError(f"spellings lead to labels not in label_map: {', '.join(unknown)}")
-        both = sorted(set(self.dropped_labels) & set(self.label_map))
+        both = sorted(set(self.dropped_labels) & set(self.native_labels))
         if both:
             raise ValueError(f"dropped_labels and label_map both have {', '.join(both)}")
         return self
 
     @model_validator(mode="after")
     def _can_be_had_one_way(self) -> Self:
-        if bool(self.downloads) == (self.request is not None):
+        if self.downloads and self.request is not None:
             raise ValueError("state downloads, or how to request the corpus; not both")
         known = {file.path for file in self.files}
         by_git = {download.path for download in self.downloads if download.git_blob}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from dialoguellm_release.schemas.base import Count, Schema, Text
-from dialoguellm_release.schemas.corpus import Distribution
+from dialoguellm_release.schemas.corpus import CorpusEntry, Distribution
 from dialoguellm_release.schemas.counts import ExpectedSizes
 from dialoguellm_release.schemas.labels import (
     BASIC_LABELS,
+    RESERVED_NAMES,
     CorpusName,
     Label,
     Split,
@@ -40,23 +41,6 @@ class Expectation(ExpectedSizes):
     reason: Text | None = None
 
 
-class CorpusRecipe(Schema):
-    """One corpus of a dataset; an empty `expect` checks nothing.
-
-    Attributes:
-        distribution: What `publish` sends of it. A build holds everything, whatever stands here.
-    """
-
-    distribution: Distribution = "exclude"
-    expect: dict[Split, Expectation] = {}
-
-
-class EmoryNLPRecipe(CorpusRecipe):
-    """EmoryNLP has two releases: `csv` (turns with subtitle times, the paper's) and `json` (all turns)."""
-
-    source: Literal["csv", "json"] = "csv"
-
-
 class SplitDraw(Schema):
     """How held-out dialogues are drawn where a corpus has no public split.
 
@@ -77,25 +61,23 @@ class SplitDraw(Schema):
         return self
 
 
-class MeisdRecipe(CorpusRecipe):
-    """MEISD: the public file has no split."""
+class CorpusRecipe(Schema):
+    """One corpus of a dataset; an empty `expect` checks nothing.
 
-    split: SplitDraw
+    Attributes:
+        file: Path of the corpus file, relative to this recipe; None takes the bundled one of that name.
+        entry: The corpus file itself, which takes the place of `file` when the recipe is loaded.
+        source: Which release of the corpus is read; None for the format of its file.
+        split: How splits come about where the corpus has none.
+        distribution: What `publish` sends of it. A build holds everything, whatever is stated here.
+    """
 
-
-class CorporaRecipe(Schema):
-    """The corpora of a dataset; a corpus that is not named is not part of it."""
-
-    meld: CorpusRecipe | None = None
-    emorynlp: EmoryNLPRecipe | None = None
-    dailydialog: CorpusRecipe | None = None
-    meisd: MeisdRecipe | None = None
-    iemocap: CorpusRecipe | None = None
-
-    def named(self) -> dict[CorpusName, CorpusRecipe]:
-        """The corpora that the recipe names, in the order of the vocabulary."""
-        found = {name: getattr(self, name) for name in type(self).model_fields}
-        return {name: recipe for name, recipe in found.items() if recipe is not None}
+    file: Text | None = None
+    entry: CorpusEntry | None = None
+    source: Text | None = None
+    split: SplitDraw | None = None
+    distribution: Distribution = "exclude"
+    expect: dict[Split, Expectation] = {}
 
 
 class VideoUse(Schema):
@@ -118,6 +100,7 @@ class DatasetRecipe(Schema):
         claims: Name of a claims recipe whose counts the card sets beside the built ones; None for none.
         context_k: How many past utterances of the same dialogue are shown (paper section 3.3: 1).
         label_space: `corpus` keeps each corpus's own labels, `basic7` maps the extra ones to the seven.
+        corpora: By name, in the order of configs, class ids and records.
         rights: By corpus, the right that the publisher holds to pass on more of it than its licences allow,
             as a sentence that the card shows; counts only where the repository is private.
         video: None takes descriptions as they are where a video folder is given.
@@ -137,8 +120,22 @@ class DatasetRecipe(Schema):
     basic7: dict[Label, Label] = {}
     clean: CleanRules = CleanRules()
     video: VideoUse | None = None
-    corpora: CorporaRecipe
+    corpora: dict[CorpusName, CorpusRecipe]
     rights: dict[CorpusName, Annotated[str, Field(pattern=r"\S")]] = {}
+
+    @field_validator("corpora", mode="before")
+    @classmethod
+    def _without_removed_corpora(cls, corpora: object) -> object:
+        """Drops corpora that an override sets to null."""
+        if not isinstance(corpora, dict):
+            return corpora
+        return {name: corpus for name, corpus in corpora.items() if corpus is not None}
+
+    @model_validator(mode="after")
+    def _names_are_free(self) -> Self:
+        if taken := sorted(set(self.corpora) & RESERVED_NAMES):
+            raise ValueError(f"no corpus may be named {', '.join(taken)}: it is the name of a config")
+        return self
 
     @model_validator(mode="after")
     def _extras_have_a_home(self) -> Self:
@@ -154,6 +151,6 @@ class DatasetRecipe(Schema):
 
     @model_validator(mode="after")
     def _rights_are_of_its_corpora(self) -> Self:
-        if others := sorted(set(self.rights) - set(self.corpora.named())):
+        if others := sorted(set(self.rights) - set(self.corpora)):
             raise ValueError(f"rights names what is not among the corpora: {', '.join(others)}")
         return self

@@ -74,7 +74,7 @@ def _dialogues(folder: CorpusFolder, root: str) -> Iterator[Dialogue]:
             utterances = _utterances(folder, f"{transcriptions}/{name}", turns, evaluated)
             if utterances:
                 stem = name.removesuffix(".txt")
-                yield Dialogue(corpus="iemocap", split=split, id=stem, utterances=utterances)
+                yield Dialogue(corpus=folder.entry.name, split=split, id=stem, utterances=utterances)
             else:
                 folder.notes.repairs["iemocap.dialogue_without_utterances"] += 1
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dialoguellm_release.corpora.emorynlp import joined
+from dialoguellm_release.corpora.readers.table import joined
 from dialoguellm_release.corpora.faults import Fault, filled
 from dialoguellm_release.corpora.files import CorpusFolder
 from dialoguellm_release.corpora.grouping import DialogueRows

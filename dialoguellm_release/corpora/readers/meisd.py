@@ -16,6 +16,7 @@ from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.tables import Row, read_table
 from dialoguellm_release.corpora.text import c1_as_cp1252, utf8_as_utf8
 from dialoguellm_release.corpora.times import seconds
+from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.record import Dialogue, Utterance
 
@@ -60,18 +61,18 @@ def _dialogues(folder: CorpusFolder) -> Iterator[Dialogue]:
         folder.notes.public_utterances[None] += len(rows)
         if utterances:
             yield Dialogue(
-                corpus="meisd", split=None, id=dialogue_id, series=series, utterances=tuple(utterances)
+                corpus=folder.entry.name, split=None, id=dialogue_id, series=series, utterances=tuple(utterances)
             )
 
 
-def read_meisd_episodes(path: Path) -> dict[tuple[str, int], tuple[str, int, int]]:
+def read_meisd_episodes(entry: CorpusEntry, path: Path) -> dict[tuple[str, int], tuple[str, int, int]]:
     """Series, season and episode by dialogue id and utterance index, which a record does not carry.
 
     Raises:
         DataError: The table is missing or wrong.
     """
     notes = Notes()
-    folder = open_folder("meisd", path, notes)
+    folder = open_folder(entry, path, notes)
     folder.require([FILE])
     found: dict[tuple[str, int], tuple[str, int, int]] = {}
     rows = (row for _, row in read_table(folder, FILE, EPISODE_COLUMNS))

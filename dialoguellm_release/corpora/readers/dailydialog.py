@@ -75,7 +75,7 @@ def _dialogues(folder: CorpusFolder) -> Iterator[Dialogue]:
         for position, (text, digits) in enumerate(zip(lines.texts, lines.labels, strict=True)):
             utterances = _utterances(text, digits.split(), known, lines, position + 1, split)
             if utterances:
-                yield Dialogue(corpus="dailydialog", split=split, id=str(position), utterances=utterances)
+                yield Dialogue(corpus=folder.entry.name, split=split, id=str(position), utterances=utterances)
 
 
 def _utterances(
@@ -89,7 +89,7 @@ def _utterances(
         notes.public_utterances[split] += len(texts)
         if len(texts) != len(digits):
             texts = _joined(texts, digits, split)
-            notes.repairs["dailydialog.utterances_joined_to_fit_labels"] += 1
+            notes.repairs[f"{lines.folder.entry.name}.utterances_joined_to_fit_labels"] += 1
     except Fault as fault:
         lines.folder.note(fault, lines.text_place, number)
         return ()

@@ -1,0 +1,155 @@
+"""JSON files that hold a list of dialogues, with utterances as objects or as parallel lists."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from dialoguellm_release.corpora.faults import Fault, filled
+from dialoguellm_release.corpora.files import CorpusFolder
+from dialoguellm_release.corpora.labels import NativeLabels
+from dialoguellm_release.errors import Problem
+from dialoguellm_release.schemas.corpus import JsonFormat
+from dialoguellm_release.schemas.labels import SPLITS, Split
+from dialoguellm_release.schemas.record import Dialogue, Utterance
+
+
+def read_json_files(folder: CorpusFolder, form: JsonFormat) -> Iterator[Dialogue]:
+    """The dialogues of JSON files; the index of an utterance is its position from 0.
+
+    Raises:
+        DataError: Files are missing.
+    """
+    folder.require(form.paths)
+    return _dialogues(folder, form)
+
+
+def parsed_json(folder: CorpusFolder, name: str, text: str) -> Any:
+    """The value of a JSON text; None where it is not JSON, which is noted."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        where, what = f"{folder.path / name}:{error.lineno}:{error.colno}", f"not JSON: {error.msg}"
+    except RecursionError:
+        where, what = str(folder.path / name), "nested too deep to be a corpus"
+    fix = "get the file again: it may be cut off"
+    folder.notes.problems.append(Problem(where, what, fix=fix, code="corpora.not_json"))
+    return None
+
+
+def _dialogues(folder: CorpusFolder, form: JsonFormat) -> Iterator[Dialogue]:
+    labels = NativeLabels(folder.entry, folder.notes, ignores_case=form.ignores_case)
+    for split in SPLITS:
+        text = folder.read_text(form.files[split]) if split in form.files else None
+        document = None if text is None else parsed_json(folder, form.files[split], text)
+        if document is None:
+            continue
+        file = _File(folder, form, labels, split)
+        yield from file.dialogues(document)
+
+
+class _File:
+    """One file of one split."""
+
+    def __init__(self, folder: CorpusFolder, form: JsonFormat, labels: NativeLabels, split: Split) -> None:
+        self._folder, self._form, self._labels = folder, form, labels
+        self._split: Split = split
+        self._path = folder.path / form.files[split]
+
+    def dialogues(self, document: Any) -> Iterator[Dialogue]:
+        """The dialogues of a file; what is wrong in one is noted, and the next one is read."""
+        for key in self._form.dialogues:
+            document = document.get(key) if isinstance(document, dict) else None
+        if isinstance(document, dict):
+            items = list(document.items())
+        elif isinstance(document, list):
+            items = [(str(position), value) for position, value in enumerate(document)]
+        else:
+            steps = " > ".join(self._form.dialogues) or "the file"
+            self._note(f"{steps} is no list of dialogues", str(self._path), code="corpora.json_layout")
+            return
+        seen: dict[str, int] = {}
+        for number, (key, value) in enumerate(items):
+            where = f"{self._path}, dialogue {number}"
+            try:
+                dialogue_id = self._id(key, value)
+                if seen.setdefault(dialogue_id, number) != number:
+                    what = f"dialogue {dialogue_id} a second time; first is dialogue {seen[dialogue_id]}"
+                    raise Fault(what, fix="keep one of the two", code="corpora.dialogue_id_twice")
+                utterances = tuple(self._utterances(value, where))
+            except Fault as fault:
+                self._folder.notes.problems.append(fault.at(where))
+                continue
+            if utterances:
+                self._folder.notes.public_dialogues[self._split] += 1
+                self._folder.notes.public_utterances[self._split] += len(utterances)
+                name = self._folder.entry.name
+                yield Dialogue(corpus=name, split=self._split, id=dialogue_id, utterances=utterances)
+
+    def _id(self, key: str, dialogue: Any) -> str:
+        if not isinstance(dialogue, dict):
+            raise Fault("the dialogue is no object", got=repr(dialogue)[:80], code="corpora.json_layout")
+        value = dialogue.get(self._form.id) if self._form.id else key
+        if not isinstance(value, str | int) or isinstance(value, bool):
+            raise Fault(f"{self._form.id} is no id", got=repr(value)[:80], code="corpora.json_layout")
+        return "-".join(str(value).split()).replace("/", "-") or key
+
+    def _utterances(self, dialogue: dict[str, Any], where: str) -> Iterator[Utterance]:
+        rows = self._objects(dialogue) if self._form.utterances else self._parallel(dialogue)
+        if not rows:
+            raise Fault("the dialogue has no utterance", code="corpora.empty_dialogue")
+        for index, (text, speaker, label) in enumerate(rows):
+            try:
+                for name, value in ((self._form.text, text), (self._form.label, label)):
+                    if not isinstance(value, str):
+                        raise Fault(f"{name} is no text", got=repr(value)[:80], code="corpora.json_layout")
+                native, canonical = self._labels.read(label)
+                yield Utterance(
+                    index=index,
+                    text=filled(text, self._form.text),
+                    speaker=self._speaker(speaker),
+                    label=canonical,
+                    source_label=native,
+                )
+            except Fault as fault:
+                self._folder.notes.problems.append(fault.at(f"{where}, utterance {index}"))
+
+    def _objects(self, dialogue: dict[str, Any]) -> list[tuple[Any, Any, Any]]:
+        """Text, speaker and label of each utterance that is an object."""
+        name = self._form.utterances or ""
+        listed = dialogue.get(name)
+        if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
+            raise Fault(f"{name} is no list of objects", code="corpora.json_layout")
+        speaker = self._form.speaker
+        return [
+            (one.get(self._form.text), one.get(speaker) if speaker else None, one.get(self._form.label))
+            for one in listed
+        ]
+
+    def _parallel(self, dialogue: dict[str, Any]) -> list[tuple[Any, Any, Any]]:
+        """Text, speaker and label of each utterance, from lists of one length."""
+        names = [self._form.text, *([self._form.speaker] if self._form.speaker else []), self._form.label]
+        lists: list[Sequence[Any]] = []
+        for name in names:
+            value = dialogue.get(name)
+            if not isinstance(value, list):
+                raise Fault(f"{name} is no list", got=repr(value)[:80], code="corpora.json_layout")
+            lists.append(value)
+        lengths = [len(one) for one in lists]
+        if len(set(lengths)) > 1:
+            got = ", ".join(f"{len(one)} {name}" for name, one in zip(names, lists, strict=True))
+            raise Fault("the parallel lists differ in length", got=got, code="corpora.lists_differ")
+        speakers = lists[1] if self._form.speaker else [None] * lengths[0]
+        return list(zip(lists[0], speakers, lists[-1], strict=True))
+
+    def _speaker(self, value: Any) -> str | None:
+        if self._form.speaker is None or value is None:
+            return None
+        if not isinstance(value, str):
+            name = self._form.speaker
+            raise Fault(f"{name} is no name", got=repr(value)[:80], code="corpora.json_layout")
+        return filled(value, self._form.speaker)
+
+    def _note(self, what: str, where: str, code: str) -> None:
+        self._folder.notes.problems.append(Problem(where, what, code=code))

@@ -1,0 +1,240 @@
+"""Tables with one utterance a row, whatever the corpus: the columns are named in the corpus file."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+
+from dialoguellm_release.corpora.faults import Fault, filled, whole_number
+from dialoguellm_release.corpora.files import CorpusFolder
+from dialoguellm_release.corpora.grouping import DialogueRows
+from dialoguellm_release.corpora.labels import NativeLabels
+from dialoguellm_release.corpora.tables import read_table
+from dialoguellm_release.corpora.text import c1_as_cp1252
+from dialoguellm_release.corpora.times import seconds
+from dialoguellm_release.errors import Problem
+from dialoguellm_release.schemas.corpus import TableFormat
+from dialoguellm_release.schemas.labels import SPLITS, Split
+from dialoguellm_release.schemas.record import Dialogue, Utterance
+
+SPLIT_NAMES: dict[str, Split] = {
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev", "development"), "validation"),
+    **dict.fromkeys(("test", "testing", "tst"), "test"),
+}
+"""The usual names of splits, in lower case."""
+
+MAX_NAMED = 5
+
+_PLACEHOLDER = re.compile(r"\{(\d+)(?::0(\d+))?\}")
+
+
+def read_tables(folder: CorpusFolder, form: TableFormat) -> Iterator[Dialogue]:
+    """The dialogues of tables.
+
+    Raises:
+        DataError: Files are missing.
+    """
+    folder.require(form.paths)
+    return _dialogues(folder, form)
+
+
+def joined(speakers: list[str]) -> str:
+    """The speakers of a turn as one name.
+
+    Raises:
+        Fault: There is none, or one without a name.
+    """
+    if not speakers or not all(name.strip() for name in speakers):
+        raise Fault("a turn needs a speaker with a name", got=repr(speakers))
+    return ", ".join(name.strip() for name in speakers)
+
+
+def _dialogues(folder: CorpusFolder, form: TableFormat) -> Iterator[Dialogue]:
+    rows = _Rows(folder, form, NativeLabels(folder.entry, folder.notes, ignores_case=form.ignores_case))
+    if form.file is not None:
+        found = rows.by_split(form.file)
+        for split in (*SPLITS, None):
+            if split in found:
+                yield from found[split].dialogues()
+        return
+    for split in SPLITS:
+        if split in form.files:
+            dialogues = DialogueRows(folder, split)
+            for line, cells in rows.of(form.files[split]):
+                rows.add(dialogues, cells, form.files[split], line)
+            yield from dialogues.dialogues()
+
+
+@dataclass
+class _Rows:
+    """The rows of the tables of a corpus.
+
+    Attributes:
+        begun: Utterances of each dialogue so far, where the table does not number them.
+        names: The name in the table of each dialogue id.
+    """
+
+    folder: CorpusFolder
+    form: TableFormat
+    labels: NativeLabels
+    begun: Counter[tuple[Split | None, str]] = field(default_factory=Counter)
+    names: dict[tuple[Split | None, str], tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def dialogue_columns(self) -> tuple[str, ...]:
+        named = self.form.columns.dialogue
+        return () if named is None else (named,) if isinstance(named, str) else named
+
+    def of(self, name: str) -> Iterator[tuple[int, Mapping[str, str]]]:
+        """The line and the cells of each row by column."""
+        columns = self.form.columns
+        single = (columns.text, columns.label, columns.speaker, columns.utterance, columns.split)
+        wanted = (*single, columns.start, columns.end, *self.dialogue_columns)
+        names = tuple(dict.fromkeys(column for column in wanted if column is not None))
+        for line, row in read_table(self.folder, name, names):
+            yield line, dict(zip(names, row, strict=True))
+
+    def by_split(self, name: str) -> dict[Split | None, DialogueRows]:
+        """The rows of a file of all splits."""
+        found: dict[Split | None, DialogueRows] = {}
+        splits_of: defaultdict[str, dict[Split | None, int]] = defaultdict(dict)
+        for line, cells in self.of(name):
+            try:
+                split = self._split(cells)
+            except Fault as fault:
+                self.folder.note(fault, name, line)
+                continue
+            dialogues = found.setdefault(split, DialogueRows(self.folder, split))
+            dialogue_id = self.add(dialogues, cells, name, line)
+            if dialogue_id is not None:
+                splits_of[dialogue_id].setdefault(split, line)
+        self._refuse_torn(name, splits_of)
+        return found
+
+    def _refuse_torn(self, name: str, splits_of: Mapping[str, Mapping[Split | None, int]]) -> None:
+        """Dialogues whose rows are in several splits: their context and their leaks would be wrong."""
+        torn = [dialogue_id for dialogue_id, splits in splits_of.items() if len(splits) > 1]
+        if not torn:
+            return
+        named = "; ".join(
+            f"{one} ({', '.join(f'{split} on line {line}' for split, line in splits_of[one].items())})"
+            for one in torn[:MAX_NAMED]
+        )
+        more = f"; and {len(torn) - MAX_NAMED:,} more" if len(torn) > MAX_NAMED else ""
+        self.folder.notes.problems.append(
+            Problem(
+                str(self.folder.path / name),
+                "dialogues whose rows are in several splits",
+                expected="all rows of a dialogue in one split",
+                got=named + more,
+                fix="split by whole dialogues",
+                code="corpora.dialogue_in_several_splits",
+            )
+        )
+
+    def add(self, dialogues: DialogueRows, cells: Mapping[str, str], name: str, line: int) -> str | None:
+        """Adds a row to the dialogues of its split; the id of its dialogue, None where the row is wrong."""
+        try:
+            dialogue_id = self._dialogue_id(dialogues.split, cells, line)
+            dialogues.add(dialogue_id, self._utterance(dialogues.split, dialogue_id, cells), line)
+        except Fault as fault:
+            self.folder.note(fault, name, line)
+            return None
+        return dialogue_id
+
+    def _split(self, cells: Mapping[str, str]) -> Split | None:
+        column, entry = self.form.columns.split, self.folder.entry
+        if column is None:
+            return (self.form.default_split or "train") if entry.splits == "native" else None
+        cell = cells[column].strip()
+        if not cell and self.form.default_split:
+            return self.form.default_split
+        split = self.form.split_names.get(cell) or SPLIT_NAMES.get(cell.lower())
+        if split is None:
+            known = ", ".join((*SPLITS, *self.form.split_names))
+            raise Fault(f"{column} is no split", known, repr(cell), code="corpora.unknown_split")
+        return split
+
+    def _dialogue_id(self, split: Split | None, cells: Mapping[str, str], line: int) -> str:
+        columns = self.dialogue_columns
+        if not columns:
+            return f"row-{line - 1}"
+        named = tuple(cells[column].strip() for column in columns)
+        if self.form.dialogue_id is None:
+            dialogue_id = "-".join("-".join(named).split()).replace("/", "-") or f"row-{line - 1}"
+        else:
+            dialogue_id = _filled_in(self.form.dialogue_id, columns, named)
+        first = self.names.setdefault((split, dialogue_id), named)
+        if first != named:
+            what = f"dialogue {named} would have the id of dialogue {first}"
+            raise Fault(what, got=dialogue_id, fix="rename one of them", code="corpora.dialogue_id_twice")
+        return dialogue_id
+
+    def _utterance(self, split: Split | None, dialogue_id: str, cells: Mapping[str, str]) -> Utterance:
+        columns = self.form.columns
+        native, label = self.labels.read(cells[columns.label])
+        text, speaker = cells[columns.text], cells[columns.speaker] if columns.speaker else ""
+        if "c1_as_cp1252" in self.form.repairs:
+            before = text, speaker
+            text, speaker = c1_as_cp1252(text), c1_as_cp1252(speaker)
+            self.folder.notes.repairs[f"{self.folder.entry.name}.c1_as_cp1252"] += (text, speaker) != before
+        if columns.utterance is None:
+            index = self.begun[split, dialogue_id]
+            self.begun[split, dialogue_id] += 1
+        else:
+            index = whole_number(cells[columns.utterance], columns.utterance)
+        return Utterance(
+            index=index,
+            text=filled(text, columns.text),
+            speaker=self._speaker(speaker),
+            label=label,
+            source_label=native,
+            start_s=self._seconds(cells, columns.start),
+            end_s=self._seconds(cells, columns.end),
+        )
+
+    def _speaker(self, cell: str) -> str | None:
+        column = self.form.columns.speaker
+        if column is None or (not cell.strip() and "speaker" in self.form.may_be_empty):
+            return None
+        return _names(cell, column) if self.form.speakers == "list" else filled(cell, column)
+
+    def _seconds(self, cells: Mapping[str, str], column: str | None) -> float | None:
+        if column is None or (not cells[column].strip() and "times" in self.form.may_be_empty):
+            return None
+        return seconds(cells[column])
+
+
+@cache
+def _names(cell: str, column: str) -> str:
+    """The speakers in a cell that holds a Python list of names."""
+    try:
+        names = ast.literal_eval(cell)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise Fault(f"{column} is not a list of names", expected="['NAME', ...]", got=repr(cell))
+    return joined(names)
+
+
+def _filled_in(template: str, columns: Sequence[str], cells: Sequence[str]) -> str:
+    """A dialogue's id: each placeholder of the template replaced by its cell.
+
+    >>> _filled_in("s{0:02}_{1}", ["Season", "Scene"], ["1", "a"])
+    's01_a'
+    """
+
+    def value(match: re.Match[str]) -> str:
+        place = int(match[1])
+        if place >= len(cells):
+            raise Fault("dialogue_id names a column that is not among those of dialogue", got=template)
+        if match[2] is None:
+            return cells[place]
+        return str(whole_number(cells[place], columns[place])).zfill(int(match[2]))
+
+    return _PLACEHOLDER.sub(value, template)
