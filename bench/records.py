@@ -41,6 +41,7 @@ def ours(sources: Path, out: Path, _built: Path) -> float:
     import pandas
     import pyarrow.parquet
 
+    from dialoguellm_release.corpora.registry import CorpusFolders
     from dialoguellm_release.dataset.build import write_dataset
     from dialoguellm_release.recipes.catalogue import load_claims, load_recipe
     from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
@@ -50,7 +51,9 @@ def ours(sources: Path, out: Path, _built: Path) -> float:
     assert pyarrow.parquet is not None
     start = time.perf_counter()
     loaded = load_recipe("paper", "dataset", DatasetRecipe)
-    figures = write_dataset(loaded, load_claims(loaded.recipe), sources, out, SKIP, lambda _: None)
+    figures = write_dataset(
+        loaded, load_claims(loaded.recipe), CorpusFolders(sources), out, SKIP, lambda _: None
+    )
     seconds = time.perf_counter() - start
     (out / FIGURES).write_text(figures.model_dump_json(), encoding="utf-8")
     return seconds
@@ -114,11 +117,11 @@ def plain_rows(sources: Path, drawn: dict[str, str]) -> Iterator[dict[str, Any]]
 
     prompt = load_prompt("dialogue-v1")
     recipe = load_recipe("paper", "dataset", DatasetRecipe).recipe
-    for name, corpus in recipe.corpora.named().items():
+    for name, corpus in recipe.corpora.items():
         if name in SKIP:
             continue
         entry = corpus_entry(name)
-        for dialogue in read_corpus(name, sources / name, corpus, Notes()):
+        for dialogue in read_corpus(entry, sources / name, corpus, Notes()):
             split = dialogue.split or drawn.get(dialogue.id)
             if split is None:
                 continue

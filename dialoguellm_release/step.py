@@ -71,6 +71,7 @@ class Inputs:
         settings: What was asked for beside the recipe, by a plain name ("server address").
         packages: Whose versions shape the output.
         sources: The folder below which the native files are; None where there are none.
+        own_sources: Folders that take the place of `sources/NAME`, by that name.
     """
 
     recipe: RecipeStamp
@@ -78,6 +79,7 @@ class Inputs:
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     packages: tuple[str, ...] = ()
     sources: Path | None = None
+    own_sources: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -249,7 +251,7 @@ def differences(old: Manifest, inputs: Inputs, out: Path) -> tuple[Difference, .
         *_resource_differences("resources", old.resources),
         *_resource_differences("rendering", old.rendered_with),
         *_value_differences("versions", old.created_by, package_versions(*inputs.packages)),
-        *(_file_differences(old.inputs, inputs.sources) if inputs.sources else ()),
+        *_file_differences(old.inputs, inputs),
     ]
     # The files of the folder are read last, and only where nothing else differs: they may be large.
     if not found:
@@ -351,9 +353,13 @@ def _resource_differences(part: Part, old: Mapping[str, str]) -> Iterator[Differ
             yield Difference(part, f"{name} changed")
 
 
-def _file_differences(old: Sequence[FileStamp], sources: Path) -> Iterator[Difference]:
+def _file_differences(old: Sequence[FileStamp], inputs: Inputs) -> Iterator[Difference]:
+    if inputs.sources is None and not inputs.own_sources:
+        return
     for file in old:
-        path = sources / file.path
+        name, _, below = file.path.partition("/")
+        own = inputs.own_sources.get(name)
+        path = own / below if own else (inputs.sources or Path()) / file.path
         if not path.is_file():
             yield Difference("files", f"{file.path} not found")
         elif path.stat().st_size != file.bytes or sha256_of(path) != file.sha256:

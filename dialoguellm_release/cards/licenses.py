@@ -151,7 +151,7 @@ def rights_held(
 ) -> list[tuple[str, str]]:
     """Title and right, as the recipe states it, of each corpus that goes further than its licences let it."""
     recipe = recipe_of(manifest, DatasetRecipe)
-    asked = recipe.corpora.named()
+    asked = recipe.corpora
     return [
         (corpora[name].title, right)
         for name, right in recipe.rights.items()

@@ -9,7 +9,7 @@ from typing import Literal
 
 from dialoguellm_release.claims.evidence import FoundManifests
 from dialoguellm_release.claims.verdicts import EXACT, measured_score
-from dialoguellm_release.corpora.registry import corpus_entry
+from dialoguellm_release.corpora.registry import title_of
 from dialoguellm_release.schemas.claims import PRINTED, PaperMetric, PrintedScores, Results, ScoredSystem
 from dialoguellm_release.schemas.labels import CorpusName
 
@@ -183,4 +183,4 @@ def _figure(value: float | None, elsewhere: float | None) -> Figure:
 
 
 def _title(corpus: CorpusName | Literal["average"]) -> str:
-    return "Average" if corpus == "average" else corpus_entry(corpus).title
+    return "Average" if corpus == "average" else title_of(corpus)

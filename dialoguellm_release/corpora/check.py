@@ -7,21 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dialoguellm_release.corpora.emorynlp_json import FILES as JSON_FILES
 from dialoguellm_release.corpora.identity import identities, state_of
 from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.read import read_corpus
-from dialoguellm_release.corpora.registry import corpus_entry
+from dialoguellm_release.corpora.registry import CorpusFolders, entry_of
 from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.counts import ExpectedSizes, Sizes
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
 from dialoguellm_release.schemas.manifests import FileStamp
-from dialoguellm_release.schemas.recipes.dataset import (
-    CorporaRecipe,
-    CorpusRecipe,
-    EmoryNLPRecipe,
-    MeisdRecipe,
-)
+from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe
 
 
 @dataclass(frozen=True)
@@ -65,35 +60,39 @@ class CheckedCorpus:
     problems: tuple[Problem, ...]
 
 
-def check_corpora(sources: Path, recipe: CorporaRecipe) -> Iterator[CheckedCorpus]:
-    """One finding for each corpus, and each release of it, of which `sources` has a folder."""
-    for name, corpus_recipe in recipe.named().items():
-        folder = sources / name
+def check_corpora(folders: CorpusFolders, recipe: DatasetRecipe) -> Iterator[CheckedCorpus]:
+    """One finding for each corpus, and each release of it, of which there is a folder."""
+    for name, options in recipe.corpora.items():
+        folder, entry = folders[name], entry_of(name, options)
         if folder.exists() or folder.is_symlink():
-            for reading in _readings(folder, corpus_recipe):
-                yield _check(name, folder, reading)
+            yield _check(entry, folder, options)
+            for release in entry.releases:
+                if options.source in (None, entry.release) and _is_whole(entry, folder, release):
+                    yield _check(entry, folder, CorpusRecipe(source=release))
 
 
-def _readings(folder: Path, recipe: CorpusRecipe) -> Iterator[CorpusRecipe]:
-    """The recipe's own release; of EmoryNLP the other one too where it is whole, with no counts to expect."""
-    yield recipe
-    is_csv = isinstance(recipe, EmoryNLPRecipe) and recipe.source == "csv"
-    if is_csv and all((folder / path).exists() for path in JSON_FILES.values()):
-        yield EmoryNLPRecipe(source="json")
+def _is_whole(entry: CorpusEntry, folder: Path, release: str) -> bool:
+    """Whether a folder has all files of a further release; there are no counts to expect of it."""
+    try:
+        read_corpus(entry, folder, CorpusRecipe(source=release), Notes())
+    except DataError:
+        return False
+    return True
 
 
-def _check(name: CorpusName, folder: Path, recipe: CorpusRecipe) -> CheckedCorpus:
+def _check(entry: CorpusEntry, folder: Path, recipe: CorpusRecipe) -> CheckedCorpus:
+    name = entry.name
     notes = Notes()
     dialogues: Counter[Split | None] = Counter()
     utterances: Counter[Split | None] = Counter()
     problems: tuple[Problem, ...] = ()
     try:
-        for dialogue in read_corpus(name, folder, recipe, notes):
+        for dialogue in read_corpus(entry, folder, recipe, notes):
             dialogues[dialogue.split] += 1
             utterances[dialogue.split] += len(dialogue.utterances)
     except DataError as error:
         problems = error.problems
-    expected = _expected(recipe)
+    expected = _expected(recipe, entry)
     splits = tuple(
         CheckedSplit(
             split, Sizes(dialogues=dialogues[split], utterances=utterances[split]), expected.get(split)
@@ -101,11 +100,11 @@ def _check(name: CorpusName, folder: Path, recipe: CorpusRecipe) -> CheckedCorpu
         for split in (*SPLITS, None)
         if split in dialogues or split in expected
     )
-    unknown = tuple(path for path in notes.unknown_files if not _is_known(name, folder, path))
+    unknown = tuple(path for path in notes.unknown_files if not _is_known(entry, folder, path))
     misses = () if problems else tuple(_miss(name, folder, one, unknown) for one in splits if one.misses)
     return CheckedCorpus(
         corpus=name,
-        source=recipe.source if isinstance(recipe, EmoryNLPRecipe) else None,
+        source=recipe.source or entry.release,
         files=tuple(notes.files),
         unknown_files=unknown,
         splits=splits,
@@ -114,15 +113,15 @@ def _check(name: CorpusName, folder: Path, recipe: CorpusRecipe) -> CheckedCorpu
     )
 
 
-def _is_known(name: CorpusName, folder: Path, path: str) -> bool:
+def _is_known(entry: CorpusEntry, folder: Path, path: str) -> bool:
     """Whether the registry knows a file otherwise than by its sha256."""
     inside = path.partition("/")[2]
-    return state_of(folder / inside, identities(corpus_entry(name)).get(inside, ())) == "known"
+    return state_of(folder / inside, identities(entry).get(inside, ())) == "known"
 
 
-def _expected(recipe: CorpusRecipe) -> dict[Split | None, ExpectedSizes]:
+def _expected(recipe: CorpusRecipe, entry: CorpusEntry) -> dict[Split | None, ExpectedSizes]:
     """The counts that a recipe expects of the files; of a drawn split, that there is enough to draw from."""
-    if isinstance(recipe, MeisdRecipe):
+    if entry.splits != "native" and recipe.split is not None:
         return {None: ExpectedSizes(dialogues=sum(recipe.split.dialogues.values()), utterances=None)}
     return dict(recipe.expect.items())
 

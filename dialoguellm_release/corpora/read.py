@@ -48,11 +48,11 @@ def format_of(entry: CorpusEntry, recipe: CorpusRecipe) -> Format:
     Raises:
         DataError: The corpus has no release of that name.
     """
-    if recipe.source is None:
+    if recipe.source in (None, entry.release):
         return entry.format
-    if recipe.source not in entry.releases:
+    if recipe.source is None or recipe.source not in entry.releases:
         where = f"corpora.{entry.name}.source"
-        known = ", ".join(entry.releases) or "none: leave source out"
+        known = ", ".join([*filter(None, [entry.release]), *entry.releases]) or "none: leave source out"
         problem = Problem(where, "no such release", known, recipe.source, code="corpora.unknown_release")
         raise DataError(problem)
     return entry.releases[recipe.source]

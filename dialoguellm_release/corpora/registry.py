@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dialoguellm_release.errors import Problem, RecipeError
@@ -53,6 +53,17 @@ def entry_of(name: CorpusName, corpus: CorpusRecipe) -> CorpusEntry:
     return corpus.entry or corpus_entry(name)
 
 
+def bundled_entry(name: CorpusName) -> CorpusEntry | None:
+    """The bundled file of a corpus; None for a corpus of a user."""
+    return corpus_entry(name) if name in bundled_corpora() else None
+
+
+def title_of(name: CorpusName) -> str:
+    """The title of a bundled corpus; the name of another one."""
+    entry = bundled_entry(name)
+    return entry.title if entry else name
+
+
 @dataclass(frozen=True)
 class CorpusFolders:
     """Where the native files of the corpora of a dataset are.
@@ -63,7 +74,7 @@ class CorpusFolders:
     """
 
     sources: Path | None
-    own: Mapping[CorpusName, Path]
+    own: Mapping[CorpusName, Path] = field(default_factory=dict)
 
     def __getitem__(self, name: CorpusName) -> Path:
         folder = self.own.get(name)
@@ -91,8 +102,8 @@ def load_dataset_recipe(
         if options.file is None:
             continue
         where = loaded.origins.get(("corpora", corpus, "file"))
-        is_set = where is None or where.file.startswith("--set")
-        path = Path(options.file) if is_set else Path(where.file).parent / options.file
+        base = Path() if where is None or where.file.startswith("--set") else Path(where.file).parent
+        path = base / options.file
         if not path.is_file():
             what = f"corpora.{corpus}.file names no file"
             problems.append(Problem(str(where or name), what, got=str(path), code="corpora.no_corpus_file"))

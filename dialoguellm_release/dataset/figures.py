@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dialoguellm_release.corpora.registry import corpus_entry
+from dialoguellm_release.corpora.registry import title_of
 from dialoguellm_release.layout import FIGURE_FILES
 from dialoguellm_release.render.figure_style import (
     BLUE,
@@ -266,4 +266,4 @@ def _claimed(claims: ClaimsRecipe | None) -> dict[CorpusName, int]:
 
 
 def _titles(corpora: Sequence[CorpusName] | Mapping[CorpusName, object]) -> list[str]:
-    return [corpus_entry(name).title for name in corpora]
+    return [title_of(name) for name in corpora]

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import cast, get_args
 
 from dialoguellm_release.corpora.notes import Notes
+from dialoguellm_release.corpora.registry import CorpusFolders
 from dialoguellm_release.dataset.passes import Corpus, write_corpora
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import stamp
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.dataset_manifest import DatasetFigures
 from dialoguellm_release.schemas.labels import LABELS, OWN, SPLITS, CorpusName, Split
-from dialoguellm_release.schemas.recipes.dataset import CorporaRecipe, CorpusRecipe, DatasetRecipe
+from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe
 from dialoguellm_release.schemas.record import Dialogue, Utterance
 
 REQUIRED = ("text", "label")
@@ -69,7 +70,7 @@ def own_recipe(path: Path, prompt_name: str, context_k: int) -> Loaded[DatasetRe
         pretty_name=path.stem,
         prompt=prompt_name,
         context_k=context_k,
-        corpora=CorporaRecipe(),
+        corpora={},
     )
     return Loaded(path.stem, recipe, {})
 
@@ -103,7 +104,12 @@ def write_own_dataset(
         label_space=tuple(label for label in LABELS if label in used),
     )
     return write_corpora(
-        own_recipe(path, prompt_name, context_k), {OWN: own}, path.parent, folder, read, advance
+        own_recipe(path, prompt_name, context_k),
+        {OWN: own},
+        CorpusFolders(path.parent),
+        folder,
+        read,
+        advance,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dialoguellm_release.corpora.notes import Notes
+from dialoguellm_release.corpora.registry import CorpusFolders
 from dialoguellm_release.dataset.reconcile import check_counts, reconcile
 from dialoguellm_release.dataset.records import RecordMaker, SplitWriter, Tally
 from dialoguellm_release.dataset.survey import CorpusSurvey, ReadCorpus, survey_corpora
@@ -56,7 +57,7 @@ class Corpus:
 def write_corpora(
     loaded: Loaded[DatasetRecipe],
     corpora: Mapping[CorpusName, Corpus],
-    sources: Path,
+    folders: CorpusFolders,
     folder: Path,
     read: ReadCorpus,
     advance: Callable[[int], None],
@@ -69,7 +70,7 @@ def write_corpora(
 
     Args:
         corpora: What is built, in this order.
-        sources: Holds the split files, one sub-folder a corpus.
+        folders: Where the split file of each corpus is.
         advance: Told how many dialogues are done more, in each of the two passes.
         claims: The paper's counts for the reconciliation; None for none.
         skipped: Corpora of the recipe that are left out.
@@ -81,7 +82,7 @@ def write_corpora(
     recipe = loaded.recipe
     prompt = load_prompt(recipe.prompt)
     named = {name: one.recipe for name, one in corpora.items()}
-    turns, surveys = survey_corpora(named, recipe, sources, read, advance)
+    turns, surveys = survey_corpora(named, recipe, folders, read, advance)
     fates, audit = _fates(turns, recipe, folder)
     del turns
     labels = class_labels(one.label_space for one in corpora.values())

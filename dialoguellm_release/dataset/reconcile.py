@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dialoguellm_release.corpora.notes import Notes
-from dialoguellm_release.corpora.registry import corpus_entry
+from dialoguellm_release.corpora.registry import bundled_entry
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.counts import ExpectedSizes, Reconciliation, Sizes
@@ -96,8 +96,8 @@ def _problem(row: Reconciliation, notes: Notes) -> Problem:
 
 def _files_of(row: Reconciliation, notes: Notes) -> list[str]:
     """The files that a row was read from; all of the corpus where the registry ties none to the split."""
-    paths = [file.path for file in notes.files]
+    paths, entry = [file.path for file in notes.files], bundled_entry(row.corpus)
     of_split = {
-        f"{row.corpus}/{file.path}" for file in corpus_entry(row.corpus).files if file.split == row.split
+        f"{row.corpus}/{file.path}" for file in (entry.files if entry else ()) if file.split == row.split
     }
     return [path for path in paths if path in of_split] or paths

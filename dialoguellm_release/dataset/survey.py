@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from dialoguellm_release.corpora.notes import Notes
+from dialoguellm_release.corpora.registry import CorpusFolders
 from dialoguellm_release.dataset.splits import Drawable, draw_split, read_split, series_table
 from dialoguellm_release.errors import DataError, Problem, ReleaseError
 from dialoguellm_release.folders import stamp
@@ -17,7 +18,7 @@ from dialoguellm_release.leakage.shared import find_shared
 from dialoguellm_release.leakage.turns import TurnCollector, Turns
 from dialoguellm_release.schemas.counts import Sizes
 from dialoguellm_release.schemas.labels import CorpusName, Split
-from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe, MeisdRecipe
+from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe, SplitDraw
 from dialoguellm_release.schemas.record import Dialogue
 
 ReadCorpus = Callable[[CorpusName, CorpusRecipe, Notes], Iterator[Dialogue]]
@@ -53,7 +54,7 @@ class CorpusSurvey:
 def survey_corpora(
     named: Mapping[CorpusName, CorpusRecipe],
     recipe: DatasetRecipe,
-    sources: Path,
+    folders: CorpusFolders,
     read: ReadCorpus,
     advance: Callable[[int], None],
 ) -> tuple[Turns, dict[CorpusName, CorpusSurvey]]:
@@ -63,7 +64,7 @@ def survey_corpora(
 
     Args:
         named: The corpora to read, in this order.
-        sources: Holds the split files, one sub-folder a corpus.
+        folders: Where the split file of each corpus is.
         advance: Told how many dialogues are read more.
 
     Raises:
@@ -82,9 +83,8 @@ def survey_corpora(
         raise DataError(problems)
     for name, corpus in named.items():
         if surveys[name].undrawn:
-            if not isinstance(corpus, MeisdRecipe):
-                raise ValueError(f"{name}: the reader gives no split, and the recipe draws none")
-            _assign(name, corpus, sources / name, surveys[name], collector)
+            assert corpus.split is not None
+            _assign(name, corpus.split, folders[name], surveys[name], collector)
     return collector.turns(), surveys
 
 
@@ -101,18 +101,18 @@ def _collect(
 
 
 def _assign(
-    name: CorpusName, corpus: MeisdRecipe, source: Path, survey: CorpusSurvey, collector: TurnCollector
+    name: CorpusName, draw: SplitDraw, source: Path, survey: CorpusSurvey, collector: TurnCollector
 ) -> None:
     """Gives the dialogues of a corpus their splits, from a file or drawn.
 
     None is drawn to be held out that shares something word for word with a training split, or is the same
     sequence of utterances as a dialogue there, however short: others can be drawn in its place.
     """
-    draw = corpus.split
     if draw.split_file is not None:
         path = source / draw.split_file
         survey.assigned = read_split(path, survey.undrawn)
-        survey.notes.files.append(stamp(path, source.parent))
+        stamped = stamp(path, source)
+        survey.notes.files.append(stamped.model_copy(update={"path": f"{name}/{stamped.path}"}))
         told: dict[str, JsonValue] = {"split_file": draw.split_file}
     else:
         shared = find_shared(collector.turns())

@@ -204,8 +204,8 @@ def dataset(repo_id: str, build: Source[DatasetManifest], part: DatasetManifest)
     standoff = standoff_rows(build.manifest, part.published.standoff, build.folder)
     rows = {path: PlannedFile.made(content) for path, content in standoff.items()}
     manifest = part.model_copy(update={"outputs": (*part.outputs, *map(stamp_of, rows, rows.values()))})
-    claims = load_claims(recipe_of(manifest, DatasetRecipe))
-    registry = corpus_entries()
+    recipe = recipe_of(manifest, DatasetRecipe)
+    claims, registry = load_claims(recipe), corpus_entries(recipe)
     texts = {
         CARD: render_dataset_card(manifest, claims, registry, source=repo_id),
         CROISSANT: render_croissant(manifest, registry),

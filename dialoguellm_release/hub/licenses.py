@@ -58,12 +58,16 @@ def license_problems(
     if sha256_of_text(canonical_json(dict(manifest.recipe.resolved))) != manifest.recipe.sha256:
         where = f"{folder}: recipe {manifest.recipe.name}"
         yield Problem(where, "was changed after the build", fix="build the dataset again")
-    asked = recipe.corpora.named()
+    asked = recipe.corpora
     for name, figures in manifest.figures.corpora.items():
         if name == OWN:
             what = "is data of a user's own: no licence of it is known, and it is never published"
             fix = "publish an adapter that was trained on it without it: leave dataset out of the release"
             yield Problem(f"{folder}: {name}", what, fix=fix)
+            continue
+        if name not in asked:
+            fix = "build the dataset again"
+            yield Problem(f"{folder}: {name}", "is in the dataset, but not in its recipe", fix=fix)
             continue
         entry = corpora[name]
         of_registry = entry.text_license.id, entry.text_license.redistribute == "yes"
@@ -75,10 +79,7 @@ def license_problems(
                 got=f"{figures.license}, may be passed on: {figures.may_redistribute}",
                 fix="build the dataset again",
             )
-        if name not in asked:
-            fix = "build the dataset again"
-            yield Problem(f"{folder}: {name}", "is in the dataset, but not in its recipe", fix=fix)
-        elif _rank(asked[name].distribution) > _rank(entry.allowed) and not (
+        if _rank(asked[name].distribution) > _rank(entry.allowed) and not (
             visibility == "private" and name in recipe.rights
         ):
             yield Problem(
@@ -133,7 +134,7 @@ def copy_problems(
     """
     recipe = recipe_of(manifest, DatasetRecipe)
     yield from license_problems(folder, manifest, recipe, corpora, visibility)
-    asked = {name: one.distribution for name, one in recipe.corpora.named().items()}
+    asked = {name: one.distribution for name, one in recipe.corpora.items()}
     for path in sorted(path for path in folder.rglob("*.parquet") if ".git" not in path.parts):
         name = path.relative_to(folder).as_posix()
         if held := data_file(name):
@@ -204,7 +205,7 @@ def publishable_part(
     ]
     if problems:
         raise PublishError(problems)
-    asked = {name: one.distribution for name, one in recipe.corpora.named().items() if name in figures}
+    asked = {name: one.distribution for name, one in recipe.corpora.items() if name in figures}
     full = [name for name in figures if asked[name] == "full"]
     if not full:
         raise PublishError(_nothing_leaves(folder, figures))

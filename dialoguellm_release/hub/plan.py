@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dialoguellm_release.cards.licenses import recipe_of
 from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.errors import PublishError
 from dialoguellm_release.hub.checks import (
@@ -32,6 +33,7 @@ from dialoguellm_release.hub.licenses import publishable_part
 from dialoguellm_release.hub.sources import Source, Sources, read_sources
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName
+from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe, Visibility
 from dialoguellm_release.schemas.release import RepositoryName, repository_of
 
@@ -92,10 +94,10 @@ def _publishable(
     sources: Sources, visibility: Visibility
 ) -> tuple[dict[str, Source[DatasetManifest]], list[Verdict]]:
     """What may leave of the datasets, and the verdict where that cannot be told or is nothing."""
-    registry = corpus_entries()
     datasets: dict[str, Source[DatasetManifest]] = {}
     try:
         for repo_id, source in sources.dataset.items():
+            registry = corpus_entries(recipe_of(source.manifest, DatasetRecipe))
             part = publishable_part(source.manifest, registry, visibility, source.folder)
             datasets[repo_id] = Source(source.folder, part)
     except PublishError as error:

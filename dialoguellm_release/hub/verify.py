@@ -43,7 +43,9 @@ NAME = "card licence"
 def license_verdict(copy: Copy) -> Verdict:
     """Whether the licence keys of the card are those of data and base."""
     if copy.dataset:
-        expected = dataset_license_metadata(copy.dataset, corpus_entries())
+        expected = dataset_license_metadata(
+            copy.dataset, corpus_entries(recipe_of(copy.dataset, DatasetRecipe))
+        )
         source = "of the corpora in it"
     elif copy.backbone:
         expected = {"license": hub_license(recipe_of(copy.backbone, BackboneRecipe).license)}
@@ -351,7 +353,7 @@ def _card_verdict(copy: Copy) -> Verdict:
 def _licences_verdict(copy: Copy) -> Verdict:
     if copy.dataset is None:
         return not_checked("corpus licences", "holds no text of a corpus")
-    registry = corpus_entries()
+    registry = corpus_entries(recipe_of(copy.dataset, DatasetRecipe))
     problems = copy_problems(copy.folder, copy.dataset, registry, copy.visibility)
     return verdict_on("corpus licences", problems, "each corpus against the registry")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.read import read_corpus
-from dialoguellm_release.corpora.registry import corpus_entry
+from dialoguellm_release.corpora.registry import CorpusFolders, entry_of, title_of
 from dialoguellm_release.dataset.build import write_dataset
 from dialoguellm_release.dataset.records import RecordMaker
 from dialoguellm_release.errors import DataError, Problem
@@ -25,7 +25,7 @@ from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.dataset_manifest import DatasetFigures
 from dialoguellm_release.schemas.labels import CorpusName, Split
-from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe, MeisdRecipe
+from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe
 from dialoguellm_release.schemas.record import Dialogue, Record
 
 MAX_FILES = 12
@@ -95,12 +95,12 @@ def write_hydrated(
     def read(name: CorpusName, corpus: CorpusRecipe, notes: Notes) -> Iterator[Dialogue]:
         held = copy.held[name]
         if held == "records":
-            label_map = corpus_entry(name).label_map if loaded.recipe.basic7 else {}
+            label_map = entry_of(name, corpus).native_labels if loaded.recipe.basic7 else {}
             return copy.dialogues(name, label_map, notes)
-        dialogues = read_corpus(name, sources / name, corpus, notes)
+        dialogues = read_corpus(entry_of(name, corpus), sources / name, corpus, notes)
         return dialogues if held == "nothing" else _with_split(dialogues, splits[name])
 
-    made = write_dataset(loaded, claims, sources, folder, published.skipped, advance, read)
+    made = write_dataset(loaded, claims, CorpusFolders(sources), folder, published.skipped, advance, read)
     problems = list(content_problems(copy, made, sources))
     if problems:
         raise DataError(problems)
@@ -109,16 +109,16 @@ def write_hydrated(
 
 def _missing_sources(copy: PublishedCopy, recipe: DatasetRecipe, sources: Path) -> Iterator[Problem]:
     for name in copy.withheld:
-        folder = sources / name
+        folder, corpus = sources / name, recipe.corpora[name]
         try:
-            read_corpus(name, folder, recipe.corpora.named()[name], Notes())
+            read_corpus(entry_of(name, corpus), folder, corpus, Notes())
         except DataError as error:
             if folder.exists() or folder.is_symlink():
                 yield from (replace(problem, fix=None) for problem in error.problems)
             files = [file.path for file in copy.manifest.figures.corpora[name].files]
             yield Problem(
                 str(folder),
-                f"the text of {corpus_entry(name).title} is not published and has to come from your own copy",
+                f"the text of {title_of(name)} is not published and has to come from your own copy",
                 expected=", ".join(files) if len(files) <= MAX_FILES else f"{len(files)} files",
                 fix=how_to_get(name, sources),
             )
@@ -136,8 +136,9 @@ def _differences(
     maker = RecordMaker(
         load_prompt(recipe.prompt), figures.license, figures.label_space, recipe.basic7, recipe.context_k
     )
-    corpus = recipe.corpora.named()[name]
-    dialogues = _with_split(read_corpus(name, sources / name, corpus, notes), _splits(copy, name, recipe))
+    corpus = recipe.corpora[name]
+    read = read_corpus(entry_of(name, corpus), sources / name, corpus, notes)
+    dialogues = _with_split(read, _splits(copy, name, recipe))
     rows = by_dialogue(copy.rows(name))
     found = find_differences(rows, _records(dialogues, maker, advance), copy.manifest.content_sha256)
     if not found:
@@ -149,7 +150,7 @@ def _differences(
 
 def _splits(copy: PublishedCopy, name: CorpusName, recipe: DatasetRecipe) -> dict[str, Split]:
     """The split of each dialogue by its id, where the corpus itself has none."""
-    is_drawn = isinstance(recipe.corpora.named()[name], MeisdRecipe)
+    is_drawn = recipe.corpora[name].split is not None
     return {row.dialogue_id: row.split for row in copy.rows(name)} if is_drawn else {}
 
 

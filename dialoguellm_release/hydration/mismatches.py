@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dialoguellm_release.corpora.registry import corpus_entry
+from dialoguellm_release.corpora.registry import bundled_entry
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.hydration.published import PACKAGE, PublishedCopy
 from dialoguellm_release.hydration.standoff import Turn, window_hmac
@@ -219,7 +219,8 @@ def content_problems(copy: PublishedCopy, made: DatasetFigures, sources: Path) -
 
 def how_to_get(name: CorpusName, sources: Path) -> str:
     """How a corpus is had: the command that fetches it, or whom to ask for what."""
-    request = corpus_entry(name).request
+    entry = bundled_entry(name)
+    request = entry.request if entry else None
     if request is None:
         return f"dlm-release corpora fetch {name} --to {sources}"
     return (

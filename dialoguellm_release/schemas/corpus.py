@@ -225,6 +225,7 @@ class CorpusEntry(Schema):
         files: Known public files; one whose hash differs is read with a warning.
         language: BCP 47 tag of the language of the texts.
         format: How the files are read.
+        release: Name of the release that `format` reads; None where there is one only.
         releases: Other releases of the corpus by name, each with its format; a dataset recipe chooses one
             with `source`.
         splits: `native` where the files state them, `file` where a file of the dataset recipe does, `drawn`
@@ -251,6 +252,7 @@ class CorpusEntry(Schema):
     spellings: dict[str, str] = {}
     dropped_labels: dict[str, Text] = {}
     format: Format
+    release: Text | None = None
     releases: dict[Text, Format] = {}
     splits: Literal["native", "file", "drawn"] = "native"
     data: Text | None = None

@@ -136,8 +136,8 @@ def _dataset_card(folder: Path) -> str:
     manifest = read_manifest(folder, DatasetManifest)
     if OWN in manifest.figures.corpora:
         return render_own_card(manifest)
-    entries = corpus_entries()
-    claims = load_claims(recipe_of(manifest, DatasetRecipe))
+    recipe = recipe_of(manifest, DatasetRecipe)
+    entries, claims = corpus_entries(recipe), load_claims(recipe)
     return render_dataset_card(manifest, claims, entries, _published_id(folder) or str(BUILD / "dataset"))
 
 

@@ -6,10 +6,9 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dialoguellm_release.corpora.registry import CorpusFolders, bundled_corpora, load_dataset_recipe
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.labels import CorpusName
-from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 
 if TYPE_CHECKING:
     from dialoguellm_release.corpora.check import CheckedCorpus
@@ -56,24 +55,25 @@ def check_corpora(sources: Path, recipe: str = "paper") -> list[CheckedCorpus]:
     """
     from dialoguellm_release.corpora import check
 
-    loaded = load_recipe(recipe, "dataset", DatasetRecipe)
-    checked = list(check.check_corpora(sources, loaded.recipe.corpora))
+    loaded, own = load_dataset_recipe(recipe)
+    checked = list(check.check_corpora(CorpusFolders(sources, own), loaded.recipe))
     if not checked:
-        wanted = ", ".join(f"{name}/" for name in loaded.recipe.corpora.named())
+        wanted = ", ".join(f"{name}/" for name in loaded.recipe.corpora)
         problem = Problem(str(sources), "holds no corpus", expected=f"at least one of {wanted}")
         raise DataError(problem, outcome="nothing was changed")
     return checked
 
 
-def corpus_names(names: Collection[str], where: str) -> tuple[CorpusName, ...]:
-    """The named corpora in their usual order.
+def corpus_names(
+    names: Collection[str], where: str, among: Collection[CorpusName] | None = None
+) -> tuple[CorpusName, ...]:
+    """The named corpora in the order of those that are known.
 
     Args:
-        where: What a name that is none came from, for the error.
+        where: The option that names them, for the error.
+        among: The corpora that are known; None for the bundled ones.
     """
-    from dialoguellm_release.corpora.registry import bundled_corpora
-
-    known = bundled_corpora()
+    known = tuple(dict.fromkeys((*(among or ()), *bundled_corpora())))
     if unknown := sorted(set(names) - set(known)):
         raise DataError(
             Problem(where, "not a corpus", ", ".join(known), ", ".join(unknown), code="corpora.unknown_name")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import os
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dialoguellm_release.corpora.registry import CorpusFolders, load_dataset_recipe
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.folders import canonical_json, read_manifest, sha256_of_text, write_text
 from dialoguellm_release.layout import CROISSANT, LICENSES
@@ -25,7 +27,6 @@ from dialoguellm_release.step import (
     StepResult,
     StrPath,
     folder_name,
-    main_recipe,
     run_step,
 )
 from dialoguellm_release.steps.corpora import corpus_names
@@ -78,24 +79,26 @@ def build_dataset(
     from dialoguellm_release.dataset.video import arranged, with_video
     from dialoguellm_release.progress import progress
 
-    loaded = main_recipe(recipe, "dataset", DatasetRecipe, overrides)
+    with recording(on=False):  # the recipe is compared as it was resolved, with its corpus files in it
+        loaded, own_sources = load_dataset_recipe(os.fspath(recipe), overrides)
     target = Path(out or BUILD / folder_name("dataset", overrides))
-    left_out = corpus_names(skip, "--skip")
-    native = Path(sources) if sources else _synthetic_sources(loaded)
+    left_out = corpus_names(skip, "--skip", loaded.recipe.corpora)
+    folders = _folders(loaded, own_sources, Path(sources) if sources else None, left_out)
     texts, provenance = arranged(loaded, *_descriptions(Path(video) if video else None))
     claims = load_claims(loaded.recipe)
 
     def make(folder: Path) -> Output:
         with progress(f"building {target.name}", _expected_dialogues(loaded.recipe, left_out)) as advance:
-            figures = write_dataset(loaded, claims, native, folder, left_out, advance, descriptions=texts)
+            figures = write_dataset(loaded, claims, folders, folder, left_out, advance, descriptions=texts)
         return _dataset_output(with_video(figures, folder, provenance), folder, loaded, claims)
 
     inputs = Inputs(
         loaded.stamp,
         folders={"video descriptions": sha256_of_text(canonical_json(provenance))} if provenance else {},
-        settings={"skipped corpora": sorted(left_out)},
+        settings={"corpora": list(loaded.recipe.corpora), "skipped corpora": sorted(left_out)},
         packages=SHAPED_BY,
-        sources=native,
+        sources=folders.sources,
+        own_sources=folders.own,
     )
     finish = partial(_write_dataset_card, claims=claims)
     return run_step(DatasetManifest, target, inputs, make, finish, again=again, replace=replace)
@@ -199,10 +202,10 @@ def _write_dataset_card(folder: Path, manifest: DatasetManifest, claims: ClaimsR
     """Writes what tells of the data files: the card, the licences and the Croissant metadata."""
     from dialoguellm_release.cards.croissant import render_croissant
     from dialoguellm_release.cards.dataset import render_dataset_card
-    from dialoguellm_release.cards.licenses import render_licenses
+    from dialoguellm_release.cards.licenses import recipe_of, render_licenses
     from dialoguellm_release.corpora.registry import corpus_entries
 
-    entries = corpus_entries()
+    entries = corpus_entries(recipe_of(manifest, DatasetRecipe))
     write_text(folder / CROISSANT, render_croissant(manifest, entries))
     write_text(folder / LICENSES, render_licenses(manifest, entries))
     write_text(folder / "README.md", render_dataset_card(manifest, claims, entries))
@@ -268,20 +271,27 @@ def _descriptions(video: Path | None) -> tuple[dict[str, str], VideoProvenance |
     return found.texts, found.provenance
 
 
-def _synthetic_sources(loaded: Loaded[DatasetRecipe]) -> Path:
-    if not loaded.recipe.synthetic:
-        problem = Problem(
-            "--sources",
-            f"the recipe {loaded.name} needs the native files of its corpora",
-            fix="name the folder that holds meld/, emorynlp/, dailydialog/, meisd/ and iemocap/",
-        )
-        raise DataError(problem)
-    return resource_folder("synthetic_corpora")
+def _folders(
+    loaded: Loaded[DatasetRecipe],
+    own: Mapping[CorpusName, Path],
+    sources: Path | None,
+    left_out: Collection[CorpusName],
+) -> CorpusFolders:
+    """Where the native files of each corpus are."""
+    if sources is None and loaded.recipe.synthetic:
+        sources = resource_folder("synthetic_corpora")
+    folders = CorpusFolders(sources, own)
+    built = [name for name in loaded.recipe.corpora if name not in left_out]
+    if lacking := folders.lacking(built):
+        what = f"the recipe {loaded.name} needs the native files of its corpora"
+        fix = f"name the folder that holds {', '.join(f'{name}/' for name in lacking)}"
+        raise DataError(Problem("--sources", what, fix=fix, code="dataset.no_sources"))
+    return folders
 
 
 def _expected_dialogues(recipe: DatasetRecipe, left_out: Collection[CorpusName]) -> int | None:
     """How many dialogues a build expects to read; None where the recipe does not say."""
     from dialoguellm_release.dataset.passes import PASSES
 
-    built = [one for name, one in recipe.corpora.named().items() if name not in left_out]
+    built = [one for name, one in recipe.corpora.items() if name not in left_out]
     return PASSES * sum(split.dialogues for one in built for split in one.expect.values()) or None

@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dialoguellm_release.corpora.meisd import read_meisd_episodes
+from dialoguellm_release.corpora.readers.meisd import read_meisd_episodes
+from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.schemas.labels import CorpusName, Split
 from dialoguellm_release.schemas.record import Record
@@ -153,7 +154,7 @@ def _naming(corpus: CorpusName, folder: Path) -> _Naming:
         case "emorynlp":
             return _Naming(_episode, _emorynlp_record, is_cut=False)
         case "meisd":
-            episodes = read_meisd_episodes(folder)
+            episodes = read_meisd_episodes(corpus_entry(corpus), folder)
             return _Naming(_episode_of_series, lambda record: episodes.get(_place(record)), is_cut=False)
     raise DataError(Problem(corpus, "has no video", fix="take it out of the corpora of the video recipe"))
 

@@ -35,7 +35,7 @@ def recipe(tmp_path: Path) -> Path:
 
 def test_the_corpora_are_listed(run: Any) -> None:
     listed = {one["name"]: one for one in json.loads(run("corpora", "list", "--json").out)["corpora"]}
-    assert list(listed) == ["meld", "emorynlp", "dailydialog", "meisd", "iemocap"]
+    assert list(listed) == ["dailydialog", "emorynlp", "iemocap", "meisd", "meld"]
     assert listed["meld"]["text_license"]["id"] == "GPL-3.0-only"
     assert (listed["meld"]["allowed"], listed["meisd"]["allowed"]) == ("full", "exclude")
     assert listed["meld"]["is_there"] is None

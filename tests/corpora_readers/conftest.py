@@ -11,12 +11,13 @@ import pytest
 
 from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.read import read_corpus
+from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.schemas.labels import CorpusName
-from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, EmoryNLPRecipe
+from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe
 from dialoguellm_release.schemas.record import Dialogue
 
-JSON = EmoryNLPRecipe(source="json")
+JSON = CorpusRecipe(source="json")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Corpora:
     def read(self, name: CorpusName, *, json: bool = False) -> Read:
         notes = Notes()
         recipe = JSON if json else CorpusRecipe()
-        return Read(list(read_corpus(name, self.root / name, recipe, notes)), notes)
+        return Read(list(read_corpus(corpus_entry(name), self.root / name, recipe, notes)), notes)
 
     def problems(self, name: CorpusName, *, json: bool = False) -> list[str]:
         """The problems of a corpus that cannot be read, each with its place relative to the corpora."""

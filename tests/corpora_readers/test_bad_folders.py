@@ -12,6 +12,7 @@ import pytest
 
 from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.read import read_corpus
+from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe
@@ -98,7 +99,7 @@ def test_every_missing_file_is_named_before_a_dialogue_is_read(corpora: Corpora)
         (corpora["meld"] / f"{name}_sent_emo.csv").unlink()
 
     with pytest.raises(DataError) as caught:
-        read_corpus("meld", corpora["meld"], CorpusRecipe(), Notes())
+        read_corpus(corpus_entry("meld"), corpora["meld"], CorpusRecipe(), Notes())
 
     problems = [str(problem) for problem in caught.value.problems]
     assert [problem.rpartition("/")[2] for problem in problems[:2]] == [

@@ -150,12 +150,12 @@ def test_the_text_of_an_utterance_that_is_alone_can_only_be_one_of_a_few(
 def test_files_of_the_build_that_another_version_reads_otherwise_are_told_apart(
     plain_copy: Path, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dialoguellm_release.corpora import meld
+    from dialoguellm_release.corpora.readers import table
 
     copy = tmp_path / "copy"
     shutil.copytree(plain_copy, copy)
     created = read_manifest(copy, DatasetManifest).created_by
-    monkeypatch.setattr(meld, "c1_as_cp1252", str.upper)
+    monkeypatch.setattr(table, "c1_as_cp1252", str.upper)
     said = told(copy, own, tmp_path / "out")
     assert "these are the files of the build: the published copy was changed after it" in said
     restamp(copy, created_by=created | {"dialoguellm-release": "0.0.7"})

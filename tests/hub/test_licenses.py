@@ -198,7 +198,7 @@ def test_a_build_from_before_a_licence_was_withdrawn_does_not_leave(
     entry = corpus_entry("meld")
     license_ = entry.text_license.model_copy(update={"redistribute": "no"})
     withdrawn = {**corpus_entries(), "meld": entry.model_copy(update={"text_license": license_})}
-    monkeypatch.setattr(plan, "corpus_entries", lambda: withdrawn)
+    monkeypatch.setattr(plan, "corpus_entries", lambda _recipe: withdrawn)
     told, asked = refused(build, target)
     assert "meld: its manifest tells of another licence than the registry" in told
     assert "expected: exclude or standoff\n" in asked
@@ -222,4 +222,4 @@ def test_a_corpus_of_which_a_recipe_says_nothing_does_not_leave(build: Build) ->
     del resolved["corpora"]["meld"]["distribution"]
     stamp = build.dataset.recipe.model_copy(update={"resolved": resolved})
     recipe = recipe_of(build.dataset.model_copy(update={"recipe": stamp}), DatasetRecipe)
-    assert recipe.corpora.named()["meld"].distribution == "exclude"
+    assert recipe.corpora["meld"].distribution == "exclude"

@@ -60,5 +60,5 @@ def test_in_doubt_less_leaves(text: Answer, labels: Answer, allowed: Distributio
 @pytest.mark.parametrize("name", ["paper", "demo"])
 def test_the_bundled_recipes_ask_for_all_that_may_leave_and_no_more(name: str) -> None:
     recipe = load_recipe(name, "dataset", DatasetRecipe).recipe
-    assert {corpus: one.distribution for corpus, one in recipe.corpora.named().items()} == ALLOWED
+    assert {corpus: one.distribution for corpus, one in recipe.corpora.items()} == ALLOWED
     assert recipe.rights == {}

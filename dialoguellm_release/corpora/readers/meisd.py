@@ -61,7 +61,11 @@ def _dialogues(folder: CorpusFolder) -> Iterator[Dialogue]:
         folder.notes.public_utterances[None] += len(rows)
         if utterances:
             yield Dialogue(
-                corpus=folder.entry.name, split=None, id=dialogue_id, series=series, utterances=tuple(utterances)
+                corpus=folder.entry.name,
+                split=None,
+                id=dialogue_id,
+                series=series,
+                utterances=tuple(utterances),
             )
 
 
