@@ -12,13 +12,15 @@ A broken invariant of this package is an ordinary exception, with its traceback.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
+Name = TypeVar("Name")
 MAX_SHOWN = 25
 """So many problems of an error are shown; it holds them all."""
 
@@ -133,3 +135,27 @@ class MissingExtraError(ReleaseError):
                 fix=f"pip install 'dialoguellm-release[{extra}]'",
             )
         )
+
+
+def one_of(argument: str, value: Name | str, known: Iterable[Name]) -> Name:
+    """A value that is one of some known names.
+
+    Args:
+        argument: What the caller calls it, for the message.
+
+    Raises:
+        DataError: It is none of them.
+    """
+    names = list(known)
+    for name in names:
+        if name == value:
+            return name
+    near = difflib.get_close_matches(str(value), map(str, names), n=1)
+    raise DataError(
+        Problem(
+            argument,
+            f"{value!r} is not known" + (f"; did you mean {near[0]}?" if near else ""),
+            expected=", ".join(map(str, names)),
+            code="argument.unknown_name",
+        )
+    )

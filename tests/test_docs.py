@@ -63,8 +63,10 @@ def test_modules_with_examples_were_found() -> None:
 @pytest.mark.parametrize("path", MODULES_WITH_EXAMPLES, ids=lambda path: path.stem)
 def test_the_examples_in_docstrings_are_true(path: Path) -> None:
     name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    outcome = doctest.testmod(importlib.import_module(name))
-    assert outcome.attempted > 0
+    module = importlib.import_module(name)
+    outcome = doctest.testmod(module)
+    examples = [one for test in doctest.DocTestFinder().find(module) for one in test.examples]
+    assert outcome.attempted > 0 or all(one.options.get(doctest.SKIP) for one in examples)
     assert outcome.failed == 0
 
 

@@ -10,6 +10,8 @@ from typing import Literal
 from dialoguellm_release.claims.evidence import FoundManifests
 from dialoguellm_release.claims.verdicts import EXACT, measured_score
 from dialoguellm_release.corpora.registry import title_of
+from dialoguellm_release.render import numbers
+from dialoguellm_release.render.tables import Table
 from dialoguellm_release.schemas.claims import PRINTED, PaperMetric, PrintedScores, Results, ScoredSystem
 from dialoguellm_release.schemas.labels import CorpusName
 
@@ -56,6 +58,20 @@ class PaperTable:
     rows: tuple[PaperRow, ...]
     elsewhere: str
     note: str
+
+    def as_table(self) -> Table:
+        """The table, to be written in any format; figures that differ elsewhere stand in brackets."""
+        rows = [(*row.names, row.source, *(self._cell(one) for one in row.figures)) for row in self.rows]
+        return Table(self.header, rows)
+
+    def _repr_html_(self) -> str:
+        return self.as_table().html()
+
+    def _cell(self, figure: Figure) -> str:
+        shown = numbers.decimal(figure.value)
+        if figure.elsewhere is None:
+            return shown
+        return f"{shown} ({self.elsewhere}: {numbers.decimal(figure.elsewhere)})"
 
 
 def table_3(results: Results, found: FoundManifests) -> PaperTable:

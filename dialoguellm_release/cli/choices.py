@@ -42,6 +42,15 @@ def metric_name(text: str | None) -> MetricName | None:
     return None if text is None else _known(text, get_args(MetricName), "--metric")
 
 
+def claim_status(text: str | None, *, everything: bool) -> str | None:
+    """Which claims to list: of a status, `all`, or None for a summary."""
+    from dialoguellm_release.claims.verdicts import Status
+
+    if everything:
+        return "all"
+    return None if text is None else _known(text, get_args(Status), "--status")
+
+
 def _known(name: str, known: tuple[Name, ...], option: str) -> Name:
     for one in known:
         if one == name:

@@ -6,10 +6,10 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from dialoguellm_release.render.tables import Format, Table
+from dialoguellm_release.render import numbers
+from dialoguellm_release.render.tables import Column, Format, Table
 
 if TYPE_CHECKING:
-    from dialoguellm_release.claims.tables import Figure, PaperTable
     from dialoguellm_release.steps.claims import ClaimReport
 
 
@@ -25,15 +25,33 @@ def summary(report: ClaimReport) -> dict[str, Any]:
     }
 
 
-def claims_text(report: ClaimReport, form: Format) -> str:
-    """Every claim with its verdict."""
-    rows: list[tuple[str, ...]] = [("claim", "place", "says", "paper", "status", "by, or what is missing")]
+def claims_text(report: ClaimReport, form: Format, status: str | None) -> str:
+    """Claims with their verdicts.
+
+    Args:
+        status: Of the claims to list, or `all`; None counts them by place on a terminal, and lists all in a
+            file format.
+    """
+    if status is None and form == "text":
+        return _by_place(report).text() + "\n--status STATUS or --all lists the claims."
+    wanted = None if status in (None, "all") else status
+    table = report.as_table(wanted)
+    if form == "text":
+        table = Table(
+            ("claim", "paper", "status", "measured, or what is missing"),
+            [(row[0], row[3], row[4], row[5]) for row in table.rows],
+        )
+    return table.written(form)
+
+
+def _by_place(report: ClaimReport) -> Table:
+    """How many claims of each place have each status."""
+    counts: dict[str, Counter[str]] = {}
     for name, claim in report.claims.items():
-        verdict = report.verdicts[name]
-        printed = "" if claim.value is None else _number(claim.value)
-        others = "".join(f" or {_number(value)} ({place})" for place, value in claim.other_readings.items())
-        rows.append((name, claim.place, claim.says, printed + others, verdict.status, verdict.by))
-    return Table(rows[0], rows[1:]).written(form)
+        counts.setdefault(claim.place, Counter())[report.verdicts[name].status] += 1
+    statuses = ("reproduced", "contradicted", "not yet testable")
+    rows = [(place, *(numbers.count(one[status]) for status in statuses)) for place, one in counts.items()]
+    return Table(("place in the paper", *(Column(status, "right") for status in statuses)), rows)
 
 
 def counts_text(report: ClaimReport) -> str:
@@ -41,26 +59,5 @@ def counts_text(report: ClaimReport) -> str:
     return ", ".join(f"{count} {status}" for status, count in _counts(report).most_common())
 
 
-def table_text(table: PaperTable, form: Format) -> str:
-    """A table of the paper; what has to be known to read it is said elsewhere."""
-    rows = [
-        table.header,
-        *(
-            (*row.names, row.source, *(_figure(one, table.elsewhere) for one in row.figures))
-            for row in table.rows
-        ),
-    ]
-    return Table(rows[0], rows[1:]).written(form)
-
-
 def _counts(report: ClaimReport) -> Counter[str]:
     return Counter(verdict.status for verdict in report.verdicts.values())
-
-
-def _figure(figure: Figure, elsewhere: str) -> str:
-    shown = "-" if figure.value is None else f"{figure.value:.2f}"
-    return shown if figure.elsewhere is None else f"{shown} ({elsewhere}: {figure.elsewhere:.2f})"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value == int(value) and abs(value) >= 100 else f"{value:g}"

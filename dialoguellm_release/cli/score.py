@@ -206,50 +206,53 @@ def table(
     metric: Annotated[
         str | None, typer.Option(help="The metric to show. [default: the headline of each corpus]")
     ] = None,
-    mixed: Annotated[
-        bool, typer.Option("--mixed", help="Set unlike protocols in one column all the same, and mark them.")
-    ] = False,
+    form: Annotated[Format, typer.Option("--format", help="How the table is written.")] = "text",
     paper: Annotated[
-        bool,
-        typer.Option("--claims", help="Instead: each claim of the paper, and what manifests say of it."),
+        bool, typer.Option("--claims", help="Instead: the claims of the paper, and what was built.")
     ] = False,
-    build: Annotated[
-        Path, typer.Option("--from", help="With --claims: the folder whose manifests are looked at.")
-    ] = Path("build"),
+    build: Annotated[Path, typer.Option("--from", help="With --claims: folder of what was built.")] = BUILD,
     paper_table: Annotated[
-        str | None, typer.Option(help="With --claims: a table of the paper instead of the claims, 3 or 4.")
+        str | None, typer.Option(help="With --claims: a table of the paper with what was measured, 3 or 4.")
     ] = None,
-    form: Annotated[
-        Format, typer.Option("--format", help="With --claims: the format of the table.")
-    ] = "text",
+    status: Annotated[
+        str | None,
+        typer.Option(help="With --claims: list reproduced, contradicted or 'not yet testable' claims."),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="With --claims: list every claim.")] = False,
     json: Json = False,
 ) -> None:
-    """Set scores side by side: a row a system, its seeds averaged, and a column a corpus.
+    """Put scores in one table: a row for each system, a column for each corpus.
 
-    Scores whose protocols differ are not set in one column unless --mixed says so. --claims holds what the
-    paper says against what was built: each claim is reproduced, contradicted, or not yet testable.
+    Seeds of one training are averaged. Letters mark scores of another protocol than the first of their
+    column, and scores of some records only. --claims compares what the paper says with what was built.
 
-    Example: dlm-release score table build/scores/meld-majority build/scores/meld-tiny
+    Example: dlm-release score table build/scores/meld-majority build/scores/meld-tiny --format markdown
              dlm-release score table --claims --from build --paper-table 3 --format latex
     """
     if paper:
-        if folders:
-            raise typer.BadParameter("--claims looks at every manifest below --from; name no score folders")
-        _claims(build, paper_table, form, json=json)
+        if folders or metric:
+            raise typer.BadParameter("--claims reads every manifest below --from; name no score folders")
+        shown = choices.claim_status(status, everything=everything)
+        _claims(build, paper_table, form, shown, json=json)
         return
     if not folders:
         raise typer.BadParameter("name score folders, or --claims")
+    if status or everything or paper_table:
+        raise typer.BadParameter("--status, --all and --paper-table need --claims")
 
     from dialoguellm_release.steps.compare import score_table
 
-    found = score_table(folders, choices.metric_name(metric), mixed=mixed)
+    found = score_table(folders, choices.metric_name(metric))
     if json:
         show_json(scores.table_summary(found))
-    else:
-        show(scores.table_text(found))
+        return
+    show(found.as_table().written(form))
+    for letter, text in found.marks.items():
+        note = f"{letter}: {text}"
+        show(note) if form in ("text", "markdown") else say(note)
 
 
-def _claims(build: Path, paper_table: str | None, form: Format, *, json: bool) -> None:
+def _claims(build: Path, paper_table: str | None, form: Format, status: str | None, *, json: bool) -> None:
     from dialoguellm_release.cli import claims
     from dialoguellm_release.steps.claims import check_claims
 
@@ -259,9 +262,9 @@ def _claims(build: Path, paper_table: str | None, form: Format, *, json: bool) -
     if json:
         show_json(claims.summary(report))
     elif paper_table is not None:
-        table = report.tables[paper_table]
-        say(f"{table.title}. {table.note}")
-        show(claims.table_text(table, form))
+        chosen = report.tables[paper_table]
+        say(f"{chosen.title}. {chosen.note}")
+        show(chosen.as_table().written(form))
     else:
-        show(claims.claims_text(report, form))
+        show(claims.claims_text(report, form, status))
     say(claims.counts_text(report))

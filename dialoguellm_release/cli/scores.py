@@ -7,12 +7,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from dialoguellm_release.cli.output import table
+from dialoguellm_release.render import numbers
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.manifests import ScoreManifest
-    from dialoguellm_release.schemas.scores import ScorerName, ServedFigures
+    from dialoguellm_release.schemas.scores import Part, ScorerName, ServedFigures
     from dialoguellm_release.scoring.compare import Comparison
-    from dialoguellm_release.scoring.table import Cell, ScoreTable
+    from dialoguellm_release.scoring.table import ScoreTable
     from dialoguellm_release.step import StepResult
 
 MAX_LISTED = 100
@@ -27,29 +28,30 @@ def summary(manifest: ScoreManifest) -> dict[str, Any]:
 def as_text(manifest: ScoreManifest) -> str:
     """The metrics as a table, in percent, with intervals, beside those of the commonest label."""
     figures = manifest.figures
-    parts = {"all": figures, **({"clean part": figures.clean} if figures.clean else {})}
-    rows = [("", *figures.metrics)]
-    for name, part in parts.items():
-        rows.append((name, *(_percent(value) for value in part.metrics.values())))
-        rows.append(("", *(_range(part.intervals[metric]) for metric in figures.metrics)))
-    majority = (_percent(figures.majority[metric]) for metric in figures.metrics)
-    rows.append((f"always {figures.majority_label}", *majority))
+    parts: dict[str, Part] = {"all": figures, **({"clean part": figures.clean} if figures.clean else {})}
+    header = ("", *parts, f"always {figures.majority_label}")
+    rows = []
+    for name in figures.metrics:
+        cells = (
+            f"{numbers.points(part.metrics[name])} ({numbers.points_range(part.intervals[name])})"
+            for part in parts.values()
+        )
+        rows.append((name, *cells, numbers.points(figures.majority[name])))
     protocol = figures.protocol
     notes = [
         f"{figures.records:,} records of {protocol.corpus}/{protocol.split}, in percent, "
         f"with {100 * figures.resampling.level:g} % intervals; headline {figures.headline}",
-        table(rows),
+        *(f"warning: {one}" for one in figures.warnings),
+        table([header, *rows]),
         "protocol",
         *(f"  {line}" for line in _stamp(protocol.model_dump(mode="json"))),
     ]
-    if figures.truncated_records:
-        notes.append(f"{figures.truncated_records:,} prompts were shortened to fit max_length")
     if figures.served is not None:
         notes += _served_notes(figures.served)
     if figures.left_to_chance:
         notes.append(f"expected values: {figures.left_to_chance:,} answers are left to chance")
     if figures.clean is None:
-        notes.append("the dataset was not audited for leaks, so there are no figures of its clean part")
+        notes.append("the dataset was not audited for leaks: figures of its clean part are unknown")
     return "\n".join(notes)
 
 
@@ -110,10 +112,10 @@ def scorers_text(
     ]
     for name, one in made.items():
         metrics = one.manifest.figures.metrics
-        cells = (_percent(metrics["accuracy"]), _percent(metrics[headline]), _percent(metrics["invalid"]))
+        cells = tuple(numbers.points(metrics[one]) for one in ("accuracy", headline, "invalid"))
         if name in against:
             difference = against[name].differences[headline]
-            points = f"{100 * difference.value:+.2f} ({_range(difference.interval)})"
+            points = f"{100 * difference.value:+.2f} ({numbers.points_range(difference.interval)})"
             rows.append((name, *cells, points, f"{difference.p_value:.4f}"))
         else:
             rows.append((name, *cells, "", ""))
@@ -135,22 +137,16 @@ def comparison_summary(found: Comparison) -> dict[str, Any]:
 
 def comparison_text(found: Comparison, first: str, second: str) -> str:
     """Two runs beside each other, in percent."""
-    rows: list[tuple[str, ...]] = [("", "first", "second", "difference", "interval", "p (bootstrap)")]
-    for name, one in found.differences.items():
-        before, after = found.first.metrics[name], found.second.metrics[name]
-        points = f"{100 * one.value:+.2f}"
-        rows.append(
-            (name, _percent(before), _percent(after), points, _range(one.interval), f"{one.p_value:.4f}")
-        )
-    lines = [f"first: {first}", f"second: {second}", f"{found.first.records:,} records", table(rows)]
+    runs = f"first: {first}\nsecond: {second}\n{numbers.count(found.first.records)} records"
+    warnings = dict.fromkeys([*found.first.warnings, *found.second.warnings])
     if found.mcnemar_p is None:
-        lines.append("no McNemar test: a run leaves answers to chance")
+        test = "no McNemar test: a run leaves answers to chance"
     else:
-        lines.append(
+        test = (
             f"only the first is right: {found.only_first:,}; only the second: {found.only_second:,}; "
             f"McNemar's exact p {found.mcnemar_p:.4g}"
         )
-    return "\n".join(lines)
+    return "\n".join([runs, *(f"warning: {one}" for one in warnings), found.as_table().text(), test])
 
 
 def table_summary(found: ScoreTable) -> dict[str, Any]:
@@ -169,30 +165,3 @@ def table_summary(found: ScoreTable) -> dict[str, Any]:
         ],
         "marks": found.marks,
     }
-
-
-def table_text(found: ScoreTable) -> str:
-    """A table of scores in percent, with what its marks mean."""
-    header = ("system", "scorer", "context", "shots")
-    rows = [(*header, *(f"{one.corpus}/{one.split} {one.metric}" for one in found.columns))]
-    for row in found.rows:
-        shown = ("-" if value is None else str(value) for value in (row.scorer, row.context_k, row.shots))
-        cells = (found.cells.get((row, column)) for column in found.columns)
-        rows.append((row.name, *shown, *(_cell(cell) if cell else "-" for cell in cells)))
-    return "\n".join([table(rows), *(f"{letter}: {text}" for letter, text in found.marks.items())])
-
-
-def _cell(cell: Cell) -> str:
-    mark = f" {cell.mark}" if cell.mark else ""
-    if cell.deviation is not None:
-        return f"{_percent(cell.value)} ± {_percent(cell.deviation)} ({cell.seeds} seeds){mark}"
-    spread = f" ({_range(cell.interval)})" if cell.interval else ""
-    return f"{_percent(cell.value)}{spread}{mark}"
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f}"
-
-
-def _range(ends: tuple[float, float]) -> str:
-    return f"{_percent(ends[0])} to {_percent(ends[1])}"

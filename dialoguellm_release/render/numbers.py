@@ -55,6 +55,15 @@ def points(share: float | None) -> str:
     return MISSING if share is None else f"{100 * share:.2f}"
 
 
+def points_range(bounds: Sequence[float] | None) -> str:
+    """An interval of a metric as papers print it.
+
+    >>> points_range((0.539, 0.5891))
+    '53.90 to 58.91'
+    """
+    return MISSING if bounds is None else f"{points(bounds[0])} to {points(bounds[1])}"
+
+
 def interval(bounds: Sequence[float] | None, digits: int = 4) -> str:
     """The two bounds of an interval.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import shutil
 from collections.abc import Iterable, Sequence
@@ -89,6 +90,18 @@ class Table:
         header, *body = (" & ".join(map(_latex_cell, row)) + r" \\" for row in (self.header, *self.rows))
         begin = rf"\begin{{tabular}}{{{''.join(column.align[0] for column in self.columns)}}}"
         return "\n".join([begin, r"\hline", header, r"\hline", *body, r"\hline", r"\end{tabular}"])
+
+    def html(self) -> str:
+        """The table as HTML, as a notebook shows it."""
+
+        def line(tag: str, cells: Sequence[str]) -> str:
+            return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>"
+
+        body = "".join(line("td", row) for row in self.rows)
+        return f"<table><thead>{line('th', self.header)}</thead><tbody>{body}</tbody></table>"
+
+    def _repr_html_(self) -> str:
+        return self.html()
 
     def _widths(self, available: int) -> list[int] | None:
         """Widths of the columns that fit, the widest shortened first; None where a word would be broken."""

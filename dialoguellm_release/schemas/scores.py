@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -9,7 +10,36 @@ from pydantic import Field
 from dialoguellm_release.schemas.base import Count, Schema, Sha256, Text
 from dialoguellm_release.schemas.labels import CorpusName, Label, Split
 
+METRIC_MODULE = "erc_scores"
+"""The metric below `metrics/` whose functions compute them all."""
+
 MetricName = Literal["accuracy", "weighted_f1", "macro_f1", "micro_f1", "micro_f1_without", "invalid"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric: a function of its name in `metrics/erc_scores/functions.py`, and what it is called.
+
+    Attributes:
+        title: For reports; `{without}` is the label that it leaves out.
+        hub_id: The metric on the Hub; None where the Hub has none.
+        hub_arguments: Of the metric on the Hub.
+    """
+
+    title: str
+    hub_id: str | None = None
+    hub_arguments: dict[str, str] | None = None
+
+
+METRICS: dict[MetricName, Metric] = {
+    "accuracy": Metric("Accuracy", "accuracy"),
+    "weighted_f1": Metric("Weighted F1", "f1", {"average": "weighted"}),
+    "macro_f1": Metric("Macro F1", "f1", {"average": "macro"}),
+    "micro_f1": Metric("Micro F1", "f1", {"average": "micro"}),
+    "micro_f1_without": Metric("Micro F1 without {without}"),
+    "invalid": Metric("Invalid answers"),
+}
+"""Every metric, in the order of reports. A new one needs its name here and above, and its function."""
 
 ScorerName = Literal[
     "first_token",
@@ -78,6 +108,15 @@ class Protocol(Schema):
     few_shot_sha256: Sha256 | None = None
     selected_on: SelectedOn | None
     leak_policy: LeakPolicy | None
+
+    def differences(self, other: Protocol) -> dict[str, tuple[object, object]]:
+        """The fields in which two protocols differ, with both values; None on a side is like anything."""
+        both = {name: (value, getattr(other, name)) for name, value in self}
+        return {
+            name: (ours, theirs)
+            for name, (ours, theirs) in both.items()
+            if ours != theirs and ours is not None and theirs is not None
+        }
 
 
 class System(Schema):
@@ -160,6 +199,7 @@ class ScoreFigures(Part):
     """The figures of a scoring run; metrics are fractions.
 
     Attributes:
+        split_records: Records of the whole split; None where it is not known.
         truncated_records: Records whose context or description was shortened to fit.
         headline: The metric by which the corpus is usually compared.
         without: The label that `micro_f1_without` leaves out; None where the label space lacks it.
@@ -178,6 +218,7 @@ class ScoreFigures(Part):
 
     protocol: Protocol
     system: System
+    split_records: Count | None = None
     truncated_records: Count
     headline: MetricName
     without: Label | None
@@ -191,3 +232,30 @@ class ScoreFigures(Part):
     confusion_matrix: tuple[tuple[float, ...], ...]
     breakdown: dict[Text, dict[Text, Part]]
     served: ServedFigures | None = None
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether records of the split were left out."""
+        return self.split_records is not None and self.records < self.split_records
+
+    @property
+    def only_answer(self) -> str | None:
+        """The answer to every record where all have the same, `invalid` where none names a label."""
+        if self.left_to_chance or self.records < 2:
+            return None
+        if self.metrics.get("invalid") == 1:
+            return "invalid"
+        given = [label for label, one in self.per_label.items() if one.predictions]
+        return given[0] if len(given) == 1 and self.per_label[given[0]].predictions == self.records else None
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader must know before any figure."""
+        found = []
+        if self.is_partial:
+            found.append(f"only {self.records:,} of {self.split_records:,} records of the split were scored")
+        if self.only_answer is not None and self.system.kind != "baseline":
+            found.append(f"every answer is {self.only_answer}: the figures are those of a constant answer")
+        if self.truncated_records:
+            found.append(f"{self.truncated_records:,} prompts were shortened to fit max_length")
+        return found

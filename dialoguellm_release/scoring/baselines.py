@@ -58,7 +58,7 @@ def score_baseline(settings: ScoreRecipe, dataset: Path, name: BaselineName) -> 
         return Scored(
             split=task.split,
             answers=[Answer(commonest) if name == "majority" else drawn] * len(task.records),
-            protocol=protocol_of(task, settings, leak_policy=policy),
+            protocol=protocol_of(task, leak_policy=policy),
             system=system,
             packages=("numpy",),
             chances=shares if name == "random" else {},
@@ -76,7 +76,7 @@ def score_baseline(settings: ScoreRecipe, dataset: Path, name: BaselineName) -> 
     return Scored(
         split=task.split,
         answers=answers,
-        protocol=protocol_of(task, settings, context_k=context_k, leak_policy=policy),
+        protocol=protocol_of(task, context_k=context_k, leak_policy=policy),
         system=system.model_copy(update={"training_sha256": sha256_of_text(canonical_json(settings_of_fit))}),
         packages=("numpy", "scikit-learn", "scipy"),
     )

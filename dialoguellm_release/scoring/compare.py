@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import file_problems, read_manifest
+from dialoguellm_release.render import numbers
+from dialoguellm_release.render.tables import Table
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.manifests import ScoreManifest
 from dialoguellm_release.schemas.scores import Interval, MetricName, Resampling, ScoreFigures
@@ -20,6 +22,7 @@ from dialoguellm_release.scoring.predictions import PREDICTIONS, own_answers
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     from numpy.typing import NDArray
 
     Cells = NDArray[np.float64]
@@ -86,7 +89,9 @@ def _difference(observed: float, resampled: Cells, level: float) -> Difference:
 def mcnemar(only_first: int, only_second: int) -> float:
     """The exact two-sided p-value of McNemar's test: is one run right more often where just one is?
 
-    It takes utterances for independent, which those of one dialogue are not.
+    Utterances count as independent, which those of one dialogue are not. Source: McNemar, "Note on the
+    sampling error of the difference between correlated proportions or percentages", Psychometrika 12 (1947);
+    exact form: the binomial test of the discordant pairs with probability 1/2.
 
     Args:
         only_first: Records that the first run alone has right.
@@ -100,7 +105,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return min(1.0, float(2 * tail / 2**discordant))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """A second run beside a first, on the same records.
 
@@ -117,6 +122,48 @@ class Comparison:
     only_first: int | None
     only_second: int | None
     mcnemar_p: float | None
+
+    def __repr__(self) -> str:
+        return (
+            f"Comparison({self.first.system.name}, {self.second.system.name}: {self.first.records:,} records)"
+        )
+
+    def _repr_html_(self) -> str:
+        return self.as_table().html()
+
+    def as_table(self) -> Table:
+        """Both runs and their differences in percent, to be written in any format."""
+        header = ("", "first", "second", "difference", "interval", "p (bootstrap)")
+        rows = [
+            (
+                name,
+                numbers.points(self.first.metrics[name]),
+                numbers.points(self.second.metrics[name]),
+                f"{100 * one.value:+.2f}",
+                numbers.points_range(one.interval),
+                f"{one.p_value:.4f}",
+            )
+            for name, one in self.differences.items()
+        ]
+        return Table(header, rows)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A data frame with a row for each metric; figures are fractions."""
+        import pandas as pd
+
+        rows = [
+            {
+                "metric": name,
+                "first": self.first.metrics[name],
+                "second": self.second.metrics[name],
+                "difference": one.value,
+                "low": one.interval[0],
+                "high": one.interval[1],
+                "p_value": one.p_value,
+            }
+            for name, one in self.differences.items()
+        ]
+        return pd.DataFrame.from_records(rows)
 
 
 def compare_scores(first: Path, second: Path) -> Comparison:

@@ -12,13 +12,11 @@ from dialoguellm_release.prompts import Prompt
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.audit import MIN_WORDS
 from dialoguellm_release.schemas.labels import Label
-from dialoguellm_release.schemas.recipes.score import FewShot, ScoreRecipe
+from dialoguellm_release.schemas.recipes.score import FewShot
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.schemas.scores import LeakPolicy, Protocol, ScorerName, SelectedOn
-from dialoguellm_release.scoring.task import Task, protocol_of
+from dialoguellm_release.scoring.task import ShownExamples, Task
 from dialoguellm_release.text import count_words, normalise
 
-"""A text of fewer words says nothing about where it comes from."""
 ROWS = 256
 """So many records are compared with every training record at once."""
 
@@ -54,12 +52,13 @@ class Examples:
         return replace(self, shown=shown)
 
     @property
-    def sha256(self) -> str:
-        """The hash of which record is shown which examples, in which order."""
+    def as_stated(self) -> ShownExamples:
+        """What the protocol says of them."""
         lines = (
             f"{record} {' '.join(one.id for one in examples)}\n" for record, examples in self.shown.items()
         )
-        return sha256_of_text("".join(lines))
+        sha256 = sha256_of_text("".join(lines))
+        return ShownExamples(self.settings.shots, self.settings.choose, self.ids, sha256)
 
 
 class PromptWithExamples(Prompt):
@@ -77,43 +76,13 @@ class PromptWithExamples(Prompt):
         return "".join([*answered, alone(record)])
 
 
-def examples_of(settings: ScoreRecipe, task: Task, dataset: Path) -> Examples | None:
+def examples_of(task: Task, dataset: Path) -> Examples | None:
     """The examples that a recipe asks for; None where it asks for none. Raises as `draw_examples`."""
-    return None if settings.few_shot is None else draw_examples(settings, settings.few_shot, task, dataset)
+    few_shot = task.settings.few_shot
+    return None if few_shot is None else draw_examples(few_shot, task, dataset)
 
 
-def prompted_protocol(
-    task: Task,
-    settings: ScoreRecipe,
-    prompt: Prompt,
-    scorer: ScorerName,
-    examples: Examples | None,
-    *,
-    has_context: bool,
-    selected_on: SelectedOn | None = None,
-    leak_policy: LeakPolicy | None = None,
-) -> Protocol:
-    """The protocol of a language model that is shown prompts, with examples or without.
-
-    Args:
-        has_context: Whether a prompt shows the context that the dataset has.
-    """
-    return protocol_of(
-        task,
-        settings,
-        context_k=task.dataset.figures.context_k if has_context else 0,
-        prompt_sha256=prompt.sha256,
-        scorer=scorer,
-        shots=examples.settings.shots if examples else 0,
-        few_shot_rule=examples.settings.choose if examples else None,
-        few_shot_ids=examples.ids if examples else (),
-        few_shot_sha256=examples.sha256 if examples else None,
-        selected_on=selected_on,
-        leak_policy=leak_policy,
-    )
-
-
-def draw_examples(settings: ScoreRecipe, few_shot: FewShot, task: Task, dataset: Path) -> Examples:
+def draw_examples(few_shot: FewShot, task: Task, dataset: Path) -> Examples:
     """The examples of every record of a task.
 
     Training records that leak into the split that is scored are left out: those of which the audit of the
@@ -123,6 +92,7 @@ def draw_examples(settings: ScoreRecipe, few_shot: FewShot, task: Task, dataset:
         DataError: There is no training split, or too little is left of it.
         MissingExtraError: `nearest` needs scikit-learn, which is not installed.
     """
+    settings = task.settings
     training = list(read_records(dataset, settings.corpus, "train"))
     held_out = f"{settings.corpus}/{settings.split}"
     texts = {text for record in task.split for text in _telling(record)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.scores import (
+    METRIC_MODULE,
+    METRICS,
     Interval,
     LabelFigures,
     MetricName,
@@ -58,6 +61,7 @@ def figures_of(scored: Scored, settings: ScoreRecipe) -> ScoreFigures:
         **dict(whole),
         protocol=scored.protocol,
         system=scored.system,
+        split_records=len(scored.split),
         truncated_records=scored.truncated_records,
         headline=settings.headline,
         without=None if without is None else labels[without],
@@ -225,29 +229,20 @@ def metrics_of(cells: Cells, chances: Cells, without: int | None) -> dict[Metric
         chances: The probability of each label in a draw; what is missing to 1 draws no label at all.
         without: The place of the label that `micro_f1_without` leaves out; None leaves the metric out.
     """
-    scores = metric_functions("erc_scores")
+    functions = metric_functions(METRIC_MODULE)
     counts, drawn = cells[..., :-1], cells[..., -1]
+    names = [name for name in METRICS if name != "micro_f1_without"]
     if not drawn.any():
-        found: dict[MetricName, Cells] = {
-            "accuracy": scores.accuracy(counts),
-            "weighted_f1": scores.weighted_f1(counts),
-            "macro_f1": scores.macro_f1(counts),
-            "micro_f1": scores.micro_f1(counts),
-            "invalid": scores.invalid(counts),
-        }
-        return found if without is None else found | {"micro_f1_without": scores.micro_f1(counts, without)}
-    labels = range(len(chances))
-    total = cells.sum((-2, -1))
-    support = cells.sum(-1)
+        found: dict[MetricName, Cells] = {name: getattr(functions, name)(counts) for name in names}
+        return found if without is None else found | {"micro_f1_without": functions.micro_f1(counts, without)}
+    # Exact where a metric is linear in the counts, as accuracy is; F1 is not, and is integrated.
+    shared_out = expected_counts(cells, chances)
+    found = {name: getattr(functions, name)(shared_out) for name in names}
+    labels = list(range(len(chances)))
     f1 = f1_per_label(cells, chances)
-    hits = (counts.diagonal(axis1=-2, axis2=-1) + drawn * chances).sum(-1)
-    found = {
-        "accuracy": _divided(hits, total),
-        "weighted_f1": _divided((f1 * support).sum(-1), total),
-        "macro_f1": f1.mean(-1),
-        "micro_f1": _f1_over(cells, chances, list(labels)),
-        "invalid": _divided(counts[..., -1].sum(-1) + drawn.sum(-1) * (1 - chances.sum()), total),
-    }
+    found["weighted_f1"] = _divided((f1 * cells.sum(-1)).sum(-1), cells.sum((-2, -1)))
+    found["macro_f1"] = f1.mean(-1)
+    found["micro_f1"] = _f1_over(cells, chances, labels)
     if without is not None:
         kept = [label for label in labels if label != without]
         found["micro_f1_without"] = _f1_over(cells, chances, kept)
@@ -300,9 +295,11 @@ def _mean_reciprocal(offset: Cells, draws: Cells, chance: float) -> Cells:
     nodes, weights = np.polynomial.laguerre.laggauss(NODES)
     mean = np.maximum(offset + draws * chance, 1.0)
     total = np.zeros(np.shape(mean))
+    miss = math.log1p(-chance) if chance < 1 else -math.inf
+    hit = math.log(chance) if chance > 0 else -math.inf
     for node, weight in zip(nodes, weights, strict=True):
         at = node / mean
-        total += weight * np.exp(node - offset * at + draws * np.log1p(chance * np.expm1(-at)))
+        total += weight * np.exp(node - offset * at + draws * np.logaddexp(miss, hit - at))
     return np.asarray(np.where(offset > 0, total / mean, 0.0), dtype=np.float64)
 
 

@@ -24,7 +24,7 @@ from dialoguellm_release.schemas.recipes.prompt import Knowledge
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.scores import LeakPolicy, ScorerName, SelectedOn, System
 from dialoguellm_release.scoring.answers import Reply, authors_dice
-from dialoguellm_release.scoring.few_shot import PromptWithExamples, examples_of, prompted_protocol
+from dialoguellm_release.scoring.few_shot import PromptWithExamples, examples_of
 from dialoguellm_release.scoring.kept_replies import kept_replies
 from dialoguellm_release.scoring.scorers import (
     Way,
@@ -35,7 +35,7 @@ from dialoguellm_release.scoring.scorers import (
     read_reply,
     way_of,
 )
-from dialoguellm_release.scoring.task import Scored, Task, leak_policy_of, read_task
+from dialoguellm_release.scoring.task import Asked, Scored, Task, leak_policy_of, protocol_of, read_task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -89,7 +89,7 @@ def score_model(
     base = base_of(model.backbone.recipe, model.backbone_folder)
     prompt = _prompt_of(task.dataset, model.adapter)
     _check_inputs(task.dataset, dataset, trained, model.adapter, base, prompt)
-    shown = examples_of(settings, task, dataset)
+    shown = examples_of(task, dataset)
     knowledge = trained.figures.knowledge if trained else Knowledge()
     label_spaces = {name: corpus.label_space for name, corpus in task.dataset.figures.corpora.items()}
     # Of the whole split, so that a record is shown the same however many are scored.
@@ -107,25 +107,21 @@ def score_model(
     chosen = list(dict.fromkeys(chosen_scorer(name, tokens) for name in scorers))
     if model.adapter is not None:
         language_model = load_adapter(language_model, model.adapter)
-    asking = _Asking(language_model.eval(), tokenizer, encoder, task.labels, settings, cache, again)
+    asked_model = _Model(language_model.eval(), tokenizer, encoder, task.labels, settings, cache, again)
     identity = {**asdict(base), "adapter_content_sha256": trained.content_sha256 if trained else None}
     replies: dict[Way, list[Reply]] = {}
     for name in chosen:
         way = way_of(name)
         if way not in replies:
-            replies[way] = asking.replies(way, prompts, identity)
+            replies[way] = asked_model.replies(way, prompts, identity)
         yield (
             name,
             Scored(
                 split=task.split,
                 answers=[read_reply(name, reply, tokens, settings.corpus) for reply in replies[way]],
-                protocol=prompted_protocol(
+                protocol=protocol_of(
                     task,
-                    settings,
-                    prompt,
-                    name,
-                    shown,
-                    has_context=knowledge.context,
+                    Asked(prompt.sha256, name, knowledge.context, shown.as_stated if shown else None),
                     selected_on=_selected_on(trained),
                     leak_policy=_leak_policy(task, trained),
                 ),
@@ -139,7 +135,7 @@ def score_model(
 
 
 @dataclass(frozen=True)
-class _Asking:
+class _Model:
     """A model that is ready to be asked."""
 
     model: PreTrainedModel

@@ -169,7 +169,7 @@ def score_predictions(settings: ScoreRecipe, dataset: Path, predictions: Path) -
     return Scored(
         split=task.split,
         answers=read_answers(predictions, task),
-        protocol=protocol_of(task, settings),
+        protocol=protocol_of(task),
         system=System(name=predictions.stem, kind="predictions"),
         packages=("numpy",),
     )

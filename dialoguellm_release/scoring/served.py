@@ -18,10 +18,10 @@ from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.scores import ScorerName, ServedFigures, ServerApi, System
 from dialoguellm_release.scoring.answers import Answer, parse
-from dialoguellm_release.scoring.few_shot import PromptWithExamples, examples_of, prompted_protocol
+from dialoguellm_release.scoring.few_shot import PromptWithExamples, examples_of
 from dialoguellm_release.scoring.kept_replies import STORE
 from dialoguellm_release.scoring.scorers import softmax
-from dialoguellm_release.scoring.task import Scored, Task, read_task
+from dialoguellm_release.scoring.task import Asked, Scored, Task, protocol_of, read_task
 from dialoguellm_release.serve.asking import Asking, Outcome, Question
 from dialoguellm_release.serve.client import Failure, OpenAIClient, ServedModel
 from dialoguellm_release.serve.protocol import plain_token, read_completion
@@ -80,7 +80,7 @@ def score_served(
         raise DataError(Problem("scorer", what, expected, settings.scorer, code="score.not_served"))
     task = read_task(settings, dataset)
     prompt = _prompt_of(task, dataset)
-    shown = examples_of(settings, task, dataset)
+    shown = examples_of(task, dataset)
     asked = prompt if shown is None else PromptWithExamples(prompt, shown)
     texts = [asked.prompt(record) for record in task.records]
     distinct = list(dict.fromkeys(texts))
@@ -100,7 +100,7 @@ def score_served(
     return Scored(
         split=task.split,
         answers=[read[text].answer for text in texts],
-        protocol=prompted_protocol(task, settings, prompt, scorer, shown, has_context=True),
+        protocol=protocol_of(task, Asked(prompt.sha256, scorer, True, shown.as_stated if shown else None)),
         system=System(name=served.name, kind="model", base=served.model, server_api=_api_of(served)),
         packages=("openai", "numpy"),
         examples=shown.shown if shown else {},

@@ -1,22 +1,31 @@
-"""Scores side by side: a row a system, a column a corpus, and no two protocols in one column unmarked."""
+"""Scores side by side: a row for each system, a column for each corpus, differences of protocol marked."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from string import ascii_lowercase
+from typing import TYPE_CHECKING, Any
 
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import read_manifest
+from dialoguellm_release.render import numbers
+from dialoguellm_release.render.tables import Table
 from dialoguellm_release.schemas.manifests import ScoreManifest
 from dialoguellm_release.schemas.scores import Interval, MetricName, Protocol, ScoreFigures
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN_DIGITS = 12
+"""So much of a hash is shown."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """What a column shows."""
+    """A corpus, a split and the metric that is shown of it."""
 
     corpus: str
     split: str
@@ -25,10 +34,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """A system, seed aside.
+    """A system, whatever the seed of its training.
 
     Attributes:
-        shots: Examples in its prompt; None where it has none to show, as `context_k` and `scorer`.
+        name: No other system of the table has it.
+        shots: Examples in its prompt; None for a system without prompt, as `context_k` and `scorer`.
     """
 
     name: str
@@ -48,7 +58,7 @@ class Cell:
         value: Of one run, or the mean over seeds.
         interval: Of one run, by the bootstrap over dialogues; None for several seeds.
         deviation: The standard deviation over seeds; None for one run.
-        mark: The letter of a protocol that is not the column's; empty for that.
+        mark: Letters of what differs from the protocol of the column; empty for nothing.
     """
 
     value: float
@@ -57,14 +67,25 @@ class Cell:
     seeds: int
     mark: str
 
+    def __str__(self) -> str:
+        mark = f" {self.mark}" if self.mark else ""
+        value = numbers.points(self.value)
+        if self.deviation is not None:
+            return f"{value} ± {numbers.points(self.deviation)} ({self.seeds} seeds){mark}"
+        return f"{value} ({numbers.points_range(self.interval)}){mark}" if self.interval else f"{value}{mark}"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class ScoreTable:
     """Scores side by side.
 
     Attributes:
-        cells: By row and column; a pair that nobody scored has none.
-        marks: For each letter, how its protocol differs from that of its column.
+        cells: By row and column; a pair without a score has none.
+        marks: For each letter, what differs from the protocol of the column.
+
+    Example:
+        >>> table = score_table(["build/scores/meld-tfidf", "build/scores/meld-tiny"])  # doctest: +SKIP
+        >>> table.to_pandas().pivot(index="system", columns="corpus", values="value")  # doctest: +SKIP
     """
 
     columns: tuple[Column, ...]
@@ -72,64 +93,112 @@ class ScoreTable:
     cells: dict[tuple[Row, Column], Cell]
     marks: dict[str, str]
 
+    def __repr__(self) -> str:
+        return f"ScoreTable({len(self.rows)} systems, {len(self.columns)} corpora, {len(self.marks)} marks)"
 
-def table_of(folders: Sequence[Path], metric: MetricName | None = None, *, mixed: bool = False) -> ScoreTable:
+    def _repr_html_(self) -> str:
+        notes = "".join(f"<p>{letter}: {text}</p>" for letter, text in self.marks.items())
+        return self.as_table().html() + notes
+
+    def as_table(self) -> Table:
+        """The table in percent, to be written in any format."""
+        header = ("system", "scorer", "context", "shots")
+        corpora = (f"{one.corpus}/{one.split} {one.metric}" for one in self.columns)
+        rows = []
+        for row in self.rows:
+            facts = (
+                numbers.MISSING if one is None else str(one) for one in (row.scorer, row.context_k, row.shots)
+            )
+            cells = (self.cells.get((row, column)) for column in self.columns)
+            rows.append((row.name, *facts, *(str(cell) if cell else numbers.MISSING for cell in cells)))
+        return Table((*header, *corpora), rows)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A data frame with a row for each cell; figures are fractions."""
+        import pandas as pd
+
+        return pd.DataFrame.from_records(
+            [
+                {
+                    "system": row.name,
+                    "kind": row.kind,
+                    "scorer": row.scorer,
+                    "context_k": row.context_k,
+                    "shots": row.shots,
+                    "corpus": column.corpus,
+                    "split": column.split,
+                    "metric": column.metric,
+                    "value": cell.value,
+                    "low": cell.interval[0] if cell.interval else None,
+                    "high": cell.interval[1] if cell.interval else None,
+                    "deviation": cell.deviation,
+                    "seeds": cell.seeds,
+                    "mark": cell.mark,
+                }
+                for (row, column), cell in self.cells.items()
+            ]
+        )
+
+
+def table_of(folders: Sequence[Path], metric: MetricName | None = None) -> ScoreTable:
     """The scores of some folders as a table.
 
+    The protocol of a column is that of its first complete score; a field that this one does not have is as
+    the next score has it. Whatever differs from it is marked, and so is a score of some of the records.
+
     Args:
-        metric: To show; None shows the headline of each corpus.
-        mixed: Set scores of unlike protocols in one column all the same, and mark them. The protocol of a
-            column is that of its first folder, and what that has no use for is as the next folder has it.
+        metric: To show; None for the headline of each corpus.
 
     Raises:
-        DataError: A folder holds no score, two hold the same, or two of one column are not alike.
+        DataError: A folder holds no score, two hold the same, or one was not scored by the metric.
     """
-    runs = {folder: read_manifest(folder, ScoreManifest).figures for folder in folders}
-    columns = _columns(runs.values(), metric)
-    protocols = _column_protocols(runs.values())
-    unlike = {
-        folder: differences
-        for folder, figures in runs.items()
-        if (differences := unlike_fields(protocols[_place(figures)], figures.protocol))
-    }
-    if unlike and not mixed:
-        problems = [_unlike_problem(folder, differences) for folder, differences in unlike.items()]
-        raise DataError(problems, outcome="no table was made")
-    letters = {text: _letter(place) for place, text in enumerate(dict.fromkeys(unlike.values()))}
-    grouped: dict[tuple[Row, Column], list[Path]] = {}
-    for folder, figures in runs.items():
-        grouped.setdefault((_row(figures), columns[_place(figures)]), []).append(folder)
-    _check_distinct(grouped, runs)
-    cells = {
-        key: _cell([runs[folder] for folder in same], key[1].metric, _marks(same, unlike, letters))
-        for key, same in grouped.items()
-    }
-    return ScoreTable(
-        columns=tuple(columns.values()),
-        rows=tuple(dict.fromkeys(row for row, _ in cells)),
-        cells=cells,
-        marks={letter: text for text, letter in letters.items()},
+    runs = {folder: read_manifest(folder, ScoreManifest) for folder in folders}
+    figures = {folder: manifest.figures for folder, manifest in runs.items()}
+    columns = _columns(figures.values(), metric)
+    protocols = _column_protocols(figures.values())
+    notes = {folder: _differences(protocols[_corpus_of(one)], one) for folder, one in figures.items()}
+    texts = dict.fromkeys(text for note in notes.values() for text in note)
+    letters = {text: _letter(place) for place, text in enumerate(texts)}
+    grouped = _grouped(runs)
+    cells = {}
+    for row, by_corpus in grouped.items():
+        for corpus, same in by_corpus.items():
+            mark = "".join(sorted({letters[text] for folder in same for text in notes[folder]}))
+            column = columns[corpus]
+            cells[row, column] = _cell([figures[folder] for folder in same], column.metric, mark)
+    marks = {letter: text for text, letter in letters.items()}
+    return ScoreTable(tuple(columns.values()), tuple(grouped), cells, marks)
+
+
+def differences_text(expected: Protocol, got: Protocol) -> str:
+    """How a protocol differs from another; empty where it does not."""
+    return "; ".join(
+        f"{name} {_shown(theirs)}, not {_shown(ours)}"
+        for name, (ours, theirs) in expected.differences(got).items()
     )
 
 
-def unlike_fields(expected: Protocol, got: Protocol) -> str:
-    """How a protocol differs from another, as text; empty where the two are alike.
-
-    What a system has no use for (None) is like anything.
-    """
-    parts = []
-    for name in Protocol.model_fields:
-        ours, theirs = getattr(expected, name), getattr(got, name)
-        if ours != theirs and ours is not None and theirs is not None:
-            parts.append(f"{name} {_shown(theirs)}, not {_shown(ours)}")
-    return "; ".join(parts)
+def _differences(expected: Protocol, figures: ScoreFigures) -> list[str]:
+    """What is marked at a score: that it is partial, and what of its protocol is not that of its column."""
+    protocol, found = figures.protocol, []
+    if figures.is_partial:
+        found.append(
+            f"{numbers.count(figures.records)} of {numbers.count(figures.split_records)} records scored"
+        )
+        protocol = protocol.model_copy(update={"records_sha256": expected.records_sha256})
+    text = differences_text(expected, protocol)
+    return [*found, text] if text else found
 
 
 def _shown(value: object) -> str:
-    return (", ".join(map(str, value)) or "empty") if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        names = numbers.count(len(value)) if len(value) > SHOWN_DIGITS else ", ".join(map(str, value))
+        return names or "none"
+    text = str(value)
+    return f"{text[:SHOWN_DIGITS]}..." if len(text) == 64 else text
 
 
-def _place(figures: ScoreFigures) -> tuple[str, str]:
+def _corpus_of(figures: ScoreFigures) -> tuple[str, str]:
     return figures.protocol.corpus, figures.protocol.split
 
 
@@ -137,18 +206,57 @@ def _columns(figures: Iterable[ScoreFigures], metric: MetricName | None) -> dict
     """The column of each corpus and split; its metric is the headline of its first score."""
     columns: dict[tuple[str, str], Column] = {}
     for one in figures:
-        columns.setdefault(_place(one), Column(*_place(one), metric or one.headline))
+        columns.setdefault(_corpus_of(one), Column(*_corpus_of(one), metric or one.headline))
     return columns
 
 
 def _column_protocols(figures: Iterable[ScoreFigures]) -> dict[tuple[str, str], Protocol]:
-    """The protocol of each column: every field as the first score states it that has a use for it."""
+    """The protocol of each column: every field of the first score that has it, complete scores first."""
     protocols: dict[tuple[str, str], Protocol] = {}
-    for one in figures:
-        known = protocols.setdefault(_place(one), one.protocol)
+    for one in sorted(figures, key=lambda one: one.is_partial):
+        known = protocols.setdefault(_corpus_of(one), one.protocol)
         missing = {name: value for name, value in one.protocol if getattr(known, name) is None}
-        protocols[_place(one)] = known.model_copy(update=missing)
+        protocols[_corpus_of(one)] = known.model_copy(update=missing)
     return protocols
+
+
+def _grouped(runs: Mapping[Path, ScoreManifest]) -> dict[Row, dict[tuple[str, str], list[Path]]]:
+    """The folders by system and corpus: the seeds of one training together, everything else apart."""
+    groups: dict[tuple[Row, int], dict[tuple[str, str], list[Path]]] = {}
+    problems = []
+    for folder, manifest in runs.items():
+        row, corpus, seed = _row(manifest.figures), _corpus_of(manifest.figures), manifest.figures.system.seed
+        version = 0
+        while alike := _with_seed(groups.get((row, version), {}).get(corpus, []), seed, runs):
+            if runs[alike].content_sha256 == manifest.content_sha256:
+                what = f"holds the same score as {alike}"
+                problems.append(
+                    Problem(str(folder), what, fix="leave one of them out", code="score_table.repeated")
+                )
+            version += 1
+        groups.setdefault((row, version), {}).setdefault(corpus, []).append(folder)
+    if problems:
+        raise DataError(problems, outcome="no table was made")
+    return dict(zip(_named(groups), groups.values(), strict=True))
+
+
+def _with_seed(folders: Sequence[Path], seed: int | None, runs: Mapping[Path, ScoreManifest]) -> Path | None:
+    return next((folder for folder in folders if runs[folder].figures.system.seed == seed), None)
+
+
+def _named(groups: Mapping[tuple[Row, int], Mapping[Any, Sequence[Path]]]) -> list[Row]:
+    """The rows; where two systems have one name, the folder of each is added to it."""
+    systems: dict[str, set[object]] = {}
+    for row, version in groups:
+        systems.setdefault(row.name, set()).add((row.kind, row.base, row.training_sha256, version))
+    first = [next(iter(folders.values()))[0] for folders in groups.values()]
+    is_clear = len({folder.name for folder in first}) == len(first)
+    return [
+        replace(row, name=f"{row.name} ({folder.name if is_clear else folder})")
+        if len(systems[row.name]) > 1
+        else row
+        for (row, _), folder in zip(groups, first, strict=True)
+    ]
 
 
 def _row(figures: ScoreFigures) -> Row:
@@ -173,6 +281,7 @@ def _cell(figures: Sequence[ScoreFigures], metric: MetricName, mark: str) -> Cel
                 f"was not scored by {metric}",
                 expected=f"one of {', '.join(figures[0].metrics)}",
                 fix="name another metric",
+                code="score_table.metric",
             ),
             outcome="no table was made",
         )
@@ -180,36 +289,6 @@ def _cell(figures: Sequence[ScoreFigures], metric: MetricName, mark: str) -> Cel
     if len(values) == 1:
         return Cell(values[0], figures[0].intervals[metric], None, 1, mark)
     return Cell(statistics.mean(values), None, statistics.stdev(values), len(values), mark)
-
-
-def _marks(folders: Sequence[Path], unlike: Mapping[Path, str], letters: Mapping[str, str]) -> str:
-    return "".join(sorted({letters[unlike[folder]] for folder in folders if folder in unlike}))
-
-
-def _check_distinct(
-    grouped: Mapping[tuple[Row, Column], Sequence[Path]], runs: Mapping[Path, ScoreFigures]
-) -> None:
-    """Refuses what would count one run twice: runs of one system are told apart by their seeds."""
-    problems = []
-    for folders in grouped.values():
-        seen: dict[int | None, Path] = {}
-        for folder in folders:
-            seed = runs[folder].system.seed
-            if seed in seen:
-                what = f"scores the same system with the same seed as {seen[seed]}"
-                problems.append(Problem(str(folder), what, fix="leave one of them out"))
-            seen[seed] = folder
-    if problems:
-        raise DataError(problems, outcome="no table was made")
-
-
-def _unlike_problem(folder: Path, differences: str) -> Problem:
-    return Problem(
-        str(folder),
-        "is not of the same protocol as the folders before it, and would stand in a column with them",
-        got=differences,
-        fix="score it by the same protocol, or ask for a mixed table (--mixed), which marks it",
-    )
 
 
 def _letter(place: int) -> str:

@@ -65,6 +65,7 @@ class Task:
         split: Every record of the split; `records` the ones to score.
     """
 
+    settings: ScoreRecipe
     dataset: DatasetManifest
     split: Sequence[Record]
     records: Sequence[Record]
@@ -81,38 +82,72 @@ def read_task(settings: ScoreRecipe, dataset: Path) -> Task:
     split = list(read_records(dataset, settings.corpus, settings.split))
     labels = built.figures.corpora[settings.corpus].label_space
     _check_references(split, labels)
-    return Task(built, split, list(islice(split, settings.max_records)), labels)
+    return Task(settings, built, split, list(islice(split, settings.max_records)), labels)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How a language model was asked.
+
+    Attributes:
+        has_context: Whether the prompt shows the context that the dataset has.
+        examples: What a prompt shows as examples; None for none.
+    """
+
+    prompt_sha256: str
+    scorer: ScorerName
+    has_context: bool
+    examples: ShownExamples | None = None
+
+
+@dataclass(frozen=True)
+class ShownExamples:
+    """The examples in prompts, as the protocol states them.
+
+    Attributes:
+        ids: Every record that is an example.
+        sha256: Of which record is shown which examples, in which order.
+    """
+
+    shots: int
+    rule: FewShotRule
+    ids: tuple[str, ...]
+    sha256: str
 
 
 def protocol_of(
     task: Task,
-    settings: ScoreRecipe,
+    asking: Asked | None = None,
     *,
     context_k: int | None = None,
-    prompt_sha256: str | None = None,
-    scorer: ScorerName | None = None,
-    shots: int | None = None,
-    few_shot_rule: FewShotRule | None = None,
-    few_shot_ids: tuple[str, ...] | None = None,
-    few_shot_sha256: str | None = None,
     selected_on: SelectedOn | None = None,
     leak_policy: LeakPolicy | None = None,
 ) -> Protocol:
-    """The protocol of a system; what it has no use for stays None."""
+    """The protocol of a score.
+
+    Args:
+        asking: None for what is no language model.
+        context_k: Utterances of context that such a system sees; of a language model the task knows it.
+        selected_on: The split on which the checkpoint was chosen.
+        leak_policy: What became of training records that share text with held-out ones.
+    """
+    if asking is not None:
+        context_k = task.dataset.figures.context_k if asking.has_context else 0
+    examples = asking.examples if asking else None
     return Protocol(
-        corpus=settings.corpus,
-        split=settings.split,
+        corpus=task.settings.corpus,
+        split=task.settings.split,
         dataset_content_sha256=task.dataset.content_sha256,
         records_sha256=sha256_of_text("".join(f"{one.id} {one.output}\n" for one in task.records)),
         label_space=task.labels,
         context_k=context_k,
         context_direction="past" if context_k else None,
-        prompt_sha256=prompt_sha256,
-        scorer=scorer,
-        shots=shots,
-        few_shot_rule=few_shot_rule,
-        few_shot_ids=few_shot_ids,
-        few_shot_sha256=few_shot_sha256,
+        prompt_sha256=asking.prompt_sha256 if asking else None,
+        scorer=asking.scorer if asking else None,
+        shots=examples.shots if examples else 0 if asking else None,
+        few_shot_rule=examples.rule if examples else None,
+        few_shot_ids=examples.ids if examples else () if asking else None,
+        few_shot_sha256=examples.sha256 if examples else None,
         selected_on=selected_on,
         leak_policy=leak_policy,
     )

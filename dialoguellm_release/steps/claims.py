@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.recipes.catalogue import load_recipe
+from dialoguellm_release.render.tables import Table
 from dialoguellm_release.schemas.claims import Claim, ClaimsRecipe
 from dialoguellm_release.step import BUILD
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from dialoguellm_release.claims.tables import PaperTable
     from dialoguellm_release.claims.verdicts import Verdict
 
 PAPER = "dialoguellm-2310.11374"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ClaimReport:
     """A paper's claims, what became of each, and its tables of results with what was measured.
 
@@ -30,6 +34,57 @@ class ClaimReport:
     claims: Mapping[str, Claim]
     verdicts: Mapping[str, Verdict]
     tables: Mapping[str, PaperTable]
+
+    def __repr__(self) -> str:
+        counts = Counter(verdict.status for verdict in self.verdicts.values())
+        return f"ClaimReport({', '.join(f'{count} {status}' for status, count in counts.most_common())})"
+
+    def _repr_html_(self) -> str:
+        return self.as_table().html()
+
+    def as_table(self, status: str | None = None) -> Table:
+        """The claims with their verdicts, to be written in any format.
+
+        Args:
+            status: Of the claims to list; None for all.
+        """
+        rows = []
+        for name, claim in self.claims.items():
+            verdict = self.verdicts[name]
+            printed = "" if claim.value is None else figure_text(claim.value)
+            others = (f" or {figure_text(value)} ({place})" for place, value in claim.other_readings.items())
+            if status in (None, verdict.status):
+                texts = (claim.place, claim.says, printed + "".join(others), verdict.status, verdict.by)
+                rows.append((name, *texts))
+        return Table(("claim", "place", "says", "paper", "status", "by, or what is missing"), rows)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A data frame with a row for each claim."""
+        import pandas as pd
+
+        return pd.DataFrame.from_records(
+            [
+                {
+                    "claim": name,
+                    "place": claim.place,
+                    "says": claim.says,
+                    "value": claim.value,
+                    "status": self.verdicts[name].status,
+                    "measured": self.verdicts[name].measured,
+                    "by": self.verdicts[name].by,
+                }
+                for name, claim in self.claims.items()
+            ]
+        )
+
+
+def figure_text(value: float) -> str:
+    """A figure of the paper; whole numbers from 100 on with separators.
+
+    >>> figure_text(13517.0), figure_text(0.0003)
+    ('13,517', '0.0003')
+    """
+    return f"{value:,.0f}" if value == int(value) and abs(value) >= 100 else f"{value:g}"
 
 
 def check_claims(build: Path = BUILD, claims: str = PAPER) -> ClaimReport:

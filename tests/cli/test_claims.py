@@ -33,6 +33,22 @@ def test_the_claims_where_nothing_was_built(
     golden("claims/claims.md", ended.out)
 
 
+def test_on_a_terminal_claims_are_counted_and_listed_on_request(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    command = ("score", "table", "--claims", "--from", tmp_path)
+    short, contradicted = run(*command), run(*command, "--status", "contradicted")
+    everything = run(*command, "--all")
+    assert "Table 1" in short.out
+    assert len(short.out.splitlines()) < 60
+    for ended in (short, contradicted, everything):
+        assert ended.code == 0
+        assert max(map(len, ended.out.splitlines())) <= 80
+    assert "not yet testable" not in contradicted.out
+    assert len(everything.out) > len(contradicted.out) > len(short.out)
+
+
 def test_claims_as_data(run: Any, tmp_path: Path) -> None:
     ended = run("score", "table", "--claims", "--from", tmp_path, "--json")
     data = json.loads(ended.out)
@@ -61,6 +77,8 @@ def test_csv_is_read_back(run: Any, tmp_path: Path) -> None:
         (("--claims", "--paper-table", "2"), "2 is none of 3, 4"),
         (("--claims", "scores"), "name no score folders"),
         ((), "name score folders, or --claims"),
+        (("--claims", "--status", "false"), "false is none of reproduced, contradicted"),
+        (("scores", "--all"), "need --claims"),
     ],
 )
 def test_what_cannot_be_meant_is_a_usage_error(

@@ -68,15 +68,25 @@ def test_baselines_are_compared_and_set_in_a_table(run: Any, scored: Any) -> Non
     assert [row["system"]["name"] for row in rows] == ["majority", "random"]
 
 
-def test_unlike_scores_need_to_be_asked_for(run: Any, scored: Any) -> None:
+@pytest.mark.parametrize("form", ["text", "markdown", "csv", "latex"])
+def test_scores_of_another_protocol_are_marked_in_every_format(
+    form: str, run: Any, scored: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     folders = [scored("tfidf"), scored("tfidf-context")]
-    refused = run("score", "table", *folders)
-    assert refused.code == 1
-    assert "context_k 1, not 0" in refused.err
-    assert "no table was made" in refused.err
-    mixed = run("score", "table", *folders, "--mixed")
-    assert mixed.code == 0
-    assert "a: context_k 1, not 0" in mixed.out
+    ended = run("score", "table", *folders, "--format", form)
+    assert ended.code == 0
+    assert "tfidf-context" in ended.out
+    assert "a: context_k 1, not 0" in (ended.out if form in ("text", "markdown") else ended.err)
+    assert max(map(len, ended.out.splitlines())) <= 80 or form != "text"
+
+
+def test_a_partial_score_says_so(run: Any, scored: Any) -> None:
+    part = scored("majority", "--set", "max_records=4")
+    shown = run("score", "table", part)
+    assert "4 of 15 records scored" in shown.out
+    compared = run("score", "compare", part, part)
+    assert "warning: only 4 of 15 records" in compared.out
 
 
 def test_predictions_from_elsewhere_are_scored_or_refused(

@@ -19,15 +19,15 @@ from dialoguellm_release.steps.compare import score_table
 def folder_of(tmp_path: Path, score_figures_of: Callable[..., Any]) -> Callable[..., Path]:
     """A score folder of which only the manifest is there."""
 
-    def made(name: str, **figures: Any) -> Path:
+    def made(name: str, content: str = "1" * 64, **figures: Any) -> Path:
         folder = tmp_path / name
-        folder.mkdir()
+        folder.mkdir(parents=True)
         manifest = ScoreManifest(
             created_by={},
             recipe=RecipeStamp(name="meld", sha256="0" * 64, resolved={}),
             inputs=(),
             outputs=(),
-            content_sha256="1" * 64,
+            content_sha256=content,
             figures=score_figures_of(**figures),
         )
         write_manifest(folder, manifest)
@@ -88,64 +88,105 @@ def test_seeds_of_one_system_are_averaged(folder_of: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "mark"),
     [
-        ("dataset_content_sha256", "0" * 64, f"dataset_content_sha256 {'0' * 64}, not {'d' * 64}"),
-        ("records_sha256", "0" * 64, f"records_sha256 {'0' * 64}, not {'e' * 64}"),
+        ("dataset_content_sha256", "0" * 64, f"dataset_content_sha256 {'0' * 12}..., not {'d' * 12}..."),
+        ("records_sha256", "0" * 64, f"records_sha256 {'0' * 12}..., not {'e' * 12}..."),
         ("label_space", ("neutral",), "label_space neutral, not anger, neutral"),
         ("context_k", 3, "context_k 3, not 1"),
-        ("prompt_sha256", "0" * 64, f"prompt_sha256 {'0' * 64}, not {'f' * 64}"),
+        ("prompt_sha256", "0" * 64, f"prompt_sha256 {'0' * 12}..., not {'f' * 12}..."),
         ("scorer", "free_generation", "scorer free_generation, not first_token"),
-        ("few_shot_ids", ("meld/train/1/1",), "few_shot_ids meld/train/1/1, not empty"),
+        ("few_shot_ids", ("meld/train/1/1",), "few_shot_ids meld/train/1/1, not none"),
         ("selected_on", "validation", "selected_on validation, not none"),
         ("leak_policy", "removed from training", "leak_policy removed from training, not not audited"),
     ],
 )
-def test_unlike_protocols_do_not_stand_in_one_column_unless_asked_and_then_marked(
-    field: str, value: object, told: str, folder_of: Any
-) -> None:
+def test_a_score_of_another_protocol_is_marked(field: str, value: object, mark: str, folder_of: Any) -> None:
     folders = [
         folder_of("first"),
         folder_of("second", protocol={field: value}, system={"name": "other"}),
         folder_of("third", system={"name": "third"}),
     ]
-    with pytest.raises(DataError) as raised:
-        score_table(folders)
-    (problem,) = raised.value.problems
-    assert problem.where == str(folders[1])
-    assert problem.got == told
-    assert "--mixed" in str(problem.fix)
-    table = score_table(folders, mixed=True)
+    table = score_table(folders)
     assert [cell.mark for cell in table.cells.values()] == ["", "a", ""]
-    assert table.marks == {"a": told}
+    assert table.marks == {"a": mark}
 
 
-def test_what_the_first_has_no_use_for_must_still_be_alike_among_the_others(folder_of: Any) -> None:
+def test_a_baseline_with_another_context_stands_beside_a_model(folder_of: Any) -> None:
+    tfidf = {**NO_USE, "context_k": 0, "leak_policy": "not audited"}
+    folders = [folder_of("tiny"), folder_of("tfidf", system=BASELINE | {"name": "tfidf"}, protocol=tfidf)]
+    table = score_table(folders)
+    marks = {row.name: table.cells[row, table.columns[0]].mark for row in table.rows}
+    assert marks == {"tiny": "", "tfidf": "a"}
+    assert table.marks == {"a": "context_k 0, not 1"}
+
+
+def test_what_the_first_does_not_have_is_as_the_next_score_has_it(folder_of: Any) -> None:
     folders = [
         folder_of("majority", system=BASELINE, protocol=NO_USE),
         folder_of("one", system={"name": "one"}),
         folder_of("other", system={"name": "other"}, protocol={"context_k": 0}),
     ]
-    with pytest.raises(DataError) as raised:
-        score_table(folders)
-    assert [(one.where, one.got) for one in raised.value.problems] == [
-        (str(folders[2]), "context_k 0, not 1")
-    ]
+    assert [cell.mark for cell in score_table(folders).cells.values()] == ["", "", "a"]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_score_of_some_records_is_marked_and_sets_no_standard(order: int, folder_of: Any) -> None:
+    whole = {"records": 2610, "split_records": 2610}
+    part = {"records": 8, "split_records": 2610, "protocol": {"records_sha256": "0" * 64}}
+    folders = [folder_of("part", system={"name": "part"}, **part), folder_of("whole", **whole)]
+    table = score_table(folders[::order])
+    assert {row.name: cell.mark for (row, _), cell in table.cells.items()} == {"part": "a", "tiny": ""}
+    assert table.marks == {"a": "8 of 2,610 records scored"}
 
 
 def test_one_run_is_not_counted_twice(folder_of: Any) -> None:
     folders = [folder_of("first"), folder_of("second")]
-    with pytest.raises(DataError, match="the same system with the same seed") as raised:
+    with pytest.raises(DataError) as raised:
         score_table(folders)
-    assert raised.value.problems[0].where == str(folders[1])
+    (problem,) = raised.value.problems
+    assert (problem.code, problem.where) == ("score_table.repeated", str(folders[1]))
+
+
+@pytest.mark.parametrize(
+    "systems",
+    [
+        ({"training_sha256": "7" * 64}, {"training_sha256": "8" * 64}),
+        ({"kind": "model"}, {"kind": "predictions"}),
+        ({"base": "one/model"}, {"base": "another/model"}),
+        ({}, {}),
+    ],
+)
+def test_two_systems_never_share_a_name(systems: tuple[Any, Any], folder_of: Any) -> None:
+    folders = [folder_of("one", system=systems[0]), folder_of("two", system=systems[1], content="2" * 64)]
+    assert [row.name for row in score_table(folders).rows] == ["tiny (one)", "tiny (two)"]
+    deeper = [folder_of("a/x", system=systems[0]), folder_of("b/x", system=systems[1], content="2" * 64)]
+    assert [row.name for row in score_table(deeper).rows] == [f"tiny ({folder})" for folder in deeper]
+
+
+def test_a_table_is_a_data_frame_a_notebook_cell_and_a_short_text(folder_of: Any) -> None:
+    table = score_table([folder_of("tiny"), str(folder_of("other", system={"name": "a<b"}))])
+    frame = table.to_pandas()
+    assert frame["system"].tolist() == ["tiny", "a<b"]
+    assert [frame[name][0] for name in ("value", "low", "high")] == [0.25, 0.125, 0.375]
+    assert repr(table) == "ScoreTable(2 systems, 1 corpora, 0 marks)"
+    assert "<td>a&lt;b</td>" in table._repr_html_()
 
 
 def test_another_metric_may_be_shown_if_there_is_one(folder_of: Any) -> None:
     folder = folder_of("first")
     table = score_table([folder], "accuracy")
     assert next(iter(table.cells.values())).value == 0.5
-    with pytest.raises(DataError, match="was not scored by macro_f1"):
+    with pytest.raises(DataError) as raised:
         score_table([folder], "macro_f1")
+    assert raised.value.problems[0].code == "score_table.metric"
+
+
+def test_an_unknown_metric_is_refused(folder_of: Any) -> None:
+    with pytest.raises(DataError) as raised:
+        score_table([folder_of("first")], "acuracy")  # type: ignore[arg-type]
+    assert raised.value.problems[0].code == "argument.unknown_name"
+    assert "accuracy" in raised.value.problems[0].what
 
 
 def test_what_is_no_score_folder_is_told(tmp_path: Path) -> None:
