@@ -9,19 +9,11 @@ import yaml
 from dialoguellm_release.cards.card import render_card, table
 from dialoguellm_release.render import numbers
 from dialoguellm_release.schemas.manifests import ScoreManifest
-from dialoguellm_release.schemas.scores import MetricName, Part, ScoreFigures
+from dialoguellm_release.schemas.scores import METRICS, MetricName, Part, ScoreFigures
 
 TASK = "text-classification"
 LABEL_SCORERS = ("first_token", "full_likelihood", "full_likelihood_per_token", "constrained_generation")
 """Scorers that choose among the labels, so that no answer is outside them."""
-
-_HUB_METRICS: dict[MetricName, tuple[str, str, dict[str, str] | None]] = {
-    "accuracy": ("accuracy", "Accuracy", None),
-    "weighted_f1": ("f1", "Weighted F1", {"average": "weighted"}),
-    "macro_f1": ("f1", "Macro F1", {"average": "macro"}),
-    "micro_f1": ("f1", "Micro F1", {"average": "micro"}),
-}
-"""Id on the Hub, name and arguments of the metrics that have one there."""
 
 
 def score_table(scores: Sequence[ScoreFigures]) -> str:
@@ -39,7 +31,13 @@ def score_table(scores: Sequence[ScoreFigures]) -> str:
             rows.append((*place, numbers.count(part.records), answer, scorer, *cells))
         always = [f"{score.majority[name]:.4f}" if name in score.majority else "-" for name in metrics]
         rows.append((*place, numbers.count(score.records), f"always {score.majority_label}", "-", *always))
-    return table(("Corpus", "Split", "Records", "Answer", "Scorer", *(f"`{name}`" for name in metrics)), rows)
+    header = ("Corpus", "Split", "Records", "Answer", "Scorer", *(f"`{name}`" for name in metrics))
+    warnings = [
+        f"**{score.protocol.corpus}, {score.protocol.split}**: {warning}."
+        for score in scores
+        for warning in score.warnings
+    ]
+    return "\n\n".join([table(header, rows), *warnings])
 
 
 def model_index(
@@ -61,14 +59,13 @@ def model_index(
             dataset_config=score.protocol.corpus,
             dataset_split=score.protocol.split,
             dataset_revision=revision,
-            metric_type=metric_type,
-            metric_name=f"{name}{_interval(score, metric, ', interval ')}",
+            metric_type=METRICS[metric].hub_id or metric,
+            metric_name=f"{_hub_title(metric)}{_interval(score, metric, ', interval ')}",
             metric_value=round(value, 6),
-            metric_args=arguments,
+            metric_args=METRICS[metric].hub_arguments,
         )
         for score in scores
         for metric, value in score.metrics.items()
-        for metric_type, name, arguments in [_HUB_METRICS.get(metric, (metric, metric, None))]
     ]
     data: dict[str, object] = ModelCardData(model_name=model_name, eval_results=results).to_dict()  # type: ignore[no-untyped-call]
     return data["model-index"]
@@ -77,7 +74,11 @@ def model_index(
 def hub_metrics(scores: Sequence[ScoreFigures]) -> list[str]:
     """The key `metrics` of a model card."""
     metrics = [metric for score in scores for metric in score.metrics]
-    return list(dict.fromkeys(_HUB_METRICS.get(metric, (metric, "", None))[0] for metric in metrics))
+    return list(dict.fromkeys(METRICS[metric].hub_id or metric for metric in metrics))
+
+
+def _hub_title(metric: MetricName) -> str:
+    return METRICS[metric].title if METRICS[metric].hub_id else metric
 
 
 def eval_results(scores: Sequence[ScoreFigures], dataset_id: str, revision: str | None) -> dict[str, str]:
@@ -124,15 +125,6 @@ def _interval(part: Part, metric: MetricName, before: str) -> str:
 MAX_LISTED = 100
 """More values than these, as the examples of a whole split, are counted and not named."""
 
-METRICS: dict[MetricName, str] = {
-    "accuracy": "Accuracy",
-    "weighted_f1": "Weighted F1",
-    "macro_f1": "Macro F1",
-    "micro_f1": "Micro F1",
-    "micro_f1_without": "Micro F1 without {without}",
-    "invalid": "Invalid answers",
-}
-
 
 def render_score_report(manifest: ScoreManifest, figure: str | None) -> str:
     """The `README.md` of a score folder.
@@ -146,6 +138,7 @@ def render_score_report(manifest: ScoreManifest, figure: str | None) -> str:
         "protocol": figures.protocol,
         "system": figures.system,
         "title": f"{figures.system.name} on {figures.protocol.corpus}, {figures.protocol.split} split",
+        "warnings": figures.warnings,
         "level": f"{100 * figures.resampling.level:g} %",
         "resamples": numbers.count(figures.resampling.resamples),
         "metrics": _metrics_table(figures),
@@ -171,7 +164,7 @@ def _metrics_table(figures: ScoreFigures) -> str:
     header = ("", *parts, *clean, f"always {figures.majority_label}")
     rows = [
         (
-            METRICS[name].format(without=figures.without),
+            METRICS[name].title.format(without=figures.without),
             *(_with_interval(part, name) for part in [*parts.values(), *clean.values()]),
             _percent(figures.majority[name]),
         )
@@ -210,7 +203,7 @@ def _confusion_table(figures: ScoreFigures) -> str:
 def _parts_table(figures: ScoreFigures, parts: Mapping[str, Part]) -> str:
     shown: tuple[MetricName, ...] = tuple(dict.fromkeys(("accuracy", figures.headline)))
     return table(
-        ("", "Records", *(METRICS[name].format(without=figures.without) for name in shown)),
+        ("", "Records", *(METRICS[name].title.format(without=figures.without) for name in shown)),
         [
             (value, numbers.count(part.records), *(_with_interval(part, name) for name in shown))
             for value, part in parts.items()

@@ -24,6 +24,7 @@ from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import AdapterManifest, ScoreManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
+from dialoguellm_release.schemas.scores import METRIC_MODULE
 from dialoguellm_release.scoring.model import ModelFolders, score_model
 from dialoguellm_release.scoring.predictions import write_predictions
 
@@ -215,7 +216,7 @@ def _figure_problems(folder: Path) -> Iterator[Problem]:
 
     figures = read_manifest(folder, ScoreManifest).figures
     rows = pq.read_table(folder / PREDICTIONS, columns=["reference", "prediction"]).to_pydict()
-    found: dict[str, float] = metric_functions("erc_scores").erc_scores(
+    found: dict[str, float] = metric_functions(METRIC_MODULE).erc_scores(
         rows["reference"], rows["prediction"], figures.protocol.label_space, figures.without
     )
     for name, stated in figures.metrics.items():
