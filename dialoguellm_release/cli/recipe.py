@@ -18,7 +18,8 @@ def list_recipes(json: Json = False) -> None:
 
     Example: dlm-release recipe list
     """
-    from dialoguellm_release.recipes.catalogue import bundled, load_any
+    from dialoguellm_release.recipes.catalogue import load_any
+    from dialoguellm_release.recipes.names import bundled
 
     found = {name: load_any(name).recipe for name in bundled()}
     if json:
@@ -40,8 +41,7 @@ def show_recipe(
 
     Example: dlm-release recipe show adapters/tiny --origin
     """
-    from dialoguellm_release.recipes.catalogue import load_any
-    from dialoguellm_release.recipes.display import as_yaml, leaves
+    from dialoguellm_release.recipes.catalogue import as_yaml, leaves, load_any
 
     loaded = load_any(name, settings or ())
     if json:
@@ -65,8 +65,8 @@ def validate(
 
     Example: dlm-release recipe validate my/recipe.yaml
     """
-    from dialoguellm_release.recipes.catalogue import bundled
-    from dialoguellm_release.recipes.references import validate_recipes
+    from dialoguellm_release.recipes.catalogue import validate_recipes
+    from dialoguellm_release.recipes.names import bundled
 
     checked = validate_recipes(names or list(bundled()))
     if json:
@@ -85,7 +85,7 @@ def schema(
 
     Example: dlm-release recipe schema adapter
     """
-    from dialoguellm_release.recipes.catalogue import as_kind
-    from dialoguellm_release.recipes.json_schema import json_schema
+    from dialoguellm_release.recipes.catalogue import json_schema
+    from dialoguellm_release.recipes.names import as_kind
 
     show(json_schema(as_kind(kind)).rstrip())

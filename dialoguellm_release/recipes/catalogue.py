@@ -1,43 +1,22 @@
-"""The bundled recipes, by kind and name, and recipes by path."""
+"""The bundled recipes and recipes by path: loaded, validated together, shown, and as JSON Schema."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, cast
+
+import yaml
 
 from dialoguellm_release.errors import Problem, RecipeError
-from dialoguellm_release.recipes.load import MAX_PATH, Loaded, Model, load_file
-from dialoguellm_release.recipes.yaml_reader import read_yaml
-from dialoguellm_release.resources import resource_folder
+from dialoguellm_release.recipes.load import NAMED_BY, Loaded, Model, load_file, parent_of
+from dialoguellm_release.recipes.names import KINDS, path_of
+from dialoguellm_release.recipes.yaml_reader import KeyPath, read_yaml
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.kinds import RECIPE_MODELS, Recipe, RecipeKind
-
-KINDS: tuple[RecipeKind, ...] = get_args(RecipeKind)
-FOLDERS: dict[RecipeKind, str] = {
-    "corpus": "corpora",
-    "dataset": "datasets",
-    "backbone": "backbones",
-    "adapter": "adapters",
-    "score": "scores",
-    "release": "releases",
-    "prompt": "prompts",
-    "claims": "claims",
-    "video": "videos",
-}
-
-
-def bundled() -> dict[str, Path]:
-    """Every bundled recipe by `folder/name`; files that begin with `_` are parents, not recipes."""
-    root = resource_folder("recipes")
-    return {
-        f"{folder}/{path.stem}": path
-        for folder in FOLDERS.values()
-        for path in sorted((root / folder).glob("*.yaml"))
-        if not path.name.startswith("_")
-    }
 
 
 def load_recipe(
@@ -48,29 +27,19 @@ def load_recipe(
     Raises:
         RecipeError: It does not exist or is not valid.
     """
-    return load_file(path_of(name, kind), model, overrides)
+    return load_file(path_of(name, kind), model, overrides, kind)
 
 
 def load_any(name: str, overrides: Sequence[str] = ()) -> Loaded[Recipe]:
     """A recipe by `folder/name`, by a bundled name that is unique among the kinds, or by a path."""
     path = path_of(name, None)
-    return cast("Loaded[Recipe]", load_file(path, RECIPE_MODELS[read_kind(path)], overrides))
+    kind = read_kind(path)
+    return cast("Loaded[Recipe]", load_file(path, RECIPE_MODELS[kind], overrides, kind))
 
 
 def load_claims(recipe: DatasetRecipe) -> ClaimsRecipe | None:
     """The figures that a dataset recipe sets beside its own; None where it names none."""
     return load_recipe(recipe.claims, "claims", ClaimsRecipe).recipe if recipe.claims else None
-
-
-def as_kind(name: str) -> RecipeKind:
-    """A kind of recipe by its name.
-
-    Raises:
-        RecipeError: There is no such kind.
-    """
-    if name not in KINDS:
-        raise RecipeError(Problem(name, "not a kind of recipe", expected=", ".join(KINDS)))
-    return name
 
 
 def read_kind(path: Path) -> RecipeKind:
@@ -79,47 +48,93 @@ def read_kind(path: Path) -> RecipeKind:
     Raises:
         RecipeError: It states none, or one that does not exist.
     """
-    document = read_yaml(path)
-    kind = document.data.get("kind")
-    parent = document.data.get("extends")
-    if kind is None and isinstance(parent, str) and (path.parent / parent[:MAX_PATH]).is_file():
-        return read_kind(path.parent / parent[:MAX_PATH])
-    if kind in KINDS:
-        return cast("RecipeKind", kind)
-    where = str(document.positions.get(("kind",), f"{path}:1:1"))
-    raise RecipeError(
-        Problem(where, "kind: states no kind of recipe", expected=", ".join(KINDS), got=str(kind))
-    )
+    stated, seen = path, set[Path]()
+    while True:
+        document = read_yaml(stated)
+        kind, parent = document.data.get("kind"), document.data.get("extends")
+        if kind in KINDS:
+            return cast("RecipeKind", kind)
+        if kind is not None or not isinstance(parent, str) or stated in seen:
+            break
+        seen.add(stated)
+        stated = parent_of(parent, None, stated, document)
+    where = str(document.positions.get(("kind",), f"{stated}:1:1"))
+    problem = Problem(where, "kind: not a kind of recipe", ", ".join(KINDS), str(kind), code="recipe.no_kind")
+    raise RecipeError(problem)
 
 
-def path_of(name: str, kind: RecipeKind | None) -> Path:
-    """The file of a recipe that is named by the name of a bundled one or by a path.
-
-    Args:
-        kind: Where to look; None looks at every kind.
+def validate_recipes(names: Sequence[str]) -> list[str]:
+    """The names, when all of them are valid and name only recipes that exist.
 
     Raises:
-        RecipeError: No bundled recipe has this name, or several have.
+        RecipeError: With the problems of all of them.
     """
-    if name.endswith((".yaml", ".yml")):
-        return Path(name)
-    known = {
-        key: path for key, path in bundled().items() if kind is None or key.startswith(FOLDERS[kind] + "/")
+    problems: list[Problem] = []
+    for name in names:
+        try:
+            problems += _dangling(load_any(name))
+        except RecipeError as error:
+            problems += error.problems
+    if problems:
+        raise RecipeError(problems)
+    return list(names)
+
+
+def _dangling(loaded: Loaded[Recipe]) -> Iterator[Problem]:
+    """References to recipes that do not exist."""
+    for key, kind in NAMED_BY.items():
+        name = getattr(loaded.recipe, key, None)
+        if not isinstance(name, str):
+            continue
+        where = str(loaded.origins.get((key,), loaded.name))
+        try:
+            if not path_of(name, kind).is_file():
+                yield Problem(where, f"{key}: no such file", got=name, code="recipe.dangling")
+        except RecipeError as error:
+            for one in error.problems:
+                yield replace(one, where=where, what=f"{key}: {one.what}", got=name)
+
+
+def as_yaml(loaded: Loaded[Recipe]) -> str:
+    """The resolved recipe as YAML, with every default written out."""
+    return yaml.safe_dump(loaded.stamp.resolved, sort_keys=False, allow_unicode=True, width=100).rstrip()
+
+
+def leaves(loaded: Loaded[Recipe]) -> list[tuple[str, str, str]]:
+    """Key, value and origin of every leaf of a resolved recipe."""
+    return [
+        (".".join(map(str, path)), str(value), str(loaded.origins.get(path, "default")))
+        for path, value in _leaves(loaded.stamp.resolved, ())
+    ]
+
+
+def _leaves(data: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+    if isinstance(data, dict) and data:
+        for key, value in data.items():
+            yield from _leaves(value, (*path, key))
+    elif isinstance(data, list) and data:
+        for index, value in enumerate(data):
+            yield from _leaves(value, (*path, index))
+    else:
+        yield path, data
+
+
+def json_schema(kind: RecipeKind) -> str:
+    """The JSON Schema of a kind of recipe, as text.
+
+    Why: it allows `extends` and requires nothing, so that an editor does not mark a file that only
+    changes what it extends.
+    """
+    schema = RECIPE_MODELS[kind].model_json_schema()
+    schema["properties"] = {
+        "extends": {
+            "type": "string",
+            "description": "The recipe that this one extends: a name, kind/name, or a path from this file.",
+        },
+        **schema["properties"],
     }
-    matches = [key for key in known if name in (key, key.partition("/")[2])]
-    if len(matches) == 1:
-        return known[matches[0]]
-    if matches:
-        raise RecipeError(
-            Problem(name, "names several recipes", expected=" or ".join(matches), fix="name one of them")
-        )
-    names = sorted({*known, *(key.partition("/")[2] for key in known)})
-    close = difflib.get_close_matches(name, names, n=1)
-    raise RecipeError(
-        Problem(
-            name,
-            f"no bundled {kind or ''} recipe has this name".replace("  ", " "),
-            expected=f"a path that ends in .yaml, or one of {', '.join(sorted(known))}",
-            fix=f"did you mean {close[0]}?" if close else "see: dlm-release recipe list",
-        )
-    )
+    schema.pop("required", None)
+    for definition in schema.get("$defs", {}).values():
+        definition.pop("required", None)
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from dialoguellm_release.errors import Problem, RecipeError
 from dialoguellm_release.folders import canonical_json, sha256_of_text
+from dialoguellm_release.recipes.names import MAX_PATH, is_path, path_of
 from dialoguellm_release.recipes.yaml_reader import (
     Document,
     KeyPath,
@@ -21,23 +23,26 @@ from dialoguellm_release.recipes.yaml_reader import (
     read_yaml,
 )
 from dialoguellm_release.schemas.manifests import RecipeStamp
+from dialoguellm_release.schemas.recipes.kinds import RecipeKind
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 MAX_DEPTH = 3
-MAX_PATH = 250
-"""No recipe has a longer name; the file system would refuse it."""
+NAMED_BY: Mapping[str, RecipeKind] = {"backbone": "backbone", "prompt": "prompt", "claims": "claims"}
+"""Keys that name another recipe, with its kind."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True)
 class Loaded(Generic[Model]):
-    """A validated recipe with its name and where each of its leaves was written.
+    """A validated recipe with the origin of each value.
 
     Attributes:
-        origins: Key path of each leaf that a file or `--set` states; a default has none.
+        name: The name of its file, without the ending.
+        recipe: The model.
+        origins: Where each value that a file or `--set` states was written; a default has no origin.
     """
 
     name: str
@@ -56,17 +61,25 @@ class Loaded(Generic[Model]):
         return RecipeStamp(name=self.name, sha256=self.sha256, resolved=resolved)
 
 
-def load_file(path: Path, model: type[Model], overrides: Sequence[str] = ()) -> Loaded[Model]:
+def load_file(
+    path: Path, model: type[Model], overrides: Sequence[str] = (), kind: RecipeKind | None = None
+) -> Loaded[Model]:
     """The recipe in a YAML file.
 
+    A path to another recipe starts from the file that states it; the loaded recipe has it from the current
+    directory.
+
     Args:
+        path: The file.
         model: The schema that it must satisfy.
         overrides: Settings `key.key=value` that pass the same validation.
+        kind: Of the recipe and so of the parents that it extends; None where any kind may be extended.
 
     Raises:
         RecipeError: With every problem that could be found at once, each at file, line and column.
     """
-    document = _extended(path, ())
+    document = _extended(path, (), kind)
+    _place_references(document)
     for override in overrides:
         _override(document, override)
     return Loaded(path.stem, validated(document, model, path), document.positions)
@@ -85,23 +98,61 @@ def validated(document: Document, model: type[Model], path: Path) -> Model:
         raise RecipeError(_problems(error.errors(), document, model, path)) from None
 
 
-def _extended(path: Path, below: tuple[Path, ...]) -> Document:
+def _extended(path: Path, below: tuple[Path, ...], kind: RecipeKind | None) -> Document:
     document = read_yaml(path)
-    parent = document.data.pop("extends", None)
+    parent = document.data.get("extends")
     if parent is None:
+        document.data.pop("extends", None)
         return document
-    where = str(document.positions.pop(("extends",)))
+    where = str(document.positions[("extends",)])
     if not isinstance(parent, str):
-        raise RecipeError(Problem(where, "extends takes one relative path", got=repr(parent)))
-    parent_path = (path.parent / parent[:MAX_PATH]).resolve()
+        what = "extends takes the name or path of one recipe"
+        raise RecipeError(Problem(where, what, got=repr(parent), code="recipe.extends"))
+    parent_path = parent_of(parent, kind, path, document)
     chain = (*below, path.resolve())
-    if parent_path in chain:
-        raise RecipeError(Problem(where, f"extends itself by way of {parent}"))
+    if parent_path.resolve() in chain:
+        raise RecipeError(Problem(where, f"extends itself through {parent}", code="recipe.extends_circle"))
     if len(chain) > MAX_DEPTH:
-        raise RecipeError(Problem(where, f"extends more than {MAX_DEPTH} recipes deep"))
-    if len(parent) > MAX_PATH or not parent_path.is_file():
-        raise RecipeError(Problem(where, "extends a file that does not exist", got=parent))
-    return _merged(_extended(parent_path, chain), document)
+        what = f"extends more than {MAX_DEPTH} recipes deep"
+        raise RecipeError(Problem(where, what, code="recipe.extends_depth"))
+    del document.data["extends"], document.positions[("extends",)]
+    return _merged(_extended(parent_path, chain, kind), document)
+
+
+def parent_of(name: str, kind: RecipeKind | None, path: Path, document: Document) -> Path:
+    """The file that a recipe extends.
+
+    Args:
+        name: What `extends` says.
+        kind: Of the recipe; None where it is not known.
+        path: The file of the recipe.
+        document: Its content.
+
+    Raises:
+        RecipeError: The file does not exist, or no recipe or several have this name; placed at the key.
+    """
+    where = str(document.positions[("extends",)])
+    if is_path(name):
+        found = path.parent / name
+        if len(name) <= MAX_PATH and found.is_file():
+            return found
+        what = "extends a file that does not exist"
+        raise RecipeError(Problem(where, what, got=name, code="recipe.extends_missing"))
+    try:
+        return path_of(name, kind, path.parent)
+    except RecipeError as error:
+        problems = [
+            replace(one, where=where, what=f"extends: {one.what}", got=name) for one in error.problems
+        ]
+        raise RecipeError(problems) from None
+
+
+def _place_references(document: Document) -> None:
+    """Makes the paths of other recipes start from the current directory."""
+    for key in NAMED_BY:
+        value, position = document.data.get(key), document.positions.get((key,))
+        if isinstance(value, str) and is_path(value) and position and not Path(value).is_absolute():
+            document.data[key] = os.path.relpath(Path(position.file).parent / value)
 
 
 def _merged(parent: Document, child: Document) -> Document:
@@ -129,8 +180,7 @@ def _merge(
 def _override(document: Document, setting: str) -> None:
     keys, separator, text = setting.partition("=")
     if not separator or not all(keys.split(".")):
-        problem = Problem("--set", "takes key.key=value", got=setting)
-        raise RecipeError(problem)
+        raise RecipeError(Problem("--set", "takes key.key=value", got=setting, code="recipe.set"))
     *parents, last = keys.split(".")
     target = document.data
     for key in parents:
@@ -138,7 +188,8 @@ def _override(document: Document, setting: str) -> None:
             target[key] = {}
         target = target[key]
         if not isinstance(target, dict):
-            raise RecipeError(Problem(f"--set {setting}", f"{key} holds a value, not keys"))
+            what = f"{key} is a value, not a group of keys"
+            raise RecipeError(Problem(f"--set {setting}", what, code="recipe.set"))
     target[last] = read_scalar(text)
     path = tuple(keys.split("."))
     for depth in range(1, len(path) + 1):
@@ -148,7 +199,7 @@ def _override(document: Document, setting: str) -> None:
 def _problems(
     errors: list[ErrorDetails], document: Document, model: type[BaseModel], path: Path
 ) -> list[Problem]:
-    """The problems in the order of the file; a key that is only misspelt is not also called missing."""
+    """The problems in the order of the file; a misspelt key is not also reported as missing."""
     unknown = {
         details["loc"]: _close_name(details, document, model)
         for details in errors
@@ -175,22 +226,23 @@ def _problem(
         case "extra_forbidden":
             close = _close_name(details, document, model)
             known = ", ".join(_field_names(model, location[:-1], document.data))
-            return Problem(
-                where, f"{key}: unknown key; {f'did you mean {close}?' if close else f'known: {known}'}"
-            )
+            what = f"{key}: unknown key; {f'did you mean {close}?' if close else f'known: {known}'}"
+            return Problem(where, what, code="recipe.unknown_key")
         case "missing":
-            return Problem(where, f"{'.'.join([*filter(None, [key]), str(details['loc'][-1])])}: is missing")
+            what = f"{'.'.join([*filter(None, [key]), str(details['loc'][-1])])}: missing"
+            return Problem(where, what, code="recipe.missing_key")
         case "value_error":
-            return Problem(where, f"{key or 'the recipe'}: {details['ctx']['error']}")
+            return Problem(where, f"{key or 'the recipe'}: {details['ctx']['error']}", code="recipe.value")
         case "union_tag_invalid" | "union_tag_not_found":
             expected = str(details["ctx"].get("expected_tags", details["ctx"]["discriminator"]))
-            return Problem(where, f"{key}: of an unknown type", expected=expected)
+            return Problem(where, f"{key}: unknown type", expected=expected, code="recipe.unknown_type")
     said = details["msg"].removeprefix("Input ")
-    return Problem(where, f"{key}: {said}", got=json.dumps(details["input"], ensure_ascii=False))
+    got = json.dumps(details["input"], ensure_ascii=False)
+    return Problem(where, f"{key}: {said}", got=got, code="recipe.value")
 
 
 def _close_name(details: ErrorDetails, document: Document, model: type[BaseModel]) -> str | None:
-    """The key that was probably meant; None where none is close."""
+    """The closest known key, if any."""
     location = _known_part(details["loc"], document.data)
     names = _field_names(model, location[:-1], document.data)
     return next(iter(difflib.get_close_matches(str(location[-1]), names, n=1)), None)
@@ -205,7 +257,7 @@ def _position(location: KeyPath, document: Document, path: Path) -> Position:
 
 
 def _known_part(location: tuple[str | int, ...], data: Any) -> KeyPath:
-    """The part of pydantic's location that stands in the data: without tags of unions and missing keys."""
+    """The part of pydantic's location that the data has: without tags of unions and missing keys."""
     known: list[str | int] = []
     for part in location:
         is_key = isinstance(data, dict) and part in data
@@ -217,7 +269,7 @@ def _known_part(location: tuple[str | int, ...], data: Any) -> KeyPath:
 
 
 def _field_names(model: type[BaseModel], location: KeyPath, data: Any) -> list[str]:
-    """The keys that a schema knows at a place, for hints."""
+    """The keys that a schema knows at a location, for hints."""
     models = [model]
     for part in location:
         data = data[part]

@@ -127,7 +127,7 @@ def _write_score_recipe(data: Path, split: Split, max_length: int, out: Path) ->
 
 
 def _write_recipe(path: Path, loaded: Loaded[Any], what: str, command: str) -> None:
-    from dialoguellm_release.recipes.display import as_yaml
+    from dialoguellm_release.recipes.catalogue import as_yaml
 
     write_text(path, f"# {what}\n# Command: {command}\n{as_yaml(loaded)}\n")
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dialoguellm_release.recipes.catalogue import bundled
+from dialoguellm_release.recipes.names import bundled
 
 COMMANDS = (
     (),

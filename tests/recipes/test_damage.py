@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dialoguellm_release.recipes.catalogue import bundled, load_any
+from dialoguellm_release.recipes.catalogue import load_any
+from dialoguellm_release.recipes.names import bundled
 from tests.damage import damaged, only_release_errors
 
 NAMES = (

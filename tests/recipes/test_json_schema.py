@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dialoguellm_release.recipes.catalogue import FOLDERS
-from dialoguellm_release.recipes.json_schema import json_schema
+from dialoguellm_release.recipes.catalogue import json_schema
+from dialoguellm_release.recipes.names import FOLDERS
 from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.recipes.kinds import RecipeKind
 

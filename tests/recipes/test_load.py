@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from dialoguellm_release.errors import RecipeError
-from dialoguellm_release.recipes.catalogue import bundled, load_any, load_recipe
+from dialoguellm_release.recipes.catalogue import load_any, load_recipe, validate_recipes
 from dialoguellm_release.recipes.load import load_file
-from dialoguellm_release.recipes.references import validate_recipes
+from dialoguellm_release.recipes.names import bundled
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
+from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 
 CASES = Path(__file__).parents[1] / "cases" / "recipes"
 
@@ -99,7 +100,7 @@ def test_a_setting_passes_the_same_validation(tmp_path: Path) -> None:
         load_file(path, AdapterRecipe, ['lora.r="4"'])
     with pytest.raises(RecipeError, match="takes key.key=value"):
         load_file(path, AdapterRecipe, ["seed"])
-    with pytest.raises(RecipeError, match="seed holds a value, not keys"):
+    with pytest.raises(RecipeError, match="seed is a value, not a group of keys"):
         load_file(path, AdapterRecipe, ["seed.x=1"])
 
 
@@ -138,3 +139,71 @@ def test_names_are_helped_with() -> None:
         load_recipe("papper", "dataset", AdapterRecipe)
     with pytest.raises(RecipeError, match="adapters/tiny or backbones/tiny|backbones/tiny or adapters/tiny"):
         load_any("tiny")
+
+
+def test_a_parent_is_named_as_any_recipe_is(tmp_path: Path) -> None:
+    base = load_recipe("tiny", "adapter", AdapterRecipe).recipe
+    for name in ("tiny", "adapters/tiny", "adapter/tiny"):
+        child = adapter(tmp_path, f"extends: {name}\nseed: 77\n", "child.yaml")
+        loaded = load_recipe(str(child), "adapter", AdapterRecipe)
+        assert loaded.recipe == base.model_copy(update={"seed": 77})
+    assert load_any(str(adapter(tmp_path, "extends: adapter/tiny\n", "any.yaml"))).recipe == base
+    (tmp_path / "below").mkdir()
+    below = adapter(tmp_path / "below", "extends: ../child.yaml\n")
+    assert load_any(str(below)).recipe == base.model_copy(update={"seed": 77})
+
+
+@pytest.mark.parametrize(
+    ("parent", "code", "fix"),
+    [
+        ("tiny", "recipe.ambiguous_name", "write the kind too, as in backbones/tiny"),
+        ("tinny", "recipe.unknown_name", "did you mean tiny?"),
+        ("base", "recipe.unknown_name", "did you mean the file base.yaml?"),
+        ("none.yaml", "recipe.extends_missing", None),
+        ("x" * 4_000 + ".yaml", "recipe.extends_missing", None),
+    ],
+)
+def test_a_parent_that_is_not_found_is_named_with_a_way_out(
+    tmp_path: Path, parent: str, code: str, fix: str | None
+) -> None:
+    adapter(tmp_path, name="base.yaml")
+    child = adapter(tmp_path, f"extends: {parent}\n", "child.yaml")
+    with pytest.raises(RecipeError) as caught:
+        load_any(str(child))
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.fix) == (code, fix)
+    assert problem.where == f"{child}:1:1"
+
+
+def test_a_recipe_beside_another_is_found_from_any_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "base.yaml").write_bytes(bundled()["backbones/tiny"].read_bytes())
+    (folder / "ask.yaml").write_bytes(bundled()["prompts/dialogue-v1"].read_bytes())
+    text = ADAPTER.replace("backbone: tiny", "backbone: base.yaml").replace("dialogue-v1", "./ask.yaml")
+    child = adapter(folder, text)
+    for directory in (tmp_path, folder, Path("/")):
+        monkeypatch.chdir(directory)
+        loaded = load_recipe(str(child), "adapter", AdapterRecipe)
+        assert Path(loaded.recipe.backbone).resolve() == folder / "base.yaml"
+        assert load_recipe(loaded.recipe.backbone, "backbone", BackboneRecipe).recipe.kind == "backbone"
+        assert validate_recipes([str(child)]) == [str(child)]
+    (folder / "ask.yaml").unlink()
+    with pytest.raises(RecipeError) as caught:
+        validate_recipes([str(child)])
+    assert [problem.code for problem in caught.value.problems] == ["recipe.dangling"]
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe("mine/a.yaml", "adapter", AdapterRecipe).recipe.backbone == "mine/base.yaml"
+    here = load_recipe("mine/a.yaml", "adapter", AdapterRecipe, ["backbone=other.yaml"])
+    assert here.recipe.backbone == "other.yaml"
+
+
+def test_an_ambiguous_name_lists_every_recipe_of_that_name() -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_any("tiny")
+    (problem,) = caught.value.problems
+    assert problem.code == "recipe.ambiguous_name"
+    assert problem.expected == "backbones/tiny or adapters/tiny"
+    assert load_any("adapter/tiny").recipe.kind == "adapter"

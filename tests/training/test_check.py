@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from dialoguellm_release.backbones.load import tokenizer_at_hand
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import read_manifest
-from dialoguellm_release.recipes.catalogue import bundled, load_recipe
+from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.recipes.names import bundled
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.manifests import AdapterManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, QuantizationRecipe

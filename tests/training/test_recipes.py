@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dialoguellm_release.errors import RecipeError
-from dialoguellm_release.recipes.catalogue import bundled, load_recipe
+from dialoguellm_release.recipes.catalogue import load_recipe
+from dialoguellm_release.recipes.names import bundled
 from dialoguellm_release.schemas.recipes.adapter import (
     AdapterRecipe,
     LoraRecipe,
