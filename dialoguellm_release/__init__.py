@@ -32,8 +32,13 @@ if TYPE_CHECKING:
     from dialoguellm_release.steps.doctor import examine
     from dialoguellm_release.steps.onward import export_training, merge_adapter, new_recipe
     from dialoguellm_release.steps.release import publish, verify_release
-    from dialoguellm_release.steps.score import score, score_baseline, score_each_way, score_predictions
-    from dialoguellm_release.steps.served import score_served
+    from dialoguellm_release.steps.score import (
+        score,
+        score_baseline,
+        score_each_way,
+        score_predictions,
+        score_served,
+    )
     from dialoguellm_release.steps.video import describe_clips, survey_clips, video_status
 
 _HOMES = {
@@ -53,15 +58,22 @@ _HOMES = {
     "steps.backbone": ("build_backbone",),
     "steps.card": ("check_cards", "render_card", "write_card"),
     "steps.claims": ("check_claims",),
-    "steps.compare": ("compare_scores", "score_table"),
     "steps.corpora": ("check_corpora", "fetch_corpora"),
     "steps.dataset": ("audit_dataset", "build_dataset", "check_dataset", "hydrate_dataset"),
     "steps.doctor": ("examine",),
     "step": ("StepResult",),
     "steps.onward": ("export_training", "merge_adapter", "new_recipe"),
     "steps.release": ("publish", "verify_release"),
-    "steps.score": ("score", "score_baseline", "score_each_way", "score_predictions"),
-    "steps.served": ("score_served",),
+    "steps.score": (
+        "ModelChoice",
+        "WorkFolders",
+        "score",
+        "score_baseline",
+        "score_each_way",
+        "score_predictions",
+        "score_served",
+    ),
+    "steps.compare": ("compare_scores", "score_table"),
     "steps.video": ("describe_clips", "survey_clips", "video_status"),
 }
 

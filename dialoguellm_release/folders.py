@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -207,7 +208,8 @@ def staged(out: Path, kind: Kind) -> Iterator[Path]:
     """A temporary sibling that takes the place of `out` when the block ends well, and goes when it does not.
 
     Why: whoever looks at `out` sees the old folder or the new one, never half of either. What a killed
-    run left behind is removed by the next one.
+    run left behind is removed by the next one. Of several processes that train together the first alone
+    writes `out`; the others get a folder that is thrown away.
 
     Args:
         kind: What the block makes; only a folder of this kind is replaced.
@@ -215,6 +217,10 @@ def staged(out: Path, kind: Kind) -> Iterator[Path]:
     Raises:
         DataError: `out` is something else, or another run is writing it.
     """
+    if os.environ.get("RANK", "0") != "0":
+        with tempfile.TemporaryDirectory(prefix="dlm-release-") as elsewhere:
+            yield Path(elsewhere)
+        return
     out = out.absolute()
     partial, previous, lock = _siblings(out)
     out.parent.mkdir(parents=True, exist_ok=True)

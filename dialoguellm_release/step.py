@@ -44,6 +44,7 @@ MAX_SHOWN = 8
 
 MAX_VALUE = 60
 MAX_NAME = 100
+_HASH = re.compile("[0-9a-f]{64}")
 
 Part = Literal[
     "request", "recipe", "settings", "folders", "resources", "files", "versions", "rendering", "outputs"
@@ -169,21 +170,45 @@ def run_step(
     Raises:
         DataError: The folder holds finished work, or something that this kind of step did not make.
     """
-    kind: Kind = model.model_fields["kind"].default
+    found = current_result(model, out, inputs, again=again, replace=replace)
+    return found or _made(model, out, inputs, make, finish)
+
+
+def current_result(
+    model: type[AnyManifest], out: Path, inputs: Inputs, *, again: bool = False, replace: bool = False
+) -> StepResult[AnyManifest] | None:
+    """The folder as it is, where `run_step` would do nothing; None where it would make it.
+
+    Raises:
+        DataError: It would lose finished work.
+    """
+    old = _manifest_in(out, model)
+    if old is None:
+        return None
+    found = differences(old, inputs, out)
+    if not found:
+        clear_left_over(out)
+        return None if again else StepResult(out, old, was_current=True)
+    lost = [one for one in found if one.is_protected_in(old.kind)]
+    if lost and not replace:
+        raise DataError(_finished_work(out, old, lost))
+    _say_what_differs(out, found)
+    return None
+
+
+def _made(
+    model: type[AnyManifest],
+    out: Path,
+    inputs: Inputs,
+    make: Callable[[Path], Output],
+    finish: Callable[[Path, AnyManifest], None] | None,
+) -> StepResult[AnyManifest]:
     old = _manifest_in(out, model)
     found = differences(old, inputs, out) if old else ()
-    if old and not found and not again:
-        clear_left_over(out)
-        return StepResult(out, old, was_current=True)
-    if old and found:
-        lost = [one for one in found if one.is_protected_in(kind)]
-        if lost and not replace:
-            raise DataError(_finished_work(out, old, lost))
-        _say_what_differs(out, found)
     with ExitStack() as around:
         if not is_recording():
             around.enter_context(recording())
-        folder = around.enter_context(staged(out, kind))
+        folder = around.enter_context(staged(out, model.model_fields["kind"].default))
         if old and found and all(one.part == "rendering" for one in found):
             shutil.copytree(out, folder, dirs_exist_ok=True)
             stated = dict(old.__dict__)
@@ -325,10 +350,16 @@ def _leaves(value: JsonValue, path: str = "") -> dict[str, JsonValue]:
 
 def _value_differences(part: Part, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
     return [
-        Difference(part, f"{name}: {_shown(old.get(name))} -> {_shown(new.get(name))}")
+        Difference(part, _change(name, old.get(name), new.get(name)))
         for name in sorted({*old, *new})
         if old.get(name) != new.get(name)
     ]
+
+
+def _change(name: str, old: Any, new: Any) -> str:
+    if _HASH.fullmatch(str(old)) or _HASH.fullmatch(str(new)):
+        return f"{name} changed"
+    return f"{name}: {_shown(old)} -> {_shown(new)}"
 
 
 def _shown(value: JsonValue) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dialoguellm_release.cli.options import Again, Json, Settings
+from dialoguellm_release.cli.options import Again, Json, Replace, Settings
 from dialoguellm_release.cli.output import say, say_made, show, show_json, table
 
 if TYPE_CHECKING:
@@ -28,13 +28,14 @@ def build(
             help="Folder with one sub-folder a corpus; the synthetic corpora where the recipe says so."
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The dataset folder.")] = Path("build/dataset"),
+    out: Annotated[Path | None, typer.Option(help="The dataset folder. [default: build/dataset]")] = None,
     skip: Annotated[list[str] | None, typer.Option(help="A corpus to leave out; may be repeated.")] = None,
     video: Annotated[
         Path | None, typer.Option(help="Folder that `video describe` made; fills video_description.")
     ] = None,
     settings: Settings = None,
     again: Again = False,
+    replace: Replace = False,
     json: Json = False,
 ) -> None:
     """Build the dataset folder from the native files of the corpora.
@@ -44,7 +45,14 @@ def build(
     from dialoguellm_release.steps.dataset import build_dataset
 
     made = build_dataset(
-        recipe, sources, out, skip=skip or (), video=video, overrides=settings or (), again=again
+        recipe,
+        sources,
+        out,
+        skip=skip or (),
+        video=video,
+        overrides=settings or (),
+        again=again,
+        replace=replace,
     )
     manifest = made.manifest
     warn_of_unknown_files(manifest)
@@ -90,6 +98,7 @@ def hydrate(
     ],
     out: Annotated[Path, typer.Option(help="The dataset folder.")] = Path("build/dataset"),
     again: Again = False,
+    replace: Replace = False,
     json: Json = False,
 ) -> None:
     """Make the full dataset again from its published copy and your own copies of the withheld corpora.
@@ -103,7 +112,7 @@ def hydrate(
     from dialoguellm_release.steps.dataset import hydrate_dataset
 
     try:
-        made = hydrate_dataset(published, sources, out, again=again)
+        made = hydrate_dataset(published, sources, out, again=again, replace=replace)
     except DataError as error:
         if json:
             show_json({"problems": [asdict(problem) for problem in error.problems]})

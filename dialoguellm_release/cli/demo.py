@@ -40,7 +40,7 @@ def demo(
     from dialoguellm_release.steps.adapter import train_adapter
     from dialoguellm_release.steps.dataset import build_dataset
     from dialoguellm_release.steps.release import publish as publish_release
-    from dialoguellm_release.steps.score import WorkFolders, score
+    from dialoguellm_release.steps.score import ModelChoice, WorkFolders, score
 
     started = time.monotonic()
     recipe = "demo" if sources is None else "paper"
@@ -49,7 +49,7 @@ def demo(
     if absent:
         say(f"     not in {sources}, left out: {', '.join(absent)}")
     left_out = {*(skip or ()), *absent}
-    built = build_dataset(recipe, sources, out / "dataset", skip=left_out, again=again)
+    built = build_dataset(recipe, sources, out / "dataset", skip=left_out, again=again, replace=True)
     dataset.warn_of_unknown_files(built.manifest)
     dataset.note_missing_figures(built.manifest)
     say("2/4  adapter: recipe tiny")
@@ -60,10 +60,10 @@ def demo(
     scored = score(
         "meld",
         built.folder,
-        trained.folder,
+        ModelChoice(trained.folder, folders=WorkFolders(out / "backbones", out / "cache")),
         out / "scores" / "meld-tiny",
-        folders=WorkFolders(out / "backbones", out / "cache"),
         again=again,
+        replace=True,
     )
     say("4/4  release: recipe demo")
     release = publish_release("demo", out, str(out / "release"))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dialoguellm_release.cli.options import Again, BackbonesFolder, DatasetFolder, Json, Settings
+from dialoguellm_release.cli.options import Again, BackbonesFolder, DatasetFolder, Json, Replace, Settings
 from dialoguellm_release.cli.output import say, say_made, show, show_json
 
 
@@ -18,6 +18,7 @@ def merge(
     ] = None,
     backbones: BackbonesFolder = Path("build/backbones"),
     again: Again = False,
+    replace: Replace = False,
     json: Json = False,
 ) -> None:
     """Put an adapter into the weights of its base, and prove that the logits stay the same.
@@ -26,7 +27,7 @@ def merge(
     """
     from dialoguellm_release.steps.onward import merge_adapter
 
-    made = merge_adapter(adapter, out, backbones=backbones, again=again)
+    made = merge_adapter(adapter, out, backbones=backbones, again=again, replace=replace)
     say_made(made, "merged")
     figures = made.manifest.figures
     if json:

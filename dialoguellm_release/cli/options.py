@@ -15,6 +15,9 @@ Settings = Annotated[
     ),
 ]
 Again = Annotated[bool, typer.Option("--again", help="Do the work even where the output is current.")]
+Replace = Annotated[
+    bool, typer.Option("--replace", help="Replace finished work of another recipe or with other settings.")
+]
 DatasetFolder = Annotated[Path, typer.Option("--dataset", help="Folder that `dataset build` made.")]
 BackbonesFolder = Annotated[
     Path, typer.Option("--backbones", help="Where backbones of our own making lie; built where they are not.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dialoguellm_release.cli import choices, scores
-from dialoguellm_release.cli.options import Again, BackbonesFolder, DatasetFolder, Json, Settings
+from dialoguellm_release.cli.options import Again, BackbonesFolder, DatasetFolder, Json, Replace, Settings
 from dialoguellm_release.cli.output import say, say_made, show, show_json
 from dialoguellm_release.render.tables import Format
 
@@ -49,6 +49,7 @@ def run(
     cache: Cache = BUILD / "cache",
     settings: Settings = None,
     again: Again = False,
+    replace: Replace = False,
     json: Json = False,
 ) -> None:
     """Score an adapter, or a backbone alone.
@@ -60,29 +61,21 @@ def run(
     """
     from dialoguellm_release.steps import score as steps
 
-    folders = steps.WorkFolders(backbones, cache)
+    model = steps.ModelChoice(adapter, backbone, steps.WorkFolders(backbones, cache))
     overrides = settings or ()
     if scorers is None:
-        made = steps.score(
-            recipe,
-            dataset,
-            adapter,
-            out,
-            backbone=backbone,
-            folders=folders,
-            overrides=overrides,
-            again=again,
-        )
+        made = steps.score(recipe, dataset, model, out, overrides=overrides, again=again, replace=replace)
         _report(made, json=json)
         return
     by_scorer = steps.score_each_way(
         recipe,
         choices.scorer_names(scorers),
         dataset,
-        steps.ModelChoice(adapter, backbone, folders),
+        model,
         out,
         overrides=overrides,
         again=again,
+        replace=replace,
     )
     for one in by_scorer.values():
         say_made(one, "scored")
@@ -105,6 +98,7 @@ def baseline(
     ] = None,
     settings: Settings = None,
     again: Again = False,
+    replace: Replace = False,
     json: Json = False,
 ) -> None:
     """Score a baseline that needs no language model.
@@ -114,7 +108,7 @@ def baseline(
     from dialoguellm_release.steps.score import score_baseline
 
     known = choices.baseline_name(name)
-    made = score_baseline(recipe, known, dataset, out, overrides=settings or (), again=again)
+    made = score_baseline(recipe, known, dataset, out, overrides=settings or (), again=again, replace=replace)
     _report(made, json=json)
 
 
@@ -139,6 +133,7 @@ def served(
     cache: Cache = BUILD / "cache",
     settings: Settings = None,
     again: Again = False,
+    replace: Replace = False,
     json: Json = False,
 ) -> None:
     """Score a model behind an OpenAI-compatible server.
@@ -146,10 +141,12 @@ def served(
     Example: dlm-release score served meld my-model --base-url http://127.0.0.1:8000/v1
     """
     from dialoguellm_release.serve.client import ServedModel
-    from dialoguellm_release.steps.served import score_served
+    from dialoguellm_release.steps.score import score_served
 
     asked = ServedModel(base_url, model, choices.server_api(api), key_variable, concurrency)
-    made = score_served(recipe, asked, dataset, out, cache=cache, overrides=settings or (), again=again)
+    made = score_served(
+        recipe, asked, dataset, out, cache=cache, overrides=settings or (), again=again, replace=replace
+    )
     _report(made, json=json)
 
 
@@ -162,6 +159,8 @@ def predictions(
         Path | None, typer.Option(help="Score folder. [default: build/scores/RECIPE-FILE]")
     ] = None,
     settings: Settings = None,
+    again: Again = False,
+    replace: Replace = False,
     json: Json = False,
 ) -> None:
     """Score predictions of another program.
@@ -170,7 +169,10 @@ def predictions(
     """
     from dialoguellm_release.steps.score import score_predictions
 
-    _report(score_predictions(recipe, file, dataset, out, overrides=settings or ()), json=json)
+    made = score_predictions(
+        recipe, file, dataset, out, overrides=settings or (), again=again, replace=replace
+    )
+    _report(made, json=json)
 
 
 def _report(made: StepResult[ScoreManifest], *, json: bool) -> None:

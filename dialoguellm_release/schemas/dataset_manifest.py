@@ -142,6 +142,12 @@ class DatasetManifest(Manifest):
     published: PublishedSubset | None = None
 
     @property
+    def request(self) -> str:
+        """What was asked for: the recipe, and the corpora that were skipped."""
+        skipped = f" without {', '.join(sorted(self.figures.skipped))}" if self.figures.skipped else ""
+        return f"{self.recipe.name}{skipped}"
+
+    @property
     def work(self) -> str:
         """The records that were built."""
         return f"a dataset of {sum(self.figures.records.values()):,} records"

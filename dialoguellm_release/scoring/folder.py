@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from dialoguellm_release.folders import (
-    canonical_json,
-    package_versions,
-    sha256_of_text,
-    stamps,
-    write_text,
-)
-from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.errors import MissingExtraError
+from dialoguellm_release.folders import canonical_json, sha256_of_text, write_text
 from dialoguellm_release.records import record_files
 from dialoguellm_release.render.figure_style import drawing
-from dialoguellm_release.schemas.manifests import FileStamp, ScoreManifest
+from dialoguellm_release.schemas.manifests import FileStamp
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.scores import ScoreFigures
 from dialoguellm_release.scoring.metrics import figures_of
@@ -24,20 +20,23 @@ from dialoguellm_release.scoring.task import Scored
 SCORES = "scores.json"
 
 
-def write_scores(recipe: Loaded[ScoreRecipe], dataset: Path, scored: Scored, folder: Path) -> ScoreManifest:
-    """Writes predictions and scores into a staged folder; its manifest, still to be written, comes back."""
-    settings = recipe.recipe
+@dataclass(frozen=True)
+class WrittenScores:
+    """The figures of a score folder, its content hash, and the data files that were scored."""
+
+    figures: ScoreFigures
+    content_sha256: str
+    files: tuple[FileStamp, ...]
+
+
+def write_scores(settings: ScoreRecipe, dataset: Path, scored: Scored, folder: Path) -> WrittenScores:
+    """Writes predictions, scores and, where matplotlib is installed, the confusion matrix into a folder."""
     figures = figures_of(scored, settings)
     write_predictions(scored, folder / PREDICTIONS)
     write_text(folder / SCORES, figures.model_dump_json(indent=2) + "\n")
-    return ScoreManifest(
-        created_by=package_versions(*scored.packages, "pyarrow"),
-        recipe=recipe.stamp,
-        inputs=_inputs(dataset, settings, scored),
-        outputs=stamps(folder),
-        content_sha256=_content_sha256(scored, figures),
-        figures=figures,
-    )
+    with suppress(MissingExtraError):
+        write_confusion(folder, figures)
+    return WrittenScores(figures, _content_sha256(scored, figures), _inputs(dataset, settings, scored))
 
 
 def _inputs(dataset: Path, settings: ScoreRecipe, scored: Scored) -> tuple[FileStamp, ...]:

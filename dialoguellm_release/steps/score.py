@@ -1,29 +1,45 @@
-"""The steps of scoring: from a dataset and a model, a baseline or predictions to a score folder."""
+"""The steps of scoring: a model, a baseline, a served model or predictions become a score folder."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
 from dialoguellm_release.backbones.identity import base_of
-from dialoguellm_release.errors import DataError, MissingExtraError, Problem
-from dialoguellm_release.folders import read_manifest, staged, stamps, write_manifest, write_text
+from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.folders import read_manifest, sha256_of, write_text
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.resources import recording
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import AdapterManifest, ScoreManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.scores import BaselineName, ScorerName
-from dialoguellm_release.step import BUILD, StepResult, current_folder
+from dialoguellm_release.step import (
+    BUILD,
+    Inputs,
+    Output,
+    StepResult,
+    StrPath,
+    current_result,
+    folder_name,
+    main_recipe,
+    run_step,
+)
 from dialoguellm_release.steps.backbone import built_backbone
 
 if TYPE_CHECKING:
     from dialoguellm_release.scoring.model import ModelFolders
     from dialoguellm_release.scoring.task import Scored
+    from dialoguellm_release.serve.client import ServedModel
+
+MODEL_PACKAGES = ("torch", "transformers", "peft", "numpy", "pyarrow")
+SERVED_PACKAGES = ("openai", "numpy", "pyarrow")
+BASELINE_PACKAGES = ("numpy", "scikit-learn", "scipy", "pyarrow")
+PREDICTION_PACKAGES = ("numpy", "pyarrow")
 
 
 @dataclass(frozen=True)
@@ -35,8 +51,8 @@ class WorkFolders:
         cache: Answers of models, each kept at once, so that an interrupted run continues.
     """
 
-    backbones: Path = BUILD / "backbones"
-    cache: Path = BUILD / "cache"
+    backbones: StrPath = BUILD / "backbones"
+    cache: StrPath = BUILD / "cache"
 
 
 WORK_FOLDERS = WorkFolders()
@@ -49,211 +65,343 @@ class ModelChoice:
     Attributes:
         adapter: Folder of an adapter; None for the backbone alone.
         backbone: A backbone recipe; None for the one of the adapter.
+        folders: Where backbones are built and answers are kept.
     """
 
-    adapter: Path | None = None
+    adapter: StrPath | None = None
     backbone: str | None = None
     folders: WorkFolders = WORK_FOLDERS
 
 
+@recording()
 def score(
-    recipe: str,
-    dataset: Path = BUILD / "dataset",
-    adapter: Path | None = None,
-    out: Path | None = None,
+    recipe: StrPath,
+    dataset: StrPath = BUILD / "dataset",
+    model: StrPath | ModelChoice | None = None,
+    out: StrPath | None = None,
     *,
-    backbone: str | None = None,
-    folders: WorkFolders = WORK_FOLDERS,
     overrides: Sequence[str] = (),
     again: bool = False,
+    replace: bool = False,
 ) -> StepResult[ScoreManifest]:
-    """The score folder of an adapter, or of a backbone alone.
+    """Scores an adapter, or a backbone alone.
 
     Args:
         recipe: Name of a bundled score recipe, or a path.
-        adapter: Folder that `train_adapter` made; None scores the backbone alone.
+        dataset: Folder that `build_dataset` made.
+        model: Folder that `train_adapter` made; for a backbone alone or another backbone, a `ModelChoice`.
         out: None is `build/scores/RECIPE-ADAPTER`, or `build/scores/RECIPE-BACKBONE` without an adapter.
-        backbone: Name of a backbone recipe; None is the one that the adapter was trained on.
-        folders: Where backbones are built and answers are kept.
-        again: Ask the model anew, even where the folder is current or the cache knows the answer.
+        overrides: Settings `key.key=value` of the recipe.
+        again: Ask the model again, even where the folder is current or the cache has the answer.
+        replace: Replace scores of another recipe, other settings or another system.
+
+    Returns:
+        The score folder and its manifest.
 
     Raises:
-        DataError: Dataset, adapter and backbone do not belong together.
+        DataError: Dataset, adapter and backbone do not belong together, or the folder holds other scores.
         MissingExtraError: The extra `score` is not installed.
+
+    Example:
+        >>> score("meld", model="build/adapters/tiny")  # doctest: +SKIP
+        StepResult(build/scores/meld-tiny: score, new, content 1f0c2d3e4a5b)
     """
     from dialoguellm_release.scoring.model import score_model
 
-    loaded = load_recipe(recipe, "score", ScoreRecipe, overrides)
-    model = _model_folders(ModelChoice(adapter, backbone, folders))
-    folder = out or BUILD / "scores" / f"{loaded.name}-{model.name}"
-    if not again and (found := _current_scores(folder, loaded, dataset, model)):
-        return found
-    ((_, scored),) = score_model(
-        loaded.recipe, dataset, model, [loaded.recipe.scorer], folders.cache, again=again
-    )
-    return written_scores(loaded, dataset, scored, folder)
+    loaded = main_recipe(recipe, "score", ScoreRecipe, overrides)
+    chosen = _choice(model)
+    folders = _model_folders(chosen)
+    name = f"{folder_name(loaded.name, overrides)}-{folders.name}"
+    wanted = _Wanted(loaded, Path(dataset), Path(out or BUILD / "scores" / name), again, replace)
+
+    def answer() -> Scored:
+        scorers, cache = [loaded.recipe.scorer], Path(chosen.folders.cache)
+        ((_, scored),) = score_model(loaded.recipe, wanted.dataset, folders, scorers, cache, again=again)
+        return scored
+
+    return wanted.result(answer, _model_inputs(loaded, wanted.dataset, folders))
 
 
+@recording()
 def score_each_way(
-    recipe: str,
+    recipe: StrPath,
     scorers: Sequence[ScorerName],
-    dataset: Path = BUILD / "dataset",
-    model: ModelChoice | None = None,
-    out: Path | None = None,
+    dataset: StrPath = BUILD / "dataset",
+    model: StrPath | ModelChoice | None = None,
+    out: StrPath | None = None,
     *,
     overrides: Sequence[str] = (),
     again: bool = False,
+    replace: bool = False,
 ) -> dict[ScorerName, StepResult[ScoreManifest]]:
-    """A score folder for each scorer, as `score` with that scorer makes it; the model is loaded once.
+    """Scores a model once for each way to read its answer; the model is loaded once.
 
     Args:
+        recipe: Name of a bundled score recipe, or a path.
         scorers: `first_token` is left out where the tokenizer gives two labels the same first token.
+        dataset: Folder that `build_dataset` made.
+        model: As in `score`.
         out: Holds a folder a scorer; None is `build/scores/RECIPE-ADAPTER-scorers`.
+        overrides: Settings `key.key=value` of the recipe.
+        again: Ask the model again.
+        replace: Replace scores of another recipe, other settings or another system.
+
+    Returns:
+        The score folder of each scorer.
 
     Raises:
         DataError: As `score`.
+
+    Example:
+        >>> score_each_way("meld", ["likelihood", "free_generation"])  # doctest: +SKIP
     """
     from dialoguellm_release.scoring.model import score_model
 
+    chosen = _choice(model)
+    folders = _model_folders(chosen)
+    loaded = main_recipe(recipe, "score", ScoreRecipe, overrides)
     each = {
-        name: load_recipe(recipe, "score", ScoreRecipe, [*overrides, f"scorer={name}"]) for name in scorers
+        name: main_recipe(recipe, "score", ScoreRecipe, [*overrides, f"scorer={name}"]) for name in scorers
     }
-    chosen = model or ModelChoice()
-    folders_of_model = _model_folders(chosen)
-    loaded = load_recipe(recipe, "score", ScoreRecipe, overrides)
-    folder = out or BUILD / "scores" / f"{loaded.name}-{folders_of_model.name}-scorers"
+    above = Path(out or BUILD / "scores" / f"{folder_name(loaded.name, overrides)}-{folders.name}-scorers")
     made: dict[ScorerName, StepResult[ScoreManifest]] = {}
+    stale = {}
     for name, one in each.items():
-        if not again and (found := _current_scores(folder / name, one, dataset, folders_of_model)):
+        wanted = _Wanted(one, Path(dataset), above / name, again, replace)
+        inputs = _model_inputs(one, wanted.dataset, folders)
+        found = current_result(ScoreManifest, wanted.out, inputs, again=again, replace=replace)
+        if found:
             made[name] = found
-    stale = [name for name in each if name not in made]
+        else:
+            stale[name] = wanted, inputs
     if stale:
-        scorer_by_scorer = score_model(
-            loaded.recipe,
-            dataset,
-            folders_of_model,
-            stale,
-            chosen.folders.cache,
-            again=again,
-            leave_out_unfit=True,
+        cache = Path(chosen.folders.cache)
+        answers = score_model(
+            loaded.recipe, Path(dataset), folders, list(stale), cache, again=again, leave_out_unfit=True
         )
-        for name, scored in scorer_by_scorer:
-            made[name] = written_scores(each[name], dataset, scored, folder / name)
+        for name, scored in answers:
+            wanted, inputs = stale[name]
+            made[name] = wanted.result(lambda scored=scored: scored, inputs)
     return {name: made[name] for name in each if name in made}
 
 
+@recording()
 def score_baseline(
-    recipe: str,
+    recipe: StrPath,
     baseline: BaselineName,
-    dataset: Path = BUILD / "dataset",
-    out: Path | None = None,
+    dataset: StrPath = BUILD / "dataset",
+    out: StrPath | None = None,
     *,
     overrides: Sequence[str] = (),
     again: bool = False,
+    replace: bool = False,
 ) -> StepResult[ScoreManifest]:
-    """The score folder of a baseline that costs nothing.
+    """Scores a baseline that needs no language model.
 
     Args:
+        recipe: Name of a bundled score recipe, or a path.
         baseline: `majority`, `random` (its expected value), `tfidf` or `tfidf-context`.
+        dataset: Folder that `build_dataset` made.
         out: None is `build/scores/RECIPE-BASELINE`.
+        overrides: Settings `key.key=value` of the recipe.
+        again: Score even where the folder is current.
+        replace: Replace scores of another recipe, other settings or another system.
+
+    Returns:
+        The score folder and its manifest.
 
     Raises:
-        DataError: The dataset has no such records, or no training split of the corpus.
+        DataError: There is no such baseline, the dataset has no such records, or no training split.
         MissingExtraError: The extra `score` is not installed.
+
+    Example:
+        >>> score_baseline("meld", "majority")  # doctest: +SKIP
+        StepResult(build/scores/meld-majority: score, new, content 5d0c2d3e4a5b)
     """
     from dialoguellm_release.scoring import baselines
 
-    loaded = load_recipe(recipe, "score", ScoreRecipe, overrides)
-    folder = out or BUILD / "scores" / f"{loaded.name}-{baseline}"
-    content = read_manifest(dataset, DatasetManifest).content_sha256
-
-    def is_unchanged(made: ScoreManifest) -> bool:
-        figures = made.figures
-        is_alike = made.recipe == loaded.stamp and figures.protocol.dataset_content_sha256 == content
-        return is_alike and (figures.system.kind, figures.system.name) == ("baseline", baseline)
-
-    if not again and (found := current_folder(folder, is_unchanged, ScoreManifest)):
-        return found
-    return written_scores(loaded, dataset, baselines.score_baseline(loaded.recipe, dataset, baseline), folder)
+    if baseline not in get_args(BaselineName):
+        known = ", ".join(get_args(BaselineName))
+        raise DataError(Problem("baseline", "no such baseline", known, baseline, code="scoring.no_baseline"))
+    loaded = main_recipe(recipe, "score", ScoreRecipe, overrides)
+    name = f"{folder_name(loaded.name, overrides)}-{baseline}"
+    wanted = _Wanted(loaded, Path(dataset), Path(out or BUILD / "scores" / name), again, replace)
+    inputs = _inputs(loaded, wanted.dataset, {"baseline": baseline}, {}, BASELINE_PACKAGES)
+    return wanted.result(lambda: baselines.score_baseline(loaded.recipe, wanted.dataset, baseline), inputs)
 
 
+@recording()
 def score_predictions(
-    recipe: str,
-    predictions: Path,
-    dataset: Path = BUILD / "dataset",
-    out: Path | None = None,
+    recipe: StrPath,
+    predictions: StrPath,
+    dataset: StrPath = BUILD / "dataset",
+    out: StrPath | None = None,
     *,
     overrides: Sequence[str] = (),
+    again: bool = False,
+    replace: bool = False,
 ) -> StepResult[ScoreManifest]:
-    """The score folder of predictions that were made elsewhere.
+    """Scores the predictions of another program.
 
     Args:
-        predictions: CSV, JSON lines or Parquet with the columns `id` and `prediction`.
+        recipe: Name of a bundled score recipe, or a path.
+        predictions: CSV, JSON Lines or Parquet with the columns `id` and `prediction`.
+        dataset: Folder that `build_dataset` made.
         out: None is `build/scores/RECIPE-FILE`.
+        overrides: Settings `key.key=value` of the recipe.
+        again: Score even where the folder is current.
+        replace: Replace scores of another recipe, other settings or another system.
+
+    Returns:
+        The score folder and its manifest.
 
     Raises:
         DataError: The file does not hold one prediction for each record, and nothing else.
+
+    Example:
+        >>> score_predictions("meld", "mine.csv")  # doctest: +SKIP
+        StepResult(build/scores/meld-mine: score, new, content 9a0c2d3e4a5b)
     """
     from dialoguellm_release.scoring import predictions as scoring
 
-    loaded = load_recipe(recipe, "score", ScoreRecipe, overrides)
-    folder = out or BUILD / "scores" / f"{loaded.name}-{predictions.stem}"
-    scored = scoring.score_predictions(loaded.recipe, dataset, predictions)
-    return written_scores(loaded, dataset, scored, folder)
+    loaded = main_recipe(recipe, "score", ScoreRecipe, overrides)
+    file = Path(predictions)
+    name = f"{folder_name(loaded.name, overrides)}-{file.stem}"
+    wanted = _Wanted(loaded, Path(dataset), Path(out or BUILD / "scores" / name), again, replace)
+    content = {"predictions": sha256_of(file)} if file.is_file() else {}
+    inputs = _inputs(loaded, wanted.dataset, {"predictions": file.name}, content, PREDICTION_PACKAGES)
+    return wanted.result(lambda: scoring.score_predictions(loaded.recipe, wanted.dataset, file), inputs)
+
+
+@recording()
+def score_served(
+    recipe: StrPath,
+    served: ServedModel,
+    dataset: StrPath = BUILD / "dataset",
+    out: StrPath | None = None,
+    *,
+    cache: StrPath = BUILD / "cache",
+    overrides: Sequence[str] = (),
+    again: bool = False,
+    replace: bool = False,
+) -> StepResult[ScoreManifest]:
+    """Scores a model behind a server that speaks OpenAI's protocol: vLLM, llama.cpp, the OpenAI API.
+
+    Args:
+        recipe: Name of a bundled score recipe, or a path.
+        served: The model and its server.
+        dataset: Folder that `build_dataset` made.
+        out: None is `build/scores/RECIPE-MODEL`.
+        cache: Keeps each answer at once, so that an interrupted run continues.
+        overrides: Settings `key.key=value` of the recipe.
+        again: Ask the model again, even where the folder is current or the cache has the answer.
+        replace: Replace scores of another recipe, other settings or another system.
+
+    Returns:
+        The score folder and its manifest.
+
+    Raises:
+        DataError: The server refuses or gives no answer.
+        MissingExtraError: The extra `served` is not installed.
+
+    Example:
+        >>> score_served("meld", ServedModel("http://127.0.0.1:8000/v1", "my-model"))  # doctest: +SKIP
+        StepResult(build/scores/meld-my-model: score, new, content 3c0c2d3e4a5b)
+    """
+    from dialoguellm_release.scoring import served as scoring
+
+    loaded = main_recipe(recipe, "score", ScoreRecipe, overrides)
+    name = f"{folder_name(loaded.name, overrides)}-{served.name}"
+    wanted = _Wanted(loaded, Path(dataset), Path(out or BUILD / "scores" / name), again, replace)
+    settings = {
+        "served model": served.model,
+        "server address": served.sha256,
+        "server API": served.api,
+    }
+    inputs = _inputs(loaded, wanted.dataset, settings, {}, SERVED_PACKAGES)
+
+    def answer() -> Scored:
+        return scoring.score_served(loaded.recipe, wanted.dataset, served, Path(cache), again=again)
+
+    return wanted.result(answer, inputs)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A score folder that is asked for."""
+
+    loaded: Loaded[ScoreRecipe]
+    dataset: Path
+    out: Path
+    again: bool
+    replace: bool
+
+    def result(self, answer: Any, inputs: Inputs) -> StepResult[ScoreManifest]:
+        """The folder; `answer` gives its answers, and is called only where it is not current."""
+        from dialoguellm_release.scoring.folder import write_scores
+
+        def make(folder: Path) -> Output:
+            written = write_scores(self.loaded.recipe, self.dataset, answer(), folder)
+            return Output(written.content_sha256, {"figures": written.figures}, written.files)
+
+        return run_step(
+            ScoreManifest, self.out, inputs, make, _write_report, again=self.again, replace=self.replace
+        )
+
+
+def _write_report(folder: Path, manifest: ScoreManifest) -> None:
+    from dialoguellm_release.cards.score import render_score_report
+    from dialoguellm_release.scoring.folder import CONFUSION
+
+    figure = CONFUSION if (folder / CONFUSION).is_file() else None
+    write_text(folder / "README.md", render_score_report(manifest, figure))
+
+
+def _inputs(
+    loaded: Loaded[ScoreRecipe],
+    dataset: Path,
+    settings: Mapping[str, str | None],
+    folders: Mapping[str, str],
+    packages: tuple[str, ...],
+) -> Inputs:
+    built = read_manifest(dataset, DatasetManifest)
+    return Inputs(
+        loaded.stamp,
+        folders={"dataset": built.content_sha256, **folders},
+        settings={"dataset": built.request, **settings},
+        packages=packages,
+    )
+
+
+def _model_inputs(loaded: Loaded[ScoreRecipe], dataset: Path, model: ModelFolders) -> Inputs:
+    trained = read_manifest(model.adapter, AdapterManifest) if model.adapter else None
+    base = str(base_of(model.backbone.recipe, model.backbone_folder))
+    return _inputs(
+        loaded,
+        dataset,
+        {"adapter": trained.recipe.name if trained else None, "backbone": model.backbone.name},
+        {"backbone": base, **({"adapter": trained.content_sha256} if trained else {})},
+        MODEL_PACKAGES,
+    )
+
+
+def _choice(model: StrPath | ModelChoice | None) -> ModelChoice:
+    return model if isinstance(model, ModelChoice) else ModelChoice(model)
 
 
 def _model_folders(model: ModelChoice) -> ModelFolders:
     """The folders of a model; its backbone is built first where it has to be."""
     from dialoguellm_release.scoring.model import ModelFolders
 
-    trained = read_manifest(model.adapter, AdapterManifest) if model.adapter else None
+    adapter = Path(model.adapter) if model.adapter else None
+    trained = read_manifest(adapter, AdapterManifest) if adapter else None
     reference = model.backbone or _backbone_of(trained)
     loaded = load_recipe(reference, "backbone", BackboneRecipe)
-    return ModelFolders(loaded, built_backbone(reference, loaded, model.folders.backbones), model.adapter)
+    return ModelFolders(loaded, built_backbone(reference, loaded, Path(model.folders.backbones)), adapter)
 
 
 def _backbone_of(trained: AdapterManifest | None) -> str:
     if trained is None:
         fix = "name the folder of an adapter with --adapter, or a backbone recipe with --backbone"
-        raise DataError(Problem("--adapter", "there is nothing to score", fix=fix))
+        raise DataError(Problem("--adapter", "there is nothing to score", fix=fix, code="scoring.no_model"))
     return str(trained.recipe.resolved["backbone"])
-
-
-def _current_scores(
-    folder: Path, loaded: Loaded[ScoreRecipe], dataset: Path, model: ModelFolders
-) -> StepResult[ScoreManifest] | None:
-    """The score folder of a model, where scoring would make the same again."""
-    built = read_manifest(dataset, DatasetManifest)
-    trained = read_manifest(model.adapter, AdapterManifest) if model.adapter else None
-    base = base_of(model.backbone.recipe, model.backbone_folder)
-
-    def is_unchanged(made: ScoreManifest) -> bool:
-        protocol, system = made.figures.protocol, made.figures.system
-        return (
-            made.recipe == loaded.stamp
-            and protocol.dataset_content_sha256 == built.content_sha256
-            and protocol.prompt_sha256 == built.figures.prompt_sha256
-            and system.adapter_content_sha256 == (trained.content_sha256 if trained else None)
-            and (system.base, system.base_revision) == (base.repo_id, base.revision)
-            and system.base_content_sha256 == base.content_sha256
-        )
-
-    return current_folder(folder, is_unchanged, ScoreManifest)
-
-
-def written_scores(
-    loaded: Loaded[ScoreRecipe], dataset: Path, scored: Scored, out: Path
-) -> StepResult[ScoreManifest]:
-    """The score folder of some answers, with its report; no heat map where matplotlib is not installed."""
-    from dialoguellm_release.cards.score import render_score_report
-    from dialoguellm_release.scoring.folder import CONFUSION, write_confusion, write_scores
-
-    with staged(out, "score") as folder:
-        manifest = write_scores(loaded, dataset, scored, folder)
-        with suppress(MissingExtraError):
-            write_confusion(folder, manifest.figures)
-        figure = CONFUSION if (folder / CONFUSION).is_file() else None
-        write_text(folder / "README.md", render_score_report(manifest, figure))
-        manifest = manifest.model_copy(update={"outputs": stamps(folder)})
-        write_manifest(folder, manifest)
-    return StepResult(out, manifest, was_current=False)

@@ -97,7 +97,10 @@ def test_predictions_from_elsewhere_are_scored_or_refused(
     ended = run("score", "predictions", "meld", made, *options, "--json")
     assert json.loads(ended.out)["accuracy"] == 3 / 15
     (tmp_path / "mine.csv").write_text("id,prediction\nmeld/test/0/1,joy\nmeld/test/0/1,joy\n")
-    refused = run("score", "predictions", "meld", tmp_path / "mine.csv", *options)
+    other = run("score", "predictions", "meld", tmp_path / "mine.csv", *options)
+    assert other.code == 1
+    assert "the scores of 15 records" in other.err
+    refused = run("score", "predictions", "meld", tmp_path / "mine.csv", *options, "--replace")
     assert refused.code == 1
     assert "3 problems; nothing was written." in refused.err
     assert "has 1 ids more than once" in refused.err
@@ -112,7 +115,7 @@ def test_predictions_from_elsewhere_are_scored_or_refused(
         (["run", "meld", "--scorers", "guess"], "--scorers: guess is none of first_token"),
         (["baseline", "meld", "majority", "--backbone", "tiny"], "No such option: --backbone"),
         (["run", "meld", "--baseline", "majority"], "No such option: --baseline"),
-        (["predictions", "meld", "mine.csv", "--again"], "No such option: --again"),
+        (["predictions", "meld", "mine.csv", "--adapter", "tiny"], "No such option: --adapter"),
     ],
 )
 def test_each_command_has_its_own_options(

@@ -17,7 +17,7 @@ from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.scoring.answers import Scorer
 from dialoguellm_release.steps.backbone import build_backbone
-from dialoguellm_release.steps.score import WorkFolders, score
+from dialoguellm_release.steps.score import ModelChoice, WorkFolders, score
 
 SPACE = LABELS[:7]
 FEW = "intervals.resamples=50"
@@ -138,15 +138,15 @@ def run(tiny_adapter: Path, tiny_backbone: Path, audited_dataset: Path, tmp_path
         *settings: str,
         dataset: Path = audited_dataset,
         adapter: Path | None = tiny_adapter,
+        backbone: str | None = None,
         cache: Path | None = None,
         **options: Any,
     ) -> Path:
         made = score(
             "meld",
             dataset,
-            adapter,
+            ModelChoice(adapter, backbone, WorkFolders(tiny_backbone.parent, cache or tmp_path / "cache")),
             tmp_path / name,
-            folders=WorkFolders(tiny_backbone.parent, cache or tmp_path / "cache"),
             **options,
             overrides=(FEW, *settings),
         )

@@ -20,7 +20,7 @@ from dialoguellm_release.schemas.manifests import ScoreManifest
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.scoring.few_shot import Examples, PromptWithExamples, draw_examples
 from dialoguellm_release.scoring.task import read_task
-from dialoguellm_release.steps.score import WorkFolders, score
+from dialoguellm_release.steps.score import ModelChoice, WorkFolders, score
 
 SPACE = LABELS[:7]
 FEW = "intervals.resamples=50"
@@ -125,10 +125,8 @@ def test_a_model_is_scored_with_examples(
         made = score(
             "meld",
             audited_dataset,
-            None,
+            ModelChoice(None, "tiny", WorkFolders(tiny_backbone.parent, tmp_path / "cache")),
             folder,
-            backbone="tiny",
-            folders=WorkFolders(tiny_backbone.parent, tmp_path / "cache"),
             overrides=(FEW, *overrides),
         )
         return made.folder
@@ -151,8 +149,7 @@ def test_prompts_that_grew_too_long_say_what_to_set(audited_dataset: Path, tiny_
         score(
             "meld",
             audited_dataset,
-            backbone="tiny",
-            folders=WorkFolders(tiny_backbone.parent),
+            ModelChoice(None, "tiny", WorkFolders(tiny_backbone.parent)),
             overrides=("few_shot.shots=14", FEW),
         )
 

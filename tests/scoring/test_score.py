@@ -233,8 +233,12 @@ def test_a_run_that_is_current_asks_nobody(run: Any, tmp_path: Path, monkeypatch
 
     monkeypatch.setattr("dialoguellm_release.scoring.model.load_backbone", refuses)
     run("scores")
-    with pytest.raises(AssertionError, match="loaded"):
+    with pytest.raises(DataError) as raised:
         run("scores", "max_length=400")
+    assert raised.value.problems[0].code == "step.finished_work"
+    assert "40 records" in str(raised.value)
+    with pytest.raises(AssertionError, match="loaded"):
+        run("scores", "max_length=400", replace=True)
 
 
 def test_a_run_that_was_cut_off_goes_on_and_ends_the_same(
@@ -312,10 +316,8 @@ def test_labels_that_begin_alike_need_full_likelihood(
         return score(
             "meld",
             audited_dataset,
-            None,
+            ModelChoice(None, str(bytes_recipe), WorkFolders(backbones, tmp_path / "cache")),
             tmp_path / scorer,
-            backbone=str(bytes_recipe),
-            folders=WorkFolders(backbones, tmp_path / "cache"),
             overrides=["max_length=1000", "max_records=2", FEW, f"scorer={scorer}"],
         )
 

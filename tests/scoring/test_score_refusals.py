@@ -11,7 +11,7 @@ import pytest
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import read_manifest, write_manifest
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
-from dialoguellm_release.steps.score import WorkFolders, score
+from dialoguellm_release.steps.score import ModelChoice, WorkFolders, score
 
 
 def test_a_dataset_of_another_prompt_and_another_base_are_refused_together(
@@ -30,10 +30,8 @@ def test_a_dataset_of_another_prompt_and_another_base_are_refused_together(
         score(
             "meld",
             dataset,
-            tiny_adapter,
+            ModelChoice(tiny_adapter, str(bytes_recipe), WorkFolders(backbones, tmp_path / "cache")),
             tmp_path / "out",
-            backbone=str(bytes_recipe),
-            folders=WorkFolders(backbones, tmp_path / "cache"),
         )
     prompt_problem, base_problem = raised.value.problems
     assert str(prompt_problem.got).endswith("f" * 64)

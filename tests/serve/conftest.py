@@ -15,7 +15,7 @@ import pytest
 from dialoguellm_release.retry import RetryPolicy
 from dialoguellm_release.schemas.manifests import ScoreManifest
 from dialoguellm_release.serve.client import ServedModel
-from dialoguellm_release.steps.served import score_served
+from dialoguellm_release.steps.score import score_served
 
 TOP = (("neutral", -0.1), ("happiness", -3.0), ("sadness", -4.0), ("anger", -4.5), ("fear", -5.0))
 """A model that is sure of `neutral`, whatever it is asked."""
