@@ -62,15 +62,6 @@ COLUMN_NOTES: dict[str, str] = {
 }
 """What each column holds, for the card's table."""
 
-_TEXTS: dict[CorpusName, str] = {
-    "meld": "transcripts of the television series *Friends*; `speaker` is a character of it",
-    "emorynlp": "transcripts of the television series *Friends*; `speaker` is a character of it",
-    "dailydialog": "text-only dialogues of two speakers, here called A and B",
-    "meisd": "transcripts of ten television series; the speakers are not told",
-    "iemocap": "improvised and scripted dialogues of two actors, F and M",
-}
-"""What the texts of each corpus are, for the datasheet."""
-
 _SIZE_CATEGORIES = (
     (1_000, "n<1K"),
     (10_000, "1K<n<10K"),
@@ -98,15 +89,16 @@ def render_dataset_card(
     paths = [file.path for file in manifest.outputs]
     present = corpora_in(paths, figures.corpora)
     published = manifest.published
-    draw = (figures.split_draw or {}) if "meisd" in present else {}
+    draw = (figures.split_draw or {}) if any(corpora[name].splits != "native" for name in present) else {}
     records = published.records if published else figures.records
     dialogues = published.dialogues if published else figures.dialogues
     content = published.published_sha256 if published else manifest.content_sha256
     listed = configs(paths, tuple(figures.corpora), content, figures.prompt_sha256, manifest.content_sha256)
+    languages = sorted({corpora[name].language.partition("-")[0] for name in present})
     metadata: dict[str, object] = {
         **dataset_license_metadata(manifest, corpora),
-        "language": ["en"],
-        "multilinguality": ["monolingual"],
+        "language": languages,
+        "multilinguality": ["monolingual" if len(languages) == 1 else "multilingual"],
         "annotations_creators": ["machine-generated" if recipe.synthetic else "found"],
         "language_creators": ["machine-generated" if recipe.synthetic else "found"],
         "task_categories": ["text-classification", "text-generation"],
@@ -145,7 +137,7 @@ def render_dataset_card(
             for name in present
             if figures.corpora[name].unused.dialogues
         ],
-        "texts": [(corpora[name].title, _TEXTS[name]) for name in present],
+        "texts": [(corpora[name].title, corpora[name].description) for name in present],
         "relabelled": table(
             ("From and to", "Records"),
             [(rule, numbers.count(count)) for rule, count in figures.relabelled.items()],
@@ -161,9 +153,15 @@ def render_dataset_card(
         "draw_table": _draw_table(draw),
         "licenses": license_overview(manifest, corpora),
         "rights": rights_held(manifest, corpora),
-        "shares_source": sum(name in ("meld", "emorynlp", "meisd") for name in present) > 1,
+        "shares_source": _shares_a_source([corpora[name] for name in present]),
     }
     return render_card("dataset_cards", "dataset.md.jinja", metadata, body)
+
+
+def _shares_a_source(entries: Sequence[CorpusEntry]) -> bool:
+    """Whether several corpora transcribe the same work."""
+    works = [work for entry in entries for work in entry.transcribes]
+    return len(set(works)) < len(works)
 
 
 def _leakage(

@@ -232,6 +232,7 @@ class CorpusEntry(Schema):
             where the dataset recipe draws them.
         data: Folder of the files, relative to this file; None is the folder of the corpus's name in
             `--sources`.
+        transcribes: Works of which the texts are transcripts; corpora of one work may share texts.
         notes: What else a reader of the card has to know.
         downloads: What `corpora fetch` brings; none where the corpus has to be asked for.
         request: How to ask; None where it can be fetched.
@@ -256,6 +257,7 @@ class CorpusEntry(Schema):
     releases: dict[Text, Format] = {}
     splits: Literal["native", "file", "drawn"] = "native"
     data: Text | None = None
+    transcribes: tuple[Text, ...] = ()
     notes: tuple[Text, ...] = ()
     landmarks: tuple[Text, ...] = ()
     files: tuple[KnownFile, ...] = ()

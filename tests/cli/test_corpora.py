@@ -35,7 +35,7 @@ def recipe(tmp_path: Path) -> Path:
 
 def test_the_corpora_are_listed(run: Any) -> None:
     listed = {one["name"]: one for one in json.loads(run("corpora", "list", "--json").out)["corpora"]}
-    assert list(listed) == ["dailydialog", "emorynlp", "iemocap", "meisd", "meld"]
+    assert list(listed) == ["dailydialog", "emorynlp", "iemocap", "masac", "meisd", "meld"]
     assert listed["meld"]["text_license"]["id"] == "GPL-3.0-only"
     assert (listed["meld"]["allowed"], listed["meisd"]["allowed"]) == ("full", "exclude")
     assert listed["meld"]["is_there"] is None
@@ -58,6 +58,7 @@ def test_what_is_there_is_listed(run: Any, sources: Path) -> None:
     listed = {one["name"]: one for one in json.loads(ended.out)["corpora"]}
     assert [one["state"] for one in listed["meld"]["files"]] == ["another", "missing", "another"]
     there = {name: one["is_there"] for name, one in listed.items()}
+    assert there.pop("masac") is False
     assert there == {"meld": True, "emorynlp": True, "dailydialog": False, "meisd": True, "iemocap": True}
     text = run("corpora", "list", "--sources", sources).out
     assert "there: yes (no hash of its files is known)" in text

@@ -144,7 +144,10 @@ class _File:
         return list(zip(lists[0], speakers, lists[-1], strict=True))
 
     def _speaker(self, value: Any) -> str | None:
-        if self._form.speaker is None or value is None:
+        if self._form.speaker is None:
+            return None
+        if value is None or value != value:  # NaN, which is not JSON, but what pandas writes
+            self._folder.notes.repairs[f"{self._folder.entry.name}.speaker_missing"] += 1
             return None
         if not isinstance(value, str):
             name = self._form.speaker
