@@ -42,7 +42,7 @@ def ours(sources: Path, out: Path, _built: Path) -> float:
     import pyarrow.parquet
 
     from dialoguellm_release.corpora.registry import CorpusFolders
-    from dialoguellm_release.dataset.build import write_dataset
+    from dialoguellm_release.dataset.build import Build, write_dataset
     from dialoguellm_release.recipes.catalogue import load_claims, load_recipe
     from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 
@@ -51,9 +51,8 @@ def ours(sources: Path, out: Path, _built: Path) -> float:
     assert pyarrow.parquet is not None
     start = time.perf_counter()
     loaded = load_recipe("paper", "dataset", DatasetRecipe)
-    figures = write_dataset(
-        loaded, load_claims(loaded.recipe), CorpusFolders(sources), out, SKIP, lambda _: None
-    )
+    build = Build(loaded, CorpusFolders(sources), load_claims(loaded.recipe), SKIP)
+    figures = write_dataset(build, out, lambda _: None)
     seconds = time.perf_counter() - start
     (out / FIGURES).write_text(figures.model_dump_json(), encoding="utf-8")
     return seconds

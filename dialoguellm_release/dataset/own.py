@@ -12,7 +12,7 @@ from typing import cast, get_args
 
 from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.registry import CorpusFolders
-from dialoguellm_release.dataset.passes import Corpus, write_corpora
+from dialoguellm_release.dataset.build import Build, Corpus, write_dataset
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import stamp
 from dialoguellm_release.recipes.load import Loaded
@@ -103,14 +103,8 @@ def write_own_dataset(
         may_redistribute=False,
         label_space=tuple(label for label in LABELS if label in used),
     )
-    return write_corpora(
-        own_recipe(path, prompt_name, context_k),
-        {OWN: own},
-        CorpusFolders(path.parent),
-        folder,
-        read,
-        advance,
-    )
+    build = Build(own_recipe(path, prompt_name, context_k), CorpusFolders(path.parent))
+    return write_dataset(build, folder, advance, read=read, corpora={OWN: own})
 
 
 def _rows(path: Path, problems: list[Problem]) -> Iterator[_Row]:

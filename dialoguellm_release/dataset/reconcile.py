@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.registry import bundled_entry
 from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.render.numbers import MISSING
+from dialoguellm_release.render.tables import Table
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.counts import ExpectedSizes, Reconciliation, Sizes
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
@@ -56,12 +58,7 @@ def check_counts(rows: Sequence[Reconciliation], notes: Mapping[CorpusName, Note
 def as_text(rows: Sequence[Reconciliation]) -> str:
     """The table for a terminal."""
     header = ("corpus", "split", "paper", "public files", "expected", "built", "")
-    lines = [header, *(_cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    return Table(header, map(_cells, rows)).text()
 
 
 def _cells(row: Reconciliation) -> tuple[str, ...]:
@@ -77,7 +74,7 @@ def _expected(expectation: Expectation | None) -> ExpectedSizes | None:
 
 def _sizes(sizes: Sizes | ExpectedSizes | None) -> str:
     if sizes is None:
-        return "-"
+        return MISSING
     utterances = "as drawn" if sizes.utterances is None else f"{sizes.utterances:,}"
     return f"{sizes.dialogues:,} / {utterances}"
 
@@ -90,7 +87,8 @@ def _problem(row: Reconciliation, notes: Notes) -> Problem:
         what=f"{row.corpus}/{row.split}: dialogues / utterances miss the counts of the recipe",
         expected=_sizes(row.expected),
         got=_sizes(row.built),
-        fix=f"not the public file: {', '.join(unknown)}; get it anew" if unknown else None,
+        fix=f"not the public file: {', '.join(unknown)}; download it again" if unknown else None,
+        code="dataset.counts_differ",
     )
 
 

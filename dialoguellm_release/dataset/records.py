@@ -96,13 +96,18 @@ def line_of(speaker: str | None, text: str) -> str:
 
 
 @dataclass
-class Tally:
-    """What was written of one split."""
+class SplitTotals:
+    """What was written of one split.
+
+    Attributes:
+        described: Records with a video description.
+    """
 
     dialogues: int = 0
     labels: Counter[Label] = field(default_factory=Counter)
     fates: Counter[int] = field(default_factory=Counter)
     digests: list[bytes] = field(default_factory=list)
+    described: int = 0
 
     @property
     def sizes(self) -> Sizes:
@@ -137,14 +142,15 @@ class SplitWriter:
         self._folder, self._corpus, self._split = folder, corpus, split
         self._prompt, self._labels, self._files = prompt, labels, files
         self._writers: dict[Part, tuple[RowWriter, RowWriter]] = {}
-        self.tally = Tally()
+        self.totals = SplitTotals()
 
     def add(self, records: Sequence[Record], fates: Sequence[int]) -> None:
         """Takes the records of one dialogue, each with what becomes of it."""
-        self.tally.dialogues += 1
-        self.tally.labels.update(record.label for record in records)
-        self.tally.fates.update(fates)
-        self.tally.digests += map(record_digest, records)
+        self.totals.dialogues += 1
+        self.totals.labels.update(record.label for record in records)
+        self.totals.fates.update(fates)
+        self.totals.digests += map(record_digest, records)
+        self.totals.described += sum(record.video_description is not None for record in records)
         parts = [PART_OF[fate] for fate in fates]
         for part in dict.fromkeys(parts):
             self._write(part, [record for record, own in zip(records, parts, strict=True) if own == part])

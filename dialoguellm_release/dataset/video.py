@@ -5,12 +5,10 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Mapping
-from pathlib import Path
 
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.schemas.dataset_manifest import DatasetFigures, VideoProvenance
-from dialoguellm_release.schemas.labels import CorpusName, Split
+from dialoguellm_release.schemas.dataset_manifest import VideoProvenance
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 
 
@@ -51,22 +49,3 @@ def shuffled(texts: Mapping[str, str], seed: int) -> dict[str, str]:
         random.Random(f"{seed} {group}").shuffle(names)
         moved.update({name: texts[other] for name, other in zip(names, [*names[1:], names[0]], strict=True)})
     return moved
-
-
-def with_video(figures: DatasetFigures, folder: Path, provenance: VideoProvenance | None) -> DatasetFigures:
-    """The figures with the provenance of the descriptions, and how many records of the build have one."""
-    if provenance is None:
-        return figures
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    records: dict[CorpusName, dict[Split, int]] = {}
-    for name, corpus in figures.corpora.items():
-        counts: dict[Split, int] = {}
-        for split in corpus.splits:
-            files = sorted((folder / "data" / name).glob(f"{split}-*.parquet"))
-            columns = [pq.read_table(file, columns=["video_description"]).column(0) for file in files]
-            counts[split] = sum(pc.count(column).as_py() for column in columns)
-        if any(counts.values()):
-            records[name] = counts
-    return figures.model_copy(update={"video": provenance.model_copy(update={"records": records})})

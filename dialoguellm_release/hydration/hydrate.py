@@ -8,8 +8,8 @@ from pathlib import Path
 
 from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.read import read_corpus
-from dialoguellm_release.corpora.registry import CorpusFolders, entry_of, title_of
-from dialoguellm_release.dataset.build import write_dataset
+from dialoguellm_release.corpora.registry import entry_of, title_of
+from dialoguellm_release.dataset.build import Build, write_dataset
 from dialoguellm_release.dataset.records import RecordMaker
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.hydration.mismatches import (
@@ -21,8 +21,6 @@ from dialoguellm_release.hydration.mismatches import (
 )
 from dialoguellm_release.hydration.published import PublishedCopy
 from dialoguellm_release.prompts import load_prompt
-from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.dataset_manifest import DatasetFigures
 from dialoguellm_release.schemas.labels import CorpusName, Split
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe
@@ -72,36 +70,35 @@ def check_copies(
 
 
 def write_hydrated(
-    copy: PublishedCopy,
-    loaded: Loaded[DatasetRecipe],
-    claims: ClaimsRecipe | None,
-    sources: Path,
-    folder: Path,
-    advance: Callable[[int], None],
+    copy: PublishedCopy, build: Build, folder: Path, advance: Callable[[int], None]
 ) -> DatasetFigures:
     """Writes the data files of the full dataset into a folder, and gives its figures, as `write_dataset`.
 
     Args:
-        loaded: The recipe of the published manifest.
+        copy: The published copy.
+        build: With the recipe of the published manifest, and the folder of the user's copies.
+        folder: An empty folder.
+        advance: As for `write_dataset`.
 
     Raises:
         DataError: What was made is not the dataset that was built; says which corpora and splits.
     """
     published = copy.manifest.figures
     splits = {
-        name: _splits(copy, name, loaded.recipe) for name, held in copy.held.items() if held == "standoff"
+        name: _splits(copy, name, build.recipe) for name, held in copy.held.items() if held == "standoff"
     }
 
     def read(name: CorpusName, corpus: CorpusRecipe, notes: Notes) -> Iterator[Dialogue]:
         held = copy.held[name]
         if held == "records":
-            label_map = entry_of(name, corpus).native_labels if loaded.recipe.basic7 else {}
+            label_map = entry_of(name, corpus).native_labels if build.recipe.basic7 else {}
             return copy.dialogues(name, label_map, notes)
-        dialogues = read_corpus(entry_of(name, corpus), sources / name, corpus, notes)
+        dialogues = build.read(name, corpus, notes)
         return dialogues if held == "nothing" else _with_split(dialogues, splits[name])
 
-    made = write_dataset(loaded, claims, CorpusFolders(sources), folder, published.skipped, advance, read)
-    problems = list(content_problems(copy, made, sources))
+    made = write_dataset(build, folder, advance, read=read)
+    assert build.folders.sources is not None
+    problems = list(content_problems(copy, made, build.folders.sources))
     if problems:
         raise DataError(problems)
     return _as_published(made, published)

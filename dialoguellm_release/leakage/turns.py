@@ -122,22 +122,24 @@ class TurnCollector:
         corpus: CorpusName,
         split: Split,
         dialogue_id: str,
-        index: int,
-        text: str,
-        label: Label,
-        context: int,
+        utterances: Iterable[tuple[int, str, Label, int]],
     ) -> None:
-        """Takes an utterance.
+        """Adds utterances of a dialogue.
 
         Args:
-            context: How many turns before it its record shows.
+            corpus: The corpus of the dialogue.
+            split: The split of the dialogue.
+            dialogue_id: The id of the dialogue.
+            utterances: The index, text and label of each, and how many turns before it its record shows.
         """
         key = (self._numbers[corpus, split], dialogue_id)
         dialogue = self._dialogues.setdefault(key, len(self._dialogues))
         if dialogue == len(self._split_of):
             self._split_of.append(key[0])
-        text_number = self._texts[normalise(text)]
-        self._rows.extend((text_number, dialogue, index, self._labels[label], context))
+        rows = list[int]()
+        for index, text, label, context in utterances:
+            rows += (self._texts[normalise(text)], dialogue, index, self._labels[label], context)
+        self._rows.extend(rows)
 
     def assign(self, corpus: CorpusName, splits: Mapping[str, Split]) -> None:
         """Gives the dialogues of a corpus other splits; those that get none are left out of the turns."""
@@ -202,8 +204,8 @@ def as_turns(records: Iterable[Record], corpora: Iterable[CorpusName]) -> Turns:
 
 def collect(record: Record, collector: TurnCollector) -> None:
     """Gives a record to a collector."""
-    where = (record.corpus, record.split, record.dialogue_id, record.utterance_index)
-    collector.add(*where, record.input, record.label, len(record.context))
+    turn = (record.utterance_index, record.input, record.label, len(record.context))
+    collector.add(record.corpus, record.split, record.dialogue_id, [turn])
 
 
 def dialogue_starts(turns: Turns) -> Numbers:

@@ -32,6 +32,7 @@ from dialoguellm_release.step import (
 from dialoguellm_release.steps.corpora import corpus_names
 
 if TYPE_CHECKING:
+    from dialoguellm_release.dataset.build import Build
     from dialoguellm_release.schemas.audit import Audit
 
 
@@ -74,9 +75,8 @@ def build_dataset(
         >>> build_dataset("demo", out="build/demo/dataset")  # doctest: +SKIP
         StepResult(build/demo/dataset: dataset, new, content aa136ead0b1c)
     """
-    from dialoguellm_release.dataset.build import write_dataset
-    from dialoguellm_release.dataset.passes import SHAPED_BY
-    from dialoguellm_release.dataset.video import arranged, with_video
+    from dialoguellm_release.dataset.build import SHAPED_BY, Build, write_dataset
+    from dialoguellm_release.dataset.video import arranged
     from dialoguellm_release.progress import progress
 
     with recording(on=False):  # the recipe is compared as it was resolved, with its corpus files in it
@@ -86,11 +86,12 @@ def build_dataset(
     folders = _folders(loaded, own_sources, Path(sources) if sources else None, left_out)
     texts, provenance = arranged(loaded, *_descriptions(Path(video) if video else None))
     claims = load_claims(loaded.recipe)
+    build = Build(loaded, folders, claims, left_out, texts, provenance)
 
     def make(folder: Path) -> Output:
         with progress(f"building {target.name}", _expected_dialogues(loaded.recipe, left_out)) as advance:
-            figures = write_dataset(loaded, claims, folders, folder, left_out, advance, descriptions=texts)
-        return _dataset_output(with_video(figures, folder, provenance), folder, loaded, claims)
+            figures = write_dataset(build, folder, advance)
+        return _dataset_output(figures, folder, build)
 
     inputs = Inputs(
         loaded.stamp,
@@ -135,7 +136,7 @@ def hydrate_dataset(
         >>> hydrate_dataset("dialoguellm/erc@v1.0.0", "corpora")  # doctest: +SKIP
         StepResult(build/dataset: dataset, new, content 876068a3e84d)
     """
-    from dialoguellm_release.dataset.passes import PASSES, SHAPED_BY
+    from dialoguellm_release.dataset.build import SHAPED_BY, STAGES, Build
     from dialoguellm_release.hub.lookup import published_folder
     from dialoguellm_release.hydration import hydrate
     from dialoguellm_release.hydration.published import open_published
@@ -149,15 +150,16 @@ def hydrate_dataset(
         )
     loaded = copy.loaded
     claims = load_claims(loaded.recipe)
+    build = Build(loaded, CorpusFolders(native), claims, copy.manifest.figures.skipped)
 
     def make(folder: Path) -> Output:
         hydrate.check_sources(copy, loaded.recipe, native)
         with progress(f"comparing {native.name}", copy.standoff_rows) as advance:
             hydrate.check_copies(copy, loaded.recipe, native, advance)
-        dialogues = PASSES * sum(copy.manifest.figures.dialogues.values())
+        dialogues = STAGES * sum(copy.manifest.figures.dialogues.values())
         with progress(f"hydrating {target.name}", dialogues) as advance:
-            figures = hydrate.write_hydrated(copy, loaded, claims, native, folder, advance)
-        return _dataset_output(figures, folder, loaded, claims, set(copy.withheld))
+            figures = hydrate.write_hydrated(copy, build, folder, advance)
+        return _dataset_output(figures, folder, build, set(copy.withheld))
 
     inputs = Inputs(
         copy.manifest.recipe,
@@ -171,24 +173,18 @@ def hydrate_dataset(
 
 
 def _dataset_output(
-    figures: DatasetFigures,
-    folder: Path,
-    loaded: Loaded[DatasetRecipe],
-    claims: ClaimsRecipe | None,
-    read: Collection[CorpusName] | None = None,
+    figures: DatasetFigures, folder: Path, build: Build, read: Collection[CorpusName] | None = None
 ) -> Output:
     """What the manifest says of data files that are written, with the figures drawn where matplotlib is.
 
     Args:
         read: The corpora whose native files were read; None for all.
     """
+    from dialoguellm_release.dataset.build import dataset_sha256
     from dialoguellm_release.dataset.figures import write_figures
-    from dialoguellm_release.dataset.passes import dataset_sha256
-    from dialoguellm_release.dataset.statistics import with_statistics
 
-    figures = with_statistics(figures, folder)
     with suppress(MissingExtraError):
-        write_figures(folder, figures, claims, synthetic=loaded.recipe.synthetic)
+        write_figures(folder, figures, build.claims, synthetic=build.recipe.synthetic)
     files = (
         file
         for name, corpus in figures.corpora.items()
@@ -291,7 +287,7 @@ def _folders(
 
 def _expected_dialogues(recipe: DatasetRecipe, left_out: Collection[CorpusName]) -> int | None:
     """How many dialogues a build expects to read; None where the recipe does not say."""
-    from dialoguellm_release.dataset.passes import PASSES
+    from dialoguellm_release.dataset.build import STAGES
 
     built = [one for name, one in recipe.corpora.items() if name not in left_out]
-    return PASSES * sum(split.dialogues for one in built for split in one.expect.values()) or None
+    return STAGES * sum(split.dialogues for one in built for split in one.expect.values()) or None

@@ -87,15 +87,13 @@ def new_recipe(
 def _own_dataset(data: Path, prompt: str, context_k: int, out: Path) -> DatasetManifest:
     """The manifest of the dataset folder of a table."""
     from dialoguellm_release.cards.dataset import render_own_card
+    from dialoguellm_release.dataset.build import SHAPED_BY, dataset_sha256
     from dialoguellm_release.dataset.own import own_recipe, write_own_dataset
-    from dialoguellm_release.dataset.passes import SHAPED_BY, dataset_sha256
-    from dialoguellm_release.dataset.statistics import with_statistics
     from dialoguellm_release.progress import progress
 
     def make(folder: Path) -> Output:
         with progress(f"building {out.name}", None) as advance:
             figures = write_own_dataset(data, prompt, context_k, folder, advance)
-        figures = with_statistics(figures, folder)
         return Output(dataset_sha256(figures), {"figures": figures}, (stamp(data, data.parent),))
 
     def finish(folder: Path, manifest: DatasetManifest) -> None:

@@ -2,18 +2,17 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialoguellm_release.dataset.parquet import RowWriter, record_columns, record_schema
-from dialoguellm_release.dataset.statistics import split_statistics
+from dialoguellm_release.dataset.statistics import turn_statistics
 from dialoguellm_release.folders import read_manifest
+from dialoguellm_release.leakage.turns import as_turns
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.counts import SplitStatistics, Spread
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
@@ -22,6 +21,7 @@ from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.step import StepResult
 
 Dataset = StepResult[DatasetManifest]
+DialogueOf = Callable[..., list[Record]]
 
 
 def counted(dataset: Dataset, corpus: CorpusName, split: Split) -> SplitStatistics:
@@ -37,44 +37,14 @@ def counted(dataset: Dataset, corpus: CorpusName, split: Split) -> SplitStatisti
     ]
     return SplitStatistics(
         dialogue_lengths=Spread.of([len(turns) for turns in dialogues.values()]),
-        utterance_lengths=Spread.of([sum(map(bool, map(has_letter, text.split()))) for text in texts]),
+        utterance_lengths=Spread.of([len(words(text)) for text in texts]),
         records_after_gap=sum(gap > 0 for gap in gaps),
         missing_turns=sum(gaps),
     )
 
 
-def has_letter(piece: str) -> bool:
-    return re.search(r"[^\W_]", piece) is not None
-
-
-def write(path: Path, texts: Sequence[str], dialogue: str = "1", numbers: Sequence[int] = ()) -> Path:
-    """A Parquet file of records of one dialogue."""
-    records = [
-        Record(
-            id=f"meld/train/{dialogue}/{index}",
-            instruction="Do.",
-            video_description=None,
-            context=(),
-            input=text,
-            output="fear",
-            label="fear",
-            source_label="fear",
-            other_labels=(),
-            corpus="meld",
-            split="train",
-            dialogue_id=dialogue,
-            utterance_index=index,
-            speaker=None,
-            start_s=None,
-            end_s=None,
-            license="GPL-3.0-only",
-            leaks=None,
-        )
-        for index, text in zip(numbers or range(len(texts)), texts, strict=True)
-    ]
-    with RowWriter(path, record_schema()) as writer:
-        writer.add(record_columns(records))
-    return path
+def words(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+", re.sub("['’‘`]", "", text))
 
 
 def test_the_manifest_tells_what_the_records_give(demo_dataset: Dataset) -> None:
@@ -98,29 +68,40 @@ def test_the_gaps_of_the_real_corpora_are_those_of_the_facts(paper_dataset: Data
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "expected"),
     [
         ("It isn ’ t mine , is it ?", 6),
         ("It isn't mine, is it?", 5),
         ("… -- !", 0),
         ("Zoë,\N{NO-BREAK SPACE}42 times_", 3),
-        ("_why_", 1),
+        ("well-known", 2),
+        ("你好！", 2),
     ],
 )
-def test_a_word_has_a_letter_or_a_digit(text: str, words: int, tmp_path: Path) -> None:
-    assert split_statistics([write(tmp_path / "a.parquet", [text])]).utterance_lengths.maximum == words
+def test_a_word_is_a_run_of_letters_and_digits(dialogue_of: DialogueOf, text: str, expected: int) -> None:
+    found = statistics_of(dialogue_of("meld/train/1", [text]))
+    assert found["meld"]["train"].utterance_lengths.maximum == expected
 
 
-def test_a_dialogue_over_several_files_is_one_and_its_order_is_its_numbers(tmp_path: Path) -> None:
-    files = [
-        write(tmp_path / "a.parquet", ["Yes.", "So."], numbers=[3, 9]),
-        write(tmp_path / "b.parquet", ["No.", "Why not?"], numbers=[2, 4]),
-        write(tmp_path / "c.parquet", ["Well."], dialogue="2"),
-    ]
-    found = split_statistics(files)
+def test_gaps_are_missing_numbers_in_a_dialogue(dialogue_of: DialogueOf) -> None:
+    first, second = (
+        dialogue_of("meld/train/1", ["No.", "Yes.", "Why not?", "So."], k=0),
+        dialogue_of("meld/train/2", ["Well."]),
+    )
+    numbered = [renumbered(one, number) for one, number in zip(first, (2, 3, 4, 9), strict=True)]
+    found = statistics_of([*second, *reversed(numbered)])["meld"]["train"]
     assert (found.dialogue_lengths.minimum, found.dialogue_lengths.maximum) == (1, 4)
     assert (found.records_after_gap, found.missing_turns) == (1, 4)
     assert found.utterance_lengths.mean == pytest.approx(6 / 5)
+
+
+def statistics_of(records: Sequence[Record]) -> dict[CorpusName, dict[Split, SplitStatistics]]:
+    return turn_statistics(as_turns(records, ["meld"]))
+
+
+def renumbered(record: Record, index: int) -> Record:
+    changed = {"utterance_index": index, "id": f"meld/train/{record.dialogue_id}/{index}"}
+    return record.model_copy(update=changed)
 
 
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=80))

@@ -1,4 +1,4 @@
-"""The first pass over the corpora: their turns for the ledger, and the draw of splits that are not there."""
+"""What is read of the corpora of a dataset: their dialogues, with a split for each, and their turns."""
 
 from __future__ import annotations
 
@@ -22,20 +22,23 @@ from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRec
 from dialoguellm_release.schemas.record import Dialogue
 
 ReadCorpus = Callable[[CorpusName, CorpusRecipe, Notes], Iterator[Dialogue]]
-"""Gives the dialogues of a corpus, each time from the start; fills the notes while they are read."""
+"""Gives the dialogues of a corpus; fills the notes while they are read."""
 
 
 @dataclass
-class CorpusSurvey:
-    """What the first pass learns of a corpus.
+class CorpusContent:
+    """What is read of one corpus.
 
     Attributes:
-        undrawn: Its dialogues, where it has no split of its own.
+        notes: Its files, and what was noticed in them.
+        dialogues: In the order of its files.
+        undrawn: Those without a split of their own.
         assigned: The split of each of them by its id; one that is not here is left out.
         draw: How they were drawn, for the manifest; None where nothing had to be.
     """
 
     notes: Notes = field(default_factory=Notes)
+    dialogues: list[Dialogue] = field(default_factory=list)
     undrawn: list[Drawable] = field(default_factory=list)
     assigned: dict[str, Split] = field(default_factory=dict)
     draw: dict[str, JsonValue] | None = None
@@ -51,73 +54,74 @@ class CorpusSurvey:
         return Sizes(dialogues=len(left), utterances=sum(one.utterances for one in left))
 
 
-def survey_corpora(
+def read_corpora(
     named: Mapping[CorpusName, CorpusRecipe],
     recipe: DatasetRecipe,
     folders: CorpusFolders,
     read: ReadCorpus,
     advance: Callable[[int], None],
-) -> tuple[Turns, dict[CorpusName, CorpusSurvey]]:
-    """The turns of all corpora, and what is known of each.
-
-    `Turns.place` counts the utterances as they are read, also those of dialogues that are left out.
+) -> tuple[Turns, dict[CorpusName, CorpusContent]]:
+    """The turns of all corpora that go into the dataset, and the content of each.
 
     Args:
         named: The corpora to read, in this order.
         folders: Where the split file of each corpus is.
-        advance: Told how many dialogues are read more.
+        advance: Called with the number of dialogues that were read.
 
     Raises:
         DataError: With everything that is wrong in the corpora.
     """
-    collector, surveys, problems = TurnCollector(named), dict[CorpusName, CorpusSurvey](), list[Problem]()
+    collector, contents, problems = TurnCollector(named), dict[CorpusName, CorpusContent](), list[Problem]()
     for name, corpus in named.items():
-        surveys[name] = survey = CorpusSurvey()
+        contents[name] = content = CorpusContent()
         try:
-            for dialogue in read(name, corpus, survey.notes):
-                _collect(dialogue, recipe, survey, collector)
+            for dialogue in read(name, corpus, content.notes):
+                content.dialogues.append(dialogue)
+                _collect(dialogue, recipe, content, collector)
                 advance(1)
         except ReleaseError as error:
             problems.extend(error.problems)
     if problems:
         raise DataError(problems)
     for name, corpus in named.items():
-        if surveys[name].undrawn:
+        if contents[name].undrawn:
             assert corpus.split is not None
-            _assign(name, corpus.split, folders[name], surveys[name], collector)
-    return collector.turns(), surveys
+            _assign(name, corpus.split, folders[name], contents[name], collector)
+    return collector.turns(), contents
 
 
 def _collect(
-    dialogue: Dialogue, recipe: DatasetRecipe, survey: CorpusSurvey, collector: TurnCollector
+    dialogue: Dialogue, recipe: DatasetRecipe, content: CorpusContent, collector: TurnCollector
 ) -> None:
-    """Takes up a dialogue; one without a split as a held-out one, until its split is drawn."""
+    """Adds a dialogue to the turns; one without a split as a held-out one, until its split is drawn."""
     if dialogue.split is None:
-        survey.undrawn.append(Drawable(dialogue.id, dialogue.series, len(dialogue.utterances)))
-    where = (dialogue.corpus, dialogue.split or "test", dialogue.id)
-    for position, one in enumerate(dialogue.utterances):
-        label = recipe.basic7.get(one.label, one.label)
-        collector.add(*where, one.index, one.text, label, min(position, recipe.context_k))
+        content.undrawn.append(Drawable(dialogue.id, dialogue.series, len(dialogue.utterances)))
+    basic7, context_k = recipe.basic7, recipe.context_k
+    turns = (
+        (one.index, one.text, basic7.get(one.label, one.label), min(position, context_k))
+        for position, one in enumerate(dialogue.utterances)
+    )
+    collector.add(dialogue.corpus, dialogue.split or "test", dialogue.id, turns)
 
 
 def _assign(
-    name: CorpusName, draw: SplitDraw, source: Path, survey: CorpusSurvey, collector: TurnCollector
+    name: CorpusName, draw: SplitDraw, source: Path, content: CorpusContent, collector: TurnCollector
 ) -> None:
     """Gives the dialogues of a corpus their splits, from a file or drawn.
 
-    None is drawn to be held out that shares something word for word with a training split, or is the same
-    sequence of utterances as a dialogue there, however short: others can be drawn in its place.
+    No dialogue is held out that shares something word for word with a training split, or is the same
+    sequence of utterances as a dialogue there, however short: others can be drawn instead.
     """
     if draw.split_file is not None:
         path = source / draw.split_file
-        survey.assigned = read_split(path, survey.undrawn)
+        content.assigned = read_split(path, content.undrawn)
         stamped = stamp(path, source)
-        survey.notes.files.append(stamped.model_copy(update={"path": f"{name}/{stamped.path}"}))
-        told: dict[str, JsonValue] = {"split_file": draw.split_file}
+        content.notes.files.append(stamped.model_copy(update={"path": f"{name}/{stamped.path}"}))
+        drawn: dict[str, JsonValue] = {"split_file": draw.split_file}
     else:
         shared = find_shared(collector.turns())
         barred = shared.speech.where(word_for_word(shared, min_dialogue=1) != 0).dialogues_of(name)
-        survey.assigned = draw_split(survey.undrawn, draw, lambda one: one.id not in barred)
-        told = {"seed": draw.seed, "barred_from_held_out": len(barred)}
-    survey.draw = {**told, "dialogues": series_table(survey.undrawn, survey.assigned)}
-    collector.assign(name, survey.assigned)
+        content.assigned = draw_split(content.undrawn, draw, lambda one: one.id not in barred)
+        drawn = {"seed": draw.seed, "barred_from_held_out": len(barred)}
+    content.draw = {**drawn, "dialogues": series_table(content.undrawn, content.assigned)}
+    collector.assign(name, content.assigned)
