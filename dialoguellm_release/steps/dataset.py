@@ -164,7 +164,7 @@ def hydrate_dataset(
     inputs = Inputs(
         copy.manifest.recipe,
         folders={"published copy": copy.manifest.content_sha256},
-        settings={"skipped corpora": sorted(copy.manifest.figures.skipped)},
+        settings={"corpora": list(loaded.recipe.corpora), "skipped corpora": sorted(build.skip)},
         packages=SHAPED_BY,
         sources=native,
     )
