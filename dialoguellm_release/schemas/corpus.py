@@ -209,6 +209,18 @@ class UniqueFormat(Schema):
 Format = Annotated[TableFormat | JsonFormat | UniqueFormat, Field(discriminator="type")]
 
 
+class AuthorsScript(Schema):
+    """How the authors' script for this corpus reads an answer; the default is that of their first script.
+
+    Attributes:
+        words: Words that it looks for after those that all scripts share, each with its label.
+        ids: The labels that have an id, from 0.
+    """
+
+    words: dict[Text, Label] = {}
+    ids: tuple[Label, ...] = ("neutral", "happiness", "sadness", "anger", "fear", "disgust", "surprise")
+
+
 class CorpusEntry(Schema):
     """What is known of a corpus before a file of it is opened.
 
@@ -234,6 +246,7 @@ class CorpusEntry(Schema):
             `--sources`.
         transcribes: Works of which the texts are transcripts; corpora of one work may share texts.
         notes: What else a reader of the card has to know.
+        authors_script: How the script of the paper's authors reads an answer.
         downloads: What `corpora fetch` brings; none where the corpus has to be asked for.
         request: How to ask; None where it can be fetched.
     """
@@ -259,6 +272,7 @@ class CorpusEntry(Schema):
     data: Text | None = None
     transcribes: tuple[Text, ...] = ()
     notes: tuple[Text, ...] = ()
+    authors_script: AuthorsScript = AuthorsScript()
     landmarks: tuple[Text, ...] = ()
     files: tuple[KnownFile, ...] = ()
     downloads: tuple[Download, ...] = ()

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from dialoguellm_release.corpora.registry import bundled_entry
 from dialoguellm_release.encoding import EncodedPrompt
+from dialoguellm_release.schemas.corpus import AuthorsScript
 from dialoguellm_release.schemas.labels import CorpusName, Label
 
 
@@ -65,51 +67,16 @@ class Answer:
 
 Drawn = Literal["drawn"]
 
-_COMMON: tuple[tuple[str, Label], ...] = (
-    ("happy", "happiness"),
-    ("happiness", "happiness"),
-    ("joy", "happiness"),
-    ("fear", "fear"),
-    ("scare", "fear"),
-    ("sad", "sadness"),
-    ("sadness", "sadness"),
-    ("disgust", "disgust"),
-    ("disgusting", "disgust"),
-    ("hate", "disgust"),
-    ("surprise", "surprise"),
-    ("anger", "anger"),
-    ("angry", "anger"),
-    ("rage", "anger"),
-    ("neutral", "neutral"),
-    ("amazed", "surprise"),
-    ("surprising", "surprise"),
-    ("amazing", "surprise"),
-    ("0", "neutral"),
+_WORD_LIST = (
+    "happy=happiness happiness=happiness joy=happiness fear=fear scare=fear sad=sadness sadness=sadness "
+    "disgust=disgust disgusting=disgust hate=disgust surprise=surprise anger=anger angry=anger rage=anger "
+    "neutral=neutral amazed=surprise surprising=surprise amazing=surprise 0=neutral"
 )
-_EMORYNLP: tuple[tuple[str, Label], ...] = (
-    ("peaceful", "peaceful"),
-    ("6", "peaceful"),
-    ("powerful", "powerful"),
-    ("5", "powerful"),
-    ("4", "fear"),
-    ("3", "anger"),
-    ("2", "sadness"),
-    ("1", "happiness"),
-)
-_IEMOCAP: tuple[tuple[str, Label], ...] = (("excitement", "excitement"), ("frustration", "frustration"))
-_IDS: dict[str, tuple[Label, ...]] = {
-    "emorynlp": ("neutral", "happiness", "sadness", "anger", "fear", "powerful", "peaceful"),
-    "iemocap": ("neutral", "happiness", "sadness", "anger", "fear", "excitement", "surprise", "frustration"),
+_WORDS: dict[str, Label] = {
+    word: label for word, _, label in (one.partition("=") for one in _WORD_LIST.split())
 }
-_MELD_IDS: tuple[Label, ...] = (
-    "neutral",
-    "happiness",
-    "sadness",
-    "anger",
-    "fear",
-    "disgust",
-    "surprise",
-)
+"""The words that every script of the authors looks for, in this order."""
+
 _DICE = 7
 """The scripts draw an id from 0 to 6, whatever the corpus."""
 
@@ -124,18 +91,17 @@ def parse(text: str, labels: Sequence[Label]) -> Label | None:
     >>> parse("unhappiness", ["anger", "happiness"]) is None
     True
     """
-    first = text.strip().partition("\n")[0].strip().lower().removesuffix(".").rstrip()
-    return next((label for label in labels if label == first), None)
+    first = text.strip().partition("\n")[0].strip().casefold().removesuffix(".").rstrip()
+    return next((label for label in labels if label.casefold() == first), None)
 
 
 def parse_as_authors(text: str, corpus: CorpusName) -> Label | Drawn:
-    """The label that the authors' scripts find in a text, or `drawn` where they throw dice.
+    """The label that the authors' scripts find in a text, or `drawn` where they draw one at random.
 
-    Of the text up to its first full stop and line break, the first word of their list that stands
-    anywhere in it decides: "unhappy" holds "happy". A word that they list but give no id, as "disgust"
-    for EmoryNLP, leads to the dice too. They have no script for DailyDialog, MEISD and data of a
-    user's own, where MELD's is taken; their fallback "Neutral" for a missing `### Response:` cannot occur,
-    as only what follows the prompt is read.
+    Of the text up to its first full stop and line break, the first word of their list that occurs anywhere
+    in it decides: "unhappy" contains "happy". A word that they list but give no id leads to a draw too. What
+    a script adds for its corpus is in the corpus file (`authors_script`). Their fallback "Neutral" for a
+    missing `### Response:` cannot occur, as only what follows the prompt is read.
 
     Source: Dreamyao516/DialogueLLM, `py/myllama-generate-test.py`, `-emory.py`, `-test-IEMOCAP.py`.
 
@@ -144,21 +110,22 @@ def parse_as_authors(text: str, corpus: CorpusName) -> Label | Drawn:
     >>> parse_as_authors("bored", "meld")
     'drawn'
     """
-    words = _COMMON + {"emorynlp": _EMORYNLP, "iemocap": _IEMOCAP}.get(corpus, ())
+    script = _script_of(corpus)
     shown = text.strip().lower().partition(".")[0].strip().partition("\n")[0]
-    found = next((label for word, label in words if word in shown), None)
-    return found if found in _ids(corpus) and found is not None else "drawn"
+    found = next((label for word, label in (_WORDS | script.words).items() if word in shown), None)
+    return found if found in script.ids and found is not None else "drawn"
 
 
 def authors_dice(corpus: CorpusName, labels: Sequence[Label]) -> dict[Label, float]:
-    """How likely the authors' dice give each label; what lacks to 1 gives labels outside the label space.
+    """How likely the authors' scripts draw each label; the rest to 1 are labels outside the label space.
 
     >>> authors_dice("iemocap", ["happiness", "frustration"])
     {'happiness': 0.14285714285714285, 'frustration': 0.0}
     """
-    thrown = _ids(corpus)[:_DICE]
+    thrown = _script_of(corpus).ids[:_DICE]
     return {label: thrown.count(label) / _DICE for label in labels}
 
 
-def _ids(corpus: CorpusName) -> tuple[Label, ...]:
-    return _IDS.get(corpus, _MELD_IDS)
+def _script_of(corpus: CorpusName) -> AuthorsScript:
+    entry = bundled_entry(corpus)
+    return entry.authors_script if entry else AuthorsScript()
