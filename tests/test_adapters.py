@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from dialoguellm_release.backbones.adapters import adapter_files_sha256, load_adapter
+from dialoguellm_release.backbones.adapters import (
+    adapter_files_sha256,
+    config_problems,
+    load_adapter,
+    other_function,
+    read_config,
+)
 from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.errors import DataError
+from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.schemas.manifests import AdapterManifest
+from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 
 
@@ -47,6 +59,84 @@ def test_what_is_no_adapter_of_the_model_is_told(
     cut = shutil.copytree(tiny_adapter, tmp_path / "cut")
     weights = cut / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-8])
-    with pytest.raises(DataError, match="cannot be loaded as an adapter"):
+    with pytest.raises(DataError, match="cannot be loaded as an adapter") as raised:
         load_adapter(model, cut)
+    assert raised.value.problems[0].code == "adapters.not_loadable"
     assert adapter_files_sha256(cut) != adapter_files_sha256(tiny_adapter)
+
+
+@pytest.mark.parametrize(
+    ("change", "counts"),
+    [
+        (lambda _: {}, "0 weights; 28 missing"),
+        (
+            lambda weights: {n: w for n, w in weights.items() if "layers.1." not in n},
+            "14 weights; 14 missing",
+        ),
+        (lambda weights: {n.replace("base_model.", "other."): w for n, w in weights.items()}, "28 unknown"),
+    ],
+    ids=["no weights", "half of the layers", "another prefix"],
+)
+def test_an_adapter_whose_weights_do_not_fit_is_refused_with_counts(
+    change: Callable[[dict[str, Any]], dict[str, Any]],
+    counts: str,
+    tiny_adapter: Path,
+    tiny_backbone: Path,
+    tiny_recipe: Loaded[BackboneRecipe],
+    tmp_path: Path,
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(tiny_adapter, tmp_path / "changed")
+    save_file(change(load_file(folder / "adapter_model.safetensors")), folder / "adapter_model.safetensors")
+    model, _ = load_backbone(tiny_recipe.recipe, tiny_backbone)
+    with pytest.raises(DataError) as raised:
+        load_adapter(model, folder)
+    (problem,) = raised.value.problems
+    assert problem.code == "adapters.weights_do_not_fit"
+    assert counts in str(problem.got)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"use_rslora": True}, "adapters.other_function"),
+        ({"use_dora": True}, "adapters.other_function"),
+        ({"init_lora_weights": "pissa"}, "adapters.other_function"),
+        ({"modules_to_save": ["lm_head"]}, "adapters.other_function"),
+        ({"rank_pattern": {"q_proj": 2}}, "adapters.other_function"),
+        ({"layers_to_transform": [0]}, "adapters.other_function"),
+        ({"bias": "all"}, "adapters.other_function"),
+        ({"a_field_of_a_later_peft": 1}, "adapters.unknown_fields"),
+        ({"r": 8}, "adapters.other_settings"),
+        ({"target_modules": "all-linear"}, "adapters.other_settings"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_settings_that_change_the_function_are_problems(
+    changes: dict[str, object], code: str, tiny_adapter: Path
+) -> None:
+    recipe = read_manifest(tiny_adapter, AdapterManifest).recipe.resolved
+    lora = AdapterRecipe.model_validate_json(json.dumps(recipe)).lora.model_dump()
+    config = read_config(tiny_adapter, "here")
+    assert list(config_problems(config, lora, "here")) == []
+    assert other_function(config, lora) == {}
+    assert [problem.code for problem in config_problems(config | changes, lora, "here")] == [code]
+    assert bool(other_function(config | changes, lora)) == (code != "adapters.other_settings")
+
+
+def test_settings_that_change_no_answer_are_accepted(tiny_adapter: Path) -> None:
+    recipe = read_manifest(tiny_adapter, AdapterManifest).recipe.resolved
+    lora = AdapterRecipe.model_validate_json(json.dumps(recipe)).lora.model_dump()
+    config = read_config(tiny_adapter, "here")
+    changes = {"init_lora_weights": "gaussian", "lora_dropout": 0.3, "inference_mode": False}
+    assert list(config_problems(config | changes, lora, "here")) == []
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"peft_type": "IA3"}', "{'r': 1}", "\ufeff{}", "null"])
+def test_a_config_that_is_none_is_refused(text: str, tiny_adapter: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_adapter, tmp_path / "changed")
+    (folder / "adapter_config.json").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError) as raised:
+        read_config(folder, "here")
+    assert raised.value.problems[0].code == "adapters.no_config"

@@ -1,11 +1,16 @@
-"""An adapter of somebody's, put onto its backbone: from safetensors alone."""
+"""An adapter put onto its backbone, from safetensors alone and only where every weight fits."""
 
 from __future__ import annotations
 
+import json
 import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, fields
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from dialoguellm_release.backbones.load import MAX_NAMED
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.folders import combined_sha256, sha256_of
 
@@ -15,47 +20,145 @@ if TYPE_CHECKING:
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
+_NOT_OF_THE_FUNCTION = frozenset(
+    {
+        *(
+            "auto_mapping",
+            "base_model_name_or_path",
+            "inference_mode",
+            "lora_dropout",
+            "peft_version",
+            "revision",
+        ),
+        *("ephemeral_gpu_offload", "runtime_config", "tokenizer_name_or_path"),
+    }
+)
+"""Fields that change no answer, or that are compared with the backbone instead."""
+
+_HARMLESS = {"init_lora_weights": (True, False, "gaussian"), "task_type": ("CAUSAL_LM",)}
+"""Values beside the default that change no answer of a trained adapter."""
+
 
 def load_adapter(
-    model: PreTrainedModel, folder: Path, place: str | None = None, *, is_trainable: bool = False
+    model: PreTrainedModel, folder: Path, location: str | None = None, *, is_trainable: bool = False
 ) -> PeftModel:
     """The model with the adapter of a folder.
 
-    Why: where there are no safetensors PEFT itself takes a pickle, which can run anything.
+    Why: without safetensors PEFT reads a pickle, which can run anything; and it keeps the untrained weights
+    of every layer that the file has no weights for.
 
     Args:
-        place: What an error calls the folder; None calls it by its path.
+        location: What an error calls the folder; None calls it by its path.
         is_trainable: False freezes the adapter.
 
     Raises:
-        DataError: The folder holds no adapter in safetensors, or one that does not fit the model.
+        DataError: The folder has no adapter in safetensors, or one that does not fit the model.
         MissingExtraError: peft is not installed.
     """
     try:
-        from peft import PeftModel
-        from safetensors import SafetensorError
+        from peft import PeftModel, get_peft_model_state_dict
     except ModuleNotFoundError as error:
         raise MissingExtraError("train", str(error.name)) from error
 
-    where = place or str(folder)
-    check_adapter_files(folder, where)
+    where = location or str(folder)
+    config = read_config(folder, where)
+    unknown = sorted(set(config) - set(_defaults()))
+    if unknown:
+        raise DataError(_unknown_fields(where, unknown))
+    stored = _stored_names(folder, where)
     try:
         with warnings.catch_warnings():
-            # PEFT still uses a name that transformers has deprecated.
+            # PEFT uses a name that transformers has deprecated, and warns of what is checked below.
             warnings.simplefilter("ignore", FutureWarning)
-            return PeftModel.from_pretrained(model, folder, is_trainable=is_trainable)
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise DataError(Problem(where, f"cannot be loaded as an adapter: {error}")) from error
+            warnings.simplefilter("ignore", UserWarning)
+            loaded = PeftModel.from_pretrained(model, folder, is_trainable=is_trainable)
+    except Exception as error:  # a foreign adapter makes PEFT raise nearly anything
+        what, got = (
+            "cannot be loaded as an adapter",
+            f"{type(error).__name__}: {' '.join(str(error).split())}",
+        )
+        fix = "use the adapter with the base that it was trained on"
+        raise DataError(Problem(where, what, got=got, fix=fix, code="adapters.not_loadable")) from error
+    wanted = set(get_peft_model_state_dict(loaded, save_embedding_layers=False))
+    if wanted != stored:
+        raise DataError(_weights_do_not_fit(where, wanted, stored))
+    return loaded
+
+
+def read_config(folder: Path, where: str) -> dict[str, Any]:
+    """The settings of an adapter as the file has them.
+
+    Raises:
+        DataError: The folder lacks a file of an adapter, or the settings are not those of one.
+    """
+    check_adapter_files(folder, where)
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(_not_a_config(where, str(error))) from error
+    if not isinstance(config, dict) or config.get("peft_type") != "LORA":
+        raise DataError(_not_a_config(where, json.dumps(config)[:200]))
+    return config
+
+
+def config_problems(config: Mapping[str, Any], lora: Mapping[str, Any], where: str) -> Iterator[Problem]:
+    """Where the settings of an adapter are not those of a LoRA recipe.
+
+    Why: what the recipe does not state must have PEFT's default, else the adapter would compute something
+    else than the recipe says (`use_rslora`, `modules_to_save`, a field of a later PEFT).
+
+    Args:
+        lora: The recipe's keys of `LoraConfig`.
+    """
+    defaults = _defaults()
+    unknown = sorted(set(config) - set(defaults))
+    if unknown:
+        yield _unknown_fields(where, unknown)
+    wanted = {**defaults, **lora}
+    for name in sorted(set(wanted) - _NOT_OF_THE_FUNCTION):
+        expected, got = _plain(wanted[name]), _plain(config.get(name, defaults[name]))
+        if got == expected or got in _HARMLESS.get(name, ()):
+            continue
+        if name in lora:
+            what = f"differs from {where}"
+            yield Problem(f"lora.{name}", what, str(got), str(expected), code="adapters.other_settings")
+        else:
+            what = f"{name} changes what the adapter computes, and no recipe can state it"
+            yield Problem(where, what, str(expected), str(got), code="adapters.other_function")
+
+
+def other_function(config: Mapping[str, Any], lora: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that change what an adapter computes beyond its recipe; empty for one of this package."""
+    defaults = _defaults()
+    return {
+        name: _plain(value)
+        for name, value in sorted(config.items())
+        if name not in _NOT_OF_THE_FUNCTION
+        and name not in lora
+        and _plain(value) != _plain(defaults.get(name))
+        and _plain(value) not in _HARMLESS.get(name, ())
+    }
+
+
+def without_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without those that are PEFT's default, so that an earlier PEFT knows all that is left."""
+    defaults = _defaults()
+    kept = ("bias", "fan_in_fan_out", "inference_mode", "lora_dropout", "peft_type", "r", "lora_alpha")
+    return {
+        name: value
+        for name, value in config.items()
+        if name in kept or name not in defaults or _plain(value) != _plain(defaults[name])
+    }
 
 
 def check_adapter_files(folder: Path, where: str) -> None:
-    """Looks whether a folder holds the files of an adapter.
+    """Checks that a folder has the files of an adapter.
 
     Raises:
-        DataError: It does not, or in another form.
+        DataError: It has not, or in another form.
     """
     problems = [
-        Problem(where, f"no {name} here", fix="name the folder of an adapter")
+        Problem(where, f"no {name} here", fix="name the folder of an adapter", code="adapters.no_file")
         for name in (CONFIG, WEIGHTS)
         if not (folder / name).is_file()
     ]
@@ -66,3 +169,71 @@ def check_adapter_files(folder: Path, where: str) -> None:
 def adapter_files_sha256(folder: Path) -> str:
     """A hash over settings and weights of an adapter, whoever made it."""
     return combined_sha256((name, sha256_of(folder / name)) for name in (CONFIG, WEIGHTS))
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    """Each field of PEFT's LoraConfig with its default."""
+    from peft import LoraConfig
+
+    found = {}
+    for field in fields(LoraConfig):
+        made = field.default_factory() if field.default_factory is not MISSING else field.default
+        found[field.name] = None if made is MISSING else made
+    return {**found, "peft_type": "LORA"}
+
+
+def _plain(value: Any) -> Any:
+    """A value so that equal settings are equal: no order of names, no difference of empty and None."""
+    if isinstance(value, (list, tuple, set)):
+        value = sorted(value, key=str)
+    if value is None or value in ([], {}):
+        return None
+    return value
+
+
+def _stored_names(folder: Path, where: str) -> set[str]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(folder / WEIGHTS, framework="pt") as weights:
+            return set(weights.keys())
+    except (SafetensorError, OSError) as error:
+        what, fix = "cannot be loaded as an adapter", "download or train the adapter again"
+        got = f"{WEIGHTS}: {error}"
+        raise DataError(Problem(where, what, got=got, fix=fix, code="adapters.not_loadable")) from error
+
+
+def _weights_do_not_fit(where: str, wanted: set[str], stored: set[str]) -> Problem:
+    def first(names: set[str]) -> str:
+        return ", ".join(sorted(names)[:MAX_NAMED]) + (", ..." if len(names) > MAX_NAMED else "")
+
+    missing, unknown = wanted - stored, stored - wanted
+    parts = [f"{len(missing):,} missing: {first(missing)}"] if missing else []
+    parts += [f"{len(unknown):,} unknown: {first(unknown)}"] if unknown else []
+    return Problem(
+        where,
+        f"{WEIGHTS} does not fit the model and {CONFIG}",
+        expected=f"{len(wanted):,} weights",
+        got=f"{len(stored):,} weights; {'; '.join(parts)}",
+        fix="use the adapter with the base that it was trained on, saved by PEFT's save_pretrained",
+        code="adapters.weights_do_not_fit",
+    )
+
+
+def _unknown_fields(where: str, unknown: list[str]) -> Problem:
+    from peft import __version__
+
+    return Problem(
+        where,
+        f"{CONFIG} has fields that PEFT {__version__} does not know",
+        expected="the fields of peft.LoraConfig",
+        got=", ".join(unknown),
+        fix="update peft, or save the adapter with this version",
+        code="adapters.unknown_fields",
+    )
+
+
+def _not_a_config(where: str, got: str) -> Problem:
+    what = f"{CONFIG} is not that of a LoRA adapter"
+    return Problem(where, what, "a JSON object with peft_type LORA", got, code="adapters.no_config")

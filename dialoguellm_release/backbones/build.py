@@ -14,7 +14,7 @@ from dialoguellm_release.progress import silence_transformers
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.resources import record, resource_folder
 from dialoguellm_release.schemas.labels import LABELS
-from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource, HubSource
+from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -43,12 +43,12 @@ def build_backbone(recipe: Loaded[BackboneRecipe], folder: Path) -> BuiltBackbon
         MissingExtraError: torch or transformers is not installed.
     """
     source = recipe.recipe.source
-    if isinstance(source, HubSource):
+    if not isinstance(source, BuiltSource):
         raise DataError(
             Problem(
                 recipe.name,
-                f"is the model {source.repo_id} on the Hub, which is not built",
-                fix="name the recipe where a backbone is asked for: it is downloaded",
+                f"is the model {source.repo_id}, which is not built",
+                fix="name the recipe where a backbone is asked for: it is loaded",
                 code="backbones.not_built",
             )
         )

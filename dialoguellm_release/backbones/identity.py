@@ -1,19 +1,29 @@
-"""Which weights a backbone is, told without loading it."""
+"""Which weights a backbone is, found without loading it."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.folders import MANIFEST, read_manifest
-from dialoguellm_release.schemas.manifests import BackboneManifest
-from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource, HubSource
+from dialoguellm_release.folders import MANIFEST, combined_sha256, read_manifest, sha256_of
+from dialoguellm_release.schemas.manifests import AdapterFigures, BackboneManifest
+from dialoguellm_release.schemas.recipes.backbone import (
+    BackboneRecipe,
+    BuiltSource,
+    FolderSource,
+    HubSource,
+    WeightsDtype,
+)
 
 if TYPE_CHECKING:
     import torch
+
+_READ = (".safetensors", ".json", ".jinja", ".model", ".txt")
+"""The files of a model folder that decide its answers; anything else in it is not read."""
 
 
 @dataclass(frozen=True)
@@ -21,29 +31,66 @@ class Base:
     """Which weights an adapter belongs to.
 
     Attributes:
-        revision: Commit of a model on the Hub, where the recipe pins one.
-        content_sha256: Hash of a backbone of our own making; None for one from the Hub.
+        repo_id: The name by which adapters refer to it.
+        revision: Commit on the Hub: the pinned one, else the one that is loaded; None where neither is known.
+        content_sha256: Hash of a backbone in a folder; None for one from the Hub.
+        gguf_file: The file whose weights were dequantised; None for weights in safetensors.
+        dequantized_to: The type that they were dequantised to.
+        is_folder: Whether it is a folder of the user's, which no release holds.
     """
 
     repo_id: str
     revision: str | None
     content_sha256: str | None
+    gguf_file: str | None = None
+    dequantized_to: str | None = None
+    is_folder: bool = False
 
-    def __str__(self) -> str:
-        return self.content_sha256 or f"{self.repo_id}@{self.revision}"
+    @classmethod
+    def of(cls, figures: AdapterFigures) -> Base:
+        """The base that an adapter's manifest states."""
+        return cls(
+            figures.base,
+            figures.base_revision,
+            figures.base_content_sha256,
+            figures.base_gguf_file,
+            figures.base_dequantized_to,
+            figures.base_is_folder,
+        )
+
+    def as_data(self) -> dict[str, object]:
+        """What identifies the weights; the keys about GGUF only where the weights come from there."""
+        data: dict[str, object] = asdict(self)
+        del data["is_folder"]
+        if self.gguf_file is None:
+            del data["gguf_file"], data["dequantized_to"]
+        return data
 
 
 def base_of(recipe: BackboneRecipe, folder: Path | None) -> Base:
     """The identity of a backbone, without loading it.
 
     Raises:
-        DataError: It has to be built first, or the folder holds another one.
+        DataError: It has to be built first, the folder holds another one, or there is no such folder.
     """
     match recipe.source:
-        case HubSource(repo_id=repo_id, revision=revision):
-            return Base(repo_id, revision, None)
+        case HubSource() as source:
+            revision = source.revision or _current_commit(source.repo_id, source.gguf_file or "config.json")
+            return Base(source.repo_id, revision, None, source.gguf_file, _dtype_of(source))
+        case FolderSource() as source:
+            content = _content_sha256(source)
+            dtype = _dtype_of(source)
+            return Base(source.repo_id, None, content, source.gguf_file, dtype, is_folder=True)
         case BuiltSource(repo_id=repo_id) as source:
             return Base(repo_id, None, _built_manifest(source, folder).content_sha256)
+
+
+def pinned(recipe: BackboneRecipe, revision: str | None) -> BackboneRecipe:
+    """The recipe at the commit that an adapter was trained on, where it pins none itself."""
+    source = recipe.source
+    if revision is None or not isinstance(source, HubSource) or source.revision:
+        return recipe
+    return recipe.model_copy(update={"source": source.model_copy(update={"revision": revision})})
 
 
 def weights_sha256(tensors: dict[str, torch.Tensor]) -> str:
@@ -58,6 +105,56 @@ def weights_sha256(tensors: dict[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
+def _dtype_of(source: HubSource | FolderSource) -> WeightsDtype | None:
+    return source.dequantized_to if source.gguf_file else None
+
+
+def _current_commit(repo_id: str, file: str) -> str | None:
+    """The commit whose files are loaded where no revision is pinned; None where the Hub and its cache fail.
+
+    Why: the branch may move between two requests; everything is then loaded at this commit. A failure is
+    reported by the loading that follows.
+    """
+    try:
+        from transformers.utils.hub import cached_file, extract_commit_hash
+    except ModuleNotFoundError:
+        return None
+    try:
+        found = cached_file(repo_id, file)
+    except OSError:
+        return None
+    return extract_commit_hash(found, None) if found else None
+
+
+def _content_sha256(source: FolderSource) -> str:
+    """A hash over the files of a model folder that decide its answers."""
+    folder = Path(source.path)
+    names = (
+        [source.gguf_file]
+        if source.gguf_file
+        else sorted(path.name for path in folder.glob("*") if path.suffix in _READ and path.is_file())
+    )
+    if not names or not all((folder / name).is_file() for name in names):
+        raise DataError(
+            Problem(
+                str(folder),
+                "has no model",
+                expected=source.gguf_file or "config.json, weights in safetensors and a tokenizer",
+                got="no such folder" if not folder.is_dir() else "a folder without it",
+                fix="check source.path in the backbone recipe; `make weights` fetches build/weights",
+                code="backbones.no_folder",
+            )
+        )
+    parts = [(name, _file_sha256(folder / name, (folder / name).stat().st_mtime_ns)) for name in names]
+    return combined_sha256([*parts, ("dequantized_to", str(_dtype_of(source)))])
+
+
+@cache
+def _file_sha256(path: Path, _changed: int) -> str:
+    """The hash of a file, read once a process as long as it does not change."""
+    return sha256_of(path)
+
+
 def _built_manifest(source: BuiltSource, folder: Path | None) -> BackboneManifest:
     if folder is None or not (folder / MANIFEST).is_file():
         raise DataError(
@@ -65,6 +162,7 @@ def _built_manifest(source: BuiltSource, folder: Path | None) -> BackboneManifes
                 str(folder or source.repo_id),
                 "no backbone is built here" if folder else "is built, not downloaded, but no folder is named",
                 fix="build it first: dlm-release adapter train does so where it is missing",
+                code="backbones.not_built_yet",
             )
         )
     manifest = read_manifest(folder, BackboneManifest)
@@ -77,6 +175,7 @@ def _built_manifest(source: BuiltSource, folder: Path | None) -> BackboneManifes
                 expected=str(source.model_dump(mode="json")),
                 got=str(built),
                 fix="build it again, or name another folder",
+                code="backbones.other_recipe",
             )
         )
     return manifest

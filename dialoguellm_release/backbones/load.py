@@ -1,20 +1,25 @@
-"""A backbone and its tokenizer, loaded from the Hub's cache, the Hub, or a folder of our own making."""
+"""A backbone and its tokenizer, from the Hub, its cache or a folder: the one place that loads weights."""
 
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Collection
+from contextlib import AbstractContextManager, nullcontext, redirect_stderr
+from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dialoguellm_release.backbones.identity import Base, base_of
-from dialoguellm_release.backbones.refusals import place_at, refused_by_hub
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.progress import silence_transformers
 from dialoguellm_release.schemas.recipes.adapter import QuantizationRecipe
-from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, HubSource
+from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource, FolderSource, HubSource
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+MAX_NAMED = 5
+_FIX = "check repo_id, revision or path in the backbone recipe"
 
 
 def load_backbone(
@@ -23,12 +28,48 @@ def load_backbone(
     """The model, in the precision that the hardware favours, and the tokenizer.
 
     Args:
-        folder: Where a backbone of our own making was built; not used for one from the Hub.
+        folder: Where a backbone was built; not used for one from the Hub or a folder of the user's.
         quantization: None keeps the weights in that precision.
 
     Raises:
-        DataError: It is not built, cannot be had from the Hub, or its tokenizer has no end-of-sequence token.
+        DataError: It is not built, not available, incomplete, or model and tokenizer do not fit together.
         MissingExtraError: torch, transformers or, for quantisation, bitsandbytes is not installed.
+    """
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("train", str(error.name)) from error
+
+    tokenizer = load_tokenizer(recipe, folder)
+    base, location = _base_and_location(recipe, folder)
+    on_gpu = torch.cuda.is_available()
+    dtype = torch.bfloat16 if on_gpu and torch.cuda.is_bf16_supported() else torch.float32
+    if base.gguf_file:
+        stated = getattr(torch, str(base.dequantized_to))
+        options = {"gguf_file": base.gguf_file, "revision": base.revision, "dtype": stated}
+        model = _without_gguf(load_model(location, fix=_fix(recipe), **options)).to(dtype=dtype)
+    else:
+        options = {"revision": base.revision, "dtype": dtype, **_quantized(quantization)}
+        model = load_model(location, fix=_fix(recipe), **options)
+    _check_vocabulary(model, tokenizer, base, location)
+    # A quantised model is put on its device while it is loaded.
+    return model.to("cuda") if on_gpu and quantization is None else model, tokenizer
+
+
+def load_model(location: str | Path, *, fix: str = _FIX, **options: Any) -> PreTrainedModel:
+    """A causal language model whose weights are all those of the checkpoint, and all of the checkpoint's.
+
+    Why: `from_pretrained` fills weights that a checkpoint lacks with random numbers and leaves out those it
+    does not know, with a warning at most. Tied weights and buffers that are never saved count as present.
+
+    Args:
+        location: A folder or a repository on the Hub.
+        fix: What the user can do where it fails.
+        options: Of `from_pretrained`.
+
+    Raises:
+        DataError: It cannot be loaded, or weights are missing, unknown or of another shape.
+        MissingExtraError: transformers is not installed.
     """
     try:
         import torch
@@ -36,88 +77,181 @@ def load_backbone(
     except ModuleNotFoundError as error:
         raise MissingExtraError("train", str(error.name)) from error
 
-    tokenizer = load_tokenizer(recipe, folder)
-    base, place = _base_and_place(recipe, folder)
-    on_gpu = torch.cuda.is_available()
+    silence_transformers()
+    at = location_at(str(location), options.get("revision"))
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            place,
-            revision=base.revision,
-            trust_remote_code=False,
-            use_safetensors=True,
-            dtype=torch.bfloat16 if on_gpu and torch.cuda.is_bf16_supported() else torch.float32,
-            **_quantized(quantization),
+        with _silent(is_gguf="gguf_file" in options):
+            model, info = AutoModelForCausalLM.from_pretrained(
+                location,
+                trust_remote_code=False,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,  # they are refused below, by name
+                output_loading_info=True,
+                **options,
+            )
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        what = f"does not fit into memory: {error}"
+        fix = "use a smaller backbone or more memory, or set quantization in the adapter recipe"
+        raise DataError(Problem(at, what, fix=fix, code="backbones.out_of_memory")) from error
+    # A foreign checkpoint makes transformers raise nearly anything.
+    except Exception as error:
+        raise DataError(_not_loaded(str(location), options.get("revision"), error, fix)) from error
+    mismatched = [
+        f"{name} {tuple(got)}, not {tuple(wanted)}" for name, got, wanted in info["mismatched_keys"]
+    ]
+    found = {
+        "missing from the checkpoint": info["missing_keys"],
+        "in the checkpoint only": info["unexpected_keys"],
+        "of another shape": mismatched,
+        "not readable": info["error_msgs"],
+    }
+    got = "; ".join(f"{len(names):,} {what}: {_first(names)}" for what, names in found.items() if names)
+    if got:
+        raise DataError(
+            Problem(
+                at,
+                f"the weights are not those of a {type(model).__name__}",
+                expected="each weight of the model in the checkpoint, and no other",
+                got=got,
+                fix=f"use a complete checkpoint of this architecture; {fix}",
+                code="backbones.weights_do_not_fit",
+            )
         )
-    except OSError as error:
-        raise DataError(_not_to_be_had(base, place, error)) from error
-    # A quantised model is put on its device while it is loaded.
-    return model.to("cuda") if on_gpu and quantization is None else model, tokenizer
+    return model
 
 
 def load_tokenizer(recipe: BackboneRecipe, folder: Path | None) -> PreTrainedTokenizerFast:
     """The tokenizer alone, from where `load_backbone` takes it, with the same errors.
 
-    Why: what can be wrong with the records shows before gigabytes of weights are fetched.
+    Why: what is wrong with the records is found before gigabytes of weights are fetched.
     """
-    base, place = _base_and_place(recipe, folder)
-    try:
-        from transformers import AutoTokenizer
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", str(error.name)) from error
-
-    silence_transformers()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(place, revision=base.revision, trust_remote_code=False)
-    except OSError as error:
-        raise DataError(_not_to_be_had(base, place, error)) from error
-    _check_end_of_sequence(tokenizer, place)
-    return tokenizer
-
-
-def tokenizer_at_hand(
-    recipe: BackboneRecipe, folder: Path | None, tokenizer: Path | None = None
-) -> PreTrainedTokenizerFast | None:
-    """The tokenizer of a backbone where it lies on this machine; nothing is downloaded, no weights are read.
-
-    Args:
-        folder: Where a backbone of our own making may have been built.
-        tokenizer: A folder that holds it; None looks into `folder` or the cache of the Hub.
-
-    Raises:
-        DataError: `tokenizer` is named, and holds none.
-        MissingExtraError: transformers is not installed.
-    """
-    try:
-        from transformers import AutoTokenizer
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", str(error.name)) from error
-
-    silence_transformers()
-    source = recipe.source
-    place = str(tokenizer or (source.repo_id if isinstance(source, HubSource) else folder))
-    revision = source.revision if isinstance(source, HubSource) and tokenizer is None else None
-    try:
-        found = AutoTokenizer.from_pretrained(
-            place, revision=revision, trust_remote_code=False, local_files_only=True
-        )
-    except (OSError, ValueError) as error:
-        if tokenizer is None:
-            return None
-        fix = "name a folder with tokenizer.json and tokenizer_config.json"
-        raise DataError(Problem(place, f"no tokenizer can be loaded from here: {error}", fix=fix)) from error
-    _check_end_of_sequence(found, place)
+    base, location = _base_and_location(recipe, folder)
+    found = _tokenizer(location, base.gguf_file, revision=base.revision, fix=_fix(recipe))
+    _check_end_of_sequence(found, location)
     return found
 
 
-def _check_end_of_sequence(tokenizer: PreTrainedTokenizerBase, place: str) -> None:
+def local_tokenizer(
+    recipe: BackboneRecipe, folder: Path | None, tokenizer: Path | None = None
+) -> PreTrainedTokenizerFast | None:
+    """The tokenizer of a backbone where it is on this machine; nothing is downloaded, no weights are read.
+
+    Args:
+        folder: Where a backbone may have been built.
+        tokenizer: A folder that holds it; None looks into `folder` or the cache of the Hub.
+
+    Raises:
+        DataError: `tokenizer` is named, and has none.
+        MissingExtraError: transformers is not installed.
+    """
+    source = recipe.source
+    gguf_file = revision = None
+    if tokenizer is not None:
+        location = str(tokenizer)
+    elif isinstance(source, BuiltSource):
+        location = str(folder)
+    else:
+        location = source.path if isinstance(source, FolderSource) else source.repo_id
+        gguf_file, revision = source.gguf_file, getattr(source, "revision", None)
+    try:
+        fix = "name a folder with tokenizer.json and tokenizer_config.json"
+        found = _tokenizer(location, gguf_file, revision=revision, fix=fix, local_files_only=True)
+    except DataError:
+        if tokenizer is None:
+            return None
+        raise
+    _check_end_of_sequence(found, location)
+    return found
+
+
+def location_at(repo_id: str, revision: str | None) -> str:
+    """A repository or folder, with its revision where there is one, as an error names it."""
+    return f"{repo_id} at {revision}" if revision else repo_id
+
+
+def refused_by_hub(repo_id: str, revision: str | None, error: BaseException | None) -> Problem | None:
+    """Why the Hub did not give a model, and what to do; None where it was something else."""
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    at = location_at(repo_id, revision)
+    match error:
+        case GatedRepoError():
+            what = "the Hub gives this model only to those who accepted its terms"
+            fix = f"accept its terms at https://huggingface.co/{repo_id}, then: hf auth login"
+            return Problem(at, what, fix=fix, code="backbones.gated")
+        case RepositoryNotFoundError():
+            what = "the Hub has no such model, or does not show it to you"
+            fix = "check the recipe; if the model is private: hf auth login"
+            return Problem(at, what, fix=fix, code="backbones.no_repository")
+        case LocalEntryNotFoundError():
+            what = "neither in the local cache nor reachable on the Hub"
+            fix = "go online (and unset HF_HUB_OFFLINE), or put the model into the cache with: hf download"
+            return Problem(at, what, fix=fix, code="backbones.unreachable")
+    return None
+
+
+def _tokenizer(
+    location: str, gguf_file: str | None, *, revision: str | None, fix: str, local_files_only: bool = False
+) -> PreTrainedTokenizerFast:
+    try:
+        from transformers import AutoTokenizer
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("train", str(error.name)) from error
+
+    silence_transformers()
+    options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
+    if gguf_file and not (Path(location) / "tokenizer.json").is_file():
+        options["gguf_file"] = gguf_file
+    try:
+        return AutoTokenizer.from_pretrained(location, trust_remote_code=False, **options)
+    except Exception as error:  # as in load_model
+        raise DataError(_not_loaded(location, revision, error, fix, "the tokenizer")) from error
+
+
+def _check_end_of_sequence(tokenizer: PreTrainedTokenizerBase, location: str) -> None:
     if tokenizer.eos_token_id is None:
+        what = "the tokenizer has no end-of-sequence token, so a model could not learn to stop"
+        fix = "choose another backbone"
+        raise DataError(Problem(location, what, fix=fix, code="backbones.no_end_of_sequence"))
+
+
+def _check_vocabulary(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, base: Base, at: str
+) -> None:
+    rows = model.get_input_embeddings().weight.shape[0]
+    # transformers adds an <|endoftext|> to what it reads from GGUF, which no text becomes.
+    special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    added = special if base.gguf_file else set()
+    largest = max(set(tokenizer.get_vocab().values()) - added)
+    if largest >= rows:
         raise DataError(
             Problem(
-                place,
-                "the tokenizer has no end-of-sequence token, so a model could not learn to stop",
-                fix="choose another backbone",
+                at,
+                "the tokenizer has tokens that the model has no embedding for",
+                expected=f"ids below {rows:,}",
+                got=f"ids up to {largest:,}",
+                fix="use model and tokenizer of the same repository and revision",
+                code="backbones.vocabulary_too_large",
             )
         )
+
+
+def _silent(*, is_gguf: bool) -> AbstractContextManager[object]:
+    """Hides the progress bar that transformers shows for GGUF whatever its settings."""
+    return redirect_stderr(StringIO()) if is_gguf else nullcontext()
+
+
+def _without_gguf(model: PreTrainedModel) -> PreTrainedModel:
+    """The dequantised weights as an ordinary model: one read from GGUF can be neither saved nor tuned."""
+    import torch
+
+    config = type(model.config).from_dict(
+        {name: value for name, value in model.config.to_dict().items() if name != "quantization_config"}
+    )
+    with torch.random.fork_rng(devices=[]):
+        plain = type(model)(config).to(dtype=model.dtype)
+    plain.load_state_dict(model.state_dict())
+    return plain.eval()
 
 
 def _quantized(quantization: QuantizationRecipe | None) -> dict[str, object]:
@@ -134,17 +268,43 @@ def _quantized(quantization: QuantizationRecipe | None) -> dict[str, object]:
     return {"quantization_config": config, "device_map": {"": torch.cuda.current_device()}}
 
 
-def _base_and_place(recipe: BackboneRecipe, folder: Path | None) -> tuple[Base, str]:
+def _base_and_location(recipe: BackboneRecipe, folder: Path | None) -> tuple[Base, str]:
     """A backbone, and the folder or repository that it is loaded from."""
     base = base_of(recipe, folder)
-    return base, base.repo_id if base.content_sha256 is None else str(folder)
+    match recipe.source:
+        case HubSource():
+            return base, base.repo_id
+        case FolderSource(path=path):
+            return base, path
+        case BuiltSource():
+            return base, str(folder)
 
 
-def _not_to_be_had(base: Base, place: str, error: OSError) -> Problem:
-    if base.content_sha256 is not None:
-        return Problem(place, f"cannot be loaded: {error}", fix="delete the folder and build it again")
-    at = place_at(place, base.revision)
-    fix = "check repo_id and revision in the backbone recipe"
-    return refused_by_hub(place, base.revision, error.__cause__) or Problem(
-        at, f"cannot be loaded: {error}", fix=fix
+def _fix(recipe: BackboneRecipe) -> str:
+    return "delete the folder and build it again" if isinstance(recipe.source, BuiltSource) else _FIX
+
+
+def _not_loaded(
+    location: str, revision: str | None, error: Exception, fix: str, part: str = "the model"
+) -> Problem:
+    refused = refused_by_hub(location, revision, error) or refused_by_hub(location, revision, error.__cause__)
+    if refused:
+        return refused
+    from transformers import __version__
+
+    said = " ".join(str(error).split()) or "no reason given"
+    if isinstance(error, ImportError):
+        fix = "install the library that it names, or name the unquantised model in the backbone recipe"
+    return Problem(
+        location_at(location, revision),
+        f"{part} cannot be loaded",
+        expected=f"{part} of a causal language model in a form that transformers {__version__} reads",
+        got=f"{type(error).__name__}: {said}",
+        fix=fix,
+        code="backbones.not_loadable",
     )
+
+
+def _first(names: Collection[str]) -> str:
+    more = ", ..." if len(names) > MAX_NAMED else ""
+    return ", ".join(sorted(names)[:MAX_NAMED]) + more

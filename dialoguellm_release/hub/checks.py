@@ -272,7 +272,7 @@ def origin_problems(
             got=figures.base,
         )
     backbone = backbones.get(figures.base)
-    if backbone is None and figures.base_content_sha256 is not None:
+    if backbone is None and figures.base_content_sha256 is not None and not figures.base_is_folder:
         what = "its base is a backbone of our own making that this release does not have"
         yield Problem(str(folder), what, got=figures.base, fix="name it under backbones, and in depends_on")
     if backbone and figures.base_content_sha256 != backbone.content_sha256:

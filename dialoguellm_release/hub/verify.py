@@ -145,7 +145,7 @@ def _origins(copy: Copy, adapter: AdapterManifest) -> Iterator[tuple[str, str, l
     datasets = [one.dataset for one in copy.linked if one.dataset]
     yield "dataset", figures.dataset_content_sha256, [one.content_sha256 for one in datasets]
     yield "prompt", figures.prompt_sha256, [one.figures.prompt_sha256 for one in datasets]
-    if figures.base_content_sha256 is not None:
+    if figures.base_content_sha256 is not None and not figures.base_is_folder:
         backbones = [one.backbone.content_sha256 for one in copy.linked if one.backbone]
         yield "base", figures.base_content_sha256, backbones or ["no backbone at all"]
     named = copy.release.base

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dialoguellm_release.backbones.adapters import load_adapter
+from dialoguellm_release.backbones.load import load_model
 from dialoguellm_release.cards.card import split_card
 from dialoguellm_release.cards.licenses import recipe_of
 from dialoguellm_release.errors import CardError, DataError, MissingExtraError, Problem, RecipeError
@@ -51,7 +52,7 @@ def base_folder(copy: Copy, adapter: AdapterManifest) -> Path | str | None:
     for one in copy.linked:
         if one.backbone and one.backbone.content_sha256 == adapter.figures.base_content_sha256:
             return one.folder
-    if adapter.figures.base_content_sha256 is not None:
+    if adapter.figures.base_content_sha256 is not None or adapter.figures.base_gguf_file is not None:
         return None
     from huggingface_hub import try_to_load_from_cache
 
@@ -64,6 +65,8 @@ def base_folder(copy: Copy, adapter: AdapterManifest) -> Path | str | None:
 def why_no_base(adapter: AdapterManifest) -> str:
     """What to do where `base_folder` gives none."""
     figures = adapter.figures
+    if figures.base_is_folder or figures.base_gguf_file:
+        return f"the adapter was trained on weights of {figures.base} that no release holds"
     if figures.base_content_sha256 is not None:
         return f"the backbone {figures.base} is not at hand: a folder stands alone"
     at = f" --revision {figures.base_revision}" if figures.base_revision else ""
@@ -111,7 +114,7 @@ def _split_problems(name: str, loaded: Any, dataset: DatasetManifest) -> Iterato
 
 def _adapter_verdict(copy: Copy, adapter: AdapterManifest) -> Verdict:
     try:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoTokenizer
     except ModuleNotFoundError as error:
         return not_checked(NAME, f"the extra train is not installed (no {error.name})")
     place = base_folder(copy, adapter)
@@ -120,9 +123,7 @@ def _adapter_verdict(copy: Copy, adapter: AdapterManifest) -> Verdict:
     silence_transformers()
     revision = adapter.figures.base_revision if place == adapter.figures.base else None
     try:
-        base = AutoModelForCausalLM.from_pretrained(
-            place, revision=revision, trust_remote_code=False, use_safetensors=True
-        )
+        base = load_model(place, revision=revision)
         model = load_adapter(base, copy.folder)
         AutoTokenizer.from_pretrained(copy.folder, trust_remote_code=False)
     except MissingExtraError:
@@ -142,13 +143,15 @@ def _adapter_verdict(copy: Copy, adapter: AdapterManifest) -> Verdict:
 
 def _backbone_verdict(copy: Copy) -> Verdict:
     try:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoTokenizer
     except ModuleNotFoundError as error:
         return not_checked(NAME, f"the extra train is not installed (no {error.name})")
     silence_transformers()
     try:
-        AutoModelForCausalLM.from_pretrained(copy.folder, trust_remote_code=False, use_safetensors=True)
+        load_model(copy.folder)
         AutoTokenizer.from_pretrained(copy.folder, trust_remote_code=False)
+    except DataError as error:
+        return verdict_on(NAME, error.problems)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         return verdict_on(NAME, [Problem(str(copy.folder), f"transformers cannot read it: {error}")])
     return verdict_on(NAME, [], "AutoModelForCausalLM")

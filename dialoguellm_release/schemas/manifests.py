@@ -79,7 +79,10 @@ class AdapterFigures(Schema):
     """The figures of a training run.
 
     Attributes:
-        base_content_sha256: Content of a backbone of our own making; None for one from the Hub.
+        base_revision: The commit that was loaded from the Hub, pinned by the recipe or not.
+        base_content_sha256: Content of a backbone in a folder; None for one from the Hub.
+        base_is_folder: Whether that is a folder of the user's, which no release holds.
+        base_gguf_file: The file whose weights were dequantised, to `base_dequantized_to`; None for others.
         dataset_content_sha256: The dataset that it was trained on.
         init_adapter_sha256: Settings and weights of the folder that the training went on from; None where it
             started anew, or from a commit on the Hub, which the recipe names.
@@ -94,6 +97,9 @@ class AdapterFigures(Schema):
     base: Text
     base_revision: Text | None
     base_content_sha256: Sha256 | None
+    base_is_folder: bool = False
+    base_gguf_file: Text | None = None
+    base_dequantized_to: Text | None = None
     dataset_config: Text
     dataset_content_sha256: Sha256
     prompt_sha256: Sha256

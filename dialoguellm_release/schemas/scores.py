@@ -125,7 +125,8 @@ class System(Schema):
     Attributes:
         name: Of the adapter's, the backbone's or the baseline's recipe, or of the file of predictions.
         base: Backbone; None for what is no language model.
-        base_content_sha256: Content of a backbone of our own making; None for one from the Hub.
+        base_content_sha256: Content of a backbone in a folder; None for one from the Hub.
+        base_gguf_file: The file whose weights were dequantised; None for others.
         adapter_content_sha256: None where the backbone was scored alone.
         training_sha256: Hash of everything that shaped the training but its seed: systems that share it
             are seeds of one. None where nothing was trained.
@@ -138,6 +139,7 @@ class System(Schema):
     base: Text | None = None
     base_revision: Text | None = None
     base_content_sha256: Sha256 | None = None
+    base_gguf_file: Text | None = None
     adapter_content_sha256: Sha256 | None = None
     training_sha256: Sha256 | None = None
     seed: int | None = None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dialoguellm_release.backbones.adapters import load_adapter
-from dialoguellm_release.backbones.identity import Base, base_of
+from dialoguellm_release.backbones.identity import Base, base_of, pinned
 from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.encoding import EncodedPrompt, Encoder
 from dialoguellm_release.errors import DataError, Problem
@@ -86,7 +86,9 @@ def score_model(
     """
     task = read_task(settings, dataset)
     trained = None if model.adapter is None else read_manifest(model.adapter, AdapterManifest)
-    base = base_of(model.backbone.recipe, model.backbone_folder)
+    backbone = pinned(model.backbone.recipe, trained.figures.base_revision if trained else None)
+    base = base_of(backbone, model.backbone_folder)
+    backbone = pinned(backbone, base.revision)
     prompt = _prompt_of(task.dataset, model.adapter)
     _check_inputs(task.dataset, dataset, trained, model.adapter, base, prompt)
     shown = examples_of(task, dataset)
@@ -94,7 +96,7 @@ def score_model(
     label_spaces = {name: corpus.label_space for name, corpus in task.dataset.figures.corpora.items()}
     # Of the whole split, so that a record is shown the same however many are scored.
     seen = with_knowledge(task.split, knowledge, prompt, label_spaces)[: len(task.records)]
-    language_model, tokenizer = load_backbone(model.backbone.recipe, model.backbone_folder)
+    language_model, tokenizer = load_backbone(backbone, model.backbone_folder)
     asked = prompt
     if shown is not None:
         examples = with_knowledge(shown.records, knowledge, prompt, label_spaces)
@@ -108,7 +110,7 @@ def score_model(
     if model.adapter is not None:
         language_model = load_adapter(language_model, model.adapter)
     asked_model = _Model(language_model.eval(), tokenizer, encoder, task.labels, settings, cache, again)
-    identity = {**asdict(base), "adapter_content_sha256": trained.content_sha256 if trained else None}
+    identity = {**base.as_data(), "adapter_content_sha256": trained.content_sha256 if trained else None}
     replies: dict[Way, list[Reply]] = {}
     for name in chosen:
         way = way_of(name)
@@ -189,11 +191,12 @@ def _system(model: ModelFolders, base: Base, trained: AdapterManifest | None) ->
         base=base.repo_id,
         base_revision=base.revision,
         base_content_sha256=base.content_sha256,
+        base_gguf_file=base.gguf_file,
     )
     if trained is None:
         return backbone
     training = {name: value for name, value in trained.recipe.resolved.items() if name != "seed"}
-    shaped = {"recipe": training, "dataset": trained.figures.dataset_content_sha256, **asdict(base)}
+    shaped = {"recipe": training, "dataset": trained.figures.dataset_content_sha256, **base.as_data()}
     return backbone.model_copy(
         update={
             "name": trained.recipe.name,
@@ -226,7 +229,7 @@ def _check_inputs(
         )
     if trained is not None:
         figures = trained.figures
-        wanted = Base(figures.base, figures.base_revision, figures.base_content_sha256)
+        wanted = Base.of(figures)
         if wanted != base:
             problems.append(
                 Problem(

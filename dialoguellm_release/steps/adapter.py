@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.backbones.identity import base_of
+from dialoguellm_release.backbones.identity import Base, base_of
 from dialoguellm_release.errors import Problem, RecipeError
 from dialoguellm_release.folders import MANIFEST, read_manifest, write_text
 from dialoguellm_release.prompts import load_prompt
@@ -56,7 +56,7 @@ def check_adapter(
         DataError: The dataset was built with another prompt, or there is no tokenizer where it should be.
         MissingExtraError: The extra `train` is not installed.
     """
-    from dialoguellm_release.backbones.load import tokenizer_at_hand
+    from dialoguellm_release.backbones.load import local_tokenizer
     from dialoguellm_release.training import check
     from dialoguellm_release.training.data import records_of
 
@@ -68,7 +68,7 @@ def check_adapter(
     if dataset or (folder / MANIFEST).is_file():
         built = read_manifest(folder, DatasetManifest)
         records = records_of(folder, built, loaded.recipe, prompt, "train")
-    found = tokenizer_at_hand(backbone.recipe, backbones / backbone.name, tokenizer)
+    found = local_tokenizer(backbone.recipe, backbones / backbone.name, tokenizer)
     return check.check_adapter(loaded, backbone, records, prompt, found, tokens_per_second=tokens_per_second)
 
 
@@ -155,8 +155,7 @@ def _trained(
             made.recipe == loaded.stamp
             and figures.dataset_content_sha256 == built.content_sha256
             and figures.prompt_sha256 == load_prompt(loaded.recipe.prompt).sha256
-            and (figures.base, figures.base_revision) == (base.repo_id, base.revision)
-            and figures.base_content_sha256 == base.content_sha256
+            and Base.of(figures) == base
             and figures.init_adapter_sha256 == init_adapter_sha256(loaded.recipe.init_adapter)
         )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.resources import recording
 from dialoguellm_release.schemas.manifests import BackboneManifest
-from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, HubSource
+from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource
 from dialoguellm_release.step import BUILD, Inputs, Output, StepResult, folder_name, main_recipe, run_step
 
 PACKAGES = ("torch", "transformers", "tokenizers")
@@ -59,7 +59,7 @@ def build_backbone(
 
 
 def built_backbone(reference: str, backbone: Loaded[BackboneRecipe], backbones: Path) -> Path | None:
-    """The folder of a backbone that is built here, built where needed; None for one from the Hub."""
-    if isinstance(backbone.recipe.source, HubSource):
+    """The folder of a backbone that is built here, built where needed; None for one from elsewhere."""
+    if not isinstance(backbone.recipe.source, BuiltSource):
         return None
     return build_backbone(reference, backbones / backbone.name).folder

@@ -170,9 +170,10 @@ def _adapter_card(
         what = "is not the dataset that the adapter was trained on"
         raise CardError(Problem(str(dataset), what, f"content {figures.dataset_content_sha256}"))
     backbone = None
-    if figures.base_content_sha256:
+    is_built = figures.base_content_sha256 is not None and not figures.base_is_folder
+    if is_built:
         named = Path(str(manifest.recipe.resolved["backbone"])).stem
-        backbone = _of_adapter(backbones / named, BackboneManifest, figures.base_content_sha256)
+        backbone = _of_adapter(backbones / named, BackboneManifest, str(figures.base_content_sha256))
     runs = [read_manifest(one, ScoreManifest) for one in scores]
     strangers = [
         Problem(str(one), "was not made with this adapter", expected=f"content {manifest.content_sha256}")
@@ -183,7 +184,7 @@ def _adapter_card(
         raise CardError(strangers)
     absent = [
         *(["the dataset that it was trained on (--dataset)"] if data is None else []),
-        *(["its backbone (--backbones)"] if figures.base_content_sha256 and backbone is None else []),
+        *(["its backbone (--backbones)"] if is_built and backbone is None else []),
     ]
     name = _published_id(folder) or manifest.recipe.name
     text = render_adapter_card(manifest, runs, name, dataset=data, backbone=backbone)

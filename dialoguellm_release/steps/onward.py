@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dialoguellm_release.backbones.identity import base_of
+from dialoguellm_release.backbones.identity import base_of, pinned
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.folders import read_manifest, stamp, write_text
+from dialoguellm_release.folders import canonical_json, read_manifest, stamp, write_text
 from dialoguellm_release.layout import CLEAN_CONFIG
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
@@ -162,9 +162,10 @@ def merge_adapter(
     name = str(trained.recipe.resolved["backbone"])
     backbone = load_recipe(name, "backbone", BackboneRecipe)
     folder = built_backbone(name, backbone, Path(backbones))
+    base = base_of(pinned(backbone.recipe, trained.figures.base_revision), folder)
     inputs = Inputs(
         trained.recipe,
-        folders={"adapter": trained.content_sha256, "backbone": str(base_of(backbone.recipe, folder))},
+        folders={"adapter": trained.content_sha256, "backbone": canonical_json(base.as_data())},
         packages=("torch", "transformers", "peft"),
     )
 
@@ -198,14 +199,14 @@ def export_training(
         DataError: There is no such tool, no tokenizer, a record does not fit, or the tool would train on
             other tokens.
     """
-    from dialoguellm_release.backbones.load import tokenizer_at_hand
+    from dialoguellm_release.backbones.load import local_tokenizer
     from dialoguellm_release.training import export
 
     if tool not in export.TOOLS:
         raise DataError(Problem("TOOL", "not a tool that is known", ", ".join(export.TOOLS), tool))
     loaded = load_recipe(recipe, "adapter", AdapterRecipe, overrides)
     backbone = load_recipe(loaded.recipe.backbone, "backbone", BackboneRecipe)
-    found = tokenizer_at_hand(backbone.recipe, backbones / backbone.name, tokenizer)
+    found = local_tokenizer(backbone.recipe, backbones / backbone.name, tokenizer)
     if found is None:
         fix = "name its folder with --tokenizer"
         raise DataError(Problem(backbone.name, "its tokenizer is not on this machine", fix=fix))

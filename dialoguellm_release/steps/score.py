@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from dialoguellm_release.backbones.identity import base_of
+from dialoguellm_release.backbones.identity import base_of, pinned
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.folders import read_manifest, sha256_of, write_text
+from dialoguellm_release.folders import canonical_json, read_manifest, sha256_of, write_text
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.resources import recording
@@ -375,7 +375,8 @@ def _inputs(
 
 def _model_inputs(loaded: Loaded[ScoreRecipe], dataset: Path, model: ModelFolders) -> Inputs:
     trained = read_manifest(model.adapter, AdapterManifest) if model.adapter else None
-    base = str(base_of(model.backbone.recipe, model.backbone_folder))
+    backbone = pinned(model.backbone.recipe, trained.figures.base_revision if trained else None)
+    base = canonical_json(base_of(backbone, model.backbone_folder).as_data())
     return _inputs(
         loaded,
         dataset,

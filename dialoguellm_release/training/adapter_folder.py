@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dialoguellm_release.backbones.adapters import other_function
 from dialoguellm_release.backbones.identity import Base, weights_sha256
 from dialoguellm_release.encoding import Encoder, golden_record
 from dialoguellm_release.folders import canonical_json, combined_sha256, sha256_of_text, write_text
@@ -78,12 +78,14 @@ def content_sha256(model: PeftModel, lora: LoraRecipe, base: Base, prompt: Promp
     """The hash of what an adapter answers with: weights, scaling, base and prompt."""
     from peft import get_peft_model_state_dict
 
+    function = other_function(model.peft_config["default"].to_dict(), lora.model_dump())
     return combined_sha256(
         [
             ("weights", weights_sha256(get_peft_model_state_dict(model, save_embedding_layers=False))),
             ("lora", sha256_of_text(canonical_json(lora))),
-            ("base", sha256_of_text(canonical_json(asdict(base)))),
+            ("base", sha256_of_text(canonical_json(base.as_data()))),
             ("prompt", prompt.sha256),
+            *([("function", sha256_of_text(canonical_json(function)))] if function else []),
         ]
     )
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dialoguellm_release.backbones.adapters import (
     CONFIG,
     WEIGHTS,
     adapter_files_sha256,
     check_adapter_files,
+    config_problems,
     load_adapter,
+    read_config,
 )
 from dialoguellm_release.backbones.identity import Base
-from dialoguellm_release.backbones.refusals import place_at, refused_by_hub
+from dialoguellm_release.backbones.load import location_at, refused_by_hub
 from dialoguellm_release.errors import DataError, Problem, RecipeError
 from dialoguellm_release.schemas.recipes.adapter import InitAdapter, LoraRecipe
 
@@ -30,17 +33,16 @@ def with_init_adapter(model: PreTrainedModel, init: InitAdapter, lora: LoraRecip
         RecipeError: It is of another base, its LoRA settings are not those of the recipe, or it is on the Hub
             and no commit is named.
     """
-    from peft import PeftConfig
-
-    place = place_at(init.path, init.revision)
+    location = location_at(init.path, init.revision)
     folder = Path(init.path) if Path(init.path).is_dir() else _fetched(init)
-    check_adapter_files(folder, place)
-    try:
-        config = PeftConfig.from_pretrained(folder)
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(Problem(place, f"{CONFIG} cannot be read: {error}")) from error
-    _check_settings(config, lora, base, place)
-    return load_adapter(model, folder, place, is_trainable=True)
+    config = read_config(folder, location)
+    problems = [
+        *config_problems(config, lora.model_dump(), location),
+        *_base_problems(config, base, location),
+    ]
+    if problems:
+        raise RecipeError(problems)
+    return load_adapter(model, folder, location, is_trainable=True)
 
 
 def init_adapter_sha256(init: InitAdapter | None) -> str | None:
@@ -80,26 +82,16 @@ def _fetched(init: InitAdapter) -> Path:
     except (OSError, HFValidationError) as error:
         fix = "check init_adapter.path and init_adapter.revision"
         problem = refused_by_hub(init.path, init.revision, error) or Problem(
-            place_at(init.path, init.revision), f"cannot be had from the Hub: {error}", fix=fix
+            location_at(init.path, init.revision), f"cannot be had from the Hub: {error}", fix=fix
         )
         raise DataError(problem) from error
 
 
-def _check_settings(config: object, lora: LoraRecipe, base: Base, place: str) -> None:
-    wanted = {**lora.model_dump(), "target_modules": sorted(lora.target_modules)}
-    found = {name: getattr(config, name, None) for name in wanted}
-    targets = found["target_modules"]
-    found["target_modules"] = sorted(targets) if isinstance(targets, (set, list)) else targets
-    # Dropout is of the training, not of the adapter.
-    differing = [name for name in wanted if name != "lora_dropout" and wanted[name] != found[name]]
-    problems = [
-        Problem(f"lora.{name}", f"differs from {place}", expected=str(found[name]), got=str(wanted[name]))
-        for name in differing
-    ]
-    stated = getattr(config, "base_model_name_or_path", None)
+def _base_problems(config: dict[str, Any], base: Base, location: str) -> Iterator[Problem]:
+    stated, revision = config.get("base_model_name_or_path"), config.get("revision")
     if stated != base.repo_id:
-        problems.append(
-            Problem("backbone", f"is not the base of {place}", expected=str(stated), got=base.repo_id)
-        )
-    if problems:
-        raise RecipeError(problems)
+        what = f"is not the base of {location}"
+        yield Problem("backbone", what, str(stated), base.repo_id, code="adapters.other_base")
+    elif revision and base.revision and revision != base.revision:
+        what = f"is another revision than the base of {location}"
+        yield Problem("backbone", what, revision, base.revision, code="adapters.other_revision")

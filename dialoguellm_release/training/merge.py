@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.backbones.adapters import load_adapter
-from dialoguellm_release.backbones.identity import Base, base_of, weights_sha256
-from dialoguellm_release.backbones.load import load_backbone
+from dialoguellm_release.backbones.identity import Base, base_of, pinned, weights_sha256
+from dialoguellm_release.backbones.load import load_backbone, load_model
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.recipes.load import Loaded
@@ -57,12 +57,11 @@ def merge_adapter(
     Raises:
         DataError: The adapter is of another base, or the merged model answers otherwise.
     """
-    from transformers import AutoModelForCausalLM
-
     trained = read_manifest(adapter, AdapterManifest)
-    base = base_of(backbone.recipe, backbone_folder)
+    recipe = pinned(backbone.recipe, trained.figures.base_revision)
+    base = base_of(recipe, backbone_folder)
     _check_base(trained, base, adapter)
-    model, _ = load_backbone(backbone.recipe, backbone_folder)
+    model, _ = load_backbone(recipe, backbone_folder)
     tuned = load_adapter(model, adapter).eval()
     ids = _golden_ids(adapter)
     expected = _logits(tuned, ids)
@@ -72,7 +71,7 @@ def merge_adapter(
         merged.save_pretrained(folder)
     for name in _CARRIED:
         shutil.copyfile(adapter / name, folder / name)
-    again = AutoModelForCausalLM.from_pretrained(folder, dtype=merged.dtype).to(merged.device).eval()
+    again = load_model(folder, dtype=merged.dtype).to(merged.device).eval()
     difference = float((_logits(again, ids) - expected).abs().max())
     largest = float(expected.abs().max())
     _check_equal(difference, largest, str(merged.dtype), adapter)
@@ -102,16 +101,16 @@ def _logits(model: PreTrainedModel, ids: list[int]) -> torch.Tensor:
 
 
 def _check_base(trained: AdapterManifest, base: Base, adapter: Path) -> None:
-    figures = trained.figures
-    stated = (figures.base, figures.base_revision, figures.base_content_sha256)
-    if stated != (base.repo_id, base.revision, base.content_sha256):
+    stated = Base.of(trained.figures)
+    if stated != base:
         raise DataError(
             Problem(
                 str(adapter),
                 "was trained on another base",
-                expected=str(stated),
-                got=str((base.repo_id, base.revision, base.content_sha256)),
+                expected=str(stated.as_data()),
+                got=str(base.as_data()),
                 fix="name the backbone recipe that it was trained with, and build it again if it changed",
+                code="training.other_base",
             )
         )
 

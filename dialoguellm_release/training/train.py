@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from dialoguellm_release.backbones.identity import Base, base_of
+from dialoguellm_release.backbones.identity import Base, base_of, pinned
 from dialoguellm_release.backbones.load import load_backbone, load_tokenizer
 from dialoguellm_release.encoding import Encoder
 from dialoguellm_release.errors import DataError, MissingExtraError
@@ -83,6 +83,7 @@ def train_adapter(
     splits = _splits(settings)
     inputs = [file for split in splits for file in record_files(dataset, settings.data.config, split)]
     base = base_of(backbone.recipe, backbone_folder)
+    model_recipe = pinned(backbone.recipe, base.revision)
     init_sha256 = init_adapter_sha256(settings.init_adapter)
     versions = package_versions("torch", "transformers", "trl", "peft", "tokenizers")
     checkpoints = checkpoints_of(out) if settings.trainer.save_steps else None
@@ -92,7 +93,7 @@ def train_adapter(
                 identity = _identity(recipe, base, init_sha256, built, prompt, versions)
                 open_run(checkpoints, identity, resume=resume, again=again)
                 around.enter_context(cleared_unless_useful(checkpoints))
-        tokenizer = load_tokenizer(backbone.recipe, backbone_folder)
+        tokenizer = load_tokenizer(model_recipe, backbone_folder)
         encoder = Encoder(prompt, tokenizer, settings.trainer.max_length, built.figures.class_labels)
         read = {
             split: _read(
@@ -100,7 +101,7 @@ def train_adapter(
             )
             for split in splits
         }
-        model, _ = load_backbone(backbone.recipe, backbone_folder, settings.quantization)
+        model, _ = load_backbone(model_recipe, backbone_folder, settings.quantization)
         if settings.init_adapter:
             model = with_init_adapter(model, settings.init_adapter, settings.lora, base)
         before = steps_done(checkpoints) if checkpoints else 0
@@ -187,7 +188,7 @@ def _identity(
     """One hash over all that decides what a training gives."""
     parts: dict[str, object] = {
         "recipe": recipe.sha256,
-        "base": [base.repo_id, base.revision, base.content_sha256],
+        "base": base.as_data(),
         "init_adapter": init_sha256,
         "dataset": built.content_sha256,
         "prompt": prompt.sha256,
@@ -209,6 +210,9 @@ def _figures(
         base=base.repo_id,
         base_revision=base.revision,
         base_content_sha256=base.content_sha256,
+        base_is_folder=base.is_folder,
+        base_gguf_file=base.gguf_file,
+        base_dequantized_to=base.dequantized_to,
         dataset_config=recipe.data.config,
         dataset_content_sha256=built.content_sha256,
         prompt_sha256=prompt.sha256,

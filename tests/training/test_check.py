@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialoguellm_release.backbones.load import tokenizer_at_hand
+from dialoguellm_release.backbones.load import local_tokenizer
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.recipes.catalogue import load_recipe
@@ -22,7 +22,7 @@ from dialoguellm_release.recipes.names import bundled
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.manifests import AdapterManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, QuantizationRecipe
-from dialoguellm_release.schemas.recipes.backbone import Architecture, BackboneRecipe, HubSource
+from dialoguellm_release.schemas.recipes.backbone import Architecture, BackboneRecipe, FolderSource, HubSource
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps.adapter import check_adapter
 from dialoguellm_release.training.check import steps_per_epoch
@@ -36,7 +36,7 @@ HUB_BACKBONES = [
 
 def architecture_of(name: str) -> Architecture:
     source = load_recipe(name, "backbone", BackboneRecipe).recipe.source
-    assert isinstance(source, HubSource)
+    assert isinstance(source, HubSource | FolderSource)
     assert source.architecture is not None
     return source.architecture
 
@@ -57,7 +57,7 @@ def test_sizes_are_those_of_the_model_that_transformers_and_peft_make(name: str)
     from peft import LoraConfig, get_peft_model
 
     architecture = architecture_of(name)
-    recipe = load_recipe(name, "adapter", AdapterRecipe).recipe
+    recipe = load_recipe(name.removesuffix("-gguf"), "adapter", AdapterRecipe).recipe
     model = on_the_meta_device(architecture)
     assert architecture.parameters == model.num_parameters()
     lora = LoraConfig(task_type="CAUSAL_LM", r=recipe.lora.r, target_modules=[*recipe.lora.target_modules])
@@ -157,8 +157,8 @@ def test_a_tokenizer_is_taken_from_where_it_is_named(
     )
     assert found.tokens is not None
     assert not any("tokenizer" in line for line in found.unknown)
-    assert tokenizer_at_hand(tiny_recipe.recipe, tmp_path / "not-built") is None
-    with pytest.raises(DataError, match="no tokenizer can be loaded from here"):
+    assert local_tokenizer(tiny_recipe.recipe, tmp_path / "not-built") is None
+    with pytest.raises(DataError, match="the tokenizer cannot be loaded"):
         check_adapter("llama-2-7b", small_dataset, tokenizer=tmp_path)
 
 

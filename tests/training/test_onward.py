@@ -261,7 +261,7 @@ def test_a_training_goes_on_from_an_adapter(
     assert {problem.where for problem in raised.value.problems} == {"lora.r", "lora.target_modules"}
     with pytest.raises(DataError, match=r"no adapter_model\.safetensors here"):
         onward(f"init_adapter.path={tiny_backbone}")
-    with pytest.raises(DataError, match="neither in the local cache nor within reach on the Hub"):
+    with pytest.raises(DataError, match="neither in the local cache nor reachable on the Hub"):
         onward("init_adapter.path=someone/absent", f"init_adapter.revision={'0a' * 20}")
     with pytest.raises(RecipeError, match="an adapter on the Hub needs its commit"):
         onward("init_adapter.path=someone/absent")

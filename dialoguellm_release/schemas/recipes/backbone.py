@@ -1,4 +1,4 @@
-"""The backbone recipe: a language model on the Hub, or a small one built on the spot."""
+"""The backbone recipe: a language model on the Hub or in a folder, or a small one built from a seed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 from dialoguellm_release.schemas.base import Commit, Schema, Text
 
 Positive = Annotated[int, Field(gt=0)]
+RepoId = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+GgufFile = Annotated[str, Field(pattern=r"^[\w.+-]+\.gguf$")]
+WeightsDtype = Literal["float32", "bfloat16", "float16"]
 
 
 class Architecture(Schema):
@@ -78,18 +81,41 @@ class HubSource(Schema):
     """A model on the Hub.
 
     Attributes:
-        revision: Commit; None where none could be verified, which every manifest then says.
-        architecture: None where it is not stated; nothing can then be told of its size beforehand.
+        revision: Commit; None loads the branch `main`, and manifests record the commit that was loaded.
+        gguf_file: A GGUF file in the repository, whose weights are dequantised; None loads safetensors.
+        dequantized_to: The type that the weights of a GGUF file become. They are not the original's weights.
+        architecture: None where it is not stated; size and memory cannot be estimated then.
     """
 
     type: Literal["hub"]
-    repo_id: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    repo_id: RepoId
     revision: Commit | None = None
+    gguf_file: GgufFile | None = None
+    dequantized_to: WeightsDtype = "float32"
+    architecture: Architecture | None = None
+
+
+class FolderSource(Schema):
+    """A model in a folder: what `save_pretrained` writes, or a GGUF file.
+
+    Attributes:
+        path: The folder, absolute or relative to the current directory.
+        repo_id: The name by which adapters refer to their base.
+        gguf_file: As in `HubSource`.
+        dequantized_to: As in `HubSource`.
+        architecture: As in `HubSource`.
+    """
+
+    type: Literal["folder"]
+    path: Text
+    repo_id: RepoId
+    gguf_file: GgufFile | None = None
+    dequantized_to: WeightsDtype = "float32"
     architecture: Architecture | None = None
 
 
 class BuiltSource(Schema):
-    """A LLaMA of random weights and its tokenizer, made from a seed without any download.
+    """A LLaMA of random weights and its tokenizer, built from a seed without a download.
 
     Attributes:
         repo_id: The name under which it is published, and which adapters name as their base.
@@ -98,7 +124,7 @@ class BuiltSource(Schema):
     """
 
     type: Literal["built"]
-    repo_id: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    repo_id: RepoId
     seed: int
     vocab_size: Positive
     hidden_size: Positive
@@ -122,4 +148,4 @@ class BackboneRecipe(Schema):
     kind: Literal["backbone"]
     description: Text
     license: Text
-    source: Annotated[HubSource | BuiltSource, Field(discriminator="type")]
+    source: Annotated[HubSource | FolderSource | BuiltSource, Field(discriminator="type")]
