@@ -187,13 +187,13 @@ class Encoder:
     def fit_all(self, records: Sequence[Record]) -> list[EncodedPrompt]:
         """The prompts of the records, in their order; some may still be too long."""
         texts = [self._prompt.prompt(record) for record in records]
-        batch = self._tokenizer(texts, verbose=False).input_ids if texts else []
+        batch = self._ids_of(texts)
         return [self._fitted(*parts) for parts in zip(records, texts, batch, strict=True)]
 
     def lengths(self, prompts: Sequence[EncodedPrompt]) -> list[RecordLengths]:
         """How many tokens each record takes, whatever the budget."""
         bare = [self._without_knowledge(prompt.record) for prompt in prompts]
-        batch = self._tokenizer(bare, verbose=False).input_ids if bare else []
+        batch = self._ids_of(bare)
         return [
             RecordLengths(
                 whole=prompt.whole_length + self._longest_completion,
@@ -241,7 +241,15 @@ class Encoder:
         return best
 
     def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer(text, verbose=False).input_ids
+        return self._ids_of([text])[0]
+
+    def _ids_of(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of texts, in which what is spelled like a special token (`</s>`) is text like any other."""
+        if not texts:
+            return []
+        ids: list[list[int]] = self._tokenizer(
+            list(texts), split_special_tokens=True, verbose=False
+        ).input_ids
         return ids
 
     def _completion_ids(self, labels: Iterable[Label]) -> dict[Label, list[int]]:

@@ -178,3 +178,18 @@ def test_one_at_a_time_or_all_at_once_is_the_same(
     records = records_of("train", 30)
     assert encoder.encode_all(records) == [encoder.encode(record) for record in records]
     assert encoder.encode_all([]) == []
+
+
+@pytest.mark.parametrize("spelled", ["</s>", "<s>", "<pad>", "I said </s> and <s>.", "<s><s></s>"])
+def test_what_is_spelled_like_a_special_token_is_text(spelled: str, tokenizer: Any, prompt: Prompt) -> None:
+    encoder = Encoder(prompt, tokenizer, ROOMY, LABELS)
+    plain = GOLDEN_RECORD.model_copy(update={"input": "Yes."})
+    record = plain.model_copy(update={"input": spelled, "context": (f"Ann: {spelled}",)})
+    special = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
+    ids = encoder.encode(record).ids
+    assert [one for one in ids if one in special] == [tokenizer.bos_token_id]
+    assert ids[0] == tokenizer.bos_token_id
+    assert tokenizer.decode(ids[1:]) == prompt.prompt(record)
+    assert encoder.encode_all([record])[0].ids == ids
+    (lengths,) = encoder.lengths(encoder.encode_all([record]))
+    assert lengths.whole >= len(ids)

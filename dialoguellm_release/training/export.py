@@ -97,9 +97,9 @@ def _row_maker(
 ) -> Callable[[EncodedPrompt], Row]:
     match tool:
         case "trl":
-            return lambda one: {"prompt": one.text, "completion": f" {one.record.output}"}
+            return lambda one: {"prompt": _same(one, tokenizer), "completion": f" {one.record.output}"}
         case "messages":
-            return _messages
+            return lambda one: _messages(one, tokenizer)
         case "axolotl":
             segments = Segments(encoder, tokenizer)
             return lambda one: {
@@ -116,10 +116,35 @@ def _row_maker(
             }
 
 
-def _messages(one: EncodedPrompt) -> Row:
-    """For chat models, whose own template stands around the prompt."""
-    asked = {"role": "user", "content": one.text}
+def _messages(one: EncodedPrompt, tokenizer: PreTrainedTokenizerBase) -> Row:
+    """For chat models, whose own template is put around the prompt."""
+    asked = {"role": "user", "content": _same(one, tokenizer)}
     return {"prompt": [asked], "completion": [{"role": "assistant", "content": one.record.output}]}
+
+
+def _same(one: EncodedPrompt, tokenizer: PreTrainedTokenizerBase) -> str:
+    """The text of a prompt, which these tools tokenise with the special tokens that it spells.
+
+    Raises:
+        DataError: It spells one, so they would train on other tokens.
+    """
+    ids = tokenizer(one.text, verbose=False).input_ids
+    if ids != one.ids:
+        raise _other_tokens(one.record.id, one.ids, ids)
+    return one.text
+
+
+def _other_tokens(where: str, expected: Sequence[int], got: Sequence[int]) -> DataError:
+    return DataError(
+        Problem(
+            where,
+            "this tool would train on other tokens than our trainer",
+            expected=str(list(expected)),
+            got=str(list(got)),
+            fix="leave out a text that spells a special token, or export for another tool",
+            code="training.other_tokens",
+        )
+    )
 
 
 class Segments:
@@ -144,7 +169,7 @@ class Segments:
         for text in (one.text, bos + one.text):
             if self._ids(text) == one.ids:
                 return text
-        raise self._other_tokens(one.ids, self._ids(bos + one.text))
+        raise _other_tokens(one.record.id, one.ids, self._ids(bos + one.text))
 
     def answer(self, label: Label) -> str:
         """The text whose tokens, without special ones, are those of the completion."""
@@ -153,24 +178,13 @@ class Segments:
             tried = [f" {label}{self._tokenizer.eos_token}", f"{label}{self._tokenizer.eos_token}"]
             fitting = [text for text in tried if self._ids(text) == wanted]
             if not fitting:
-                raise self._other_tokens(wanted, self._ids(tried[0]))
+                raise _other_tokens(label, wanted, self._ids(tried[0]))
             self._answers[label] = fitting[0]
         return self._answers[label]
 
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False, verbose=False).input_ids
         return ids
-
-    def _other_tokens(self, expected: Sequence[int], got: Sequence[int]) -> DataError:
-        return DataError(
-            Problem(
-                self._tokenizer.name_or_path or "the tokenizer",
-                "this tool would train on other tokens than our trainer",
-                expected=str(list(expected)),
-                got=str(list(got)),
-                fix="export for trl, which tokenises prompt and completion together",
-            )
-        )
 
 
 def _settings(
