@@ -48,7 +48,7 @@ def loaded_tests(name: str, path: Path) -> Any:
 def sequential(address: str, recipe: VideoRecipe, clips: list[Path]) -> float:
     """Records a second."""
     assert isinstance(recipe.describer, ServedDescriber)
-    shown = [extract_frames(path, recipe.frames) for path in clips]
+    shown = [extract_frames(path, recipe.frames).frames for path in clips]
     with OpenAI(base_url=f"{address}/v1", api_key="none") as client:
         start = time.perf_counter()
         for frames in shown:

@@ -24,8 +24,7 @@ import numpy as np
 
 from dialoguellm_release.schemas.recipes.video import FramesRecipe
 from dialoguellm_release.video.clips import Clip
-from dialoguellm_release.video.extraction import extract_all
-from dialoguellm_release.video.frames import extract_frames
+from dialoguellm_release.video.frames import extract_all, extract_frames
 
 RULE = FramesRecipe(count=4, max_side=512, longest_s=86400.0)
 FPS = 24

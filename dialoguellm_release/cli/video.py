@@ -57,10 +57,6 @@ def describe(
     videos: Videos,
     dataset: DatasetFolder = Path("build/dataset"),
     out: Out = Path("build/video"),
-    batch: Annotated[bool, typer.Option("--batch", help="Use the Batch API: cheaper, within a day.")] = False,
-    wait: Annotated[
-        bool, typer.Option(help="With --batch: stay until all is collected, or come back later for it.")
-    ] = True,
     limit: Annotated[int | None, typer.Option(min=1, help="Ask at most so many questions.")] = None,
     max_cost: Annotated[
         float | None,
@@ -100,8 +96,6 @@ def describe(
         shard=shard,
         limit=limit,
         max_cost_usd=max_cost,
-        batch=batch,
-        wait=wait,
         retry_failed=retry_failed,
         overrides=settings or (),
     )
@@ -157,6 +151,7 @@ def check_data(survey: Survey) -> dict[str, Any]:
         "left_out": found.left_out,
         "without_record": list(found.without_record),
         "unreadable": survey.faults,
+        "skipped_pictures": survey.skipped,
     }
 
 
@@ -170,6 +165,7 @@ def check_text(survey: Survey) -> str:
         ("records left out by the recipe", [f"{n}: {why}" for n, why in found.left_out.items()]),
         ("clips without a record", list(found.without_record)),
         ("clips that give no frames", [f"{n}: {fault}" for n, fault in survey.faults.items()]),
+        ("clips with pictures that cannot be decoded", [f"{n}: {c:,}" for n, c in survey.skipped.items()]),
     ):
         lines.append(f"{title}: {len(names):,}")
         lines += [f"  {name}" for name in names[:MAX_NAMED]]
@@ -186,13 +182,12 @@ def dry_run_data(survey: Survey) -> dict[str, Any]:
         "without_clip": len(survey.found.without_clip),
         "unreadable": len(survey.faults),
         "estimated_usd": survey.cost_usd,
-        "estimated_batch_usd": survey.batch_cost_usd,
     }
 
 
 def dry_run_text(survey: Survey) -> str:
     """What a run would ask, as text."""
-    costs = [f"estimated cost: {money(survey.cost_usd)}; by --batch: {money(survey.batch_cost_usd)}"]
+    costs = [f"estimated cost: {money(survey.cost_usd)}"]
     return "\n".join(
         [
             f"answered already: {survey.answered:,}",
@@ -220,7 +215,7 @@ def status_text(found: VideoStatus) -> str:
         f"prompt {found.prompt}, {found.prompt_sha256}",
         f"requests: {requests.answered:,} answered, {requests.unknown:,} of unknown fate, "
         f"{requests.open:,} open" + (f"; declined: {declined}" if declined else ""),
-        *([f"batches: {', '.join(f'{n} {c:,}' for n, c in found.batches.items())}"] if found.batches else []),
+        *([f"pictures not decoded: {found.pictures_skipped:,}"] if found.pictures_skipped else []),
         f"tokens: {spending.input_tokens:,} in, {spending.output_tokens:,} out",
     ]
     if spending.spent_usd is not None:

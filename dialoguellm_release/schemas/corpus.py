@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from dialoguellm_release.schemas.base import Commit, Count, Schema, Sha256, Text
+from dialoguellm_release.schemas.clips import ClipNaming
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Label, Split
 
 
@@ -249,6 +250,7 @@ class CorpusEntry(Schema):
         authors_script: How the script of the paper's authors reads an answer.
         downloads: What `corpora fetch` brings; none where the corpus has to be asked for.
         request: How to ask; None where it can be fetched.
+        clips: How its video files are named; None for a corpus without video.
     """
 
     version: Literal[1]
@@ -277,6 +279,7 @@ class CorpusEntry(Schema):
     files: tuple[KnownFile, ...] = ()
     downloads: tuple[Download, ...] = ()
     request: Request | None = None
+    clips: ClipNaming | None = None
 
     @property
     def native_labels(self) -> dict[str, Label]:

@@ -1,4 +1,4 @@
-"""What a model answers of a clip, and what the ledgers of a video folder say."""
+"""What a model answers about a clip, and what the ledgers of a video folder hold."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dialoguellm_release.schemas.labels import CorpusName
 class SeenPerson(BaseModel):
     """Somebody who is visible.
 
-    What stands in `description` below is part of the prompt: a model is shown it as a schema.
+    The `description` values below are part of the prompt: a model gets them as a schema.
     """
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"description": "Somebody who is visible."})
@@ -38,7 +38,7 @@ Cost = Annotated[float, Field(ge=0)]
 
 
 class RecordCounts(Schema):
-    """Records by what has become of them.
+    """Records by their state.
 
     Attributes:
         refused: The model would not describe them.
@@ -63,7 +63,7 @@ class RequestCounts(Schema):
         answered: With a count of tokens or without.
         declined: By HTTP status, or the reason where there was none; they cost nothing.
         unknown: Sent, and the answer was lost: by a broken connection, a timeout or a killed run.
-        open: Inside a batch that has not been collected, or of a run that goes on.
+        open: Of a run that is under way.
     """
 
     answered: Count = 0
@@ -88,11 +88,11 @@ class Spending(Schema):
 
 
 class VideoStatus(Schema):
-    """What the ledgers of a video folder say.
+    """What the ledgers of a video folder hold.
 
     Attributes:
         models: The versions that answered, as the server names them, with the records they described.
-        batches: Batches by their state.
+        pictures_skipped: Pictures that could not be decoded on the way to frames.
     """
 
     ledgers: tuple[Text, ...]
@@ -104,5 +104,5 @@ class VideoStatus(Schema):
     by_corpus: dict[CorpusName, RecordCounts]
     requests: RequestCounts
     models: dict[str, Count]
-    batches: dict[str, Count]
+    pictures_skipped: Count
     spending: Spending

@@ -179,7 +179,7 @@ class _Run:
                     break
             assert failure is not None
             if failure.kind != "refused":
-                raise DataError(asking.no_answer(failure.reason), outcome=KEPT)
+                raise DataError(asking.no_answer(failure.got), outcome=KEPT)
             await asking.refuse(keys[prompt], failure)
             self.advance(1)
             unexplained += not failure.is_of_prompt
@@ -204,7 +204,7 @@ class _Run:
                 if error.kind == "refused" or (is_server_error and attempt + 1 >= TRIES):
                     return error
                 if (error.wait_s or 0) > policy.longest_asked_s:
-                    raise DataError(asking.no_answer(error.reason), outcome=KEPT) from None
+                    raise DataError(asking.no_answer(error.got), outcome=KEPT) from None
             else:
                 return None
         return failure

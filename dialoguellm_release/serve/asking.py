@@ -123,7 +123,8 @@ class Asking:
                 if answer is None:
                     raise Failure("lost", "the answer is no completion")
             except Failure as failure:
-                if failure.kind == "declined" and failure.status in (429, 503):
+                is_busy = failure.kind == "declined" and failure.status in (429, 503)
+                if is_busy and (failure.wait_s or 0) <= self.server.policy.longest_asked_s:
                     self._throttle.rejected(number, failure.wait_s)
                 is_lost = failure.kind == "lost"
                 await self._commits.post(store.end(request_id, failure.reason, is_lost=is_lost))
@@ -199,7 +200,7 @@ class Asking:
                 await self.request(question.key, question.body(), changes)
                 return
             except Failure as failure:
-                changes, reason, asked_s = (), failure.reason, failure.wait_s
+                changes, reason, asked_s = (), failure.got, failure.wait_s
                 if await self._is_final(question.key, failure):
                     return
         self.budget.settle(0.0)
@@ -227,7 +228,8 @@ class Asking:
         elif (failure.wait_s or 0) > self.server.policy.longest_asked_s:
             what = f"asks to wait {failure.wait_s:g} s"
             fix = "run the same command again then"
-            self.stop(Problem(self.server.where, what, got=failure.reason, fix=fix, code="serve.long_wait"))
+            self.stop(Problem(self.server.where, what, got=failure.got, fix=fix, code="serve.long_wait"))
+            return True
         return False
 
     def no_answer(self, reason: str) -> Problem:
@@ -245,7 +247,7 @@ class Asking:
         return Problem(
             self.server.where,
             "refuses one request after the other",
-            got=failure.reason,
+            got=failure.got,
             fix="check what the server says about the request; see docs/served.md",
             code="serve.refuses",
         )

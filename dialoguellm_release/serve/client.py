@@ -87,10 +87,11 @@ class Failure(Exception):
     Args:
         kind: `lost` where it may have been answered; `declined` where it was not, but may be later; `refused`
             where the same request will never be answered; `hopeless` where no request will.
-        reason: The HTTP status, and the server's words where they quote nothing of the request.
+        reason: The HTTP status or what else happened, in a few fixed words.
         status: The HTTP status; None where there was none.
         wait_s: How long the server asks to wait; None where it does not say.
         is_of_prompt: Whether the content of the prompt is what was refused: by a filter, or for its length.
+        words: What the server said, where it quotes nothing of the request.
         problem: Of a `hopeless` one.
     """
 
@@ -102,6 +103,7 @@ class Failure(Exception):
         status: int | None = None,
         wait_s: float | None = None,
         is_of_prompt: bool = False,
+        words: str = "",
         problem: Problem | None = None,
     ) -> None:
         super().__init__(reason)
@@ -110,6 +112,7 @@ class Failure(Exception):
         self.status = status
         self.wait_s = wait_s
         self.is_of_prompt = is_of_prompt
+        self.got = f"{reason}: {words}" if words else reason
         self.problem = problem
 
 
@@ -232,7 +235,7 @@ class OpenAIClient:
             return hopeless(what, "check the model, the API and the address", "serve.not_found")
         if status in PASSING_STATUS or status >= 500:
             wait_s = retry_after_s(error.response.headers)
-            return Failure("declined", got, status=status, wait_s=wait_s)
+            return Failure("declined", reason, status=status, wait_s=wait_s, words=words)
         return Failure("refused", got, status=status)
 
     def _words(self, error: APIStatusError, body: dict[str, Any]) -> str:

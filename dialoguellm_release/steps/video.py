@@ -29,7 +29,7 @@ def survey_clips(
     Args:
         recipe: Name of a bundled video recipe, or a path.
         videos: Folder with one sub-folder of videos a corpus.
-        out: A video folder; what is answered there would not be asked again.
+        out: A video folder; what is answered there is not asked again.
         shard: Which part of the clips, as `i/n`.
 
     Raises:
@@ -51,14 +51,13 @@ def describe_clips(
     shard: str = "1/1",
     limit: int | None = None,
     max_cost_usd: float | None = None,
-    batch: bool = False,
-    wait: bool = True,
     retry_failed: bool = False,
     overrides: Sequence[str] = (),
 ) -> str | None:
-    """Why it ended before every clip was described; None where all were asked about.
+    """Describes the clips of a dataset's records; what was answered is kept at once and never asked again.
 
-    What was answered is in the ledger at once and never asked again; `build_dataset` takes it from there.
+    Returns:
+        Why it ended before every clip was asked about; None where all were.
 
     Args:
         recipe: Name of a bundled video recipe, or a path.
@@ -67,8 +66,6 @@ def describe_clips(
         shard: Which part of the clips, as `i/n`.
         limit: Questions of this run; None for no limit.
         max_cost_usd: What the ledger may come to; None for no limit.
-        batch: Use the Batch API.
-        wait: With `batch`, stay until all is collected.
         retry_failed: Ask again where an answer could not be used.
 
     Raises:
@@ -76,19 +73,16 @@ def describe_clips(
         MissingExtraError: The extra `video` is not installed.
     """
     from dialoguellm_release.video import run
-    from dialoguellm_release.video.batch import BatchLimits
 
     loaded = load_recipe(recipe, "video", VideoRecipe, overrides)
     job = run.Job(
         loaded, dataset, videos, out, run.read_shard(shard), limit, max_cost_usd, retry_failed=retry_failed
     )
-    if batch:
-        return run.describe_by_batch(job, BatchLimits(), wait=wait).stopped
-    return run.describe_clips(job).stopped
+    return run.describe_clips(job)
 
 
 def video_status(folder: Path = BUILD / "video") -> VideoStatus:
-    """What the ledgers of a video folder say together.
+    """What the ledgers of a video folder hold together.
 
     Raises:
         DataError: There is no ledger, or one cannot be used.

@@ -1,46 +1,25 @@
-"""The clip of a record, in the folders in which the corpora come or in which a user keeps episodes.
-
-VIDEOS/meld/      dia3_utt7.mp4 below train_splits, dev_splits_complete, output_repeated_splits_test,
-                  or below train, dev, test
-VIDEOS/iemocap/   Ses01F_impro01.avi, anywhere, as in dialog/avi/DivX
-VIDEOS/emorynlp/  a file an episode, its name with s01e02 or 1x02
-VIDEOS/meisd/     likewise, below a folder with the code of the series (FR, GOT, ...); and MEISD_text.csv,
-                  which alone tells seasons and episodes
-"""
+"""The clip of a record: the video files below a folder, by the naming that the corpus file states."""
 
 from __future__ import annotations
 
+import csv
+import itertools
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dialoguellm_release.corpora.readers.meisd import read_meisd_episodes
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.schemas.labels import CorpusName, Split
+from dialoguellm_release.schemas.clips import ClipNaming, EpisodeTable
 from dialoguellm_release.schemas.record import Record
 
 SUFFIXES = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".ogv"}
 
-MELD_FOLDERS: dict[str, Split] = {
-    "train_splits": "train",
-    "train": "train",
-    "dev_splits_complete": "validation",
-    "dev_splits": "validation",
-    "dev": "validation",
-    "output_repeated_splits_test": "test",
-    "test_splits": "test",
-    "test": "test",
-}
-_MELD_CLIP = re.compile(r"(final_videos_test)?dia(\d+)_utt(\d+)", re.ASCII)
-_EPISODE = re.compile(r"(?<![a-z0-9])(?:s(\d{1,2})[ ._-]?e(\d{1,2})|(\d{1,2})x(\d{1,2}))(?!\d)", re.I | re.A)
-_EMORYNLP_SCENE = re.compile(r"s(\d+)_e(\d+)_c\d+", re.ASCII)
-
-Key = tuple[str | int, ...]
-"""What a file and a record have in common."""
+Key = tuple[tuple[str, str], ...]
+"""What a file and a record have in common: the named parts of the naming, sorted."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +27,7 @@ class Clip:
     """Where a record is seen.
 
     Attributes:
-        name: The file relative to the folder of all videos, as every report and ledger names it.
+        name: The file relative to the folder of all videos, as reports and ledgers name it.
         start_s: Where in the file; None where the file is the utterance alone.
     """
 
@@ -64,9 +43,9 @@ class FoundClips:
     """Which records have a clip.
 
     Attributes:
-        without_clip: Ids of records of which no file was found.
+        without_clip: Ids of records without a file.
         left_out: Ids of records that the recipe leaves out, with its reason.
-        several: Ids of records of which several files could be meant, with their names; none is taken.
+        several: Ids of records that several files could show, with their names; none is taken.
         without_record: Names of the files that belong to no record.
     """
 
@@ -81,23 +60,26 @@ def find_clips(records: Iterable[Record], videos: Path, left_out: Mapping[str, s
     """The clips of records, below a folder that has one folder a corpus.
 
     Args:
+        records: Of any corpora.
+        videos: The folder.
         left_out: Ids of records that are not wanted, each with the reason.
 
     Raises:
-        DataError: There is no folder for one of the corpora, or MEISD's table is missing or wrong.
+        DataError: There is no folder for one of the corpora, its file states no clip naming, or a table of
+            episodes is missing or wrong.
     """
-    by_corpus: defaultdict[CorpusName, list[Record]] = defaultdict(list)
+    by_corpus: defaultdict[str, list[Record]] = defaultdict(list)
     for record in records:
         by_corpus[record.corpus].append(record)
-    missing = [videos / name for name in by_corpus if not (videos / name).is_dir()]
-    if missing:
-        raise DataError([_no_folder(folder) for folder in missing])
+    problems = [_no_folder(videos / name) for name in by_corpus if not (videos / name).is_dir()]
+    if problems:
+        raise DataError(problems)
     clips: list[Clip] = []
     without_clip: list[str] = []
     several: dict[str, tuple[str, ...]] = {}
     without_record: list[str] = []
     for corpus, wanted in by_corpus.items():
-        naming = _naming(corpus, videos / corpus)
+        naming = _Naming(naming_of(corpus), videos / corpus)
         files, unknown = _files(videos, corpus, naming)
         used: set[Key] = set()
         for record in wanted:
@@ -112,55 +94,85 @@ def find_clips(records: Iterable[Record], videos: Path, left_out: Mapping[str, s
             elif len(names) > 1:
                 several[record.id] = tuple(names)
             else:
-                start_s, end_s = (None, None) if naming.is_cut else (record.start_s, record.end_s)
-                clips.append(Clip(record.id, names[0], videos / names[0], start_s, end_s))
+                is_cut = naming.stated.shows == "utterance"
+                span = (None, None) if is_cut else (record.start_s, record.end_s)
+                clips.append(Clip(record.id, names[0], videos / names[0], *span))
         without_record += unknown
         without_record += [name for key, names in files.items() if key not in used for name in names]
+    ids = [record.id for wanted in by_corpus.values() for record in wanted]
     return FoundClips(
         clips=tuple(clips),
         without_clip=tuple(without_clip),
-        left_out={
-            record.id: left_out[record.id]
-            for wanted in by_corpus.values()
-            for record in wanted
-            if record.id in left_out
-        },
+        left_out={name: left_out[name] for name in ids if name in left_out},
         several=several,
         without_record=tuple(sorted(without_record)),
     )
 
 
-@dataclass(frozen=True)
-class _Naming:
-    """How the files of a corpus are named.
+def naming_of(corpus: str) -> ClipNaming:
+    """The clip naming that a corpus file states.
 
-    Attributes:
-        of_file: The key of a path below the corpus's folder; None where the name tells nothing.
-        of_record: The key of a record; None where it has no time in any video.
-        is_cut: Whether a file is one utterance; else the record's times say where in it.
+    Raises:
+        DataError: It states none.
     """
-
-    of_file: Callable[[Path], Key | None]
-    of_record: Callable[[Record], Key | None]
-    is_cut: bool
-
-
-def _naming(corpus: CorpusName, folder: Path) -> _Naming:
-    match corpus:
-        case "meld":
-            return _Naming(_meld_file, lambda record: _utterance(record), is_cut=True)
-        case "iemocap":
-            return _Naming(lambda path: (path.stem,), lambda record: (record.dialogue_id,), is_cut=False)
-        case "emorynlp":
-            return _Naming(_episode, _emorynlp_record, is_cut=False)
-        case "meisd":
-            episodes = read_meisd_episodes(corpus_entry(corpus), folder)
-            return _Naming(_episode_of_series, lambda record: episodes.get(_place(record)), is_cut=False)
-    raise DataError(Problem(corpus, "has no video", fix="take it out of the corpora of the video recipe"))
+    naming = corpus_entry(corpus).clips
+    if naming is None:
+        fix = "leave it out of the video recipe's corpora, or add `clips` to the corpus file"
+        raise DataError(Problem(corpus, "has no video", fix=fix, code="video.no_clip_naming"))
+    return naming
 
 
-def _files(videos: Path, corpus: CorpusName, naming: _Naming) -> tuple[dict[Key, list[str]], list[str]]:
-    """The names of the video files by key, and those whose name tells nothing."""
+class _Naming:
+    """The clip naming of a corpus, ready to use."""
+
+    def __init__(self, stated: ClipNaming, folder: Path) -> None:
+        self.stated = stated
+        self._files = [re.compile(one, re.IGNORECASE | re.ASCII) for one in stated.files]
+        self._dialogue = re.compile(stated.dialogue, re.ASCII) if stated.dialogue else None
+        self._episodes = _episodes(stated.table, folder) if stated.table else None
+
+    def of_file(self, path: Path) -> Key | None:
+        """The key of a path below the corpus's folder; None where the name says nothing."""
+        match = next(filter(None, (one.search(path.stem) for one in self._files)), None)
+        if match is None:
+            return None
+        parts = match.groupdict()
+        if self.stated.splits:
+            splits = [self.stated.splits[part] for part in path.parts[:-1] if part in self.stated.splits]
+            if not splits:
+                return None
+            parts["split"] = splits[-1]
+        if self.stated.top_folder:
+            if len(path.parts) < 2:
+                return None
+            parts[self.stated.top_folder] = path.parts[0].upper()
+        return _key(parts)
+
+    def of_record(self, record: Record) -> Key | None:
+        """The key of a record; None where it is in no video, or not at a known time."""
+        if self.stated.shows != "utterance" and record.start_s is None:
+            return None
+        if self._episodes is not None:
+            return self._episodes.get((record.dialogue_id, record.utterance_index))
+        if self._dialogue is not None:
+            match = self._dialogue.fullmatch(record.dialogue_id)
+            return _key(match.groupdict()) if match else None
+        parts = {"dialogue": record.dialogue_id}
+        if self.stated.splits:
+            parts["split"] = record.split
+        if any("utterance" in one.groupindex for one in self._files):
+            parts["utterance"] = str(record.utterance_index)
+        return _key(parts)
+
+
+def _key(parts: Mapping[str, str]) -> Key:
+    """Named parts as a key; a number is the same with leading zeros."""
+    plain = {name: part.lstrip("0") or "0" if part.isdigit() else part for name, part in parts.items()}
+    return tuple(sorted(plain.items()))
+
+
+def _files(videos: Path, corpus: str, naming: _Naming) -> tuple[dict[Key, list[str]], list[str]]:
+    """The names of the video files by key, and those without a key or replaced by another file."""
     files: defaultdict[Key, list[str]] = defaultdict(list)
     unknown = []
     for path in _videos_below(videos / corpus):
@@ -170,20 +182,13 @@ def _files(videos: Path, corpus: CorpusName, naming: _Naming) -> tuple[dict[Key,
             unknown.append(name)
         else:
             files[key].append(name)
-    if corpus == "meld":
-        unknown += _replaced(files)
+    prefix = naming.stated.corrected_prefix
+    for key, names in files.items() if prefix else ():
+        corrected = [name for name in names if Path(name).name.startswith(prefix or "")]
+        if corrected:
+            unknown += [name for name in names if name not in corrected]
+            files[key] = corrected
     return files, unknown
-
-
-def _replaced(files: dict[Key, list[str]]) -> list[str]:
-    """Takes out the test clips of MELD that its authors mended by a second file, `final_videos_test...`."""
-    replaced = []
-    for key, names in files.items():
-        mended = [name for name in names if Path(name).name.startswith("final_videos_test")]
-        if mended:
-            replaced += [name for name in names if name not in mended]
-            files[key] = mended
-    return replaced
 
 
 def _videos_below(folder: Path) -> Iterator[Path]:
@@ -201,35 +206,40 @@ def _videos_below(folder: Path) -> Iterator[Path]:
                 yield Path(root, name)
 
 
-def _meld_file(path: Path) -> Key | None:
-    match = _MELD_CLIP.fullmatch(path.stem)
-    splits = [MELD_FOLDERS[part] for part in path.parts[:-1] if part in MELD_FOLDERS]
-    return (splits[-1], match[2], int(match[3])) if match and splits else None
+def _episodes(table: EpisodeTable, folder: Path) -> dict[tuple[str, int], Key]:
+    """The key of each utterance by a table that lies beside the videos.
+
+    Raises:
+        DataError: The table is missing or lacks a column.
+    """
+    path = folder / table.file
+    columns = [table.dialogue, table.utterance, *table.parts.values()]
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, csv.Error) as error:
+        fix = "put the table there: it alone says in which video an utterance is"
+        problem = Problem(str(path), "cannot be read", got=str(error), fix=fix, code="video.no_episode_table")
+        raise DataError(problem) from error
+    if missing := [name for name in columns if not rows or name not in rows[0]]:
+        what = "lacks columns that say in which video an utterance is"
+        raise DataError(Problem(str(path), what, got=", ".join(missing), code="video.no_episode_table"))
+    found: dict[tuple[str, int], Key] = {}
+    for dialogue, group in itertools.groupby(rows, lambda row: row[table.dialogue]):
+        whole = [
+            row for row in group if all(row[name] for name in columns) and row[table.utterance].isdigit()
+        ]
+        for index, row in zip(_indexes([int(row[table.utterance]) for row in whole]), whole, strict=True):
+            found[dialogue, index] = _key({name: row[column].upper() for name, column in table.parts.items()})
+    return found
 
 
-def _utterance(record: Record) -> Key:
-    return (record.split, record.dialogue_id, record.utterance_index)
-
-
-def _episode(path: Path) -> Key | None:
-    match = _EPISODE.search(path.stem)
-    return (int(match[1] or match[3]), int(match[2] or match[4])) if match else None
-
-
-def _episode_of_series(path: Path) -> Key | None:
-    episode = _episode(path)
-    return (path.parts[0].upper(), *episode) if episode and len(path.parts) > 1 else None
-
-
-def _emorynlp_record(record: Record) -> Key | None:
-    match = _EMORYNLP_SCENE.fullmatch(record.dialogue_id)
-    return (int(match[1]), int(match[2])) if match and record.start_s is not None else None
-
-
-def _place(record: Record) -> tuple[str, int]:
-    return record.dialogue_id, record.utterance_index
+def _indexes(numbers: Sequence[int]) -> Sequence[int]:
+    """The numbers of utterances, or their positions where the numbers repeat or go backwards."""
+    grows = all(before < after for before, after in itertools.pairwise(numbers))
+    return numbers if grows else range(len(numbers))
 
 
 def _no_folder(folder: Path) -> Problem:
     fix = f"put its videos there, or set `corpora` of the video recipe without {folder.name}"
-    return Problem(str(folder), "no folder with the videos of this corpus", fix=fix)
+    return Problem(str(folder), "no folder with the videos of this corpus", fix=fix, code="video.no_folder")

@@ -1,7 +1,7 @@
-"""Frames of a clip: sought, not decoded from the start; resized, encoded, hashed.
+"""Frames of clips: found by seeking, turned upright, resized, encoded, hashed.
 
 The rule `evenly_spaced` cuts the clip into `count` equal parts and takes the picture that is on the screen in
-the middle of each. Time decides, so a variable frame rate needs nothing of its own.
+the middle of each. It goes by time, so a variable frame rate needs no special case.
 """
 
 from __future__ import annotations
@@ -9,19 +9,27 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-from collections.abc import Iterator
+import os
+import struct
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dialoguellm_release.errors import MissingExtraError
+from dialoguellm_release.folders import sha256_of
 from dialoguellm_release.schemas.recipes.video import FramesRecipe
+from dialoguellm_release.video.clips import Clip
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
+    from PIL.Image import Image
 
 FaultName = Literal[
     "missing", "empty", "damaged", "no_video", "truncated", "too_long", "no_duration", "outside", "no_span"
@@ -29,10 +37,10 @@ FaultName = Literal[
 """Why a clip gives no frames."""
 
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mpegts,mpeg,flv,asf,ogg"
-"""What is read. Why: a playlist that calls itself a clip would make the library open other files."""
+"""What is read. Why: a playlist with the suffix of a clip would make the library open other files."""
 
 BACK_S = (0, 2, 10, 60, 86400)
-"""How far before a time a key frame is sought, in turn: a file without an index only guesses where one is."""
+"""How far before a time to seek, in turn: in a file without an index, seeking may end behind the time."""
 
 SLACK_S = 1.0
 """How far a clip may end before its own duration; sound often outlasts the pictures by less."""
@@ -54,10 +62,10 @@ class ClipFault(Exception):
 
 @dataclass(frozen=True)
 class Frame:
-    """A picture of a clip as it is shown to a model.
+    """A picture of a clip as it is shown to a model, upright.
 
     Attributes:
-        time_s: When it comes onto the screen, from the start of the file.
+        time_s: When it is shown, from the start of the file.
         content: A JPEG.
         sha256: Of that JPEG.
     """
@@ -69,10 +77,22 @@ class Frame:
     sha256: str
 
 
+@dataclass(frozen=True)
+class ClipFrames:
+    """The frames of a clip in their order, each once.
+
+    Attributes:
+        skipped: Pictures that the decoder reported as corrupt, or could not decode, on the way to the frames.
+    """
+
+    frames: tuple[Frame, ...]
+    skipped: int = 0
+
+
 def extract_frames(
     path: Path, rule: FramesRecipe, start_s: float | None = None, end_s: float | None = None
-) -> tuple[Frame, ...]:
-    """The frames of a clip in their order, each once.
+) -> ClipFrames:
+    """The frames of a clip.
 
     Args:
         start_s: Where in the file the clip begins; None for the whole file.
@@ -94,7 +114,8 @@ def extract_frames(
     options = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
     try:
         with av.open(str(path), options=options) as container:
-            return _Clip(container).frames(rule, start_s, end_s)
+            clip = _Clip(container)
+            return ClipFrames(clip.frames(rule, start_s, end_s), clip.skipped)
     except av.FFmpegError as error:
         raise ClipFault("damaged", str(error.strerror)) from error
     except UnicodeDecodeError as error:  # the library reads names of formats and titles as UTF-8
@@ -102,7 +123,7 @@ def extract_frames(
 
 
 class _Clip:
-    """An open clip, and where in it the decoder stands."""
+    """An open clip, and the position of the decoder in it."""
 
     def __init__(self, container: InputContainer) -> None:
         self.container = container
@@ -113,6 +134,7 @@ class _Clip:
         self.decoded: Iterator[VideoFrame] = iter(())
         self.shown: VideoFrame | None = None
         self.coming: VideoFrame | None = None
+        self.skipped = 0
 
     def frames(self, rule: FramesRecipe, start_s: float | None, end_s: float | None) -> tuple[Frame, ...]:
         first = 0.0 if start_s is None else start_s
@@ -130,14 +152,14 @@ class _Clip:
         return tuple(self._encoded(picture, rule) for picture in distinct.values())
 
     def _refuse_half_a_file(self) -> None:
-        """AVI says how many pictures it has, and how long it is only by its size."""
+        """An AVI file states how many pictures it has, and its duration follows from its size."""
         rate = self.stream.average_rate
         promised_s = float(self.stream.frames / rate) if rate else 0.0
         if promised_s - self.duration_s > SLACK_S:
-            raise ClipFault("truncated", f"{self.duration_s:.3f} s of {promised_s:.3f} s are there")
+            raise ClipFault("truncated", f"{self.duration_s:.3f} s of {promised_s:.3f} s")
 
     def _at(self, time_s: float) -> VideoFrame:
-        """The picture that is on the screen at a time; times are asked for in their order."""
+        """The picture that is on the screen at a time; called with times in their order."""
         target = self.begin + math.floor(time_s / self._unit_s + 1e-6)
         self._seek(target)
         while self.coming is None or self._pts(self.coming) <= target:
@@ -172,7 +194,7 @@ class _Clip:
         """The pictures from the last key frame before a time, or from the first one of the file."""
         import av
 
-        with suppress(av.FFmpegError):  # a file that cannot be sought goes on from where it stands
+        with suppress(av.FFmpegError):  # a file without seeking is decoded from the present position
             self.container.seek(time, stream=self.stream)
         return self._decode()
 
@@ -183,16 +205,18 @@ class _Clip:
         return int(index[place].timestamp) if place >= 0 else target
 
     def _decode(self) -> Iterator[VideoFrame]:
-        """The pictures from here on; a packet that cannot be decoded is passed over."""
+        """The pictures from here on; what is corrupt or cannot be decoded is skipped and counted."""
         import av
 
         for packet in self.container.demux(self.stream):
             try:
                 for picture in packet.decode():
-                    if picture.pts is not None and not picture.is_corrupt:
+                    if picture.pts is None or picture.is_corrupt:
+                        self.skipped += 1
+                    else:
                         yield picture
             except av.InvalidDataError:
-                continue
+                self.skipped += 1
 
     def _encoded(self, picture: VideoFrame, rule: FramesRecipe) -> Frame:
         from av.video.reformatter import Interpolation
@@ -202,14 +226,15 @@ class _Clip:
         width, height = (max(1, round(side * scale)) for side in shape)
         exact = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
         image = picture.reformat(width, height, "rgb24", interpolation=exact).to_image()  # type: ignore[no-untyped-call]
+        image = upright(image, _matrix_of(picture))
         file = io.BytesIO()
         image.save(file, "JPEG", quality=rule.quality)
         content = file.getvalue()
         time_s = (self._pts(picture) - self.begin) * self._unit_s
-        return Frame(time_s, width, height, content, hashlib.sha256(content).hexdigest())
+        return Frame(time_s, image.width, image.height, content, hashlib.sha256(content).hexdigest())
 
     def _duration_s(self) -> float:
-        """The stream's own duration, else the file's, else that of its packets, which are not decoded."""
+        """The duration of the stream, else of the file, else of its packets, which are not decoded."""
         if self.stream.duration:
             return self.stream.duration * self._unit_s
         if self.container.duration:
@@ -218,7 +243,7 @@ class _Clip:
             packet.pts + (packet.duration or 0) for packet in self.container.demux(self.stream) if packet.pts
         ]
         if not ends:
-            raise ClipFault("no_duration", "neither the file nor its packets tell how long it is")
+            raise ClipFault("no_duration", "neither the file nor its packets state a duration")
         self.container.seek(self.begin, stream=self.stream)
         return (max(ends) - self.begin) * self._unit_s
 
@@ -233,7 +258,7 @@ class _Clip:
 
 
 def _pictures(container: InputContainer) -> VideoStream:
-    """The stream of moving pictures; the cover of a piece of music is none."""
+    """The video stream; the cover picture of a piece of music is none."""
     from av.stream import Disposition
 
     moving = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
@@ -241,3 +266,123 @@ def _pictures(container: InputContainer) -> VideoStream:
         kinds = ", ".join(sorted({one.type for one in container.streams})) or "none"
         raise ClipFault("no_video", f"streams: {kinds}")
     return moving[0]
+
+
+Matrix = tuple[int, int, int, int]
+"""The entries a, b, c, d of a display matrix: x' = a x + c y and y' = b x + d y."""
+
+
+def _matrix_of(picture: VideoFrame) -> Matrix | None:
+    """How a picture has to be turned or mirrored, as container or codec say; None where neither does."""
+    from av.sidedata.sidedata import Type
+
+    side_data: Any = picture.side_data
+    stated = side_data.get(Type.DISPLAYMATRIX)
+    if stated is None or len(content := bytes(stated)) < 36:
+        return None
+    a, b, _, c, d, *_ = struct.unpack("=9i", content[:36])
+    return a, b, c, d
+
+
+def upright(image: Image, matrix: Matrix | None) -> Image:
+    """An image as its display matrix shows it, by quarter turns and mirroring.
+
+    Source: `libavutil/display.h`; an angle between two quarter turns counts as the nearer one.
+    """
+    from PIL.Image import Transpose
+
+    if matrix is None or not any(matrix):
+        return image
+    a, b, c, d = matrix
+    is_turned = abs(b) + abs(c) > abs(a) + abs(d)
+    if is_turned:
+        image = image.transpose(Transpose.TRANSPOSE)
+    if (c if is_turned else a) < 0:
+        image = image.transpose(Transpose.FLIP_LEFT_RIGHT)
+    if (b if is_turned else d) < 0:
+        image = image.transpose(Transpose.FLIP_TOP_BOTTOM)
+    return image
+
+
+AHEAD = 4
+"""Clips per core that are decoded ahead."""
+
+
+@dataclass(frozen=True)
+class SeenFile:
+    """A file at the time when its frames were taken."""
+
+    name: str
+    bytes: int
+    mtime_ns: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """The frames of a clip, or why it has none.
+
+    Attributes:
+        file: None where the clip cannot be read at all.
+        fault: None where there are frames.
+        skipped: Pictures that could not be decoded on the way to the frames.
+    """
+
+    clip: Clip
+    file: SeenFile | None
+    frames: tuple[Frame, ...]
+    fault: ClipFault | None
+    skipped: int = 0
+
+
+def extract_all(
+    clips: Iterable[Clip],
+    rule: FramesRecipe,
+    known: Mapping[str, tuple[int, int, str]],
+    workers: int | None = None,
+) -> Generator[Extracted, None, None]:
+    """The frames of each clip, in their order.
+
+    Why threads: decoding, resizing and encoding release Python's lock, and no bytes are copied.
+
+    Args:
+        known: Size, modification time and hash of files by name, so that an episode is hashed once.
+        workers: How many clips are decoded at a time; None for one per core.
+    """
+    count = workers or os.cpu_count() or 1
+    seen = dict(known)
+    source = iter(clips)
+    coming: deque[Future[Extracted]] = deque()
+    with ThreadPoolExecutor(count, thread_name_prefix="frames") as pool:
+        try:
+            for clip in islice(source, AHEAD * count):
+                coming.append(pool.submit(_extract, clip, rule, seen))
+            while coming:
+                extracted = coming.popleft().result()
+                for clip in islice(source, 1):
+                    coming.append(pool.submit(_extract, clip, rule, seen))
+                yield extracted
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _extract(clip: Clip, rule: FramesRecipe, seen: dict[str, tuple[int, int, str]]) -> Extracted:
+    file = None
+    try:
+        file = _seen(clip, seen)
+        taken = extract_frames(clip.path, rule, clip.start_s, clip.end_s)
+    except ClipFault as fault:
+        return Extracted(clip, file, (), fault)
+    except OSError as error:
+        return Extracted(clip, file, (), ClipFault("missing", error.strerror or str(error)))
+    return Extracted(clip, file, taken.frames, None, taken.skipped)
+
+
+def _seen(clip: Clip, seen: dict[str, tuple[int, int, str]]) -> SeenFile:
+    """Size and hash of the file; it is hashed again only where size or time differ."""
+    stat = clip.path.stat()
+    known = seen.get(clip.name)
+    if known is None or known[:2] != (stat.st_size, stat.st_mtime_ns):
+        known = (stat.st_size, stat.st_mtime_ns, sha256_of(clip.path))
+        seen[clip.name] = known
+    return SeenFile(clip.name, *known)

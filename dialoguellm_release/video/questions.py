@@ -1,14 +1,19 @@
-"""What is asked of a model: frames under a prompt, by a key that equal questions share."""
+"""What is asked of a model about the frames of a clip, what it costs, and how its answer is read."""
 
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cache
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
+
+from pydantic import ValidationError
 
 from dialoguellm_release.folders import canonical_json, sha256_of_text
+from dialoguellm_release.retry import RetryPolicy
 from dialoguellm_release.schemas.recipes.video import (
     DescribingPrompt,
     ServedDescriber,
@@ -16,31 +21,23 @@ from dialoguellm_release.schemas.recipes.video import (
     VideoRecipe,
 )
 from dialoguellm_release.schemas.video import ClipDescription
+from dialoguellm_release.serve.client import POLICY, Client, OpenAIClient, ServedModel
+from dialoguellm_release.serve.limits import usd
+from dialoguellm_release.serve.protocol import read_completion
+from dialoguellm_release.serve.store import State, StoredAnswer
 from dialoguellm_release.video.frames import Frame
 
 SYNTHETIC_MODEL = "synthetic"
 
 
-@dataclass(frozen=True)
-class Question:
-    """Frames to be described.
-
-    Attributes:
-        key: Equal for equal frames under an equal prompt, of an equal model.
-    """
-
-    key: str
-    frames: tuple[Frame, ...]
-
-
 def model_of(recipe: VideoRecipe) -> str:
-    """The model that a recipe asks for."""
+    """The name of the model that a recipe asks."""
     describer = recipe.describer
     return SYNTHETIC_MODEL if isinstance(describer, SyntheticDescriber) else describer.model
 
 
 def prompt_sha256(prompt: DescribingPrompt) -> str:
-    """The hash of all text that a model is given: the prompt, and the schema of the answer."""
+    """The hash of all text that a model gets: the prompt, and the schema of the answer."""
     return sha256_of_text(
         canonical_json(
             {"instructions": prompt.instructions, "question": prompt.question, "schema": answer_schema()}
@@ -49,7 +46,10 @@ def prompt_sha256(prompt: DescribingPrompt) -> str:
 
 
 def asking_sha256(recipe: VideoRecipe) -> str:
-    """The hash of everything in a recipe that shapes an answer; not of prices, limits and addresses."""
+    """The hash of everything in a recipe that shapes an answer; not of prices, limits and addresses.
+
+    Why not of the address: each machine of a cluster asks a server of its own.
+    """
     describer = recipe.describer
     shaping = {"model", "detail", "reasoning_effort", "max_output_tokens"}
     asked = describer.model_dump(include=shaping) if isinstance(describer, ServedDescriber) else {}
@@ -65,19 +65,72 @@ def asking_sha256(recipe: VideoRecipe) -> str:
 
 
 def question_key(asking: str, frames: Sequence[Frame]) -> str:
-    """The key of a question: the hash of the way of asking and of the frames in their order."""
+    """The key of a question: the hash of the way of asking and of the frames in order."""
     return sha256_of_text("\n".join([asking, *(frame.sha256 for frame in frames)]))
 
 
-def endpoint(describer: ServedDescriber) -> str:
-    """Where a question goes, below the base URL."""
-    return "/responses" if describer.type == "responses" else "/chat/completions"
+def served_model(describer: ServedDescriber) -> ServedModel:
+    """The server that a recipe names, as the client takes it."""
+    return ServedModel(
+        base_url=describer.base_url,
+        model=describer.model,
+        api=describer.type,
+        key_variable=describer.key_variable,
+        concurrency=describer.concurrency,
+        timeout_s=describer.timeout_s,
+        policy=replace(POLICY, attempts=describer.attempts, longest_asked_s=describer.longest_wait_s),
+        needs_key=True,
+        extra="video",
+    )
+
+
+SYNTHETIC = ServedModel("http://localhost", SYNTHETIC_MODEL, concurrency=8, policy=RetryPolicy(attempts=1))
+"""No server: the synthetic describer answers as one does."""
+
+
+class SyntheticClient:
+    """States how large the frames are, and that no model saw them."""
+
+    async def __aenter__(self) -> Self:
+        """Opens nothing."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes nothing."""
+
+    async def send(self, body: dict[str, Any], request_id: str) -> str:  # noqa: ARG002 - the form of a client
+        """A description that names itself synthetic."""
+        text = (
+            f"Synthetic description, written without looking: {body['count']} frames of {body['width']} by "
+            f"{body['height']} pixels, the first with the hash {body['sha256'][:12]}."
+        )
+        description = ClipDescription(description=text, people=[], refusal=None)
+        message = {"role": "assistant", "content": description.model_dump_json()}
+        usage = {"prompt_tokens": 0, "completion_tokens": 0}
+        return json.dumps({"model": SYNTHETIC_MODEL, "choices": [{"message": message}], "usage": usage})
+
+
+def client_of(recipe: VideoRecipe) -> Client:
+    """The client of the describer that a recipe names.
+
+    Raises:
+        DataError: The key is not in the environment.
+        MissingExtraError: The extra `video` is not installed.
+    """
+    if isinstance(recipe.describer, ServedDescriber):
+        return OpenAIClient(served_model(recipe.describer))
+    return SyntheticClient()
 
 
 def request_body(
-    describer: ServedDescriber, prompt: DescribingPrompt, frames: Sequence[Frame]
+    describer: ServedDescriber | SyntheticDescriber, prompt: DescribingPrompt, frames: Sequence[Frame]
 ) -> dict[str, Any]:
-    """The JSON of a request, for the API and for a line of a batch alike."""
+    """The JSON of a request."""
+    if isinstance(describer, SyntheticDescriber):
+        first = frames[0]
+        return {"count": len(frames), "width": first.width, "height": first.height, "sha256": first.sha256}
     images = [f"data:image/jpeg;base64,{base64.b64encode(frame.content).decode()}" for frame in frames]
     schema = {"name": "clip_description", "strict": True, "schema": answer_schema()}
     effort = describer.reasoning_effort
@@ -107,5 +160,56 @@ def request_body(
 
 @cache
 def answer_schema() -> dict[str, Any]:
-    """The JSON Schema of an answer; every key is required and no other allowed, as strict mode wants."""
+    """The JSON Schema of an answer; every key is required and no other allowed, for strict mode."""
     return ClipDescription.model_json_schema()
+
+
+def read_answer(body: str) -> StoredAnswer:
+    """The answer in the body of a response; one that cannot be used is an answer too, and may cost."""
+    found = read_completion(body)
+    if found is None:
+        return StoredAnswer("failed", reason="no_json")
+
+    def answer(
+        state: State, reason: str | None = None, text: str | None = None, data: Any = None
+    ) -> StoredAnswer:
+        counted = found.input_tokens, found.output_tokens
+        return StoredAnswer(state, text, data, reason, found.model, *counted)
+
+    if found.refusal is not None:
+        return answer("refused", found.refusal)
+    if found.cut_off is not None:
+        if found.cut_off == "content_filter":
+            return answer("refused", reason="cut off by the server's content filter")
+        return answer("failed", reason="cut_off")
+    try:
+        description = ClipDescription.model_validate_json(found.text)
+    except ValidationError:
+        return answer("failed", reason="malformed")
+    if description.refusal:
+        return answer("refused", reason=description.refusal)
+    text = " ".join(description.description.split())
+    if not text:
+        return answer("failed", reason="empty")
+    return answer("answered", None, text, [person.model_dump() for person in description.people])
+
+
+def estimate_usd(recipe: VideoRecipe, frames: int | None = None) -> float | None:
+    """The expected cost of a request; None without prices.
+
+    Args:
+        recipe: With the prices.
+        frames: How many frames it shows; None for as many as the recipe takes.
+    """
+    prices = recipe.prices
+    if prices is None:
+        return None
+    shown = recipe.frames.count if frames is None else frames
+    return usd(prices, prices.text_tokens + shown * prices.image_tokens, prices.output_tokens)
+
+
+def cost_usd(recipe: VideoRecipe, answer: StoredAnswer) -> float | None:
+    """What an answer cost; None without prices, or where the server counted no tokens."""
+    if recipe.prices is None or answer.input_tokens is None or answer.output_tokens is None:
+        return None
+    return usd(recipe.prices, answer.input_tokens, answer.output_tokens)

@@ -1,4 +1,4 @@
-"""A run of `video describe`: the records of a dataset, their clips, a ledger, and who is asked."""
+"""A run of `video describe` or `video check`: the records of a dataset, their clips, and a ledger."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from dialoguellm_release.errors import DataError, Problem
@@ -19,15 +20,34 @@ from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import SPLITS
 from dialoguellm_release.schemas.recipes.video import ServedDescriber, VideoRecipe
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.video import entries
-from dialoguellm_release.video.batch import Batching, BatchLimits
+from dialoguellm_release.serve.asking import Asking, Outcome, Question
+from dialoguellm_release.serve.limits import Budget
+from dialoguellm_release.serve.store import forget_failed
 from dialoguellm_release.video.clips import Clip, FoundClips, find_clips
-from dialoguellm_release.video.costs import Budget, estimate_usd
-from dialoguellm_release.video.describe import Describing, Run
-from dialoguellm_release.video.describers import describer_of
-from dialoguellm_release.video.extraction import Extracted, extract_all
-from dialoguellm_release.video.ledger import SUFFIX, Ledger, Setup, read_setup, reading, refuse_other, writing
-from dialoguellm_release.video.questions import asking_sha256, model_of, prompt_sha256, question_key
+from dialoguellm_release.video.frames import Extracted, extract_all
+from dialoguellm_release.video.ledger import (
+    SUFFIX,
+    Ledger,
+    Setup,
+    noted,
+    read_setup,
+    reading,
+    refuse_other,
+    writing,
+)
+from dialoguellm_release.video.questions import (
+    SYNTHETIC,
+    asking_sha256,
+    client_of,
+    cost_usd,
+    estimate_usd,
+    model_of,
+    prompt_sha256,
+    question_key,
+    read_answer,
+    request_body,
+    served_model,
+)
 from dialoguellm_release.video.status import answered_elsewhere
 
 SHAPED_BY = ("av", "pillow", "openai")
@@ -75,36 +95,36 @@ def read_shard(text: str) -> Shard:
     shard = Shard(int(match[1]), int(match[2])) if match else None
     if shard is None or not 1 <= shard.number <= shard.count:
         raise DataError(
-            Problem("--shard", "not a part of a whole", expected="i/n, as in 1/8 to 8/8", got=text)
+            Problem("--shard", "not a part", expected="i/n, as in 1/8 to 8/8", got=text, code="video.shard")
         )
     return shard
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What the clips of a dataset give, without a request and without a ledger.
+    """What the clips of a dataset give.
 
     Attributes:
         faults: Ids of records whose clip gives no frames, with the name of the fault and what was found.
         answered: Records that have an answer already.
         questions: How many questions would be asked; equal ones count once.
-        cost_usd: What they are expected to cost; None without prices.
-        batch_cost_usd: The same by the Batch API.
+        skipped: Records whose clip has pictures that could not be decoded, with the number of those.
+        cost_usd: What the questions are expected to cost; None without prices.
     """
 
     found: FoundClips
     faults: dict[str, str]
     answered: int
     questions: int
+    skipped: dict[str, int]
     cost_usd: float | None
-    batch_cost_usd: float | None
 
 
 def survey_clips(loaded: Loaded[VideoRecipe], dataset: Path, videos: Path, out: Path, shard: Shard) -> Survey:
-    """What a run would find and ask; nothing is written and nobody is asked.
+    """What a run would find and ask; nothing is written or asked.
 
     Args:
-        out: A video folder whose answers are not asked for again; it need not be there.
+        out: A video folder whose answers are not asked for again; it may not exist.
 
     Raises:
         DataError: There is no dataset, or no folder with the videos of a corpus.
@@ -116,25 +136,28 @@ def survey_clips(loaded: Loaded[VideoRecipe], dataset: Path, videos: Path, out: 
     asking = asking_sha256(recipe)
     faults: dict[str, str] = {}
     shown: dict[str, int] = {}
-    with progress("looking at clips", len(waiting)) as advance:
+    skipped: dict[str, int] = {}
+    with progress("check clips", len(waiting)) as advance:
         for one in extract_all(waiting, recipe.frames, {}):
             if one.fault is not None:
                 faults[one.clip.record_id] = str(one.fault)
             elif (key := question_key(asking, one.frames)) not in answered:
                 shown[key] = len(one.frames)
+            if one.skipped:
+                skipped[one.clip.record_id] = one.skipped
             advance(1)
     return Survey(
         found=found,
         faults=faults,
         answered=len(found.clips) - len(waiting),
         questions=len(shown),
-        cost_usd=_sum_usd(recipe, shown, batch=False),
-        batch_cost_usd=_sum_usd(recipe, shown, batch=True),
+        skipped=skipped,
+        cost_usd=_sum_usd(recipe, shown),
     )
 
 
-def _sum_usd(recipe: VideoRecipe, shown: Mapping[str, int], *, batch: bool) -> float | None:
-    costs = [estimate_usd(recipe, frames, batch=batch) for frames in shown.values()]
+def _sum_usd(recipe: VideoRecipe, shown: Mapping[str, int]) -> float | None:
+    costs = [estimate_usd(recipe, frames) for frames in shown.values()]
     return None if recipe.prices is None else sum(cost or 0.0 for cost in costs)
 
 
@@ -159,54 +182,43 @@ class Job:
     retry_failed: bool
 
 
-def describe_clips(job: Job) -> Run:
-    """Describes every clip that has no answer yet, by requests that are answered at once.
+def describe_clips(job: Job) -> str | None:
+    """Asks about every clip without an answer; why it stopped before the end, None where it did not.
 
     Raises:
         DataError: The dataset, the videos or the ledger cannot be used, or the server answers no question.
     """
     recipe = job.loaded.recipe
-    describer = describer_of(recipe)
+    client = client_of(recipe)
     with _begun(job) as begun:
-        ledger = begun.ledger
-        budget = Budget(job.limit, job.max_cost_usd, estimate_usd(recipe), *ledger.money())
-        clips = begun.waiting()
-        answered = begun.answered | ledger.answered_questions() | ledger.open_questions()
-        with progress("describing", len(clips)) as advance, closing(begun.extract(clips)) as extracted:
-            describing = Describing(ledger, recipe, begun.asking, describer, budget, answered, advance)
-            run = asyncio.run(describing.over(extracted))
-    if run.problem is not None:
-        raise DataError(run.problem, outcome=KEPT)
-    return run
+        store, clips = begun.ledger.store, begun.waiting()
+        with progress("describe", len(clips)) as advance, closing(begun.extract(clips)) as extracted:
+            describer = recipe.describer
+            asking = Asking(
+                store,
+                served_model(describer) if isinstance(describer, ServedDescriber) else SYNTHETIC,
+                client,
+                read_answer,
+                cost_usd=partial(cost_usd, recipe),
+                budget=Budget(job.limit, job.max_cost_usd, estimate_usd(recipe), *store.money()),
+                advance=advance,
+                known=begun.answered | store.keys(),
+            )
+            questions = (_question(one, recipe, begun.asking) for one in extracted)
+            outcome = asyncio.run(_asked(asking, questions))
+    if outcome.problem is not None:
+        raise DataError(outcome.problem, outcome=KEPT)
+    return outcome.stopped
 
 
-def describe_by_batch(job: Job, limits: BatchLimits, *, wait: bool) -> Run:
-    """Describes every clip that has no answer yet, by the Batch API.
+async def _asked(asking: Asking, questions: Iterator[Question]) -> Outcome:
+    async with asking.client:
+        return await asking.over(questions)
 
-    Args:
-        wait: Stay until every batch has ended; else collect what is ready and submit what is not asked yet.
 
-    Raises:
-        DataError: The dataset, the videos or the ledger cannot be used, or the server refuses.
-    """
-    recipe = job.loaded.recipe
-    if not isinstance(recipe.describer, ServedDescriber):
-        raise DataError(
-            Problem("--batch", f"the recipe {job.loaded.name} asks no server", fix="leave it out")
-        )
-    with _begun(job) as begun:
-        batching = Batching(
-            ledger=begun.ledger,
-            recipe=recipe,
-            describer=recipe.describer,
-            asking=begun.asking,
-            folder=job.out / f".{Path(job.shard.ledger).stem}-batches",
-            answered=begun.answered,
-            limit=job.limit,
-            max_cost_usd=job.max_cost_usd,
-            limits=limits,
-        )
-        return batching.over(lambda: begun.extract(begun.waiting()), wait=wait)
+def _question(extracted: Extracted, recipe: VideoRecipe, asking: str) -> Question:
+    key, changes = noted(extracted, asking)
+    return Question(key, partial(request_body, recipe.describer, recipe.prompt, extracted.frames), changes)
 
 
 @dataclass(frozen=True)
@@ -253,7 +265,7 @@ def _begun(job: Job) -> Iterator[_Begun]:
     with writing(out / shard.ledger, setup) as ledger:
         ledger.plan(found)
         if job.retry_failed:
-            ledger.commit([entries.forget_failures])
+            ledger.store.commit([forget_failed])
         yield _Begun(ledger, recipe, setup.asking, found.clips, elsewhere, answered)
 
 
@@ -268,6 +280,7 @@ def _records(recipe: VideoRecipe, dataset: Path) -> Iterator[Record]:
     ]
     if not there:
         wanted, got = ", ".join(recipe.corpora), ", ".join(manifest.figures.corpora)
-        raise DataError(Problem(str(dataset), "has no corpus that the video recipe describes", wanted, got))
+        what = "has no corpus that the video recipe describes"
+        raise DataError(Problem(str(dataset), what, wanted, got, code="video.no_corpus"))
     for name, split in there:
         yield from read_records(dataset, name, split)

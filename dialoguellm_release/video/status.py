@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.folders import combined_sha256, sha256_of_text
+from dialoguellm_release.schemas.dataset_manifest import VideoProvenance
 from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.video import RecordCounts, RequestCounts, Spending, VideoStatus
+from dialoguellm_release.serve.store import StoredAnswer
 from dialoguellm_release.video.ledger import Setup, read_setup, reading, refuse_other
 
 State = Literal["described", "refused", "failed", "waiting", "missing", "left_out"]
@@ -19,21 +22,6 @@ State = Literal["described", "refused", "failed", "waiting", "missing", "left_ou
 
 _RANK = {state: rank for rank, state in enumerate(get_args(State))}
 _WITHOUT_FRAMES: dict[str, State] = {"no_clip": "missing", "left_out": "left_out"}
-
-
-@dataclass(frozen=True)
-class Answered:
-    """What came of a question.
-
-    Attributes:
-        reason: Why it was refused or failed.
-        model: The version that answered, as the server named it.
-    """
-
-    state: State
-    description: str | None
-    reason: str | None
-    model: str | None
 
 
 @dataclass(frozen=True)
@@ -47,7 +35,7 @@ class SeenRecord:
 
     id: str
     state: State
-    answer: Answered | None
+    answer: StoredAnswer | None
     fault: str | None
 
 
@@ -65,7 +53,7 @@ class Ledgers:
     records: dict[str, SeenRecord] = field(default_factory=dict)
     fates: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
-    batches: Counter[str] = field(default_factory=Counter)
+    skipped: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     spent_usd: float = 0.0
@@ -85,7 +73,7 @@ def read_ledgers(folder: Path) -> Ledgers:
             raise DataError(Problem(str(folder), "no ledger of video descriptions here", fix=fix))
         setup = read_setup(open_ledgers[0][1])
         found = Ledgers(setup, tuple(path.name for path, _ in open_ledgers))
-        answers: dict[str, Answered] = {}
+        answers: dict[str, StoredAnswer] = {}
         for path, db in open_ledgers:
             refuse_other(path, read_setup(db), setup)
             answers |= _answers(db)
@@ -106,10 +94,10 @@ def answered_elsewhere(folder: Path, own: str | None) -> tuple[set[str], set[str
     """
     records: set[str] = set()
     questions: set[str] = set()
-    sql = "SELECT record.id FROM record JOIN question ON question.key = record.question"
+    sql = "SELECT record.id FROM record JOIN answer ON answer.key = record.key"
     with reading(folder, own) as open_ledgers:
         for _, db in open_ledgers:
-            questions |= {key for (key,) in db.execute("SELECT key FROM question")}
+            questions |= {key for (key,) in db.execute("SELECT key FROM answer")}
             records |= {name for (name,) in db.execute(sql)}
     return records, questions
 
@@ -138,24 +126,25 @@ def summary(ledgers: Ledgers) -> VideoStatus:
             open=ledgers.fates["open"],
         ),
         models=dict(sorted(models.items())),
-        batches=dict(sorted(ledgers.batches.items())),
+        pictures_skipped=ledgers.skipped,
         spending=_spending(ledgers, waiting),
     )
 
 
-def _answers(db: sqlite3.Connection) -> dict[str, Answered]:
-    sql = """
-        SELECT question.key, question.state, question.description, question.reason, request.model
-        FROM question JOIN request ON request.id = question.request
-    """
-    return {key: Answered(*answer) for key, *answer in db.execute(sql)}
+def _answers(db: sqlite3.Connection) -> dict[str, StoredAnswer]:
+    sql = "SELECT key, state, text, reason, model FROM answer"
+    return {
+        key: StoredAnswer(state, text, reason=reason, model=model)
+        for key, state, text, reason, model in db.execute(sql)
+    }
 
 
-def _records(db: sqlite3.Connection, answers: dict[str, Answered]) -> Iterator[SeenRecord]:
-    for name, question, fault in db.execute("SELECT id, question, fault FROM record"):
-        answer = answers.get(question)
+def _records(db: sqlite3.Connection, answers: dict[str, StoredAnswer]) -> Iterator[SeenRecord]:
+    for name, key, fault in db.execute("SELECT id, key, fault FROM record"):
+        answer = answers.get(key)
         if answer is not None:
-            yield SeenRecord(name, answer.state, answer, answer.reason)
+            state: State = "described" if answer.state == "answered" else answer.state
+            yield SeenRecord(name, state, answer, answer.reason)
         elif fault is None:
             yield SeenRecord(name, "waiting", None, None)
         else:
@@ -167,7 +156,8 @@ def _add_requests(found: Ledgers, db: sqlite3.Connection) -> None:
         found.fates[fate] += count
         if fate == "declined":
             found.reasons[reason] += count
-    found.batches.update(dict(db.execute("SELECT state, count(*) FROM batch GROUP BY state")))
+    (skipped,) = db.execute("SELECT coalesce(sum(skipped), 0) FROM record").fetchone()
+    found.skipped += skipped
     sums = """
         SELECT coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0), coalesce(sum(cost_usd), 0),
                count(cost_usd),
@@ -220,3 +210,38 @@ def failures(ledgers: Ledgers) -> dict[str, str]:
         for record in ledgers.records.values()
         if record.state in ("failed", "refused")
     }
+
+
+@dataclass(frozen=True)
+class Descriptions:
+    """Descriptions by record id, and where they are from."""
+
+    texts: dict[str, str]
+    provenance: VideoProvenance
+
+
+def read_descriptions(folder: Path) -> Descriptions:
+    """The descriptions in the ledgers of a video folder.
+
+    Raises:
+        DataError: There is no ledger, or one cannot be used.
+    """
+    ledgers = read_ledgers(folder)
+    setup = ledgers.setup
+    texts: dict[str, str] = {}
+    models: Counter[str] = Counter()
+    for record in ledgers.records.values():
+        if record.answer is not None and record.state == "described" and record.answer.text:
+            texts[record.id] = record.answer.text
+            models[record.answer.model or setup.model] += 1
+    provenance = VideoProvenance(
+        recipe=setup.recipe,
+        recipe_sha256=setup.recipe_sha256,
+        model=setup.model,
+        model_versions=dict(sorted(models.items())),
+        prompt=setup.prompt,
+        prompt_sha256=setup.prompt_sha256,
+        content_sha256=combined_sha256((name, sha256_of_text(text)) for name, text in texts.items()),
+        refused=sum(record.state == "refused" for record in ledgers.records.values()),
+    )
+    return Descriptions(texts, provenance)

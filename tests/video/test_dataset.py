@@ -19,7 +19,7 @@ from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps.dataset import build_dataset, check_dataset
 from dialoguellm_release.steps.video import describe_clips
-from dialoguellm_release.video.descriptions import Descriptions, read_descriptions
+from dialoguellm_release.video.status import Descriptions, read_descriptions
 
 FOLDERS = {
     "train": "train_splits",

@@ -15,7 +15,7 @@ from dialoguellm_release.errors import DataError
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.recipes.video import VideoRecipe
 from dialoguellm_release.steps.video import describe_clips, survey_clips, video_failures, video_status
-from dialoguellm_release.video.descriptions import read_descriptions
+from dialoguellm_release.video.status import read_descriptions
 
 
 def describe(filmed: Any, out: Path, settings: list[str], **options: Any) -> str | None:
@@ -135,8 +135,9 @@ def test_the_limit_and_the_cost_stop_in_time(filmed: Any, serve: Any, settings: 
     before = len(server.log())
     assert describe(filmed, tmp_path, settings(server), max_cost_usd=0.012) == stopped
     assert len(server.log()) == before
-    with pytest.raises(DataError, match="no prices to count with"):
+    with pytest.raises(DataError) as caught:
         describe(filmed, tmp_path / "other", settings(server, "prices=null"), max_cost_usd=1.0)
+    assert caught.value.problems[0].code == "serve.no_prices"
 
 
 def test_a_dry_run_asks_nobody_and_tells_what_it_would_cost(
@@ -151,7 +152,6 @@ def test_a_dry_run_asks_nobody_and_tells_what_it_would_cost(
     assert (survey.answered, survey.questions) == (10, 50)
     each = (400 + 2 * 308) * 0.75e-6 + 300 * 4.5e-6
     assert survey.cost_usd == pytest.approx(50 * each)
-    assert survey.batch_cost_usd == pytest.approx(25 * each)
     assert len(server.log()) == before
     fresh = tmp_path / "fresh"
     survey_clips("openai", filmed.videos, filmed.dataset, fresh, overrides=settings(server))
@@ -161,22 +161,23 @@ def test_a_dry_run_asks_nobody_and_tells_what_it_would_cost(
 HOPELESS = (
     (
         {"status": 401, "code": "invalid_api_key", "message": "wrong key sk-test-0123456789"},
-        "is not accepted",
+        "serve.unauthorized",
     ),
-    ({"status": 429, "code": "insufficient_quota"}, "the quota is used up"),
-    ({"status": 404, "code": "model_not_found"}, "has no model gpt-5.4-mini"),
-    ({"status": 429, "code": "rate_limit_exceeded", "retry_after": 3600}, "asks to wait 3600 s"),
+    ({"status": 429, "code": "insufficient_quota"}, "serve.quota"),
+    ({"status": 404, "code": "model_not_found"}, "serve.not_found"),
+    ({"status": 429, "code": "rate_limit_exceeded", "retry_after": 3600}, "serve.long_wait"),
 )
 
 
-@pytest.mark.parametrize(("fail", "told"), HOPELESS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("fail", "code"), HOPELESS, ids=lambda value: str(value)[:40])
 def test_what_concerns_every_request_is_said_once(
-    filmed: Any, serve: Any, settings: Any, tmp_path: Path, fail: dict[str, Any], told: str
+    filmed: Any, serve: Any, settings: Any, tmp_path: Path, fail: dict[str, Any], code: str
 ) -> None:
     server = serve()
     server.mode(fail=fail)
-    with pytest.raises(DataError, match=told) as caught:
+    with pytest.raises(DataError) as caught:
         describe(filmed, tmp_path, settings(server, "describer.concurrency=8"))
+    assert caught.value.problems[0].code == code
     assert len(caught.value.problems) == 1
     assert len(server.log()) <= 8
     assert "sk-test" not in str(caught.value)
@@ -190,8 +191,9 @@ def test_requests_that_are_refused_one_by_one_end_the_run_when_nothing_else_come
 ) -> None:
     server = serve()
     server.mode(fail={"status": 400, "code": "invalid_value", "message": "at most 1 image"})
-    with pytest.raises(DataError, match="in a row came to nothing") as caught:
+    with pytest.raises(DataError) as caught:
         describe(filmed, tmp_path, settings(server, "describer.concurrency=4"))
+    assert caught.value.problems[0].code == "serve.refuses"
     assert caught.value.problems[0].got == "HTTP 400 invalid_value: at most 1 image"
     assert len(server.log()) < 30
     assert video_failures(tmp_path)[filmed.ids[0]] == "failed: HTTP 400 invalid_value: at most 1 image"
@@ -199,8 +201,9 @@ def test_requests_that_are_refused_one_by_one_end_the_run_when_nothing_else_come
 
 def test_without_a_key_nothing_is_begun(filmed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with pytest.raises(DataError, match="OPENAI_API_KEY: is not set"):
+    with pytest.raises(DataError) as caught:
         describe(filmed, tmp_path / "out", ["corpora=[meld]"])
+    assert caught.value.problems[0].code == "serve.no_key"
     assert not (tmp_path / "out").exists()
 
 
@@ -209,8 +212,9 @@ def test_a_server_that_is_not_there_ends_the_run(
 ) -> None:
     server = serve()
     server.stop()
-    with pytest.raises(DataError, match="in a row came to nothing"):
+    with pytest.raises(DataError) as caught:
         describe(filmed, tmp_path, settings(server, "describer.attempts=2"))
+    assert caught.value.problems[0].code == "serve.no_answer"
     requests = video_status(tmp_path).requests
     assert set(requests.declined) == {"the server cannot be reached"}
     assert requests.unknown == 0

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.steps.video import describe_clips, survey_clips, video_status
-from dialoguellm_release.video.descriptions import read_descriptions
 from dialoguellm_release.video.run import Shard, read_shard
+from dialoguellm_release.video.status import read_descriptions
 
 
 def describe(filmed: Any, out: Path, settings: list[str], **options: Any) -> str | None:
@@ -89,9 +89,9 @@ def test_a_folder_without_ledger_and_a_damaged_one_are_told(
     with pytest.raises(DataError, match="no ledger of video descriptions here"):
         video_status(tmp_path)
     (tmp_path / "ledger.sqlite").write_bytes(b"no ledger at all" * 1000)
-    with pytest.raises(DataError, match="the ledger cannot be used: file is not a database"):
+    with pytest.raises(DataError, match="the answers cannot be used: file is not a database"):
         video_status(tmp_path)
-    with pytest.raises(DataError, match="the ledger cannot be used"):
+    with pytest.raises(DataError, match="the answers cannot be used"):
         describe(filmed, tmp_path, settings(serve()))
 
 

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 
 from dialoguellm_release.corpora.faults import Fault, filled, whole_number
-from dialoguellm_release.corpora.files import CorpusFolder, open_folder
+from dialoguellm_release.corpora.files import CorpusFolder
 from dialoguellm_release.corpora.labels import NativeLabels
 from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.tables import Row, read_table
 from dialoguellm_release.corpora.text import c1_as_cp1252, utf8_as_utf8
 from dialoguellm_release.corpora.times import seconds
-from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.record import Dialogue, Utterance
 
@@ -25,7 +23,6 @@ COLUMNS = (
     *("TV Series", "dialog_ids", "uttr_ids", "Utterances", "start_times", "end_times"),
     *("emotion", "emotion2", "emotion3"),
 )
-EPISODE_COLUMNS = ("TV Series", "dialog_ids", "uttr_ids", "seasons", "episodes")
 
 
 def read_meisd(folder: CorpusFolder) -> Iterator[Dialogue]:
@@ -67,25 +64,6 @@ def _dialogues(folder: CorpusFolder) -> Iterator[Dialogue]:
                 series=series,
                 utterances=tuple(utterances),
             )
-
-
-def read_meisd_episodes(entry: CorpusEntry, path: Path) -> dict[tuple[str, int], tuple[str, int, int]]:
-    """Series, season and episode by dialogue id and utterance index, which a record does not carry.
-
-    Raises:
-        DataError: The table is missing or wrong.
-    """
-    notes = Notes()
-    folder = open_folder(entry, path, notes)
-    folder.require([FILE])
-    found: dict[tuple[str, int], tuple[str, int, int]] = {}
-    rows = (row for _, row in read_table(folder, FILE, EPISODE_COLUMNS))
-    for (series, dialogue_id), group in itertools.groupby(rows, lambda row: row[:2]):
-        cells = [[int(cell) for cell in row[2:]] for row in group if all(cell.isdigit() for cell in row[2:])]
-        for index, (_, season, episode) in zip(_indexes([row[0] for row in cells]), cells, strict=True):
-            found[dialogue_id, index] = (series, season, episode)
-    notes.check()
-    return found
 
 
 def _indexes(numbers: list[int]) -> list[int]:

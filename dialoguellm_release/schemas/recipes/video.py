@@ -7,10 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from dialoguellm_release.schemas.base import Schema, Text
+from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.recipes.backbone import Positive
-
-FilmedCorpus = Literal["meld", "emorynlp", "meisd", "iemocap"]
-"""A corpus that was filmed; DailyDialog is text alone."""
 
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -24,7 +22,7 @@ class FramesRecipe(Schema):
         rule: `evenly_spaced` takes what is shown in the middle of `count` equal parts of the clip.
         max_side: Longest side in pixels; a smaller picture is left as it is.
         quality: Of the JPEG that each becomes, from 1 to 95.
-        longest_s: A longer clip is not described, as it can hardly be the one meant.
+        longest_s: A longer clip is not described, as it is hardly the right one.
     """
 
     count: Annotated[int, Field(gt=0, le=64)]
@@ -40,7 +38,7 @@ class DescribingPrompt(Schema):
     Attributes:
         name: Of the version, as in `describe-v1`.
         instructions: Its part of a system message.
-        question: The text that stands before the frames.
+        question: The text before the frames.
     """
 
     name: Text
@@ -49,21 +47,19 @@ class DescribingPrompt(Schema):
 
 
 class Prices(Schema):
-    """What tokens cost, and how many are expected where none have been counted yet.
+    """What tokens cost, and how many to expect before any were counted.
 
     Attributes:
-        batch_factor: What the Batch API costs of that.
         image_tokens: Expected of one frame.
         text_tokens: Expected of the prompt and its schema.
         output_tokens: Expected of an answer.
-        source: Where the prices stand.
-        date: When they stood there, as `2026-11-23`.
-        verified: Whether somebody looked there when this was written.
+        source: Where the prices are published.
+        date: When they were read there, as `2026-11-23`.
+        verified: Whether the source itself was read.
     """
 
     input_usd_per_million: Dollars
     output_usd_per_million: Dollars
-    batch_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
     image_tokens: Positive
     text_tokens: Positive
     output_tokens: Positive
@@ -73,17 +69,17 @@ class Prices(Schema):
 
 
 class ServedDescriber(Schema):
-    """A model behind an API that speaks as OpenAI's does.
+    """A model behind an OpenAI-compatible API.
 
     Attributes:
         type: `responses` for the Responses API, `chat` for chat completions (vLLM and others).
-        base_url: Where the API is; a key never stands in it.
+        base_url: Address of the API, without a key.
         key_variable: The environment variable with the key; None where the server asks for none.
         detail: How closely the model looks at a frame.
         reasoning_effort: How long a model that reasons may do so; None leaves it to the server.
         max_output_tokens: Where an answer is cut off, reasoning included.
-        concurrency: How many requests are open at most; fewer when the server asks for fewer.
-        timeout_s: How long an answer is waited for.
+        concurrency: How many requests are open at most; fewer when the server is busy.
+        timeout_s: How long to wait for an answer.
         attempts: How often a request is sent before it is left for the next run.
         longest_wait_s: A server that asks for a longer wait ends the run.
     """
@@ -102,7 +98,7 @@ class ServedDescriber(Schema):
 
 
 class SyntheticDescriber(Schema):
-    """No model: sentences about the brightness of the frames, each of which says that it is synthetic."""
+    """No model: sentences about the size of the frames, each of which says that it is synthetic."""
 
     type: Literal["synthetic"]
 
@@ -111,15 +107,15 @@ class VideoRecipe(Schema):
     """How clips are described.
 
     Attributes:
-        corpora: Whose records are described; the others are left out.
-        wrong_clips: Records whose public clip shows something else, with the source of that; left out.
-        prices: None where tokens cost nothing that this project could count.
+        corpora: Whose records are described.
+        wrong_clips: Records whose public clip shows something else, with the source; left out.
+        prices: None where there are none to count with.
     """
 
     version: Literal[1]
     kind: Literal["video"]
     description: Text
-    corpora: Annotated[tuple[FilmedCorpus, ...], Field(min_length=1)]
+    corpora: Annotated[tuple[CorpusName, ...], Field(min_length=1)]
     wrong_clips: dict[str, Text] = {}
     frames: FramesRecipe
     prompt: DescribingPrompt
