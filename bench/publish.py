@@ -32,8 +32,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from huggingface_hub import CommitOperationAdd, HfApi, close_session, constants
 
 from dialoguellm_release.folders import sha256_of_text, stamps, write_manifest
-from dialoguellm_release.hub.hub_target import HubTarget
 from dialoguellm_release.hub.publish import publish_release
+from dialoguellm_release.hub.store_hub import HubStore
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.manifests import BackboneManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
@@ -97,7 +97,7 @@ def ours(build: Path, url: str) -> None:
         backbones=(repository,),
     )
     constants.ENDPOINT = url
-    publish_release(recipe, build, HubTarget())
+    publish_release(recipe, build, HubStore())
 
 
 def bare(build: Path, url: str) -> None:

@@ -15,7 +15,7 @@ from dialoguellm_release.cli.output import say, show, show_json, table
 from dialoguellm_release.errors import Problem, PublishError
 
 if TYPE_CHECKING:
-    from dialoguellm_release.hub.publish import Collected, Publication, PublishedRepository
+    from dialoguellm_release.hub.publish import Collected, Publication, Published
     from dialoguellm_release.schemas.release import Link
 
 HUB = "hub"
@@ -145,7 +145,7 @@ def _ask(publication: Publication) -> bool:
     return typer.confirm(f"Publish {publication.tag}?", err=True)
 
 
-def _planned(one: PublishedRepository) -> Iterator[str]:
+def _planned(one: Published) -> Iterator[str]:
     state = "no change, the tag alone" if one.state == "unchanged" else "one commit"
     facts = [state, one.visibility, f"licence {one.license or 'not stated'}", _size(one.size)]
     if one.is_new:

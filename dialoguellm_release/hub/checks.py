@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from dialoguellm_release.cards.check import check_our_card, repository_card_problems
 from dialoguellm_release.errors import Problem
@@ -68,10 +68,6 @@ def counted(count: int, thing: str) -> str:
     return f"{count:,} {thing}" + ("" if count == 1 else "s")
 
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 WEIGHTS = "adapter_model.safetensors"
 AGAIN = "train the adapter again"
 _BITS = {
@@ -79,101 +75,63 @@ _BITS = {
     "BF16": ("<u2", 0x7F80, 0x7FFF),
     "F32": ("<u4", 0x7F80_0000, 0x7FFF_FFFF),
 }
-"""Of each type of number: how its bits are read, those all set in NaN and infinity, all but the sign."""
-
-
-@dataclass(frozen=True)
-class _Tensor:
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    begin: int
-    end: int
+"""Of each type: an integer of its size, the bits that NaN and infinity have set, all but the sign."""
 
 
 def weight_problems(path: Path, rank: int | None = None) -> Iterator[Problem]:
-    """Where a safetensors file is missing, cut short, empty, all zeros, or holds what is no number.
+    """Where a safetensors file is missing, damaged, empty, all zeros, or has NaN.
 
     Args:
         rank: The `r` of LoRA that the matrices must have; None leaves that out.
     """
+    if not path.is_file():
+        yield Problem(str(path), "not found", fix=AGAIN, code="checks.no_weights")
+        return
+
+    from safetensors import SafetensorError, deserialize
+
+    where = str(path)
     try:
-        tensors, begin = _header(path)
-    except OSError as error:
-        yield Problem(str(path), f"cannot be read: {error.strerror}", fix=AGAIN)
+        tensors: dict[str, Any] = dict(deserialize(path.read_bytes()))  # type: ignore[no-untyped-call]
+    except (SafetensorError, OSError) as error:
+        what = "is damaged or not a safetensors file"
+        yield Problem(where, what, got=str(error), fix=AGAIN, code="checks.damaged_weights")
         return
-    except (ValueError, OverflowError, MemoryError, KeyError, TypeError, AttributeError):
-        yield Problem(str(path), "is not a safetensors file", fix=AGAIN)
+    if unknown := sorted({tensor["dtype"] for tensor in tensors.values()} - set(_BITS)):
+        what, got = "holds numbers of a type that an adapter does not have", ", ".join(unknown)
+        yield Problem(where, what, got=got, code="checks.unknown_number_type")
         return
-    if not any(tensor.end for tensor in tensors):
-        yield Problem(str(path), "holds no weights: the adapter is empty", fix=AGAIN)
-    elif begin + max(tensor.end for tensor in tensors) != path.stat().st_size:
-        yield Problem(str(path), "is cut short", fix=AGAIN)
-    else:
-        yield from _number_problems(path, tensors, begin)
-        yield from _rank_problems(path, tensors, rank)
+    shapes = {name: tensor["shape"] for name, tensor in tensors.items()}
+    zero = {
+        name: not _has_bits(one, _BITS[one["dtype"]][2]) for name, one in tensors.items() if "lora_B" in name
+    }
+    if not any(all(shape) for shape in shapes.values()):
+        yield Problem(where, "holds no weights: the adapter is empty", fix=AGAIN, code="checks.empty_weights")
+        return
+    strange = [name for name, one in tensors.items() if _has_bits(one, _BITS[one["dtype"]][1], all_of=True)]
+    if strange:
+        got = ", ".join(strange)
+        yield Problem(where, "holds NaN or infinity", got=got, fix=AGAIN, code="checks.nan_in_weights")
+    if not zero:
+        got, code = ", ".join(tensors), "checks.no_lora"
+        yield Problem(where, "holds no lora_B: it is not a LoRA adapter", got=got, fix=AGAIN, code=code)
+    elif all(zero.values()):
+        # LoRA begins with B at zero, so what never learned has a B of zeros.
+        what, got = "every lora_B is zero: the adapter changes nothing", f"{len(zero)} matrices of zeros"
+        yield Problem(where, what, got=got, fix=AGAIN, code="checks.zero_weights")
+    ranks = {shape[0] for name, shape in shapes.items() if "lora_A" in name and shape}
+    ranks |= {shape[1] for name, shape in shapes.items() if "lora_B" in name and len(shape) > 1}
+    if rank is not None and ranks - {rank}:
+        what, got = "has matrices of another rank than its configuration", ", ".join(map(str, sorted(ranks)))
+        yield Problem(where, what, str(rank), got, AGAIN, code="checks.other_rank")
 
 
-def _header(path: Path) -> tuple[list[_Tensor], int]:
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header: dict[str, Any] = json.loads(file.read(length))
-    tensors = [
-        _Tensor(name, entry["dtype"], tuple(entry["shape"]), *entry["data_offsets"])
-        for name, entry in header.items()
-        if name != "__metadata__"
-    ]
-    return tensors, 8 + length
-
-
-def _number_problems(path: Path, tensors: list[_Tensor], begin: int) -> Iterator[Problem]:
-    """Where there is no number, or no change.
-
-    Why `lora_B`: LoRA begins with it at zero, so what never learned has a B of zeros.
-    """
+def _has_bits(tensor: dict[str, Any], mask: int, *, all_of: bool = False) -> bool:
+    """Whether a number of a tensor has any (or all) bits of a mask set; numpy has no bfloat16 of its own."""
     import numpy as np
 
-    content = np.memmap(path, mode="r")
-    unknown = sorted({tensor.dtype for tensor in tensors} - set(_BITS))
-    if unknown:
-        yield Problem(
-            str(path), "holds numbers of a type that an adapter does not have", got=", ".join(unknown)
-        )
-        return
-    strange = [
-        tensor.name for tensor in tensors if _has_no_number(_bits(content, tensor, begin), tensor.dtype)
-    ]
-    if strange:
-        yield Problem(str(path), "holds NaN or infinity", got=", ".join(strange), fix=AGAIN)
-    outputs = [tensor for tensor in tensors if "lora_B" in tensor.name]
-    if not outputs:
-        got = ", ".join(tensor.name for tensor in tensors)
-        yield Problem(str(path), "holds no lora_B: it is no LoRA adapter", got=got, fix=AGAIN)
-    elif not any((_bits(content, tensor, begin) & _BITS[tensor.dtype][2]).any() for tensor in outputs):
-        what = "every lora_B is zero: the adapter changes nothing"
-        yield Problem(str(path), what, got=f"{len(outputs)} matrices of zeros", fix=AGAIN)
-
-
-def _bits(content: NDArray[np.uint8], tensor: _Tensor, begin: int) -> NDArray[np.unsignedinteger[Any]]:
-    bits: NDArray[np.unsignedinteger[Any]] = content[begin + tensor.begin : begin + tensor.end].view(
-        _BITS[tensor.dtype][0]
-    )
-    return bits
-
-
-def _has_no_number(bits: NDArray[np.unsignedinteger[Any]], dtype: str) -> bool:
-    exponent = _BITS[dtype][1]
-    return bool(((bits & exponent) == exponent).any())
-
-
-def _rank_problems(path: Path, tensors: list[_Tensor], rank: int | None) -> Iterator[Problem]:
-    if rank is None:
-        return
-    ranks = {tensor.shape[0] for tensor in tensors if "lora_A" in tensor.name and tensor.shape}
-    ranks |= {tensor.shape[1] for tensor in tensors if "lora_B" in tensor.name and len(tensor.shape) > 1}
-    if ranks - {rank}:
-        got = ", ".join(map(str, sorted(ranks)))
-        yield Problem(str(path), "has matrices of another rank than its configuration", str(rank), got, AGAIN)
+    bits = np.frombuffer(tensor["data"], dtype=_BITS[tensor["dtype"]][0]) & mask
+    return bool((bits == mask).any() if all_of else bits.any())
 
 
 CONFIG = "adapter_config.json"
@@ -216,11 +174,11 @@ def adapter_problems(folder: Path, adapter: AdapterManifest) -> Iterator[Problem
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         named, rank = None, None
         what = "names no base_model_name_or_path"
-        yield Problem(str(folder / CONFIG), what, expected=adapter.figures.base)
+        yield Problem(str(folder / CONFIG), what, adapter.figures.base, code="checks.no_base")
     yield from weight_problems(folder / WEIGHTS, rank)
     if named is not None and named != adapter.figures.base:
         what = "names another base than the manifest"
-        yield Problem(str(folder / CONFIG), what, expected=adapter.figures.base, got=str(named))
+        yield Problem(str(folder / CONFIG), what, adapter.figures.base, str(named), code="checks.other_base")
 
 
 def label_problems(folder: Path, adapter: AdapterManifest) -> Iterator[Problem]:
@@ -228,11 +186,12 @@ def label_problems(folder: Path, adapter: AdapterManifest) -> Iterator[Problem]:
     figures = adapter.figures
     for name, count in (("records", figures.records), ("steps", figures.steps)):
         if count == 0:
-            yield Problem(str(folder), f"was trained on no {name}", fix=AGAIN)
+            what = f"was trained on no {name}"
+            yield Problem(str(folder), what, fix=AGAIN, code="checks.nothing_trained")
     for name, loss in (("first", figures.first_loss), ("last", figures.last_loss)):
         if not math.isfinite(loss) or loss <= 0:
             what = f"its {name} loss is {loss}: the labels were cut off, or the training failed"
-            yield Problem(str(folder), what, expected="a loss above 0", fix=AGAIN)
+            yield Problem(str(folder), what, expected="a loss above 0", fix=AGAIN, code="checks.bad_loss")
 
 
 def origin_problems(
@@ -255,6 +214,7 @@ def origin_problems(
             expected=f"content {dataset.content_sha256}",
             got=f"content {figures.dataset_content_sha256}",
             fix="train it again on this dataset",
+            code="checks.other_dataset",
         )
     if dataset and figures.prompt_sha256 != dataset.figures.prompt_sha256:
         yield Problem(
@@ -263,6 +223,7 @@ def origin_problems(
             expected=f"{dataset.figures.prompt}, sha256 {dataset.figures.prompt_sha256}",
             got=figures.prompt_sha256,
             fix="train it again on this dataset",
+            code="checks.other_prompt",
         )
     if figures.base not in backbones and not _HUB_ID.fullmatch(figures.base):
         yield Problem(
@@ -270,11 +231,12 @@ def origin_problems(
             "its base is neither a backbone of this release nor the id of a model on the Hub",
             expected=" or ".join(sorted(backbones)) or "owner/name",
             got=figures.base,
+            code="checks.unknown_base",
         )
     backbone = backbones.get(figures.base)
     if backbone is None and figures.base_content_sha256 is not None and not figures.base_is_folder:
-        what = "its base is a backbone of our own making that this release does not have"
-        yield Problem(str(folder), what, got=figures.base, fix="name it under backbones, and in depends_on")
+        what, fix = "its base is a backbone that this release lacks", "add it to backbones and depends_on"
+        yield Problem(str(folder), what, got=figures.base, fix=fix, code="checks.base_not_in_release")
     if backbone and figures.base_content_sha256 != backbone.content_sha256:
         yield Problem(
             str(folder),
@@ -282,15 +244,16 @@ def origin_problems(
             expected=f"content {backbone.content_sha256}",
             got=f"content {figures.base_content_sha256}",
             fix="train it again on this backbone",
+            code="checks.other_weights",
         )
 
 
 def _all_score_problems(sources: Sources) -> Iterator[Problem]:
     for repo_id, adapter in sources.adapters.items():
         if not sources.scores[repo_id]:
-            what = "the adapter was never scored, so its card could say nothing of what it does"
+            what = "the adapter was never scored, so its card could not say what it does"
             fix = "dlm-release score run, then name the folder under scores in the release recipe"
-            yield Problem(str(adapter.folder), what, fix=fix)
+            yield Problem(str(adapter.folder), what, fix=fix, code="checks.not_scored")
         for score in sources.scores[repo_id]:
             yield from score_problems(score.folder, score.manifest, adapter.manifest)
 
@@ -308,8 +271,8 @@ def score_problems(folder: Path, score: ScoreManifest, adapter: AdapterManifest)
     )
     for name, got, expected in compared:
         if got != expected:
-            what = f"was scored with something else: the {name} is not the one of the adapter"
-            yield Problem(str(folder), what, str(expected), str(got), "score the adapter again")
+            what, fix = f"was scored with another {name}", "score the adapter again"
+            yield Problem(str(folder), what, str(expected), str(got), fix, code="checks.score_of_another")
 
 
 LARGEST_FILE = 50_000_000_000
@@ -331,7 +294,7 @@ def repository_verdicts(name: RepositoryName, files: Mapping[str, PlannedFile]) 
     """
     note = f"{name}, {counted(len(files), 'file')}"
     found = {
-        "card": list(repository_card_problems(files, lambda path: _text_of(files[path]), check_our_card)),
+        "card": list(repository_card_problems(files, lambda path: files[path].text(), check_our_card)),
         "secrets": [problem for path, one in files.items() for problem in secret_problems(path, one.content)],
         "pickles": [problem for path, one in files.items() for problem in pickle_problems(path, one.content)],
         "sizes": list(size_problems(files)),
@@ -359,12 +322,8 @@ def leaving_problems(
         folder, _, file = path.removeprefix(f"{SCORES}/").partition("/")
         corpus = held.corpus if held else scores.get(folder) if file == PREDICTIONS else None
         if corpus in left_out:
-            yield Problem(f"{name}: {path}", f"holds records of {corpus}, whose text may not be passed on")
-
-
-def _text_of(file: PlannedFile) -> str:
-    content = file.content if isinstance(file.content, bytes) else file.content.read_bytes()
-    return content.decode()
+            what = f"holds records of {corpus}, whose text may not be redistributed"
+            yield Problem(f"{name}: {path}", what, code="licenses.withheld_records")
 
 
 def pickle_problems(path: str, content: Path | bytes) -> Iterator[Problem]:
@@ -378,7 +337,7 @@ def pickle_problems(path: str, content: Path | bytes) -> Iterator[Problem]:
         is_pickle = is_pickle or content.startswith(_PICKLE_STARTS)
     if is_pickle:
         what = "may be a pickle, which can run code when it is read"
-        yield Problem(path, what, fix="use safetensors")
+        yield Problem(path, what, fix="use safetensors", code="checks.pickle")
 
 
 def _holds_pickle(path: Path) -> bool:
@@ -394,13 +353,12 @@ def size_problems(files: Mapping[str, PlannedFile]) -> Iterator[Problem]:
     """What the Hub would not take for its size or number."""
     for path, file in files.items():
         if file.size > LARGEST_FILE:
-            yield Problem(
-                path, "is too large for the Hub", f"at most {LARGEST_FILE:,} bytes", f"{file.size:,}"
-            )
+            what, expected = "is too large for the Hub", f"at most {LARGEST_FILE:,} bytes"
+            yield Problem(path, what, expected, f"{file.size:,}", code="checks.file_too_large")
     for folder, count in Counter(path.rpartition("/")[0] for path in files).items():
         if count > MOST_FILES_A_FOLDER:
-            what = "holds too many files for the Hub"
-            yield Problem(folder or ".", what, f"at most {MOST_FILES_A_FOLDER:,}", f"{count:,}")
+            what, expected = "holds too many files for the Hub", f"at most {MOST_FILES_A_FOLDER:,}"
+            yield Problem(folder or ".", what, expected, f"{count:,}", code="checks.too_many_files")
 
 
 def _placed(problem: Problem, repository: str) -> Problem:

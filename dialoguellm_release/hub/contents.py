@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
+
+from pydantic import ValidationError
 
 from dialoguellm_release.cards.card import merged_card
 from dialoguellm_release.cards.configs import corpora_in
@@ -17,6 +19,7 @@ from dialoguellm_release.cards.licenses import recipe_of, render_licenses
 from dialoguellm_release.cards.model import render_adapter_card, render_backbone_card
 from dialoguellm_release.cards.score import eval_results
 from dialoguellm_release.corpora.registry import corpus_entries
+from dialoguellm_release.errors import DataError, Problem, problems_of
 from dialoguellm_release.folders import MANIFEST, combined_sha256, git_blob_id, sha256_of
 from dialoguellm_release.hub.licenses import published_audit, standoff_rows
 from dialoguellm_release.hub.sources import Source, Sources
@@ -38,11 +41,15 @@ from dialoguellm_release.schemas.release import (
     repository_of,
 )
 
+PREDICTIONS = "predictions.parquet"
+SCORES = "scores"
+"""The folder of an adapter's repository that holds its score folders."""
+
 Commits = Mapping[RepositoryName, str]
-"""The commit of each repository that is already made or found."""
+"""The known commits of repositories."""
 
 UNKNOWN_COMMIT = "0" * 40
-"""Stands for a commit that is not made yet; no repository has it, so what names it counts as changed."""
+"""In the place of a commit that is not made yet; no repository has it, so what names it counts as changed."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,11 @@ class PlannedFile:
     size: int
     sha256: str
 
+    def text(self) -> str:
+        """The content of a text file."""
+        content = self.content if isinstance(self.content, bytes) else self.content.read_bytes()
+        return content.decode()
+
     @cached_property
     def blob_id(self) -> str:
         """The id that git gives to the content."""
@@ -64,7 +76,7 @@ class PlannedFile:
 
     @classmethod
     def on_disk(cls, path: Path) -> Self:
-        """A file as it stands."""
+        """A file on disk, hashed."""
         return cls(path, path.stat().st_size, sha256_of(path))
 
     @classmethod
@@ -74,84 +86,79 @@ class PlannedFile:
 
     @classmethod
     def rendered(cls, text: str) -> Self:
-        """A text that the plan made."""
+        """A text that was rendered for the release."""
         return cls.made(text.encode())
 
     @classmethod
     def made(cls, content: bytes) -> Self:
-        """A file that the plan made."""
+        """A content that was made for the release."""
         return cls(content, len(content), hashlib.sha256(content).hexdigest())
 
 
 @dataclass(frozen=True)
-class PlannedRepository:
-    """A repository of a release.
+class RepoPlan:
+    """A repository of a release, as it will be published.
 
     Attributes:
-        rendering: Every file that it holds once the release is out, by path, from the commits of the
-            repositories that it depends on.
-        gated: As in the release recipe.
-    """
-
-    repo_type: RepoType
-    repo_id: str
-    rendering: Callable[[Commits], Mapping[str, PlannedFile]]
-    depends_on: tuple[RepositoryName, ...] = ()
-    visibility: Visibility = "public"
-    gated: Literal[False, "auto", "manual"] = False
-
-    @property
-    def name(self) -> RepositoryName:
-        """Its name as the Hub's addresses have it."""
-        return repository_name(self.repo_type, self.repo_id)
-
-    def files_at(self, commits: Commits) -> Mapping[str, PlannedFile]:
-        """Its files; a dependency whose commit is not known is named by `UNKNOWN_COMMIT`."""
-        return self.rendering({name: commits.get(name, UNKNOWN_COMMIT) for name in self.depends_on})
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What `release.json` says of a repository that no file of it decides.
-
-    Attributes:
-        content_sha256: Of the folder that it was made from.
+        content_sha256: Of the folder that it is made from.
+        fixed: The files that are published as they are.
+        manifest: Of the folder; it is rewritten to list the published files. None for a metric.
+        texts: The card and what else is rendered from the commits of the repositories that it depends on.
         depends_on: The content hash of each repository that it was made from.
+        existing_card: The card in the store, whose parts that are not ours are kept.
     """
 
     name: RepositoryName
     content_sha256: str
-    depends_on: Mapping[RepositoryName, str]
+    fixed: Mapping[str, PlannedFile]
+    manifest: Manifest | None
+    texts: Callable[[Commits], Mapping[str, str]]
     base: ForeignBase | None = None
     prompt_sha256: str | None = None
     scores: tuple[ScoreLink, ...] = ()
+    depends_on: Mapping[RepositoryName, str] = field(default_factory=dict)
+    existing_card: str | None = None
+    visibility: Visibility = "public"
+    gated: Literal[False, "auto", "manual"] = False
 
+    @property
+    def repo_type(self) -> RepoType:
+        """`dataset`, `model` or `space`."""
+        return repository_of(self.name)[0]
 
-def with_release_file(
-    files: Mapping[str, PlannedFile], origin: Origin, commits: Commits
-) -> dict[str, PlannedFile]:
-    """The files of a repository by path, `release.json` among them.
+    @property
+    def repo_id(self) -> str:
+        """`owner/name`."""
+        return repository_of(self.name)[1]
 
-    Args:
-        files: Every other file.
-        commits: Those of the repositories that it depends on.
-    """
-    stamps = tuple(stamp_of(path, file) for path, file in sorted(files.items()))
-    release = ReleaseFile(
-        repository=origin.name,
-        content_sha256=origin.content_sha256,
-        files_sha256=files_sha256(stamps),
-        depends_on=tuple(
-            Link(repository=name, commit=commits[name], content_sha256=content)
-            for name, content in origin.depends_on.items()
-        ),
-        base=origin.base,
-        prompt_sha256=origin.prompt_sha256,
-        scores=origin.scores,
-        files=stamps,
-    )
-    text = release.model_dump_json(indent=2) + "\n"
-    return dict(sorted({**files, RELEASE_FILE: PlannedFile.rendered(text)}.items()))
+    def files_at(self, commits: Commits) -> dict[str, PlannedFile]:
+        """Its files by path, `release.json` among them.
+
+        Args:
+            commits: Of what it depends on; one that is not known is named by `UNKNOWN_COMMIT`.
+        """
+        known = {name: commits.get(name, UNKNOWN_COMMIT) for name in self.depends_on}
+        texts = dict(self.texts(known))
+        texts[CARD] = merged_card(texts[CARD], self.existing_card)
+        files = {**self.fixed, **{path: PlannedFile.rendered(text) for path, text in texts.items()}}
+        if self.manifest is not None:
+            files[MANIFEST] = _manifest_of(self.manifest, files)
+        stamps = tuple(stamp_of(path, file) for path, file in sorted(files.items()))
+        release = ReleaseFile(
+            repository=self.name,
+            content_sha256=self.content_sha256,
+            files_sha256=files_sha256(stamps),
+            depends_on=tuple(
+                Link(repository=name, commit=known[name], content_sha256=content)
+                for name, content in self.depends_on.items()
+            ),
+            base=self.base,
+            prompt_sha256=self.prompt_sha256,
+            scores=self.scores,
+            files=stamps,
+        )
+        text = release.model_dump_json(indent=2) + "\n"
+        return dict(sorted({**files, RELEASE_FILE: PlannedFile.rendered(text)}.items()))
 
 
 def stamp_of(path: str, file: PlannedFile) -> FileStamp:
@@ -164,41 +171,7 @@ def files_sha256(files: Iterable[FileStamp]) -> str:
     return combined_sha256((file.path, file.sha256) for file in files)
 
 
-PREDICTIONS = "predictions.parquet"
-SCORES = "scores"
-"""The folder of an adapter's repository that holds its score folders."""
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What a repository holds but `release.json`.
-
-    Attributes:
-        content_sha256: Of the folder that it is made from.
-        fixed: The files that are as they stand.
-        manifest: Of the folder; it is written anew for the files of the release. None for a metric.
-        texts: The card and what else is written from the commits of the repositories that it depends on.
-    """
-
-    content_sha256: str
-    fixed: Mapping[str, PlannedFile]
-    manifest: Manifest | None
-    texts: Callable[[Commits], Mapping[str, str]]
-    base: ForeignBase | None = None
-    prompt_sha256: str | None = None
-    scores: tuple[ScoreLink, ...] = ()
-
-    def files(self, commits: Commits, existing_card: str | None) -> dict[str, PlannedFile]:
-        """Its files by path; the parts of an existing card that are not ours are kept."""
-        texts = dict(self.texts(commits))
-        texts[CARD] = merged_card(texts[CARD], existing_card)
-        files = {**self.fixed, **{path: PlannedFile.rendered(text) for path, text in texts.items()}}
-        if self.manifest is not None:
-            files[MANIFEST] = _manifest_of(self.manifest, files)
-        return files
-
-
-def dataset(repo_id: str, build: Source[DatasetManifest], part: DatasetManifest) -> Contents:
+def dataset(repo_id: str, build: Source[DatasetManifest], part: DatasetManifest) -> RepoPlan:
     """The part of a build that may be published, with the rows without text that are made for it."""
     assert part.published is not None
     standoff = standoff_rows(build.manifest, part.published.standoff, build.folder)
@@ -213,7 +186,8 @@ def dataset(repo_id: str, build: Source[DatasetManifest], part: DatasetManifest)
     }
     if any(file.path == AUDIT for file in build.manifest.outputs):
         texts[AUDIT] = published_audit(build.folder / AUDIT, part.published)
-    return Contents(
+    return RepoPlan(
+        repository_name("dataset", repo_id),
         manifest.content_sha256,
         _files_of(Source(build.folder, part)) | rows,
         manifest,
@@ -222,21 +196,21 @@ def dataset(repo_id: str, build: Source[DatasetManifest], part: DatasetManifest)
     )
 
 
-def backbone(repo_id: str, source: Source[BackboneManifest]) -> Contents:
+def backbone(repo_id: str, source: Source[BackboneManifest]) -> RepoPlan:
     """A backbone of our own making."""
     texts = {CARD: render_backbone_card(source.manifest, repo_id)}
-    return Contents(
-        source.manifest.content_sha256, _files_of(source), source.manifest, lambda _commits: texts
-    )
+    name = repository_name("model", repo_id)
+    content = source.manifest.content_sha256
+    return RepoPlan(name, content, _files_of(source), source.manifest, lambda _commits: texts)
 
 
-def space(folder: Path) -> Contents:
+def space(repo_id: str, folder: Path) -> RepoPlan:
     """A metric, as it lies in `metrics/`."""
     paths = [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     files = {path.relative_to(folder).as_posix(): PlannedFile.on_disk(path) for path in sorted(paths)}
     content = combined_sha256((path, file.sha256) for path, file in files.items())
     texts = {CARD: (folder / CARD).read_text(encoding="utf-8")}
-    return Contents(content, files, None, lambda _commits: texts)
+    return RepoPlan(repository_name("space", repo_id), content, files, None, lambda _commits: texts)
 
 
 def adapter(
@@ -244,7 +218,7 @@ def adapter(
     depends_on: tuple[RepositoryName, ...],
     sources: Sources,
     datasets: Mapping[str, Source[DatasetManifest]],
-) -> Contents:
+) -> RepoPlan:
     """An adapter with its scores, and the answers to single records where their corpus may be passed on."""
     source, scores = sources.adapters[repo_id], sources.scores[repo_id]
     figures = source.manifest.figures
@@ -275,7 +249,8 @@ def adapter(
         )
         return {CARD: card, **(eval_results(runs, data_id, revision) if data_id else {})}
 
-    return Contents(
+    return RepoPlan(
+        repository_name("model", repo_id),
         source.manifest.content_sha256,
         files,
         source.manifest,
@@ -306,3 +281,33 @@ def _manifest_of(manifest: Manifest, files: Mapping[str, PlannedFile]) -> Planne
     return PlannedFile.rendered(
         manifest.model_copy(update={"outputs": outputs}).model_dump_json(indent=2) + "\n"
     )
+
+
+def read_release_file(path: Path) -> ReleaseFile:
+    """A `release.json`.
+
+    Raises:
+        DataError: It does not exist or is damaged.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        what = f"cannot be read: {error.strerror}"
+        raise DataError(Problem(str(path), what, code="hub.no_release_file")) from error
+    return parse_release_file(content, str(path))
+
+
+def parse_release_file(content: bytes | str, where: str) -> ReleaseFile:
+    """The content of a `release.json`.
+
+    Args:
+        where: It is from, for messages.
+
+    Raises:
+        DataError: It is damaged.
+    """
+    try:
+        return ReleaseFile.model_validate_json(content)
+    except ValidationError as error:
+        what = "is not a release.json"
+        raise DataError(problems_of(error, where, what, code="hub.bad_release_file")) from error

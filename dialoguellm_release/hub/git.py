@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from dialoguellm_release.errors import Problem, PublishError
+from dialoguellm_release.hub.store import BRANCH, UNFINISHED
 
-BRANCH = "main"
 _FILE_MODE = "100644"
 _PRIVATE = "dlm-release-private"
 _IDENTITY = {
@@ -182,11 +182,22 @@ class GitRepository:
             )
         except FileNotFoundError:
             raise PublishError(
-                Problem("git", "is not installed; the repositories of a folder are git's", fix="install git")
+                Problem(
+                    "git",
+                    "is not installed; a folder is published as git repositories",
+                    fix="install git",
+                    code="hub.no_git",
+                )
             ) from None
 
     def _failure(self, command: str, said: str) -> PublishError:
         return PublishError(
-            Problem(str(self.path), f"git {command} failed", got=said, fix="mend it, and publish again"),
-            outcome="the release is not complete; publishing again goes on",
+            Problem(
+                str(self.path),
+                f"git {command} failed",
+                got=said,
+                fix="repair it, and publish again",
+                code="hub.git_failed",
+            ),
+            outcome=UNFINISHED,
         )

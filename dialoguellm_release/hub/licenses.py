@@ -38,6 +38,9 @@ from dialoguellm_release.schemas.manifests import FileStamp
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import Visibility
 
+_AGAIN = "build the dataset again"
+_UNKNOWN_FILE = "belongs to no corpus, so it is unknown whether its text may be redistributed"
+
 
 def license_problems(
     folder: Path,
@@ -57,38 +60,41 @@ def license_problems(
     """
     if sha256_of_text(canonical_json(dict(manifest.recipe.resolved))) != manifest.recipe.sha256:
         where = f"{folder}: recipe {manifest.recipe.name}"
-        yield Problem(where, "was changed after the build", fix="build the dataset again")
+        what = "was changed after the build"
+        yield Problem(where, what, fix=_AGAIN, code="licenses.recipe_changed")
     asked = recipe.corpora
     for name, figures in manifest.figures.corpora.items():
         if name == OWN:
-            what = "is data of a user's own: no licence of it is known, and it is never published"
+            what = "is the user's own data: its licence is unknown, and it is never published"
             fix = "publish an adapter that was trained on it without it: leave dataset out of the release"
-            yield Problem(f"{folder}: {name}", what, fix=fix)
+            yield Problem(f"{folder}: {name}", what, fix=fix, code="licenses.own_data")
             continue
         if name not in asked:
-            fix = "build the dataset again"
-            yield Problem(f"{folder}: {name}", "is in the dataset, but not in its recipe", fix=fix)
+            what = "is in the dataset, but not in its recipe"
+            yield Problem(f"{folder}: {name}", what, fix=_AGAIN, code="licenses.not_in_recipe")
             continue
         entry = corpora[name]
         of_registry = entry.text_license.id, entry.text_license.redistribute == "yes"
         if (figures.license, figures.may_redistribute) != of_registry:
             yield Problem(
                 f"{folder}: {name}",
-                "its manifest tells of another licence than the registry",
-                expected="{}, may be passed on: {}".format(*of_registry),
-                got=f"{figures.license}, may be passed on: {figures.may_redistribute}",
-                fix="build the dataset again",
+                "its manifest states another licence than the corpus file",
+                expected="{}, may be redistributed: {}".format(*of_registry),
+                got=f"{figures.license}, may be redistributed: {figures.may_redistribute}",
+                fix=_AGAIN,
+                code="licenses.other_license",
             )
         if _rank(asked[name].distribution) > _rank(entry.allowed) and not (
             visibility == "private" and name in recipe.rights
         ):
             yield Problem(
                 f"{folder}: corpora.{name}.distribution",
-                f"the recipe {manifest.recipe.name} lets more of {entry.title} leave than its licences do "
+                f"the recipe {manifest.recipe.name} publishes more of {entry.title} than its licences allow "
                 f"(text: {_terms(entry.text_license)}; labels: {_terms(entry.label_license)})",
                 expected=" or ".join(DISTRIBUTIONS[: _rank(entry.allowed) + 1]),
                 got=asked[name].distribution,
                 fix=_fix(name, entry, name in recipe.rights),
+                code="licenses.not_allowed",
             )
 
 
@@ -98,26 +104,27 @@ def row_problems(path: Path, held: DataFile) -> Iterator[Problem]:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    again = "build the dataset again"
     try:
         ids = pq.read_table(path, columns=["id"], partitioning=None)["id"]
     except (pa.ArrowException, KeyError) as error:
-        yield Problem(str(path), f"its rows cannot be told apart: {error}", fix=again)
+        what = f"its rows cannot be read: {error}"
+        yield Problem(str(path), what, fix=_AGAIN, code="licenses.unreadable_rows")
         return
     yield from _column_problems(path, (sft_schema() if held.is_sft else record_schema()).names)
     prefix = f"{held.corpus}/{held.split}/"
     strays = ids.filter(pc.invert(pc.fill_null(pc.starts_with(ids, prefix), fill_value=False)))
     if len(strays):
         what = "holds rows of another corpus or split than its path says"
-        yield Problem(str(path), what, f"ids that begin with {prefix}", str(strays[0].as_py()), again)
+        expected, got = f"ids that begin with {prefix}", str(strays[0].as_py())
+        yield Problem(str(path), what, expected, got, _AGAIN, code="licenses.foreign_rows")
 
 
 def _column_problems(path: Path, columns: list[str]) -> Iterator[Problem]:
     import pyarrow.parquet as pq
 
     if (names := pq.read_schema(path).names) != columns:
-        what, fix = "has other columns than a build writes", "build the dataset again"
-        yield Problem(str(path), what, ", ".join(columns), ", ".join(names), fix)
+        what, code = "has other columns than a build writes", "licenses.other_columns"
+        yield Problem(str(path), what, ", ".join(columns), ", ".join(names), _AGAIN, code=code)
 
 
 def copy_problems(
@@ -140,13 +147,15 @@ def copy_problems(
         if held := data_file(name):
             yield from row_problems(path, held)
             if asked.get(held.corpus) != "full":
-                yield Problem(name, f"holds text of {held.corpus}, which may not be passed on")
+                what = f"holds text of {held.corpus}, which may not be redistributed"
+                yield Problem(name, what, code="licenses.withheld_text")
         elif standoff := standoff_file(name):
             yield from _column_problems(path, standoff_schema().names)
             if asked.get(standoff.corpus, "exclude") == "exclude":
-                yield Problem(name, f"holds labels of {standoff.corpus}, which may not be passed on")
+                what = f"holds labels of {standoff.corpus}, which may not be redistributed"
+                yield Problem(name, what, code="licenses.withheld_labels")
         else:
-            yield Problem(name, "nobody knows whether its text may be passed on: it belongs to no corpus")
+            yield Problem(name, _UNKNOWN_FILE, code="licenses.unknown_file")
 
 
 def _rank(distribution: Distribution) -> int:
@@ -154,7 +163,7 @@ def _rank(distribution: Distribution) -> int:
 
 
 def _terms(terms: CorpusLicense) -> str:
-    return f"{terms.id}, may be passed on: {terms.redistribute}"
+    return f"{terms.id}, may be redistributed: {terms.redistribute}"
 
 
 def _fix(name: CorpusName, entry: CorpusEntry, is_right_stated: bool) -> str:
@@ -195,9 +204,9 @@ def publishable_part(
         CardError: The dataset was built by a recipe of another version.
     """
     if manifest.published is not None:
-        what = "is a published copy, and does not hold what its manifest tells of"
+        what = "is a published copy, which does not have all that its manifest counts"
         fix = "name the folder that dlm-release dataset build made"
-        raise PublishError(Problem(str(folder), what, fix=fix))
+        raise PublishError(Problem(str(folder), what, fix=fix, code="licenses.already_published"))
     recipe, figures = recipe_of(manifest, DatasetRecipe), manifest.figures.corpora
     problems = [
         *license_problems(folder, manifest, recipe, corpora, visibility),
@@ -246,10 +255,11 @@ def standoff_rows(manifest: DatasetManifest, corpora: Sequence[CorpusName], fold
 def _nothing_leaves(folder: Path, names: Mapping[CorpusName, object]) -> Problem:
     return Problem(
         str(folder),
-        "its recipe lets the text of no corpus leave",
+        "its recipe publishes the text of no corpus",
         expected="distribution: full for one corpus at least",
         got=", ".join(names) or "no corpus",
         fix="set it in the dataset recipe, and build the dataset again",
+        code="licenses.nothing_to_publish",
     )
 
 
@@ -257,8 +267,8 @@ def _stray_files(folder: Path, files: Sequence[FileStamp]) -> Iterator[Problem]:
     """Files of which it cannot be told whose text they hold."""
     for file in files:
         if data_file(file.path) is None and file.path not in (*_RENDERED_ANEW, *FIGURE_FILES):
-            what = "nobody knows whether its text may be passed on: it belongs to no corpus"
-            yield Problem(str(folder / file.path), what, fix="build the dataset again")
+            where = str(folder / file.path)
+            yield Problem(where, _UNKNOWN_FILE, fix=_AGAIN, code="licenses.unknown_file")
 
 
 def _row_problems(folder: Path, data: Sequence[tuple[FileStamp, DataFile]]) -> Iterator[Problem]:
@@ -316,5 +326,5 @@ def _without(audit: Audit, left_out: Collection[CorpusName]) -> Audit:
 
 
 def _damaged(path: Path, got: str) -> Problem:
-    what = "is not the audit of a dataset, so nobody knows whose text is in it"
-    return Problem(str(path), what, got=got, fix="build the dataset again")
+    what = "is not the audit of a dataset, so it is unknown whose text is in it"
+    return Problem(str(path), what, got=got, fix=_AGAIN, code="licenses.bad_audit")

@@ -1,9 +1,9 @@
-"""A release recipe and the folders it names become repositories and files; nothing is written or sent."""
+"""Plans a release: the repositories and files that its recipe and folders give; writes nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dialoguellm_release.cards.licenses import recipe_of
@@ -17,18 +17,7 @@ from dialoguellm_release.hub.checks import (
     source_verdicts,
     verdict_on,
 )
-from dialoguellm_release.hub.contents import (
-    Commits,
-    Contents,
-    Origin,
-    PlannedFile,
-    PlannedRepository,
-    adapter,
-    backbone,
-    dataset,
-    space,
-    with_release_file,
-)
+from dialoguellm_release.hub.contents import PlannedFile, RepoPlan, adapter, backbone, dataset, space
 from dialoguellm_release.hub.licenses import publishable_part
 from dialoguellm_release.hub.sources import Source, Sources, read_sources
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
@@ -40,16 +29,16 @@ from dialoguellm_release.schemas.release import RepositoryName, repository_of
 
 @dataclass(frozen=True)
 class Plan:
-    """The repositories of a release, each after those that it depends on, and what the gates say.
+    """The repositories of a release, each after those that it depends on, and the checks of them.
 
     Attributes:
-        verdicts: In the order in which they are shown; publishing refuses where one failed.
-        others: What the repositories would hold that are not planned.
+        verdicts: In the order in which they are shown; a release is refused where one failed.
+        others: The repositories that this run does not publish.
     """
 
-    repositories: tuple[PlannedRepository, ...]
+    repositories: tuple[RepoPlan, ...]
     verdicts: tuple[Verdict, ...]
-    others: Mapping[RepositoryName, Contents] = field(default_factory=dict)
+    others: Mapping[RepositoryName, RepoPlan] = field(default_factory=dict)
 
 
 def plan_release(
@@ -58,14 +47,14 @@ def plan_release(
     existing_cards: Mapping[RepositoryName, str] | None = None,
     names: Collection[RepositoryName] | None = None,
 ) -> Plan:
-    """The repositories of a release, with every file that they are to hold, and the verdicts of the gates.
+    """The repositories of a release with all their files, and the checks of them.
 
-    Where a folder is not what its manifest says, or of the dataset nothing may leave, the plan has verdicts
-    and no repositories.
+    Where a folder does not match its manifest, or nothing of the dataset may be published, the plan has
+    checks and no repositories.
 
     Args:
         build: The folder that the recipe's folders are relative to (`--from`).
-        existing_cards: The cards that stand in the target, whose foreign parts are kept; None for none.
+        existing_cards: The cards in the store, whose parts that are not ours are kept; None for none.
         names: The repositories to plan; None for all.
 
     Raises:
@@ -81,9 +70,20 @@ def plan_release(
     verdicts += refused
     if refused:
         return Plan((), tuple(verdicts))
-    contents = {name: _contents(recipe, sources, datasets, name) for name in recipe.in_order()}
-    others = {name: held for name, held in contents.items() if names is not None and name not in names}
-    planned = _planned(recipe, contents, others, existing_cards or {})
+    plans = {name: _plan(recipe, sources, datasets, name) for name in recipe.in_order()}
+    hashes = {name: plan.content_sha256 for name, plan in plans.items()}
+    cards, chosen = existing_cards or {}, plans.keys() if names is None else names
+    planned = [
+        replace(
+            plans[name],
+            depends_on={other: hashes[other] for other in one.depends_on},
+            existing_card=cards.get(name),
+            visibility=one.visibility,
+            gated=one.gated,
+        )
+        for name, one in ((name, recipe.repositories[name]) for name in plans if name in chosen)
+    ]
+    others = {name: plan for name, plan in plans.items() if name not in chosen}
     files = {one.name: one.files_at({}) for one in planned}
     verdicts.append(_leaving(files, sources, datasets))
     verdicts += [verdict for one in planned for verdict in repository_verdicts(one.name, files[one.name])]
@@ -93,7 +93,7 @@ def plan_release(
 def _publishable(
     sources: Sources, visibility: Visibility
 ) -> tuple[dict[str, Source[DatasetManifest]], list[Verdict]]:
-    """What may leave of the datasets, and the verdict where that cannot be told or is nothing."""
+    """The part of each dataset that may be published, and the failed check where there is none."""
     datasets: dict[str, Source[DatasetManifest]] = {}
     try:
         for repo_id, source in sources.dataset.items():
@@ -105,41 +105,12 @@ def _publishable(
     return datasets, []
 
 
-def _planned(
-    recipe: ReleaseRecipe,
-    contents: Mapping[RepositoryName, Contents],
-    others: Collection[RepositoryName],
-    existing_cards: Mapping[RepositoryName, str],
-) -> list[PlannedRepository]:
-    named = recipe.repositories
-    hashes = {name: content.content_sha256 for name, content in contents.items()}
-    planned = []
-    for name, content in contents.items():
-        if name in others:
-            continue
-        repo_type, repo_id = repository_of(name)
-        origin = Origin(
-            name=name,
-            content_sha256=content.content_sha256,
-            depends_on={other: hashes[other] for other in named[name].depends_on},
-            base=content.base,
-            prompt_sha256=content.prompt_sha256,
-            scores=content.scores,
-        )
-        rendering = _Rendering(content, origin, existing_cards.get(name))
-        one = named[name]
-        planned.append(
-            PlannedRepository(repo_type, repo_id, rendering, one.depends_on, one.visibility, one.gated)
-        )
-    return planned
-
-
 def _leaving(
     files: Mapping[RepositoryName, Mapping[str, PlannedFile]],
     sources: Sources,
     datasets: Mapping[str, Source[DatasetManifest]],
 ) -> Verdict:
-    """Whether any repository holds records of a corpus that may not leave."""
+    """Whether a repository holds records of a corpus whose text may not be published."""
     left_out = {name for one in datasets.values() for name in _left_out(one.manifest)}
     runs = [run for runs in sources.scores.values() for run in runs]
     scores = {run.folder.name: run.manifest.figures.protocol.corpus for run in runs}
@@ -148,34 +119,22 @@ def _leaving(
 
 
 def _left_out(manifest: DatasetManifest) -> tuple[CorpusName, ...]:
-    """The corpora whose text stays here."""
+    """The corpora whose text is not published."""
     published = manifest.published
     return (*published.left_out, *published.standoff) if published else ()
 
 
-@dataclass(frozen=True)
-class _Rendering:
-    """Every file of a repository, once the commits are known of what it depends on."""
-
-    contents: Contents
-    origin: Origin
-    existing_card: str | None
-
-    def __call__(self, commits: Commits) -> Mapping[str, PlannedFile]:
-        return with_release_file(self.contents.files(commits, self.existing_card), self.origin, commits)
-
-
-def _contents(
+def _plan(
     recipe: ReleaseRecipe,
     sources: Sources,
     datasets: Mapping[str, Source[DatasetManifest]],
     name: RepositoryName,
-) -> Contents:
+) -> RepoPlan:
     repo_type, repo_id = repository_of(name)
     if repo_type == "dataset":
         return dataset(repo_id, sources.dataset[repo_id], datasets[repo_id].manifest)
     if repo_type == "space":
-        return space(sources.metrics[repo_id])
+        return space(repo_id, sources.metrics[repo_id])
     if repo_id in sources.backbones:
         return backbone(repo_id, sources.backbones[repo_id])
     return adapter(repo_id, recipe.repositories[name].depends_on, sources, datasets)

@@ -1,4 +1,9 @@
-"""Publishes a release to a store: plan, compare, upload, commit, verify, and only then tag."""
+"""Publishes a release as one transaction over its repositories: a tag is set only when all are verified.
+
+A release is planned, compared and checked; missing repositories are created; files are uploaded; each
+repository gets one commit, in the order of the graph, which is read back at once; then the tags are set.
+Whatever stops a run, the next one compares again and continues.
+"""
 
 from __future__ import annotations
 
@@ -7,31 +12,43 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from dialoguellm_release.errors import Problem, PublishError
 from dialoguellm_release.hub.checks import Verdict, problems_of
-from dialoguellm_release.hub.compare import Comparison, FileChange, Step, changes, compare_release
+from dialoguellm_release.hub.compare import (
+    Comparison,
+    FileChange,
+    Step,
+    changes,
+    compare_release,
+    step_problems,
+)
 from dialoguellm_release.hub.contents import PlannedFile
-from dialoguellm_release.hub.folder import FolderTarget
 from dialoguellm_release.hub.sources import chosen
-from dialoguellm_release.hub.targets import TRAILER, UNFINISHED, CollectionPage, Target
+from dialoguellm_release.hub.store import TRAILER, UNCHANGED, UNFINISHED, CollectionPage, Store
 from dialoguellm_release.progress import progress
-from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
+from dialoguellm_release.schemas.recipes.release import ReleaseRecipe, Visibility
 from dialoguellm_release.schemas.release import Link, RepositoryName, RepoType, repository_of
+
+NO_COLLECTIONS = "the Hub has no collections; the repositories are published without one"
+
+_READ_AGAIN_AFTER_S = 1.0
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
-class PublishedRepository:
+class Published:
     """A repository after a release, or what a dry run says of it.
 
     Attributes:
         where: Its folder or address.
-        is_new: Whether the release makes it.
+        is_new: Whether the release creates it.
         license: From its card; None where the card names none.
         size: Of all files, in bytes.
-        changes: Against what stood there before.
-        commit: That the tag stands on; None where a dry run would make it.
+        changes: From what the store had before.
+        commit: The one with the tag; None where a dry run would make it.
         state: Whether the release makes a commit in it.
     """
 
@@ -39,7 +56,7 @@ class PublishedRepository:
     where: str
     tag: str
     is_new: bool
-    visibility: Literal["public", "private"]
+    visibility: Visibility
     gated: Literal[False, "auto", "manual"]
     license: str | None
     size: int
@@ -63,8 +80,8 @@ class Collected:
     """The collection of a release.
 
     Attributes:
-        where: The address of its page, or of its owner's pages where it is new.
-        added: The repositories that are not on it yet.
+        where: Its address, or that of its owner's collections where it is new.
+        added: The repositories that are not in it yet.
     """
 
     title: str
@@ -75,57 +92,126 @@ class Collected:
 
 @dataclass(frozen=True)
 class Publication:
-    """A release at its target.
+    """A release in its store, or what a dry run says of it.
 
     Attributes:
         repositories: In the order of the graph; empty where the plan could not be made.
-        verdicts: Of every gate.
-        others: What was left alone, where only some repositories were named, and is linked to.
-        collection: What would become of it; None where there is none, or nobody is shown it.
+        verdicts: Of every check.
+        others: Repositories that this run does not publish, but links to.
+        collection: What would change in it; None where there is none, or nobody is shown it.
+        notes: What the user should know, but is not wrong.
     """
 
     tag: str
-    repositories: tuple[PublishedRepository, ...]
+    repositories: tuple[Published, ...]
     verdicts: tuple[Verdict, ...]
     others: tuple[Link, ...] = ()
     collection: Collected | None = None
+    notes: tuple[str, ...] = ()
 
 
-def publication(recipe: ReleaseRecipe, compared: Comparison, page: CollectionPage | None) -> Publication:
-    """What the steps of a release are to do.
+def publish_release(
+    recipe: ReleaseRecipe,
+    build: Path,
+    store: Store,
+    *,
+    only: Sequence[str] = (),
+    dry_run: bool = False,
+    approve: Callable[[Publication], bool] | None = None,
+) -> Publication:
+    """Publishes a release to a store.
 
     Args:
-        page: Of its collection; None where there is none, or it is not to be shown.
+        recipe: The release.
+        build: The folder that the recipe's folders are relative to (`--from`).
+        store: Where to publish.
+        only: The repositories to publish, by key, name or id; empty for all. What they were made from must
+            be in the store already, under the tag of the release.
+        dry_run: Plan and compare, write nothing; problems are in the verdicts.
+        approve: Called with the plan before anything is written; None publishes without asking.
+
+    Returns:
+        Each repository with its commit, and every check.
+
+    Raises:
+        PublishError: Something is missing, fails a check, is refused by the store, or was not approved.
+        CardError: A folder was made by a recipe of another version.
     """
-    repositories = tuple(_published(recipe.tag, step) for step in compared.steps)
+    names = chosen(recipe, only)
+    with _file_errors():
+        if dry_run:
+            with _outcome(UNCHANGED):
+                compared = compare_release(recipe, build, store, names)
+                return _publication(recipe, compared, _page(recipe, store))
+        with store.lock():
+            return _publish(recipe, build, store, names, approve)
+
+
+def _publish(
+    recipe: ReleaseRecipe,
+    build: Path,
+    store: Store,
+    names: Sequence[RepositoryName],
+    approve: Callable[[Publication], bool] | None,
+) -> Publication:
+    started_ns = time.time_ns()
+    with _outcome(UNCHANGED):
+        if denied := store.access_problems(names):
+            raise PublishError(denied)
+        compared = compare_release(recipe, build, store, names)
+        if problems := problems_of(compared.verdicts):
+            raise PublishError(problems)
+        is_out = all(step.is_tagged for step in compared.steps)
+        planned = _publication(recipe, compared, _page(recipe, store) if approve and not is_out else None)
+        if approve and not is_out and not approve(planned):
+            raise PublishError(Problem(f"publish {recipe.tag}", "was not approved", code="hub.not_approved"))
+    with _outcome(UNFINISHED):
+        commits = _carry_out(recipe, store, compared, started_ns)
+        notes = planned.notes
+        if recipe.collection:
+            description = recipe.collection.description or recipe.description
+            if not store.collect(recipe.collection, description, names):
+                notes = (NO_COLLECTIONS,)
+    done = tuple(replace(one, commit=commits[one.name]) for one in planned.repositories)
+    return replace(planned, repositories=done, notes=notes)
+
+
+def _page(recipe: ReleaseRecipe, store: Store) -> CollectionPage | None:
+    return store.collection_page(recipe.collection) if recipe.collection else None
+
+
+def _publication(recipe: ReleaseRecipe, compared: Comparison, page: CollectionPage | None) -> Publication:
+    """What the steps of a release would do; `page` is None where it is not to be shown."""
+    is_shown = page is not None and page.is_supported
     return Publication(
         tag=recipe.tag,
-        repositories=repositories,
+        repositories=tuple(_published(recipe.tag, step) for step in compared.steps),
         verdicts=tuple(compared.verdicts),
         others=tuple(compared.others.values()),
-        collection=_collected(recipe, page, [one.name for one in repositories]) if page else None,
+        collection=_collected(recipe, compared, page) if page and is_shown else None,
+        notes=(NO_COLLECTIONS,) if page and not is_shown else (),
     )
 
 
-def _collected(recipe: ReleaseRecipe, page: CollectionPage, names: Sequence[RepositoryName]) -> Collected:
+def _collected(recipe: ReleaseRecipe, compared: Comparison, page: CollectionPage) -> Collected:
     assert recipe.collection is not None
     listed = page.listed or frozenset()
-    added = tuple(name for name in names if name not in listed)
+    added = tuple(step.plan.name for step in compared.steps if step.plan.name not in listed)
     return Collected(recipe.collection.title, page.where, page.listed is None, added)
 
 
-def _published(tag: str, step: Step) -> PublishedRepository:
-    return PublishedRepository(
-        name=step.planned.name,
-        where=step.at.where,
+def _published(tag: str, step: Step) -> Published:
+    return Published(
+        name=step.plan.name,
+        where=step.where,
         tag=tag,
-        is_new=step.standing is None,
-        visibility=step.planned.visibility,
-        gated=step.planned.gated,
+        is_new=step.state is None,
+        visibility=step.plan.visibility,
+        gated=step.plan.gated,
         license=_as_text(step.card_metadata().get("license")),
         size=sum(file.size for file in step.files.values()),
-        changes=changes(step.files, step.standing.tagged_files)
-        if step.standing and step.is_tagged
+        changes=changes(step.files, step.state.tagged_files)
+        if step.state and step.is_tagged
         else step.changes(step.files),
         commit=step.commit,
         state="unchanged" if step.commit else "committed",
@@ -139,140 +225,69 @@ def _as_text(value: object) -> str | None:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-HUB = "hub"
-
-
-def target_of(to: str) -> Target:
-    """The target that `--to` names: `hub`, or a folder (one that is called hub is `./hub`)."""
-    if to != HUB:
-        return FolderTarget(Path(to))
-    from dialoguellm_release.hub.hub_target import HubTarget
-
-    return HubTarget()
-
-
-def publish_release(
-    recipe: ReleaseRecipe,
-    build: Path,
-    target: Target,
-    *,
-    only: Sequence[str] = (),
-    dry_run: bool = False,
-    approve: Callable[[Publication], bool] | None = None,
-) -> Publication:
-    """What became of each repository of a release, and what the gates say.
-
-    Args:
-        build: Holds the folders that the recipe names (`--from`).
-        only: The repositories to publish, by key, name or id; empty for all. The others are left alone, and
-            those that they were made from must stand at the target under the tag of the release.
-        dry_run: Plan and compare, write nothing; what is wrong stands in the verdicts.
-        approve: Shown what would be done before anything is; None does it unasked.
-
-    Raises:
-        PublishError: Something is missing, not fit to be published, refused by the target, or not approved.
-        CardError: A folder was made by a recipe of another version.
-    """
-    names = chosen(recipe, only)
-    with _told_of_files():
-        if dry_run:
-            with _nothing_written():
-                compared = compare_release(recipe, build, target, names)
-                return publication(recipe, compared, _page(recipe, target))
-        with target.alone():
-            return _publish(recipe, build, target, names, approve)
-
-
-def _publish(
-    recipe: ReleaseRecipe,
-    build: Path,
-    target: Target,
-    names: Sequence[RepositoryName],
-    approve: Callable[[Publication], bool] | None,
-) -> Publication:
-    started_ns = time.time_ns()
-    with _nothing_written():
-        denied = target.access_problems(names)
-        if denied:
-            raise PublishError(denied)
-        compared = compare_release(recipe, build, target, names)
-        problems = problems_of(compared.verdicts)
-        if problems:
-            raise PublishError(problems)
-        is_out = all(step.is_tagged for step in compared.steps)
-        planned = publication(recipe, compared, _page(recipe, target) if approve and not is_out else None)
-        if approve and not is_out and not approve(planned):
-            raise PublishError(Problem(f"publish {recipe.tag}", "was not approved"))
-    commits = _carry_out(recipe, target, compared, started_ns)
-    if recipe.collection:
-        description = recipe.collection.description or recipe.description
-        target.collect(recipe.collection, description, names)
-    made = tuple(replace(one, commit=commits[one.name]) for one in planned.repositories)
-    return replace(planned, repositories=made)
-
-
-def _page(recipe: ReleaseRecipe, target: Target) -> CollectionPage | None:
-    return target.page_of(recipe.collection) if recipe.collection else None
-
-
 def _carry_out(
-    recipe: ReleaseRecipe, target: Target, compared: Comparison, started_ns: int
+    recipe: ReleaseRecipe, store: Store, compared: Comparison, started_ns: int
 ) -> dict[RepositoryName, str]:
-    """The commit of every repository, each verified and tagged; those of the others stand beside them."""
+    """The commit of every repository, each verified and tagged, and of those that are linked to."""
     message = f"{recipe.tag}\n\n{recipe.changelog.strip()}\n\n{TRAILER}"
-    steps = [_prepared(step, recipe.tag) for step in compared.steps]
-    _upload(steps, started_ns, shows_bar=not target.shows_uploads)
+    steps = [_prepared(step, store, recipe.tag) for step in compared.steps]
+    _upload(steps, store, started_ns)
     commits = {name: link.commit for name, link in compared.others.items()}
     for step in steps:
-        commits[step.planned.name] = step.commit or _commit(step, commits, message)
+        commits[step.plan.name] = step.commit or _commit(step, store, commits, message)
     for step in steps:
-        shown = step.parent if step.is_tagged else commits[step.planned.name]
-        if shown:
-            step.at.show(shown)
+        head = step.parent if step.is_tagged else commits[step.plan.name]
+        if head:
+            store.set_branch(step.plan.name, head)
     for step in steps:
         if not step.is_tagged:
-            _tag(step, recipe.tag, commits[step.planned.name], message)
+            _tag(step, store, recipe.tag, commits[step.plan.name], message)
     return commits
 
 
-def _prepared(step: Step, tag: str) -> Step:
-    """A step whose repository is there; what is found in a new one is looked at like in any other."""
-    step.at.prepare(step.planned, step.standing, str(step.card_metadata().get("sdk", "static")))
-    if step.standing is not None:
+def _prepared(step: Step, store: Store, tag: str) -> Step:
+    """A step whose repository exists; a new one is compared like any other."""
+    store.create(step.plan, step.state, str(step.card_metadata().get("sdk", "static")))
+    if step.state is not None:
         return step
-    prepared = replace(step, standing=step.at.look(tag))
-    problems = prepared.refusals(tag)
-    if problems:
-        raise PublishError(problems, UNFINISHED)
+    prepared = replace(step, state=store.state(step.plan.name, tag))
+    if problems := list(step_problems(prepared, store, tag)):
+        raise PublishError(problems)
     return prepared
 
 
-def _upload(steps: Sequence[Step], started_ns: int, *, shows_bar: bool) -> None:
-    """Brings all files before the first commit: a line that fails leaves every repository as it was."""
+def _upload(steps: Sequence[Step], store: Store, started_ns: int) -> None:
+    """Uploads all files before the first commit: a failure leaves the branches as they were."""
     pending = [(step, _to_send(step, step.files)) for step in steps if step.commit is None]
     total = sum(file.size for _, files in pending for file in files.values())
-    with progress("uploading", total, in_bytes=True) if shows_bar else nullcontext(_nothing) as advance:
+    bar = nullcontext(_ignore) if store.shows_uploads else progress("uploading", total, in_bytes=True)
+    with bar as advance:
         for step, files in pending:
-            step.at.upload(files, advance)
+            store.put(step.plan.name, files, advance)
     problems = [
-        Problem(str(file.content), "was changed while it was published", fix="run the same command again")
+        Problem(
+            str(file.content),
+            "was changed while it was being published",
+            fix="run the same command again",
+            code="hub.changed_while_publishing",
+        )
         for _, files in pending
         for file in files.values()
-        if _was_touched(file, started_ns)
+        if _was_written(file, started_ns)
     ]
     if problems:
-        raise PublishError(problems, UNFINISHED)
+        raise PublishError(problems)
 
 
-def _nothing(_bytes: int) -> None:
-    """Where no bar is to move."""
+def _ignore(_bytes: int) -> None:
+    """Shows no progress."""
 
 
 def _to_send(step: Step, files: Mapping[str, PlannedFile]) -> dict[str, PlannedFile]:
     return {one.path: files[one.path] for one in step.changes(files) if one.change != "deleted"}
 
 
-def _was_touched(file: PlannedFile, since_ns: int) -> bool:
+def _was_written(file: PlannedFile, since_ns: int) -> bool:
     """Whether a file on disk was written since the release began, and so after it was hashed."""
     if isinstance(file.content, bytes):
         return False
@@ -280,54 +295,68 @@ def _was_touched(file: PlannedFile, since_ns: int) -> bool:
     return status.st_size != file.size or status.st_ctime_ns >= since_ns
 
 
-def _commit(step: Step, commits: Mapping[RepositoryName, str], message: str) -> str:
-    """The commit of a repository, read back; by now those that it depends on have theirs."""
-    files = step.planned.files_at(commits)
-    todo = [one.path for one in step.changes(files)]
+def _commit(step: Step, store: Store, commits: Mapping[RepositoryName, str], message: str) -> str:
+    """The commit of a repository, read back; what it depends on has its commit by now."""
+    name, files = step.plan.name, step.plan.files_at(commits)
+    changed = [one.path for one in step.changes(files)]
     late = {path: file for path, file in _to_send(step, files).items() if step.files.get(path) != file}
-    step.at.upload(late, _nothing)
-    commit = step.at.commit(files, todo, step.parent, message)
-    different = [one.path for one in changes(files, step.at.files_at(commit))]
-    if different:
-        raise PublishError(
-            Problem(
-                step.at.where,
-                "does not hold what was sent, so no tag is set",
-                expected="the planned files",
-                got=f"commit {commit}, where these differ: {', '.join(different)}",
-                fix="run the same command again",
-            ),
-            UNFINISHED,
+    store.put(name, late, _ignore)
+    commit = store.commit(name, files, changed, step.parent, message)
+    if different := _read_back(lambda: changes(files, store.tree(name, commit)), lambda found: not found):
+        paths = ", ".join(one.path for one in different)
+        problem = Problem(
+            step.where,
+            "does not have what was sent, so no tag is set",
+            expected="the planned files",
+            got=f"commit {commit}, where these differ: {paths}",
+            fix="run the same command again",
+            code="hub.commit_differs",
         )
+        raise PublishError(problem)
     return commit
 
 
-def _tag(step: Step, tag: str, commit: str, message: str) -> None:
-    stands_on = step.at.set_tag(tag, commit, message)
-    if stands_on != commit:
-        what = f"somebody else has set the tag {tag} in the meantime"
-        problem = Problem(step.at.where, what, expected=f"commit {commit}", got=f"commit {stands_on}")
-        raise PublishError(problem, UNFINISHED)
+def _tag(step: Step, store: Store, tag: str, commit: str, message: str) -> None:
+    name = step.plan.name
+    store.tag(name, tag, commit, message)
+    found = _read_back(lambda: store.resolve(name, tag), lambda one: one is not None and one.commit == commit)
+    if found is None or found.commit != commit:
+        what = (
+            f"somebody else has set the tag {tag} in the meantime"
+            if found
+            else f"has no tag {tag} after it was set"
+        )
+        got = f"commit {found.commit}" if found else "no such tag"
+        problem = Problem(step.where, what, f"commit {commit}", got, code="hub.tag_differs")
+        raise PublishError(problem)
+
+
+def _read_back(read: Callable[[], Value], is_right: Callable[[Value], bool]) -> Value:
+    """What the store lists after a change; a list may be a moment old, so a wrong one is read again once."""
+    value = read()
+    if not is_right(value):
+        time.sleep(_READ_AGAIN_AFTER_S)
+        value = read()
+    return value
 
 
 @contextmanager
-def _nothing_written() -> Iterator[None]:
-    """Says of whatever goes wrong that the target is as it was."""
+def _outcome(outcome: str) -> Iterator[None]:
+    """States the outcome of whatever goes wrong."""
     try:
         yield
     except PublishError as error:
-        raise PublishError(error.problems, "nothing was changed") from error.__cause__
+        raise PublishError(error.problems, outcome) from error.__cause__
 
 
 @contextmanager
-def _told_of_files() -> Iterator[None]:
-    """Turns failures of the file system into a `PublishError`: a full disk, a file that went away."""
+def _file_errors() -> Iterator[None]:
+    """Turns failures of the file system into a `PublishError`: a full disk, a file that was removed."""
     try:
         yield
     except OSError as error:
         if error.strerror is None:
             raise
         where = str(error.filename or "the file system")
-        raise PublishError(
-            Problem(where, f"cannot be read or written: {error.strerror}"), UNFINISHED
-        ) from error
+        problem = Problem(where, f"cannot be read or written: {error.strerror}", code="hub.file_system")
+        raise PublishError(problem, UNFINISHED) from error

@@ -73,7 +73,8 @@ def secret_problems(path: str, content: Path | bytes) -> Iterator[Problem]:
             match = pattern.search(part)
             if match:
                 found.add(sign.what)
-                yield Problem(path, f"holds {sign.what}", got=_shown(match[0], sign), fix="take it out")
+                what, got = f"holds {sign.what}", _shown(match[0], sign)
+                yield Problem(path, what, got=got, fix="remove it", code="checks.secret")
 
 
 def _shown(found: bytes, sign: _Sign) -> str:

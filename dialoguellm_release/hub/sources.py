@@ -78,9 +78,8 @@ def _read(
     """The folder if it is there and whole, else nothing and one problem more."""
     if not (folder / MANIFEST).is_file():
         kind = model.model_fields["kind"].default
-        problems.append(
-            Problem(str(folder), f"the release names this {kind}, but it is not there", fix=command)
-        )
+        what = f"not found; the release names this {kind}"
+        problems.append(Problem(str(folder), what, fix=command, code="sources.not_found"))
         return []
     try:
         return [Source(folder, read_manifest(folder, model))]
@@ -99,7 +98,8 @@ def _metric_folder(metric: str, problems: list[Problem]) -> Path:
     root = resource_folder("metrics")
     known = sorted(path.name for path in root.iterdir() if (path / "README.md").is_file())
     if metric not in known:
-        problems.append(Problem(f"metrics/{metric}", "no such metric", expected=", ".join(known) or None))
+        expected = ", ".join(known) or None
+        problems.append(Problem(f"metrics/{metric}", "no such metric", expected, code="sources.no_metric"))
     return root / metric
 
 
@@ -116,7 +116,7 @@ def chosen(recipe: ReleaseRecipe, only: Sequence[str]) -> tuple[RepositoryName, 
     named = _words(recipe)
     known = ", ".join(named)
     problems = [
-        Problem(f"--only {word}", "names no repository of this release", expected=known)
+        Problem(f"--only {word}", "is not a repository of this release", known, code="sources.not_in_release")
         for word in only
         if word not in named
     ]

@@ -14,8 +14,8 @@ from dialoguellm_release.cards.licenses import dataset_license_metadata, hub_lic
 from dialoguellm_release.cards.model import adapter_license
 from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.dataset.check import dataset_problems
-from dialoguellm_release.errors import DataError, Problem, PublishError
-from dialoguellm_release.folders import MANIFEST, file_problems, stamp, stamps
+from dialoguellm_release.errors import Problem, PublishError, ReleaseError
+from dialoguellm_release.folders import MANIFEST, file_problems, git_blob_id, sha256_of, stamp, stamps
 from dialoguellm_release.hub.checks import (
     Verdict,
     adapter_problems,
@@ -24,10 +24,10 @@ from dialoguellm_release.hub.checks import (
     pickle_problems,
     verdict_on,
 )
-from dialoguellm_release.hub.contents import files_sha256
+from dialoguellm_release.hub.contents import files_sha256, read_release_file
 from dialoguellm_release.hub.licenses import copy_problems
-from dialoguellm_release.hub.lookup import Absent, Copy, look_up, read_release_file
-from dialoguellm_release.hub.places import Place
+from dialoguellm_release.hub.lookup import Absent, Copy, find_published
+from dialoguellm_release.hub.store import Store, Tree
 from dialoguellm_release.hub.verify_models import answers_verdict, figures_verdict, loading_verdict
 from dialoguellm_release.layout import CARD
 from dialoguellm_release.progress import progress
@@ -41,7 +41,7 @@ NAME = "card licence"
 
 
 def license_verdict(copy: Copy) -> Verdict:
-    """Whether the licence keys of the card are those of data and base."""
+    """Whether the card states the licence of data and base."""
     if copy.dataset:
         expected = dataset_license_metadata(
             copy.dataset, corpus_entries(recipe_of(copy.dataset, DatasetRecipe))
@@ -51,14 +51,14 @@ def license_verdict(copy: Copy) -> Verdict:
         expected = {"license": hub_license(recipe_of(copy.backbone, BackboneRecipe).license)}
         source = "of its recipe"
     elif copy.adapter:
-        if copy.place is None:
-            return not_checked(NAME, "the dataset and the base are not at hand: a folder stands alone")
+        if copy.store is None:
+            return not_checked(NAME, "for a single folder, its dataset and base are unknown")
         dataset = next((one.dataset for one in copy.linked if one.dataset), None)
         backbone = next((one.backbone for one in copy.linked if one.backbone), None)
         expected = adapter_license(copy.adapter, dataset, backbone)
         source = "of data and base"
     else:
-        return not_checked(NAME, "a metric carries no licence of others")
+        return not_checked(NAME, "a metric has no licence of others")
     metadata, _ = split_card((copy.folder / CARD).read_text(encoding="utf-8"))
     problems = [
         Problem(
@@ -66,6 +66,7 @@ def license_verdict(copy: Copy) -> Verdict:
             f"is not the licence {source}",
             expected=str(expected.get(key, "nothing")),
             got=str(metadata.get(key, "nothing")),
+            code="verify.card_license",
         )
         for key in ("license", "license_name", "license_link")
         if metadata.get(key) != expected.get(key)
@@ -74,31 +75,34 @@ def license_verdict(copy: Copy) -> Verdict:
 
 
 def link_verdict(copy: Copy) -> Verdict:
-    """Whether each commit that `release.json` names is there, under the same tag, with the same content."""
-    place, links = copy.place, copy.release.depends_on
+    """Whether each commit that `release.json` names exists, at the same tag, with the same content."""
+    store, links = copy.store, copy.release.depends_on
     if not links:
-        return verdict_on("links", _origin_problems(copy), "it was made from nothing else of the release")
-    if place is None:
-        return not_checked("links", "a folder stands alone: the others of its release are not known")
-    tag = _tag_of(copy, place)
-    problems = [problem for link in links for problem in _link_problems(copy, place, link, tag)]
+        if problems := list(_origin_problems(copy)):
+            return verdict_on("links", problems)
+        return not_checked("links", "it was made from nothing else of the release")
+    if store is None:
+        return not_checked("links", "for a single folder, the rest of its release is unknown")
+    tag = _tag_of(copy, store)
+    problems = [problem for link in links for problem in _link_problems(copy, store, link, tag)]
     problems += _origin_problems(copy)
     compared = f"and against the tag {tag}" if tag else "but against no tag: none was asked for"
     return verdict_on("links", problems, f"{len(links)} commits and their content, {compared}")
 
 
 def saved_verdict(copy: Copy, saved: ReleaseFile | None) -> Verdict:
-    """Whether the repository is the one that a `release.json` kept from before describes or names."""
+    """Whether the repository is the one that a saved `release.json` describes or links to."""
     if saved is None:
-        return not_checked("saved", "no release.json from before was given (--release)")
+        return not_checked("saved", "no saved release.json was given (--release)")
     if copy.name is None:
-        return not_checked("saved", "the folder does not tell which repository it is")
+        return not_checked("saved", "the folder does not say which repository it is")
     if saved.repository == copy.name:
         problems = []
         if saved != copy.release:
-            what = "is not the repository that the saved release.json describes: the revision was moved"
+            what = "is not what the saved release.json describes: the revision was moved"
             got = f"files {copy.release.files_sha256}"
-            problems.append(Problem(RELEASE_FILE, what, f"files {saved.files_sha256}", got))
+            expected = f"files {saved.files_sha256}"
+            problems.append(Problem(RELEASE_FILE, what, expected, got, code="verify.saved_differs"))
         return verdict_on("saved", problems, "against the saved release.json of the repository itself")
     links = [link for link in saved.depends_on if link.repository == copy.name]
     if not links:
@@ -107,40 +111,47 @@ def saved_verdict(copy: Copy, saved: ReleaseFile | None) -> Verdict:
     return verdict_on("saved", problems, f"against the saved release.json of {saved.repository}")
 
 
-def _tag_of(copy: Copy, place: Place) -> str | None:
-    """The tag that was asked for; None where it was a branch or a commit."""
-    if copy.name is None or copy.revision is None or not place.is_tag(copy.name, copy.revision):
+def _tag_of(copy: Copy, store: Store) -> str | None:
+    """The tag that was asked for; None for a branch or a commit."""
+    if copy.name is None or copy.revision is None:
         return None
-    return copy.revision
+    found = store.resolve(copy.name, copy.revision)
+    return copy.revision if found and found.is_tag else None
 
 
-def _link_problems(copy: Copy, place: Place, link: Link, tag: str | None) -> Iterator[Problem]:
+def _link_problems(copy: Copy, store: Store, link: Link, tag: str | None) -> Iterator[Problem]:
     there = copy.at(link)
     if there is None:
-        yield Problem(RELEASE_FILE, f"{link.repository} has no commit {link.commit}, or it may not be seen")
+        what = f"{link.repository} has no commit {link.commit}, or this token may not see it"
+        yield Problem(RELEASE_FILE, what, code="verify.link_not_found")
         return
     if there.release.repository != link.repository:
-        what = f"what stands at {link.commit} of {link.repository} names itself otherwise"
-        yield Problem(RELEASE_FILE, what, link.repository, there.release.repository)
+        what = f"{link.repository} at {link.commit} says that it is another repository"
+        got, code = there.release.repository, "verify.link_to_another"
+        yield Problem(RELEASE_FILE, what, link.repository, got, code=code)
     if there.release.content_sha256 != link.content_sha256:
-        what = f"{link.repository} at {link.commit} holds other content than it was made from"
-        yield Problem(RELEASE_FILE, what, link.content_sha256, there.release.content_sha256)
-    if tag and (tagged := place.commit_of(link.repository, tag)) != link.commit:
-        yield _moved(f"the tag {tag} of {link.repository}", link, tagged)
+        what = f"{link.repository} at {link.commit} has other content than this was made from"
+        got, code = there.release.content_sha256, "verify.link_has_other_content"
+        yield Problem(RELEASE_FILE, what, link.content_sha256, got, code=code)
+    if tag:
+        tagged = store.resolve(link.repository, tag)
+        if tagged is None or tagged.commit != link.commit:
+            yield _moved(f"the tag {tag} of {link.repository}", link, tagged.commit if tagged else None)
 
 
 def _origin_problems(copy: Copy) -> Iterator[Problem]:
-    """Links of an adapter that do not lead to what its own manifest says it was trained on."""
+    """Links of an adapter that differ from what its manifest says it was trained on."""
     adapter = copy.adapter
     if adapter is None:
         return
     for what, expected, found in _origins(copy, adapter):
         if found and expected not in found:
-            yield Problem(RELEASE_FILE, f"links to another {what} than it was trained on", expected, found[0])
+            problem = f"links to another {what} than it was trained on"
+            yield Problem(RELEASE_FILE, problem, expected, found[0], code="verify.other_origin")
 
 
 def _origins(copy: Copy, adapter: AdapterManifest) -> Iterator[tuple[str, str, list[str]]]:
-    """What the adapter's manifest states, and what is found at the end of the links."""
+    """What the adapter's manifest states, and what its links lead to."""
     figures = adapter.figures
     datasets = [one.dataset for one in copy.linked if one.dataset]
     yield "dataset", figures.dataset_content_sha256, [one.content_sha256 for one in datasets]
@@ -157,20 +168,21 @@ def _origins(copy: Copy, adapter: AdapterManifest) -> Iterator[tuple[str, str, l
 def _moved(what: str, link: Link, commit: str | None) -> Problem:
     return Problem(
         what,
-        "stands on another commit than the one that was built upon: it was moved",
+        "is at another commit than the one that was linked to: it was moved",
         expected=link.commit,
         got=commit or "no commit",
+        code="verify.tag_moved",
     )
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What was found of one repository.
+    """The checks of one repository.
 
     Attributes:
         where: Its name, or the folder.
-        revision: As asked for; None for a folder as it stands.
-        commit: None likewise.
+        revision: As asked for; None for a work tree.
+        commit: None for a work tree.
     """
 
     where: str
@@ -180,42 +192,45 @@ class Verified:
 
     @property
     def problems(self) -> list[Problem]:
-        """Everything that is wrong, with the repository in front."""
+        """Every problem, with the repository in front."""
         return [
-            Problem(f"{self.where}: {one.where}", one.what, one.expected, one.got, one.fix)
+            replace(one, where=f"{self.where}: {one.where}")
             for verdict in self.verdicts
             for one in verdict.problems
         ]
 
 
 def verify_release(what: str, at: str, *, sample: int, saved: Path | None) -> list[Verified]:
-    """What was found of each repository that is meant.
+    """Verifies a published repository, or all of a release.
 
     Args:
         what: A folder, a repository `owner/name@v1.0.0`, or a release recipe.
         at: `hub`, or a folder that was published to.
         sample: How many records of each score folder are scored again; 0 for none.
-        saved: A `release.json` that was kept from before; None for none.
+        saved: A `release.json` that was saved before; None for none.
+
+    Returns:
+        The checks of each repository.
 
     Raises:
-        DataError: What is meant cannot be told, or the saved file is no `release.json`.
+        DataError: `what` is ambiguous, or the saved file is not a `release.json`.
         PublishError: The Hub cannot be reached or does not answer.
         RecipeError: There is no such release recipe.
     """
-    kept = read_release_file(saved) if saved else None
+    before = read_release_file(saved) if saved else None
     with tempfile.TemporaryDirectory(prefix="dlm-verify-") as scratch, _nothing_was_changed():
-        found = look_up(what, at, Path(scratch) / "files")
+        found = find_published(what, at, Path(scratch) / "files")
         return [
             absent(one)
             if isinstance(one, Absent)
-            else verify_copy(one, sample, kept, Path(scratch) / f"{index}")
+            else verify_copy(one, sample, before, Path(scratch) / f"{index}")
             for index, one in enumerate(found)
         ]
 
 
 @contextmanager
 def _nothing_was_changed() -> Iterator[None]:
-    """Lets what the Hub refuses be told as what it is here: a check that was not made."""
+    """States the outcome of whatever goes wrong: a check changes nothing."""
     try:
         yield
     except PublishError as error:
@@ -227,13 +242,16 @@ def verify_copy(copy: Copy, sample: int, saved: ReleaseFile | None, scratch: Pat
 
     Args:
         sample: How many records are scored again; 0 for none.
-        saved: A `release.json` that was kept from before; None for none.
+        saved: A `release.json` that was saved before; None for none.
         scratch: An empty folder for what loading and scoring write.
     """
     items: list[tuple[str, Callable[[], Verdict]]] = [
         ("transfer", lambda: _transfer_verdict(copy)),
         ("release.json", lambda: verdict_on("release.json", _release_problems(copy), "names itself")),
-        ("hashes", lambda: verdict_on("hashes", _hash_problems(copy), "every file, against both lists")),
+        (
+            "hashes",
+            lambda: verdict_on("hashes", _hash_problems(copy), "every file, by both lists"),
+        ),
         ("content", lambda: _content_verdict(copy)),
         ("card", lambda: _card_verdict(copy)),
         ("card licence", lambda: license_verdict(copy)),
@@ -249,23 +267,27 @@ def verify_copy(copy: Copy, sample: int, saved: ReleaseFile | None, scratch: Pat
 
 
 def absent(one: Absent) -> Verified:
-    """The verdict on a repository or a revision that is not there."""
-    what = f"there is no revision {one.revision}, or it may not be seen with this token"
-    problem = Problem(f"{one.place}/{one.name}", what)
+    """The check of a repository or a revision that does not exist."""
+    what = f"has no revision {one.revision}, or this token may not see it"
+    problem = Problem(one.where, what, code="verify.not_found")
     return Verified(one.name, one.revision, None, (verdict_on("transfer", [problem]),))
 
 
 def _made(name: str, check: Callable[[], Verdict], folder: Path) -> Verdict:
-    """A verdict; what a check cannot get over is its problem.
+    """Makes a check; what it raises is its problem.
 
-    Why no advice but for a transfer: it is for who made the folder, and may be gone with the scratch folder
-    that the paths lead to.
+    Why no advice except for a transfer: it is for the owner of the folder, and the scratch folder that its
+    paths are in is removed.
     """
     try:
         verdict = check()
-    except (DataError, PublishError) as error:
+    except ReleaseError as error:
         verdict = verdict_on(name, error.problems)
-    told = tuple(
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SystemExit) as error:
+        # A repository is foreign data: a library may raise anything on it.
+        what = f"could not be checked: {type(error).__name__}: {error}"
+        verdict = verdict_on(name, [Problem(name, what, code="verify.check_failed")])
+    shown = tuple(
         replace(
             problem,
             where=problem.where.removeprefix(f"{folder}/"),
@@ -273,25 +295,42 @@ def _made(name: str, check: Callable[[], Verdict], folder: Path) -> Verdict:
         )
         for problem in verdict.problems
     )
-    return replace(verdict, problems=told)
+    return replace(verdict, problems=shown)
 
 
 def _transfer_verdict(copy: Copy) -> Verdict:
-    if copy.place is None or copy.commit is None or copy.name is None:
-        return not_checked("transfer", "a folder as it stands")
-    problems = copy.place.transfer_problems(copy.name, copy.commit, copy.folder)
-    return verdict_on("transfer", problems, f"commit {copy.commit} of {copy.place.title}")
+    if copy.store is None or copy.commit is None or copy.name is None:
+        return not_checked("transfer", "a work tree was not transferred")
+    tree = copy.store.tree(copy.name, copy.commit)
+    problems = _transfer_problems(tree, copy.folder)
+    return verdict_on("transfer", problems, f"commit {copy.commit} of {copy.store.where(copy.name)}")
+
+
+def _transfer_problems(tree: Tree, folder: Path) -> Iterator[Problem]:
+    """Files that are missing after the download, or whose hash is not the one that the store lists."""
+    fix = "delete it from the cache (hf cache) and verify again"
+    for file, stored in tree.items():
+        path = folder / file
+        expected = stored.sha256 or stored.blob_id
+        if not path.is_file():
+            code = "verify.not_downloaded"
+            yield Problem(file, "is missing after the download", f"hash {expected}", fix=fix, code=code)
+            continue
+        got = sha256_of(path) if stored.sha256 else git_blob_id(path)
+        if got != expected:
+            code = "verify.other_download"
+            yield Problem(file, "is not the file that the store lists", expected, got, fix, code=code)
 
 
 def _release_problems(copy: Copy) -> Iterator[Problem]:
     release = copy.release
     if copy.name is not None and release.repository != copy.name:
-        what = "names another repository than the one that it lies in"
-        yield Problem(RELEASE_FILE, what, copy.name, release.repository)
+        what, code = "names another repository than the one it is in", "verify.other_repository"
+        yield Problem(RELEASE_FILE, what, copy.name, release.repository, code=code)
     for manifest in _manifests(copy):
         if manifest.content_sha256 != release.content_sha256:
-            what = "states another content than the manifest"
-            yield Problem(RELEASE_FILE, what, manifest.content_sha256, release.content_sha256)
+            what, expected = "states other content than the manifest", manifest.content_sha256
+            yield Problem(RELEASE_FILE, what, expected, release.content_sha256, code="verify.other_content")
 
 
 def _hash_problems(copy: Copy) -> Iterator[Problem]:
@@ -299,20 +338,22 @@ def _hash_problems(copy: Copy) -> Iterator[Problem]:
     if (copy.folder / MANIFEST).is_file():
         found.append(stamp(copy.folder / MANIFEST, copy.folder))
     listed = {file.path: file for file in copy.release.files}
+    if not listed:
+        yield Problem(RELEASE_FILE, "lists no files", code="verify.nothing_listed")
     there = {file.path: file for file in found}
     for path in sorted({*listed, *there}):
         if path not in there:
-            yield Problem(path, "is missing, but release.json lists it")
+            yield Problem(path, "is missing, but release.json lists it", code="verify.missing_file")
         elif path not in listed:
-            yield Problem(path, "is not in release.json")
+            yield Problem(path, "is not in release.json", code="verify.unlisted_file")
         elif there[path] != listed[path]:
-            what = "is not the file that was published"
-            yield Problem(path, what, f"sha256 {listed[path].sha256}", f"sha256 {there[path].sha256}")
+            expected, got = f"sha256 {listed[path].sha256}", f"sha256 {there[path].sha256}"
+            what, code = "is not the file that was published", "verify.changed_file"
+            yield Problem(path, what, expected, got, code=code)
         yield from pickle_problems(path, copy.folder / path) if path in there else ()
     if (total := files_sha256(copy.release.files)) != copy.release.files_sha256:
-        yield Problem(
-            RELEASE_FILE, "its files do not give its files_sha256", copy.release.files_sha256, total
-        )
+        what, expected = "files_sha256 is not the hash of its files", copy.release.files_sha256
+        yield Problem(RELEASE_FILE, what, expected, total, code="verify.bad_files_sha256")
     reported = {path for path in {*listed, *there} if listed.get(path) != there.get(path)}
     for manifest in _manifests(copy):
         for problem in file_problems(copy.folder, manifest):
@@ -323,6 +364,8 @@ def _hash_problems(copy: Copy) -> Iterator[Problem]:
 def _content_verdict(copy: Copy) -> Verdict:
     if dataset := copy.dataset:
         records = sum((dataset.published or dataset.figures).records.values())
+        if not records:
+            return verdict_on("content", [Problem(MANIFEST, "counts no records", code="verify.no_records")])
         hashes = set(file_problems(copy.folder, dataset))
         with progress(f"checking {copy.name or copy.folder}", records) as advance:
             rules = recipe_of(dataset, DatasetRecipe).clean
@@ -331,9 +374,7 @@ def _content_verdict(copy: Copy) -> Verdict:
         return verdict_on("content", problems, f"schema, counts, labels and contexts of {records:,} records")
     if adapter := copy.adapter:
         return verdict_on("content", _adapter_problems(copy, adapter), "weights, base, prompt, losses")
-    return not_checked(
-        "content", "a backbone of random weights" if copy.backbone else "a metric has no records"
-    )
+    return not_checked("content", "a backbone has no records" if copy.backbone else "a metric has no records")
 
 
 def _adapter_problems(copy: Copy, adapter: AdapterManifest) -> Iterator[Problem]:
@@ -342,7 +383,8 @@ def _adapter_problems(copy: Copy, adapter: AdapterManifest) -> Iterator[Problem]
     prompt = read_prompt(copy.folder / "prompt.json")
     if prompt.sha256 != adapter.figures.prompt_sha256:
         what = "is not the prompt that the adapter was trained with"
-        yield Problem("prompt.json", what, adapter.figures.prompt_sha256, prompt.sha256)
+        expected = adapter.figures.prompt_sha256
+        yield Problem("prompt.json", what, expected, prompt.sha256, code="verify.other_prompt")
 
 
 def _card_verdict(copy: Copy) -> Verdict:
@@ -352,10 +394,10 @@ def _card_verdict(copy: Copy) -> Verdict:
 
 def _licences_verdict(copy: Copy) -> Verdict:
     if copy.dataset is None:
-        return not_checked("corpus licences", "holds no text of a corpus")
+        return not_checked("corpus licences", "has no text of a corpus")
     registry = corpus_entries(recipe_of(copy.dataset, DatasetRecipe))
     problems = copy_problems(copy.folder, copy.dataset, registry, copy.visibility)
-    return verdict_on("corpus licences", problems, "each corpus against the registry")
+    return verdict_on("corpus licences", problems, "each corpus against its corpus file")
 
 
 def _manifests(copy: Copy) -> Sequence[Manifest]:

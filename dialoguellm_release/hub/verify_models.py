@@ -44,11 +44,11 @@ def loading_verdict(copy: Copy, scratch: Path) -> Verdict:
         return _adapter_verdict(copy, copy.adapter)
     if copy.backbone:
         return _backbone_verdict(copy)
-    return not_checked(NAME, "a metric is run by `evaluate`, which would run its code")
+    return not_checked(NAME, "a metric is loaded by `evaluate`, which would run its code")
 
 
 def base_folder(copy: Copy, adapter: AdapterManifest) -> Path | str | None:
-    """Where the base of an adapter is: in its release, or in the local cache of the Hub; None for neither."""
+    """The base of an adapter in its release, or its id if it is in the local cache; None for neither."""
     for one in copy.linked:
         if one.backbone and one.backbone.content_sha256 == adapter.figures.base_content_sha256:
             return one.folder
@@ -63,12 +63,12 @@ def base_folder(copy: Copy, adapter: AdapterManifest) -> Path | str | None:
 
 
 def why_no_base(adapter: AdapterManifest) -> str:
-    """What to do where `base_folder` gives none."""
+    """What to do where `base_folder` is None."""
     figures = adapter.figures
     if figures.base_is_folder or figures.base_gguf_file:
         return f"the adapter was trained on weights of {figures.base} that no release holds"
     if figures.base_content_sha256 is not None:
-        return f"the backbone {figures.base} is not at hand: a folder stands alone"
+        return f"the backbone {figures.base} is not available: it is not in the release"
     at = f" --revision {figures.base_revision}" if figures.base_revision else ""
     return f"the base is not in the local cache; get it with: hf download {figures.base}{at}"
 
@@ -86,11 +86,13 @@ def _dataset_verdict(copy: Copy, dataset: DatasetManifest, scratch: Path) -> Ver
         try:
             loaded = load_dataset(str(copy.folder), name, cache_dir=str(scratch))
         except (DatasetsError, ValueError, OSError, RuntimeError) as error:
-            problems.append(Problem(f"{CARD}: config {name}", f"load_dataset fails: {error}"))
+            what, code = f"load_dataset fails: {error}", "verify.not_loadable"
+            problems.append(Problem(f"{CARD}: config {name}", what, code=code))
             continue
         problems += _split_problems(name, loaded, dataset)
     if not names:
-        problems.append(Problem(CARD, "lists no configs, so load_dataset cannot tell records from prompts"))
+        what = "lists no configs, so load_dataset cannot tell records from prompts"
+        problems.append(Problem(CARD, what, code="verify.no_configs"))
     return verdict_on(NAME, problems, f"load_dataset, configs {', '.join(names)}")
 
 
@@ -102,14 +104,15 @@ def _split_problems(name: str, loaded: Any, dataset: DatasetManifest) -> Iterato
     expected = {split: count for split, count in records.items() if count}
     got = {split: rows.num_rows for split, rows in loaded.items()}
     if got != expected:
-        yield Problem(
-            f"{CARD}: config {name}", "gives other counts than the manifest", str(expected), str(got)
-        )
+        where, what = f"{CARD}: config {name}", "gives other counts than the manifest"
+        yield Problem(where, what, str(expected), str(got), code="verify.other_counts")
     for split, rows in loaded.items():
         names = getattr(rows.features.get("label"), "names", None)
         if names != list(dataset.figures.class_labels):
-            what = f"its label has other names, split {split}"
-            yield Problem(f"{CARD}: config {name}", what, ", ".join(dataset.figures.class_labels), str(names))
+            where, what = f"{CARD}: config {name}", f"its label has other names, split {split}"
+            yield Problem(
+                where, what, ", ".join(dataset.figures.class_labels), str(names), code="verify.other_labels"
+            )
 
 
 def _adapter_verdict(copy: Copy, adapter: AdapterManifest) -> Verdict:
@@ -131,14 +134,20 @@ def _adapter_verdict(copy: Copy, adapter: AdapterManifest) -> Verdict:
     except DataError as error:
         return verdict_on(NAME, error.problems)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        return verdict_on(NAME, [Problem(str(copy.folder), f"transformers cannot read it: {error}")])
+        return _not_loadable(copy, error)
     count = sum(parameter.numel() for name, parameter in model.named_parameters() if "lora_" in name)
     expected = adapter.figures.trainable_parameters
     problems = []
     if count != expected:
         what = "has another number of LoRA parameters than the manifest says"
-        problems.append(Problem(str(copy.folder), what, f"{expected:,}", f"{count:,}"))
+        code = "verify.other_parameters"
+        problems.append(Problem(str(copy.folder), what, f"{expected:,}", f"{count:,}", code=code))
     return verdict_on(NAME, problems, f"PeftModel on {adapter.figures.base}")
+
+
+def _not_loadable(copy: Copy, error: Exception) -> Verdict:
+    what = f"transformers cannot read it: {error}"
+    return verdict_on(NAME, [Problem(str(copy.folder), what, code="verify.not_loadable")])
 
 
 def _backbone_verdict(copy: Copy) -> Verdict:
@@ -153,7 +162,7 @@ def _backbone_verdict(copy: Copy) -> Verdict:
     except DataError as error:
         return verdict_on(NAME, error.problems)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        return verdict_on(NAME, [Problem(str(copy.folder), f"transformers cannot read it: {error}")])
+        return _not_loadable(copy, error)
     return verdict_on(NAME, [], "AutoModelForCausalLM")
 
 
@@ -162,28 +171,30 @@ TOLERANCE = 0.02
 
 
 def figures_verdict(copy: Copy) -> Verdict:
-    """Whether each metric follows from the answers to single records."""
+    """Whether each metric follows from the predictions of single records."""
     folders = _score_folders(copy)
     if not folders:
-        return not_checked("figures", "there are no scores in it")
+        return not_checked("figures", "it has no scores")
     checked = [folder for folder in folders if (folder / PREDICTIONS).is_file()]
     problems = [problem for folder in checked for problem in _figure_problems(folder)]
     problems += _listing_problems(copy, folders)
-    note = f"{len(checked)} of {len(folders)} score folders have their answers"
+    note = f"{len(checked)} of {len(folders)} score folders have their predictions"
+    if not checked and not problems:
+        return not_checked("figures", note)
     return verdict_on("figures", problems, note)
 
 
 def answers_verdict(copy: Copy, sample: int, scratch: Path) -> Verdict:
-    """Whether the adapter gives the published answers to the first so many records."""
+    """Whether the adapter gives the published predictions for the first records."""
     adapter = copy.adapter
     folders = [folder for folder in _score_folders(copy) if (folder / PREDICTIONS).is_file()]
     if adapter is None or not folders:
-        return not_checked("answers", "there are no answers to single records in it")
+        return not_checked("answers", "it has no predictions of single records")
     if not sample:
-        return not_checked("answers", "not wanted (--sample 0)")
+        return not_checked("answers", "--sample 0")
     dataset = next((one.folder for one in copy.linked if one.dataset), None)
     if dataset is None:
-        return not_checked("answers", "the dataset is not at hand: a folder stands alone")
+        return not_checked("answers", "for a single folder, its dataset is unknown")
     base = base_folder(copy, adapter)
     if base is None:
         return not_checked("answers", why_no_base(adapter))
@@ -224,23 +235,25 @@ def _figure_problems(folder: Path) -> Iterator[Problem]:
     )
     for name, stated in figures.metrics.items():
         if not math.isclose(found[name], stated, abs_tol=1e-9):
-            where, what = f"{SCORES}/{folder.name}: {name}", "does not follow from the published answers"
-            yield Problem(where, what, f"{found[name]}", f"{stated}")
+            where, what = f"{SCORES}/{folder.name}: {name}", "does not follow from the published predictions"
+            yield Problem(where, what, f"{found[name]}", f"{stated}", code="verify.other_score")
 
 
 def _listing_problems(copy: Copy, folders: list[Path]) -> Iterator[Problem]:
-    """Score folders that are not of this adapter, or not those that `release.json` names."""
+    """Score folders that are not of this adapter, or not those that `release.json` lists."""
     listed = {link.name: link.content_sha256 for link in copy.release.scores}
     for folder in folders:
         manifest = read_manifest(folder, ScoreManifest)
         where = f"{SCORES}/{folder.name}"
         if listed.get(folder.name) != manifest.content_sha256:
-            what = "is not the score folder that release.json names"
-            yield Problem(where, what, listed.get(folder.name, "none"), manifest.content_sha256)
+            what = "is not the score folder that release.json lists"
+            expected, code = listed.get(folder.name, "none"), "verify.unlisted_score"
+            yield Problem(where, what, expected, manifest.content_sha256, code=code)
         made_with = manifest.figures.system.adapter_content_sha256
         if copy.adapter and made_with != copy.adapter.content_sha256:
-            what = "was made with another adapter"
-            yield Problem(where, what, copy.adapter.content_sha256, str(made_with))
+            what = "is the score of another adapter"
+            expected, code = copy.adapter.content_sha256, "verify.score_of_another"
+            yield Problem(where, what, expected, str(made_with), code=code)
 
 
 def _sampled(manifest: ScoreManifest, sample: int) -> ScoreRecipe | None:
@@ -275,10 +288,13 @@ def _answers(path: Path) -> dict[str, dict[str, Any]]:
 def _answer_problems(
     where: str, again: dict[str, dict[str, Any]], before: dict[str, dict[str, Any]]
 ) -> Iterator[Problem]:
+    if not again:
+        yield Problem(where, "has no predictions", code="verify.no_prediction")
     for record_id, row in again.items():
         published = before.get(record_id)
         if published is None:
-            yield Problem(f"{where}: {record_id}", "has no published answer")
+            what = "has no published prediction"
+            yield Problem(f"{where}: {record_id}", what, code="verify.no_prediction")
             return
         for column, value in row.items():
             stated = published.get(column)
@@ -286,8 +302,9 @@ def _answer_problems(
                 is_same = math.isclose(value, stated, abs_tol=TOLERANCE)
             else:
                 is_same = value == stated
-            # Where two labels are as likely as each other, the last digits may turn the answer.
+            # Where two labels are equally likely, the last digits may change the prediction.
             if not is_same and column != "prediction":
-                what = f"{column} is another one: the weights, the prompt or the base are not those scored"
-                yield Problem(f"{where}: {record_id}", what, str(stated), str(value))
+                what = f"has another {column}: weights, prompt or base are not those that were scored"
+                code = "verify.other_prediction"
+                yield Problem(f"{where}: {record_id}", what, str(stated), str(value), code=code)
                 return

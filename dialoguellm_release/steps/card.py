@@ -202,7 +202,7 @@ def _of_adapter(folder: Path, model: type[AnyManifest], content_sha256: str) -> 
 
 def _published_id(folder: Path) -> str | None:
     """The id of the repository that a published folder is a copy of; None for any other."""
-    from dialoguellm_release.hub.lookup import read_release_file
+    from dialoguellm_release.hub.contents import read_release_file
 
     path = folder / RELEASE_FILE
     return repository_of(read_release_file(path).repository)[1] if path.is_file() else None

@@ -38,10 +38,11 @@ def publish(
     Raises:
         PublishError: Something is missing, not fit to be published, or refused by the target.
     """
-    from dialoguellm_release.hub.publish import publish_release, target_of
+    from dialoguellm_release.hub.publish import publish_release
+    from dialoguellm_release.hub.store import open_store
 
     loaded = load_recipe(recipe, "release", ReleaseRecipe)
-    return publish_release(loaded.recipe, build, target_of(to), only=only, dry_run=dry_run, approve=approve)
+    return publish_release(loaded.recipe, build, open_store(to), only=only, dry_run=dry_run, approve=approve)
 
 
 def verify_release(

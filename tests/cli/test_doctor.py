@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dialoguellm_release.hub import doctor
+from dialoguellm_release.steps import doctor
 from tests.hub_server.accounts import Token
 from tests.hub_server.faults import Fault
 from tests.hub_server.server import HubServer
@@ -48,7 +48,7 @@ def test_corpora_are_looked_for_where_the_variable_says(
     assert "whom to ask" in findings(run)["corpus meisd"]["fix"]
     ended = run("doctor", "--sources", tmp_path / "nowhere")
     assert ended.code == 1
-    assert f"corpora: {tmp_path / 'nowhere'} is no folder" in ended.err
+    assert f"corpora: {tmp_path / 'nowhere'} is not a folder" in ended.err
 
 
 def test_a_missing_extra_is_told_with_its_commands(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,6 +62,14 @@ def test_a_missing_extra_is_told_with_its_commands(run: Any, monkeypatch: pytest
     assert ended.code == 0
     assert "trl is not installed; needed by: adapter train" in ended.out
     assert "pip install 'dialoguellm-release[train]'" in ended.err
+
+
+def test_every_extra_for_users_is_examined(run: Any) -> None:
+    from importlib.metadata import metadata
+
+    listed = set(metadata("dialoguellm-release").get_all("Provides-Extra") or []) - {"all", "dev"}
+    assert {"served", "video", "quantize"} <= listed
+    assert {name.removeprefix("extra ") for name in findings(run) if name.startswith("extra ")} == listed
 
 
 def test_what_is_wrong_ends_with_1(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +88,7 @@ def test_what_is_wrong_ends_with_1(run: Any, monkeypatch: pytest.MonkeyPatch) ->
 def test_other_versions_than_those_tried_are_named(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "constraints", lambda: {"pydantic": "0.1", "no-such-library": "1"})
     note = findings(run)["versions"]["note"]
-    assert f"pydantic {version('pydantic')} (tried: 0.1)" in note
+    assert f"pydantic {version('pydantic')} (tested: 0.1)" in note
     assert "no-such-library" not in note
 
 

@@ -14,8 +14,8 @@ from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.dataset.parquet import RowWriter, record_columns, record_schema, sft_schema
 from dialoguellm_release.folders import combined_sha256, read_manifest, sha256_of_text, stamps, write_manifest
 from dialoguellm_release.hub import sources
-from dialoguellm_release.hub.folder import FolderTarget
 from dialoguellm_release.hub.publish import publish_release
+from dialoguellm_release.hub.store_folder import FolderStore
 from dialoguellm_release.layout import DataFile
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.records import content_sha256, record_digest
@@ -100,7 +100,7 @@ def target(tmp_path: Path) -> Path:
 @pytest.fixture
 def published(build: Build, target: Path) -> Path:
     """The target after the first release."""
-    publish_release(build.recipe, build.path, FolderTarget(target))
+    publish_release(build.recipe, build.path, FolderStore(target))
     return target
 
 

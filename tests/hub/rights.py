@@ -11,8 +11,8 @@ from pydantic import JsonValue
 from dialoguellm_release.errors import PublishError
 from dialoguellm_release.folders import canonical_json, sha256_of_text, stamps, write_manifest
 from dialoguellm_release.hub.checks import problems_of
-from dialoguellm_release.hub.folder import FolderTarget
-from dialoguellm_release.hub.publish import PublishedRepository, publish_release
+from dialoguellm_release.hub.publish import Published, publish_release
+from dialoguellm_release.hub.store_folder import FolderStore
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.corpus import Distribution
 from dialoguellm_release.schemas.manifests import RecipeStamp
@@ -65,9 +65,9 @@ def with_dataset(recipe: ReleaseRecipe, **update: object) -> ReleaseRecipe:
 
 def publish(
     recipe: ReleaseRecipe, build: Path, target: Path, *, dry_run: bool = False
-) -> tuple[PublishedRepository, ...]:
+) -> tuple[Published, ...]:
     """A release to a folder; what a dry run finds wrong is raised as the real run does."""
-    done = publish_release(recipe, build, FolderTarget(target), dry_run=dry_run)
+    done = publish_release(recipe, build, FolderStore(target), dry_run=dry_run)
     if problems := problems_of(done.verdicts):
         raise PublishError(problems)
     return done.repositories

@@ -8,6 +8,7 @@ import pytest
 
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.hub.lookup import published_folder
+from tests.hub.codes import refuses
 
 
 def test_a_folder_wins_over_a_repository_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,8 +22,16 @@ def test_what_can_only_be_a_folder_is_not_looked_for_on_the_hub(place: str) -> N
     assert published_folder(place) == Path(place)
 
 
-@pytest.mark.parametrize("place", ["owner/name", "owner/name@v1.0.0", "owner/..name"])
-def test_a_repository_that_cannot_be_had_is_told_by_its_name(place: str) -> None:
-    with pytest.raises(DataError, match="is no folder here, and the Hub does not give it: ") as caught:
+@pytest.mark.parametrize(
+    ("place", "code"),
+    [
+        ("owner/name", "hub.unreachable"),
+        ("owner/name@v1.0.0", "hub.unreachable"),
+        ("owner/..name", "hub.bad_name"),
+    ],
+)
+def test_a_repository_that_cannot_be_downloaded_is_named(place: str, code: str) -> None:
+    with refuses(code) as caught:
         published_folder(place)
-    assert caught.value.problems[0].where == place
+    assert isinstance(caught.value, DataError)
+    assert place in str(caught.value)

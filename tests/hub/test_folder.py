@@ -15,9 +15,10 @@ import pytest
 
 from dialoguellm_release.errors import PublishError
 from dialoguellm_release.folders import git_blob_id
-from dialoguellm_release.hub.folder import FolderTarget
 from dialoguellm_release.hub.git import GitRepository
-from dialoguellm_release.hub.publish import PublishedRepository, publish_release
+from dialoguellm_release.hub.publish import Published, publish_release
+from dialoguellm_release.hub.store_folder import FolderStore
+from tests.hub.codes import refuses
 
 if TYPE_CHECKING:
     from tests.hub.conftest import Build
@@ -33,8 +34,8 @@ DATASET = REPOSITORIES[0]
 
 def publish(
     build: Build, target: Path, *, folder: Path | None = None, dry_run: bool = False
-) -> tuple[PublishedRepository, ...]:
-    done = publish_release(build.recipe, folder or build.path, FolderTarget(target), dry_run=dry_run)
+) -> tuple[Published, ...]:
+    done = publish_release(build.recipe, folder or build.path, FolderStore(target), dry_run=dry_run)
     return done.repositories
 
 
@@ -126,7 +127,7 @@ def test_a_tag_does_not_move_to_other_content(published: Path, next_build: Build
 def test_a_refused_first_release_leaves_nothing_behind(build: Build, target: Path) -> None:
     (target / DATASET).mkdir(parents=True)
     (target / DATASET / "notes.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(PublishError, match="is no git repository"):
+    with refuses("hub.not_a_repository"):
         publish(build, target)
     assert not (target / "models").exists()
     assert (target / DATASET / "notes.txt").read_text(encoding="utf-8") == "mine"
@@ -207,7 +208,7 @@ def test_locks_stay_while_another_publish_is_at_work(build: Build, published: Pa
     lock.touch()
     with (published / ".dlm-release.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        with pytest.raises(PublishError, match="another publish is at work"):
+        with refuses("hub.folder_locked"):
             publish(build, published)
         assert lock.exists()
     publish(build, published)
@@ -217,7 +218,7 @@ def test_locks_stay_while_another_publish_is_at_work(build: Build, published: Pa
 def test_what_was_changed_by_hand_is_not_lost(published: Path, next_build: Build) -> None:
     card = published / DATASET / "README.md"
     card.write_text("My own words.\n", encoding="utf-8")
-    with pytest.raises(PublishError, match="was changed by hand") as caught:
+    with refuses("hub.edited_by_hand") as caught:
         publish(next_build, published)
     assert caught.value.problems[0].where == str(card)
     assert card.read_text(encoding="utf-8") == "My own words.\n"
@@ -232,7 +233,7 @@ def test_an_own_file_in_the_way_of_a_new_one_is_not_lost(
     (metrics / "erc_scores" / "app.py").write_text("", encoding="utf-8")
     own = published / "spaces/dialoguellm/erc_scores/app.py"
     own.write_text("mine", encoding="utf-8")
-    with pytest.raises(PublishError, match="was put there by hand"):
+    with refuses("hub.added_by_hand"):
         publish(next_build, published)
     assert own.read_text(encoding="utf-8") == "mine"
 
@@ -256,7 +257,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(build: Build, targ
 
 def test_without_git_the_error_says_so(build: Build, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(PublishError, match="git: is not installed"):
+    with refuses("hub.no_git"):
         publish(build, target)
 
 
@@ -313,7 +314,7 @@ def test_a_file_that_changes_while_it_is_published_is_noticed(
         return original(self, content)
 
     monkeypatch.setattr(GitRepository, "write_blob", changing)
-    with pytest.raises(PublishError, match=r"test-clean-00000\.parquet: was changed while it was published"):
+    with refuses("hub.changed_while_publishing", "test-clean-00000.parquet"):
         publish(next_build, published)
     assert state(published) == before
 
@@ -359,7 +360,7 @@ def test_a_commit_made_by_hand_is_not_overwritten(published: Path, next_build: B
     (path / "croissant.json").write_text("{}", encoding="utf-8")
     git(path, "-c", "user.name=me", "-c", "user.email=me@localhost", "commit", "--quiet", "-am", "by hand")
     before = state(published)
-    with pytest.raises(PublishError, match=r"croissant.json: was put there by somebody else"):
+    with refuses("hub.foreign_file", "croissant.json"):
         publish(next_build, published)
     assert state(published) == before
     git(path, "-c", "user.name=me", "-c", "user.email=me@localhost", "revert", "--no-edit", "HEAD")

@@ -16,17 +16,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dialoguellm_release.errors import PublishError
 from dialoguellm_release.folders import read_manifest, write_manifest
 from dialoguellm_release.hub import checks
 from dialoguellm_release.hub.checks import leaving_problems, pickle_problems, size_problems, weight_problems
 from dialoguellm_release.hub.contents import UNKNOWN_COMMIT, PlannedFile
-from dialoguellm_release.hub.folder import FolderTarget
 from dialoguellm_release.hub.plan import plan_release
 from dialoguellm_release.hub.publish import publish_release
 from dialoguellm_release.hub.secrets import secret_problems
+from dialoguellm_release.hub.store_folder import FolderStore
 from dialoguellm_release.schemas.manifests import AdapterManifest
 from dialoguellm_release.schemas.release import ReleaseFile
+from tests.hub.codes import refuses
 
 if TYPE_CHECKING:
     from tests.hub.conftest import Build
@@ -64,8 +64,8 @@ def test_a_good_release_passes_every_gate_and_each_says_what_it_looked_at(build:
 def test_an_adapter_that_was_never_scored_does_not_leave(build: Build, tmp_path: Path) -> None:
     adapters = tuple(one.model_copy(update={"scores": ()}) for one in build.recipe.adapters)
     recipe = build.recipe.model_copy(update={"adapters": adapters})
-    with pytest.raises(PublishError, match="the adapter was never scored"):
-        publish_release(recipe, build.path, FolderTarget(tmp_path / "target"))
+    with refuses("checks.not_scored"):
+        publish_release(recipe, build.path, FolderStore(tmp_path / "target"))
     assert not list((tmp_path / "target").glob("*/*"))
 
 
@@ -112,18 +112,18 @@ INFINITY = {
 
 @pytest.mark.parametrize("dtype", ["F32", "F16", "BF16"])
 def test_zeros_and_what_is_no_number_are_found_in_every_type(tmp_path: Path, dtype: str) -> None:
-    def what(numbers: bytes, name: str = "x.lora_B.weight") -> list[str]:
+    def found(numbers: bytes, name: str = "x.lora_B.weight") -> list[str]:
         path = safetensors(tmp_path / "a.safetensors", dtype, numbers, [2, 1], name)
-        return [one.what for one in weight_problems(path)]
+        return [one.code for one in weight_problems(path)]
 
     zero, size = bytes(len(ONE[dtype])), len(ONE[dtype])
     minus_zero = bytes(size - 1) + b"\x80"
-    assert what(ONE[dtype] + zero) == []
+    assert found(ONE[dtype] + zero) == []
     for nothing in (zero + zero, minus_zero + zero):
-        assert what(nothing) == ["every lora_B is zero: the adapter changes nothing"]
+        assert found(nothing) == ["checks.zero_weights"]
     for odd in (NAN[dtype], INFINITY[dtype]):
-        assert what(ONE[dtype] + odd) == ["holds NaN or infinity"]
-    assert what(ONE[dtype] * 2, "x.weight") == ["holds no lora_B: it is no LoRA adapter"]
+        assert found(ONE[dtype] + odd) == ["checks.nan_in_weights"]
+    assert found(ONE[dtype] * 2, "x.weight") == ["checks.no_lora"]
 
 
 def test_other_ranks_and_types_are_found(tmp_path: Path) -> None:
@@ -181,10 +181,8 @@ def test_harmless_text_passes(text: str) -> None:
 
 def test_a_secret_in_a_folder_of_the_build_stops_the_release(build: Build, metrics: Path) -> None:
     (metrics / "erc_scores" / "settings.txt").write_text(f"token = {TOKEN}")
-    with pytest.raises(
-        PublishError, match=r"spaces/dialoguellm/erc_scores: settings.txt: holds a token"
-    ) as caught:
-        publish_release(build.recipe, build.path, FolderTarget(build.path.parent / "target"))
+    with refuses("checks.secret", "spaces/dialoguellm/erc_scores: settings.txt") as caught:
+        publish_release(build.recipe, build.path, FolderStore(build.path.parent / "target"))
     assert TOKEN not in str(caught.value)
 
 
@@ -277,4 +275,4 @@ def test_the_folder_of_a_backbone_of_ours_must_be_in_the_release(build: Build) -
     shutil.rmtree(build.path / "backbones")
     plan = plan_release(recipe, build.path)
     (failed,) = [one for one in plan.verdicts if one.outcome == "fail"]
-    assert failed.problems[0].what.startswith("its base is a backbone of our own making")
+    assert failed.problems[0].code == "checks.base_not_in_release"

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dialoguellm_release.errors import PublishError
-from dialoguellm_release.hub.hub_target import HubTarget
 from dialoguellm_release.hub.publish import Publication, publish_release
+from dialoguellm_release.hub.store_hub import HubStore
+from tests.hub.codes import refuses
 from tests.hub_server.audit import broken_tags, release_commits
 from tests.hub_server.faults import Fault
 from tests.hub_server.server import HubServer
@@ -27,7 +28,7 @@ ENDLESS = 1000
 
 
 def publish(build: Build) -> Publication:
-    return publish_release(build.recipe, build.path, HubTarget())
+    return publish_release(build.recipe, build.path, HubStore())
 
 
 @pytest.fixture
@@ -158,10 +159,10 @@ def test_a_storm_that_does_not_end_is_told_and_the_next_run_goes_on(
     build: Build, hub_server: HubServer, pauses: list[float], kind: str, first: int
 ) -> None:
     hub_server.faults.add(Fault(kind, first=first, times=ENDLESS, status=503))
-    with pytest.raises(PublishError, match="the Hub fails again and again") as caught:
+    with refuses("hub.keeps_failing") as caught:
         publish(build)
     assert pauses
-    assert ("nothing was changed" in str(caught.value)) == (kind in ("whoami", "info"))
+    assert ("nothing was changed" in str(caught.value)) == (kind in ("whoami", "info", "validate_yaml"))
     hub_server.faults.clear()
     publish(build)
     assert_released(hub_server)
@@ -172,7 +173,7 @@ def test_a_line_that_stays_cut_is_told_and_the_next_run_goes_on(
     build: Build, hub_server: HubServer, pauses: list[float], kind: str
 ) -> None:
     hub_server.faults.add(Fault(kind, first=2, times=ENDLESS, cut_request_after=10))
-    with pytest.raises(PublishError, match="cannot be reached"):
+    with refuses("hub.unreachable"):
         publish(build)
     assert len(pauses) >= 5
     hub_server.faults.clear()
@@ -206,7 +207,7 @@ def test_no_repository_is_changed_while_files_are_still_on_their_way(
 
 def test_an_hour_is_not_waited_for(build: Build, hub_server: HubServer, pauses: list[float]) -> None:
     hub_server.faults.add(Fault("commit", first=2, status=429, headers={"Retry-After": "3600"}))
-    with pytest.raises(PublishError, match="asks to wait for 3600 s"):
+    with refuses("hub.asks_to_wait"):
         publish(build)
     assert pauses == []
     publish(build)
@@ -218,11 +219,11 @@ def test_a_commit_of_others_in_the_meantime_is_not_overwritten(build: Build, hub
         hub_server.store.add_commit(*DATASET, {"theirs.txt": b"theirs"})  # type: ignore[arg-type]
 
     hub_server.faults.add(Fault("commit", before=meddle))
-    with pytest.raises(PublishError, match="somebody else made a commit in the meantime"):
+    with refuses("hub.other_commit"):
         publish(build)
     repository = hub_server.store.repositories[DATASET]  # type: ignore[index]
     assert release_commits(repository) == ["Update by hand"]
-    with pytest.raises(PublishError, match="theirs.txt: was put there by somebody else"):
+    with refuses("hub.foreign_file", "theirs.txt"):
         publish(build)
     hub_server.store.add_commit(*DATASET, {"theirs.txt": None})  # type: ignore[arg-type]
     publish(build)
@@ -232,7 +233,7 @@ def test_a_commit_of_others_in_the_meantime_is_not_overwritten(build: Build, hub
 
 def test_a_card_edited_between_commit_and_tag_is_kept(build: Build, hub_server: HubServer) -> None:
     hub_server.faults.add(Fault("create_tag", status=400))
-    with pytest.raises(PublishError, match="the Hub refused"):
+    with refuses("hub.refused"):
         publish(build)
     repository = hub_server.store.repositories[DATASET]  # type: ignore[index]
     card = repository.head.files["README.md"].content + b"\nBy hand.\n"
@@ -251,7 +252,7 @@ def test_a_commit_that_does_not_hold_what_was_sent_is_not_tagged(build: Build, h
         repository.commits[repository.head.oid] = replace(repository.head, files=files)
 
     hub_server.faults.add(Fault("commit", after=spoil))
-    with pytest.raises(PublishError, match="does not hold what was sent, so no tag is set") as caught:
+    with refuses("hub.commit_differs") as caught:
         publish(build)
     assert "croissant.json" in str(caught.value.problems[0].got)
     assert all(not one.tags for one in repositories.values())
@@ -265,7 +266,7 @@ def test_a_tag_that_others_set_in_the_meantime_is_noticed(build: Build, hub_serv
         repository.tags["v1.0.0"] = next(iter(repository.commits))
 
     hub_server.faults.add(Fault("create_tag", before=meddle))
-    with pytest.raises(PublishError, match="somebody else has set the tag v1.0.0 in the meantime"):
+    with refuses("hub.tag_differs"):
         publish(build)
     assert [one.tags for one in hub_server.store.repositories.values()][1:] == [{}, {}, {}]
     del hub_server.store.repositories[DATASET].tags["v1.0.0"]  # type: ignore[index]
@@ -281,25 +282,25 @@ def test_a_repository_that_others_make_in_the_meantime_is_left_alone(
         hub_server.store.add_commit(*DATASET, {"manifest.json": b"theirs"})  # type: ignore[arg-type]
 
     hub_server.faults.add(Fault("create_repo", before=meddle))
-    with pytest.raises(PublishError, match="manifest.json: was put there by somebody else"):
+    with refuses("hub.foreign_file", "manifest.json"):
         publish(build)
     assert hub_server.store.repositories[DATASET].head.files["manifest.json"].content == b"theirs"  # type: ignore[index]
 
 
 @pytest.mark.parametrize(
-    ("kind", "status", "what"),
+    ("kind", "status", "code"),
     [
-        ("create_repo", 403, "may not do this"),
-        ("lfs_batch", 401, "does not accept the token"),
-        ("commit", 403, "may not do this"),
-        ("create_tag", 401, "does not accept the token"),
+        ("create_repo", 403, "hub.no_permission"),
+        ("lfs_batch", 401, "hub.bad_token"),
+        ("commit", 403, "hub.no_permission"),
+        ("create_tag", 401, "hub.bad_token"),
     ],
 )
 def test_rights_that_end_half_way_end_the_run(
-    build: Build, hub_server: HubServer, kind: str, status: int, what: str
+    build: Build, hub_server: HubServer, kind: str, status: int, code: str
 ) -> None:
     hub_server.faults.add(Fault(kind, first=2, status=status))
-    with pytest.raises(PublishError, match=what):
+    with refuses(code):
         publish(build)
     publish(build)
     assert_released(hub_server)
@@ -310,7 +311,7 @@ def test_a_hub_whose_disk_is_full_is_told(
     build: Build, hub_server: HubServer, kind: str, status: int
 ) -> None:
     hub_server.faults.add(Fault(kind, first=2, times=ENDLESS, status=status))
-    with pytest.raises(PublishError, match=f"the Hub refused\n  got: {status}"):
+    with refuses("hub.refused"):
         publish(build)
     hub_server.faults.clear()
     publish(build)
@@ -320,8 +321,11 @@ def test_a_hub_whose_disk_is_full_is_told(
 def test_a_card_that_the_hub_does_not_accept_is_told(build: Build, hub_server: HubServer) -> None:
     said = b'{"errors": [{"message": "license must be one of"}], "warnings": []}'
     hub_server.faults.add(Fault("validate_yaml", status=400, body=said))
-    with pytest.raises(PublishError, match="license must be one of"):
+    with refuses("hub.card_refused") as caught:
         publish(build)
+    assert "license must be one of" in str(caught.value)
+    assert caught.value.outcome == "nothing was changed"
+    assert not hub_server.store.repositories
     publish(build)
     assert_released(hub_server)
 
@@ -330,7 +334,7 @@ def test_a_file_that_the_hub_does_not_take_is_told(build: Build, hub_server: Hub
     error = {"code": 422, "message": "too large"}
     said = json.dumps({"objects": [{"oid": "0" * 64, "size": 1, "error": error}]}).encode()
     hub_server.faults.add(Fault("lfs_batch", status=200, body=said))
-    with pytest.raises(PublishError, match="too large"):
+    with refuses("hub.refused"):
         publish(build)
 
 
@@ -354,9 +358,9 @@ def test_a_hub_that_is_not_there_is_told(
 
     assert not hub_server.seen
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:1")
-    with pytest.raises(PublishError, match=r"the Hub cannot be reached(.|\n)*nothing was changed"):
+    with refuses("hub.unreachable"):
         publish(build)
     assert pauses == [1, 2, 4, 8, 8]
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(PublishError, match="offline mode is enabled"):
+    with refuses("hub.unreachable"):
         publish(build)

@@ -22,6 +22,7 @@ from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import Visibility
 from tests.corpus_names import CORPORA
+from tests.hub.codes import refuses
 from tests.hub.rights import (
     DATASET,
     RIGHT,
@@ -47,10 +48,10 @@ def test_more_than_the_registry_allows_is_refused_and_says_what_to_do(
     rebuilt(build, meisd=asked)
     (problem,) = refused(build, target, visibility)
     assert problem.startswith(
-        f"{build.path / 'dataset'}: corpora.meisd.distribution: the recipe demo lets more"
+        f"{build.path / 'dataset'}: corpora.meisd.distribution: the recipe demo publishes more"
     )
-    assert "text: LicenseRef-MEISD-none-found, may be passed on: no" in problem
-    assert "labels: LicenseRef-MEISD-none-found, may be passed on: unknown" in problem
+    assert "text: LicenseRef-MEISD-none-found, may be redistributed: no" in problem
+    assert "labels: LicenseRef-MEISD-none-found, may be redistributed: unknown" in problem
     assert "expected: exclude\n" in problem
     assert f"got: {asked}\n" in problem
     assert "--set corpora.meisd.distribution=exclude" in problem
@@ -110,12 +111,12 @@ def test_a_private_repository_does_not_become_public_nor_the_other_way(
     build: Build, target: Path, tmp_path: Path
 ) -> None:
     publish(build.recipe, build.path, target)
-    with pytest.raises(PublishError, match="is public, but the release has it as private"):
+    with refuses("hub.other_visibility"):
         publish(released(build, "private"), build.path, target)
     private = tmp_path / "private"
     publish(released(build, "private"), build.path, private)
     for dry_run in (True, False):
-        with pytest.raises(PublishError, match="is private, but the release has it as public") as caught:
+        with refuses("hub.other_visibility") as caught:
             publish(build.recipe, build.path, private, dry_run=dry_run)
         assert caught.value.problems[0].where == str(private / DATASET)
 
@@ -130,7 +131,7 @@ def test_what_a_killed_private_release_wrote_does_not_become_public(
         patch.setattr("dialoguellm_release.hub.git.GitRepository._write_tree", killed)
         with pytest.raises(KeyboardInterrupt):
             publish(released(build, "private"), build.path, target)
-    with pytest.raises(PublishError, match="is private, but the release has it as public"):
+    with refuses("hub.other_visibility"):
         publish(build.recipe, build.path, target)
 
 
@@ -165,7 +166,7 @@ def test_a_manifest_that_says_it_may_is_not_believed(build: Build, target: Path)
     corpora["meisd"] = corpora["meisd"].model_copy(update={"may_redistribute": True})
     remade(build, corpora=corpora)
     (problem,) = refused(build, target)
-    assert "meisd: its manifest tells of another licence than the registry" in problem
+    assert "meisd: its manifest states another licence than the corpus file" in problem
 
 
 def test_a_manifest_under_a_better_licence_is_not_believed(build: Build, target: Path) -> None:
@@ -175,8 +176,8 @@ def test_a_manifest_under_a_better_licence_is_not_believed(build: Build, target:
     corpora["meisd"] = corpora["meisd"].model_copy(update=update)
     remade(build, corpora=corpora)
     told, asked = refused(build, target)
-    assert "got: CC0-1.0, may be passed on: True" in told
-    assert "lets more of MEISD leave than its licences do" in asked
+    assert "got: CC0-1.0, may be redistributed: True" in told
+    assert "publishes more of MEISD than its licences allow" in asked
 
 
 def test_a_recipe_that_was_changed_in_the_manifest_is_noticed(build: Build, target: Path) -> None:
@@ -200,20 +201,20 @@ def test_a_build_from_before_a_licence_was_withdrawn_does_not_leave(
     withdrawn = {**corpus_entries(), "meld": entry.model_copy(update={"text_license": license_})}
     monkeypatch.setattr(plan, "corpus_entries", lambda _recipe: withdrawn)
     told, asked = refused(build, target)
-    assert "meld: its manifest tells of another licence than the registry" in told
+    assert "meld: its manifest states another licence than the corpus file" in told
     assert "expected: exclude or standoff\n" in asked
 
 
 def test_a_recipe_that_lets_no_text_leave_makes_no_repository(build: Build, target: Path) -> None:
     rebuilt(build, meld="exclude")
     (problem,) = refused(build, target)
-    assert "its recipe lets the text of no corpus leave" in problem
+    assert "its recipe publishes the text of no corpus" in problem
 
 
 def test_a_published_copy_is_not_published_again(build: Build, target: Path, tmp_path: Path) -> None:
     publish(build.recipe, build.path, target)
     recipe = with_dataset(build.recipe, folder=DATASET).model_copy(update={"adapters": (), "backbones": ()})
-    with pytest.raises(PublishError, match="is a published copy"):
+    with refuses("licenses.already_published"):
         publish(recipe, target, tmp_path / "other")
 
 

@@ -92,7 +92,7 @@ def test_a_data_file_that_holds_other_rows_than_its_path_says_is_refused(
     remade(build)
     (problem,) = refused(build, target, "public" if distribution == "full" else "private")
     assert problem.startswith(f"{path}: ")
-    assert "another corpus or split than its path says" in problem or "cannot be told apart" in problem
+    assert "another corpus or split than its path says" in problem or "cannot be read" in problem
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,9 @@ def test_a_file_with_a_path_of_its_own_does_not_leave(build: Build, target: Path
     file.write_bytes(b"A line of MEISD.")
     remade(build)
     (problem,) = refused(build, target)
-    assert problem.startswith(f"{file}: nobody knows whether its text may be passed on")
+    assert problem.startswith(
+        f"{file}: belongs to no corpus, so it is unknown whether its text may be redistributed"
+    )
 
 
 def test_what_the_build_says_of_itself_is_rendered_anew(build: Build, target: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from dialoguellm_release.cards.dataset import render_dataset_card
 from dialoguellm_release.corpora.registry import corpus_entry
-from dialoguellm_release.hub.folder import FolderTarget
 from dialoguellm_release.hub.publish import publish_release
+from dialoguellm_release.hub.store_folder import FolderStore
 
 if TYPE_CHECKING:
     from tests.hub.conftest import Build
@@ -56,10 +56,10 @@ def test_the_next_release_is_read_and_not_the_cached_one(
         rows = load_dataset(str(target / DATASET), "meld", split="test", cache_dir=str(tmp_path / "cache"))
         return set(rows["input"])
 
-    publish_release(build.recipe, build.path, FolderTarget(target))
+    publish_release(build.recipe, build.path, FolderStore(target))
     assert inputs() == {"Hello."}
     next_build = request.getfixturevalue("next_build")
-    publish_release(next_build.recipe, next_build.path, FolderTarget(target))
+    publish_release(next_build.recipe, next_build.path, FolderStore(target))
     assert inputs() == {"Good evening."}
 
 

@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from dialoguellm_release.folders import read_manifest
-from dialoguellm_release.hub.folder import FolderTarget
 from dialoguellm_release.hub.publish import publish_release
+from dialoguellm_release.hub.store_folder import FolderStore
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.recipes.release import DatasetRepository, ReleaseRecipe
@@ -166,7 +166,7 @@ def build_and_publish(
     made = build_dataset(
         "paper" if sources else "demo", sources, build / "dataset", skip=skip, overrides=settings
     )
-    publish_release(release_of(tag), build, FolderTarget(target))
+    publish_release(release_of(tag), build, FolderStore(target))
     return made.manifest
 
 

@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import hf_hub_download
 
-from dialoguellm_release.errors import DataError, PublishError
 from dialoguellm_release.folders import MANIFEST, stamp, stamps
 from dialoguellm_release.hub.contents import files_sha256
 from dialoguellm_release.hub.verify import Verified
 from dialoguellm_release.schemas.release import RELEASE_FILE, ReleaseFile
 from dialoguellm_release.steps.release import publish, verify_release
+from tests.hub.codes import refuses
 from tests.hub_server.accounts import Token
 from tests.hub_server.server import HubServer
 
@@ -89,16 +89,21 @@ def failed(found: Verified) -> dict[str, list[str]]:
     }
 
 
+def codes_of(found: Verified, item: str) -> list[str]:
+    """The codes of what is wrong with an item."""
+    return [problem.code for one in found.verdicts if one.name == item for problem in one.problems]
+
+
 def outcomes(found: Verified) -> dict[str, str]:
     return {verdict.name: verdict.outcome for verdict in found.verdicts}
 
 
-ALWAYS = {"transfer", "release.json", "hashes", "card", "links"}
+ALWAYS = {"transfer", "release.json", "hashes", "card"}
 CHECKED = {
     "datasets/dialoguellm/instructions": {"content", "card licence", "corpus licences", "loading"},
     "dialoguellm/tiny-llama": {"card licence", "loading"},
     "spaces/dialoguellm/erc_scores": set[str](),
-    "dialoguellm/tiny": {"content", "card licence", "loading", "figures", "answers"},
+    "dialoguellm/tiny": {"content", "card licence", "links", "loading", "figures", "answers"},
 }
 
 
@@ -181,24 +186,25 @@ def other_answers(repository: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "item", "what"),
+    ("change", "code"),
     [
-        (flip_a_byte, "hashes", "is not the file that was published"),
-        (lambda path: next(path.glob("sft/*")).unlink(), "hashes", "is missing, but release.json lists it"),
-        (lambda path: write(path / "more.txt", "!"), "hashes", "is not in release.json"),
+        (flip_a_byte, "verify.changed_file"),
+        (lambda path: next(path.glob("sft/*")).unlink(), "verify.missing_file"),
+        (lambda path: write(path / "more.txt", "!"), "verify.unlisted_file"),
     ],
 )
-def test_a_file_that_is_another_one_is_found(target: Path, change: Change, item: str, what: str) -> None:
+def test_a_file_that_is_another_one_is_found(target: Path, change: Change, code: str) -> None:
     meddle(target / DATASET, change, with_care=False)
-    assert what in failed(verify("dialoguellm/instructions", target))[item]
+    assert code in codes_of(verify("dialoguellm/instructions", target), "hashes")
 
 
 def test_a_missing_row_is_found_where_all_hashes_were_made_to_fit(target: Path) -> None:
     meddle(target / DATASET, drop_a_row)
-    found = failed(verify("dialoguellm/instructions", target))
+    verified = verify("dialoguellm/instructions", target)
+    found = failed(verified)
     assert "dialogues and records are not the manifest's" in found["content"]
     assert "its records are not those of the build" in found["content"]
-    assert "gives other counts than the manifest" in found["loading"]
+    assert "verify.other_counts" in codes_of(verified, "loading")
     assert "hashes" not in found
 
 
@@ -214,7 +220,7 @@ def test_a_label_outside_its_space_is_found(target: Path) -> None:
 def test_an_adapter_of_zeros_is_found(target: Path) -> None:
     meddle(target / ADAPTER, zero_weights)
     found = verify("models/dialoguellm/tiny", target, sample=4)
-    assert "every lora_B is zero: the adapter changes nothing" in failed(found)["content"]
+    assert "checks.zero_weights" in codes_of(found, "content")
     assert "answers" in failed(found)
 
 
@@ -252,11 +258,9 @@ def test_a_wrong_dataset_link_is_found(target: Path) -> None:
     other = meddle(dataset, other_content)
     git(dataset, "tag", "--force", "v1.0.0", before)
     meddle(target / ADAPTER, lambda path: link_to(path, other, "1" * 64))
-    found = failed(verify("dialoguellm/tiny", target))
-    assert "links to another dataset than it was trained on" in found["links"]
+    assert "verify.other_origin" in codes_of(verify("dialoguellm/tiny", target), "links")
     meddle(target / ADAPTER, lambda path: link_to(path, "2" * 40))
-    found = failed(verify("dialoguellm/tiny", target))
-    assert any("has no commit 2222" in what for what in found["links"])
+    assert "verify.link_not_found" in codes_of(verify("dialoguellm/tiny", target), "links")
 
 
 def test_a_tag_that_moved_under_a_dependant_is_found_there_and_nowhere_else(
@@ -285,15 +289,15 @@ def test_a_saved_release_file_that_fits_passes(pristine: Path) -> None:
     space = pristine / "spaces/dialoguellm/erc_scores" / RELEASE_FILE
     found = verify("dialoguellm/instructions", pristine, saved=space)
     assert outcomes(found)["saved"] == "not checked"
-    with pytest.raises(DataError, match="is no release.json"):
+    with refuses("hub.bad_release_file"):
         verify("dialoguellm/instructions", pristine, saved=pristine / DATASET / MANIFEST)
 
 
 def test_scores_that_do_not_follow_from_the_answers_are_found(target: Path) -> None:
     meddle(target / ADAPTER, other_answers)
-    found = failed(verify("dialoguellm/tiny", target))
-    assert found.keys() == {"figures"}
-    assert set(found["figures"]) == {"does not follow from the published answers"}
+    found = verify("dialoguellm/tiny", target)
+    assert failed(found).keys() == {"figures"}
+    assert set(codes_of(found, "figures")) == {"verify.other_score"}
 
 
 def test_a_work_tree_is_looked_at_as_it_stands(target: Path) -> None:
@@ -324,28 +328,28 @@ def test_what_needs_an_extra_says_so(pristine: Path, monkeypatch: pytest.MonkeyP
 def test_what_is_not_there_is_said(pristine: Path, tmp_path: Path) -> None:
     for name in ("dialoguellm/nothing@v1.0.0", "dialoguellm/instructions@v9.0.0"):
         (found,) = verify_release(name, str(pristine))
-        assert "there is no revision" in found.problems[0].what
-    with pytest.raises(PublishError, match="there is no such folder"):
+        assert found.problems[0].code == "verify.not_found"
+    with refuses("hub.folder_not_found"):
         verify_release("demo", str(tmp_path / "nowhere"))
-    with pytest.raises(DataError, match="is no published repository"):
+    with refuses("hub.not_published"):
         verify_release(str(tmp_path))
 
 
 def test_a_hub_out_of_reach_is_said() -> None:
-    with pytest.raises(PublishError, match="the Hub cannot be reached") as caught:
+    with refuses("hub.unreachable") as caught:
         verify_release("dialoguellm/instructions@v1.0.0")
     assert caught.value.outcome == "nothing was changed"
 
 
 def test_a_name_of_several_repositories_has_to_be_told_apart(target: Path) -> None:
     shutil.copytree(target / DATASET, target / "models/dialoguellm/instructions")
-    with pytest.raises(DataError, match="names several repositories") as caught:
+    with refuses("hub.ambiguous_name") as caught:
         verify("dialoguellm/instructions", target)
     told = "datasets/dialoguellm/instructions or models/dialoguellm/instructions"
     assert caught.value.problems[0].expected == told
     assert failed(verify("datasets/dialoguellm/instructions", target)) == {}
-    model = failed(verify("models/dialoguellm/instructions", target))
-    assert model["release.json"] == ["names another repository than the one that it lies in"]
+    model = verify("models/dialoguellm/instructions", target)
+    assert codes_of(model, "release.json") == ["verify.other_repository"]
 
 
 def test_a_file_that_did_not_come_as_the_hub_has_it_is_found(demo_build: Path, hub_server: HubServer) -> None:
@@ -359,7 +363,7 @@ def test_a_file_that_did_not_come_as_the_hub_has_it_is_found(demo_build: Path, h
         ).resolve()
         cached.write_bytes(cached.read_bytes() + b" ")
     (found,) = verify_release("dialoguellm/instructions@v1.0.0", sample=0)
-    assert failed(found)["transfer"] == ["is not what the Hub says it is"] * 3
+    assert codes_of(found, "transfer") == ["verify.other_download"] * 3
 
 
 def test_a_private_repository_is_not_there_for_strangers(
@@ -370,5 +374,5 @@ def test_a_private_repository_is_not_there_for_strangers(
     secret = hub_server.accounts.add("hf_strangerstoken", Token("stranger"))
     monkeypatch.setenv("HF_TOKEN", secret)
     (found,) = verify_release("datasets/dialoguellm/instructions@v1.0.0")
-    assert "may not be seen with this token" in found.problems[0].what
+    assert found.problems[0].code == "verify.not_found"
     assert secret not in str(found)

@@ -59,10 +59,22 @@ class AdapterRepository(Repository):
 
 
 class SpaceRepository(Repository):
-    """A metric of `metrics/`, published alone; the Hub gates no Spaces."""
+    """A metric of `metrics/`, published on its own; the Hub gates no Spaces.
+
+    Why the names must be equal: `evaluate.load("owner/name")` looks for `name.py` in the Space.
+    """
 
     metric: Text
     gated: Literal[False] = False
+
+    @model_validator(mode="after")
+    def _is_named_as_its_module(self) -> Self:
+        owner, _, name = self.repo_id.partition("/")
+        if name != self.metric:
+            raise ValueError(
+                f"evaluate.load needs the Space to be named like its module: {owner}/{self.metric}"
+            )
+        return self
 
 
 class Collection(Schema):

@@ -1,0 +1,238 @@
+"""The store that a release is published to and read from: one protocol for the Hub and for a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from dialoguellm_release.errors import Problem, PublishError
+from dialoguellm_release.schemas.recipes.release import Collection, Visibility
+from dialoguellm_release.schemas.release import RepositoryName
+
+if TYPE_CHECKING:
+    from dialoguellm_release.hub.contents import PlannedFile, RepoPlan
+
+HUB = "hub"
+"""The name of the Hub as `--to` and `--at`; a folder of this name is `./hub`."""
+
+BRANCH = "main"
+
+TRAILER = "Released-by: dialoguellm-release"
+"""Last line of the message of every commit of a release; other commits are somebody else's."""
+
+UNFINISHED = "the release is not complete; run the same command again to continue"
+"""The outcome of a run that stopped after it may have written something."""
+
+UNCHANGED = "nothing was changed"
+
+HUB_FILES = frozenset({".gitattributes"})
+"""Files that the Hub adds to a repository; a release ignores them."""
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of a commit, with the one hash that its store has of the content.
+
+    Attributes:
+        sha256: Of a file in large-file storage; else None.
+        blob_id: Of a file in git; else None.
+    """
+
+    size: int
+    sha256: str | None
+    blob_id: str | None
+
+
+Tree = Mapping[str, StoredFile]
+"""The files of a commit by path, without `HUB_FILES`."""
+
+
+@dataclass(frozen=True)
+class RepoState:
+    """A repository as its store has it.
+
+    Attributes:
+        head: The commit of its branch; None where it has no commit.
+        files: Those of `head`.
+        released: Those of the newest commit that a release or the Hub itself made; None without one.
+        tagged: The commit of the release's tag; None without that tag.
+        tagged_files: Those of `tagged`.
+        card: README.md at the tag, or at the head without a tag; None where there is none.
+        visibility: None where the store has no such setting.
+        is_fresh: Whether its only commit is the one that the Hub makes in a new repository.
+    """
+
+    head: str | None
+    files: Tree
+    released: Tree | None
+    tagged: str | None
+    tagged_files: Tree
+    card: str | None
+    visibility: Visibility | None = None
+    gated: Literal[False, "auto", "manual"] = False
+    is_fresh: bool = False
+
+
+@dataclass(frozen=True)
+class Revision:
+    """What a tag, a branch or a commit id resolves to."""
+
+    commit: str
+    is_tag: bool
+
+
+@dataclass(frozen=True)
+class CollectionPage:
+    """A collection as its store has it.
+
+    Attributes:
+        where: Its address, or that of its owner's collections where it does not exist yet.
+        listed: The repositories in it; None where it does not exist yet.
+        is_supported: False where the store has no collections.
+    """
+
+    where: str
+    listed: frozenset[RepositoryName] | None
+    is_supported: bool = True
+
+
+class Store(Protocol):
+    """Repositories with branches, tags and commits, by name."""
+
+    @property
+    def shows_uploads(self) -> bool:
+        """Whether uploads report their progress themselves."""
+        ...
+
+    def where(self, name: RepositoryName) -> str:
+        """The folder or address of a repository."""
+        ...
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Keeps other releases out while it is held, if the store can."""
+        ...
+
+    def access_problems(self, names: Sequence[RepositoryName]) -> list[Problem]:
+        """Why the user may not write to these repositories."""
+        ...
+
+    def state(self, name: RepositoryName, tag: str) -> RepoState | None:
+        """The state of a repository; None where it does not exist."""
+        ...
+
+    def edit_problems(
+        self, name: RepositoryName, state: RepoState | None, paths: Sequence[str]
+    ) -> Iterator[Problem]:
+        """Uncommitted changes that these files would overwrite."""
+        ...
+
+    def card_problems(self, name: RepositoryName, card: str) -> Iterator[Problem]:
+        """Why the store would refuse a card."""
+        ...
+
+    def resolve(self, name: RepositoryName, revision: str) -> Revision | None:
+        """The commit of a tag, a branch or a commit id; None where it does not exist."""
+        ...
+
+    def visibility(self, name: RepositoryName) -> Visibility:
+        """Who may read a repository."""
+        ...
+
+    def tree(self, name: RepositoryName, commit: str) -> Tree:
+        """The files of a commit."""
+        ...
+
+    def read(self, name: RepositoryName, commit: str, path: str) -> str:
+        """The text of a file of a commit."""
+        ...
+
+    def download(self, name: RepositoryName, commit: str, only: Sequence[str] | None = None) -> Path:
+        """A folder with the files of a commit.
+
+        Args:
+            only: Patterns of the files that are needed; None for all.
+        """
+        ...
+
+    def create(self, plan: RepoPlan, state: RepoState | None, sdk: str) -> None:
+        """Creates a repository if it does not exist, with the planned visibility and gating."""
+        ...
+
+    def put(self, name: RepositoryName, files: Mapping[str, PlannedFile], advance: Advance) -> None:
+        """Uploads the content of files; no reader sees them before the commit.
+
+        Args:
+            advance: Called with the number of bytes that arrived.
+        """
+        ...
+
+    def commit(
+        self,
+        name: RepositoryName,
+        files: Mapping[str, PlannedFile],
+        changed: Sequence[str],
+        parent: str | None,
+        message: str,
+    ) -> str:
+        """Makes a commit that holds exactly the files, on top of `parent`.
+
+        Args:
+            changed: Paths that differ from the parent; those that are not among the files are deleted.
+
+        Raises:
+            PublishError: There is another commit on top of the parent.
+        """
+        ...
+
+    def set_branch(self, name: RepositoryName, commit: str) -> None:
+        """Moves the branch to a commit, if it is not there yet."""
+        ...
+
+    def tag(self, name: RepositoryName, tag: str, commit: str, message: str) -> None:
+        """Sets a tag; a tag that exists is kept."""
+        ...
+
+    def collection_page(self, collection: Collection) -> CollectionPage | None:
+        """The page of a collection; None where the store has no such pages."""
+        ...
+
+    def collect(self, collection: Collection, description: str, names: Sequence[RepositoryName]) -> bool:
+        """Adds repositories to a collection; False where the store has no collections."""
+        ...
+
+
+def open_store(where: str, scratch: Path | None = None) -> Store:
+    """The store that `--to` or `--at` names: `hub`, or a folder.
+
+    Args:
+        scratch: To read from a folder: a place for the files of its commits; the folder must exist then.
+
+    Raises:
+        PublishError: There is no such folder to read from.
+    """
+    if where == HUB:
+        from dialoguellm_release.hub.store_hub import HubStore
+
+        return HubStore()
+    from dialoguellm_release.hub.store_folder import FolderStore
+
+    if scratch and not Path(where).is_dir():
+        problem = Problem(
+            where, "no such folder", fix="--at hub, or a folder published to", code="hub.folder_not_found"
+        )
+        raise PublishError(problem, UNCHANGED)
+    return FolderStore(Path(where), scratch)
+
+
+def is_stored(file: PlannedFile, stored: StoredFile) -> bool:
+    """Whether a stored file has the content of a planned one."""
+    if file.size != stored.size:
+        return False
+    if stored.sha256 is not None:
+        return file.sha256 == stored.sha256
+    return file.blob_id == stored.blob_id
