@@ -22,7 +22,7 @@ from dialoguellm_release.layout import (
 )
 from dialoguellm_release.recipes.yaml_reader import Document
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Label, Split
-from dialoguellm_release.schemas.record import COLUMNS
+from dialoguellm_release.schemas.record import COLUMNS, SFT_COLUMNS
 
 
 def corpora_in(paths: Iterable[str], corpora: Iterable[CorpusName]) -> tuple[CorpusName, ...]:
@@ -89,7 +89,6 @@ def _once(globs: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(globs))
 
 
-SFT_COLUMNS = ("id", "prompt", "completion")
 _LISTS = frozenset({"context", "other_labels", "leaks"})
 _NUMBERS = {"utterance_index": "int64", "start_s": "float64", "end_s": "float64"}
 
@@ -101,7 +100,7 @@ def dataset_info(config_names: Iterable[str], labels: Sequence[Label]) -> list[d
     tables. Why `sequence`: it is the form of a list that old and new versions of `datasets` read.
     """
     records = [_feature(name, labels) for name in COLUMNS]
-    prompts: list[dict[str, object]] = [{"name": name, "dtype": "string"} for name in SFT_COLUMNS]
+    prompts = [_feature(name, labels) for name in SFT_COLUMNS]
     return [
         {"config_name": name, "features": prompts if name == SFT_CONFIG else records}
         for name in config_names

@@ -18,6 +18,7 @@ from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.manifests import FileStamp
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
+from dialoguellm_release.schemas.record import SFT_COLUMNS
 
 PARQUET = "application/x-parquet"
 COLUMN_TYPES = dict.fromkeys(COLUMN_NOTES, "sc:Text") | {
@@ -34,7 +35,7 @@ _SFT_NOTES = {
     "id": "the id of the record",
     "prompt": "what a model is given; ends without white space",
     "completion": "what it should answer: one space and the label",
-}
+} | {name: COLUMN_NOTES[name] for name in SFT_COLUMNS if name not in ("id", "prompt", "completion")}
 _CITE_AS = (
     "@article{zhang2023dialoguellm, title={DialogueLLM: Context and Emotion Knowledge-Tuned LLaMA Models for "
     "Emotion Recognition in Conversations}, author={Zhang, Yazhou and Wang, Mengyao and Tiwari, Prayag and "

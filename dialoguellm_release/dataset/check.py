@@ -40,7 +40,7 @@ def dataset_problems(
             files = config_files(paths, name, split, (name,))
             if not files and manifest.published is not None:
                 continue
-            checked = SplitCheck(folder, name, split, corpus, prompt)
+            checked = SplitCheck(folder, name, split, corpus, prompt, figures.class_labels)
             yield from checked.problems(files, seen, advance)
             digests[f"{name}/{split}"] = checked.content
     expected = manifest.published.published_sha256 if manifest.published else manifest.content_sha256

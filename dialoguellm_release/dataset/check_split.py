@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from dialoguellm_release.dataset.check_ledger import AGAIN, Recollection, first_of
+from dialoguellm_release.dataset.parquet import sft_columns
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.layout import data_file
 from dialoguellm_release.prompts import Prompt
@@ -16,7 +17,7 @@ from dialoguellm_release.records import ROWS_AT_ONCE, content_sha256, record_dig
 from dialoguellm_release.schemas.counts import Sizes
 from dialoguellm_release.schemas.dataset_manifest import CorpusFigures
 from dialoguellm_release.schemas.labels import CorpusName, Label, Split
-from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.schemas.record import SFT_COLUMNS, Record
 
 
 @dataclass
@@ -24,6 +25,7 @@ class SplitCheck:
     """Looks through one split of one corpus.
 
     Attributes:
+        labels: Names of the class ids.
         content: The content hash of the records that were found.
     """
 
@@ -32,6 +34,7 @@ class SplitCheck:
     split: Split
     corpus: CorpusFigures
     prompt: Prompt
+    labels: Sequence[Label]
     content: str = ""
     _digests: list[bytes] = field(default_factory=list)
     _labels: Counter[Label] = field(default_factory=Counter)
@@ -127,11 +130,8 @@ class SplitCheck:
 
     def _sft_problems(self, record: Record, row: dict[str, Any]) -> Iterator[Problem]:
         """Whether an `sft` row is not the rendering of its record."""
-        wanted = {
-            "id": record.id,
-            "prompt": self.prompt.prompt(record),
-            "completion": self.prompt.completion(record.output),
-        }
+        columns = sft_columns([record], self.prompt, self.labels)
+        wanted = {name: values[0] for name, values in zip(SFT_COLUMNS, columns, strict=True)}
         if row != wanted:
             yield self._problem(record.id, "its sft row is not its rendering", str(wanted), str(row))
 

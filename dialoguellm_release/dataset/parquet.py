@@ -9,8 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from dialoguellm_release.prompts import Prompt
 from dialoguellm_release.schemas.labels import LABELS, Label
-from dialoguellm_release.schemas.record import COLUMNS, STANDOFF_COLUMNS, Record
+from dialoguellm_release.schemas.record import COLUMNS, SFT_COLUMNS, STANDOFF_COLUMNS, Record
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,13 +38,26 @@ def standoff_schema(labels: Sequence[Label] = LABELS) -> pa.Schema:
     return _schema_of(STANDOFF_COLUMNS, labels)
 
 
-def sft_schema() -> pa.Schema:
-    """The Arrow schema of the `sft` config: `id`, `prompt`, `completion`."""
-    import pyarrow as pa
+def sft_schema(labels: Sequence[Label] = LABELS) -> pa.Schema:
+    """The Arrow schema of the config `sft`, likewise."""
+    return _schema_of(SFT_COLUMNS, labels)
 
-    names = ("id", "prompt", "completion")
-    schema = pa.schema([(name, pa.string()) for name in names])
-    return _with_features(schema, {name: _value("string") for name in names})
+
+def sft_columns(
+    records: Sequence[Record], prompt: Prompt, labels: Sequence[Label] = LABELS
+) -> list[Sequence[Any]]:
+    """The `sft` rows of records column by column, in the order of the schema."""
+    ids = {label: index for index, label in enumerate(labels)}
+    return [
+        [record.id for record in records],
+        [prompt.prompt(record) for record in records],
+        [prompt.completion(record.output) for record in records],
+        [ids[record.label] for record in records],
+        [record.corpus for record in records],
+        [record.split for record in records],
+        [record.dialogue_id for record in records],
+        [record.utterance_index for record in records],
+    ]
 
 
 def record_columns(records: Iterable[Record], labels: Sequence[Label] = LABELS) -> list[Sequence[Any]]:
@@ -112,7 +126,7 @@ def _schema_of(columns: Sequence[str], labels: Sequence[Label]) -> pa.Schema:
     features |= {
         name: {"feature": _value("string"), "_type": "Sequence"} for name in _LISTS if name in features
     }
-    features |= {name: _value("float64") for name in ("start_s", "end_s")}
+    features |= {name: _value("float64") for name in ("start_s", "end_s") if name in features}
     features["label"] = {"names": list(labels), "_type": "ClassLabel"}
     return _with_features(pa.schema(fields), features)
 

@@ -8,7 +8,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dialoguellm_release.dataset.parquet import RowWriter, record_columns, record_schema, sft_schema
+from dialoguellm_release.dataset.parquet import (
+    RowWriter,
+    record_columns,
+    record_schema,
+    sft_columns,
+    sft_schema,
+)
 from dialoguellm_release.layout import DataFile
 from dialoguellm_release.leakage.repeats import PART_OF, part_sizes
 from dialoguellm_release.prompts import Prompt
@@ -160,18 +166,12 @@ class SplitWriter:
             self._writers[part] = self._open(part)
         data, sft = self._writers[part]
         data.add(record_columns(records, self._labels))
-        sft.add(
-            [
-                [record.id for record in records],
-                [self._prompt.prompt(record) for record in records],
-                [self._prompt.completion(record.output) for record in records],
-            ]
-        )
+        sft.add(sft_columns(records, self._prompt, self._labels))
 
     def _open(self, part: Part) -> tuple[RowWriter, RowWriter]:
         data = self._folder / DataFile(self._corpus, self._split, part).path
         sft = self._folder / DataFile(self._corpus, self._split, part, is_sft=True).path
         return (
             self._files.enter_context(RowWriter(data, record_schema(self._labels))),
-            self._files.enter_context(RowWriter(sft, sft_schema())),
+            self._files.enter_context(RowWriter(sft, sft_schema(self._labels))),
         )

@@ -121,6 +121,9 @@ class Record(Schema):
 
 COLUMNS: tuple[str, ...] = tuple(Record.model_fields)
 
+SFT_COLUMNS = ("id", "prompt", "completion", "label", "corpus", "split", "dialogue_id", "utterance_index")
+"""The columns of the config `sft`: what a trainer takes, and where it comes from."""
+
 
 class StandoffRow(Schema):
     """Ids, labels and positions of a record, in the column order of the config `standoff`.

@@ -20,7 +20,7 @@ from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, SPLITS
-from dialoguellm_release.schemas.record import COLUMNS
+from dialoguellm_release.schemas.record import COLUMNS, SFT_COLUMNS
 from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import build_dataset
 
@@ -44,7 +44,7 @@ def test_every_config_loads_with_its_rows(demo_dataset: Dataset, tmp_path: Path)
         }
     sft = load(demo_dataset.folder, tmp_path, "sft")
     assert {split: len(rows) for split, rows in sft.items()} == figures.records
-    assert sft["train"].column_names == ["id", "prompt", "completion"]
+    assert sft["train"].column_names == list(SFT_COLUMNS)
 
 
 def test_label_is_a_class_of_the_vocabulary(demo_dataset: Dataset, tmp_path: Path) -> None:
@@ -62,6 +62,9 @@ def test_sft_is_the_rendering_of_the_records(demo_dataset: Dataset, tmp_path: Pa
     for record in records:
         assert sft[record.id]["prompt"] == prompt.prompt(record)
         assert sft[record.id]["completion"] == prompt.completion(record.output)
+        for name in ("corpus", "split", "dialogue_id", "utterance_index"):
+            assert sft[record.id][name] == getattr(record, name)
+        assert LABELS[sft[record.id]["label"]] == record.label
 
 
 def test_context_is_the_past_of_the_same_dialogue(demo_dataset: Dataset) -> None:

@@ -20,7 +20,7 @@ from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, SPLITS
-from dialoguellm_release.schemas.record import COLUMNS, Record
+from dialoguellm_release.schemas.record import COLUMNS, SFT_COLUMNS, Record
 from dialoguellm_release.step import StepResult
 from tests.corpus_names import CORPORA
 
@@ -70,7 +70,8 @@ def test_the_records_come_back_through_it(demo_dataset: Dataset, tmp_path: Path)
     prompt = load_prompt("dialogue-v1")
     sft = {row["id"]: row for row in rows(dataset, "sft")}
     assert sft == {
-        one.id: {"id": one.id, "prompt": prompt.prompt(one), "completion": prompt.completion(one.output)}
+        one.id: {name: value for name, value in as_row(one).items() if name in SFT_COLUMNS}
+        | {"prompt": prompt.prompt(one), "completion": prompt.completion(one.output)}
         for one in records
     }
 
@@ -102,7 +103,7 @@ def test_a_column_has_the_type_of_its_file(demo_dataset: Dataset) -> None:
     records, sft = described(demo_dataset.folder)["recordSet"]
     assert [field["name"] for field in records["field"]] == list(COLUMNS)
     assert {field["name"] for field in records["field"] if field.get("isArray")} == lists
-    assert [field["name"] for field in sft["field"]] == ["id", "prompt", "completion"]
+    assert [field["name"] for field in sft["field"]] == list(SFT_COLUMNS)
 
 
 def test_licences_are_those_of_the_corpora(demo_dataset: Dataset) -> None:

@@ -15,6 +15,7 @@ from dialoguellm_release.folders import read_manifest, stamps, write_manifest
 from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import AdapterManifest
+from dialoguellm_release.schemas.record import SFT_COLUMNS
 from dialoguellm_release.steps.dataset import check_dataset, hydrate_dataset
 from tests.hub_server.accounts import Token
 from tests.hub_server.audit import broken_tags, release_commits
@@ -58,11 +59,7 @@ def test_the_dataset_is_loaded_by_name(released: tuple[HubServer, Path], revisio
     assert dict(zip(meld["test"]["id"], meld["test"]["input"], strict=True)) == built
     default = load_dataset(DATASET, revision=revision)
     assert set(default["test"]["corpus"]) == {"meld", "emorynlp", "dailydialog"}
-    assert load_dataset(DATASET, "sft", revision=revision, split="test").column_names == [
-        "id",
-        "prompt",
-        "completion",
-    ]
+    assert load_dataset(DATASET, "sft", revision=revision, split="test").column_names == list(SFT_COLUMNS)
 
 
 def test_the_dataset_is_streamed(released: tuple[HubServer, Path]) -> None:

@@ -11,12 +11,19 @@ import pytest
 from pydantic import JsonValue
 
 from dialoguellm_release.corpora.registry import corpus_entry
-from dialoguellm_release.dataset.parquet import RowWriter, record_columns, record_schema, sft_schema
+from dialoguellm_release.dataset.parquet import (
+    RowWriter,
+    record_columns,
+    record_schema,
+    sft_columns,
+    sft_schema,
+)
 from dialoguellm_release.folders import combined_sha256, read_manifest, sha256_of_text, stamps, write_manifest
 from dialoguellm_release.hub import sources
 from dialoguellm_release.hub.publish import publish_release
 from dialoguellm_release.hub.store_folder import FolderStore
 from dialoguellm_release.layout import DataFile
+from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.records import content_sha256, record_digest
 from dialoguellm_release.schemas.counts import Sizes
@@ -152,9 +159,7 @@ def _write_corpus(folder: Path, name: CorpusName, text: str) -> CorpusFigures:
         with RowWriter(folder / DataFile(name, split, "clean").path, record_schema()) as data:
             data.add(record_columns(rows))
         with RowWriter(folder / DataFile(name, split, "clean", is_sft=True).path, sft_schema()) as sft:
-            sft.add(
-                [[row.id for row in rows], [row.input for row in rows], [f" {row.output}" for row in rows]]
-            )
+            sft.add(sft_columns(rows, load_prompt("dialogue-v1")))
     labels: dict[Label, int] = {"neutral": 1, "anger": 1}
     return CorpusFigures(
         license=entry.text_license.id,

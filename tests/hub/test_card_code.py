@@ -10,6 +10,7 @@ import pytest
 from huggingface_hub import hf_hub_download
 
 from dialoguellm_release.schemas.labels import LABELS
+from dialoguellm_release.schemas.record import SFT_COLUMNS
 from dialoguellm_release.steps.release import publish
 from tests.hub_server.server import HubServer
 
@@ -35,9 +36,14 @@ def test_the_code_on_every_card_runs(demo_build: Path, hub_server: HubServer, tm
     assert {split: rows.num_rows for split, rows in names["one_corpus"].items()}.keys() == {
         "train", "validation", "test"
     }  # fmt: skip
-    assert names["sft"]["train"].column_names == ["id", "prompt", "completion"]
-    dialogues = names["whole_dialogues"](names["one_corpus"]["test"])
-    assert sum(map(len, dialogues)) == names["one_corpus"]["test"].num_rows
+    assert names["sft"]["train"].column_names == list(SFT_COLUMNS)
+    for config in ("records", "clean", "one_corpus", "sft"):
+        rows = names[config]["test"]
+        dialogues = names["whole_dialogues"](rows)
+        assert sum(map(len, dialogues)) == rows.num_rows
+        for turns in dialogues:
+            starts = {turn["id"].rpartition("/")[0] for turn in turns}
+            assert len(starts) == 1, config
 
     count, names = run_the_code_on("model", "dialoguellm/tiny", tmp_path)
     assert count == 3

@@ -12,6 +12,7 @@ import pytest
 from dialoguellm_release.dataset.parquet import RowWriter, sft_schema
 from dialoguellm_release.layout import DataFile
 from dialoguellm_release.schemas.corpus import Distribution
+from dialoguellm_release.schemas.record import SFT_COLUMNS
 from tests.hub.rights import (
     DATASET,
     RIGHT,
@@ -44,7 +45,7 @@ def put_one_row(folder: Path) -> Path:
     rows = pq.read_table(path).to_pydict()
     with RowWriter(path, sft_schema()) as writer:
         writer.add(
-            [[*rows["id"], "meisd/test/0/0"], [*rows["prompt"], "A line."], [*rows["completion"], " joy"]]
+            [[*rows[name], rows[name][0] if name != "id" else "meisd/test/0/0"] for name in SFT_COLUMNS]
         )
     return path
 
@@ -58,7 +59,7 @@ def put_further_file(folder: Path) -> Path:
 def put_no_id(folder: Path) -> Path:
     path = folder / DataFile("meld", "test", "clean", is_sft=True).path
     with RowWriter(path, sft_schema()) as writer:
-        writer.add([[None], ["A line."], [" joy"]])
+        writer.add([[None] for _ in SFT_COLUMNS])
     return path
 
 

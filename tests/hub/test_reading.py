@@ -12,6 +12,7 @@ from dialoguellm_release.cards.dataset import render_dataset_card
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.hub.publish import publish_release
 from dialoguellm_release.hub.store_folder import FolderStore
+from dialoguellm_release.schemas.record import SFT_COLUMNS
 
 if TYPE_CHECKING:
     from tests.hub.conftest import Build
@@ -28,11 +29,7 @@ def test_datasets_reads_every_config(published: Path, tmp_path: Path) -> None:
     assert [test.features["label"].int2str(row["label"]) for row in test] == ["neutral", "anger"]
     default = load_dataset(folder, cache_dir=cache)
     assert {split: rows.num_rows for split, rows in default.items()} == {"train": 2, "test": 2}
-    assert load_dataset(folder, "sft", split="train", cache_dir=cache).column_names == [
-        "id",
-        "prompt",
-        "completion",
-    ]
+    assert load_dataset(folder, "sft", split="train", cache_dir=cache).column_names == list(SFT_COLUMNS)
 
 
 def test_the_reference_reader_of_croissant_reads_what_was_published(published: Path) -> None:
