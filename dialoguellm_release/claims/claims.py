@@ -1,4 +1,4 @@
-"""Every claim of a claims recipe by its id: those that stand there, and those that its tables make."""
+"""Every claim of a claims recipe by its id: the listed ones, and those that its tables imply."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dialoguellm_release.schemas.claims import (
 
 METRICS: tuple[PaperMetric, ...] = ("accuracy", "weighted_f1")
 COUNTS = "corpora"
-"""The evidence that counts are tested on."""
+"""Name of the evidence for counts."""
 
 LABEL_TOLERANCE = 0.05
 """Half of the last digit of a share that is printed with one decimal."""
@@ -62,7 +62,7 @@ def _counts(recipe: ClaimsRecipe) -> Iterator[tuple[str, Claim]]:
         for split, sizes in splits.items():
             for unit, count in (("dialogues", sizes.dialogues), ("utterances", sizes.utterances)):
                 path = f"figures.corpora.{corpus}.splits.{split}.{unit}"
-                drawn = f"the authors' split of {corpus}: it was never published, and ours is drawn"
+                drawn = f"the authors' split of {corpus}: it was never published, ours is drawn"
                 yield (
                     f"table-1/{corpus}/{split}/{unit}",
                     Claim(
@@ -95,7 +95,7 @@ def _label_shares(recipe: ClaimsRecipe) -> Iterator[tuple[str, Claim]]:
 
 
 def _results(results: Results) -> Iterator[tuple[str, Claim]]:
-    """Table 3; where another place prints a figure of it otherwise, that is its other reading."""
+    """Table 3; where another place prints another figure, that is its other reading."""
     for name, row in results.rows.items():
         for corpus, scores in row.corpora.items():
             for metric, value in printed(scores).items():
@@ -146,7 +146,7 @@ def _results(results: Results) -> Iterator[tuple[str, Claim]]:
 
 
 def _ablations(results: Results) -> Iterator[tuple[str, Claim]]:
-    """Table 4; its columns stand the other way round than Table 3's, so each figure has the other reading."""
+    """Table 4; its columns are in the reverse order of Table 3, so each figure has a second reading."""
     for corpus, rows in results.ablations.items():
         for name, scores in rows.items():
             both = printed(scores)
@@ -185,5 +185,5 @@ def _text(results: Results) -> Iterator[tuple[str, Claim]]:
 
 
 def printed(scores: PrintedScores) -> dict[PaperMetric, float]:
-    """What the paper prints of two scores, without the gaps."""
+    """The printed ones of two scores."""
     return {metric: value for metric in METRICS if (value := getattr(scores, metric)) is not None}

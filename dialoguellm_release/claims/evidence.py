@@ -16,21 +16,26 @@ from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import (
     AdapterManifest,
     BackboneManifest,
+    ExportManifest,
     Manifest,
+    MergedManifest,
     ScoreManifest,
 )
 
+FIX = "make the folder again, or move it elsewhere"
 MODELS: dict[Kind, type[Manifest]] = {
     "dataset": DatasetManifest,
     "backbone": BackboneManifest,
     "adapter": AdapterManifest,
     "score": ScoreManifest,
+    "merged": MergedManifest,
+    "export": ExportManifest,
 }
 
 
 @dataclass(frozen=True)
 class Found(Generic[AnyManifest]):
-    """A manifest and the folder where it lies."""
+    """A manifest and its folder."""
 
     folder: Path
     manifest: AnyManifest
@@ -43,10 +48,10 @@ class Found(Generic[AnyManifest]):
 
 @dataclass(frozen=True)
 class FoundManifests:
-    """What lies below a folder, by kind; a copy of the same content counts once.
+    """The manifests below a folder by kind; copies of the same content count once.
 
     Attributes:
-        folder: That was searched.
+        folder: The folder that was searched.
     """
 
     folder: Path
@@ -55,7 +60,7 @@ class FoundManifests:
     scores: list[Found[ScoreManifest]] = field(default_factory=list)
 
     def of_kind(self, kind: Kind) -> list[Found[Any]]:
-        """All of a kind; of backbones none, as no claim is about one."""
+        """All of a kind; none of kinds that no claim is about."""
         lists: dict[Kind, list[Any]] = {
             "dataset": self.datasets,
             "adapter": self.adapters,
@@ -65,13 +70,14 @@ class FoundManifests:
 
 
 def find_manifests(folder: Path) -> FoundManifests:
-    """Every manifest below a folder, but in hidden folders.
+    """Every manifest below a folder, except in hidden folders.
 
     Raises:
         DataError: There is no such folder, or manifests in it are damaged.
     """
     if not folder.is_dir():
-        problem = Problem(str(folder), "no such folder", fix="name the folder that holds what was built")
+        fix = "name the folder that holds what was built"
+        problem = Problem(str(folder), "no such folder", fix=fix, code="claims.no_folder")
         raise DataError(problem, outcome="nothing was tested")
     found = FoundManifests(folder)
     seen: set[tuple[Kind, str]] = set()
@@ -98,7 +104,7 @@ def find_manifests(folder: Path) -> FoundManifests:
 
 
 def figure_at(data: Any, path: str) -> float | None:
-    """The figure at a path of keys; `*` adds up what stands at every key, a list counts as its length.
+    """The figure at a path of keys; `*` sums over all keys, a list counts as its length.
 
     None where there is none.
 
@@ -114,7 +120,7 @@ def figure_at(data: Any, path: str) -> float | None:
 
 
 def is_met(data: Any, where: Mapping[str, Iterable[Any]]) -> bool:
-    """Whether at each path there stands one of the values that will do.
+    """Whether the value at each path is one of the accepted ones.
 
     >>> is_met({"recipe": {"name": "x"}}, {"recipe.name": ["x", "y"]})
     True
@@ -142,7 +148,7 @@ def _number(value: Any) -> float | None:
 
 
 def _manifest_files(folder: Path) -> list[Path]:
-    """Manifests below a folder; what is hidden is being written, or belongs to git."""
+    """Manifests below a folder; hidden folders are being written, or belong to git."""
     return sorted(
         path
         for path in folder.rglob(MANIFEST)
@@ -153,14 +159,12 @@ def _manifest_files(folder: Path) -> list[Path]:
 def _kind_of(path: Path) -> Kind:
     try:
         manifest = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise DataError(
-            Problem(str(path), f"not a manifest: {error}", fix="make the folder again")
-        ) from error
+    except (ValueError, RecursionError, OSError) as error:
+        what = f"not a manifest: {error}"
+        raise DataError(Problem(str(path), what, fix=FIX, code="claims.not_a_manifest")) from error
     kind = manifest.get("kind") if isinstance(manifest, dict) else None
     for known in MODELS:
         if known == kind:
             return known
-    raise DataError(
-        Problem(str(path), "states no known kind", ", ".join(MODELS), str(kind), "make the folder again")
-    )
+    what, expected = "not a known kind of manifest", ", ".join(MODELS)
+    raise DataError(Problem(str(path), what, expected, str(kind), FIX, code="claims.unknown_kind"))

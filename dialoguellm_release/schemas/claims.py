@@ -1,4 +1,4 @@
-"""What a paper claims, as data: its figures, where it prints them, and how each can be tested."""
+"""The claims of a paper as data: its figures, where it prints them, and how each can be tested."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Evidence(Schema):
     """Manifests that a claim may be tested on.
 
     Attributes:
-        where: For paths into a manifest (`recipe.resolved.synthetic`) the values that will do.
-        missing: What has to be made where there is no such manifest.
+        where: For paths into a manifest (`recipe.resolved.synthetic`) the accepted values.
+        missing: What to make where there is no such manifest.
     """
 
     kind: Kind
@@ -36,9 +36,8 @@ class ManifestTest(Schema):
 
     Attributes:
         evidence: Name of an entry of `evidence`.
-        figures: Paths into the manifest; `*` in a path adds up all that stand there, a list counts as its
-            length.
-        combine: What is made of several figures.
+        figures: Paths into the manifest; `*` in a path sums over all keys, a list counts as its length.
+        combine: How several figures are combined.
     """
 
     type: Literal["manifest"] = "manifest"
@@ -50,7 +49,7 @@ class ManifestTest(Schema):
 
 
 class TrainingTotalTest(Schema):
-    """Training dialogues or utterances of a dataset; of a corpus that it lacks, the paper's own count."""
+    """Training dialogues or utterances of a dataset; of a corpus that it lacks, the paper's count."""
 
     type: Literal["training_total"] = "training_total"
     evidence: Text
@@ -61,7 +60,7 @@ class TrainingTotalTest(Schema):
 class LabelShareTest(Schema):
     """The share of a label in the training records, in percent.
 
-    A corpus that the dataset lacks leaves a range of possible shares, by the paper's own count of it.
+    A corpus that the dataset lacks leaves a range of possible shares, by the paper's count of it.
     """
 
     type: Literal["label_share"] = "label_share"
@@ -71,10 +70,10 @@ class LabelShareTest(Schema):
 
 
 class ScoredSystem(Schema):
-    """How the scores of a row of a table are known.
+    """How scores of a row of a table are recognised.
 
     Attributes:
-        names: Of the system, as a score states it.
+        names: Names of the system in scores.
         is_tuned: Whether it has an adapter.
     """
 
@@ -98,8 +97,8 @@ class PaperTest(Schema):
 
     Attributes:
         compute: `margin` is the first less the largest of the others, `difference` the first less the rest.
-        of: Ids of claims; those that a pattern with `*` matches are added up, but for `margin`, where each
-            stands for itself.
+        of: Ids of claims; those that a pattern with `*` matches are summed, except for `margin`, where each
+            counts alone.
     """
 
     type: Literal["paper"] = "paper"
@@ -110,14 +109,14 @@ class PaperTest(Schema):
 
 
 class ReadingTest(Schema):
-    """What the paper says in another place, or its own sources say: found by reading, not by a figure."""
+    """Another passage of the paper or its sources: found by reading, not computed."""
 
     type: Literal["reading"] = "reading"
     against: Text
 
 
 class OpenTest(Schema):
-    """No manifest states what would decide."""
+    """No manifest has the figure that would decide."""
 
     type: Literal["open"] = "open"
     missing: Text
@@ -133,10 +132,10 @@ class Claim(Schema):
     """One thing that the paper says.
 
     Attributes:
-        place: Where it stands.
-        says: What it says, in our words.
-        value: The figure; None where it is none.
-        other_readings: The same figure as other places of the paper print it.
+        place: Where the paper says it.
+        says: The claim in our words.
+        value: The figure; None for a claim without one.
+        other_readings: The same figure as printed in other places of the paper.
     """
 
     place: Text
@@ -147,7 +146,7 @@ class Claim(Schema):
 
 
 class PrintedScores(Schema):
-    """Two figures in percent, under the names that the paper gives them there; None where it prints none."""
+    """Two figures in percent, under the names that the paper gives them; None where it prints none."""
 
     accuracy: Percent | None = None
     weighted_f1: Percent | None = None
@@ -164,7 +163,7 @@ class ResultRow(Schema):
     """A row of the table of results.
 
     Attributes:
-        group: A trained model of others, a language model as it is, or the paper's own.
+        group: A trained model of other authors, an untuned language model, or the paper's own.
         average: Over the corpora, as printed.
     """
 
@@ -207,20 +206,20 @@ class Results(Schema):
 
 
 class ClaimsRecipe(Schema):
-    """What a publication says.
+    """The claims of a publication.
 
     Attributes:
-        source: Where it is to be had.
-        evidence: Manifests to test claims on, by a name; `corpora` is that of the counts.
+        source: Where it is published.
+        evidence: Manifests to test claims on, by a name; `corpora` is the one for the counts.
         corpora: Dialogues and utterances per corpus and split, as printed.
-        unpublished_splits: Corpora whose split nobody but the authors has; a split that was drawn to have as
-            many dialogues says nothing about their counts.
+        unpublished_splits: Corpora whose split was not published; a split that was drawn to have as many
+            dialogues says nothing about their counts.
         classes: Labels per corpus, as printed.
         training_dialogues: The printed total of training dialogues.
         label_percentages: Share of each label in percent, as printed; a label that is not named has none
             printed.
         results: Its tables of scores; None where it has none.
-        claims: Everything else, by an id of its own.
+        claims: All other claims by id.
     """
 
     version: Literal[1]

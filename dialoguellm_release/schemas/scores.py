@@ -1,4 +1,4 @@
-"""What a score says: by which protocol, of which system, which figures, and how sure they are."""
+"""A score: its protocol, its system, its figures and their intervals."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ ScorerName = Literal[
     "free_generation",
     "authors_parser",
 ]
-"""How a model's answer is read off: see `docs/scores.md`."""
+"""How the answer of a model is read: see `docs/scores.md`."""
 
 BaselineName = Literal["majority", "random", "tfidf", "tfidf-context"]
 
@@ -71,24 +71,23 @@ SelectedOn = Split | Literal["none"]
 
 
 class Protocol(Schema):
-    """The stamp of a score: what must be alike before two scores may stand in one column.
+    """What two scores must have in common to be compared.
 
-    None says that the system has no use for it, as a majority label for a prompt, and is like anything.
+    None where the system does not have it, as a majority label has no prompt; it differs from nothing.
 
     Attributes:
-        dataset_content_sha256: The dataset that the records are of.
+        dataset_content_sha256: The dataset of the records.
         records_sha256: Ids and references of the records that were scored.
         label_space: The labels to choose from.
-        context_k: How many utterances before the one to label the system is shown, at most.
-        context_direction: On which side of it they stand.
-        scorer: How the answer was read off the model.
-        shots: How many examples stand in a prompt.
+        context_k: How many utterances before the one to label are shown, at most.
+        context_direction: On which side of it they are.
+        scorer: How the answer of the model was read.
+        shots: How many examples a prompt shows.
         few_shot_rule: How they are chosen; None for a prompt without.
-        few_shot_ids: Records that stand in a prompt as examples; empty for a prompt without.
+        few_shot_ids: Records that prompts show as examples; empty for none.
         few_shot_sha256: Which record is shown which examples, in which order; None for a prompt without.
-        selected_on: The split on which the checkpoint that was scored was chosen; `none` where it is the
-            last one; None where nothing is known of a training, or there was none. What somebody tried by
-            hand stands in no manifest, and so not here.
+        selected_on: The split on which the checkpoint was chosen; `none` where it is the last one; None
+            where no training is known. Settings that were chosen by hand are in no manifest, and not here.
         leak_policy: What became of training records that share text with held-out ones; None where nothing
             was trained.
     """
@@ -120,18 +119,18 @@ class Protocol(Schema):
 
 
 class System(Schema):
-    """What was scored.
+    """The system that was scored.
 
     Attributes:
         name: Of the adapter's, the backbone's or the baseline's recipe, or of the file of predictions.
-        base: Backbone; None for what is no language model.
+        base: Backbone; None where it is not a language model.
         base_content_sha256: Content of a backbone in a folder; None for one from the Hub.
         base_gguf_file: The file whose weights were dequantised; None for others.
         adapter_content_sha256: None where the backbone was scored alone.
         training_sha256: Hash of everything that shaped the training but its seed: systems that share it
             are seeds of one. None where nothing was trained.
         seed: Of the training; None where nothing was drawn.
-        server_api: How it was asked where a server has it; None for what ran here.
+        server_api: How its server was asked; None for what ran here.
     """
 
     name: Text
@@ -163,7 +162,7 @@ class ServedFigures(Schema):
 
 
 class Resampling(Schema):
-    """How intervals are made: dialogues are drawn with replacement, so many times.
+    """How intervals are computed: the bootstrap over dialogues.
 
     Attributes:
         level: The share of the resamples that an interval spans.
@@ -188,7 +187,7 @@ class Part(Schema):
 
 
 class LabelFigures(Schema):
-    """One label's own figures; expected values where answers are left to chance."""
+    """The figures of one label; expected values where answers are drawn at random."""
 
     precision: Fraction
     recall: Fraction
@@ -205,14 +204,14 @@ class ScoreFigures(Part):
         truncated_records: Records whose context or description was shortened to fit.
         headline: The metric by which the corpus is usually compared.
         without: The label that `micro_f1_without` leaves out; None where the label space lacks it.
-        left_to_chance: Records for which the system draws a label; then every metric is its expected value.
-        chances: The probability of each label in such a draw; empty where nothing is drawn.
+        left_to_chance: Records whose label the system draws at random; every metric is its expected value.
+        chances: The probability of each label in such a draw; empty for no draws.
         majority: The metrics of the answer that is always the commonest reference.
         majority_label: That answer.
-        clean: The same metrics over the records that share no text with a training split; None where the
-            dataset was not audited for leaks.
+        clean: The same metrics over the records that share no text with a training split; None where this
+            is unknown, because the dataset was not audited for leaks.
         per_label: In the order of the label space.
-        confusion_matrix: A row a reference, a column a prediction, in that order; the last column counts
+        confusion_matrix: Rows are references, columns predictions, in that order; the last column counts
             the invalid ones.
         breakdown: Parts of the records, by what divides them and by the value of it.
         served: How the answers of a server could be read; None for what ran here.

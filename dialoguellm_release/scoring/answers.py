@@ -1,4 +1,4 @@
-"""What a model gives for a prompt, how it is asked, and how free text becomes a label."""
+"""Replies of a model, the answers that they become, and how free text is read as a label."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from dialoguellm_release.schemas.labels import CorpusName, Label
 
 @dataclass(frozen=True)
 class Reply:
-    """What a model gave for one prompt.
+    """The reply of a model to one prompt.
 
     Attributes:
-        log_probs: A log-probability per label of the label space; None where the model wrote text.
+        log_probs: A log-probability for each label of the label space; None where the model wrote text.
         text: The text that it wrote; None where it compared labels.
     """
 
@@ -39,7 +39,7 @@ class Batch:
 
 
 class Scorer(Protocol):
-    """A function from encoded prompts to replies, in batches, so that what is made can be kept at once."""
+    """Asks a model in batches, so that each batch can be stored at once."""
 
     def plan(self, prompts: Sequence[EncodedPrompt]) -> list[Batch]:
         """The prompts in batches; the same prompts give the same batches."""
@@ -50,12 +50,12 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a system says of one record.
+    """The answer of a system to one record.
 
     Attributes:
-        label: The prediction; None where it names no label of the label space, or is left to chance.
+        label: The prediction; None where it names no label of the label space, or is drawn at random.
         is_drawn: Whether the label is drawn at random, with chances that the whole run shares.
-        scores: A probability per label of the label space; None where the system gives none.
+        scores: A probability for each label of the label space; None where the system gives none.
         text: What a model wrote; None where it wrote nothing.
     """
 

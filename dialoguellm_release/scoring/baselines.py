@@ -1,4 +1,4 @@
-"""Baselines that cost nothing: what a score has to beat before it says anything."""
+"""Baselines that need no language model."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def score_baseline(settings: ScoreRecipe, dataset: Path, name: BaselineName) -> 
     """The answers of a baseline.
 
     Args:
-        name: `majority` gives the commonest label of the training split; `random` draws labels as often as
-            they stand there, and is scored by its expected value; `tfidf` is a logistic regression on the
-            words and the characters of the utterance, `tfidf-context` on the words of the context as well.
+        name: `majority` gives the commonest label of the training split; `random` draws labels with
+            their frequencies there, and is scored by its expected value; `tfidf` is a logistic regression on
+            words and characters of the utterance, `tfidf-context` on the words of the context as well.
 
     Raises:
         DataError: The dataset has no such records, or no training split of the corpus.
@@ -93,13 +93,14 @@ def _shares(training: Sequence[Record], labels: Sequence[Label]) -> dict[Label, 
                 expected=", ".join(labels),
                 got=", ".join(outside),
                 fix="build the dataset again",
+                code="score.label_outside_space",
             )
         )
     return {label: counts[label] / len(training) for label in labels}
 
 
 def _regression(training: Sequence[Record], task: Task, *, with_context: bool) -> list[Answer]:
-    """A logistic regression on TF-IDF; the context has features of its own, which count for less."""
+    """A logistic regression on TF-IDF; the context has separate features of lower weight."""
     try:
         from scipy.sparse import hstack
         from sklearn.feature_extraction.text import TfidfVectorizer
@@ -120,7 +121,8 @@ def _regression(training: Sequence[Record], task: Task, *, with_context: bool) -
         references = [record.output for record in training]
         model = LogisticRegression(**REGRESSION).fit(hstack(fitted), references)
     except ValueError as error:
-        problem = Problem(training[0].corpus, f"the training split does not do for this baseline: {error}")
+        what = f"the training split does not suffice for this baseline: {error}"
+        problem = Problem(training[0].corpus, what, code="score.baseline_not_fitted")
         raise DataError(problem) from error
     place = {label: index for index, label in enumerate(model.classes_)}
     answers = []

@@ -1,4 +1,4 @@
-"""Two runs on the same records: how far one is from the other, and whether that could be chance."""
+"""The difference of two runs on the same records: paired bootstrap and McNemar's test."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Difference:
-    """How far a second run is from a first.
+    """The difference between two runs.
 
     Attributes:
-        value: The second's figure less the first's.
+        value: The second run's figure minus the first's.
         interval: By the paired bootstrap.
         p_value: Two-sided: twice the share of the resamples on the far side of zero, at most 1.
     """
@@ -57,7 +57,7 @@ class Difference:
 
 
 def paired_bootstrap(first: Run, second: Run, resampling: Resampling) -> dict[MetricName, Difference]:
-    """How far each figure of a second run is from that of a first, drawing the same dialogues of both.
+    """The difference of each figure of two runs, resampling the same dialogues of both.
 
     Args:
         first: Of the same dialogues, in the same order, as `second`.
@@ -87,7 +87,7 @@ def _difference(observed: float, resampled: Cells, level: float) -> Difference:
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """The exact two-sided p-value of McNemar's test: is one run right more often where just one is?
+    """The exact two-sided p-value of McNemar's test: is one run right more often where only one is?
 
     Utterances count as independent, which those of one dialogue are not. Source: McNemar, "Note on the
     sampling error of the difference between correlated proportions or percentages", Psychometrika 12 (1947);
@@ -107,12 +107,12 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """A second run beside a first, on the same records.
+    """Two runs on the same records.
 
     Attributes:
-        differences: The second's metrics less the first's, by the paired bootstrap over dialogues.
-        only_first: Records that the first run alone has right; None where a run leaves answers to chance.
-        only_second: Records that the second run alone has right; None likewise.
+        differences: The second run's metrics minus the first's, by the paired bootstrap over dialogues.
+        only_first: Records that only the first run has right; None where a run draws answers at random.
+        only_second: Records that only the second run has right; None likewise.
         mcnemar_p: Of McNemar's exact test on these; None likewise.
     """
 
@@ -170,7 +170,7 @@ def compare_scores(first: Path, second: Path) -> Comparison:
     """How a second score folder differs from a first.
 
     Raises:
-        DataError: One is no score folder, or not as it was made, or they scored other records.
+        DataError: A folder is not a score folder, its files changed, or the two scored other records.
     """
     manifests = {folder: read_manifest(folder, ScoreManifest) for folder in (first, second)}
     problems = [one for folder, manifest in manifests.items() for one in file_problems(folder, manifest)]
@@ -185,6 +185,7 @@ def compare_scores(first: Path, second: Path) -> Comparison:
                 expected=_scored_records(one),
                 got=_scored_records(other),
                 fix="score both on the same dataset, split and number of records",
+                code="compare.other_records",
             ),
             outcome="nothing was compared",
         )

@@ -1,4 +1,4 @@
-"""Examples before the record to label: drawn from the training split, and never what shares its text."""
+"""Examples in prompts: from the training split, without records that share text with the scored split."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Examples:
     """The examples of each record, by its id, in the order in which they are shown.
 
     Attributes:
-        left_out: Training records that share text with the split that is scored, and were not drawn from.
+        left_out: Training records that share text with the scored split.
     """
 
     settings: FewShot
@@ -53,7 +53,7 @@ class Examples:
 
     @property
     def as_stated(self) -> ShownExamples:
-        """What the protocol says of them."""
+        """The examples as the protocol states them."""
         lines = (
             f"{record} {' '.join(one.id for one in examples)}\n" for record, examples in self.shown.items()
         )
@@ -62,14 +62,14 @@ class Examples:
 
 
 class PromptWithExamples(Prompt):
-    """A prompt with the examples of a record before it, each with its answer, an empty line after each."""
+    """A prompt that begins with examples, each with its answer and an empty line."""
 
     def __init__(self, prompt: Prompt, examples: Examples) -> None:
         super().__init__(prompt.name, prompt.recipe)
         self._examples = examples
 
     def prompt(self, record: Record) -> str:
-        """The examples, then the prompt of the record alone; a record without examples has that only."""
+        """The examples, then the prompt of the record."""
         alone = super().prompt
         examples = self._examples.shown.get(record.id, ())
         answered = (f"{alone(one)}{self.completion(one.output)}\n\n" for one in examples)
@@ -85,8 +85,8 @@ def examples_of(task: Task, dataset: Path) -> Examples | None:
 def draw_examples(few_shot: FewShot, task: Task, dataset: Path) -> Examples:
     """The examples of every record of a task.
 
-    Training records that leak into the split that is scored are left out: those of which the audit of the
-    dataset says so, and those of which the input or a line of the context stands there too, word for word.
+    Training records that leak into the scored split are left out: those that the audit of the dataset names,
+    and those whose input or a line of whose context occurs there too, word for word.
 
     Raises:
         DataError: There is no training split, or too little is left of it.
@@ -105,10 +105,11 @@ def draw_examples(few_shot: FewShot, task: Task, dataset: Path) -> Examples:
         raise DataError(
             Problem(
                 f"few_shot of {settings.corpus}",
-                "there are fewer training records to draw from than examples are asked for",
+                "fewer training records are available than examples are asked for",
                 expected=f"{few_shot.shots} or more",
                 got=f"{len(candidates)}; {len(training) - len(candidates)} share text with {held_out}",
-                fix="ask for fewer shots",
+                fix="set few_shot.shots to a lower number",
+                code="few_shot.too_few_records",
             )
         )
     if few_shot.choose == "balanced":
@@ -121,10 +122,9 @@ def draw_examples(few_shot: FewShot, task: Task, dataset: Path) -> Examples:
 
 
 def _balanced(candidates: Sequence[Record], labels: Sequence[Label], few_shot: FewShot) -> tuple[Record, ...]:
-    """As many of each label as can be, labels and records in an order that the seed decides.
+    """As many examples of each label as possible, labels and records in an order that the seed decides.
 
-    Why hashes: an order by them is the same in every version of Python, and a record that is taken out of
-    the split moves no other.
+    Why hashes: their order is the same in every version of Python, and removing a record moves no other.
     """
 
     def order(name: str) -> str:
@@ -143,7 +143,7 @@ def _balanced(candidates: Sequence[Record], labels: Sequence[Label], few_shot: F
 def _nearest(
     candidates: Sequence[Record], records: Sequence[Record], shots: int
 ) -> Iterable[tuple[Record, ...]]:
-    """The candidates whose words are likest by the cosine of TF-IDF, the nearest last; ties as they stand."""
+    """The candidates with the highest cosine of TF-IDF, the nearest last; ties in canonical order."""
     try:
         from sklearn.feature_extraction.text import TfidfVectorizer
     except ModuleNotFoundError as error:

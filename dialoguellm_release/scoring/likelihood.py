@@ -1,9 +1,9 @@
-"""How likely a model finds each label after each prompt, everything that is shared computed once.
+"""The log-probability of each label after each prompt, with shared computation done once.
 
-The prompts of one instruction begin alike: the keys and values of that beginning are computed once and
-serve every batch. The labels follow the same prompt: their tokens stand behind it side by side, and a mask
-lets each see the prompt and its own label only, so one pass scores them all. Both are exact: the sums are
-those of one plain pass a label, and a test holds them against it in float64.
+Prompts with one instruction share a prefix: its keys and values are computed once for all batches. All
+labels of a prompt are scored in one pass: their tokens follow the prompt side by side, and the attention
+mask lets each token see the prompt and its own label only. Both are exact; a test compares the sums with one
+plain pass per label in float64.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ class LikelihoodScorer:
     """The log-probability of each completion after each prompt.
 
     Args:
-        completions: Token ids of each label's completion; only the first token of each is compared where
-            that is all they hold.
+        completions: Token ids of each label's completion, or the first token only.
         batch_size: Prompts in one forward pass.
     """
 
@@ -37,7 +36,7 @@ class LikelihoodScorer:
         self._prefix: tuple[list[int], Cache] | None = None
 
     def plan(self, prompts: Sequence[EncodedPrompt]) -> list[Batch]:
-        """Batches of one instruction and of like length; the longest first, so that lack of memory shows."""
+        """Batches of one instruction and similar length, the longest first: lack of memory shows early."""
         groups: dict[str, list[int]] = {}
         for place, prompt in enumerate(prompts):
             groups.setdefault(prompt.record.instruction, []).append(place)
@@ -52,7 +51,7 @@ class LikelihoodScorer:
         """The log-probabilities of one batch.
 
         Raises:
-            DataError: The model computes something that is no number.
+            DataError: A log-probability is NaN.
         """
         import torch
 
@@ -70,7 +69,7 @@ class LikelihoodScorer:
         return [Reply(log_probs=tuple(row)) for row in rows.tolist()]
 
     def _prefix_of(self, ids: list[int]) -> Cache | None:
-        """The keys and values of a beginning; those of the one before are let go."""
+        """The keys and values of a prefix; those of the previous prefix are released."""
         import torch
 
         if not ids:
@@ -86,22 +85,23 @@ class LikelihoodScorer:
 def _not_a_number(prompt: EncodedPrompt) -> Problem:
     return Problem(
         prompt.record.id,
-        "the model gives this record log-probabilities that are not numbers",
-        fix="look whether the adapter belongs to this backbone, and whether both hold finite weights",
+        "the log-probabilities of this record are NaN",
+        fix="check that the adapter belongs to this backbone and that the weights of both are finite",
+        code="score.nan",
     )
 
 
 def batched_by_length(
     places: Sequence[int], prompts: Sequence[EncodedPrompt], batch_size: int
 ) -> Iterator[list[int]]:
-    """Places of prompts in batches of like length, the longest first."""
+    """Indices of prompts in batches of similar length, the longest first."""
     order = sorted(places, key=lambda place: len(prompts[place].ids), reverse=True)
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
 
 
 def _in_common(sequences: list[list[int]]) -> int:
-    """With how many tokens all begin alike; each keeps at least one of its own."""
+    """The length of the common prefix; each sequence keeps at least one token after it."""
     first, last = min(sequences), max(sequences)
     most = min(map(len, sequences)) - 1
     return next((place for place in range(most) if first[place] != last[place]), most)
@@ -116,8 +116,8 @@ def _log_likelihoods(
 ) -> torch.Tensor:
     """The log-probability of each completion (column) after prefix and suffix (row), on the CPU.
 
-    A row holds padding, the suffix, and of each completion all but its last token. Padding stands in
-    front, so that the places whose logits are wanted are the same in each row.
+    A row holds padding, the suffix, and of each completion all but its last token. Padding is on the left,
+    so that the positions whose logits are needed are the same in each row.
     """
     import torch
 
@@ -150,10 +150,10 @@ def _log_likelihoods(
 
 
 def _mask(padding: list[int], length: int, tails: list[list[int]], prefix_length: int) -> torch.Tensor:
-    """What may see what, to be added to the attention: 0 where it may, the least number where not.
+    """The additive attention mask: 0 where a token may attend, the lowest number elsewhere.
 
-    Each token sees itself, so that no row of the softmax is empty, and the prefix; a token of a suffix
-    those before it, and a token of a completion the suffix and the tokens before it in its completion.
+    Each token attends to itself, so that no row of the softmax is empty, and to the prefix; a token of a
+    suffix to those before it, a token of a completion to the suffix and the earlier tokens of its completion.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""The figures of a score: of all records, of the clean ones, of each part of them, with intervals."""
+"""The figures of a score, with intervals: of all records, of the clean ones, and of each part of them."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def cells_of(
     labels: Sequence[Label],
     members: Sequence[Sequence[bool]],
 ) -> Cells:
-    """What each dialogue adds to each part: shape (dialogues, parts, labels, labels + 2).
+    """The counts of each dialogue in each part: shape (dialogues, parts, labels, labels + 2).
 
     The rows and columns are those that `metrics_of` reads.
 
@@ -132,7 +132,7 @@ def interval(values: Cells, level: float) -> Interval:
 
 
 def _members(scored: Scored) -> dict[Key, list[bool]]:
-    """Which records belong to each part, by what divides them and by its value; the whole comes first."""
+    """Which records belong to each part; the whole comes first."""
     records = scored.records
     members = {ALL: [True] * len(records)}
     if all(record.leaks is not None for record in records):
@@ -189,10 +189,10 @@ def _majority(total: Cells, label: int, without: int | None) -> dict[MetricName,
 
 
 def _per_label(total: Cells, chances: Cells, labels: Sequence[Label]) -> dict[Label, LabelFigures]:
-    """Each label's own figures.
+    """The figures of each label.
 
-    Precision of answers that are left to chance is that of the expected counts; F1 and recall are the
-    expected values.
+    Where answers are drawn at random, precision is that of the expected counts; F1 and recall are expected
+    values.
     """
     counts = expected_counts(total, chances)
     hits, references, predictions = counts.diagonal(), total.sum(-1), counts[:, :-1].sum(0)
@@ -225,8 +225,8 @@ def metrics_of(cells: Cells, chances: Cells, without: int | None) -> dict[Metric
 
     Args:
         cells: Shape (..., labels, labels + 2): row the reference, column the prediction, then the invalid
-            predictions, then those left to chance.
-        chances: The probability of each label in a draw; what is missing to 1 draws no label at all.
+            predictions, then those drawn at random.
+        chances: The probability of each label in a draw; with the rest to 1 it draws no label.
         without: The place of the label that `micro_f1_without` leaves out; None leaves the metric out.
     """
     functions = metric_functions(METRIC_MODULE)
@@ -257,7 +257,7 @@ def f1_per_label(cells: Cells, chances: Cells) -> Cells:
 
 
 def expected_counts(cells: Cells, chances: Cells) -> Cells:
-    """The expected confusion matrix: what is left to chance is shared out among the labels."""
+    """The expected confusion matrix: drawn answers are shared out among the labels."""
     import numpy as np
 
     counts, drawn = cells[..., :-1], cells[..., -1:]
@@ -317,7 +317,7 @@ def divided(records: Sequence[Record]) -> dict[str, dict[str, str]]:
     """For each thing that divides records, the class of each record by its id.
 
     Args:
-        records: The whole split: what stands before an utterance decides where it belongs.
+        records: The whole split, because the utterances before a record decide where it belongs.
     """
     dialogues: dict[str, list[Record]] = {}
     for record in sorted(records, key=lambda record: record.utterance_index):
@@ -339,17 +339,17 @@ def _speaker_change(turns: Sequence[Record]) -> str:
     """Whether the last utterance has another speaker than the one before it in the split."""
     *before, last = turns
     if last.speaker is None:
-        return "not told"
+        return "unknown"
     if not before:
         return "first of the dialogue"
     return "same as before" if before[-1].speaker == last.speaker else "changed"
 
 
 def _emotion_shift(turns: Sequence[Record]) -> str:
-    """Whether the speaker of the last utterance showed another emotion in his own utterance before it."""
+    """Whether the speaker of the last utterance showed another emotion in their previous utterance."""
     *before, last = turns
     if last.speaker is None:
-        return "speaker not told"
+        return "unknown speaker"
     own = [turn for turn in before if turn.speaker == last.speaker]
     if not own:
         return "first of the speaker"

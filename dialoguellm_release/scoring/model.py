@@ -45,10 +45,10 @@ PACKAGES = ("torch", "transformers", "peft")
 
 @dataclass(frozen=True)
 class ModelFolders:
-    """Where a model is: a backbone, and an adapter where there is one.
+    """A backbone, and an adapter on it or none.
 
     Attributes:
-        backbone_folder: Where a backbone of our own making was built; None for one from the Hub.
+        backbone_folder: Folder of a backbone that was built from a recipe; None for one from the Hub.
         adapter: An adapter folder; None for the backbone alone.
     """
 
@@ -58,7 +58,7 @@ class ModelFolders:
 
     @property
     def name(self) -> str:
-        """What a folder of its scores is called by."""
+        """The name in that of a score folder."""
         return self.adapter.name if self.adapter else self.backbone.name
 
 
@@ -72,12 +72,12 @@ def score_model(
     again: bool = False,
     leave_out_unfit: bool = False,
 ) -> Iterator[tuple[ScorerName, Scored]]:
-    """The answers of a model by each scorer, which share what they can.
+    """The answers of a model by each scorer; scorers share replies where they can.
 
     Args:
-        cache: Where replies are kept as they are made.
-        again: Ask for every reply anew.
-        leave_out_unfit: Leave out `first_token` where the tokenizer does not do for it, and refuse nothing.
+        cache: Keeps each reply at once.
+        again: Ask for every reply again.
+        leave_out_unfit: Where two labels share their first token, leave out `first_token` and do not refuse.
 
     Raises:
         DataError: Dataset, adapter and backbone do not belong together, there is no such record, or a
@@ -138,7 +138,7 @@ def score_model(
 
 @dataclass(frozen=True)
 class _Model:
-    """A model that is ready to be asked."""
+    """A loaded model."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -149,7 +149,7 @@ class _Model:
     again: bool
 
     def replies(self, way: Way, prompts: Sequence[EncodedPrompt], identity: dict[str, object]) -> list[Reply]:
-        """The replies to the prompts, by the journal of everything that decides them."""
+        """The replies to the prompts, from the store or the model."""
         asked = {
             **identity,
             # Of a model from the Hub, also where no revision is pinned; one from a folder has none.
@@ -176,7 +176,7 @@ def _leak_policy(task: Task, trained: AdapterManifest | None) -> LeakPolicy | No
 
 
 def _selected_on(trained: AdapterManifest | None) -> SelectedOn | None:
-    """The trainer keeps the best checkpoint where its recipe wants it, and by the validation split alone."""
+    """The split on which the trainer chose the checkpoint, by the recipe of the training."""
     trainer = trained.recipe.resolved.get("trainer") if trained else None
     if trained is None or not isinstance(trainer, dict):
         return None
@@ -217,14 +217,15 @@ def _check_inputs(
 ) -> None:
     problems = []
     if built.figures.prompt_sha256 != prompt.sha256:
-        holder = "the prompt recipe of today" if adapter is None else f"the adapter {adapter}"
+        holder = "the present prompt recipe" if adapter is None else f"the adapter {adapter}"
         problems.append(
             Problem(
                 str(dataset),
-                f"was built with another prompt than {holder} has",
+                f"was built with another prompt than {holder}",
                 expected=f"{prompt.name}, sha256 {prompt.sha256}",
                 got=f"{built.figures.prompt}, sha256 {built.figures.prompt_sha256}",
                 fix="build the dataset again, or train the adapter on this one",
+                code="score.other_prompt",
             )
         )
     if trained is not None:
@@ -237,7 +238,8 @@ def _check_inputs(
                     "was trained on another backbone",
                     expected=_described(wanted),
                     got=_described(base),
-                    fix="name the adapter's own backbone, or train the adapter again",
+                    fix="name the backbone of the adapter, or train the adapter again",
+                    code="score.other_backbone",
                 )
             )
     if problems:

@@ -16,19 +16,18 @@ from dialoguellm_release.scoring.task import Scored, Task, protocol_of, read_tas
 from dialoguellm_release.tabular import TableRow, read_rows
 
 INVALID = "invalid"
-"""Stands for an answer that names no label, as in the metric `erc_scores`."""
+"""An answer that names no label, as in the metric `erc_scores`."""
 DRAWN = "drawn"
-"""Stands for an answer that is left to chance; its scores say how likely each label is drawn."""
+"""An answer that is drawn at random; its scores are the probabilities of the labels."""
 PREDICTIONS = "predictions.parquet"
 CONTENT_KEY = b"dataset_content_sha256"
 MAX_NAMED = 10
 
 
 def write_predictions(scored: Scored, path: Path) -> None:
-    """Writes a Parquet file with a row a record: id, reference, prediction, a score per label, the text.
+    """Writes a Parquet file with a row for each record: id, reference and prediction.
 
-    Scores stand there where the system gives any, text where a model wrote some, ids of examples where
-    the prompts show any.
+    Further columns where the system gives them: a score for each label, the text, the ids of examples.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -53,7 +52,7 @@ def write_predictions(scored: Scored, path: Path) -> None:
 
 
 def own_answers(path: Path) -> tuple[list[str], list[Label], list[Answer]]:
-    """Ids, references and answers in the predictions of a score folder; what a model wrote is left out."""
+    """Ids, references and answers in the predictions of a score folder."""
     import pyarrow.parquet as pq
 
     columns = pq.read_table(path, columns=["id", "reference", "prediction"]).to_pydict()

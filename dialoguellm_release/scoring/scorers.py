@@ -1,4 +1,4 @@
-"""The scorers by name: how each asks a model, and what it makes of the replies."""
+"""The scorers by name: how each asks a model and reads its replies."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 class GenerationScorer:
-    """The text that a model finds likeliest, token by token (greedy).
+    """Greedy generation.
 
     Args:
         max_new_tokens: Longest text.
         batch_size: Prompts in one forward pass.
         completions: The only texts that may be written, as ids that end with the end-of-sequence token;
-            None lets the model write what it likes.
+            None for free text.
     """
 
     def __init__(
@@ -44,19 +44,19 @@ class GenerationScorer:
         self._completions = completions
 
     def plan(self, prompts: Sequence[EncodedPrompt]) -> list[Batch]:
-        """Batches of like length, the longest first."""
+        """Batches of similar length, the longest first."""
         batches = batched_by_length(range(len(prompts)), prompts, self._batch_size)
         return [Batch(tuple(places)) for places in batches]
 
     def replies(self, prompts: Sequence[EncodedPrompt], batch: Batch) -> list[Reply]:
-        """The texts of one batch. Padding stands in front, whatever the tokenizer's side."""
+        """The texts of one batch. Padding is on the left, whatever the tokenizer's side."""
         import torch
         from transformers import GenerationConfig
 
         ids = [prompts[place].ids for place in batch.places]
         length = max(map(len, ids))
         eos = self._tokenizer.eos_token_id
-        # A configuration of our own: that of a published model may ask for sampling.
+        # Not the configuration of the model, which may ask for sampling.
         config = GenerationConfig(
             do_sample=False,
             num_beams=1,
@@ -109,7 +109,7 @@ _WAYS: dict[ScorerName, Way] = {
 
 
 def way_of(name: ScorerName) -> Way:
-    """How a scorer asks the model; scorers that ask alike share their replies."""
+    """How a scorer asks the model; scorers that ask in the same way share their replies."""
     return _WAYS[name]
 
 
@@ -119,13 +119,13 @@ def label_tokens(encoder: Encoder, labels: Sequence[Label]) -> dict[Label, list[
 
 
 def alike_at_first(tokens: dict[Label, list[int]]) -> list[Label]:
-    """The labels that begin with the token of another."""
+    """The labels whose first token is also that of another."""
     first = [ids[0] for ids in tokens.values()]
     return [label for label, ids in tokens.items() if first.count(ids[0]) > 1]
 
 
 def chosen_scorer(wanted: Literal["auto"] | ScorerName, tokens: dict[Label, list[int]]) -> ScorerName:
-    """The scorer to take: `auto` is `first_token` where each label has a first token of its own.
+    """The scorer to take: `auto` is `first_token` where no two labels share their first token.
 
     Raises:
         DataError: `first_token` is asked for, but two labels begin with the same token.
@@ -137,10 +137,11 @@ def chosen_scorer(wanted: Literal["auto"] | ScorerName, tokens: dict[Label, list
         raise DataError(
             Problem(
                 "scorer first_token",
-                "cannot tell labels apart that begin with the same token",
-                expected="a first token of its own for each label",
+                "two labels begin with the same token",
+                expected="a different first token for each label",
                 got=", ".join(f"{label} ({tokens[label][0]})" for label in alike),
                 fix="set scorer: full_likelihood in the score recipe, or auto",
+                code="score.shared_first_token",
             )
         )
     return wanted
@@ -167,7 +168,7 @@ def make_scorer(
 
 
 def read_reply(name: ScorerName, reply: Reply, tokens: dict[Label, list[int]], corpus: CorpusName) -> Answer:
-    """What a scorer makes of a reply.
+    """The answer that a scorer reads in a reply.
 
     Args:
         tokens: Of each label, in the order of the label space and of the reply's log-probabilities.

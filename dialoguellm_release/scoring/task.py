@@ -1,4 +1,4 @@
-"""Which records a score recipe wants scored, by which protocol, and the answers of a system to them."""
+"""The records that a score recipe selects, the protocol, and the answers of a system."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import read_manifest, sha256_of_text
+from dialoguellm_release.layout import CLEAN_CONFIG
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import Label
@@ -25,9 +26,6 @@ from dialoguellm_release.schemas.scores import (
 )
 from dialoguellm_release.scoring.answers import Answer
 
-CLEAN_CONFIG = "clean"
-"""The config of the dataset whose training split has no record that shares text with a held-out one."""
-
 
 @dataclass(frozen=True)
 class Scored:
@@ -35,8 +33,8 @@ class Scored:
 
     Attributes:
         split: Every record of the split, in the order of the dataset; the first of them were scored.
-        chances: How likely each label is drawn where an answer is left to chance.
-        packages: Whose versions shaped the answers.
+        chances: The probability of each label where answers are drawn at random.
+        packages: Packages whose versions shaped the answers.
         examples: The examples in the prompt of each record, by its id; empty for prompts without.
         served: How the answers of a server could be read; None for what ran here.
     """
@@ -178,5 +176,6 @@ def _check_references(records: Sequence[Record], labels: Sequence[Label]) -> Non
                 expected=", ".join(labels),
                 got=", ".join(f"{label} ({count})" for label, count in counts.items()),
                 fix="build the dataset again",
+                code="score.label_outside_space",
             )
         )

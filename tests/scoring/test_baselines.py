@@ -154,8 +154,9 @@ def test_a_training_split_of_one_label_does_not_do_for_a_regression(
 ) -> None:
     sad = [record for record in dialogues_of("train", 70) if record.output == "sadness"]
     dataset = dataset_of(tmp_path / "dataset", {"train": sad, "test": dialogues_of("test", 10)})
-    with pytest.raises(DataError, match="does not do for this baseline"):
+    with pytest.raises(DataError) as raised:
         scored("tfidf", dataset)
+    assert raised.value.problems[0].code == "score.baseline_not_fitted"
 
 
 NEUTRAL: dict[CorpusName, float] = {"meld": 1256 / 2610, "dailydialog": 6321 / 7740}
@@ -172,3 +173,11 @@ def test_majority_on_the_real_corpora(corpus: CorpusName, corpora_dir: Path, tmp
     assert figures.metrics["accuracy"] == pytest.approx(share)
     assert figures.metrics["weighted_f1"] == pytest.approx(2 * share**2 / (1 + share))
     assert figures.metrics["micro_f1_without"] == 0.0
+
+
+@pytest.mark.parametrize("name", ["foo", "Majority", "", "tf-idf"])
+def test_an_unknown_baseline_is_refused(name: Any, tmp_path: Path, small_dataset: Path) -> None:
+    with pytest.raises(DataError) as raised:
+        score_baseline("meld", name, str(small_dataset), str(tmp_path / "out"))
+    assert raised.value.problems[0].where == "baseline"
+    assert not (tmp_path / "out").exists()

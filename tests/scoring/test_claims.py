@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from dialoguellm_release.claims.evidence import MODELS
 from dialoguellm_release.errors import DataError, RecipeError
 from dialoguellm_release.resources import resource_folder
+from dialoguellm_release.schemas.base import Kind
 from dialoguellm_release.steps.claims import PAPER, check_claims
 
 
@@ -73,7 +76,7 @@ def test_a_paper_that_adds_up_is_not_contradicted(tmp_path: Path) -> None:
     [
         ("evidence: adapter-13b", "evidence: adapter-14b", "no such evidence: adapter-14b"),
         ("    MTL:\n      meld: {weighted_f1", "    MLT:\n      meld: {weighted_f1", "no such row: MLT"),
-        ("type: training_total, evidence", "type: training_sum, evidence", "of an unknown type"),
+        ("type: training_total, evidence", "type: training_sum, evidence", "unknown type"),
     ],
 )
 def test_a_claim_that_cannot_be_tested_as_it_says_is_refused(
@@ -101,5 +104,17 @@ def test_what_is_hidden_is_not_looked_at(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no such folder"):
+    with pytest.raises(DataError) as caught:
         check_claims(tmp_path / "nowhere")
+    assert caught.value.problems[0].code == "claims.no_folder"
+
+
+def test_every_kind_of_manifest_is_known() -> None:
+    assert set(MODELS) == set(get_args(Kind))
+
+
+def test_a_report_is_short_as_text_and_a_data_frame(tmp_path: Path) -> None:
+    report = check_claims(tmp_path)
+    assert len(repr(report)) < 120
+    assert set(report.to_pandas()["status"]) == {verdict.status for verdict in report.verdicts.values()}
+    assert report._repr_html_().count("<tr>") == len(report.claims) + 1

@@ -101,6 +101,6 @@ def test_what_is_not_a_number_is_told_with_its_record(asked: Any, records_of: An
     with torch.no_grad():
         broken.lm_head.weight[0, 0] = float("nan")
     prompts = encoder.encode_all(records_of("test", 2))
-    with pytest.raises(DataError, match="not numbers") as raised:
+    with pytest.raises(DataError) as raised:
         replies_of(LikelihoodScorer(broken, [[5], [6]], 2), prompts)
     assert raised.value.problems[0].where.startswith("meld/test/")

@@ -1,4 +1,4 @@
-"""The score recipe: which records are scored, how, and by what they are compared."""
+"""The score recipe: which records are scored, how, and by which metric."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class FewShot(Schema):
     """Examples in the prompt, from the training split alone.
 
     Attributes:
-        choose: `balanced` shows every record the same ones, as many of each label as can be, drawn by the
-            seed; `nearest` shows each those whose words are likest by the cosine of TF-IDF, the nearest last.
-        seed: Of the draw; `nearest` draws nothing.
+        choose: `balanced` shows every record the same ones, as many of each label as possible, drawn by the
+            seed; `nearest` shows each record those with the highest cosine of TF-IDF, the nearest last.
+        seed: Of the draw; `nearest` has no use for it.
     """
 
     shots: Positive
@@ -32,14 +32,14 @@ class ScoreRecipe(Schema):
     Attributes:
         headline: The metric by which the corpus is usually compared.
         without: The label that `micro_f1_without` leaves out.
-        scorer: How the answer is read off a model; `auto` is `first_token` where the tokenizer gives every
-            label a first token of its own, else `full_likelihood`. Baselines have no use for it.
+        scorer: How the answer of a model is read; `auto` is `first_token` where no two labels share their
+            first token, else `full_likelihood`. Baselines ignore it.
         max_length: Longest prompt in tokens; context is shortened to it as in training.
         batch_size: Prompts in one forward pass.
         max_new_tokens: Longest generated answer in tokens, where the scorer generates freely.
         max_records: Only the first so many records; None for all.
-        few_shot: Examples in the prompt of a model; None for none. Baselines have no use for them.
-        intervals: How sure the figures are.
+        few_shot: Examples in the prompt of a model; None for none. Baselines ignore them.
+        intervals: How intervals are computed.
     """
 
     version: Literal[1]
