@@ -97,6 +97,7 @@ def hydrate(
         Path, typer.Option(help="Folder with one sub-folder for each corpus that was published without text.")
     ],
     out: Annotated[Path, typer.Option(help="The dataset folder.")] = Path("build/dataset"),
+    skip: Annotated[list[str] | None, typer.Option(help="A corpus to leave out; may be repeated.")] = None,
     again: Again = False,
     replace: Replace = False,
     json: Json = False,
@@ -112,14 +113,15 @@ def hydrate(
     from dialoguellm_release.steps.dataset import hydrate_dataset
 
     try:
-        made = hydrate_dataset(published, sources, out, again=again, replace=replace)
+        made = hydrate_dataset(published, sources, out, skip=skip or (), again=again, replace=replace)
     except DataError as error:
         if json:
             show_json({"problems": [asdict(problem) for problem in error.problems]})
         raise
     warn_of_unknown_files(made.manifest)
     done = "is current; nothing was done." if made.was_current else "is hydrated."
-    say(f"{out} {done} Its content is that of the build.")
+    proven = f"It has no {', '.join(skip)}." if skip else "Its content is that of the build."
+    say(f"{out} {done} {proven}")
     note_missing_figures(made.manifest)
     if json:
         show_json(summary(made.manifest))

@@ -14,10 +14,14 @@ from dialoguellm_release.hydration.standoff import Turn, window_hmac
 from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures
 from dialoguellm_release.schemas.labels import CorpusName, Split
 from dialoguellm_release.schemas.manifests import FileStamp
+from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.record import Record, StandoffRow
 
 Place = tuple[Split, str]
 """A dialogue of a corpus, by its split and id."""
+
+FEW = 5
+"""Up to this many records are named, even where they are most of a split."""
 
 _COMPARED = ("output", "source_label", "other_labels", "start_s", "end_s")
 """What rows and records both state of the corpus itself; what a build adds to it is not a fault of a copy."""
@@ -54,6 +58,29 @@ class Differences:
     def __iter__(self) -> Iterator[Problem]:
         for found in (self.texts, self.labels, self.missing, self.additional):
             yield from found
+
+    def problems(self, sizes: Mapping[str, int]) -> Iterator[Problem]:
+        """One problem for each record, or one for a split where one cause explains most of its records.
+
+        Args:
+            sizes: How many records the build has of each split, by names as in `meld/test`.
+        """
+        for what, found in (
+            ("have another text or speaker", self.texts),
+            ("have another label or time", self.labels),
+            ("are missing in your copy", self.missing),
+            ("are only in your copy", self.additional),
+        ):
+            by_split: defaultdict[str, list[Problem]] = defaultdict(list)
+            for problem in found:
+                by_split["/".join(problem.where.split("/", 2)[:2])].append(problem)
+            for split, problems in by_split.items():
+                count, size = _records(problems), sizes.get(split, 0)
+                if count > FEW and 2 * count > size:
+                    what_differs = f"{count:,} records {what}, of {size:,} in the build"
+                    yield Problem(split, what_differs, code="hydration.split_differs")
+                else:
+                    yield from problems
 
 
 def by_dialogue(rows: Iterable[StandoffRow]) -> dict[Place, list[StandoffRow]]:
@@ -215,6 +242,29 @@ def content_problems(copy: PublishedCopy, made: DatasetFigures, sources: Path) -
             got=_content(now[name], split),
             fix=copy.version_fix or reason.fix,
         )
+
+
+def part_problems(copy: PublishedCopy, made: DatasetFigures, recipe: DatasetRecipe) -> Iterator[Problem]:
+    """What is not proven, or not as in the build, of a dataset that is made without some of its corpora."""
+    for name, now in made.corpora.items():
+        built, draw = copy.manifest.figures.corpora[name], recipe.corpora[name].split
+        fix = f"hydrate all corpora, or add --skip {name}"
+        if copy.held[name] == "nothing" and now.files != built.files:
+            what = "nothing of it is published, and these are not the files of the build: it cannot be proven"
+            yield Problem(name, what, fix=fix, code="hydration.not_proven")
+        elif copy.held[name] == "nothing" and draw is not None and draw.split_file is None:
+            what = "nothing of it is published, and its splits were drawn beside all corpora of the build"
+            yield Problem(name, what, fix=fix, code="hydration.not_proven")
+        elif (now.splits, now.labels) != (built.splits, built.labels):
+            what = "its splits or labels are not those of the build"
+            yield Problem(name, what, _sizes(built), _sizes(now), fix, code="hydration.other_splits")
+
+
+def _sizes(figures: CorpusFigures) -> str:
+    return "; ".join(
+        f"{split} {one.dialogues:,} dialogues, {one.utterances:,} utterances"
+        for split, one in figures.splits.items()
+    )
 
 
 def how_to_get(name: CorpusName, sources: Path) -> str:

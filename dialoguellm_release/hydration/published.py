@@ -39,15 +39,20 @@ Held = Literal["records", "standoff", "nothing"]
 
 @dataclass(frozen=True)
 class PublishedCopy:
-    """The folder of a published dataset, and its manifest."""
+    """The folder of a published dataset, and its manifest.
+
+    Attributes:
+        skip: Corpora of the build that are left out of what is made from it.
+    """
 
     folder: Path
     manifest: DatasetManifest
+    skip: frozenset[CorpusName] = frozenset()
 
     @property
     def held(self) -> dict[CorpusName, Held]:
-        """What the copy has of each corpus of the build."""
-        return {name: self._held(name) for name in self.manifest.figures.corpora}
+        """What the copy has of each corpus of the build that is not left out."""
+        return {name: self._held(name) for name in self.manifest.figures.corpora if name not in self.skip}
 
     @property
     def withheld(self) -> tuple[CorpusName, ...]:

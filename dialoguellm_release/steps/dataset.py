@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -111,6 +112,7 @@ def hydrate_dataset(
     sources: StrPath,
     out: StrPath = BUILD / "dataset",
     *,
+    skip: Collection[str] = (),
     again: bool = False,
     replace: bool = False,
 ) -> StepResult[DatasetManifest]:
@@ -122,6 +124,7 @@ def hydrate_dataset(
         published: Folder of the published copy, or `owner/name[@revision]` of a dataset on the Hub.
         sources: Folder with one sub-folder a withheld corpus in its native layout.
         out: The folder to write, when the dataset is complete.
+        skip: Corpora to leave out, which need no copy. `leaks` then name no split of theirs.
         again: Make it even where the folder is current.
         replace: Replace the dataset of another recipe, or with other corpora skipped.
 
@@ -150,7 +153,10 @@ def hydrate_dataset(
         )
     loaded = copy.loaded
     claims = load_claims(loaded.recipe)
-    build = Build(loaded, CorpusFolders(native), claims, copy.manifest.figures.skipped)
+    left_out = frozenset(corpus_names(skip, "--skip", copy.manifest.figures.corpora))
+    copy = dataclasses.replace(copy, skip=left_out)
+    skipped = {*copy.manifest.figures.skipped, *left_out}
+    build = Build(loaded, CorpusFolders(native), claims, skipped)
 
     def make(folder: Path) -> Output:
         hydrate.check_sources(copy, loaded.recipe, native)
