@@ -53,13 +53,13 @@ from dialoguellm_release.scoring.metrics import figures_of
 from dialoguellm_release.scoring.model import ModelFolders, score_model
 from dialoguellm_release.scoring.scorers import label_tokens, read_reply
 from dialoguellm_release.step import Inputs, Output, run_step
+from dialoguellm_release.steps.adapter import Training, trained
 from dialoguellm_release.steps.backbone import PACKAGES
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.text import normalise
 from dialoguellm_release.training.checkpoints import checkpoints_of, last_whole_checkpoint
 from dialoguellm_release.training.examples import training_rows
 from dialoguellm_release.training.seeds import mean_and_deviation
-from dialoguellm_release.training.train import train_adapter
 from dialoguellm_release.training.trainer import sft_trainer
 from dialoguellm_release.training.watch import watcher
 
@@ -276,7 +276,7 @@ def adapter_figures(seed: int, dataset: Path, work: Path, backbone_folder: Path)
     recipe = load_recipe(str(NANO / "adapter.yaml"), "adapter", AdapterRecipe, [f"seed={seed}"])
     adapter = work / f"adapter-{seed}"
     if not (adapter / MANIFEST).is_file():
-        train_adapter(recipe, backbone, backbone_folder, dataset, adapter, resume=True)
+        trained(recipe, adapter, Training(dataset, backbone_folder.parent, "resume"))
     for line in (adapter / TRAINING_LOG).read_text(encoding="utf-8").splitlines():
         entry = json.loads(line)
         if "eval_loss" in entry:

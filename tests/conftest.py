@@ -29,8 +29,8 @@ from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.scores import Protocol, Resampling, ScoreFigures, System
+from dialoguellm_release.steps.adapter import Training, trained
 from dialoguellm_release.steps.backbone import build_backbone
-from dialoguellm_release.training.train import train_adapter
 from tests.hub_server.accounts import Token
 from tests.hub_server.clients import point_clients_at
 from tests.hub_server.server import HubServer
@@ -369,11 +369,10 @@ def short_adapter_recipe() -> Loaded[AdapterRecipe]:
 def tiny_adapter(
     tmp_path_factory: pytest.TempPathFactory,
     short_adapter_recipe: Loaded[AdapterRecipe],
-    tiny_recipe: Loaded[BackboneRecipe],
     tiny_backbone: Path,
     small_dataset: Path,
 ) -> Path:
     """An adapter trained on `small_dataset`."""
     folder = tmp_path_factory.mktemp("adapters") / "tiny"
-    train_adapter(short_adapter_recipe, tiny_recipe, tiny_backbone, small_dataset, folder)
+    trained(short_adapter_recipe, folder, Training(small_dataset, tiny_backbone.parent))
     return folder

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dialoguellm_release.cli.options import Again, BackbonesFolder, DatasetFolder, Json, Settings
+from dialoguellm_release.cli.options import Again, BackbonesFolder, DatasetFolder, Json, Replace, Settings
 from dialoguellm_release.cli.output import say, say_made, show, show_json, table
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.manifests import AdapterManifest
+    from dialoguellm_release.training.checkpoints import Unfinished
     from dialoguellm_release.training.seeds import MeanAndDeviation, SeedsSummary
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check and train adapters.")
@@ -76,6 +77,7 @@ def train(
     ] = False,
     settings: Settings = None,
     again: Again = False,
+    replace: Replace = False,
     json: Json = False,
 ) -> None:
     """Train a LoRA adapter on the records of a dataset folder, or one for each of the recipe's seeds.
@@ -87,10 +89,18 @@ def train(
     from dialoguellm_release.steps import adapter as steps
     from dialoguellm_release.training.processes import rank
 
+    unfinished: Unfinished = "resume" if resume else "discard" if again else "refuse"
     overrides = [*(settings or ()), *([f"seed={seed}", "seeds=[]"] if seed is not None else ())]
     if load_recipe(recipe, "adapter", AdapterRecipe, overrides).recipe.seeds:
         trained = steps.train_seeds(
-            recipe, dataset, out, backbones=backbones, overrides=overrides, resume=resume, again=again
+            recipe,
+            dataset,
+            out,
+            backbones=backbones,
+            overrides=overrides,
+            unfinished=unfinished,
+            again=again,
+            replace=replace,
         )
         if rank():
             return
@@ -101,7 +111,14 @@ def train(
             show(seeds_as_text(trained.summary))
         return
     made = steps.train_adapter(
-        recipe, dataset, out, backbones=backbones, overrides=overrides, resume=resume, again=again
+        recipe,
+        dataset,
+        out,
+        backbones=backbones,
+        overrides=overrides,
+        unfinished=unfinished,
+        again=again,
+        replace=replace,
     )
     if rank():
         return

@@ -54,7 +54,13 @@ def demo(
     dataset.note_missing_figures(built.manifest)
     say("2/4  adapter: recipe tiny")
     trained = train_adapter(
-        "tiny", built.folder, out / "adapters" / "tiny", backbones=out / "backbones", resume=True, again=again
+        "tiny",
+        built.folder,
+        out / "adapters" / "tiny",
+        backbones=out / "backbones",
+        unfinished="discard" if again else "resume",
+        again=again,
+        replace=True,
     )
     say("3/4  scores: recipe meld")
     scored = score(

@@ -50,6 +50,7 @@ def export(
     ] = None,
     backbones: BackbonesFolder = Path("build/backbones"),
     settings: Settings = None,
+    replace: Replace = False,
     json: Json = False,
 ) -> None:
     """Write an adapter recipe's training text for another tool, with a configuration to start from.
@@ -59,9 +60,16 @@ def export(
     from dialoguellm_release.steps.onward import export_training
 
     made = export_training(
-        recipe, tool, dataset, out, tokenizer=tokenizer, backbones=backbones, overrides=settings or ()
+        recipe,
+        tool,
+        dataset,
+        out,
+        tokenizer=tokenizer,
+        backbones=backbones,
+        overrides=settings or (),
+        replace=replace,
     )
-    say(f"{made.folder} is written.")
+    say_made(made, "written")
     if json:
         show_json(made.manifest.figures.model_dump(mode="json"))
     else:

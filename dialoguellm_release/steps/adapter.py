@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.backbones.identity import Base, base_of
-from dialoguellm_release.errors import Problem, RecipeError
-from dialoguellm_release.folders import MANIFEST, read_manifest, write_text
+from dialoguellm_release.backbones.identity import base_of
+from dialoguellm_release.errors import DataError, Problem, RecipeError
+from dialoguellm_release.folders import MANIFEST, canonical_json, read_manifest, write_text
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.resources import recording
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
-from dialoguellm_release.schemas.manifests import AdapterManifest, BackboneManifest
+from dialoguellm_release.schemas.manifests import AdapterManifest, BackboneManifest, TrainingRun
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
-from dialoguellm_release.step import BUILD, StepResult, current_folder
+from dialoguellm_release.step import (
+    BUILD,
+    Inputs,
+    Output,
+    StepResult,
+    StrPath,
+    folder_name,
+    main_recipe,
+    run_step,
+)
 from dialoguellm_release.steps.backbone import built_backbone
 
 if TYPE_CHECKING:
     from dialoguellm_release.training.check import Check
+    from dialoguellm_release.training.checkpoints import Unfinished
     from dialoguellm_release.training.seeds import SeedsSummary
 
 
@@ -73,101 +85,175 @@ def check_adapter(
 
 
 def train_adapter(
-    recipe: str,
-    dataset: Path = BUILD / "dataset",
-    out: Path | None = None,
+    recipe: StrPath,
+    dataset: StrPath = BUILD / "dataset",
+    out: StrPath | None = None,
     *,
-    backbones: Path = BUILD / "backbones",
+    backbones: StrPath = BUILD / "backbones",
     overrides: Sequence[str] = (),
-    resume: bool = False,
+    unfinished: Unfinished = "refuse",
     again: bool = False,
+    replace: bool = False,
 ) -> StepResult[AdapterManifest]:
-    """The folder of a trained adapter; a backbone of our own making is built first where it is not there.
+    """Trains a LoRA adapter; a backbone that is built here is built first where it is missing.
 
     Args:
         recipe: Name of a bundled adapter recipe, or a path; its `seeds` must be empty.
         dataset: Folder that `build_dataset` made.
         out: None is `build/adapters/NAME`.
-        backbones: Where backbones of our own making lie, each under the name of its recipe.
-        resume: Go on from the last checkpoint of a training that did not end.
+        backbones: Where backbones are built, each under the name of its recipe.
+        overrides: Settings `key.key=value` of the recipe.
+        unfinished: What to do with a training that did not end: `refuse` to begin, `resume` from its last
+            checkpoint, or `discard` it.
+        again: Train even where the folder is current.
+        replace: Replace a finished adapter that was made from anything else.
+
+    Returns:
+        The adapter folder and its manifest.
 
     Raises:
         RecipeError: The recipe is not valid, or names several seeds.
         DataError: Dataset and recipe do not belong together, a record does not fit, training failed, or an
-            unfinished one is in the way.
+            unfinished training or a finished adapter is in the way.
         MissingExtraError: The extra `train` is not installed.
+
+    Example:
+        >>> train_adapter("tiny", overrides=["trainer.max_steps=20"])  # doctest: +SKIP
+        StepResult(build/adapters/tiny-trainer.max_steps=20: adapter, new, content 7c0f2d3e4a5b)
     """
-    loaded = load_recipe(recipe, "adapter", AdapterRecipe, overrides)
+    loaded = main_recipe(recipe, "adapter", AdapterRecipe, overrides)
     if loaded.recipe.seeds:
-        problem = Problem(loaded.name, "names several seeds", fix="call train_seeds, or set seeds to []")
-        raise RecipeError(problem)
-    return _trained(loaded, dataset, out or BUILD / "adapters" / loaded.name, backbones, resume, again)
+        fix = "call train_seeds, or set seeds to []"
+        raise RecipeError(Problem(loaded.name, "names several seeds", fix=fix, code="training.seeds"))
+    target = Path(out or BUILD / "adapters" / folder_name(loaded.name, overrides))
+    training = Training(Path(dataset), Path(backbones), unfinished)
+    return trained(loaded, target, training, again=again, replace=replace)
 
 
 def train_seeds(
-    recipe: str,
-    dataset: Path = BUILD / "dataset",
-    out: Path | None = None,
+    recipe: StrPath,
+    dataset: StrPath = BUILD / "dataset",
+    out: StrPath | None = None,
     *,
-    backbones: Path = BUILD / "backbones",
+    backbones: StrPath = BUILD / "backbones",
     overrides: Sequence[str] = (),
-    resume: bool = False,
+    unfinished: Unfinished = "refuse",
     again: bool = False,
+    replace: bool = False,
 ) -> TrainedSeeds:
-    """One adapter folder for each of a recipe's `seeds`, and `seeds.json` with mean and standard deviation.
+    """Trains one adapter for each of a recipe's `seeds`, and writes mean and deviation to `seeds.json`.
 
-    A seed whose folder is current is not trained again. The arguments and errors are those of
-    `train_adapter`; the folders are `out/seed-N`.
+    A seed whose folder is current is not trained again.
+
+    Args:
+        recipe: Name of a bundled adapter recipe, or a path; its `seeds` say which.
+        dataset: Folder that `build_dataset` made.
+        out: Gets a folder `seed-N` for each; None is `build/adapters/NAME`.
+        backbones: Where backbones are built, each under the name of its recipe.
+        overrides: Settings `key.key=value` of the recipe.
+        unfinished: As in `train_adapter`.
+        again: Train even where a folder is current.
+        replace: Replace finished adapters that were made from anything else.
+
+    Returns:
+        The adapters, and the figures over all of them.
+
+    Raises:
+        DataError: As `train_adapter`.
+
+    Example:
+        >>> train_seeds("tiny", overrides=["seeds=[1, 2, 3]"]).summary  # doctest: +SKIP
     """
     from dialoguellm_release.training.processes import rank
     from dialoguellm_release.training.seeds import SEEDS_FILE, over_seeds
 
-    loaded = load_recipe(recipe, "adapter", AdapterRecipe, overrides)
-    folder = out or BUILD / "adapters" / loaded.name
+    loaded = main_recipe(recipe, "adapter", AdapterRecipe, overrides)
+    folder = Path(out or BUILD / "adapters" / folder_name(loaded.name, overrides))
+    training = Training(Path(dataset), Path(backbones), unfinished)
     made = []
     for seed in loaded.recipe.seeds:
-        one = replace(loaded, recipe=loaded.recipe.model_copy(update={"seed": seed, "seeds": ()}))
-        made.append(_trained(one, dataset, folder / f"seed-{seed}", backbones, resume, again))
+        one = dataclasses.replace(loaded, recipe=loaded.recipe.model_copy(update={"seed": seed, "seeds": ()}))
+        made.append(trained(one, folder / f"seed-{seed}", training, again=again, replace=replace))
     summary = over_seeds(loaded, [one.manifest for one in made])
     if not rank():
         write_text(folder / SEEDS_FILE, summary.model_dump_json(indent=2) + "\n")
     return TrainedSeeds(folder, tuple(made), summary)
 
 
-def _trained(
-    loaded: Loaded[AdapterRecipe], dataset: Path, folder: Path, backbones: Path, resume: bool, again: bool
+@dataclass(frozen=True)
+class Training:
+    """Where a training reads from, and what it does with one that did not end."""
+
+    dataset: Path
+    backbones: Path
+    unfinished: Unfinished = "refuse"
+
+
+@recording()
+def trained(
+    loaded: Loaded[AdapterRecipe],
+    out: Path,
+    training: Training,
+    *,
+    again: bool = False,
+    replace: bool = False,
 ) -> StepResult[AdapterManifest]:
+    """The folder of the adapter of a loaded recipe."""
     from dialoguellm_release.cards.model import render_adapter_card
     from dialoguellm_release.training import train
     from dialoguellm_release.training.checkpoints import checkpoints_of
     from dialoguellm_release.training.init import init_adapter_sha256
-    from dialoguellm_release.training.processes import first_alone
+    from dialoguellm_release.training.processes import first_alone, rank
 
-    built = read_manifest(dataset, DatasetManifest)
-    backbone = load_recipe(loaded.recipe.backbone, "backbone", BackboneRecipe)
+    built = read_manifest(training.dataset, DatasetManifest)
+    backbone = main_recipe(loaded.recipe.backbone, "backbone", BackboneRecipe)
     with first_alone():
-        backbone_folder = built_backbone(loaded.recipe.backbone, backbone, backbones)
-    base = base_of(backbone.recipe, backbone_folder)
-
-    def is_unchanged(made: AdapterManifest) -> bool:
-        figures = made.figures
-        return (
-            made.recipe == loaded.stamp
-            and figures.dataset_content_sha256 == built.content_sha256
-            and figures.prompt_sha256 == load_prompt(loaded.recipe.prompt).sha256
-            and Base.of(figures) == base
-            and figures.init_adapter_sha256 == init_adapter_sha256(loaded.recipe.init_adapter)
-        )
-
-    def card(made: AdapterManifest) -> str:
-        own = read_manifest(backbone_folder, BackboneManifest) if backbone_folder else None
-        return render_adapter_card(made, [], loaded.name, dataset=built, backbone=own)
-
-    if not again and (found := current_folder(folder, is_unchanged, AdapterManifest)):
-        # Left behind where a run was killed between placing the folder and clearing up.
-        shutil.rmtree(checkpoints_of(folder), ignore_errors=True)
-        return found
-    manifest = train.train_adapter(
-        loaded, backbone, backbone_folder, dataset, folder, resume=resume, again=again, card=card
+        backbone_folder = built_backbone(loaded.recipe.backbone, backbone, training.backbones)
+    load_prompt(loaded.recipe.prompt)
+    init = init_adapter_sha256(loaded.recipe.init_adapter)
+    base = {"backbone": canonical_json(base_of(backbone.recipe, backbone_folder).as_data())}
+    inputs = Inputs(
+        loaded.stamp,
+        folders={"dataset": built.content_sha256, **base, **({"init adapter": init} if init else {})},
+        settings={"dataset": built.request, "backbone": backbone.recipe.source.model_dump(mode="json")},
+        packages=train.PACKAGES,
     )
-    return StepResult(folder, manifest, was_current=False)
+    checkpoints = checkpoints_of(out)
+
+    def make(folder: Path) -> Output:
+        unfinished = "discard" if again else training.unfinished
+        done = train.train_adapter(
+            loaded,
+            backbone,
+            backbone_folder,
+            training.dataset,
+            folder,
+            checkpoints=checkpoints,
+            unfinished=unfinished,
+        )
+        run = _first_run(out, loaded, done.content_sha256) or done.run
+        return Output(done.content_sha256, {"figures": done.figures, "run": run}, done.files)
+
+    def finish(folder: Path, manifest: AdapterManifest) -> None:
+        own = read_manifest(backbone_folder, BackboneManifest) if backbone_folder else None
+        text = render_adapter_card(manifest, [], loaded.name, dataset=built, backbone=own)
+        write_text(folder / "README.md", text)
+
+    result = run_step(AdapterManifest, out, inputs, make, finish, again=again, replace=replace)
+    if not rank():
+        # Also where the folder was current: a run may have been killed just before it cleared up.
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    return result
+
+
+def _first_run(out: Path, loaded: Loaded[AdapterRecipe], content_sha256: str) -> TrainingRun | None:
+    """The run that the manifest in `out` tells of, where it is of the same adapter.
+
+    Why: a release that is made again from the same recipe must not change because a clock was read.
+    """
+    try:
+        before = read_manifest(out, AdapterManifest)
+    except DataError:
+        return None
+    is_same = (before.content_sha256, before.recipe) == (content_sha256, loaded.stamp)
+    return before.run if is_same else None

@@ -9,7 +9,7 @@ from typing import Any
 
 from dialoguellm_release.backbones.identity import base_of, pinned
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.folders import canonical_json, read_manifest, stamp, write_text
+from dialoguellm_release.folders import canonical_json, read_manifest, sha256_of_text, stamp, write_text
 from dialoguellm_release.layout import CLEAN_CONFIG
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
@@ -20,7 +20,16 @@ from dialoguellm_release.schemas.manifests import AdapterManifest, ExportManifes
 from dialoguellm_release.schemas.recipes.adapter import AdapterData, AdapterRecipe, InitAdapter
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
-from dialoguellm_release.step import BUILD, Inputs, Output, StepResult, run_step
+from dialoguellm_release.step import (
+    BUILD,
+    Inputs,
+    Output,
+    StepResult,
+    StrPath,
+    folder_name,
+    main_recipe,
+    run_step,
+)
 from dialoguellm_release.steps.backbone import built_backbone
 
 HELD_OUT: tuple[Split, ...] = ("test", "validation")
@@ -177,39 +186,70 @@ def merge_adapter(
     return run_step(MergedManifest, target, inputs, make, again=again, replace=replace)
 
 
+@recording()
 def export_training(
-    recipe: str,
+    recipe: StrPath,
     tool: str,
-    dataset: Path = BUILD / "dataset",
-    out: Path | None = None,
+    dataset: StrPath = BUILD / "dataset",
+    out: StrPath | None = None,
     *,
-    tokenizer: Path | None = None,
-    backbones: Path = BUILD / "backbones",
+    tokenizer: StrPath | None = None,
+    backbones: StrPath = BUILD / "backbones",
     overrides: Sequence[str] = (),
+    replace: bool = False,
 ) -> StepResult[ExportManifest]:
-    """The folder with an adapter recipe's training text for another tool, and a configuration for it.
+    """Writes an adapter recipe's training text for another tool, and a configuration for it.
 
     Args:
         recipe: Name of a bundled adapter recipe, or a path.
         tool: `trl`, `messages` (for chat models), `axolotl` or `llama-factory`.
+        dataset: Folder that `build_dataset` made.
         out: None is `build/exports/TOOL-NAME`.
-        tokenizer: Folder of the backbone's tokenizer; None takes what lies on this machine already.
+        tokenizer: Folder of the backbone's tokenizer; None takes one that is on this machine already.
+        backbones: Where backbones are built.
+        overrides: Settings `key.key=value` of the recipe.
+        replace: Replace the export of another recipe or for another tool.
+
+    Returns:
+        The folder and its manifest.
 
     Raises:
         DataError: There is no such tool, no tokenizer, a record does not fit, or the tool would train on
             other tokens.
+
+    Example:
+        >>> export_training("tiny", "trl")  # doctest: +SKIP
+        StepResult(build/exports/trl-tiny: export, new, content 2f0c2d3e4a5b)
     """
     from dialoguellm_release.backbones.load import local_tokenizer
     from dialoguellm_release.training import export
 
     if tool not in export.TOOLS:
-        raise DataError(Problem("TOOL", "not a tool that is known", ", ".join(export.TOOLS), tool))
-    loaded = load_recipe(recipe, "adapter", AdapterRecipe, overrides)
-    backbone = load_recipe(loaded.recipe.backbone, "backbone", BackboneRecipe)
-    found = local_tokenizer(backbone.recipe, backbones / backbone.name, tokenizer)
+        known = ", ".join(export.TOOLS)
+        raise DataError(Problem("TOOL", "no such tool", known, tool, code="training.no_tool"))
+    loaded = main_recipe(recipe, "adapter", AdapterRecipe, overrides)
+    backbone = main_recipe(loaded.recipe.backbone, "backbone", BackboneRecipe)
+    named = Path(tokenizer) if tokenizer else None
+    found = local_tokenizer(backbone.recipe, Path(backbones) / backbone.name, named)
     if found is None:
         fix = "name its folder with --tokenizer"
-        raise DataError(Problem(backbone.name, "its tokenizer is not on this machine", fix=fix))
-    folder = out or BUILD / "exports" / f"{tool}-{loaded.name}"
-    manifest = export.export_training(loaded, backbone, found, dataset, tool, folder)
-    return StepResult(folder, manifest, was_current=False)
+        what = "its tokenizer is not on this machine"
+        raise DataError(Problem(backbone.name, what, fix=fix, code="training.no_tokenizer"))
+    data = Path(dataset)
+    built = read_manifest(data, DatasetManifest)
+    # The tokenizer is an input as much as the dataset; its name says nothing of its content.
+    backend = getattr(found, "backend_tokenizer", None)
+    content = sha256_of_text(backend.to_str() if backend else canonical_json(found.get_vocab()))
+    inputs = Inputs(
+        loaded.stamp,
+        folders={"dataset": built.content_sha256, "tokenizer": content},
+        settings={"tool": tool, "dataset": built.request, "backbone": backbone.name},
+        packages=export.PACKAGES,
+    )
+
+    def make(folder: Path) -> Output:
+        made = export.export_training(loaded, backbone, found, data, tool, folder)
+        return Output(made.content_sha256, {"figures": made.figures}, made.files)
+
+    target = Path(out or BUILD / "exports" / f"{tool}-{folder_name(loaded.name, overrides)}")
+    return run_step(ExportManifest, target, inputs, make, replace=replace)

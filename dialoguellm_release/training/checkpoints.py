@@ -7,11 +7,13 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import write_text
 
 RUN = "run.json"
+Unfinished = Literal["refuse", "resume", "discard"]
 
 
 def last_whole_checkpoint(folder: Path) -> Path | None:
@@ -40,21 +42,20 @@ def _has_steps_left(checkpoint: Path) -> bool:
     return bool(state["global_step"] < state["max_steps"])
 
 
-def open_run(folder: Path, run: str, *, resume: bool, again: bool) -> None:
+def open_run(folder: Path, run: str, unfinished: Unfinished) -> None:
     """Makes the folder ready for a training, empty or with the checkpoints of the same one.
 
     Args:
         run: What the training is of: a hash over recipe, dataset, backbone and versions.
-        resume: Go on where an unfinished run of the same stopped.
-        again: Throw an unfinished run away.
+        unfinished: Refuse an unfinished training, resume one of the same, or discard it.
 
     Raises:
         DataError: There is an unfinished run and neither is asked for, or it is of something else.
     """
     checkpoint = last_whole_checkpoint(folder)
-    if checkpoint is not None and not again:
+    if checkpoint is not None and unfinished != "discard":
         steps = checkpoint.name.rpartition("-")[2]
-        if not resume:
+        if unfinished == "refuse":
             raise DataError(
                 Problem(
                     str(folder),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -12,21 +13,13 @@ import yaml
 
 from dialoguellm_release.encoding import EncodedPrompt, Encoder
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.folders import (
-    package_versions,
-    read_manifest,
-    sha256_of,
-    staged,
-    stamps,
-    write_manifest,
-    write_text,
-)
+from dialoguellm_release.folders import read_manifest, sha256_of, write_text
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import record_files
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import Label, Split
-from dialoguellm_release.schemas.manifests import ExportFigures, ExportManifest
+from dialoguellm_release.schemas.manifests import ExportFigures, FileStamp
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.training.data import records_of
@@ -46,14 +39,27 @@ TOOLS: tuple[Tool, ...] = get_args(Tool)
 Row = dict[str, Any]
 
 
+PACKAGES = ("transformers", "tokenizers")
+"""Whose versions shape an export."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was exported: the hash of the training rows, the figures, and the data files that were read."""
+
+    content_sha256: str
+    figures: ExportFigures
+    files: tuple[FileStamp, ...]
+
+
 def export_training(
     recipe: Loaded[AdapterRecipe],
     backbone: Loaded[BackboneRecipe],
     tokenizer: PreTrainedTokenizerBase,
     dataset: Path,
     tool: Tool,
-    out: Path,
-) -> ExportManifest:
+    folder: Path,
+) -> Exported:
     """Writes the rows of an adapter recipe for another trainer, shortened as our own trainer shortens them.
 
     Raises:
@@ -64,32 +70,24 @@ def export_training(
     encoder = Encoder(prompt, tokenizer, recipe.recipe.trainer.max_length, built.figures.class_labels)
     splits: tuple[Split, ...] = ("train", "validation") if recipe.recipe.trainer.eval_steps else ("train",)
     row_of = _row_maker(tool, encoder, tokenizer)
-    with staged(out, "export") as folder:
-        (folder / ROWS).mkdir()
-        counts: dict[Split, int] = {}
-        for split in splits:
-            read = partial(records_of, dataset, built, recipe.recipe, prompt, split)
-            rows = [row_of(one) for one in encode_or_show_survival(encoder, read)]
-            counts[split] = len(rows)
-            lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-            write_text(folder / ROWS / f"{split}.jsonl", "".join(lines))
-        for name, settings in _settings(tool, recipe.recipe, backbone.recipe, splits).items():
-            write_text(folder / name, settings)
-        manifest = ExportManifest(
-            created_by=package_versions("transformers", "tokenizers"),
-            recipe=recipe.stamp,
-            inputs=record_files(dataset, recipe.recipe.data.config, "train"),
-            outputs=stamps(folder),
-            content_sha256=sha256_of(folder / ROWS / "train.jsonl"),
-            figures=ExportFigures(
-                tool=tool,
-                dataset_content_sha256=built.content_sha256,
-                prompt_sha256=prompt.sha256,
-                records=counts,
-            ),
-        )
-        write_manifest(folder, manifest)
-    return manifest
+    (folder / ROWS).mkdir()
+    counts: dict[Split, int] = {}
+    for split in splits:
+        read = partial(records_of, dataset, built, recipe.recipe, prompt, split)
+        rows = [row_of(one) for one in encode_or_show_survival(encoder, read)]
+        counts[split] = len(rows)
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        write_text(folder / ROWS / f"{split}.jsonl", "".join(lines))
+    for name, settings in _settings(tool, recipe.recipe, backbone.recipe, splits).items():
+        write_text(folder / name, settings)
+    files = [file for split in splits for file in record_files(dataset, recipe.recipe.data.config, split)]
+    figures = ExportFigures(
+        tool=tool,
+        dataset_content_sha256=built.content_sha256,
+        prompt_sha256=prompt.sha256,
+        records=counts,
+    )
+    return Exported(sha256_of(folder / ROWS / "train.jsonl"), figures, tuple(files))
 
 
 def _row_maker(

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.errors import DataError, Problem, RecipeError
-from dialoguellm_release.folders import staged
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -51,17 +48,6 @@ def first_alone() -> Iterator[None]:
     yield
     if not rank():
         _wait_for_all()
-
-
-@contextmanager
-def staged_by_first(out: Path) -> Iterator[Path]:
-    """`staged` for an adapter in the first process; in any other a folder that is thrown away."""
-    if rank():
-        with tempfile.TemporaryDirectory(prefix="dlm-release-") as folder:
-            yield Path(folder)
-        return
-    with staged(out, "adapter") as folder:
-        yield folder
 
 
 def gather_trained(model: PeftModel) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -12,15 +11,12 @@ from pathlib import Path
 from dialoguellm_release.backbones.identity import Base, base_of, pinned
 from dialoguellm_release.backbones.load import load_backbone, load_tokenizer
 from dialoguellm_release.encoding import Encoder
-from dialoguellm_release.errors import DataError, MissingExtraError
+from dialoguellm_release.errors import MissingExtraError
 from dialoguellm_release.folders import (
     canonical_json,
     package_versions,
     read_manifest,
     sha256_of_text,
-    stamps,
-    write_manifest,
-    write_text,
 )
 from dialoguellm_release.progress import progress
 from dialoguellm_release.prompts import Prompt, load_prompt
@@ -28,13 +24,13 @@ from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import record_files
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import Split
-from dialoguellm_release.schemas.manifests import AdapterFigures, AdapterManifest
+from dialoguellm_release.schemas.manifests import AdapterFigures, FileStamp, TrainingRun
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.training.adapter_folder import content_sha256, write_adapter
 from dialoguellm_release.training.checkpoints import (
-    checkpoints_of,
+    Unfinished,
     cleared_unless_useful,
     open_run,
     steps_done,
@@ -44,11 +40,22 @@ from dialoguellm_release.training.examples import Row, training_rows
 from dialoguellm_release.training.hardware import training_run
 from dialoguellm_release.training.init import init_adapter_sha256, with_init_adapter
 from dialoguellm_release.training.loss_curve import write_loss_curve
-from dialoguellm_release.training.processes import first_alone, rank, share_of, staged_by_first
+from dialoguellm_release.training.processes import first_alone, rank, share_of
 from dialoguellm_release.training.sft import Tuned, tune
 from dialoguellm_release.training.survival import encode_or_show_survival
 
-Card = Callable[[AdapterManifest], str]
+PACKAGES = ("torch", "transformers", "trl", "peft", "tokenizers")
+"""Whose versions shape an adapter."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training gave: the hash of the adapter, its figures, its run and the files it read."""
+
+    content_sha256: str
+    figures: AdapterFigures
+    run: TrainingRun
+    files: tuple[FileStamp, ...]
 
 
 def train_adapter(
@@ -56,23 +63,21 @@ def train_adapter(
     backbone: Loaded[BackboneRecipe],
     backbone_folder: Path | None,
     dataset: Path,
-    out: Path,
+    folder: Path,
     *,
-    resume: bool = False,
-    again: bool = False,
-    card: Card | None = None,
-) -> AdapterManifest:
-    """Trains an adapter and writes its folder; gives the manifest.
+    checkpoints: Path,
+    unfinished: Unfinished = "refuse",
+) -> Trained:
+    """Trains an adapter and writes its files into an empty folder.
 
     Args:
-        backbone_folder: Where a backbone of our own making was built; None for one from the Hub.
-        resume: Go on from the last checkpoint of a run that did not end.
-        again: Throw such a run away.
-        card: Renders the folder's `README.md`; None writes none.
+        backbone_folder: Where a backbone was built here; None for one from the Hub.
+        checkpoints: Where the checkpoints of the training are, if the recipe saves any.
+        unfinished: What to do with a training that did not end there.
 
     Raises:
-        DataError: The dataset was built with another prompt, a record does not fit, the backbone cannot
-            be had, the training failed, or an unfinished one is in the way.
+        DataError: The dataset was built with another prompt, a record does not fit, the backbone is not
+            available, the training failed, or an unfinished one is in the way.
         RecipeError: The backbone has no layer of a target module's name, or takes no packs.
         MissingExtraError: A library of the extra `train` is not installed.
     """
@@ -85,14 +90,13 @@ def train_adapter(
     base = base_of(backbone.recipe, backbone_folder)
     model_recipe = pinned(backbone.recipe, base.revision)
     init_sha256 = init_adapter_sha256(settings.init_adapter)
-    versions = package_versions("torch", "transformers", "trl", "peft", "tokenizers")
-    checkpoints = checkpoints_of(out) if settings.trainer.save_steps else None
-    with staged_by_first(out) as folder, ExitStack() as around:
+    saved = checkpoints if settings.trainer.save_steps else None
+    with ExitStack() as around:
         with first_alone():
-            if checkpoints and not rank():
-                identity = _identity(recipe, base, init_sha256, built, prompt, versions)
-                open_run(checkpoints, identity, resume=resume, again=again)
-                around.enter_context(cleared_unless_useful(checkpoints))
+            if saved and not rank():
+                identity = _identity(recipe, base, init_sha256, built, prompt, package_versions(*PACKAGES))
+                open_run(saved, identity, unfinished)
+                around.enter_context(cleared_unless_useful(saved))
         tokenizer = load_tokenizer(model_recipe, backbone_folder)
         encoder = Encoder(prompt, tokenizer, settings.trainer.max_length, built.figures.class_labels)
         read = {
@@ -104,14 +108,14 @@ def train_adapter(
         model, _ = load_backbone(model_recipe, backbone_folder, settings.quantization)
         if settings.init_adapter:
             model = with_init_adapter(model, settings.init_adapter, settings.lora, base)
-        before = steps_done(checkpoints) if checkpoints else 0
+        before = steps_done(saved) if saved else 0
         tuned = tune(
             model,
             tokenizer,
             read["train"].rows,
             settings,
             validation=read["validation"].rows if "validation" in read else (),
-            checkpoints=checkpoints,
+            checkpoints=saved,
             architecture=backbone.recipe.source.architecture,
         )
         example = read["train"].example
@@ -119,23 +123,12 @@ def train_adapter(
         write_adapter(folder, tuned, tokenizer, encoder, prompt, base, (example, labels))
         with suppress(MissingExtraError):
             write_loss_curve(folder, tuned.log)
-        manifest = AdapterManifest(
-            created_by=versions,
-            recipe=recipe.stamp,
-            inputs=tuple(inputs),
-            outputs=stamps(folder),
-            content_sha256=content_sha256(tuned.model, settings.lora, base, prompt),
-            figures=_figures(settings, base, init_sha256, built, prompt, read, tuned),
-            run=training_run(tuned, tuned.steps - before),
+        return Trained(
+            content_sha256(tuned.model, settings.lora, base, prompt),
+            _figures(settings, base, init_sha256, built, prompt, read, tuned),
+            training_run(tuned, tuned.steps - before),
+            tuple(inputs),
         )
-        manifest = _with_first_run(manifest, out)
-        if card:
-            write_text(folder / "README.md", card(manifest))
-            manifest = manifest.model_copy(update={"outputs": stamps(folder)})
-        write_manifest(folder, manifest)
-    if checkpoints and not rank():
-        shutil.rmtree(checkpoints)
-    return manifest
 
 
 @dataclass(frozen=True)
@@ -229,16 +222,3 @@ def _figures(
         validation_loss=tuned.validation_loss,
         seed=recipe.seed,
     )
-
-
-def _with_first_run(manifest: AdapterManifest, out: Path) -> AdapterManifest:
-    """The manifest with the run that is told of in `out`, where the same adapter stands there already.
-
-    Why: a release that is made again from the same recipe must not change because a clock was read.
-    """
-    try:
-        before = read_manifest(out, AdapterManifest)
-    except DataError:
-        return manifest
-    is_same = (before.content_sha256, before.recipe) == (manifest.content_sha256, manifest.recipe)
-    return manifest.model_copy(update={"run": before.run}) if is_same and before.run else manifest

@@ -29,13 +29,13 @@ from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, InitAdapt
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.step import StepResult
+from dialoguellm_release.steps.adapter import Training, trained
 from dialoguellm_release.steps.adapter import train_adapter as train_step
 from dialoguellm_release.steps.onward import export_training, merge_adapter
 from dialoguellm_release.training import merge
 from dialoguellm_release.training.export import Segments
 from dialoguellm_release.training.init import with_init_adapter
 from dialoguellm_release.training.settings import axolotl_settings, llama_factory_settings
-from dialoguellm_release.training.train import train_adapter
 from tests.hub_server.server import HubServer
 
 
@@ -196,10 +196,12 @@ def test_the_other_configurations_say_what_the_recipe_says() -> None:
 def test_an_unknown_tool_and_a_missing_tokenizer_are_told(
     tiny_backbone: Path, small_dataset: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(DataError, match="not a tool that is known"):
+    with pytest.raises(DataError) as unknown:
         exported("unsloth", tiny_backbone, small_dataset, tmp_path / "out")
-    with pytest.raises(DataError, match="its tokenizer is not on this machine"):
+    assert unknown.value.problems[0].code == "training.no_tool"
+    with pytest.raises(DataError) as missing:
         export_training("llama-2-7b", "trl", small_dataset, tmp_path / "out", overrides=["data.config=meld"])
+    assert missing.value.problems[0].code == "training.no_tokenizer"
 
 
 @pytest.mark.slow
@@ -241,7 +243,6 @@ def test_trl_trains_on_it_with_the_tokens_of_our_trainer(
 def test_a_training_goes_on_from_an_adapter(
     tiny_adapter: Path,
     tiny_backbone: Path,
-    tiny_recipe: Loaded[BackboneRecipe],
     small_dataset: Path,
     tmp_path: Path,
 ) -> None:
@@ -250,7 +251,8 @@ def test_a_training_goes_on_from_an_adapter(
     def onward(*settings: str) -> AdapterManifest:
         stated = [*few, f"init_adapter.path={tiny_adapter}", *settings]
         recipe = load_recipe("tiny", "adapter", AdapterRecipe, stated)
-        return train_adapter(recipe, tiny_recipe, tiny_backbone, small_dataset, tmp_path / "onward")
+        onward = Training(small_dataset, tiny_backbone.parent)
+        return trained(recipe, tmp_path / "onward", onward, replace=True).manifest
 
     first = read_manifest(tiny_adapter, AdapterManifest)
     manifest = onward()
@@ -273,13 +275,14 @@ def test_an_adapter_whose_start_has_changed_is_not_current(
     start = shutil.copytree(tiny_adapter, tmp_path / "start")
     settings = ["trainer.max_steps=1", f"init_adapter.path={start}"]
 
-    def made() -> StepResult[AdapterManifest]:
+    def made(*, replace: bool = False) -> StepResult[AdapterManifest]:
         return train_step(
             "tiny",
             small_dataset,
             tmp_path / "onward",
             backbones=tiny_backbone.parent,
             overrides=settings,
+            replace=replace,
         )
 
     first = made()
@@ -287,7 +290,12 @@ def test_an_adapter_whose_start_has_changed_is_not_current(
     assert made().was_current
     weights = load_file(start / "adapter_model.safetensors")
     save_file({name: weight * 2 for name, weight in weights.items()}, start / "adapter_model.safetensors")
-    second = made()
+    with pytest.raises(DataError) as raised:
+        made()
+    assert raised.value.problems[0].code == "step.finished_work"
+    assert "1 steps" in str(raised.value)
+    assert "another init adapter" in str(raised.value)
+    second = made(replace=True)
     assert not second.was_current
     assert second.manifest.content_sha256 != first.manifest.content_sha256
 

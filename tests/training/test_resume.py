@@ -15,12 +15,10 @@ import pytest
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import read_manifest, stamps
 from dialoguellm_release.recipes.catalogue import load_recipe
-from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.manifests import AdapterManifest, FileStamp
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
-from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
+from dialoguellm_release.steps.adapter import Training, trained
 from dialoguellm_release.training.checkpoints import checkpoints_of, last_whole_checkpoint
-from dialoguellm_release.training.train import train_adapter
 
 SETTINGS = (
     "trainer.max_steps=16",
@@ -46,10 +44,15 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, records_of: Any, dataset_o
 
 
 @pytest.fixture
-def train(tiny_recipe: Loaded[BackboneRecipe], tiny_backbone: Path, dataset: Path) -> Callable[..., Any]:
+def train(tiny_backbone: Path, dataset: Path) -> Callable[..., Any]:
     def run(out: Path, *settings: str, resume: bool = False, again: bool = False) -> AdapterManifest:
         recipe = load_recipe("tiny", "adapter", AdapterRecipe, settings or SETTINGS)
-        return train_adapter(recipe, tiny_recipe, tiny_backbone, dataset, out, resume=resume, again=again)
+        return trained(
+            recipe,
+            out,
+            Training(dataset, tiny_backbone.parent, "resume" if resume else "refuse"),
+            again=again,
+        ).manifest
 
     return run
 
@@ -57,13 +60,12 @@ def train(tiny_recipe: Loaded[BackboneRecipe], tiny_backbone: Path, dataset: Pat
 @pytest.fixture(scope="module")
 def unbroken(
     tmp_path_factory: pytest.TempPathFactory,
-    tiny_recipe: Loaded[BackboneRecipe],
     tiny_backbone: Path,
     dataset: Path,
 ) -> Path:
     out = tmp_path_factory.mktemp("unbroken") / "tiny"
     recipe = load_recipe("tiny", "adapter", AdapterRecipe, SETTINGS)
-    train_adapter(recipe, tiny_recipe, tiny_backbone, dataset, out)
+    trained(recipe, out, Training(dataset, tiny_backbone.parent))
     return out
 
 
@@ -111,12 +113,13 @@ def test_a_resumed_training_gives_the_bytes_of_an_unbroken_one(
     checkpoints = checkpoints_of(out)
     assert last_whole_checkpoint(checkpoints) == checkpoints / checkpoint
     manifest = train(out, resume=True)
-    assert stamps(out) == stamps(unbroken)
+    assert made_files(out) == made_files(unbroken)
     expected = read_manifest(unbroken, AdapterManifest)
     assert manifest.run is not None
     assert manifest.run.precision == "float32"
     assert manifest.run.steps == 16 - int(checkpoint.rpartition("-")[2])
-    assert manifest.model_copy(update={"run": None}) == expected.model_copy(update={"run": None})
+    of_the_clock = {"run": None, "outputs": ()}
+    assert manifest.model_copy(update=of_the_clock) == expected.model_copy(update=of_the_clock)
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
 
 
@@ -135,7 +138,7 @@ def test_a_checkpoint_that_was_cut_off_itself_is_passed_over(
     (checkpoints / "checkpoint-8" / "adapter_model.safetensors").write_bytes(b"half")
     assert last_whole_checkpoint(checkpoints) == checkpoints / "checkpoint-4"
     train(out, resume=True)
-    assert stamps(out) == stamps(unbroken)
+    assert made_files(out) == made_files(unbroken)
 
 
 def test_an_unfinished_training_is_neither_lost_nor_mixed_up(
@@ -162,7 +165,7 @@ def test_resume_without_anything_to_go_on_from_begins_anew(
     train: Any, unbroken: Path, tmp_path: Path
 ) -> None:
     train(tmp_path / "tiny", resume=True)
-    assert stamps(tmp_path / "tiny") == stamps(unbroken)
+    assert made_files(tmp_path / "tiny") == made_files(unbroken)
 
 
 @pytest.mark.slow
@@ -186,15 +189,15 @@ def test_the_best_weights_on_the_validation_split_are_kept_in_a_resumed_training
         with pytest.raises(Cut):
             train(again, *restless)
     train(again, *restless, resume=True)
-    assert stamps(again) == stamps(tmp_path / "best")
+    assert made_files(again) == made_files(tmp_path / "best")
 
 
 def test_a_recipe_that_looks_at_validation_needs_the_split(
-    tiny_recipe: Loaded[BackboneRecipe], tiny_backbone: Path, small_dataset: Path, tmp_path: Path
+    tiny_backbone: Path, small_dataset: Path, tmp_path: Path
 ) -> None:
     recipe = load_recipe("tiny", "adapter", AdapterRecipe, SETTINGS)
     with pytest.raises(DataError, match="no records of config meld, split validation"):
-        train_adapter(recipe, tiny_recipe, tiny_backbone, small_dataset, tmp_path / "out")
+        trained(recipe, tmp_path / "out", Training(small_dataset, tiny_backbone.parent))
 
 
 def test_too_little_memory_gets_advice_from_the_estimate(
