@@ -59,13 +59,17 @@ def publish(
 
     asks = to == HUB and not (dry_run or yes)
     if asks and not sys.stdin.isatty():
-        problem = Problem(
-            "--yes", "there is no terminal to ask on before the Hub is changed", fix="add --yes"
-        )
+        what = "there is no terminal to ask on before the Hub is changed"
+        problem = Problem("--yes", what, fix="add --yes", code="publish.not_confirmed")
         raise PublishError(problem, outcome="nothing was changed")
-    publication = release.publish(
-        recipe, build, to, only=only or (), dry_run=dry_run, approve=_ask if asks else None
-    )
+    try:
+        publication = release.publish(
+            recipe, build, to, only=only or (), dry_run=dry_run, approve=_ask if asks else None
+        )
+    except KeyboardInterrupt:
+        outcome = "nothing was changed" if dry_run else release.UNFINISHED
+        say(f"Stopped by Ctrl-C; {outcome}.")
+        raise typer.Exit(130) from None
     if json:
         show_json(as_data(publication))
     else:
@@ -73,6 +77,8 @@ def publish(
     problems = problems_of(publication.verdicts)
     if problems:
         raise PublishError(problems, outcome="nothing was written (--dry-run)")
+    for note in publication.notes:
+        say(f"Note: {note}.")
     say("Nothing was written (--dry-run)." if dry_run else f"Published to {to}.")
 
 
@@ -123,6 +129,7 @@ def as_data(publication: Publication) -> dict[str, Any]:
         ],
         "others": [link.model_dump(mode="json") for link in publication.others],
         "collection": asdict(publication.collection) if publication.collection else None,
+        "notes": list(publication.notes),
         "gates": [
             {
                 "name": one.name,

@@ -195,8 +195,9 @@ def _is_of_xet(error: BaseException) -> bool:
     """Whether `hf_xet` raised it: like the system's errors, but without a number."""
     if str(error).startswith("Xet headers"):
         return True
-    is_numbered = isinstance(error, OSError) and error.errno is not None
-    return isinstance(error, OSError) and not is_numbered and not str(error).startswith("I/O error")
+    if isinstance(error, RuntimeError):
+        return str(error).startswith(("Internal error: ", "Task error: "))
+    return isinstance(error, OSError) and error.errno is None and not str(error).startswith("I/O error")
 
 
 def _xet_problem(where: str, said: str, status: int | None = None) -> Problem:

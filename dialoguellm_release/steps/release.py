@@ -10,6 +10,9 @@ from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
 from dialoguellm_release.step import BUILD
 
+UNFINISHED = "the release is not complete; run the same command again to continue"
+"""The outcome of a run that stopped after it may have written something."""
+
 if TYPE_CHECKING:
     from dialoguellm_release.hub.publish import Publication
     from dialoguellm_release.hub.verify import Verified

@@ -28,7 +28,7 @@ class Publisher:
     """`dlm-release publish` in other processes, and the newest of them."""
 
     def __init__(self, build: Path, server: HubServer, home: Path) -> None:
-        self._build, self._variables = build, environment(server, home) | {"HF_TOKEN": SECRET}
+        self._build, self.variables = build, environment(server, home) | {"HF_TOKEN": SECRET}
         self.process: subprocess.Popen[str] | None = None
 
     def run(self) -> tuple[int, str]:
@@ -36,7 +36,7 @@ class Publisher:
         command = [sys.executable, "-m", "dialoguellm_release.cli.main", "publish", "demo"]
         self.process = subprocess.Popen(
             [*command, "--from", str(self._build), "--to", "hub", "--yes"],
-            env=os.environ | self._variables,
+            env=os.environ | self.variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 from tests.hub_server.access import find_commit, find_repository
 from tests.hub_server.store import StoredFile
 from tests.hub_server.wire import Answer, Hub, Request, refused
+from tests.hub_server.xet import xet_headers
 
 
 def resolve(hub: Hub, request: Request, plural: str, repo_id: str, revision: str, path: str) -> Answer:
@@ -19,6 +20,7 @@ def resolve(hub: Hub, request: Request, plural: str, repo_id: str, revision: str
     if file is None:
         raise refused(404, "Entry not found", "EntryNotFound", at_commit)
     headers = at_commit | {"ETag": f'"{file.etag}"', "Accept-Ranges": "bytes"}
+    headers |= xet_headers(hub, repository, file.lfs_sha256, commit.oid)
     if file.lfs_sha256 is None:
         return _part(request, file, headers)
     cdn = f"{hub.cdn_url}/cdn/{file.lfs_sha256}?signature=s3cret"

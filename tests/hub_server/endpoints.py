@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from tests.hub_server import collections, downloads, repositories, uploads
+from tests.hub_server import collections, downloads, repositories, uploads, xet
 from tests.hub_server.wire import Handler
 
 _ID = r"([\w.-]+/[\w.-]+)"
 _API = rf"/api/(models|datasets|spaces)/{_ID}"
 _FILES = rf"/(datasets/|spaces/|){_ID}"
 _ONE = r"([^/]+)"
+_HASH = r"([0-9a-f]{64})"
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,15 @@ ENDPOINTS = [
     *_endpoint("PUT", r"/lfs-storage/([0-9a-f]{64})", "lfs_upload", uploads.take_lfs),
     *_endpoint("PUT", r"/lfs-storage/([0-9a-f]{64})/parts/(\d+)", "lfs_upload", uploads.take_lfs_part),
     *_endpoint("HEAD GET", rf"{_FILES}/resolve/{_ONE}/(.+)", "resolve", downloads.resolve),
+    *_endpoint("GET", rf"{_API}/xet-write-token/{_ONE}", "xet_write_token", xet.give_write_token),
+    *_endpoint("GET", rf"{_API}/xet-read-token/{_ONE}", "xet_read_token", xet.give_read_token),
+    *_endpoint("POST", rf"/v1/xorb-grants/default/{_HASH}", "xet_grant", xet.refuse_grant),
+    *_endpoint("GET", rf"/v1/chunks/default(?:-merkledb)?/{_HASH}", "xet_chunk", xet.find_chunk),
+    *_endpoint("POST", rf"/v1/xorbs/default/{_HASH}", "xet_upload", xet.take_xorb),
+    *_endpoint("POST", r"/v1/shards?", "xet_shard", xet.take_shard),
+    *_endpoint("GET", rf"/v1/reconstructions/{_HASH}", "xet_reconstruction", xet.reconstruct),
+    *_endpoint("GET", rf"/xorb-data/{_HASH}", "xet_download", xet.give_xorb),
+    *_endpoint("POST", r"/v1/telemetry", "xet_telemetry", xet.take_telemetry),
     *_endpoint("HEAD GET", r"/cdn/([0-9a-f]{64})", "cdn", downloads.from_cdn),
 ]
 

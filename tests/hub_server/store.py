@@ -133,6 +133,10 @@ class Store:
         self.repositories: dict[tuple[RepoType, str], Repository] = {}
         self.collections: dict[str, Collection] = {}
         self.lfs: dict[str, bytes] = {}
+        self.xet_url: str | None = None
+        self.xorbs: dict[str, bytes] = {}
+        self.xet_files: dict[str, list[tuple[str, int, int, int]]] = {}
+        self.xet_hashes: dict[str, str] = {}
 
     def create(
         self, repo_type: RepoType, repo_id: str, visibility: Visibility = "public", sdk: str | None = None

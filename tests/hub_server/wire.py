@@ -30,6 +30,11 @@ class Hub:
     page_size: int = 1000
     chunk_size: int | None = None
 
+    @property
+    def xet_url(self) -> str:
+        """The address of the Xet storage."""
+        return self.store.xet_url or self.cdn_url
+
 
 @dataclass(frozen=True)
 class Request:
