@@ -46,8 +46,7 @@ def watcher(trainer: SFTTrainer, around: ExitStack) -> Watcher:
             self.before = _tokens_at(state)
             # That is the count of all processes; one of them goes on from it.
             trainer.tokens = (0, 0) if rank() else self.before
-            self.advance = around.enter_context(progress("train", state.max_steps))
-            self.advance(state.global_step)
+            self.advance = around.enter_context(progress("train", state.max_steps, start=state.global_step))
             self.started = time.perf_counter()
 
         def on_step_end(self, _args: Any, _state: TrainerState, _control: Any, **_: Any) -> None:

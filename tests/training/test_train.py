@@ -64,7 +64,7 @@ def test_another_process_with_other_hash_seed_and_threads_writes_the_same_bytes(
     environment = os.environ | {"PYTHONHASHSEED": "99", "OMP_NUM_THREADS": "3"}
     output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     assert output.stdout == ""
-    assert output.stderr == ""
+    assert {line.partition(":")[0] for line in output.stderr.splitlines()} <= {"read train", "train"}
     differing = set(stamps(again)) ^ set(stamps(tiny_adapter))
     assert {one.path for one in differing} <= {"README.md"}, "the card tells how long the training took"
     of_the_clock = {"run": None, "outputs": ()}
