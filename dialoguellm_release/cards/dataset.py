@@ -31,11 +31,10 @@ from dialoguellm_release.cards.statistics import (
     reconciliation_table,
 )
 from dialoguellm_release.render import numbers
-from dialoguellm_release.schemas.audit import RepeatCounts
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures, DatasetManifest
-from dialoguellm_release.schemas.labels import OWN, SPLITS, CorpusName, Split
+from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 
 COLUMN_NOTES: dict[str, str] = {
@@ -94,11 +93,11 @@ def render_dataset_card(
     dialogues = published.dialogues if published else figures.dialogues
     content = published.published_sha256 if published else manifest.content_sha256
     listed = configs(paths, tuple(figures.corpora), content, figures.prompt_sha256, manifest.content_sha256)
-    languages = sorted({corpora[name].language.partition("-")[0] for name in present})
+    tags = [corpora[name].language for name in present]
+    languages = sorted({tag.partition("-")[0] for tag in tags if tag})
     metadata: dict[str, object] = {
         **dataset_license_metadata(manifest, corpora),
-        "language": languages,
-        "multilinguality": ["monolingual" if len(languages) == 1 else "multilingual"],
+        **_language_metadata(languages),
         "annotations_creators": ["machine-generated" if recipe.synthetic else "found"],
         "language_creators": ["machine-generated" if recipe.synthetic else "found"],
         "task_categories": ["text-classification", "text-generation"],
@@ -156,6 +155,14 @@ def render_dataset_card(
         "shares_source": _shares_a_source([corpora[name] for name in present]),
     }
     return render_card("dataset_cards", "dataset.md.jinja", metadata, body)
+
+
+def _language_metadata(languages: Sequence[str]) -> dict[str, object]:
+    """The keys on languages; none where no corpus file states one."""
+    if not languages:
+        return {}
+    multilinguality = "monolingual" if len(languages) == 1 else "multilingual"
+    return {"language": list(languages), "multilinguality": [multilinguality]}
 
 
 def _shares_a_source(entries: Sequence[CorpusEntry]) -> bool:
@@ -241,47 +248,3 @@ def _draw_table(draw: Mapping[str, JsonValue]) -> str:
         if isinstance(counts, dict)
     ]
     return table(("Series", *columns), rows)
-
-
-def render_own_card(manifest: DatasetManifest) -> str:
-    """The `README.md` of a dataset folder that holds the corpus `own`, audited.
-
-    Why a card: without its configs `load_dataset` would mix records and `sft` rows.
-    """
-    figures, recipe = manifest.figures, recipe_of(manifest, DatasetRecipe)
-    own, audit = figures.corpora[OWN], figures.audit
-    assert audit is not None
-    paths = [file.path for file in manifest.outputs]
-    listed = configs(paths, (OWN,), manifest.content_sha256, figures.prompt_sha256, manifest.content_sha256)
-    metadata: dict[str, object] = {
-        "license": "unknown",
-        "pretty_name": recipe.pretty_name,
-        "configs": listed,
-        "dataset_info": dataset_info((str(config["config_name"]) for config in listed), figures.class_labels),
-    }
-    body: dict[str, object] = {
-        "recipe": recipe,
-        "configs": [config["config_name"] for config in listed],
-        "files": [file.path for file in own.files],
-        "parts": _part_table(own),
-        "labels": label_table(own),
-        "overlaps": overlap_table(audit),
-        "duplicates": _in_words(audit.duplicates),
-        "conflicts": _in_words(audit.conflicts),
-    }
-    return render_card("dataset_cards", "own.md.jinja", metadata, body)
-
-
-def _part_table(own: CorpusFigures) -> str:
-    rows = []
-    for split in SPLITS:
-        if split in own.splits:
-            size, parts = own.splits[split], own.parts[split]
-            counts = (size.dialogues, size.utterances, parts.leaked, parts.conflicts, parts.duplicates)
-            rows.append((split, *map(numbers.count, (*counts, parts.clean))))
-    header = ("Split", "Dialogues", "Records", "Leak", "Lose a conflict", "Duplicates", "Clean")
-    return table(header, rows)
-
-
-def _in_words(counts: RepeatCounts) -> str:
-    return f"{numbers.count(counts.records)} records in {numbers.count(counts.groups)} groups"

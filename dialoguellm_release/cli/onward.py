@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -81,31 +82,43 @@ def new(
         str,
         typer.Option("--from", help="The adapter recipe to take the settings from."),
     ],
-    data: Annotated[Path, typer.Option(help="CSV: text, label, and if wanted speaker, dialogue, split.")],
-    out: Annotated[Path, typer.Option(help="Gets the recipe and its dataset folder.")] = Path("build/own"),
-    context: Annotated[int, typer.Option(min=0, help="Past turns of a dialogue that a prompt shows.")] = 1,
+    data: Annotated[Path, typer.Option(help="A table: CSV, TSV, JSON Lines or Parquet.")],
+    out: Annotated[Path, typer.Option(help="Gets the corpus file and the recipes.")] = Path("build/own"),
+    text: Annotated[str | None, typer.Option(help="Column of the text.")] = None,
+    label: Annotated[str | None, typer.Option(help="Column of the label.")] = None,
+    speaker: Annotated[str | None, typer.Option(help="Column of the speaker.")] = None,
+    dialogue: Annotated[str | None, typer.Option(help="Column of the dialogue.")] = None,
+    split: Annotated[str | None, typer.Option(help="Column of the split.")] = None,
+    context: Annotated[int, typer.Option(min=0, help="Past utterances that a prompt shows.")] = 1,
     init_adapter: Annotated[
-        str | None, typer.Option(help="Go on from this adapter: a folder, or a repository id.")
+        str | None, typer.Option(help="Start from this adapter: a folder, or a repository id.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write an adapter recipe and a score recipe for data of your own, and check and audit the table.
+    """Write the recipes to build, train and score on a table of yours.
 
     Example: dlm-release recipe new --from llama-2-7b --data my.csv
     """
-    from dialoguellm_release.cli.dataset import counts, summary
     from dialoguellm_release.steps.onward import new_recipe
 
-    made = new_recipe(parent, data, out, context_k=context, init_adapter=init_adapter)
-    dataset = f"--dataset {made.dataset}"
-    say(f"{made.recipe} is written. Train it with: dlm-release adapter train {made.recipe} {dataset}")
-    if made.score:
-        say(
-            f"{made.score} is written. Score with: dlm-release score run {made.score} {dataset} --adapter DIR"
-        )
+    named = {"text": text, "label": label, "speaker": speaker, "dialogue": dialogue, "split": split}
+    columns = {role: column for role, column in named.items() if column is not None}
+    made = new_recipe(parent, data, out, context_k=context, init_adapter=init_adapter, columns=columns)
+    commands = [shlex.join(words) for words in made.commands]
+    say("Look at the corpus file, then run:\n" + "\n".join(commands))
     if json:
-        score = str(made.score) if made.score else None
-        told = {"recipe": str(made.recipe), "score_recipe": score, "dataset": str(made.dataset)}
-        show_json({**told, **summary(made.manifest)})
-    else:
-        show(counts(made.manifest))
+        show_json(
+            {
+                "corpus": str(made.corpus),
+                "dataset_recipe": str(made.dataset),
+                "recipe": str(made.recipe),
+                "score_recipe": str(made.score) if made.score else None,
+                "records": made.records,
+                "labels": made.labels,
+                "commands": commands,
+            }
+        )
+        return
+    files = [path for path in (made.corpus, made.dataset, made.recipe, made.score) if path]
+    counts = ", ".join(f"{split} {count:,}" for split, count in made.records.items() if count)
+    show("\n".join([*map(str, files), f"records: {counts}", f"labels: {', '.join(made.labels)}"]))

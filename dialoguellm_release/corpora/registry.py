@@ -112,7 +112,9 @@ def load_dataset_recipe(
         if entry.name != corpus:
             what = "the corpus file has another name than the dataset recipe gives the corpus"
             problems.append(Problem(str(path), what, corpus, entry.name, code="corpora.name_differs"))
-        corpora[corpus] = options.model_copy(update={"file": None, "entry": entry})
+        corpora[corpus] = options.model_copy(
+            update={"file": None, "entry": entry.model_copy(update={"data": None})}
+        )
         if entry.data is not None:
             folders[corpus] = path.parent / entry.data
     if problems:

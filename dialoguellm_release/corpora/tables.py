@@ -1,37 +1,95 @@
-"""CSV tables: the wanted columns of each row, with the line on which it begins."""
+"""Tables of native files (CSV, TSV, JSON Lines, Parquet): the wanted columns of each row, with its line."""
 
 from __future__ import annotations
 
 import csv
 import difflib
 import io
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from operator import itemgetter
+from pathlib import Path
+from typing import Any
 
 from dialoguellm_release.corpora.faults import Fault
 from dialoguellm_release.corpora.files import CorpusFolder
+from dialoguellm_release.errors import DataError, Problem
 
 Row = tuple[str, ...]
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
 def read_table(folder: CorpusFolder, name: str, columns: tuple[str, ...]) -> Iterator[tuple[int, Row]]:
     """The line number and the cells of the wanted columns of each row; what is wrong is noted.
 
     Args:
-        columns: Names of at least two columns; others may stand in the file.
+        columns: Names of columns; the file may have others. A JSON or Parquet null is an empty cell.
     """
+    suffix = Path(name).suffix.lower()
+    if suffix == ".parquet":
+        content = folder.read_bytes(name)
+        yield from () if content is None else _parquet_rows(folder, name, content, columns)
+        return
     text = folder.read_text(name)
     if text is None:
         return
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    if suffix == ".jsonl":
+        yield from _json_rows(folder, name, text, columns)
+    else:
+        yield from _csv_rows(folder, name, text, columns)
+
+
+def read_header(path: Path) -> list[str]:
+    """The names of the columns of a table.
+
+    Raises:
+        DataError: The file cannot be read, or is not a table.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        expected = f"a name that ends in {', '.join(SUFFIXES)}"
+        raise DataError(
+            Problem(str(path), "unknown format of a table", expected, code="corpora.table_format")
+        )
+    try:
+        if suffix == ".parquet":
+            import pyarrow.parquet as pq
+
+            return list(pq.read_schema(path).names)
+        text = path.read_bytes().decode("utf-8-sig")
+        if suffix == ".jsonl":
+            first = next((line for line in text.splitlines() if line.strip()), "{}")
+            row = json.loads(first)
+            return list(row) if isinstance(row, dict) else []
+        return next(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(path.name)), [])
+    except OSError as error:
+        what = f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError as error:
+        what = f"is not UTF-8 at byte {error.start}"
+    except (ValueError, csv.Error) as error:
+        what = f"is no table: {error}"
+    raise DataError(Problem(str(path), what, code="corpora.not_a_table"))
+
+
+def _delimiter(name: str) -> str:
+    return "\t" if name.lower().endswith(".tsv") else ","
+
+
+def _csv_rows(
+    folder: CorpusFolder, name: str, text: str, columns: tuple[str, ...]
+) -> Iterator[tuple[int, Row]]:
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=_delimiter(name))
     line = 1
     try:
         header = next(rows)
-        for fault in _header_faults(header, columns):
+        faults = list(_header_faults(header, columns))
+        for fault in faults:
             folder.note(fault, name, line)
-        if not set(columns) <= set(header):
+        if faults:
             return
-        cells = itemgetter(*(header.index(column) for column in columns))
+        places = [header.index(column) for column in columns]
+        cells = itemgetter(*places) if len(places) > 1 else lambda row: (row[places[0]],)
         width = len(header)
         line = rows.line_num + 1
         for row in rows:
@@ -43,11 +101,62 @@ def read_table(folder: CorpusFolder, name: str, columns: tuple[str, ...]) -> Ite
     except csv.Error as error:
         what = f"not CSV in the row that begins here: {error}"
         fix = "look for a quote that does not close, or fetch the file again: it may be cut off"
-        folder.note(Fault(what, fix=fix), name, line)
+        folder.note(Fault(what, fix=fix, code="corpora.not_csv"), name, line)
 
 
-def _header_faults(header: list[str], columns: tuple[str, ...]) -> Iterator[Fault]:
+def _json_rows(
+    folder: CorpusFolder, name: str, text: str, columns: tuple[str, ...]
+) -> Iterator[tuple[int, Row]]:
+    for line, item in enumerate(text.split("\n"), start=1):
+        if not item.strip():
+            continue
+        try:
+            row = json.loads(item)
+        except (ValueError, RecursionError) as error:
+            folder.note(Fault(f"not JSON: {error}", code="corpora.not_json"), name, line)
+            continue
+        if not isinstance(row, dict):
+            folder.note(Fault("not a JSON object", got=item[:80], code="corpora.not_json"), name, line)
+            continue
+        faults = list(_header_faults(list(row), columns))
+        for fault in faults:
+            folder.note(fault, name, line)
+        if not faults:
+            yield line, tuple(_cell(row[column]) for column in columns)
+
+
+def _parquet_rows(
+    folder: CorpusFolder, name: str, content: bytes, columns: tuple[str, ...]
+) -> Iterator[tuple[int, Row]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(pa.BufferReader(content)) as file:
+            faults = list(_header_faults(file.schema_arrow.names, columns))
+            for fault in faults:
+                folder.note(fault, name, 1)
+            values = [] if faults else file.read(columns=list(columns)).to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        what = f"not a Parquet file: {' '.join(str(error).split())[:200]}"
+        folder.note(Fault(what, code="corpora.not_parquet"), name, 1)
+        return
+    for number, row in enumerate(values, start=1):
+        yield number, tuple(_cell(row[column]) for column in columns)
+
+
+def _cell(value: Any) -> str:
+    """A JSON or Parquet value as the text that a CSV cell would have."""
+    if value is None or value != value:  # NaN is what pandas writes for an empty cell
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+
+
+def _header_faults(header: Sequence[str], columns: tuple[str, ...]) -> Iterator[Fault]:
     for column in columns:
+        if header.count(column) > 1:
+            got, fix = ",".join(header), "rename one of them"
+            yield Fault(f"has the column {column} twice", got=got, fix=fix, code="corpora.column_twice")
         if column in header:
             continue
         near = difflib.get_close_matches(column, header, n=1)
@@ -56,6 +165,7 @@ def _header_faults(header: list[str], columns: tuple[str, ...]) -> Iterator[Faul
             expected=",".join(columns),
             got=",".join(header),
             fix="give the file its published header",
+            code="corpora.no_column",
         )
 
 
@@ -65,4 +175,5 @@ def _width_fault(row: list[str], width: int) -> Fault:
         expected=f"{width} cells",
         got=f"{len(row)} cells",
         fix="fetch the file again: it may be cut off or edited",
+        code="corpora.wrong_width",
     )

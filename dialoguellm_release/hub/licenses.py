@@ -33,7 +33,7 @@ from dialoguellm_release.schemas.corpus import (
     Distribution,
 )
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, PublishedSubset
-from dialoguellm_release.schemas.labels import OWN, SPLITS, CorpusName, Split
+from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
 from dialoguellm_release.schemas.manifests import FileStamp
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import Visibility
@@ -64,11 +64,6 @@ def license_problems(
         yield Problem(where, what, fix=_AGAIN, code="licenses.recipe_changed")
     asked = recipe.corpora
     for name, figures in manifest.figures.corpora.items():
-        if name == OWN:
-            what = "is the user's own data: its licence is unknown, and it is never published"
-            fix = "publish an adapter that was trained on it without it: leave dataset out of the release"
-            yield Problem(f"{folder}: {name}", what, fix=fix, code="licenses.own_data")
-            continue
         if name not in asked:
             what = "is in the dataset, but not in its recipe"
             yield Problem(f"{folder}: {name}", what, fix=_AGAIN, code="licenses.not_in_recipe")

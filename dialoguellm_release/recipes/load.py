@@ -190,7 +190,11 @@ def _override(document: Document, setting: str) -> None:
         if not isinstance(target, dict):
             what = f"{key} is a value, not a group of keys"
             raise RecipeError(Problem(f"--set {setting}", what, code="recipe.set"))
-    target[last] = read_scalar(text)
+    value = read_scalar(text)
+    if value is None and isinstance(target.get(last), dict):
+        del target[last]  # null removes a mapping, such as one corpus of a dataset
+    else:
+        target[last] = value
     path = tuple(keys.split("."))
     for depth in range(1, len(path) + 1):
         document.positions[path[:depth]] = Position(f"--set {setting}", 1, 1)

@@ -236,7 +236,7 @@ class CorpusEntry(Schema):
         dropped_labels: Native labels that cannot be used, with the reason; each drop is counted.
         landmarks: Further paths by which a folder of the corpus is recognised.
         files: Known public files; one whose hash differs is read with a warning.
-        language: BCP 47 tag of the language of the texts.
+        language: BCP 47 tag of the language of the texts; None where it is not known.
         format: How the files are read.
         release: Name of the release that `format` reads; None where there is one only.
         releases: Other releases of the corpus by name, each with its format; a dataset recipe chooses one
@@ -260,7 +260,7 @@ class CorpusEntry(Schema):
     description: Text
     homepage: Text | None = None
     citation: Text | None = None
-    language: Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] = "en"
+    language: Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] | None = None
     text_license: CorpusLicense
     label_license: CorpusLicense
     label_space: tuple[Label, ...]

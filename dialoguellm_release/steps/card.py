@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from dialoguellm_release.errors import CardError, DataError, Problem
 from dialoguellm_release.folders import MANIFEST, AnyManifest, kind_of, read_manifest, write_text
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
-from dialoguellm_release.schemas.labels import OWN
 from dialoguellm_release.schemas.manifests import AdapterManifest, BackboneManifest, ScoreManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
@@ -56,8 +55,7 @@ def _with_license(card: CheckedCard) -> CheckedCard:
 
     folder = card.path.parent
     copy = Copy(folder, None, None, None, None)
-    is_own = copy.dataset is not None and OWN in copy.dataset.figures.corpora
-    if not card.is_ours or card.path.name != CARD or is_own:
+    if not card.is_ours or card.path.name != CARD:
         return card
     try:
         found = license_verdict(copy).problems
@@ -128,14 +126,12 @@ def write_card(card: RenderedCard, folder: Path, out: Path) -> None:
 
 
 def _dataset_card(folder: Path) -> str:
-    from dialoguellm_release.cards.dataset import render_dataset_card, render_own_card
+    from dialoguellm_release.cards.dataset import render_dataset_card
     from dialoguellm_release.cards.licenses import recipe_of
     from dialoguellm_release.corpora.registry import corpus_entries
     from dialoguellm_release.recipes.catalogue import load_claims
 
     manifest = read_manifest(folder, DatasetManifest)
-    if OWN in manifest.figures.corpora:
-        return render_own_card(manifest)
     recipe = recipe_of(manifest, DatasetRecipe)
     entries, claims = corpus_entries(recipe), load_claims(recipe)
     return render_dataset_card(manifest, claims, entries, _published_id(folder) or str(BUILD / "dataset"))

@@ -83,7 +83,8 @@ def build_dataset(
     with recording(on=False):  # the recipe is compared as it was resolved, with its corpus files in it
         loaded, own_sources = load_dataset_recipe(os.fspath(recipe), overrides)
     target = Path(out or BUILD / folder_name("dataset", overrides))
-    left_out = corpus_names(skip, "--skip", loaded.recipe.corpora)
+    skipped = corpus_names(skip, "--skip", loaded.recipe.corpora)
+    left_out = [name for name in skipped if name in loaded.recipe.corpora]
     folders = _folders(loaded, own_sources, Path(sources) if sources else None, left_out)
     texts, provenance = arranged(loaded, *_descriptions(Path(video) if video else None))
     claims = load_claims(loaded.recipe)

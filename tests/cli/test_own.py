@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -25,31 +26,39 @@ c,Robin,We won the match in the last minute!,happiness,
 t,Alex,"It rained all day, and we stayed at home!",sadness,test
 u,Robin,How nice.,happiness,test
 """
-LEAKED = "data/own/test-leaked-00000.parquet"
-CLEAN = "data/own/train-clean-00000.parquet"
+LEAKED = "data/my/test-leaked-00000.parquet"
+CLEAN = "data/my/train-clean-00000.parquet"
 
 
 @pytest.fixture
 def own(run: Any, tmp_path: Path) -> Path:
-    """The folder that `recipe new` fills; it holds what a user who tries it would hold."""
+    """The folder of the recipes for a table, with the dataset that they build."""
     (tmp_path / "my.csv").write_text(TABLE, encoding="utf-8")
-    ended = run("recipe", "new", "--from", "tiny", "--data", tmp_path / "my.csv", "--out", tmp_path / "own")
-    assert ended.code == 0
-    return tmp_path / "own"
+    folder = tmp_path / "own"
+    assert run("recipe", "new", "--from", "tiny", "--data", tmp_path / "my.csv", "--out", folder).code == 0
+    assert run("dataset", "build", folder / "my-dataset.yaml", "--out", folder / "dataset").code == 0
+    return folder
 
 
-def test_what_is_written_is_told(run: Any, tmp_path: Path) -> None:
-    (tmp_path / "my.csv").write_text(TABLE, encoding="utf-8")
-    command = ("recipe", "new", "--from", "tiny", "--data", tmp_path / "my.csv", "--out", tmp_path / "own")
+def test_the_files_and_the_next_commands_are_said(run: Any, tmp_path: Path) -> None:
+    data, folder = tmp_path / "my data.csv", tmp_path / "own"
+    data.write_text(TABLE.replace("text,", "line,"), encoding="utf-8")
+    command = ("recipe", "new", "--from", "tiny", "--data", data, "--out", folder)
     ended = run(*command)
-    assert "clean: 1 training records; left out: 2 leak, 1 duplicates, 0 lose a conflict" in ended.out
-    assert f"dlm-release score run {tmp_path / 'own' / 'my-score.yaml'}" in ended.err
-    told = json.loads(run(*command, "--json").out)
-    assert told["recipe"] == str(tmp_path / "own" / "my.yaml")
-    assert told["score_recipe"] == str(tmp_path / "own" / "my-score.yaml")
-    assert told["records"] == {"train": 4, "validation": 0, "test": 2}
-    assert told["parts"]["own"]["test"] == {"clean": 1, "leaked": 1, "duplicates": 0, "conflicts": 0}
-    assert run("recipe", "validate", told["recipe"], told["score_recipe"]).code == 0
+    assert ended.code == 1
+    assert "name it with --text" in ended.err
+    ended = run(*command, "--text", "line")
+    assert "records: train 4, test 2" in ended.out
+    assert f"dlm-release score run '{folder / 'my data-score.yaml'}'" in ended.err
+    said = json.loads(run(*command, "--text", "line", "--json").out)
+    assert said["recipe"] == str(folder / "my data.yaml")
+    assert said["records"] == {"train": 4, "validation": 0, "test": 2}
+    names = (said["recipe"], said["score_recipe"], said["corpus"], said["dataset_recipe"])
+    assert run("recipe", "validate", *names).code == 0
+    for line in said["commands"]:
+        assert shlex.split(line)[0] == "dlm-release"
+    built = run(*shlex.split(said["commands"][0])[1:-1], tmp_path / "built")
+    assert built.code == 0
 
 
 def test_it_is_checked_audited_and_scored(run: Any, own: Path) -> None:
@@ -58,7 +67,7 @@ def test_it_is_checked_audited_and_scored(run: Any, own: Path) -> None:
     assert "nothing is wrong" in checked.err
     audited = run("dataset", "audit", own / "dataset")
     assert audited.code == 0
-    assert audited.out.splitlines()[1].split()[:2] == ["own/test", "own/train"]
+    assert audited.out.splitlines()[1].split()[:2] == ["my/test", "my/train"]
     assert "two corpora" not in audited.out
     told = run("dataset", "audit", own / "dataset", "--json").out
     assert json.loads(told) == json.loads((own / "dataset" / AUDIT).read_text(encoding="utf-8"))
@@ -88,7 +97,7 @@ def name_another_split(rows: list[dict[str, Any]]) -> None:
 DAMAGE: dict[Callable[[list[dict[str, Any]]], None], str] = {
     forget_leaks: "got: none",
     nobody_looked: "got: null, or no splits",
-    name_another_split: "got: meld/train",
+    name_another_split: "got: null, or no splits",
 }
 
 
@@ -104,22 +113,22 @@ def test_a_ledger_that_was_bent_is_found(
     restamp(own / "dataset")
     ended = run("dataset", "check", own / "dataset")
     assert ended.code == 1
-    assert "own/test/t/0: its leaks are not what an audit finds" in ended.err
-    assert "expected: own/train" in ended.err
+    assert "my/test/t/0: its leaks are not what an audit finds" in ended.err
+    assert "expected: my/train" in ended.err
     assert DAMAGE[change] in ended.err
 
 
 def test_parts_audit_and_sft_rows_are_looked_at(run: Any, own: Path) -> None:
     dataset = own / "dataset"
     (dataset / AUDIT).write_text("{}", encoding="utf-8")
-    shutil.move(dataset / LEAKED, dataset / "data" / "own" / "test-repeated-00000.parquet")
-    (dataset / "sft" / "train-own-clean-00000.parquet").unlink()
+    shutil.move(dataset / LEAKED, dataset / "data" / "my" / "test-repeated-00000.parquet")
+    (dataset / "sft" / "train-my-clean-00000.parquet").unlink()
     restamp(dataset)
     ended = run("dataset", "check", dataset)
     assert ended.code == 1
     assert f"{dataset / AUDIT}: is not what an audit finds" in ended.err
-    assert "own/test/t/0: stands in the wrong part" in ended.err
-    assert "own/train: its sft table cannot be read" in ended.err
+    assert "my/test/t/0: stands in the wrong part" in ended.err
+    assert "my/train: its sft table cannot be read" in ended.err
 
 
 def test_it_is_never_published(run: Any, own: Path) -> None:
@@ -131,7 +140,7 @@ def test_it_is_never_published(run: Any, own: Path) -> None:
     )
     ended = run("publish", release, "--from", own, "--to", own / "to", "--dry-run")
     assert ended.code == 1
-    assert f"{own / 'dataset'}: own: is data of a user's own" in ended.err
+    assert "nothing" in ended.err
     assert not (own / "to").exists()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from dialoguellm_release.schemas.base import Count, Schema, Text
 from dialoguellm_release.schemas.corpus import CorpusEntry, Distribution
@@ -122,14 +122,6 @@ class DatasetRecipe(Schema):
     video: VideoUse | None = None
     corpora: dict[CorpusName, CorpusRecipe]
     rights: dict[CorpusName, Annotated[str, Field(pattern=r"\S")]] = {}
-
-    @field_validator("corpora", mode="before")
-    @classmethod
-    def _without_removed_corpora(cls, corpora: object) -> object:
-        """Drops corpora that an override sets to null."""
-        if not isinstance(corpora, dict):
-            return corpora
-        return {name: corpus for name, corpus in corpora.items() if corpus is not None}
 
     @model_validator(mode="after")
     def _names_are_free(self) -> Self:
