@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from functools import cache
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dialoguellm_release.backbones.load import MAX_NAMED
+from dialoguellm_release.backbones.load import MAX_NAMED, refused_by_hub
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.folders import combined_sha256, sha256_of
 
@@ -37,6 +39,31 @@ _NOT_OF_THE_FUNCTION = frozenset(
 
 _HARMLESS = {"init_lora_weights": (True, False, "gaussian"), "task_type": ("CAUSAL_LM",)}
 """Values beside the default that change no answer of a trained adapter."""
+
+
+def find_adapter(reference: str | PathLike[str]) -> Path:
+    """The folder of an adapter: a path, or the downloaded copy of a repository on the Hub.
+
+    Args:
+        reference: A folder, `owner/name` or `owner/name@revision`.
+
+    Raises:
+        DataError: There is no such folder, and the Hub does not give such a repository.
+    """
+    repo_id, _, revision = str(reference).partition("@")
+    if Path(reference).is_dir() or not re.fullmatch(r"[\w.-]+/[\w.-]+", repo_id):
+        return Path(reference)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        return Path(snapshot_download(repo_id, revision=revision or None))
+    except (OSError, HfHubHTTPError, HFValidationError) as error:
+        fix = "name the folder of an adapter, or a repository on the Hub"
+        problem = refused_by_hub(repo_id, revision or None, error) or Problem(
+            str(reference), f"not available on the Hub: {error}", fix=fix, code="adapters.not_on_hub"
+        )
+        raise DataError(replace(problem, what=f"no such folder, and {problem.what}")) from error
 
 
 def load_adapter(

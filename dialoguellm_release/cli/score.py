@@ -32,7 +32,10 @@ BUILD = Path("build")
 def run(
     recipe: Recipe,
     adapter: Annotated[
-        Path | None, typer.Option(help="Adapter folder. Without it, --backbone is scored alone.")
+        str | None,
+        typer.Option(
+            metavar="DIR|ID", help="Adapter: folder or id on the Hub. Without it, --backbone is scored alone."
+        ),
     ] = None,
     backbone: Annotated[
         str | None, typer.Option(help="Backbone recipe. [default: the one of the adapter]")

@@ -50,16 +50,18 @@ class ModelFolders:
     Attributes:
         backbone_folder: Folder of a backbone that was built from a recipe; None for one from the Hub.
         adapter: An adapter folder; None for the backbone alone.
+        adapter_name: Of an adapter from the Hub, whose folder is named by its commit.
     """
 
     backbone: Loaded[BackboneRecipe]
     backbone_folder: Path | None
     adapter: Path | None
+    adapter_name: str | None = None
 
     @property
     def name(self) -> str:
         """The name in that of a score folder."""
-        return self.adapter.name if self.adapter else self.backbone.name
+        return self.adapter_name or (self.adapter.name if self.adapter else self.backbone.name)
 
 
 def score_model(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from dialoguellm_release.backbones.adapters import find_adapter
 from dialoguellm_release.backbones.identity import base_of, pinned
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import canonical_json, read_manifest, sha256_of, write_text
@@ -63,7 +64,8 @@ class ModelChoice:
     """A model to score.
 
     Attributes:
-        adapter: Folder of an adapter; None for the backbone alone.
+        adapter: Folder of an adapter, or its repository on the Hub (`owner/name@revision`); None for the
+            backbone alone.
         backbone: A backbone recipe; None for the one of the adapter.
         folders: Where backbones are built and answers are kept.
     """
@@ -394,11 +396,14 @@ def _model_folders(model: ModelChoice) -> ModelFolders:
     """The folders of a model; its backbone is built first where it has to be."""
     from dialoguellm_release.scoring.model import ModelFolders
 
-    adapter = Path(model.adapter) if model.adapter else None
+    adapter = find_adapter(model.adapter) if model.adapter else None
+    is_folder = adapter is None or Path(str(model.adapter)) == adapter
+    name = None if is_folder else str(model.adapter).partition("@")[0].rpartition("/")[2]
     trained = read_manifest(adapter, AdapterManifest) if adapter else None
     reference = model.backbone or _backbone_of(trained)
     loaded = load_recipe(reference, "backbone", BackboneRecipe)
-    return ModelFolders(loaded, built_backbone(reference, loaded, Path(model.folders.backbones)), adapter)
+    backbone = built_backbone(reference, loaded, Path(model.folders.backbones))
+    return ModelFolders(loaded, backbone, adapter, name)
 
 
 def _backbone_of(trained: AdapterManifest | None) -> str:

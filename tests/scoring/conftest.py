@@ -137,7 +137,7 @@ def run(tiny_adapter: Path, tiny_backbone: Path, audited_dataset: Path, tmp_path
         name: str,
         *settings: str,
         dataset: Path = audited_dataset,
-        adapter: Path | None = tiny_adapter,
+        adapter: Path | str | None = tiny_adapter,
         backbone: str | None = None,
         cache: Path | None = None,
         **options: Any,

@@ -11,6 +11,7 @@ import pytest
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import read_manifest, write_manifest
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.schemas.manifests import ScoreManifest
 from dialoguellm_release.steps.score import ModelChoice, WorkFolders, score
 
 
@@ -71,3 +72,38 @@ def test_a_label_outside_the_label_space_is_refused(
 def test_a_corpus_that_is_not_in_the_dataset_is_refused(run: Any) -> None:
     with pytest.raises(DataError, match="no records of config iemocap"):
         run("out", "corpus=iemocap")
+
+
+@pytest.mark.parametrize("reference", ["dialoguellm/tiny", "dialoguellm/tiny@main"])
+def test_an_adapter_is_found_on_the_hub(
+    reference: str, run: Any, tiny_adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    snapshot = tmp_path / "snapshots" / ("0" * 40)
+    shutil.copytree(tiny_adapter, snapshot)
+    asked = []
+
+    def download(repo_id: str, revision: str | None) -> str:
+        asked.append((repo_id, revision))
+        return str(snapshot)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    local, remote = run("local", "max_records=2"), run("remote", "max_records=2", adapter=reference)
+    assert asked == [("dialoguellm/tiny", "main" if "@" in reference else None)]
+    manifests = [read_manifest(folder, ScoreManifest) for folder in (local, remote)]
+    assert manifests[0].content_sha256 == manifests[1].content_sha256
+
+
+def test_neither_a_folder_nor_a_repository(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    def refuse(repo_id: str, revision: str | None) -> str:
+        raise LocalEntryNotFoundError(f"{repo_id} at {revision}")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    with pytest.raises(DataError) as raised:
+        run("out", adapter="adapters/tiny")
+    assert raised.value.problems[0].code == "backbones.unreachable"
+    assert raised.value.problems[0].what.startswith("no such folder")
