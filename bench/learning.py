@@ -57,11 +57,10 @@ from dialoguellm_release.steps.adapter import Training, trained
 from dialoguellm_release.steps.backbone import PACKAGES
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.text import normalise
+from dialoguellm_release.training.adapter_folder import mean_and_deviation
 from dialoguellm_release.training.checkpoints import checkpoints_of, last_whole_checkpoint
-from dialoguellm_release.training.examples import training_rows
-from dialoguellm_release.training.seeds import mean_and_deviation
-from dialoguellm_release.training.trainer import sft_trainer
-from dialoguellm_release.training.watch import watcher
+from dialoguellm_release.training.data import training_rows
+from dialoguellm_release.training.trainer import sft_trainer, watcher
 
 NANO = Path(__file__).parent / "nano"
 SEED = 2310

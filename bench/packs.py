@@ -34,9 +34,9 @@ from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.steps.backbone import build_backbone
 from dialoguellm_release.steps.dataset import build_dataset
-from dialoguellm_release.training.attention import boolean_mask, parity_of_model
 from dialoguellm_release.training.batches import Batch, packed, padded, summed_loss
-from dialoguellm_release.training.examples import EpochOrder, Row, training_rows
+from dialoguellm_release.training.data import EpochOrder, Row, training_rows
+from dialoguellm_release.training.packs import boolean_mask, parity_of_model
 
 STEP = 64
 MICRO_BATCHES = (4, 8, 16, 64)

@@ -52,7 +52,7 @@ from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.steps.backbone import build_backbone
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.training.batches import padded, summed_loss
-from dialoguellm_release.training.examples import Row, training_rows
+from dialoguellm_release.training.data import Row, training_rows
 from dialoguellm_release.training.sft import tune
 
 NANO = Path(__file__).parent / "nano" / "backbone.yaml"

@@ -1,7 +1,8 @@
-"""`dlm-release adapter`: look ahead at a training, and train."""
+"""`dlm-release adapter`: check, train, merge and export."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,9 +12,12 @@ from dialoguellm_release.cli.options import Again, BackbonesFolder, DatasetFolde
 from dialoguellm_release.cli.output import say, say_made, show, show_json, table
 
 if TYPE_CHECKING:
+    from dialoguellm_release.schemas.counts import Spread
     from dialoguellm_release.schemas.manifests import AdapterManifest
+    from dialoguellm_release.training.adapter_folder import MeanAndDeviation, SeedsSummary
+    from dialoguellm_release.training.check import Check, Tokens
     from dialoguellm_release.training.checkpoints import Unfinished
-    from dialoguellm_release.training.seeds import MeanAndDeviation, SeedsSummary
+    from dialoguellm_release.training.footprint import Footprint
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check and train adapters.")
 
@@ -41,7 +45,6 @@ def check(
 
     Example: dlm-release adapter check llama-2-7b --tokenizer Llama-2-7b-hf --tokens-per-second 10000
     """
-    from dialoguellm_release.cli.adapter_check import as_text as check_as_text
     from dialoguellm_release.steps.adapter import check_adapter
 
     found = check_adapter(
@@ -129,6 +132,73 @@ def train(
         show(as_text(made.manifest))
 
 
+@app.command()
+def merge(
+    adapter: Annotated[Path, typer.Argument(help="Folder that `adapter train` made.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The folder of the merged model. [default: build/merged/NAME]")
+    ] = None,
+    backbones: BackbonesFolder = Path("build/backbones"),
+    again: Again = False,
+    replace: Replace = False,
+    json: Json = False,
+) -> None:
+    """Put an adapter into the weights of its base, and prove that the logits stay the same.
+
+    Example: dlm-release adapter merge build/adapters/tiny
+    """
+    from dialoguellm_release.steps.onward import merge_adapter
+
+    made = merge_adapter(adapter, out, backbones=backbones, again=again, replace=replace)
+    say_made(made, "merged")
+    figures = made.manifest.figures
+    if json:
+        show_json({"content_sha256": made.manifest.content_sha256, **figures.model_dump(mode="json")})
+    else:
+        show(
+            f"logits differ by at most {figures.largest_difference:.2e} in {figures.dtype}, "
+            f"the largest is {figures.largest_logit:.2f}\ncontent {made.manifest.content_sha256}"
+        )
+
+
+@app.command()
+def export(
+    recipe: Annotated[str, typer.Argument(help="A bundled adapter recipe (tiny) or a path.")],
+    tool: Annotated[str, typer.Argument(help="trl, messages (for chat models), axolotl or llama-factory.")],
+    dataset: DatasetFolder = Path("build/dataset"),
+    out: Annotated[Path | None, typer.Option(help="[default: build/exports/TOOL-NAME]")] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the backbone's tokenizer. [default: what lies here]"),
+    ] = None,
+    backbones: BackbonesFolder = Path("build/backbones"),
+    settings: Settings = None,
+    replace: Replace = False,
+    json: Json = False,
+) -> None:
+    """Write an adapter recipe's training text for another tool, with a configuration to start from.
+
+    Example: dlm-release adapter export tiny trl --out build/exports/trl-tiny
+    """
+    from dialoguellm_release.steps.onward import export_training
+
+    made = export_training(
+        recipe,
+        tool,
+        dataset,
+        out,
+        tokenizer=tokenizer,
+        backbones=backbones,
+        overrides=settings or (),
+        replace=replace,
+    )
+    say_made(made, "written")
+    if json:
+        show_json(made.manifest.figures.model_dump(mode="json"))
+    else:
+        show("\n".join(sorted(file.path for file in made.manifest.outputs)))
+
+
 def summary(manifest: AdapterManifest) -> dict[str, Any]:
     """The figures of a training run as data."""
     run = {"run": manifest.run.model_dump(mode="json")} if manifest.run else {}
@@ -162,3 +232,58 @@ def _spread(value: MeanAndDeviation | None) -> str:
     if value is None:
         return "-"
     return f"{value.mean:.4f} ± {_number(value.standard_deviation)}"
+
+
+def check_as_text(check: Check) -> str:
+    """The check in paragraphs: sizes and steps, lengths, memory, and what is not known."""
+    return "\n\n".join(
+        [
+            table([("training", ""), *_sizes(check)]),
+            *([_lengths(check.tokens)] if check.tokens else []),
+            *([_memory(check.memory)] if check.memory else []),
+            "not known, or taken on trust\n" + "\n".join(f"  {line}" for line in check.unknown),
+        ]
+    )
+
+
+def _sizes(check: Check) -> list[tuple[str, str]]:
+    rows = [("recipe", f"{check.recipe} on {check.backbone}")]
+    numbers = {
+        "parameters": check.parameters,
+        "trainable parameters": check.trainable_parameters,
+        "records": check.records,
+        "records a step": check.batch_size,
+        "steps an epoch": check.steps_per_epoch,
+        "steps": check.steps,
+    }
+    rows += [(name, f"{value:,}" if value is not None else "not known") for name, value in numbers.items()]
+    hours = "not known" if check.seconds is None else f"{check.seconds / 3600:.2f} hours"
+    return [*rows, ("time", hours)]
+
+
+def _lengths(tokens: Tokens) -> str:
+    from dialoguellm_release.training.check import survival_table
+
+    share = 1 - tokens.computed_per_epoch / tokens.per_epoch
+    saved = f"{share:.1%} fewer" if share > 0 else f"{-share:.1%} more, for padding"
+    return "\n".join(
+        [
+            f"tokens of a record, label included: {_length_spread(tokens.lengths)}",
+            f"tokens an epoch: {tokens.per_epoch:,}",
+            f"  of which through the model: {tokens.computed_per_epoch:,} ({saved})",
+            f"records shortened to fit: {tokens.shortened:,}",
+            "",
+            survival_table(tokens.survival),
+        ]
+    )
+
+
+def _length_spread(spread: Spread) -> str:
+    return f"mean {spread.mean:.1f}, median {spread.median}, 95 % {spread.p95}, longest {spread.maximum}"
+
+
+def _memory(memory: Footprint) -> str:
+    from dialoguellm_release.training.footprint import gigabytes
+
+    parts = {**asdict(memory), "total": memory.total}
+    return table([("memory (bf16)", ""), *((name, gigabytes(size)) for name, size in parts.items())])

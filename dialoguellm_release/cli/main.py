@@ -16,7 +16,6 @@ from dialoguellm_release.cli import (
     dataset,
     demo,
     doctor,
-    onward,
     publish,
     recipe,
     score,
@@ -34,12 +33,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-recipe.app.command(name="new")(onward.new)
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(corpora.app, name="corpora")
 app.add_typer(dataset.app, name="dataset")
-adapter.app.command(name="merge")(onward.merge)
-adapter.app.command(name="export")(onward.export)
 app.add_typer(adapter.app, name="adapter")
 app.add_typer(score.app, name="score")
 app.add_typer(video.app, name="video")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -89,3 +91,51 @@ def schema(
     from dialoguellm_release.recipes.names import as_kind
 
     show(json_schema(as_kind(kind)).rstrip())
+
+
+@app.command()
+def new(
+    parent: Annotated[
+        str,
+        typer.Option("--from", help="The adapter recipe to take the settings from."),
+    ],
+    data: Annotated[Path, typer.Option(help="A table: CSV, TSV, JSON Lines or Parquet.")],
+    out: Annotated[Path, typer.Option(help="Gets the corpus file and the recipes.")] = Path("build/own"),
+    text: Annotated[str | None, typer.Option(help="Column of the text.")] = None,
+    label: Annotated[str | None, typer.Option(help="Column of the label.")] = None,
+    speaker: Annotated[str | None, typer.Option(help="Column of the speaker.")] = None,
+    dialogue: Annotated[str | None, typer.Option(help="Column of the dialogue.")] = None,
+    split: Annotated[str | None, typer.Option(help="Column of the split.")] = None,
+    context: Annotated[int, typer.Option(min=0, help="Past utterances that a prompt shows.")] = 1,
+    init_adapter: Annotated[
+        str | None, typer.Option(help="Start from this adapter: a folder, or a repository id.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write the recipes to build, train and score on a table of yours.
+
+    Example: dlm-release recipe new --from llama-2-7b --data my.csv
+    """
+    from dialoguellm_release.steps.onward import new_recipe
+
+    named = {"text": text, "label": label, "speaker": speaker, "dialogue": dialogue, "split": split}
+    columns = {role: column for role, column in named.items() if column is not None}
+    made = new_recipe(parent, data, out, context_k=context, init_adapter=init_adapter, columns=columns)
+    commands = [shlex.join(words) for words in made.commands]
+    say("Look at the corpus file, then run:\n" + "\n".join(commands))
+    if json:
+        show_json(
+            {
+                "corpus": str(made.corpus),
+                "dataset_recipe": str(made.dataset),
+                "recipe": str(made.recipe),
+                "score_recipe": str(made.score) if made.score else None,
+                "records": made.records,
+                "labels": made.labels,
+                "commands": commands,
+            }
+        )
+        return
+    files = [path for path in (made.corpus, made.dataset, made.recipe, made.score) if path]
+    counts = ", ".join(f"{split} {count:,}" for split, count in made.records.items() if count)
+    show("\n".join([*map(str, files), f"records: {counts}", f"labels: {', '.join(made.labels)}"]))

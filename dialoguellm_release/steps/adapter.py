@@ -33,9 +33,9 @@ from dialoguellm_release.step import (
 from dialoguellm_release.steps.backbone import built_backbone
 
 if TYPE_CHECKING:
+    from dialoguellm_release.training.adapter_folder import SeedsSummary
     from dialoguellm_release.training.check import Check
     from dialoguellm_release.training.checkpoints import Unfinished
-    from dialoguellm_release.training.seeds import SeedsSummary
 
 
 @dataclass(frozen=True)
@@ -164,8 +164,8 @@ def train_seeds(
     Example:
         >>> train_seeds("tiny", overrides=["seeds=[1, 2, 3]"]).summary  # doctest: +SKIP
     """
+    from dialoguellm_release.training.adapter_folder import SEEDS_FILE, over_seeds
     from dialoguellm_release.training.processes import rank
-    from dialoguellm_release.training.seeds import SEEDS_FILE, over_seeds
 
     loaded = main_recipe(recipe, "adapter", AdapterRecipe, overrides)
     folder = Path(out or BUILD / "adapters" / folder_name(loaded.name, overrides))
@@ -202,8 +202,8 @@ def trained(
     from dialoguellm_release.cards.model import render_adapter_card
     from dialoguellm_release.training import train
     from dialoguellm_release.training.checkpoints import checkpoints_of
-    from dialoguellm_release.training.init import init_adapter_sha256
     from dialoguellm_release.training.processes import first_alone, rank
+    from dialoguellm_release.training.train import init_adapter_sha256
 
     built = read_manifest(training.dataset, DatasetManifest)
     backbone = main_recipe(loaded.recipe.backbone, "backbone", BackboneRecipe)

@@ -1,8 +1,9 @@
-"""The files of an adapter folder: what PEFT reads, the tokenizer, and the prompt for any reader."""
+"""The files of an adapter folder: what PEFT reads, tokenizer, prompt and loss curve; and several seeds."""
 
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,13 +13,16 @@ from dialoguellm_release.backbones.identity import Base, weights_sha256
 from dialoguellm_release.encoding import Encoder, golden_record
 from dialoguellm_release.folders import canonical_json, combined_sha256, sha256_of_text, write_text
 from dialoguellm_release.prompts import Prompt, chat_template, prompt_as_json, standalone_template
+from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.render.figure_style import BLUE, ORANGE, drawing
+from dialoguellm_release.schemas.base import Schema, Sha256
 from dialoguellm_release.schemas.labels import Label
-from dialoguellm_release.schemas.manifests import TRAINING_LOG
-from dialoguellm_release.schemas.recipes.adapter import LoraRecipe
+from dialoguellm_release.schemas.manifests import LOSS_FIGURE, TRAINING_LOG, AdapterManifest, RecipeStamp
+from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, LoraRecipe
 from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.training.checkpoints import writing_weights
 from dialoguellm_release.training.sft import Tuned
-from dialoguellm_release.training.watch import LogEntry
-from dialoguellm_release.training.writing import writing_weights
+from dialoguellm_release.training.trainer import LogEntry
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -129,3 +133,87 @@ def _golden_prompt(encoder: Encoder, prompt: Prompt, like: Record, labels: Seque
 def _lines(log: Iterable[LogEntry]) -> Iterator[str]:
     for entry in log:
         yield json.dumps(entry, sort_keys=True) + "\n"
+
+
+def write_loss_curve(folder: Path, log: Sequence[LogEntry]) -> None:
+    """Writes the picture of training and validation loss over the steps; the same log, the same bytes.
+
+    Raises:
+        MissingExtraError: The extra `figures` is not installed.
+    """
+    with drawing(folder / LOSS_FIGURE, 7, 3.5) as figure:
+        axes = figure.subplots()
+        for key, name, color, line in (
+            ("loss", "training", BLUE, "-"),
+            ("eval_loss", "validation", ORANGE, "o--"),
+        ):
+            entries = [entry for entry in log if key in entry]
+            if entries:
+                steps, losses = [entry["step"] for entry in entries], [entry[key] for entry in entries]
+                axes.plot(steps, losses, line, color=color, label=name)
+        axes.set(xlabel="step", ylabel="loss per token of the answer")
+        axes.legend()
+
+
+SEEDS_FILE = "seeds.json"
+
+
+class SeedFigures(Schema):
+    """One adapter of several."""
+
+    folder: str
+    seed: int
+    content_sha256: Sha256
+    last_loss: float
+    validation_loss: float | None
+
+
+class MeanAndDeviation(Schema):
+    """Over the seeds; the standard deviation is that of a sample, and None for a single seed."""
+
+    mean: float
+    standard_deviation: float | None
+
+
+class SeedsSummary(Schema):
+    """`seeds.json`: the adapters of one recipe over its seeds.
+
+    Attributes:
+        validation_loss: None where the recipe does not look at the validation split.
+    """
+
+    recipe: RecipeStamp
+    adapters: tuple[SeedFigures, ...]
+    last_loss: MeanAndDeviation
+    validation_loss: MeanAndDeviation | None
+
+
+def over_seeds(recipe: Loaded[AdapterRecipe], manifests: Sequence[AdapterManifest]) -> SeedsSummary:
+    """The figures of adapters that one recipe gave, in the order of its seeds."""
+    adapters = tuple(
+        SeedFigures(
+            folder=f"seed-{manifest.figures.seed}",
+            seed=manifest.figures.seed,
+            content_sha256=manifest.content_sha256,
+            last_loss=manifest.figures.last_loss,
+            validation_loss=manifest.figures.validation_loss,
+        )
+        for manifest in manifests
+    )
+    looked_at = [one.validation_loss for one in adapters if one.validation_loss is not None]
+    return SeedsSummary(
+        recipe=recipe.stamp,
+        adapters=adapters,
+        last_loss=mean_and_deviation([one.last_loss for one in adapters]),
+        validation_loss=mean_and_deviation(looked_at) if looked_at else None,
+    )
+
+
+def mean_and_deviation(values: Sequence[float]) -> MeanAndDeviation:
+    """The mean of values, and how far they lie from it.
+
+    >>> mean_and_deviation([1.0, 2.0, 3.0])
+    MeanAndDeviation(mean=2.0, standard_deviation=1.0)
+    """
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return MeanAndDeviation(mean=statistics.fmean(values), standard_deviation=deviation)

@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from dialoguellm_release.training.attention import MaskMaker
-from dialoguellm_release.training.examples import FILLER, Row
-from dialoguellm_release.training.packs import division, pack
+from dialoguellm_release.training.data import FILLER, Row
+from dialoguellm_release.training.packs import MaskMaker, division, pack
 
 if TYPE_CHECKING:
     import torch

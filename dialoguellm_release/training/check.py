@@ -1,27 +1,97 @@
-"""What can be told of a training before it: sizes, lengths, steps, memory and time, without any weights."""
+"""What is known of a training before it: sizes, lengths, steps, memory and time, without any weights."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from dialoguellm_release.encoding import Encoder, RecordLengths, in_batches
+from dialoguellm_release.encoding import EncodedPrompt, Encoder, RecordLengths, in_batches
+from dialoguellm_release.errors import DataError
 from dialoguellm_release.progress import Advance, progress
 from dialoguellm_release.prompts import Prompt
 from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.render import numbers
+from dialoguellm_release.render.tables import Column, Table
 from dialoguellm_release.schemas.counts import Spread
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.training.attention import parity_of
-from dialoguellm_release.training.examples import EpochOrder, training_rows
+from dialoguellm_release.training.data import EpochOrder, Sequences, training_rows
 from dialoguellm_release.training.footprint import Footprint, footprint, trainable_parameters
-from dialoguellm_release.training.packs import division
-from dialoguellm_release.training.sequences import Sequences
-from dialoguellm_release.training.survival import Survival, survival
+from dialoguellm_release.training.packs import division, parity_of
+
+CUTOFFS = (128, 256, 384, 512, 768, 1024, 2048)
+"""The lengths that the table shows, besides the recipe's own."""
+
+
+@dataclass(frozen=True)
+class Survival:
+    """What becomes of records at a length.
+
+    Attributes:
+        max_length: Tokens of prompt and completion.
+        is_of_recipe: Whether the recipe says this length.
+        whole: Records that fit as they are.
+        shortened: Records that fit with less context or a shorter description.
+        refused: Records that do not fit without a loss of instruction, input or label: nothing is trained.
+        labels_lost: Records whose label, or a part of it, a plain cut at this length would take away, as
+            the paper's and most trainers' do.
+    """
+
+    max_length: int
+    is_of_recipe: bool
+    whole: int
+    shortened: int
+    refused: int
+    labels_lost: int
+
+
+def survival(lengths: Sequence[RecordLengths], max_length: int) -> list[Survival]:
+    """What becomes of the records at each length of the table, the shortest first."""
+    return [_at(lengths, cutoff, cutoff == max_length) for cutoff in sorted({*CUTOFFS, max_length})]
+
+
+def survival_table(rows: Iterable[Survival]) -> str:
+    """The rows as text for a terminal."""
+    header = ("max_length", "whole", "shortened", "refused", "label lost by a plain cut")
+    cells = (
+        (
+            f"{'recipe: ' if row.is_of_recipe else ''}{numbers.count(row.max_length)}",
+            *map(numbers.count, (row.whole, row.shortened, row.refused, row.labels_lost)),
+        )
+        for row in rows
+    )
+    return Table([Column(name, "right") for name in header], cells).text()
+
+
+def encode_or_show_survival(
+    encoder: Encoder, read: Callable[[], Iterable[Record]]
+) -> Iterator[EncodedPrompt]:
+    """The encoded prompts of the records, one after the other.
+
+    Args:
+        read: Gives the records; called once more where a table is to be shown.
+
+    Raises:
+        DataError: Some cannot be made to fit; told after the last of all, with the table of lengths.
+    """
+    try:
+        yield from encoder.encode_each(read())
+    except DataError as error:
+        lengths = [one for some in in_batches(read()) for one in encoder.lengths(encoder.fit_all(some))]
+        table = survival_table(survival(lengths, encoder.max_length))
+        raise DataError(error.problems, table=table) from error
+
+
+def _at(lengths: Sequence[RecordLengths], cutoff: int, is_of_recipe: bool) -> Survival:
+    whole = sum(one.whole <= cutoff for one in lengths)
+    refused = sum(one.shortest > cutoff for one in lengths)
+    lost = sum(one.with_label > cutoff for one in lengths)
+    return Survival(cutoff, is_of_recipe, whole, len(lengths) - whole - refused, refused, lost)
+
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -1,4 +1,4 @@
-"""The folder of a training that has not ended: its checkpoints, and what it was a training of."""
+"""The folder of a training that has not ended, and a full disk as a problem of the user."""
 
 from __future__ import annotations
 
@@ -11,6 +11,35 @@ from typing import Literal
 
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import write_text
+
+
+@contextmanager
+def writing_weights(place: Path) -> Iterator[None]:
+    """Tells what safetensors and torch raise where a file cannot be written as a problem of the user.
+
+    Raises:
+        DataError: Something could not be written.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        raise DataError(_not_written(place, error)) from error
+    except RuntimeError as error:
+        # torch has no exception of its own for this: its zip writer fails an assertion.
+        if "inline_container" not in str(error) and "PytorchStreamWriter" not in str(error):
+            raise
+        raise DataError(_not_written(place, error)) from error
+
+
+def _not_written(place: Path, error: Exception) -> Problem:
+    return Problem(
+        str(place),
+        f"cannot be written: {error}",
+        fix="free some space and run the same command again (with --resume, if the recipe has save_steps)",
+    )
+
 
 RUN = "run.json"
 Unfinished = Literal["refuse", "resume", "discard"]

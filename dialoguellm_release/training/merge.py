@@ -16,7 +16,7 @@ from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.manifests import AdapterManifest, MergedFigures
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
-from dialoguellm_release.training.writing import writing_weights
+from dialoguellm_release.training.checkpoints import writing_weights
 
 if TYPE_CHECKING:
     import torch

@@ -1,8 +1,9 @@
-"""The tuning itself: rows of ids through TRL's trainer with PEFT's LoRA."""
+"""The tuning itself: rows of ids through TRL's trainer with PEFT's LoRA, and what it took."""
 
 from __future__ import annotations
 
 import os
+import platform
 import tempfile
 import time
 import warnings
@@ -14,15 +15,53 @@ from typing import TYPE_CHECKING
 
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem, RecipeError
 from dialoguellm_release.progress import silence_transformers
+from dialoguellm_release.schemas.manifests import Precision, TrainingRun
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, LoraRecipe
 from dialoguellm_release.schemas.recipes.backbone import Architecture
 from dialoguellm_release.training.checkpoints import last_whole_checkpoint
-from dialoguellm_release.training.examples import Row
+from dialoguellm_release.training.data import Row
 from dialoguellm_release.training.footprint import footprint, out_of_memory
-from dialoguellm_release.training.hardware import precision
 from dialoguellm_release.training.processes import gather_trained, rank, share_of
-from dialoguellm_release.training.trainer import sft_trainer
-from dialoguellm_release.training.watch import LogEntry, diverged, watcher
+from dialoguellm_release.training.trainer import LogEntry, diverged, sft_trainer, watcher
+
+
+def training_run(tuned: Tuned, steps: int) -> TrainingRun:
+    """What a training took; it names the kind of hardware, never the machine.
+
+    Args:
+        steps: That were taken by this run, without those before it was resumed.
+    """
+    from accelerate import PartialState
+
+    seconds = max(tuned.seconds, 1e-9)
+    return TrainingRun(
+        hardware=hardware_name(),
+        devices=PartialState().num_processes,
+        precision=precision(),
+        steps=steps,
+        seconds=round(tuned.seconds, 3),
+        tokens_per_second=round(tuned.tokens / seconds, 1),
+        computed_tokens_per_second=round(tuned.computed_tokens / seconds, 1),
+    )
+
+
+def precision() -> Precision:
+    """What a model is trained in here: bf16 where the GPU has it, else fp16, and float32 on a CPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return "float32"
+    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+
+
+def hardware_name() -> str:
+    """The accelerator's name, or the kind of processor."""
+    import torch
+
+    if torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return f"{platform.machine()} processor, one thread"
+
 
 if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel

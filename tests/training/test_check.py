@@ -26,8 +26,8 @@ from dialoguellm_release.schemas.recipes.backbone import Architecture, BackboneR
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps.adapter import check_adapter
 from dialoguellm_release.training.check import steps_per_epoch
+from dialoguellm_release.training.data import Sequences
 from dialoguellm_release.training.footprint import footprint, trainable_parameters
-from dialoguellm_release.training.sequences import Sequences
 
 HUB_BACKBONES = [
     name.partition("/")[2] for name in bundled() if name.startswith("backbones/") and "tiny" not in name

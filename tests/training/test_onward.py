@@ -33,9 +33,8 @@ from dialoguellm_release.steps.adapter import Training, trained
 from dialoguellm_release.steps.adapter import train_adapter as train_step
 from dialoguellm_release.steps.onward import export_training, merge_adapter
 from dialoguellm_release.training import merge
-from dialoguellm_release.training.export import Segments
-from dialoguellm_release.training.init import with_init_adapter
-from dialoguellm_release.training.settings import axolotl_settings, llama_factory_settings
+from dialoguellm_release.training.export import Segments, axolotl_settings, llama_factory_settings
+from dialoguellm_release.training.train import with_init_adapter
 from tests.hub_server.server import HubServer
 
 

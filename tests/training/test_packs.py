@@ -22,10 +22,17 @@ from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, Packing
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
-from dialoguellm_release.training.attention import boolean_mask, mask_maker, parity_of, parity_of_model
 from dialoguellm_release.training.batches import packed, padded, summed_loss
-from dialoguellm_release.training.examples import EpochOrder, Row
-from dialoguellm_release.training.packs import Division, division, pack
+from dialoguellm_release.training.data import EpochOrder, Row
+from dialoguellm_release.training.packs import (
+    Division,
+    boolean_mask,
+    division,
+    mask_maker,
+    pack,
+    parity_of,
+    parity_of_model,
+)
 from dialoguellm_release.training.sft import tune
 
 VOCABULARY = 64

@@ -26,7 +26,7 @@ from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps.adapter import Training, trained
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.training import batches, sft
-from dialoguellm_release.training.examples import training_rows
+from dialoguellm_release.training.data import training_rows
 
 TRAIN = """
 import sys
