@@ -1,18 +1,336 @@
-"""A dataset folder looked through again: files, records, counts, hashes, contexts, `sft` table and ledger."""
+"""Checks a dataset folder: files, records, counts, hashes, contexts, sft rows, and the audit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from dialoguellm_release.dataset.check_ledger import AGAIN, Recollection
-from dialoguellm_release.dataset.check_split import SplitCheck
-from dialoguellm_release.errors import Problem
+from pydantic import ValidationError
+
+from dialoguellm_release.dataset.parquet import sft_columns
+from dialoguellm_release.dataset.records import line_of
+from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import combined_sha256, file_problems
-from dialoguellm_release.layout import config_files
-from dialoguellm_release.prompts import load_prompt
-from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.layout import AUDIT, config_files, data_file
+from dialoguellm_release.leakage.audit import Ledger, audit_figures, make_ledger
+from dialoguellm_release.leakage.repeats import PART_OF, part_sizes
+from dialoguellm_release.leakage.shared import bit_of, split_names
+from dialoguellm_release.leakage.turns import TurnCollector, Turns, collect, turns_before
+from dialoguellm_release.prompts import Prompt, load_prompt
+from dialoguellm_release.records import ROWS_AT_ONCE, content_sha256, record_digest, records_in
+from dialoguellm_release.schemas.audit import Audit
+from dialoguellm_release.schemas.counts import Sizes
+from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetManifest
+from dialoguellm_release.schemas.labels import PARTS, SPLITS, CorpusName, Label, Part, Split
 from dialoguellm_release.schemas.recipes.dataset import CleanRules
+from dialoguellm_release.schemas.record import SFT_COLUMNS, Record
+
+if TYPE_CHECKING:
+    from dialoguellm_release.leakage.turns import Bits, Fates
+
+MAX_SHOWN = 5
+AGAIN = "build the dataset again"
+
+_UNKNOWN = -1
+"""Marks leaks that are null, or that name no split of the dataset."""
+
+_FACTOR, _WRAP = 0x9E3779B97F4A7C15, (1 << 64) - 1
+
+
+class _RecordIndex:
+    """What is kept of every record for the checks that need all of them: numbers, however long a text is."""
+
+    def __init__(self, corpora: Sequence[CorpusName]) -> None:
+        self._collector = TurnCollector(corpora)
+        self._bits = {
+            f"{corpus}/{split}": bit_of(number)
+            for number, (corpus, split) in enumerate(product(corpora, SPLITS))
+        }
+        self._lines, self._contexts = array("Q"), array("Q")
+        self._leaks, self._parts = array("q"), array("b")
+
+    def add(self, record: Record, part: Part) -> None:
+        """Takes a record of a part."""
+        collect(record, self._collector)
+        self._lines.append(hash(line_of(record.speaker, record.input)) & _WRAP)
+        self._contexts.append(_hash_of(record.context))
+        self._leaks.append(_bits_of(record.leaks, self._bits))
+        self._parts.append(PARTS.index(part))
+
+    def problems(self, folder: Path, manifest: DatasetManifest, rules: CleanRules) -> Iterator[Problem]:
+        """What is wrong among the records; they are audited only where their dialogues are complete."""
+        import numpy as np
+
+        turns = self._collector.turns()
+        found = [
+            *_first_of(list(self._double_problems(turns))),
+            *_first_of(list(self._context_problems(turns, manifest.figures.context_k))),
+        ]
+        yield from found
+        if found:
+            return
+        ledger = make_ledger(turns, rules, lambda _: None)
+        leaks = np.array(self._leaks, dtype=np.int64)[turns.place]
+        parts = np.array(self._parts, dtype=np.int8)[turns.place]
+        yield from _first_of(list(_leak_problems(turns, ledger, leaks)))
+        yield from _first_of(list(_part_problems(turns, ledger, leaks, parts, manifest)))
+        if manifest.published is None:
+            yield from _audit_problems(folder, manifest, turns, ledger)
+
+    def _double_problems(self, turns: Turns) -> Iterator[Problem]:
+        import numpy as np
+
+        is_double = (np.diff(turns.dialogue) == 0) & (np.diff(turns.index) == 0)
+        for place in np.flatnonzero(is_double).tolist():
+            where, what = turns.id_of(place), "is there more than once"
+            yield Problem(where, what, fix=AGAIN, code="dataset.duplicate_record")
+
+    def _context_problems(self, turns: Turns, context_k: int) -> Iterator[Problem]:
+        """Records whose context is not the utterances before them in their dialogue."""
+        import numpy as np
+
+        size = np.minimum(turns_before(turns), context_k)
+        lines = np.array(self._lines, dtype=np.uint64)[turns.place]
+        expected = np.zeros(len(lines), dtype=np.uint64)
+        factor = 1
+        for offset in range(1, int(size.max(initial=0)) + 1):
+            factor = factor * _FACTOR & _WRAP
+            is_shown = size[offset:] >= offset
+            expected[offset:] += np.where(is_shown, lines[:-offset] * np.uint64(factor), np.uint64(0))
+        got = np.array(self._contexts, dtype=np.uint64)[turns.place]
+        for place in np.flatnonzero((got != expected) | (turns.context != size)).tolist():
+            shown = range(place - int(size[place]), place)
+            yield Problem(
+                turns.id_of(place),
+                "its context is not the utterances before it",
+                expected=f"the utterances of {', '.join(map(turns.id_of, shown))}" if shown else "none",
+                fix=AGAIN,
+                code="dataset.wrong_context",
+            )
+
+
+def _first_of(problems: Sequence[Problem]) -> Iterator[Problem]:
+    """The first few problems, and how many more there are."""
+    yield from problems[:MAX_SHOWN]
+    if len(problems) > MAX_SHOWN:
+        more = len(problems) - MAX_SHOWN
+        what = f"and {more} more problems of this kind, the last one here"
+        yield Problem(problems[-1].where, what, code=problems[-1].code)
+
+
+def _leak_problems(turns: Turns, ledger: Ledger, leaks: Bits) -> Iterator[Problem]:
+    """Records whose `leaks` are not what is found; splits that are not in this copy may be named as well."""
+    import numpy as np
+
+    here = sum(bit_of(split) for split in np.unique(turns.split).tolist())
+    for place in np.flatnonzero((leaks == _UNKNOWN) | ((leaks & here) != ledger.leaks)).tolist():
+        stated = int(leaks[place])
+        named = split_names(stated, turns.splits) if stated != _UNKNOWN else ("null, or no splits",)
+        yield Problem(
+            turns.id_of(place),
+            "its leaks are not what an audit finds",
+            expected=", ".join(split_names(int(ledger.leaks[place]), turns.splits)) or "none",
+            got=", ".join(named) or "none",
+            fix=AGAIN,
+            code="dataset.wrong_leaks",
+        )
+
+
+def _part_problems(
+    turns: Turns, ledger: Ledger, leaks: Bits, parts: Fates, manifest: DatasetManifest
+) -> Iterator[Problem]:
+    """Records in the wrong part; which of them repeat others is only known where the dataset is complete."""
+    import numpy as np
+
+    if manifest.published is None:
+        expected = np.array([PARTS.index(PART_OF[fate]) for fate in sorted(PART_OF)])[ledger.fates]
+        is_wrong = parts != expected
+    else:
+        expected = np.where(leaks != 0, PARTS.index("leaked"), parts)
+        is_wrong = (parts == PARTS.index("leaked")) != (leaks != 0)
+    for place in np.flatnonzero(is_wrong).tolist():
+        got = PARTS[parts[place]]
+        what, right = "is in the wrong part", PARTS[expected[place]]
+        yield Problem(turns.id_of(place), what, right, got, AGAIN, code="dataset.wrong_part")
+
+
+def _audit_problems(
+    folder: Path, manifest: DatasetManifest, turns: Turns, ledger: Ledger
+) -> Iterator[Problem]:
+    """Numbers of the manifest, or the audit, that are not what is found."""
+    figures = manifest.figures
+    if figures.audit != audit_figures(ledger.audit):
+        what = "the manifest's audit is not what an audit finds"
+        yield Problem(str(folder), what, fix=AGAIN, code="dataset.wrong_audit")
+    for number, (name, split) in enumerate(turns.splits):
+        if name in figures.corpora and split in figures.corpora[name].splits:
+            stated = figures.corpora[name].parts.get(split)
+            got = part_sizes(Counter(ledger.fates[turns.split == number].tolist()))
+            if got != stated:
+                where, what = f"{name}/{split}", "its parts are not the manifest's"
+                yield Problem(where, what, str(stated), str(got), AGAIN, code="dataset.wrong_parts")
+    path = folder / AUDIT
+    try:
+        is_the_same = Audit.model_validate_json(path.read_bytes()) == ledger.audit
+    except OSError:
+        return  # reported as a missing file
+    except ValidationError:
+        is_the_same = False
+    if not is_the_same:
+        yield Problem(str(path), "is not what an audit finds", fix=AGAIN, code="dataset.wrong_audit")
+
+
+def _bits_of(leaks: tuple[str, ...] | None, bits: Mapping[str, int]) -> int:
+    if leaks is None or not bits.keys() >= set(leaks):
+        return _UNKNOWN
+    return sum(bits[name] for name in set(leaks))
+
+
+def _hash_of(context: Sequence[str]) -> int:
+    """A hash of the lines and their order, which can be made from the hashes of the lines."""
+    whole = 0
+    for line in context:
+        whole = (whole + hash(line)) * _FACTOR & _WRAP
+    return whole
+
+
+@dataclass
+class _SplitCheck:
+    """Checks one split of one corpus, record by record, with its `sft` rows.
+
+    Attributes:
+        labels: Names of the class ids.
+        content: The content hash of the records that were found.
+    """
+
+    folder: Path
+    name: CorpusName
+    split: Split
+    corpus: CorpusFigures
+    prompt: Prompt
+    labels: Sequence[Label]
+    content: str = ""
+    _digests: list[bytes] = field(default_factory=list)
+    _labels: Counter[Label] = field(default_factory=Counter)
+    _dialogues: set[str] = field(default_factory=set)
+    _of_records: list[Problem] = field(default_factory=list)
+    _of_sft: list[Problem] = field(default_factory=list)
+
+    def problems(
+        self, files: Iterable[str], seen: _RecordIndex, advance: Callable[[int], None]
+    ) -> Iterator[Problem]:
+        """What is wrong in the split.
+
+        Args:
+            files: Of its records.
+            seen: Takes every record, for the checks that need all of them.
+            advance: Called with the number of records that were checked.
+        """
+        for path in files:
+            yield from self._read(path, seen, advance)
+        self.content = content_sha256(self._digests)
+        yield from self._figure_problems()
+        yield from _first_of(self._of_records)
+        yield from _first_of(self._of_sft)
+
+    def _read(self, path: str, seen: _RecordIndex, advance: Callable[[int], None]) -> Iterator[Problem]:
+        held = data_file(path)
+        assert held is not None
+        rows = self._sft_rows(self.folder / replace(held, is_sft=True).path)
+        lacking = 0
+        try:
+            for record in records_in(self.folder / path):
+                self._take(record)
+                seen.add(record, held.part)
+                row = next(rows, None)
+                lacking += row is None
+                self._of_sft += [] if row is None else self._sft_problems(record, row)
+                advance(1)
+        except (DataError, OSError) as error:
+            where = str(self.folder / path)
+            yield from error.problems if isinstance(error, DataError) else [_unreadable(where, error)]
+        additional = sum(1 for _ in rows)
+        if lacking or additional:
+            got = f"{lacking} rows fewer" if lacking else f"{additional} rows more"
+            what = "the sft table does not have the rows of the records"
+            yield self._problem("", what, "as many as records", got, code="dataset.wrong_sft")
+
+    def _take(self, record: Record) -> None:
+        self._digests.append(record_digest(record))
+        self._labels[record.label] += 1
+        self._dialogues.add(record.dialogue_id)
+        self._of_records += self._record_problems(record)
+
+    def _figure_problems(self) -> Iterator[Problem]:
+        """Counts and hash that are not the manifest's."""
+        found = Sizes(dialogues=len(self._dialogues), utterances=len(self._digests))
+        stated = self.corpus.labels[self.split]
+        compared = (
+            ("dialogues and records", self.corpus.splits[self.split].model_dump(), found.model_dump()),
+            ("labels", {k: v for k, v in stated.items() if v}, dict(self._labels)),
+            ("content", self.corpus.content_sha256[self.split], self.content),
+        )
+        for what, expected, got in compared:
+            if got != expected:
+                differs = f"{what} are not the manifest's"
+                yield self._problem("", differs, str(expected), str(got), code="dataset.wrong_figures")
+
+    def _record_problems(self, record: Record) -> Iterator[Problem]:
+        """What a record states against its file or its corpus."""
+        if (record.corpus, record.split) != (self.name, self.split):
+            what = "is in the file of another corpus or split"
+            yield self._problem(record.id, what, code="dataset.wrong_file")
+        if record.label not in self.corpus.label_space:
+            space = ", ".join(self.corpus.label_space)
+            what = "its label is outside its label space"
+            yield self._problem(record.id, what, space, record.label, code="dataset.wrong_label")
+        if record.license != self.corpus.license:
+            terms = (self.corpus.license, record.license)
+            yield self._problem(record.id, "has another license", *terms, code="dataset.wrong_license")
+        instruction = self.prompt.instruction(
+            self.corpus.label_space,
+            has_video=record.video_description is not None,
+            has_context=bool(record.context),
+        )
+        if record.instruction != instruction:
+            what = "its instruction is not the prompt's"
+            texts = (instruction, record.instruction)
+            yield self._problem(record.id, what, *texts, code="dataset.wrong_instruction")
+
+    def _sft_rows(self, path: Path) -> Iterator[dict[str, Any]]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(ROWS_AT_ONCE):
+                    yield from batch.to_pylist()
+        except (OSError, pa.ArrowInvalid) as error:
+            what = f"its sft table cannot be read: {error}"
+            self._of_sft.append(self._problem("", what, code="dataset.wrong_sft"))
+
+    def _sft_problems(self, record: Record, row: dict[str, Any]) -> Iterator[Problem]:
+        """Whether an `sft` row is not the rendering of its record."""
+        columns = sft_columns([record], self.prompt, self.labels)
+        wanted = {name: values[0] for name, values in zip(SFT_COLUMNS, columns, strict=True)}
+        if row != wanted:
+            what = "its sft row is not its rendering"
+            yield self._problem(record.id, what, str(wanted), str(row), code="dataset.wrong_sft")
+
+    def _problem(
+        self, record_id: str, what: str, expected: str | None = None, got: str | None = None, *, code: str
+    ) -> Problem:
+        return Problem(record_id or f"{self.name}/{self.split}", what, expected, got, AGAIN, code=code)
+
+
+def _unreadable(path: str, error: OSError) -> Problem:
+    what = f"cannot be read: {error.strerror or error}"
+    return Problem(path, what, fix=AGAIN, code="dataset.unreadable")
 
 
 def dataset_problems(
@@ -20,31 +338,35 @@ def dataset_problems(
 ) -> Iterator[Problem]:
     """Everything in a dataset folder that is not as its manifest, its schema and its recipe say.
 
-    Of a published copy, only the corpora that it holds are looked at.
+    Of a published copy, only the corpora that it holds are checked.
 
     Args:
-        rules: The recipe's rules of the clean part.
-        advance: Told how many records are done more.
+        folder: The dataset folder.
+        manifest: Its manifest.
+        rules: The recipe's rules for the clean part.
+        advance: Called with the number of records that were checked.
     """
     yield from file_problems(folder, manifest)
     figures = manifest.figures
     prompt = load_prompt(figures.prompt)
     if prompt.sha256 != figures.prompt_sha256:
         what = f"was built with another {figures.prompt} than the one that is installed"
-        yield Problem(str(folder), what, figures.prompt_sha256, prompt.sha256, AGAIN)
+        shas = (figures.prompt_sha256, prompt.sha256)
+        yield Problem(str(folder), what, *shas, AGAIN, code="dataset.other_prompt")
     digests: dict[str, str] = {}
-    seen = Recollection(tuple(figures.corpora))
+    seen = _RecordIndex(tuple(figures.corpora))
     paths = [file.path for file in manifest.outputs]
     for name, corpus in figures.corpora.items():
         for split in corpus.splits:
             files = config_files(paths, name, split, (name,))
             if not files and manifest.published is not None:
                 continue
-            checked = SplitCheck(folder, name, split, corpus, prompt, figures.class_labels)
+            checked = _SplitCheck(folder, name, split, corpus, prompt, figures.class_labels)
             yield from checked.problems(files, seen, advance)
             digests[f"{name}/{split}"] = checked.content
     expected = manifest.published.published_sha256 if manifest.published else manifest.content_sha256
     got = combined_sha256(digests.items())
     if got != expected:
-        yield Problem(str(folder), "its records are not those of the build", expected, got, AGAIN)
+        what = "its records are not those of the build"
+        yield Problem(str(folder), what, expected, got, AGAIN, code="dataset.wrong_content")
     yield from seen.problems(folder, manifest, rules)

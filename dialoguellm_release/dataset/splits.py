@@ -51,20 +51,26 @@ def read_split(path: Path, dialogues: Sequence[Drawable]) -> dict[str, Split]:
                         "not a split file",
                         ",".join(SPLIT_COLUMNS),
                         ",".join(rows.fieldnames or ()),
+                        code="dataset.not_a_split_file",
                     )
                 )
             for row in rows:
                 where, dialogue_id, split = f"{path}:{rows.line_num}", row["dialogue_id"], row["split"]
                 if dialogue_id not in known:
-                    problems.append(Problem(where, f"the corpus has no dialogue {dialogue_id}"))
+                    what, code = f"the corpus has no dialogue {dialogue_id}", "dataset.unknown_dialogue"
+                    problems.append(Problem(where, what, code=code))
                 elif dialogue_id in assigned:
-                    problems.append(Problem(where, f"names dialogue {dialogue_id} a second time"))
+                    what, code = f"names dialogue {dialogue_id} a second time", "dataset.duplicate_dialogue"
+                    problems.append(Problem(where, what, code=code))
                 elif split not in SPLITS:
-                    problems.append(Problem(where, "not a split", ", ".join(SPLITS), str(split)))
+                    expected, code = ", ".join(SPLITS), "dataset.unknown_split"
+                    problems.append(Problem(where, "not a split", expected, str(split), code=code))
                 else:
                     assigned[dialogue_id] = cast(Split, split)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(Problem(str(path), f"cannot be read: {error}")) from error
+        raise DataError(
+            Problem(str(path), f"cannot be read: {error}", code="dataset.split_file_unreadable")
+        ) from error
     if problems:
         raise DataError(problems)
     return assigned
@@ -80,7 +86,7 @@ def draw_split(
     moves few others.
 
     Args:
-        may_be_held_out: Whether a dialogue may stand in validation or test.
+        may_be_held_out: Whether a dialogue may be in validation or test.
 
     Raises:
         DataError: There are too few dialogues.
@@ -144,8 +150,9 @@ def _shares(
                 f"split.dialogues.{split}",
                 "there are too few dialogues to draw from",
                 expected=str(wanted),
-                got=f"{sum(caps.values())} that may stand there",
+                got=f"{sum(caps.values())} that may be in it",
                 fix="ask for fewer in the dataset recipe",
+                code="dataset.too_few_dialogues",
             )
         )
     return apportion(wanted, weights, caps)

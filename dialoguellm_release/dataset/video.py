@@ -28,7 +28,7 @@ def arranged(
     if use is not None and provenance is None:
         what = f"the recipe {loaded.name} needs video descriptions"
         fix = "name the folder that `dlm-release video describe` made"
-        raise DataError(Problem("--video", what, fix=fix))
+        raise DataError(Problem("--video", what, fix=fix, code="dataset.no_descriptions"))
     if use is None or use.shuffle_seed is None or provenance is None:
         return texts, provenance
     shuffled_by = provenance.model_copy(update={"shuffle_seed": use.shuffle_seed})

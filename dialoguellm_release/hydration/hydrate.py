@@ -32,10 +32,10 @@ MAX_FILES = 12
 
 
 def check_sources(copy: PublishedCopy, recipe: DatasetRecipe, sources: Path) -> None:
-    """Looks whether everything is there that the copy was published without.
+    """Checks that everything is available that the copy was published without.
 
     Raises:
-        DataError: Names every file that is missing and how its corpus is had, or another prompt.
+        DataError: Names every file that is missing and how to get its corpus, or another prompt.
     """
     figures = copy.manifest.figures
     problems = list(_missing_sources(copy, recipe, sources))
@@ -43,7 +43,8 @@ def check_sources(copy: PublishedCopy, recipe: DatasetRecipe, sources: Path) -> 
     if prompt.sha256 != figures.prompt_sha256:
         what = f"was built with another {figures.prompt} than the one that is installed"
         fix = copy.version_fix
-        problems.append(Problem(str(copy.folder), what, figures.prompt_sha256, prompt.sha256, fix))
+        shas = (figures.prompt_sha256, prompt.sha256)
+        problems.append(Problem(str(copy.folder), what, *shas, fix, code="hydration.other_prompt"))
     if problems:
         raise DataError(problems)
 
@@ -125,6 +126,7 @@ def _missing_sources(copy: PublishedCopy, recipe: DatasetRecipe, sources: Path) 
                 f"the text of {title_of(name)} is not published and has to come from your own copy",
                 expected=", ".join(files) if len(files) <= MAX_FILES else f"{len(files)} files",
                 fix=how_to_get(name, sources),
+                code="hydration.copy_missing",
             )
 
 

@@ -29,7 +29,7 @@ _COMPARED = ("output", "source_label", "other_labels", "start_s", "end_s")
 
 @dataclass
 class Differences:
-    """What a copy has otherwise than the rows, each record under its own fault.
+    """How a copy differs from the rows, by kind.
 
     Attributes:
         texts: Records whose text or speaker differs.
@@ -120,7 +120,7 @@ def changed_turns(windows: Mapping[int, bool], length: int) -> list[int]:
 
     A turn in a window that agrees is as it was. Among the others, those that explain the most windows that
     differ are named, and again until all are explained. So of one changed turn in a dialogue of three or
-    more that turn alone is named; in a dialogue of two nobody can tell which, and both are.
+    more that turn alone is named; in a dialogue of two it may be either, and both are.
 
     Args:
         windows: For the middle of each window that could be looked at, whether it agrees.
@@ -152,7 +152,7 @@ def _compare(rows: Sequence[StandoffRow], records: Sequence[Record], salt: str, 
     known = {row.id for row in rows}
     found.missing += [_missing(row) for row in rows if row.id not in by_id]
     found.additional += [
-        Problem(record.id, "is not in the dataset, but in your copy")
+        Problem(record.id, "is not in the dataset, but in your copy", code="hydration.record_unknown")
         for record in records
         if record.id not in known
     ]
@@ -168,7 +168,7 @@ def _compare(rows: Sequence[StandoffRow], records: Sequence[Record], salt: str, 
     changed = changed_turns(windows, len(rows))
     is_one_of_two = len(rows) == 2 and len(changed) == 2
     what = "or its neighbour has another text or speaker" if is_one_of_two else "has another text or speaker"
-    found.texts += [Problem(rows[place].id, what) for place in changed]
+    found.texts += [Problem(rows[place].id, what, code="hydration.other_text") for place in changed]
 
 
 def _records(problems: Sequence[Problem]) -> int:
@@ -176,14 +176,16 @@ def _records(problems: Sequence[Problem]) -> int:
 
 
 def _missing(row: StandoffRow) -> Problem:
-    return Problem(row.id, "is in the dataset, but not in your copy")
+    return Problem(row.id, "is in the dataset, but not in your copy", code="hydration.record_missing")
 
 
 def _label_problems(row: StandoffRow, record: Record) -> Iterator[Problem]:
     for name in _COMPARED:
         expected, got = getattr(row, name), getattr(record, name)
         if expected != got:
-            yield Problem(row.id, f"has another {name}", _shown(expected), _shown(got))
+            yield Problem(
+                row.id, f"has another {name}", _shown(expected), _shown(got), code="hydration.other_label"
+            )
 
 
 def _shown(value: object) -> str:
@@ -204,10 +206,12 @@ def cause(copy: PublishedCopy, name: CorpusName, files: Iterable[FileStamp], sou
     built_from = {file.path: file for file in copy.manifest.figures.corpora[name].files}
     read, where = {file.path: file for file in files}, str(sources / name)
     if built_from == read and copy.other_version is None:
-        return Problem(where, "these are the files of the build: the published copy was changed after it")
+        what = "these are the files of the build: the published copy was changed after it"
+        return Problem(where, what, code="hydration.copy_changed")
     if built_from == read:
         what = "these are the files of the build, but another version of this package read them"
-        return Problem(where, what, f"{PACKAGE} {copy.other_version}", fix=copy.version_fix)
+        made_by = f"{PACKAGE} {copy.other_version}"
+        return Problem(where, what, made_by, fix=copy.version_fix, code="hydration.other_version")
     others = sorted(path for path in {*built_from, *read} if built_from.get(path) != read.get(path))
     return Problem(
         where,
@@ -215,13 +219,14 @@ def cause(copy: PublishedCopy, name: CorpusName, files: Iterable[FileStamp], sou
         expected="; ".join(_named(built_from[path]) for path in others if path in built_from) or None,
         got="; ".join(_named(read[path]) for path in others if path in read) or None,
         fix=how_to_get(name, sources),
+        code="hydration.other_files",
     )
 
 
 def content_problems(copy: PublishedCopy, made: DatasetFigures, sources: Path) -> Iterator[Problem]:
     """The splits whose content is not that of the build, with what can be said of the reason.
 
-    Why: a record's `leaks` tells of other corpora, so that one that differs changes others. Those are named
+    Why: a record's `leaks` name other corpora, so that one that differs changes others. Those are named
     whose files are not the build's, and of them those that no stand-off rows speak for.
     """
     built, now = copy.manifest.figures.corpora, made.corpora
@@ -241,6 +246,7 @@ def content_problems(copy: PublishedCopy, made: DatasetFigures, sources: Path) -
             expected=_content(built[name], split),
             got=_content(now[name], split),
             fix=copy.version_fix or reason.fix,
+            code="hydration.other_content",
         )
 
 
@@ -268,7 +274,7 @@ def _sizes(figures: CorpusFigures) -> str:
 
 
 def how_to_get(name: CorpusName, sources: Path) -> str:
-    """How a corpus is had: the command that fetches it, or whom to ask for what."""
+    """How to get a corpus: the command that fetches it, or whom to ask for what."""
     entry = bundled_entry(name)
     request = entry.request if entry else None
     if request is None:

@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from dialoguellm_release.corpora.notes import Notes
-from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.errors import DataError, Problem, problems_of
 from dialoguellm_release.folders import (
     MANIFEST,
     canonical_json,
@@ -70,10 +70,9 @@ class PublishedCopy:
         try:
             recipe = DatasetRecipe.model_validate_json(json.dumps(stamped.resolved))
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, ("recipe", "resolved", *first["loc"])))
-            problem = Problem(f"{self.folder / MANIFEST}", f"{place}: {first['msg']}", fix=self.version_fix)
-            raise DataError(problem) from error
+            where, what = str(self.folder / MANIFEST), "recipe.resolved is not a recipe of this version"
+            code = "hydration.unknown_recipe"
+            raise DataError(problems_of(error, where, what, code=code, fix=self.version_fix)) from error
         return Loaded(stamped.name, recipe, {})
 
     @property
@@ -88,7 +87,7 @@ class PublishedCopy:
 
     @property
     def version_fix(self) -> str | None:
-        """How to come by the version that built the dataset; None where it is the one that is installed."""
+        """How to install the version that built the dataset; None where it is the installed one."""
         return f"pip install {PACKAGE}=={self.other_version}" if self.other_version else None
 
     @property
@@ -129,14 +128,20 @@ class PublishedCopy:
         """What is not as the manifest says, so that nothing can be built on it."""
         recipe, figures, where = self.manifest.recipe, self.manifest.figures, str(self.folder / MANIFEST)
         if sha256_of_text(canonical_json(dict(recipe.resolved))) != recipe.sha256:
-            yield Problem(where, "its recipe was changed after the dataset was built", fix=_AGAIN)
+            yield Problem(
+                where,
+                "its recipe was changed after the dataset was built",
+                fix=_AGAIN,
+                code="hydration.recipe_changed",
+            )
         for file in self._files("data/") + self._files("standoff/"):
             yield from _file_problems(self.folder, file)
         for name, held in self.held.items():
             folder = "data" if held == "records" else "standoff"
             for split in figures.corpora[name].splits if held != "nothing" else ():
                 if not self._files(f"{folder}/{name}/{split}-"):
-                    yield Problem(where, f"lists no file of {name}/{split} in {folder}/{name}/", fix=_AGAIN)
+                    what = f"lists no file of {name}/{split} in {folder}/{name}/"
+                    yield Problem(where, what, fix=_AGAIN, code="hydration.files_unlisted")
 
     def _held(self, name: CorpusName) -> Held:
         if self._files(f"data/{name}/"):
@@ -148,7 +153,7 @@ class PublishedCopy:
 
 
 def open_published(folder: Path) -> PublishedCopy:
-    """A published copy whose files are those of its manifest.
+    """A published copy whose files agree with its manifest.
 
     Raises:
         DataError: It is none, or not whole.
@@ -156,7 +161,9 @@ def open_published(folder: Path) -> PublishedCopy:
     manifest = read_manifest(folder, DatasetManifest)
     if manifest.published is None:
         what = "is a dataset as it was built, with all its text: there is nothing to hydrate"
-        raise DataError(Problem(str(folder), what, expected="a published copy"))
+        raise DataError(
+            Problem(str(folder), what, expected="a published copy", code="hydration.not_published")
+        )
     copy = PublishedCopy(folder, manifest)
     problems = list(copy.problems())
     if problems:
@@ -167,7 +174,9 @@ def open_published(folder: Path) -> PublishedCopy:
 def _file_problems(folder: Path, file: FileStamp) -> Iterator[Problem]:
     path = folder / file.path
     if not path.is_file():
-        yield Problem(str(path), "is missing, but the manifest lists it", fix=_AGAIN)
+        yield Problem(
+            str(path), "is missing, but the manifest lists it", fix=_AGAIN, code="hydration.file_missing"
+        )
     elif (found := stamp(path, folder)) != file:
         yield Problem(
             str(path),
@@ -175,6 +184,7 @@ def _file_problems(folder: Path, file: FileStamp) -> Iterator[Problem]:
             expected=f"{file.bytes} bytes, sha256 {file.sha256}",
             got=f"{found.bytes} bytes, sha256 {found.sha256}",
             fix=_AGAIN,
+            code="hydration.file_changed",
         )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import ValidationError
 
 from dialoguellm_release.dataset.parquet import RowWriter, standoff_schema
-from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.errors import DataError, Problem, problems_of
 from dialoguellm_release.folders import stamp
 from dialoguellm_release.layout import DataFile, StandoffFile, data_file
 from dialoguellm_release.records import labels_in, natural_order
@@ -43,7 +43,7 @@ def write_standoff(
     The rows stand in the order of their dialogues' ids and of their turns, whatever files hold the records.
 
     Args:
-        dataset: A folder whose files are those of the manifest.
+        dataset: A folder whose files agree with the manifest.
         corpora: The corpora of the dataset that get rows.
     """
     written = []
@@ -76,14 +76,17 @@ def read_standoff(path: Path) -> Iterator[StandoffRow]:
         with pq.ParquetFile(path) as file:
             missing = [name for name in STANDOFF_COLUMNS if name not in file.schema_arrow.names]
             if missing:
-                raise DataError(Problem(str(path), f"lacks the columns {', '.join(missing)}"))
+                what = f"lacks the columns {', '.join(missing)}"
+                raise DataError(Problem(str(path), what, code="hydration.columns_missing"))
             row, labels = 0, labels_in(file.schema_arrow)
             for batch in file.iter_batches(columns=list(STANDOFF_COLUMNS)):
                 for values in batch.to_pylist():
                     row += 1
                     yield _row(values, labels, f"{path}, row {row}")
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(Problem(str(path), f"cannot be read: {error}")) from error
+        raise DataError(
+            Problem(str(path), f"cannot be read: {error}", code="hydration.unreadable_rows")
+        ) from error
 
 
 def window_hmacs(salt: str, turns: Sequence[Turn]) -> list[str | None]:
@@ -92,8 +95,8 @@ def window_hmacs(salt: str, turns: Sequence[Turn]) -> list[str | None]:
     A window is the turn before, the turn and the turn after, as far as they are there. What is hashed is
     canonical JSON: the id of the record, then speaker and text of each turn of its window.
 
-    Why: with the id in it, equal windows have different hashes, and what is guessed at one record tells
-    nothing of another. A hash of one utterance alone would tell whoever guesses it, so there is none.
+    Why: with the id in it, equal windows have different hashes, and a guess that is confirmed at one
+    record says nothing about another. A hash of one utterance alone would confirm a guess, so there is none.
 
     Args:
         salt: The content hash of the build, in hexadecimal digits.
@@ -146,7 +149,5 @@ def _row(values: dict[str, Any], labels: Sequence[Label], where: str) -> Standof
     try:
         return StandoffRow.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        problem = Problem(where, f"{place or 'the row'}: {first['msg']}", got=repr(first["input"]))
-    raise DataError(problem)
+        what = f"{values['id']} is not a stand-off row"
+        raise DataError(problems_of(error, where, what, code="hydration.not_a_row")) from error

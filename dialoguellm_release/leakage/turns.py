@@ -238,6 +238,7 @@ def _check_dialogues_are_whole(turns: Turns) -> None:
                 expected=f"{turns.context[first]} turns of its dialogue before it",
                 got=f"{before[first]}; {len(lacking)} records are like this one",
                 fix="build the dataset again",
+                code="leakage.incomplete_dialogue",
             )
         )
 

@@ -127,7 +127,7 @@ def test_parts_audit_and_sft_rows_are_looked_at(run: Any, own: Path) -> None:
     ended = run("dataset", "check", dataset)
     assert ended.code == 1
     assert f"{dataset / AUDIT}: is not what an audit finds" in ended.err
-    assert "my/test/t/0: stands in the wrong part" in ended.err
+    assert "my/test/t/0: is in the wrong part" in ended.err
     assert "my/train: its sft table cannot be read" in ended.err
 
 

@@ -113,7 +113,7 @@ HIDDEN: dict[Callable[[list[dict[str, Any]]], None], list[str]] = {
         "dialogues and records are not the manifest's",
         "its context is not the utterances before it",
     ],
-    double_a_row: ["stands there more than once", "content are not the manifest's"],
+    double_a_row: ["is there more than once", "content are not the manifest's"],
     reword: ["content are not the manifest's", "its sft row is not its rendering"],
     look_ahead: ["its context is not the utterances before it"],
     relicense: ["has another license", "expected: GPL-3.0-only", "got: MIT"],
@@ -165,7 +165,7 @@ def test_rows_in_the_wrong_part(dataset: Path) -> None:
         edit_rows(dataset / other, lambda rows, moved=moved: rows.extend(moved))  # type: ignore[misc]
     restamp(dataset)
     said = told(dataset)
-    assert "stands in the wrong part" in said
+    assert "is in the wrong part" in said
     assert "expected: leaked" in said
     assert "got: clean" in said
     assert "sft" not in said
@@ -177,7 +177,7 @@ def test_a_row_that_stands_in_two_parts(dataset: Path) -> None:
     edit_rows(dataset / LEAKED, lambda rows: moved.append(rows[0]))
     edit_rows(dataset / DATA, lambda rows: rows.extend(moved))
     restamp(dataset)
-    assert f"{moved[0]['id']}: stands there more than once" in told(dataset)
+    assert f"{moved[0]['id']}: is there more than once" in told(dataset)
 
 
 def test_an_audit_that_is_not_that_of_the_records(dataset: Path) -> None:
