@@ -149,13 +149,11 @@ class ServedFigures(Schema):
     """How the answers of a server could be read.
 
     Attributes:
-        server_sha256: Hash of the server's address, which is not stated.
         label_mass: Mean probability of all labels together among the first tokens; None where text is read.
         without_label: Share of the records without a label among the likeliest first tokens; None likewise.
         invalid: Invalid answers by their reason.
     """
 
-    server_sha256: Sha256
     label_mass: Fraction | None = None
     without_label: Fraction | None = None
     invalid: dict[Text, Count] = {}

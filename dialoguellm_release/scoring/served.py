@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,15 +14,19 @@ from dialoguellm_release.progress import progress
 from dialoguellm_release.prompts import Prompt, load_prompt
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
-from dialoguellm_release.schemas.scores import ScorerName, ServedFigures, ServerApi, System
-from dialoguellm_release.scoring.answers import Answer, parse
+from dialoguellm_release.schemas.scores import ScorerName, ServerApi, System
 from dialoguellm_release.scoring.few_shot import PromptWithExamples, examples_of
 from dialoguellm_release.scoring.kept_replies import STORE
-from dialoguellm_release.scoring.scorers import softmax
+from dialoguellm_release.scoring.served_replies import (
+    beginnings_of,
+    is_readable,
+    read_body,
+    read_reply,
+    served_figures,
+)
 from dialoguellm_release.scoring.task import Asked, Scored, Task, protocol_of, read_task
-from dialoguellm_release.serve.asking import Asking, Outcome, Question
+from dialoguellm_release.serve.asking import Asking, Question
 from dialoguellm_release.serve.client import Failure, OpenAIClient, ServedModel
-from dialoguellm_release.serve.protocol import plain_token, read_completion
 from dialoguellm_release.serve.store import (
     AnswerStore,
     StoredAnswer,
@@ -40,9 +42,6 @@ PROBES = 16
 
 READABLE = 0.75
 """`first_token` is chosen where the likeliest first token begins a label for this share of the probes."""
-
-MIN_PREFIX = 3
-"""A shorter beginning counts as a label only where an answer shows that the label is written so."""
 
 TRIES = 3
 """A form of request that fails with a server error is tried so often before a plainer one."""
@@ -104,7 +103,7 @@ def score_served(
         system=System(name=served.name, kind="model", base=served.model, server_api=_api_of(served)),
         packages=("openai", "numpy"),
         examples=shown.shown if shown else {},
-        served=_figures(served, scorer, [read[text] for text in texts]),
+        served=served_figures(scorer, [read[text] for text in texts]),
     )
 
 
@@ -149,7 +148,7 @@ class _Run:
         known = self.store.answers(keys.values())
         self.advance(len(known))
         missing = [prompt for prompt in prompts if keys[prompt] not in known]
-        asking = Asking(self.store, self.served, client, _read, advance=self.advance, give_up_after=1)
+        asking = Asking(self.store, self.served, client, read_body, advance=self.advance, give_up_after=1)
         forms = _forms(self.served.api, kind, self.settings.max_new_tokens)
         form, asked = await self._settled(asking, missing, keys, forms)
         questions = (
@@ -157,7 +156,8 @@ class _Run:
             for prompt in missing[asked:]
         )
         outcome = await asking.over(questions)
-        _refuse_problem(outcome)
+        if outcome.problem is not None:
+            raise DataError(outcome.problem, outcome=KEPT)
         return {prompt: (known | outcome.answers)[key] for prompt, key in keys.items()}
 
     async def _settled(
@@ -175,7 +175,8 @@ class _Run:
                 if failure is None:
                     self.advance(1)
                     return form, place + 1
-                if failure.is_of_prompt or number == len(forms) - 1:
+                is_of_form = failure.kind == "refused" or _is_server_error(failure)
+                if failure.is_of_prompt or not is_of_form or number == len(forms) - 1:
                     break
             assert failure is not None
             if failure.kind != "refused":
@@ -200,8 +201,7 @@ class _Run:
                 failure = error
                 if error.problem is not None:
                     raise DataError(error.problem, outcome=KEPT) from None
-                is_server_error = error.status is not None and error.status >= 500 and error.status != 503
-                if error.kind == "refused" or (is_server_error and attempt + 1 >= TRIES):
+                if error.kind == "refused" or (_is_server_error(error) and attempt + 1 >= TRIES):
                     return error
                 if (error.wait_s or 0) > policy.longest_asked_s:
                     raise DataError(asking.no_answer(error.got), outcome=KEPT) from None
@@ -218,126 +218,9 @@ class _Run:
         return {"model": self.served.model, **asked, **form}
 
 
-def _refuse_problem(outcome: Outcome) -> None:
-    if outcome.problem is not None:
-        raise DataError(outcome.problem, outcome=KEPT)
-
-
-def _read(body: str) -> StoredAnswer | None:
-    """What is kept of a completion."""
-    found = read_completion(body)
-    if found is None:
-        return None
-    data = {"first": found.first, "cut_off": found.cut_off, "thought": found.thought}
-    state: Literal["answered", "refused"] = "answered"
-    reason = None
-    if found.refusal is not None or found.cut_off == "content_filter":
-        state = "refused"
-        reason = "content filter" if found.refusal is None else "the model refuses"
-    return StoredAnswer(state, found.text, data, reason, found.model, found.input_tokens, found.output_tokens)
-
-
-def beginnings_of(replies: Iterable[StoredAnswer], labels: Sequence[Label]) -> set[str]:
-    """Short first tokens that are known to begin a label, as the label was written after them."""
-    found = set()
-    for reply in replies:
-        first = (reply.data or {}).get("first")
-        label = parse(reply.text or "", labels)
-        if first and label is not None:
-            piece = _piece(max(first, key=lambda pair: pair[1])[0])
-            if piece and label.startswith(piece):
-                found.add(piece)
-    return found
-
-
-def label_masses(
-    first: Sequence[tuple[str, float]],
-    labels: Sequence[Label],
-    beginnings: set[str] | frozenset[str] = frozenset(),
-) -> dict[Label, float]:
-    """The probability of each label by the likeliest first tokens.
-
-    A token counts for the label that it is, or the only one that it begins: "a" is an article, not anger, so
-    less than three letters count only where they are known to begin a label, and a beginning does not count
-    where another token that is as likely begins with it too.
-
-    >>> {k: round(v, 2) for k, v in label_masses([(" sad", -0.5), ("A", -1.0)], ["anger", "sadness"]).items()}
-    {'anger': 0.0, 'sadness': 0.61}
-    """
-    masses = dict.fromkeys(labels, 0.0)
-    pieces = [(_piece(token), value) for token, value in first]
-    for piece, value in pieces:
-        begun = [label for label in labels if piece and label.startswith(piece)]
-        begun = [label for label in begun if label == piece] or begun
-        if len(begun) != 1:
-            continue
-        others = any(
-            other.startswith(piece) and not begun[0].startswith(other) and likely >= value
-            for other, likely in pieces
-        )
-        if piece == begun[0] or piece in beginnings or (len(piece) >= MIN_PREFIX and not others):
-            masses[begun[0]] += math.exp(value)
-    return masses
-
-
-def _piece(token: str) -> str:
-    return plain_token(token).strip().casefold()
-
-
-@dataclass(frozen=True)
-class _Read:
-    """A reply as an answer.
-
-    Attributes:
-        mass: The probability of all labels together, by first tokens; None where there are none.
-        invalid: Why it names no label; None where it does.
-    """
-
-    answer: Answer
-    mass: float | None = None
-    invalid: str | None = None
-
-
-def read_reply(
-    scorer: ScorerName,
-    reply: StoredAnswer,
-    labels: Sequence[Label],
-    beginnings: set[str],
-    max_new_tokens: int,
-) -> _Read:
-    """What a scorer makes of a reply."""
-    text = reply.text
-    data = reply.data or {}
-    if reply.state != "answered":
-        return _Read(Answer(None, text=text), invalid=f"refused: {(reply.reason or '').partition(':')[0]}")
-    if scorer == "first_token":
-        if data.get("first") is None:
-            return _Read(Answer(None, text=text), invalid="no log-probabilities")
-        masses = label_masses(data["first"], labels, beginnings)
-        mass = min(1.0, sum(masses.values()))
-        if not mass:
-            return _Read(Answer(None, text=text), mass, "no label among the likeliest first tokens")
-        scores = [math.log(value) if value else -math.inf for value in masses.values()]
-        return _Read(Answer(labels[scores.index(max(scores))], scores=softmax(scores), text=text), mass)
-    label = parse(text or "", labels)
-    if label is not None:
-        return _Read(Answer(label, text=text))
-    if data.get("cut_off") == "length" and (data.get("thought") or not (text or "").strip()):
-        return _Read(
-            Answer(None, text=text), invalid=f"cut off while reasoning (max_new_tokens: {max_new_tokens})"
-        )
-    return _Read(Answer(None, text=text), invalid="empty" if not (text or "").strip() else "not a label")
-
-
-def _figures(served: ServedModel, scorer: ScorerName, read: Sequence[_Read]) -> ServedFigures:
-    masses = [one.mass for one in read if one.mass is not None]
-    is_by_tokens = scorer == "first_token"
-    return ServedFigures(
-        server_sha256=served.sha256,
-        label_mass=math.fsum(masses) / len(masses) if masses and is_by_tokens else None,
-        without_label=sum(not one.mass for one in read) / len(read) if read and is_by_tokens else None,
-        invalid=dict(sorted(Counter(one.invalid for one in read if one.invalid).items())),
-    )
+def _is_server_error(failure: Failure) -> bool:
+    """Whether a server may answer so to a parameter that it does not know."""
+    return failure.status is not None and failure.status >= 500 and failure.status != 503
 
 
 def _api_of(served: ServedModel) -> ServerApi:
@@ -366,7 +249,7 @@ def _scorer(
         return "free_generation"
     answered = [probe for probe in probes if probe.state == "answered"]
     beginnings = beginnings_of(answered, labels)
-    readable = sum(_is_readable(probe, labels, beginnings) for probe in answered)
+    readable = sum(is_readable(probe, labels, beginnings) for probe in answered)
     if answered and readable >= READABLE * len(answered):
         return "first_token"
     if settings.scorer == "auto":
@@ -381,16 +264,6 @@ def _scorer(
             fix="set scorer: free_generation, or auto",
             code="score.first_token_unreadable",
         )
-    )
-
-
-def _is_readable(probe: StoredAnswer, labels: Sequence[Label], beginnings: set[str]) -> bool:
-    first = (probe.data or {}).get("first")
-    if not first:
-        return False
-    top = max(first, key=lambda pair: pair[1])
-    return any(
-        label_masses([tuple(pair) for pair in first if pair[1] >= top[1]], labels, beginnings).values()
     )
 
 

@@ -1,4 +1,4 @@
-"""Many questions to one server: each asked until it is answered, and kept as soon as it is."""
+"""Many questions to one server: each asked until it is answered or a limit is reached, and kept at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.serve import store
 from dialoguellm_release.serve.client import Client, Failure, ServedModel
-from dialoguellm_release.serve.limits import Budget
 from dialoguellm_release.serve.store import AnswerStore, Change, Commits, StoredAnswer
 from dialoguellm_release.serve.throttle import Throttle
 
@@ -35,6 +34,57 @@ class Question:
     key: str | None
     body: Callable[[], dict[str, Any]]
     changes: tuple[Change, ...] = ()
+
+
+@dataclass
+class Budget:
+    """How many questions a run may still ask, and how much all answers may cost.
+
+    Args:
+        limit: Questions of this run; None for no limit.
+        max_cost_usd: Of everything in the store; None for no limit.
+        estimate_usd: Expected of a request, at least the highest cost so far; None without prices.
+        known_usd: What the answers in the store cost.
+        reserved: Requests that are open or whose fate is unknown: each counts as expected.
+    """
+
+    limit: int | None = None
+    max_cost_usd: float | None = None
+    estimate_usd: float | None = None
+    known_usd: float = 0.0
+    reserved: int = 0
+    asked: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_cost_usd is not None and self.estimate_usd is None:
+            what, fix = "the recipe has no prices", "add prices, or use --limit"
+            raise DataError(Problem("--max-cost", what, fix=fix, code="serve.no_prices"))
+
+    def why_not(self) -> str | None:
+        """Why no further question may be asked; None where one may."""
+        if self.limit is not None and self.asked >= self.limit:
+            return f"--limit {self.limit} is reached"
+        return self.why_not_again()
+
+    def why_not_again(self) -> str | None:
+        """Why no further request may be sent for a question; None where one may."""
+        most, estimate = self.max_cost_usd, self.estimate_usd or 0.0
+        if most is not None and self.known_usd + (self.reserved + 1) * estimate > most:
+            return f"--max-cost {most:g} leaves no room for another request"
+        return None
+
+    def reserve(self) -> None:
+        """A request will be sent."""
+        self.reserved += 1
+
+    def settle(self, cost: float | None) -> None:
+        """A request was answered at a known cost; None keeps it reserved at the expected cost."""
+        if cost is None:
+            return
+        self.reserved -= 1
+        self.known_usd += cost
+        if self.estimate_usd is not None:
+            self.estimate_usd = max(self.estimate_usd, cost)
 
 
 @dataclass

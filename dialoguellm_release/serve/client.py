@@ -296,7 +296,9 @@ def _key_of(server: ServedModel) -> str:
 def _message(error: APIStatusError) -> str:
     body = error.body
     message = body.get("message") or body.get("detail") if isinstance(body, dict) else body
-    return clean(message) if isinstance(message, str) else ""
+    if not isinstance(message, str) or message.lstrip().startswith("<"):  # the page of a proxy
+        return ""
+    return clean(message)
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -16,13 +16,13 @@ from dialoguellm_release.folders import canonical_json, sha256_of_text
 from dialoguellm_release.retry import RetryPolicy
 from dialoguellm_release.schemas.recipes.video import (
     DescribingPrompt,
+    Prices,
     ServedDescriber,
     SyntheticDescriber,
     VideoRecipe,
 )
 from dialoguellm_release.schemas.video import ClipDescription
 from dialoguellm_release.serve.client import POLICY, Client, OpenAIClient, ServedModel
-from dialoguellm_release.serve.limits import usd
 from dialoguellm_release.serve.protocol import read_completion
 from dialoguellm_release.serve.store import State, StoredAnswer
 from dialoguellm_release.video.frames import Frame
@@ -205,11 +205,16 @@ def estimate_usd(recipe: VideoRecipe, frames: int | None = None) -> float | None
     if prices is None:
         return None
     shown = recipe.frames.count if frames is None else frames
-    return usd(prices, prices.text_tokens + shown * prices.image_tokens, prices.output_tokens)
+    return _usd(prices, prices.text_tokens + shown * prices.image_tokens, prices.output_tokens)
 
 
 def cost_usd(recipe: VideoRecipe, answer: StoredAnswer) -> float | None:
     """What an answer cost; None without prices, or where the server counted no tokens."""
     if recipe.prices is None or answer.input_tokens is None or answer.output_tokens is None:
         return None
-    return usd(recipe.prices, answer.input_tokens, answer.output_tokens)
+    return _usd(recipe.prices, answer.input_tokens, answer.output_tokens)
+
+
+def _usd(prices: Prices, input_tokens: int, output_tokens: int) -> float:
+    full = input_tokens * prices.input_usd_per_million + output_tokens * prices.output_usd_per_million
+    return full / 1_000_000

@@ -20,8 +20,7 @@ from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import SPLITS
 from dialoguellm_release.schemas.recipes.video import ServedDescriber, VideoRecipe
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.serve.asking import Asking, Outcome, Question
-from dialoguellm_release.serve.limits import Budget
+from dialoguellm_release.serve.asking import Asking, Budget, Outcome, Question
 from dialoguellm_release.serve.store import forget_failed
 from dialoguellm_release.video.clips import Clip, FoundClips, find_clips
 from dialoguellm_release.video.frames import Extracted, extract_all
