@@ -72,8 +72,8 @@ _FIRST_COMMIT = "initial commit"
 
 _NOT_SUPPORTED = (404, 405, 501)
 _REPORT_EVERY_S = 30.0
-_XET_RETRIES = {"HF_XET_CLIENT_RETRY_MAX_DURATION": "120s", "HF_XET_CLIENT_RETRY_MAX_ATTEMPTS": "4"}
-"""`hf_xet` retries three layers of requests, each for six minutes, and says nothing while it does."""
+_XET_ATTEMPTS = ("HF_XET_CLIENT_RETRY_MAX_ATTEMPTS", "3")
+"""By default `hf_xet` retries each of three layers of requests for up to six minutes."""
 
 logger = logging.getLogger(__name__)
 
@@ -84,8 +84,7 @@ class HubStore:
     def __init__(self) -> None:
         self._api = HfApi()
         self._sent: dict[tuple[RepositoryName, str], tuple[PlannedFile, CommitOperationAdd]] = {}
-        for name, value in _XET_RETRIES.items():
-            os.environ.setdefault(name, value)
+        os.environ.setdefault(*_XET_ATTEMPTS)
 
     @property
     def shows_uploads(self) -> bool:

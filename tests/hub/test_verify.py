@@ -300,6 +300,17 @@ def test_scores_that_do_not_follow_from_the_answers_are_found(target: Path) -> N
     assert set(codes_of(found, "figures")) == {"verify.other_score"}
 
 
+@pytest.mark.parametrize("content", [b"", b"PAR1 not a table PAR1"])
+def test_a_damaged_table_is_a_problem_and_no_traceback(target: Path, content: bytes) -> None:
+    path = "scores/meld-tiny/predictions.parquet"
+
+    def damage(folder: Path) -> None:
+        (folder / path).write_bytes(content)
+
+    meddle(target / ADAPTER, damage)
+    assert codes_of(verify("dialoguellm/tiny", target), "figures") == ["verify.check_failed"]
+
+
 def test_a_work_tree_is_looked_at_as_it_stands(target: Path) -> None:
     (found,) = verify_release(str(target / DATASET), sample=0)
     assert (failed(found), found.commit) == ({}, None)
