@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dialoguellm_release.cli.options import Again, BackbonesFolder, DatasetFolder, Json, Replace, Settings
+from dialoguellm_release.cli.options import (
+    AdapterSettings,
+    Again,
+    BackbonesFolder,
+    DatasetFolder,
+    Json,
+    Replace,
+)
 from dialoguellm_release.cli.output import say, say_made, show, show_json, table
 
 if TYPE_CHECKING:
@@ -19,7 +26,9 @@ if TYPE_CHECKING:
     from dialoguellm_release.training.checkpoints import Unfinished
     from dialoguellm_release.training.footprint import Footprint
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check and train adapters.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Check, train, merge and export adapters."
+)
 
 
 @app.command()
@@ -36,10 +45,12 @@ def check(
         float | None, typer.Option(help="A throughput to reckon the time with, in tokens of the records.")
     ] = None,
     backbones: BackbonesFolder = Path("build/backbones"),
-    settings: Settings = None,
+    settings: AdapterSettings = None,
     json: Json = False,
 ) -> None:
-    """Show what a training would be: parameters, token lengths, steps, memory and time. Needs no weights.
+    """Show the size, steps, memory and time of a training.
+
+    Needs no weights.
 
     Ends with exit code 1 where the training would be refused, because a record loses its label or input.
 
@@ -78,12 +89,14 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint of a run that did not end.")
     ] = False,
-    settings: Settings = None,
+    settings: AdapterSettings = None,
     again: Again = False,
     replace: Replace = False,
     json: Json = False,
 ) -> None:
-    """Train a LoRA adapter on the records of a dataset folder, or one for each of the recipe's seeds.
+    """Train a LoRA adapter on a dataset folder.
+
+    Or one for each of the recipe's seeds.
 
     Example: dlm-release adapter train tiny --set trainer.max_steps=20
     """
@@ -143,7 +156,9 @@ def merge(
     replace: Replace = False,
     json: Json = False,
 ) -> None:
-    """Put an adapter into the weights of its base, and prove that the logits stay the same.
+    """Merge an adapter into the weights of its base.
+
+    The logits of both are compared.
 
     Example: dlm-release adapter merge build/adapters/tiny
     """
@@ -172,11 +187,11 @@ def export(
         typer.Option(help="Folder of the backbone's tokenizer. [default: what lies here]"),
     ] = None,
     backbones: BackbonesFolder = Path("build/backbones"),
-    settings: Settings = None,
+    settings: AdapterSettings = None,
     replace: Replace = False,
     json: Json = False,
 ) -> None:
-    """Write an adapter recipe's training text for another tool, with a configuration to start from.
+    """Write training data and configuration for another tool.
 
     Example: dlm-release adapter export tiny trl --out build/exports/trl-tiny
     """

@@ -14,9 +14,7 @@ from dialoguellm_release.cli.output import say, show_json
 if TYPE_CHECKING:
     from dialoguellm_release.cards.check import CheckedCard
 
-app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Check cards offline, and render them again."
-)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check and render cards.")
 
 
 @app.command()
@@ -26,7 +24,7 @@ def check(
     ],
     json: Json = False,
 ) -> None:
-    """Check cards of any repository against the rules of the Hub and the files beside them, offline.
+    """Check cards offline by the rules of the Hub.
 
     Metadata, configs and the files that they name, links, pictures, placeholders, .eval_results. A card of
     this package has to keep more: see docs/cards.md.
@@ -68,7 +66,7 @@ def render(
     backbones: BackbonesFolder = Path("build/backbones"),
     json: Json = False,
 ) -> None:
-    """Render the card of a folder again from its manifest, by the templates of this version.
+    """Render the card of a folder from its manifest.
 
     Nothing is built, and the folder is not changed. The card of a repository says more: `publish` adds the
     commits that it is linked to.

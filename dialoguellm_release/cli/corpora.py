@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,13 +11,15 @@ import typer
 
 from dialoguellm_release.cli.options import Json
 from dialoguellm_release.cli.output import say, show, show_json, table
+from dialoguellm_release.render import numbers
+from dialoguellm_release.render.tables import Table
 
 if TYPE_CHECKING:
     from dialoguellm_release.corpora.check import CheckedCorpus, CheckedSplit
     from dialoguellm_release.corpora.inventory import ListedCorpus
     from dialoguellm_release.schemas.corpus import CorpusLicense
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, fetch and check the corpora.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, download and check the corpora.")
 
 
 @app.command(name="list")
@@ -24,9 +27,10 @@ def list_corpora(
     sources: Annotated[
         Path | None, typer.Option(help="Folder with one sub-folder a corpus: say what of them is there.")
     ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Show licences, sources and files too.")] = False,
     json: Json = False,
 ) -> None:
-    """List the corpora: licence, files, how each is had, and what of it is there.
+    """List the corpora, their licences, files and sources.
 
     Example: dlm-release corpora list --sources corpora
     """
@@ -36,24 +40,25 @@ def list_corpora(
     if json:
         show_json({"corpora": [_listed_data(one) for one in listed]})
         return
-    show("\n\n".join(_listed_text(one) for one in listed))
+    show("\n\n".join(map(_listed_text, listed)) if everything else _listed_table(listed))
 
 
 @app.command()
 def fetch(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="meld, emorynlp or dailydialog.")],
-    to: Annotated[Path, typer.Option(help="Folder that gets one sub-folder a corpus.")],
+    to: Annotated[Path, typer.Option("--out", help="Folder that gets one sub-folder a corpus.")],
     mirror: Annotated[
         str | None,
         typer.Option(metavar="URL", help="Your own mirror: URL/CORPUS/FILE is tried first."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Fetch corpora from their official addresses; a file is taken only with the hash that is known.
+    """Download corpora from their official addresses.
 
-    What is there is not fetched again and never replaced; what was cut off goes on where it stopped.
+    A file is accepted only with its known hash. Existing files are never replaced, and an interrupted
+    download is resumed.
 
-    Example: dlm-release corpora fetch meld emorynlp --to corpora
+    Example: dlm-release corpora fetch meld emorynlp --out corpora
     """
     from dialoguellm_release.steps.corpora import fetch_corpora
 
@@ -81,7 +86,9 @@ def check(
     ] = "paper",
     json: Json = False,
 ) -> None:
-    """Check every corpus that is in a folder: hashes, faults, and the counts that a recipe expects.
+    """Check the corpora in a folder.
+
+    Hashes, faults of the files, and the counts that a recipe expects.
 
     Example: dlm-release corpora check corpora
     """
@@ -118,33 +125,47 @@ def _listed_data(listed: ListedCorpus) -> dict[str, Any]:
     }
 
 
+def _listed_table(listed: Sequence[ListedCorpus]) -> str:
+    """One row a corpus: what it is, what may leave, how to get it, and whether it is there."""
+    rows = [
+        (
+            one.entry.name,
+            one.entry.title,
+            one.entry.text_license.id,
+            one.entry.allowed,
+            "ask" if one.entry.request else "fetch",
+            "-" if one.is_there is None else "yes" if one.is_there else "no",
+        )
+        for one in listed
+    ]
+    header = ("corpus", "title", "licence of the text", "may publish", "get it", "found")
+    return f"{Table(header, rows).text()}\n\nLicences, sources and files: --all"
+
+
 def _listed_text(listed: ListedCorpus) -> str:
     entry = listed.entry
-    if entry.request:
-        had = f"ask {entry.request.whom}\n  for: {entry.request.what}"
-    else:
-        had = f"dlm-release corpora fetch {entry.name} --to DIR"
-    lines = [
-        f"{entry.name}: {entry.title}, {entry.homepage}",
-        f"  text: {_licence(entry.text_license)}",
-        f"  labels: {_licence(entry.label_license)}",
-        f"  a recipe may publish: {entry.allowed}",
-        f"  to be had: {had}",
-    ]
-    if listed.is_there is not None and not listed.files:
-        lines.append(f"  there: {'yes' if listed.is_there else 'no'} (no hash of its files is known)")
     rows = [
-        (f"  {file.path}", "?" if file.bytes is None else f"{file.bytes:,}", file.state or "")
-        for file in listed.files
+        (entry.name, entry.title),
+        ("homepage", entry.homepage or "-"),
+        ("text", _licence(entry.text_license)),
+        ("labels", _licence(entry.label_license)),
+        ("may publish", entry.allowed),
     ]
-    if rows:
-        lines.append(table([("  file", "bytes", "what is there" if rows[0][2] else ""), *rows]))
-    return "\n".join(lines)
+    if entry.request:
+        rows += [("ask", entry.request.whom), ("for", entry.request.what)]
+    else:
+        rows.append(("get it", f"dlm-release corpora fetch {entry.name} --out DIR"))
+    if listed.is_there is not None and not listed.files:
+        rows.append(("found", f"{'yes' if listed.is_there else 'no'} (no hash of its files is known)"))
+    for file in listed.files:
+        state = f", {file.state}" if file.state else ""
+        rows.append(("file", f"{file.path} ({numbers.size(file.bytes)}{state})"))
+    return Table(("", ""), rows).text().strip("\n")
 
 
 def _licence(licence: CorpusLicense) -> str:
-    told = "" if licence.verified else " (only told of)"
-    return f"{licence.id}, may be passed on: {licence.redistribute}; stated in: {licence.stated_in}{told}"
+    doubt = "" if licence.verified else " (not verified)"
+    return f"{licence.id}, may be passed on: {licence.redistribute}; stated in {licence.stated_in}{doubt}"
 
 
 def _checked_data(checked: CheckedCorpus) -> dict[str, Any]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dialoguellm_release.cli.options import Again, Json, Replace, Settings
+from dialoguellm_release.cli.options import Again, DatasetSettings, Json, Replace
 from dialoguellm_release.cli.output import say, say_made, show, show_json, table
+from dialoguellm_release.render import numbers
+from dialoguellm_release.render.tables import Column, Table
 
 if TYPE_CHECKING:
+    from dialoguellm_release.schemas.audit import Agreement, Audit, Overlap, RepeatCounts
     from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Build, hydrate, check and audit datasets."
+    no_args_is_help=True, rich_markup_mode=None, help="Build, check, audit and complete datasets."
 )
 
 
@@ -33,12 +37,12 @@ def build(
     video: Annotated[
         Path | None, typer.Option(help="Folder that `video describe` made; fills video_description.")
     ] = None,
-    settings: Settings = None,
+    settings: DatasetSettings = None,
     again: Again = False,
     replace: Replace = False,
     json: Json = False,
 ) -> None:
-    """Build the dataset folder from the native files of the corpora.
+    """Build a dataset folder from the files of the corpora.
 
     Example: dlm-release dataset build paper --sources corpora --skip iemocap
     """
@@ -69,7 +73,9 @@ def check(
     dataset: Annotated[Path, typer.Argument(help="Folder that `dataset build` made, or a published copy.")],
     json: Json = False,
 ) -> None:
-    """Check a dataset folder: files, every record, counts, hashes, contexts, the sft table and the card.
+    """Check every file and record of a dataset folder.
+
+    Counts, hashes, contexts, the sft table and the card.
 
     Example: dlm-release dataset check build/dataset
     """
@@ -102,7 +108,7 @@ def hydrate(
     replace: Replace = False,
     json: Json = False,
 ) -> None:
-    """Make the full dataset again from its published copy and your own copies of the withheld corpora.
+    """Complete a published dataset from your own corpora.
 
     It is written only where content_sha256 proves that it is the dataset that was built; every record of your
     copies that differs is named, with --json all of them.
@@ -132,22 +138,24 @@ def hydrate(
 @app.command(name="audit")
 def audit_dataset(
     dataset: Annotated[Path, typer.Argument(help="Folder that `dataset build` made.")],
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show every pair of splits and every column.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Audit a dataset: what held-out splits share with training splits, duplicates, conflicts, agreement.
+    """Show what held-out and training splits share.
 
-    Text is compared in lower case and without punctuation. The folder is read and not changed.
+    And duplicates, conflicts, and how far corpora agree on labels. The folder is not changed.
 
     Example: dlm-release dataset audit build/dataset
     """
-    from dialoguellm_release.cli import audit
     from dialoguellm_release.steps import dataset as steps
 
     found = steps.audit_dataset(dataset)
     if json:
         show_json(found.model_dump(mode="json"))
     else:
-        show(audit.as_text(found))
+        show(audit_text(found, everything=everything))
 
 
 def warn_of_unknown_files(manifest: DatasetManifest) -> None:
@@ -212,4 +220,77 @@ def _clean_line(manifest: DatasetManifest) -> str:
         f"{sum(one.leaked for one in training):,} leak, "
         f"{sum(one.duplicates for one in training):,} duplicates, "
         f"{sum(one.conflicts for one in training):,} lose a conflict"
+    )
+
+
+AUDIT_LEGEND = """\
+found: utterances of 5 words or more that the training split has word for word; with run: dialogues that
+share 3 or more consecutive utterances with it; 8-grams: share of the word 8-grams that it has"""
+
+
+def audit_text(audit: Audit, *, everything: bool) -> str:
+    """The pairs of splits that share text, then duplicates, conflicts and agreement in numbers."""
+    from dialoguellm_release.leakage.audit import audit_figures
+
+    figures = audit_figures(audit)
+    shown = [row for row in audit.overlaps if everything or row.utterances_found or row.dialogues_with_run]
+    rest = len(audit.overlaps) - len(shown)
+    parts = [
+        _overlap_table(shown, everything=everything).text(),
+        AUDIT_LEGEND,
+        *([f"{rest:,} more pairs share nothing; --all shows them, and every column"] if rest else []),
+        f"duplicates (same text, context and label, in training): {_repeats(figures.duplicates)}",
+        f"conflicts (same text and context, other labels): {_repeats(figures.conflicts)}",
+    ]
+    if audit.agreement:
+        heading = "agreement on the utterances that two corpora share"
+        parts.append("\n".join([heading, *map(_agreement_line, audit.agreement)]))
+    return "\n\n".join(parts)
+
+
+def _overlap_table(overlaps: Sequence[Overlap], *, everything: bool) -> Table:
+    names = ("utterances", "found", "in runs", "dialogues", "with run", "covered", "identical", "8-grams")
+    rows = []
+    for row in overlaps:
+        found = numbers.count(row.utterances_found)
+        if not everything:
+            found += f" ({numbers.percent_of(row.utterances_found, row.utterances)})"
+        cells = (
+            numbers.count(row.utterances),
+            found,
+            *map(
+                numbers.count,
+                (
+                    row.utterances_in_runs,
+                    row.dialogues,
+                    row.dialogues_with_run,
+                    row.dialogues_covered,
+                    row.dialogues_identical,
+                ),
+            ),
+            numbers.percent(row.ngram_share, 2),
+        )
+        rows.append((row.held_out, row.training, dict(zip(names, cells, strict=True))))
+    chosen = names if everything else ("found", "with run", "8-grams")
+    columns: list[str | Column] = ["held out", "training", *(Column(name, "right") for name in chosen)]
+    return Table(
+        columns, [(held, training, *(cells[name] for name in chosen)) for held, training, cells in rows]
+    )
+
+
+def _repeats(counts: RepeatCounts) -> str:
+    return (
+        f"{counts.records:,} records in {counts.groups:,} groups; {counts.groups_of_5_words:,} groups of "
+        f"5 words or more, {counts.groups_across_corpora:,} across corpora"
+    )
+
+
+def _agreement_line(row: Agreement) -> str:
+    pair = f"  {row.first} and {row.second}: "
+    if row.observed is None:
+        return f"{pair}none"
+    kappa = "not defined" if row.kappa is None else f"{row.kappa:.3f}"
+    return (
+        f"{pair}{row.utterances:,}, of which {numbers.percent(row.observed)} have the same label, "
+        f"kappa {kappa}; {row.ambiguous:,} ambiguous ones left out"
     )

@@ -31,7 +31,9 @@ def demo(
     skip: Annotated[list[str] | None, typer.Option(help="A corpus to leave out; may be repeated.")] = None,
     again: Again = False,
 ) -> None:
-    """Show the whole path: build the dataset, train a tiny adapter, score it, publish all of it to a folder.
+    """Run the whole path on small synthetic data.
+
+    Build the dataset, train a tiny adapter, score it, publish everything to a folder.
 
     Example: dlm-release demo --sources corpora
     """

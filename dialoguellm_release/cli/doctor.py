@@ -18,7 +18,9 @@ def doctor(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Look at this machine: versions, extras, disk, GPU, endpoint, token and its rights, corpora.
+    """Show what this machine has and lacks.
+
+    Versions, extras, disk, GPU, endpoint, token and its rights, corpora.
 
     Ends with 1 where something is wrong; what is missing only takes some commands away.
 

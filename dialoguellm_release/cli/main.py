@@ -1,4 +1,4 @@
-"""`dlm-release`: the one place where errors become text and exit codes."""
+"""`dlm-release`: the tree of commands, and the one place where errors become text and exit codes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from dialoguellm_release.cli import (
     adapter,
@@ -24,26 +25,49 @@ from dialoguellm_release.cli import (
 )
 from dialoguellm_release.errors import Problem, ReleaseError
 
+ORDER = (
+    "demo",
+    "recipe",
+    "corpora",
+    "dataset",
+    "video",
+    "adapter",
+    "score",
+    "predict",
+    "card",
+    "publish",
+    "verify",
+    "doctor",
+)
+"""The commands in the order of the work."""
+
+
+class _InOrder(TyperGroup):
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        known = super().list_commands(ctx)
+        return sorted(known, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+
+
 app = typer.Typer(
     name="dlm-release",
     help="Build, train, score and publish the release of DialogueLLM. Start with: dlm-release demo",
+    cls=_InOrder,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command(name="demo")(demo.demo)
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(corpora.app, name="corpora")
 app.add_typer(dataset.app, name="dataset")
+app.add_typer(video.app, name="video")
 app.add_typer(adapter.app, name="adapter")
 app.add_typer(score.app, name="score")
-app.add_typer(video.app, name="video")
 app.add_typer(card.app, name="card")
 app.command(name="publish")(publish.publish)
 app.command(name="verify")(verify.verify)
 app.command(name="doctor")(doctor.doctor)
-app.command(name="demo")(demo.demo)
 
 
 def _show_version(wanted: bool) -> None:
@@ -69,15 +93,24 @@ def _options(
 
 
 def main() -> None:
-    """Runs the command line: exit 0 done, 1 a problem the user can mend, 2 usage, 130 Ctrl-C."""
+    """Runs the command line.
+
+    Exit codes: 0 done, 1 a problem that the user can fix, 2 wrong usage, 130 Ctrl-C. It is not a problem that
+    a reader of the output stops early, as `head` does.
+    """
     try:
         app()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes stdout once more at its end, which would print the error after all.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except ReleaseError as error:
         _fail(error)
     except OSError as error:
-        _fail(_mendable(error))
+        _fail(_file_problem(error))
     except KeyboardInterrupt:
-        typer.echo("Stopped; nothing was left half-written.", err=True)
+        typer.echo("Stopped; no file was left half-written.", err=True)
         sys.exit(130)
 
 
@@ -88,19 +121,19 @@ def _fail(error: ReleaseError) -> None:
     sys.exit(1)
 
 
-def _mendable(error: OSError) -> ReleaseError:
+def _file_problem(error: OSError) -> ReleaseError:
     """A failure of the file system, as a problem."""
     if os.environ.get("DLM_DEBUG"):
         raise error
     advice = {
         errno.ENOSPC: "free some space and run the same command again",
         errno.EDQUOT: "free some of your quota and run the same command again",
-        errno.EFBIG: "the file system or a limit does not take files of this size",
-        errno.EACCES: "look at the permissions",
+        errno.EFBIG: "the file system or a limit does not accept files of this size",
+        errno.EACCES: "check the permissions",
     }
     where = str(error.filename) if error.filename else "the file system"
-    what = error.strerror or str(error)
-    return ReleaseError(Problem(where, what, fix=advice.get(error.errno or 0)))
+    fix = advice.get(error.errno or 0)
+    return ReleaseError(Problem(where, error.strerror or str(error), fix=fix, code="files.system"))
 
 
 if __name__ == "__main__":

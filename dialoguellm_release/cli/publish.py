@@ -41,7 +41,9 @@ def publish(
     yes: Annotated[bool, typer.Option("--yes", help="Publish to the Hub without being asked.")] = False,
     json: Json = False,
 ) -> None:
-    """Publish a release: every repository is committed and read back, and only then tagged.
+    """Publish a release to the Hub or to a folder.
+
+    Every repository is committed and read back, and only then tagged.
 
     What leaves of each corpus is what the dataset recipe says (distribution); where that is more than its
     licences allow, nothing is published. Whatever stops it, the same command goes on from there. The Hub is

@@ -4,42 +4,55 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from textwrap import shorten
 from typing import Annotated
 
 import typer
 
-from dialoguellm_release.cli.options import Json, Settings
-from dialoguellm_release.cli.output import say, show, show_json, table
+from dialoguellm_release.cli.options import AnySettings, Json
+from dialoguellm_release.cli.output import say, show, show_json
+from dialoguellm_release.render.tables import GAP, Table, terminal_width
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, show and validate recipes.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, show, validate and write recipes.")
 
 
 @app.command(name="list")
-def list_recipes(json: Json = False) -> None:
+def list_recipes(
+    kind: Annotated[str | None, typer.Argument(help="Only recipes of this kind, as in adapter.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Show the descriptions in full.")] = False,
+    json: Json = False,
+) -> None:
     """List the bundled recipes.
 
     Example: dlm-release recipe list
     """
     from dialoguellm_release.recipes.catalogue import load_any
-    from dialoguellm_release.recipes.names import bundled
+    from dialoguellm_release.recipes.names import as_kind, bundled
 
-    found = {name: load_any(name).recipe for name in bundled()}
+    wanted = as_kind(kind) if kind else None
+    recipes = {name: load_any(name).recipe for name in bundled()}
+    found = {name: one for name, one in recipes.items() if wanted in (None, one.kind)}
     if json:
-        show_json(
-            [{"name": name, "kind": one.kind, "description": one.description} for name, one in found.items()]
-        )
+        rows = [
+            {"name": name, "kind": one.kind, "description": one.description} for name, one in found.items()
+        ]
+        show_json({"recipes": rows})
         return
-    show(table([("recipe", "description"), *((name, one.description) for name, one in found.items())]))
+    texts = {name: " ".join(one.description.split()) for name, one in found.items()}
+    if not everything:
+        room = max(20, terminal_width() - max(map(len, texts)) - GAP)
+        texts = {name: shorten(text, room, placeholder=" ...") for name, text in texts.items()}
+    show(Table(("recipe", "description"), texts.items()).text())
 
 
 @app.command(name="show")
 def show_recipe(
     name: Annotated[str, typer.Argument(help="A bundled recipe, as in datasets/paper, or a path.")],
     origin: Annotated[bool, typer.Option("--origin", help="Say where each value was written.")] = False,
-    settings: Settings = None,
+    settings: AnySettings = None,
     json: Json = False,
 ) -> None:
-    """Show a recipe as it is resolved: extended, with defaults, validated.
+    """Show a recipe as resolved, with every default.
 
     Example: dlm-release recipe show adapters/tiny --origin
     """
@@ -49,7 +62,7 @@ def show_recipe(
     if json:
         show_json({"name": loaded.name, "sha256": loaded.sha256, "recipe": loaded.stamp.resolved})
     elif origin:
-        show(table([("key", "value", "written in"), *leaves(loaded)]))
+        show(Table(("key", "value", "written in"), leaves(loaded)).text())
     else:
         show(as_yaml(loaded))
 
@@ -61,9 +74,9 @@ def validate(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Validate recipes: keys, types, ranges, and that the recipes they name exist.
+    """Validate recipes, and the recipes that they name.
 
-    Needs no network and no model.
+    Keys, types and ranges; needs no network and no model.
 
     Example: dlm-release recipe validate my/recipe.yaml
     """
@@ -97,7 +110,7 @@ def schema(
 def new(
     parent: Annotated[
         str,
-        typer.Option("--from", help="The adapter recipe to take the settings from."),
+        typer.Option("--extends", help="The adapter recipe to take the settings from."),
     ],
     data: Annotated[Path, typer.Option(help="A table: CSV, TSV, JSON Lines or Parquet.")],
     out: Annotated[Path, typer.Option(help="Gets the corpus file and the recipes.")] = Path("build/own"),
@@ -114,7 +127,7 @@ def new(
 ) -> None:
     """Write the recipes to build, train and score on a table of yours.
 
-    Example: dlm-release recipe new --from llama-2-7b --data my.csv
+    Example: dlm-release recipe new --extends llama-2-7b --data my.csv
     """
     from dialoguellm_release.steps.onward import new_recipe
 

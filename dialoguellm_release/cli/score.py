@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dialoguellm_release.cli import choices, scores
-from dialoguellm_release.cli.options import Again, BackbonesFolder, DatasetFolder, Json, Replace, Settings
+from dialoguellm_release.cli.options import (
+    Again,
+    BackbonesFolder,
+    DatasetFolder,
+    Json,
+    Replace,
+    ScoreSettings,
+)
 from dialoguellm_release.cli.output import say, say_made, show, show_json
 from dialoguellm_release.render.tables import Format
 
@@ -50,7 +57,7 @@ def run(
     ] = None,
     backbones: BackbonesFolder = BUILD / "backbones",
     cache: Cache = BUILD / "cache",
-    settings: Settings = None,
+    settings: ScoreSettings = None,
     again: Again = False,
     replace: Replace = False,
     json: Json = False,
@@ -99,7 +106,7 @@ def baseline(
     out: Annotated[
         Path | None, typer.Option(help="Score folder. [default: build/scores/RECIPE-NAME]")
     ] = None,
-    settings: Settings = None,
+    settings: ScoreSettings = None,
     again: Again = False,
     replace: Replace = False,
     json: Json = False,
@@ -134,7 +141,7 @@ def served(
         Path | None, typer.Option(help="Score folder. [default: build/scores/RECIPE-MODEL]")
     ] = None,
     cache: Cache = BUILD / "cache",
-    settings: Settings = None,
+    settings: ScoreSettings = None,
     again: Again = False,
     replace: Replace = False,
     json: Json = False,
@@ -161,7 +168,7 @@ def predictions(
     out: Annotated[
         Path | None, typer.Option(help="Score folder. [default: build/scores/RECIPE-FILE]")
     ] = None,
-    settings: Settings = None,
+    settings: ScoreSettings = None,
     again: Again = False,
     replace: Replace = False,
     json: Json = False,
@@ -192,7 +199,9 @@ def compare(
     second: Annotated[Path, typer.Argument(help="Another one, of the same records.")],
     json: Json = False,
 ) -> None:
-    """Compare two runs on the same records: differences with intervals, paired bootstrap and McNemar's test.
+    """Compare two runs on the same records.
+
+    Differences with intervals, paired bootstrap and McNemar's test.
 
     Example: dlm-release score compare build/scores/meld-majority build/scores/meld-tiny
     """
@@ -226,10 +235,11 @@ def table(
     everything: Annotated[bool, typer.Option("--all", help="With --claims: list every claim.")] = False,
     json: Json = False,
 ) -> None:
-    """Put scores in one table: a row for each system, a column for each corpus.
+    """Put scores in one table.
 
-    Seeds of one training are averaged. Letters mark scores of another protocol than the first of their
-    column, and scores of some records only. --claims compares what the paper says with what was built.
+    A row for each system, a column for each corpus. Seeds of one training are averaged. Letters mark scores
+    of another protocol than the first of their column, and scores of some records only. --claims compares
+    what the paper says with what was built.
 
     Example: dlm-release score table build/scores/meld-majority build/scores/meld-tiny --format markdown
              dlm-release score table --claims --from build --paper-table 3 --format latex

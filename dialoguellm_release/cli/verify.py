@@ -30,7 +30,9 @@ def verify(
     ] = 32,
     json: Json = False,
 ) -> None:
-    """Verify what was published: hashes, records, card, licences, links, loading, and a sample of the scores.
+    """Verify a published repository, or a whole release.
+
+    Hashes, records, card, licences, links, loading, and a sample of the scores.
 
     Example: dlm-release verify dialoguellm/instructions@v1.0.0
     """

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dialoguellm_release.cli.options import DatasetFolder, Json, Settings
+from dialoguellm_release.cli.options import DatasetFolder, Json, VideoSettings
 from dialoguellm_release.cli.output import say, show, show_json, table
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.video import RecordCounts, VideoStatus
     from dialoguellm_release.video.run import Survey
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Describe the clips of the corpora.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Describe the video clips of the corpora."
+)
 
 MAX_NAMED = 10
 
@@ -33,12 +35,12 @@ def check(
     recipe: Recipe,
     videos: Videos,
     dataset: DatasetFolder = Path("build/dataset"),
-    settings: Settings = None,
+    settings: VideoSettings = None,
     json: Json = False,
 ) -> None:
-    """Check the clips: records without one, clips without a record, and clips that give no frames.
+    """Check which records have a usable clip.
 
-    Every clip is opened and its frames are taken; nobody is asked and nothing is written.
+    Every clip is opened and its frames are taken; no model is asked and nothing is written.
 
     Example: dlm-release video check openai --videos corpora
     """
@@ -69,12 +71,13 @@ def describe(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Take the frames and estimate the cost; ask nobody.")
     ] = False,
-    settings: Settings = None,
+    settings: VideoSettings = None,
     json: Json = False,
 ) -> None:
-    """Describe the clips of a dataset's records; what was answered is never asked again.
+    """Describe the clips of a dataset with a model.
 
-    Stop it as you like and run it again: it goes on. Then: dlm-release dataset build ... --video build/video
+    An answered question is never asked again, so a stopped run continues. Then:
+    dlm-release dataset build ... --video build/video
 
     Example: dlm-release video describe openai --videos corpora --max-cost 20
     """
@@ -115,7 +118,7 @@ def status(
     failed: Annotated[bool, typer.Option("--failed", help="Name every record that failed, and why.")] = False,
     json: Json = False,
 ) -> None:
-    """Say what is described, missing, refused and failed, what it cost and what it will.
+    """Show what is described, what failed and what it cost.
 
     Example: dlm-release video status build/video --failed
     """

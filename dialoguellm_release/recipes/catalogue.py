@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,8 @@ import yaml
 from dialoguellm_release.errors import Problem, RecipeError
 from dialoguellm_release.recipes.load import NAMED_BY, Loaded, Model, load_file, parent_of
 from dialoguellm_release.recipes.names import KINDS, path_of
-from dialoguellm_release.recipes.yaml_reader import KeyPath, read_yaml
+from dialoguellm_release.recipes.yaml_reader import KeyPath, Position, read_yaml
+from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.kinds import RECIPE_MODELS, Recipe, RecipeKind
@@ -103,9 +105,20 @@ def as_yaml(loaded: Loaded[Recipe]) -> str:
 def leaves(loaded: Loaded[Recipe]) -> list[tuple[str, str, str]]:
     """Key, value and origin of every leaf of a resolved recipe."""
     return [
-        (".".join(map(str, path)), str(value), str(loaded.origins.get(path, "default")))
+        (".".join(map(str, path)), str(value), _origin(loaded.origins.get(path)))
         for path, value in _leaves(loaded.stamp.resolved, ())
     ]
+
+
+def _origin(position: Position | None) -> str:
+    """Where a value was written; files of bundled recipes from the folder of recipes."""
+    if position is None:
+        return "default"
+    if position.file.startswith("--set"):
+        return "--set"
+    file, root = Path(position.file).absolute(), resource_folder("recipes")
+    name = file.relative_to(root) if file.is_relative_to(root) else Path(os.path.relpath(file))
+    return f"{name}:{position.line}:{position.column}"
 
 
 def _leaves(data: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:

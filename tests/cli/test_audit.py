@@ -30,7 +30,13 @@ def test_the_audit_as_data_is_one_object(run: Any, dataset: Path) -> None:
 
 def test_the_audit_as_text_has_every_pair_and_a_line_for_the_rest(run: Any, dataset: Path) -> None:
     audit = Audit.model_validate_json(run("dataset", "audit", dataset, "--json").out)
-    lines = run("dataset", "audit", dataset).out.splitlines()
+    short = run("dataset", "audit", dataset).out
+    shared = [row for row in audit.overlaps if row.utterances_found or row.dialogues_with_run]
+    assert 0 < len(shared) < len(audit.overlaps)
+    assert f"{len(audit.overlaps) - len(shared):,} more pairs share nothing" in short
+    lines = short.splitlines()[1 : len(shared) + 1]
+    assert [tuple(line.split()[:2]) for line in lines] == [(row.held_out, row.training) for row in shared]
+    lines = run("dataset", "audit", dataset, "--all").out.splitlines()
     pairs = [tuple(line.split()[:2]) for line in lines[1 : len(audit.overlaps) + 1]]
     assert pairs == [(row.held_out, row.training) for row in audit.overlaps]
     row = next(
@@ -38,13 +44,13 @@ def test_the_audit_as_text_has_every_pair_and_a_line_for_the_rest(run: Any, data
     )
     cells = next(line.split() for line in lines if line.split()[:2] == ["meld/test", "emorynlp/train"])
     counted = (
+        row.utterances,
+        row.utterances_found,
+        row.utterances_in_runs,
         row.dialogues,
         row.dialogues_with_run,
         row.dialogues_covered,
         row.dialogues_identical,
-        row.utterances,
-        row.utterances_found,
-        row.utterances_in_runs,
     )
     assert cells[2:-2] == [f"{count:,}" for count in counted]
     assert row.ngram_share is not None

@@ -129,7 +129,7 @@ def test_the_card_of_a_dataset_is_rendered_as_the_build_wrote_it(run: Any, datas
 def test_the_card_of_a_table_of_ones_own_is_rendered_as_it_was_written(run: Any, tmp_path: Path) -> None:
     table = tmp_path / "mine.csv"
     table.write_text("text,label,split\nYes!,happiness,train\nNo.,anger,test\n", encoding="utf-8")
-    made = run("recipe", "new", "--from", "tiny", "--data", table, "--out", tmp_path / "mine")
+    made = run("recipe", "new", "--extends", "tiny", "--data", table, "--out", tmp_path / "mine")
     assert made.code == 0, made.err
     dataset = tmp_path / "mine" / "dataset"
     assert run("card", "render", dataset).out == (dataset / "README.md").read_text(encoding="utf-8")

@@ -111,7 +111,9 @@ def test_the_command_line_alone_brings_no_part_of_the_house() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = [name for name in ast.literal_eval(done.stdout) if ".cli" not in name]
-    assert loaded == [f"dialoguellm_release.{name}" for name in ("errors", "render", "render.tables")]
+    assert loaded == [
+        f"dialoguellm_release.{name}" for name in ("errors", "render", "render.numbers", "render.tables")
+    ]
 
 
 @pytest.mark.slow
@@ -135,10 +137,13 @@ def test_a_word_too_many_is_a_usage_error(run: Any) -> None:
 
 
 def test_recipes_are_listed_as_text_and_as_data(run: Any) -> None:
-    listed = json.loads(run("recipe", "list", "--json").out)
+    listed = json.loads(run("recipe", "list", "--json").out)["recipes"]
     assert [one["name"] for one in listed] == list(bundled())
-    text = run("recipe", "list").out
-    assert all(one["name"] in text and one["description"] in text for one in listed)
+    text = run("recipe", "list", "--all").out
+    assert all(one["name"] in text and " ".join(one["description"].split()) in text for one in listed)
+    adapters = run("recipe", "list", "adapter").out.splitlines()[1:]
+    assert len(adapters) == sum(one["kind"] == "adapter" for one in listed)
+    assert all(line.startswith("adapters/") for line in adapters)
 
 
 def test_a_recipe_is_shown_resolved(run: Any) -> None:

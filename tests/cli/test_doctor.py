@@ -44,7 +44,7 @@ def test_corpora_are_looked_for_where_the_variable_says(
     monkeypatch.delenv("DLM_CORPORA", raising=False)
     assert findings(run)["corpora"]["state"] == "missing"
     monkeypatch.setenv("DLM_CORPORA", str(tmp_path))
-    assert f"fetch meld --to {tmp_path}" in findings(run)["corpus meld"]["fix"]
+    assert f"fetch meld --out {tmp_path}" in findings(run)["corpus meld"]["fix"]
     assert "whom to ask" in findings(run)["corpus meisd"]["fix"]
     ended = run("doctor", "--sources", tmp_path / "nowhere")
     assert ended.code == 1

@@ -35,7 +35,7 @@ def own(run: Any, tmp_path: Path) -> Path:
     """The folder of the recipes for a table, with the dataset that they build."""
     (tmp_path / "my.csv").write_text(TABLE, encoding="utf-8")
     folder = tmp_path / "own"
-    assert run("recipe", "new", "--from", "tiny", "--data", tmp_path / "my.csv", "--out", folder).code == 0
+    assert run("recipe", "new", "--extends", "tiny", "--data", tmp_path / "my.csv", "--out", folder).code == 0
     assert run("dataset", "build", folder / "my-dataset.yaml", "--out", folder / "dataset").code == 0
     return folder
 
@@ -43,7 +43,7 @@ def own(run: Any, tmp_path: Path) -> Path:
 def test_the_files_and_the_next_commands_are_said(run: Any, tmp_path: Path) -> None:
     data, folder = tmp_path / "my data.csv", tmp_path / "own"
     data.write_text(TABLE.replace("text,", "line,"), encoding="utf-8")
-    command = ("recipe", "new", "--from", "tiny", "--data", data, "--out", folder)
+    command = ("recipe", "new", "--extends", "tiny", "--data", data, "--out", folder)
     ended = run(*command)
     assert ended.code == 1
     assert "name it with --text" in ended.err

@@ -59,7 +59,7 @@ def test_everything_that_is_missing_is_said_at_once(plain_copy: Path, own: Path,
     said = told(plain_copy, own, tmp_path / "out")
     assert f"{own / 'meld' / 'dev_sent_emo.csv'}: is missing" in said
     assert f"{own / 'meld' / 'train_sent_emo.csv'}: is missing" in said
-    assert f"dlm-release corpora fetch meld --to {own}" in said
+    assert f"dlm-release corpora fetch meld --out {own}" in said
     assert f"{own / 'meisd'}: the text of MEISD is not published" in said
     assert "expected: meisd/MEISD_text.csv\n  to do: whom to ask: the authors" in said
     assert "--skip" not in said
