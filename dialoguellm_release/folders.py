@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,12 +18,31 @@ from pydantic import BaseModel, ValidationError
 
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.schemas.base import Kind
-from dialoguellm_release.schemas.manifests import FileStamp, Manifest
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.schemas.manifests import (
+    AdapterManifest,
+    BackboneManifest,
+    ExportManifest,
+    FileStamp,
+    Manifest,
+    MergedManifest,
+    ScoreManifest,
+)
 from dialoguellm_release.schemas.release import RELEASE_FILE
 
 MANIFEST = "manifest.json"
 BOOKS = (RELEASE_FILE, ".git", ".gitattributes", ".cache")
 """What publishing and downloading add at the top of a folder; no manifest lists it."""
+
+MANIFESTS: dict[Kind, type[Manifest]] = {
+    "dataset": DatasetManifest,
+    "backbone": BackboneManifest,
+    "adapter": AdapterManifest,
+    "score": ScoreManifest,
+    "merged": MergedManifest,
+    "export": ExportManifest,
+}
+"""The manifest of each kind of folder: the one list of them."""
 
 MADE_BY: dict[Kind, str] = {
     "dataset": "dlm-release dataset build",
@@ -186,21 +205,6 @@ def file_problems(folder: Path, manifest: Manifest) -> Iterator[Problem]:
                 got=f"{found[path].bytes} bytes, sha256 {found[path].sha256}",
                 fix=again,
             )
-
-
-def is_current(folder: Path, is_wanted: Callable[[AnyManifest], bool], model: type[AnyManifest]) -> bool:
-    """Whether a folder stands as its manifest says, made by the versions installed now, as is wanted.
-
-    Args:
-        is_wanted: Looks at recipe and inputs.
-        model: The kind of manifest.
-    """
-    try:
-        manifest = read_manifest(folder, model)
-    except DataError:
-        return False
-    is_of_these_versions = manifest.created_by == package_versions(*manifest.created_by)
-    return is_of_these_versions and is_wanted(manifest) and manifest.outputs == stamps(folder)
 
 
 @contextmanager

@@ -20,7 +20,6 @@ from dialoguellm_release.folders import (
     clear_left_over,
     file_problems,
     files_of,
-    is_current,
     package_versions,
     read_manifest,
     sha256_of,
@@ -282,16 +281,6 @@ def differences(old: Manifest, inputs: Inputs, out: Path) -> tuple[Difference, .
     if not found:
         found = [Difference("outputs", f"{one.where} {one.what}") for one in file_problems(out, old)]
     return tuple(found)
-
-
-def current_folder(
-    folder: Path, is_unchanged: Callable[[AnyManifest], bool], model: type[AnyManifest]
-) -> StepResult[AnyManifest] | None:
-    """What stands in a folder, where the step would make the same again; else None."""
-    if not is_current(folder, is_unchanged, model):
-        return None
-    clear_left_over(folder)
-    return StepResult(folder, read_manifest(folder, model), was_current=True)
 
 
 def folder_name(name: str, overrides: Sequence[str] = ()) -> str:

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import fcntl
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from dialoguellm_release import folders
 from dialoguellm_release.errors import DataError
+from dialoguellm_release.schemas.base import Kind
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import BackboneManifest, RecipeStamp
 
@@ -152,14 +154,10 @@ def test_a_text_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert names(tmp_path) == {"card.md"}
 
 
-def test_a_current_folder_is_one_that_stands_as_its_manifest_says(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    assert not folders.is_current(out, lambda _: True, BackboneManifest)
-    make(out, "one")
-    assert folders.is_current(out, lambda manifest: manifest.recipe == STAMP, BackboneManifest)
-    assert not folders.is_current(out, lambda _: False, BackboneManifest)
-    (out / "file.txt").write_text("changed")
-    assert not folders.is_current(out, lambda _: True, BackboneManifest)
+def test_every_kind_of_folder_has_its_manifest_and_its_command() -> None:
+    assert set(folders.MANIFESTS) == set(folders.MADE_BY) == set(get_args(Kind))
+    for kind, model in folders.MANIFESTS.items():
+        assert model.model_fields["kind"].default == kind
 
 
 def test_manifests_are_checked_when_read(tmp_path: Path) -> None:

@@ -10,27 +10,15 @@ from pathlib import Path
 from typing import Any, Generic
 
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.folders import MANIFEST, AnyManifest, read_manifest
+from dialoguellm_release.folders import MANIFEST, MANIFESTS, AnyManifest, read_manifest
 from dialoguellm_release.schemas.base import Kind
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import (
     AdapterManifest,
-    BackboneManifest,
-    ExportManifest,
-    Manifest,
-    MergedManifest,
     ScoreManifest,
 )
 
 FIX = "make the folder again, or move it elsewhere"
-MODELS: dict[Kind, type[Manifest]] = {
-    "dataset": DatasetManifest,
-    "backbone": BackboneManifest,
-    "adapter": AdapterManifest,
-    "score": ScoreManifest,
-    "merged": MergedManifest,
-    "export": ExportManifest,
-}
 
 
 @dataclass(frozen=True)
@@ -84,7 +72,7 @@ def find_manifests(folder: Path) -> FoundManifests:
     problems: list[Problem] = []
     for path in _manifest_files(folder):
         try:
-            manifest = read_manifest(path.parent, MODELS[_kind_of(path)])
+            manifest = read_manifest(path.parent, MANIFESTS[_kind_of(path)])
         except DataError as error:
             problems += error.problems
             continue
@@ -163,8 +151,8 @@ def _kind_of(path: Path) -> Kind:
         what = f"not a manifest: {error}"
         raise DataError(Problem(str(path), what, fix=FIX, code="claims.not_a_manifest")) from error
     kind = manifest.get("kind") if isinstance(manifest, dict) else None
-    for known in MODELS:
+    for known in MANIFESTS:
         if known == kind:
             return known
-    what, expected = "not a known kind of manifest", ", ".join(MODELS)
+    what, expected = "not a known kind of manifest", ", ".join(MANIFESTS)
     raise DataError(Problem(str(path), what, expected, str(kind), FIX, code="claims.unknown_kind"))

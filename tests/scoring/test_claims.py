@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from dialoguellm_release.claims.evidence import MODELS
+from dialoguellm_release.claims.evidence import MANIFESTS
 from dialoguellm_release.errors import DataError, RecipeError
 from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.base import Kind
@@ -110,7 +110,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_every_kind_of_manifest_is_known() -> None:
-    assert set(MODELS) == set(get_args(Kind))
+    assert set(MANIFESTS) == set(get_args(Kind))
 
 
 def test_a_report_is_short_as_text_and_a_data_frame(tmp_path: Path) -> None:
