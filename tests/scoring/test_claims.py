@@ -7,8 +7,8 @@ from typing import get_args
 
 import pytest
 
-from dialoguellm_release.claims.evidence import MANIFESTS
 from dialoguellm_release.errors import DataError, RecipeError
+from dialoguellm_release.folders import MANIFESTS
 from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.base import Kind
 from dialoguellm_release.steps.claims import PAPER, check_claims
