@@ -65,7 +65,7 @@ def gather_trained(model: PeftModel) -> None:
             if isinstance(weight, DTensor):
                 setattr(part, name, torch.nn.Parameter(weight.full_tensor().detach().clone()))
             elif hasattr(weight, "ds_id"):
-                from deepspeed.zero import GatheredParameters
+                from deepspeed.runtime.zero import GatheredParameters
 
                 with GatheredParameters([weight]):
                     whole = weight.detach().clone()
