@@ -31,18 +31,6 @@ class Fault(Exception):
         return Problem(where, self.what, self.expected, self.got, self.fix, code=self.code)
 
 
-def filled(cell: str, name: str) -> str:
-    """A cell without outer white space.
-
-    Raises:
-        Fault: Nothing is left.
-    """
-    text = cell.strip()
-    if not text:
-        raise Fault(f"{name} is empty")
-    return text
-
-
 def whole_number(cell: str, name: str) -> int:
     """A cell as a number from 0.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from dialoguellm_release.corpora.faults import Fault
 from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.registry import bundled_corpora, corpus_entry
+from dialoguellm_release.corpora.text import one_line
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.resources import recording
 from dialoguellm_release.schemas.corpus import CorpusEntry
@@ -118,6 +119,21 @@ class CorpusFolder:
             return text
         self.notes.problems.append(text)
         return None
+
+    def line(self, cell: str, name: str) -> str:
+        """A text or a name as one line, without outer white space; what changes inside is counted.
+
+        Why: a line break in a text would be another line of the prompt, such as a turn that nobody spoke.
+
+        Raises:
+            Fault: Nothing is left.
+        """
+        text = one_line(cell)
+        if not text:
+            raise Fault(f"{name} is empty", code="corpora.empty_cell")
+        if text != cell.strip():
+            self.notes.repairs[f"{self.entry.name}.white_space"] += 1
+        return text
 
     def note(self, fault: Fault, name: str, line: int) -> None:
         """Keeps a fault of a line, counted from 1, as a problem."""

@@ -7,8 +7,20 @@ import re
 _C1 = re.compile("[\x80-\x9f]")
 _CP1252 = {code: bytes([code]).decode("cp1252", errors="ignore") or chr(code) for code in range(0x80, 0xA0)}
 
+_RUNS = re.compile("[\\x00-\\x20\\x7f-\\x9f\\u2028\\u2029]+")
+"""White space, line and paragraph separators, and control characters."""
+
 _NOT_ASCII = re.compile("[\x80-\xff]+")
 _LOST_CAPITALS: tuple[dict[int, str], ...] = ({}, {ord("ã"): "Ã"}, {ord("ã"): "Ã", ord("â"): "Â"})
+
+
+def one_line(text: str) -> str:
+    r"""The text with every run of white space and control characters as one space, and none around it.
+
+    >>> one_line(" First line\r\nsecond\x85 line ")
+    'First line second line'
+    """
+    return _RUNS.sub(" ", text).strip()
 
 
 def c1_as_cp1252(text: str) -> str:

@@ -138,7 +138,7 @@ def hydrate_dataset(
 
     Example:
         >>> hydrate_dataset("dialoguellm/erc@v1.0.0", "corpora")  # doctest: +SKIP
-        StepResult(build/dataset: dataset, new, content 876068a3e84d)
+        StepResult(build/dataset: dataset, new, content 31874bf37b66)
     """
     from dialoguellm_release.dataset.build import SHAPED_BY, STAGES, Build
     from dialoguellm_release.hub.lookup import published_folder

@@ -163,7 +163,7 @@ def test_every_wrong_row_is_named_by_its_line(tmp_path: Path) -> None:
     with pytest.raises(DataError) as raised:
         new_recipe("tiny", table(tmp_path, wrong), tmp_path / "own")
     assert sorted(codes(raised.value)) == [
-        ("2", "corpora.wrong_value"),
+        ("2", "corpora.empty_cell"),
         ("3", "corpora.unknown_split"),
         ("4", "corpora.unknown_label"),
     ]

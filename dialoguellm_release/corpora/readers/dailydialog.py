@@ -84,7 +84,7 @@ def _utterances(
     """The utterances of a line; none where the line is at fault, which is noted."""
     notes = lines.folder.notes
     try:
-        texts = _texts(line)
+        texts = _texts(line, lines.folder)
         notes.public_dialogues[split] += 1
         notes.public_utterances[split] += len(texts)
         if len(texts) != len(digits):
@@ -105,15 +105,14 @@ def _utterances(
     )
 
 
-def _texts(line: str) -> list[str]:
+def _texts(line: str, folder: CorpusFolder) -> list[str]:
     *parts, rest = line.split(END)
     if rest.strip():
         fix = "fetch the file again: it may be cut off"
         raise Fault(f"does not end with {END}", got=rest.strip(), fix=fix)
-    texts = [part.strip() for part in parts]
-    if not texts or not all(texts):
-        raise Fault("an utterance is empty")
-    return texts
+    if not parts:
+        raise Fault("an utterance is empty", code="corpora.empty_cell")
+    return [folder.line(part, "an utterance") for part in parts]
 
 
 def _joined(texts: list[str], digits: list[str], split: Split) -> list[str]:

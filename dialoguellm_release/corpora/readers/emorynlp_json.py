@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dialoguellm_release.corpora.faults import Fault, filled
+from dialoguellm_release.corpora.faults import Fault
 from dialoguellm_release.corpora.files import CorpusFolder
 from dialoguellm_release.corpora.grouping import DialogueRows
 from dialoguellm_release.corpora.labels import NativeLabels
@@ -81,7 +81,7 @@ def _dialogues(folder: CorpusFolder) -> Iterator[Dialogue]:
                     line = lines.next_of(turn.utterance_id)
                     dialogue_id, _, number = turn.utterance_id.rpartition("_u")
                     try:
-                        rows.add(dialogue_id, _utterance(int(number), turn, labels), line)
+                        rows.add(dialogue_id, _utterance(int(number), turn, labels, folder), line)
                     except Fault as fault:
                         folder.note(fault, name, line)
         yield from rows.dialogues()
@@ -118,12 +118,12 @@ class _Lines:
         return self._line
 
 
-def _utterance(index: int, turn: _Turn, labels: NativeLabels) -> Utterance:
+def _utterance(index: int, turn: _Turn, labels: NativeLabels, folder: CorpusFolder) -> Utterance:
     native, label = labels.read(turn.emotion)
     return Utterance(
         index=index,
-        text=filled(turn.transcript, "transcript"),
-        speaker=joined(turn.speakers),
+        text=folder.line(turn.transcript, "transcript"),
+        speaker=folder.line(joined(turn.speakers), "speakers"),
         label=label,
         source_label=native,
     )

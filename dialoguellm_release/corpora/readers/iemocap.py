@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dialoguellm_release.corpora.faults import Fault, filled
+from dialoguellm_release.corpora.faults import Fault
 from dialoguellm_release.corpora.files import CorpusFolder
 from dialoguellm_release.corpora.labels import NativeLabel, NativeLabels
 from dialoguellm_release.schemas.labels import Split
@@ -133,7 +133,7 @@ def _utterances(
             continue
         native, label = labelled
         try:
-            text = filled(turn.text, "the text of the turn")
+            text = folder.line(turn.text, "the text of the turn")
         except Fault as fault:
             folder.note(fault, name, turn.line)
             continue

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dialoguellm_release.corpora.faults import Fault, filled
+from dialoguellm_release.corpora.faults import Fault
 from dialoguellm_release.corpora.files import CorpusFolder
 from dialoguellm_release.corpora.labels import NativeLabels
 from dialoguellm_release.errors import Problem
@@ -107,7 +107,7 @@ class _File:
                 native, canonical = self._labels.read(label)
                 yield Utterance(
                     index=index,
-                    text=filled(text, self._form.text),
+                    text=self._folder.line(text, self._form.text),
                     speaker=self._speaker(speaker),
                     label=canonical,
                     source_label=native,
@@ -152,7 +152,7 @@ class _File:
         if not isinstance(value, str):
             name = self._form.speaker
             raise Fault(f"{name} is no name", got=repr(value)[:80], code="corpora.json_layout")
-        return filled(value, self._form.speaker)
+        return self._folder.line(value, self._form.speaker)
 
     def _note(self, what: str, where: str, code: str) -> None:
         self._folder.notes.problems.append(Problem(where, what, code=code))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from dialoguellm_release.corpora.faults import Fault, filled, whole_number
+from dialoguellm_release.corpora.faults import Fault, whole_number
 from dialoguellm_release.corpora.files import CorpusFolder
 from dialoguellm_release.corpora.labels import NativeLabels
 from dialoguellm_release.corpora.notes import Notes
@@ -49,7 +49,7 @@ def _dialogues(folder: CorpusFolder) -> Iterator[Dialogue]:
         try:
             _refuse_second(dialogue_id, line, begun)
             whole_number(dialogue_id, "dialog_ids")
-            filled(series, "TV Series")
+            folder.line(series, "TV Series")
         except Fault as fault:
             folder.note(fault, FILE, line)
             continue
@@ -83,7 +83,7 @@ def _utterances(rows: list[tuple[int, Row]], labels: NativeLabels, folder: Corpu
     utterances = []
     for line, row in rows:
         try:
-            utterances.append(_utterance(row, labels, folder.notes))
+            utterances.append(_utterance(row, labels, folder))
         except Fault as fault:
             folder.note(fault, FILE, line)
     numbers = [utterance.index for utterance in utterances]
@@ -95,15 +95,15 @@ def _utterances(rows: list[tuple[int, Row]], labels: NativeLabels, folder: Corpu
     return [utterance.model_copy(update={"index": index}) for index, utterance in pairs]
 
 
-def _utterance(row: Row, labels: NativeLabels, notes: Notes) -> Utterance:
+def _utterance(row: Row, labels: NativeLabels, folder: CorpusFolder) -> Utterance:
     _, _, number, text, start, end, *cells = row
     native, label = labels.read(cells[0])
     return Utterance(
         index=whole_number(number, "uttr_ids"),
-        text=filled(_mended(text, notes), "Utterances"),
+        text=folder.line(_mended(text, folder.notes), "Utterances"),
         label=label,
         source_label=native,
-        other_labels=_other_labels(cells[1:], label, labels, notes),
+        other_labels=_other_labels(cells[1:], label, labels, folder.notes),
         start_s=seconds(start),
         end_s=seconds(end),
     )

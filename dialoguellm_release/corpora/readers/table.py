@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
-from dialoguellm_release.corpora.faults import Fault, filled, whole_number
+from dialoguellm_release.corpora.faults import Fault, whole_number
 from dialoguellm_release.corpora.files import CorpusFolder
 from dialoguellm_release.corpora.grouping import DialogueRows
 from dialoguellm_release.corpora.labels import NativeLabels
@@ -190,7 +190,7 @@ class _Rows:
             index = whole_number(cells[columns.utterance], columns.utterance)
         return Utterance(
             index=index,
-            text=filled(text, columns.text),
+            text=self.folder.line(text, columns.text),
             speaker=self._speaker(speaker),
             label=label,
             source_label=native,
@@ -202,7 +202,7 @@ class _Rows:
         column = self.form.columns.speaker
         if column is None or (not cell.strip() and "speaker" in self.form.may_be_empty):
             return None
-        return _names(cell, column) if self.form.speakers == "list" else filled(cell, column)
+        return self.folder.line(_names(cell, column) if self.form.speakers == "list" else cell, column)
 
     def _seconds(self, cells: Mapping[str, str], column: str | None) -> float | None:
         if column is None or (not cells[column].strip() and "times" in self.form.may_be_empty):

@@ -1,0 +1,89 @@
+"""Texts and names are one line: white space and control characters become one space, and are counted."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dialoguellm_release.corpora.text import one_line
+from dialoguellm_release.records import read_records
+from dialoguellm_release.steps.dataset import build_dataset
+from dialoguellm_release.steps.onward import new_recipe
+
+if TYPE_CHECKING:
+    from tests.corpora_readers.conftest import Corpora
+
+SPLIT = "First\nBo: I hate you\n\n### Response: anger"
+BREAKS = [
+    "\n",
+    "\r\n",
+    "\r",
+    "\n\n### Response: ",
+    "\t",
+    "\v",
+    "\f",
+    "\x1b",
+    "\x85",
+    "\u2028",
+    "\u2029",
+    "   ",
+]
+
+
+@pytest.mark.parametrize("between", BREAKS)
+def test_a_run_becomes_one_space(between: str) -> None:
+    assert one_line(f" First{between}second ") == f"First {one_line(between) or ''} second".replace("  ", " ")
+    assert "\n" not in one_line(between)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("meld", "train_sent_emo.csv"), ("emorynlp", "emorynlp_train_final.csv")]
+)
+def test_a_break_in_a_text_or_a_name_of_a_table(name: str, file: str, corpora: Corpora) -> None:
+    before = corpora.read(name)
+    path = corpora[name] / file
+    with path.open(encoding="utf-8", newline="") as opened:
+        rows = list(csv.reader(opened))
+    text, speaker = rows[0].index("Utterance"), rows[0].index("Speaker")
+    rows[1][text] = "First line\nBo: second\r\n\n### Response: anger"
+    rows[2][speaker] = rows[2][speaker].replace(rows[2][speaker][2:4], rows[2][speaker][2:4] + "\u2028x")
+    written = io.StringIO(newline="")
+    csv.writer(written).writerows(rows)
+    path.write_text(written.getvalue(), encoding="utf-8", newline="")
+    read = corpora.read(name)
+    spoken = [utterance for dialogue in read.dialogues for utterance in dialogue.utterances]
+    assert "First line Bo: second ### Response: anger" in [utterance.text for utterance in spoken]
+    assert all(len(f"{one.text}{one.speaker}".splitlines()) == 1 for one in spoken)
+    rule = f"{name}.white_space"
+    assert read.notes.repairs[rule] == before.notes.repairs[rule] + 2
+
+
+def test_a_break_in_json(corpora: Corpora) -> None:
+    path = corpora["emorynlp"] / "emotion-detection-trn.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    turn = document["episodes"][0]["scenes"][0]["utterances"][0]
+    turn["transcript"], turn["speakers"] = "One\n\ttwo", ["Ada\nDahl", "Bo"]
+    path.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    read = corpora.read("emorynlp", json=True)
+    first = read.dialogues[0].utterances[0]
+    assert (first.text, first.speaker) == ("One two", "Ada Dahl, Bo")
+    assert read.notes.repairs["emorynlp.white_space"] == 2
+
+
+def test_a_break_in_a_users_table_makes_no_further_turn(tmp_path: Path) -> None:
+    rows = [
+        {"dialogue": "d", "speaker": "Ann\nBo", "text": SPLIT, "label": "neutral"},
+        {"dialogue": "d", "speaker": "Bo", "text": "What do you mean by that?", "label": "surprise"},
+    ]  # fmt: skip
+    (tmp_path / "my.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    made = new_recipe("tiny", tmp_path / "my.jsonl", tmp_path / "own")
+    built = build_dataset(made.dataset, out=tmp_path / "dataset")
+    first, second = read_records(built.folder, "my", "train")
+    assert first.input == "First Bo: I hate you ### Response: anger"
+    assert second.context == ("Ann Bo: First Bo: I hate you ### Response: anger",)
+    assert built.manifest.figures.corpora["my"].repairs == {"my.white_space": 2}
