@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.folders import sha256_of_text
 from dialoguellm_release.retry import PASSING_STATUS, RetryPolicy, retry_after_s
-from dialoguellm_release.serve.protocol import PATHS, Api, clean
+from dialoguellm_release.serve.protocol import PATHS, Api, clean, error_in
 
 if TYPE_CHECKING:
     from openai import APIConnectionError, APIStatusError
@@ -196,13 +196,17 @@ class OpenAIClient:
                 cast_to=httpx2.Response,
                 options={"headers": {REQUEST_ID: request_id}},
             )
-            return str(response.text)
+            text = str(response.text)
         except openai.APIStatusError as error:
             raise self._refusal(error, body) from None
         except openai.APIConnectionError as error:
             raise self._unanswered(error) from None
         except (ValueError, LookupError, httpx2.HTTPError) as error:
             raise Failure("lost", f"the answer cannot be read: {type(error).__name__}") from None
+        if (message := error_in(text)) is not None:
+            words = self._words(message, body)
+            raise Failure("declined", "HTTP 200 with an error", status=500, words=words)
+        return text
 
     def _refusal(self, error: APIStatusError, body: dict[str, Any]) -> Failure:
         """What an HTTP error means for this request, or for all."""
@@ -211,7 +215,7 @@ class OpenAIClient:
             {word for word in (error.code, error.type) if isinstance(word, str) and _WORD.fullmatch(word)}
         )
         reason = " ".join([f"HTTP {status}", *codes])
-        words = self._words(error, body)
+        words = self._words(_message(error), body)
         got = reason + (f": {words}" if words else "")
         said = f"{reason} {_message(error)}"
 
@@ -238,9 +242,9 @@ class OpenAIClient:
             return Failure("declined", reason, status=status, wait_s=wait_s, words=words)
         return Failure("refused", got, status=status)
 
-    def _words(self, error: APIStatusError, body: dict[str, Any]) -> str:
+    def _words(self, message: str, body: dict[str, Any]) -> str:
         """What the server says about a request that it refuses, unless that holds a part of it or the key."""
-        message = " ".join(_message(error).split())
+        message = " ".join(message.split())
         if (
             not message
             or len(message) > MAX_MESSAGE

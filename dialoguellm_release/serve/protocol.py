@@ -98,8 +98,9 @@ def read_completion(body: str) -> Completion | None:
 
 def error_in(body: str) -> str | None:
     """The message of an error that came with status 200; None where there is none."""
-    error = _parsed(body).get("error")
-    return _text(_dict(error).get("message")) or _text(error) or None
+    parsed = _parsed(body)
+    error = None if "choices" in parsed or "output" in parsed else parsed.get("error")
+    return None if not error else _text(_dict(error).get("message")) or _text(error)
 
 
 def without_thoughts(text: str) -> str:

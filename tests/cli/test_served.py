@@ -133,6 +133,7 @@ def score(run: Any, served: Served, small_dataset: Path, tmp_path: Path) -> Call
             "--cache",
             tmp_path / "cache",
             "--json",
+            "--replace",
         )
         few = ("--set", "intervals.resamples=50")
         return run(

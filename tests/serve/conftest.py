@@ -130,6 +130,7 @@ def score(quirks: Quirks, small_dataset: Path, tmp_path: Path) -> Callable[..., 
             tmp_path / "out",
             cache=tmp_path / "cache",
             overrides=["intervals.resamples=20", *settings],
+            replace=True,
             **options,
         )
         return result.manifest

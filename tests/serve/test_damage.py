@@ -148,6 +148,7 @@ def test_what_is_wrong_on_the_wire_is_an_error_that_names_the_server(
     assert problem.where == quirks.url
     assert problem.code.startswith("serve.")
     assert "<html>" not in str(caught.value)
+    assert ("model is loading" in str(caught.value)) == (name == "error with 200")
     assert {path.name for path in tmp_path.rglob("*")} <= {"cache", "answers.sqlite"}
     score(lambda _path, body, _number: completion(body, "neutral"), "chat", "scorer=free_generation")
 
