@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.registry import CorpusFolders
+from dialoguellm_release.dataset.records import HeldDialogue
 from dialoguellm_release.dataset.splits import Drawable, draw_split, read_split, series_table
 from dialoguellm_release.errors import DataError, Problem, ReleaseError
 from dialoguellm_release.folders import stamp
@@ -32,18 +33,18 @@ class CorpusContent:
     Attributes:
         notes: Its files, and what was noticed in them.
         dialogues: In the order of its files.
-        undrawn: Those without a split of their own.
+        undrawn: The dialogues to which the corpus gives no split.
         assigned: The split of each of them by its id; one that is not here is left out.
         draw: How they were drawn, for the manifest; None where nothing had to be.
     """
 
     notes: Notes = field(default_factory=Notes)
-    dialogues: list[Dialogue] = field(default_factory=list)
+    dialogues: list[HeldDialogue] = field(default_factory=list)
     undrawn: list[Drawable] = field(default_factory=list)
     assigned: dict[str, Split] = field(default_factory=dict)
     draw: dict[str, JsonValue] | None = None
 
-    def split_of(self, dialogue: Dialogue) -> Split | None:
+    def split_of(self, dialogue: HeldDialogue) -> Split | None:
         """The split of a dialogue; None where it is left out."""
         return dialogue.split or self.assigned.get(dialogue.id)
 
@@ -76,7 +77,7 @@ def read_corpora(
         contents[name] = content = CorpusContent()
         try:
             for dialogue in read(name, corpus, content.notes):
-                content.dialogues.append(dialogue)
+                content.dialogues.append(HeldDialogue.of(dialogue))
                 _collect(dialogue, recipe, content, collector)
                 advance(1)
         except ReleaseError as error:

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
+from typing import Self
 
 from dialoguellm_release.dataset.parquet import (
     RowWriter,
@@ -22,6 +24,39 @@ from dialoguellm_release.records import record_digest
 from dialoguellm_release.schemas.counts import PartSizes, Sizes
 from dialoguellm_release.schemas.labels import CorpusName, Label, Part, Split
 from dialoguellm_release.schemas.record import Dialogue, Record, Utterance, record_id
+
+
+@dataclass(slots=True)
+class HeldUtterance:
+    """An utterance in a third of the memory, with the fields of `Utterance` in their order."""
+
+    index: int
+    text: str
+    speaker: str | None
+    label: Label
+    source_label: str
+    other_labels: tuple[Label, ...]
+    start_s: float | None
+    end_s: float | None
+
+
+@dataclass(slots=True)
+class HeldDialogue:
+    """A dialogue that is held until its records are written."""
+
+    corpus: CorpusName
+    split: Split | None
+    id: str
+    utterances: tuple[HeldUtterance, ...]
+
+    @classmethod
+    def of(cls, dialogue: Dialogue) -> Self:
+        """What a dialogue has, without its objects."""
+        utterances = tuple(HeldUtterance(*_fields(one)) for one in dialogue.utterances)
+        return cls(dialogue.corpus, dialogue.split, dialogue.id, utterances)
+
+
+_fields = attrgetter(*Utterance.model_fields)
 
 
 @dataclass
@@ -48,15 +83,16 @@ class RecordMaker:
     relabelled: Counter[str] = field(default_factory=Counter)
 
     def records(
-        self, dialogue: Dialogue, split: Split, leaks: Sequence[tuple[str, ...]] | None = None
+        self, dialogue: Dialogue | HeldDialogue, split: Split, leaks: Sequence[tuple[str, ...]] | None = None
     ) -> Iterator[Record]:
         """The records of a dialogue, in its order.
 
         Args:
-            leaks: For each of them, the splits that it shares something with; None where nobody looked.
+            leaks: For each of them, the splits that it shares something with; None where there was no audit.
         """
-        lines = [line_of(utterance.speaker, utterance.text) for utterance in dialogue.utterances]
-        for position, utterance in enumerate(dialogue.utterances):
+        utterances: Sequence[Utterance | HeldUtterance] = dialogue.utterances
+        lines = [line_of(utterance.speaker, utterance.text) for utterance in utterances]
+        for position, utterance in enumerate(utterances):
             context = tuple(lines[max(0, position - self.context_k) : position])
             label = self._label(utterance.label)
             name = record_id(dialogue.corpus, split, dialogue.id, utterance.index)
@@ -85,7 +121,7 @@ class RecordMaker:
                 leaks=None if leaks is None else leaks[position],
             )
 
-    def _others(self, utterance: Utterance, label: Label) -> tuple[Label, ...]:
+    def _others(self, utterance: Utterance | HeldUtterance, label: Label) -> tuple[Label, ...]:
         others = (self.relabel.get(other, other) for other in utterance.other_labels)
         return tuple(dict.fromkeys(other for other in others if other != label))
 
@@ -97,7 +133,7 @@ class RecordMaker:
 
 
 def line_of(speaker: str | None, text: str) -> str:
-    """An utterance as a line of context: with its speaker, where the corpus tells."""
+    """An utterance as a line of context: with its speaker where that is known."""
     return f"{speaker}: {text}" if speaker else text
 
 
