@@ -1,4 +1,4 @@
-"""The paper's tables of results in its own layout: what it reports, and beneath it what was measured."""
+"""The paper's tables of results in its own layout: reported figures, and below them measured ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from dialoguellm_release.schemas.labels import CorpusName
 Source = Literal["reported", "measured"]
 Column = tuple[CorpusName | Literal["average"], PaperMetric]
 HEADINGS: dict[PaperMetric, str] = {"accuracy": "Acc", "weighted_f1": "w-F1"}
-CORPORA: tuple[CorpusName, ...] = ("meld", "iemocap", "emorynlp")
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Figure:
 
     Attributes:
         value: None where there is none.
-        elsewhere: What the table's `elsewhere` has for it; None where the two agree, or there is nothing.
+        elsewhere: The figure of the other source; None where the two agree, or it has none.
     """
 
     value: float | None = None
@@ -48,9 +47,8 @@ class PaperTable:
     """A table of the paper.
 
     Attributes:
-        elsewhere: What the figures are held against: the paper, where they are computed from its own figures,
-            or another of its tables.
-        note: What has to be known to read it.
+        elsewhere: The other source: the paper, where figures are computed from its own, or another table.
+        note: What a reader needs to know.
     """
 
     title: str
@@ -75,8 +73,9 @@ class PaperTable:
 
 
 def table_3(results: Results, found: FoundManifests) -> PaperTable:
-    """Accuracy and weighted F1 of every row on the three corpora, with averages and improvements computed."""
-    columns: list[Column] = [(corpus, metric) for corpus in CORPORA for metric in HEADINGS]
+    """Accuracy and weighted F1 of every row on each corpus, with averages and improvements computed."""
+    corpora = tuple(results.rows[results.own].corpora)
+    columns: list[Column] = [(corpus, metric) for corpus in corpora for metric in HEADINGS]
     averages: list[Column] = [("average", metric) for metric in HEADINGS]
     rows: list[PaperRow] = []
     reported: dict[str, dict[Column, float]] = {}
@@ -93,7 +92,7 @@ def table_3(results: Results, found: FoundManifests) -> PaperTable:
         )
         printed: dict[Column, float | None] = {column: getattr(row.average, column[1]) for column in averages}
         rows.append(_row((name, row.size), "reported", [*columns, *averages], reported[name], printed))
-        own = _measured(row.system, found)
+        own = _measured(row.system, corpora, found)
         if own:
             measured[name] = _with_averages(own, reported_in=row.corpora)
             rows.append(_row((name, row.size), "measured", [*columns, *averages], measured[name], {}))
@@ -115,7 +114,7 @@ def table_3(results: Results, found: FoundManifests) -> PaperTable:
         header=("Method", "Parameters", "Figures", *headings),
         rows=tuple(rows),
         elsewhere="paper",
-        note="Averages and improvements are computed; where the paper has other figures, they stand beside.",
+        note="Averages and improvements are computed; other figures of the paper are in brackets.",
     )
 
 
@@ -139,16 +138,18 @@ def table_4(results: Results, found: FoundManifests) -> PaperTable:
         rows=tuple(rows),
         elsewhere="Table 3",
         note=(
-            f"The headings are the paper's. Beside its rows {results.own} stands what Table 3 has under "
-            "them: the columns of one of the two tables are swapped, and with them perhaps the other rows."
+            f"The headings are the paper's. In brackets in its rows {results.own} are the figures of Table 3 "
+            "under the same headings: the columns of one table are swapped, perhaps in the other rows too."
         ),
     )
 
 
-def _measured(system: ScoredSystem, found: FoundManifests) -> dict[Column, float]:
+def _measured(
+    system: ScoredSystem, corpora: Sequence[CorpusName], found: FoundManifests
+) -> dict[Column, float]:
     return {
         (corpus, metric): value
-        for corpus in CORPORA
+        for corpus in corpora
         for metric in HEADINGS
         if (value := measured_score(system, corpus, metric, found).value) is not None
     }
@@ -159,7 +160,7 @@ def _with_averages(
 ) -> dict[Column, float]:
     """The figures and their mean over the corpora where the paper reports the metric.
 
-    There is none where a corpus lacks, or where it is the mean of one.
+    No mean where a corpus is missing, or of one corpus only.
     """
     complete = dict(values)
     for metric in HEADINGS:

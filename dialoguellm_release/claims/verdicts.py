@@ -1,4 +1,4 @@
-"""Each claim of a paper held against what was built: reproduced, contradicted, or not yet testable."""
+"""Each claim of a paper compared with what was built: reproduced, contradicted, or not yet testable."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Literal
 
 from dialoguellm_release.claims.claims import all_claims, paper_figures
 from dialoguellm_release.claims.evidence import Found, FoundManifests, figure_at, is_met
+from dialoguellm_release.errors import Problem, RecipeError
 from dialoguellm_release.schemas.claims import (
     Claim,
     ClaimsRecipe,
@@ -31,15 +32,15 @@ from dialoguellm_release.scoring.table import differences_text
 
 Status = Literal["reproduced", "contradicted", "not yet testable"]
 EXACT = 1e-9
-"""What floating point adds to a tolerance."""
+"""Added to every tolerance for floating point."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a claim.
+    """The verdict on a claim.
 
     Attributes:
-        by: The figure that decides and where it stands, or what is missing.
+        by: The figure that decides and where it is, or what is missing.
         measured: That figure; None where none decides.
     """
 
@@ -53,7 +54,7 @@ class MeasuredScore:
     """A metric of a row of the paper's tables, as it was measured, in percent.
 
     Attributes:
-        value: The mean over the seeds; None where nothing fit was found.
+        value: The mean over the seeds; None where no score was found.
         by: The folders of the scores, or what is missing.
     """
 
@@ -77,6 +78,7 @@ def measured_score(
         for one in runs
         if (one.manifest.figures.protocol.corpus, one.manifest.figures.protocol.split) == (corpus, "test")
         and one.manifest.recipe.resolved.get("max_records") is None
+        and not one.manifest.figures.is_partial
         and not one.manifest.figures.protocol.shots
     ]
     wanted = f"a score of {' or '.join(system.names)} on the test split of {corpus}"
@@ -150,7 +152,7 @@ def _by_training_total(
     claim: Claim, test: TrainingTotalTest, found: Found[DatasetManifest], recipe: ClaimsRecipe
 ) -> Verdict:
     figures = found.manifest.figures
-    built = figures.dialogues["train"] if test.of == "dialogues" else figures.records["train"]
+    built = (figures.dialogues if test.of == "dialogues" else figures.records).get("train", 0)
     lacking = _lacking(found.manifest, recipe)
     total = built + sum(getattr(recipe.corpora[name]["train"], test.of) for name in lacking)
     counted = f", {' and '.join(lacking)} counted as the paper does" if lacking else ""
@@ -165,6 +167,8 @@ def _by_label_share(
     count, known = labels.get(test.label, 0), sum(labels.values())
     lacking = _lacking(found.manifest, recipe)
     unknown = sum(recipe.corpora[name]["train"].utterances for name in lacking)
+    if not known + unknown:
+        return Verdict("not yet testable", f"{found.folder} has no training records")
     if not unknown:
         share = 100 * count / known
         by = f"{share:.1f} % in {found.folder}: {test.label} in the training records"
@@ -183,7 +187,7 @@ def _lacking(built: DatasetManifest, recipe: ClaimsRecipe) -> list[CorpusName]:
 
 
 def _compared(claim: Claim, measured: float, relation: Relation, tolerance: float, by: str) -> Verdict:
-    """Whether a figure is what the claim says, in any of its readings."""
+    """Whether a figure is that of the claim, in any of its readings."""
     readings = {claim.place: _value(claim), **claim.other_readings}
     for place, value in readings.items():
         if relation == "at least":
@@ -191,15 +195,18 @@ def _compared(claim: Claim, measured: float, relation: Relation, tolerance: floa
         else:
             is_met = abs(measured - value) <= tolerance + EXACT
         if is_met:
-            told = f", as {place} reads" if claim.other_readings else ""
-            return Verdict("reproduced", f"{by}{told}", measured)
+            reading = f", as {place} reads" if claim.other_readings else ""
+            return Verdict("reproduced", f"{by}{reading}", measured)
     return Verdict("contradicted", by, measured)
 
 
 def _computed(test: PaperTest, printed: Mapping[str, float]) -> float:
     groups = [[value for name, value in printed.items() if _matches(name, pattern)] for pattern in test.of]
     if not all(groups):
-        raise ValueError(f"no figure of the paper is called {', '.join(test.of)}")
+        what = f"no figure of the paper is called {', '.join(test.of)}"
+        raise RecipeError(
+            Problem("claims", what, fix="correct `of` of this test", code="claims.unknown_figure")
+        )
     terms = [sum(group) for group in groups]
     match test.compute:
         case "same" | "sum":
@@ -232,12 +239,13 @@ def _is_of(system: Mapping[str, object], wanted: ScoredSystem) -> bool:
 
 def _value(claim: Claim) -> float:
     if claim.value is None:
-        raise ValueError(f"a claim without a figure cannot be compared: {claim.says}")
+        what, fix = f"has no value to compare: {claim.says}", "state `value`, or make the test `reading`"
+        raise RecipeError(Problem("claims", what, fix=fix, code="claims.no_value"))
     return claim.value
 
 
 def _shown(value: float) -> str:
-    """A figure as a reader wants it.
+    """A figure with the digits that matter.
 
     >>> _shown(13637.0), _shown(61.38333), _shown(0.0003)
     ('13,637', '61.38', '0.0003')

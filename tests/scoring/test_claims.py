@@ -118,3 +118,16 @@ def test_a_report_is_short_as_text_and_a_data_frame(tmp_path: Path) -> None:
     assert len(repr(report)) < 120
     assert set(report.to_pandas()["status"]) == {verdict.status for verdict in report.verdicts.values()}
     assert report._repr_html_().count("<tr>") == len(report.claims) + 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        ("of: [table-1/meld/*/utterances]", "of: [table-9/meld/*/utterances]", "claims.unknown_figure"),
+        ("of: [table-1/meld/*/utterances]", "of: [table-1/meld/train]", "claims.unknown_figure"),
+    ],
+)
+def test_a_test_of_an_unknown_figure_is_refused(old: str, new: str, code: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError) as raised:
+        check_claims(tmp_path, changed_recipe(tmp_path, old, new))
+    assert raised.value.problems[0].code == code

@@ -20,6 +20,7 @@ from dialoguellm_release.schemas.manifests import ScoreManifest
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.scoring.few_shot import Examples, PromptWithExamples, draw_examples
 from dialoguellm_release.scoring.task import read_task
+from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.steps.score import ModelChoice, WorkFolders, score
 
 SPACE = LABELS[:7]
@@ -157,3 +158,18 @@ def test_prompts_that_grew_too_long_say_what_to_set(audited_dataset: Path, tiny_
 def test_the_training_split_is_not_scored_with_examples_of_itself() -> None:
     with pytest.raises(RecipeError, match="training split, which is what is scored"):
         load_recipe("meld", "score", ScoreRecipe, ("few_shot.shots=2", "split=train"))
+
+
+def test_examples_and_first_records_do_not_depend_on_other_corpora(tmp_path: Path) -> None:
+    alone = build_dataset(
+        "demo", out=tmp_path / "alone", skip={"emorynlp", "dailydialog", "meisd", "iemocap"}
+    )
+    together = build_dataset("demo", out=tmp_path / "together")
+    found = []
+    for built in (alone, together):
+        recipe = load_recipe("meld", "score", ScoreRecipe, ["few_shot.shots=5", "max_records=7"]).recipe
+        task = read_task(recipe, built.folder)
+        assert recipe.few_shot is not None
+        examples = draw_examples(recipe.few_shot, task, built.folder)
+        found.append((examples.ids, [record.id for record in task.records]))
+    assert found[0] == found[1]
