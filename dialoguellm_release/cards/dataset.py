@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import JsonValue
 
@@ -93,8 +93,7 @@ def render_dataset_card(
     dialogues = published.dialogues if published else figures.dialogues
     content = published.published_sha256 if published else manifest.content_sha256
     listed = configs(paths, tuple(figures.corpora), content, figures.prompt_sha256, manifest.content_sha256)
-    tags = [corpora[name].language for name in present]
-    languages = sorted({tag.partition("-")[0] for tag in tags if tag})
+    languages = languages_of(corpora[name] for name in present)
     metadata: dict[str, object] = {
         **dataset_license_metadata(manifest, corpora),
         **_language_metadata(languages),
@@ -116,6 +115,8 @@ def render_dataset_card(
         "manifest": manifest,
         "recipe": recipe,
         "source": source,
+        "owner": source.partition("/")[0] if published else "",
+        "languages": languages,
         "example": corpora[present[0]],
         "present": [corpora[name] for name in present],
         "left_out": [corpora[name] for name in published.left_out] if published else [],
@@ -155,6 +156,11 @@ def render_dataset_card(
         "shares_source": _shares_a_source([corpora[name] for name in present]),
     }
     return render_card("dataset_cards", "dataset.md.jinja", metadata, body)
+
+
+def languages_of(entries: Iterable[CorpusEntry]) -> list[str]:
+    """The ISO 639 codes of the languages that corpus files state."""
+    return sorted({entry.language.partition("-")[0] for entry in entries if entry.language})
 
 
 def _language_metadata(languages: Sequence[str]) -> dict[str, object]:

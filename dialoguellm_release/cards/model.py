@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pydantic import BaseModel
 
 from dialoguellm_release.cards.card import render_card, table
+from dialoguellm_release.cards.dataset import languages_of
 from dialoguellm_release.cards.licenses import derived_license_metadata, hub_license, recipe_of
 from dialoguellm_release.cards.score import LABEL_SCORERS, hub_metrics, model_index, score_table
+from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.layout import JOINT_CONFIGS
 from dialoguellm_release.render import numbers
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
@@ -43,7 +45,6 @@ def render_backbone_card(manifest: BackboneManifest, repo_id: str) -> str:
     recipe = recipe_of(manifest, BackboneRecipe)
     metadata = {
         "license": hub_license(recipe.license),
-        "language": ["en"],
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
         "tags": [TASK_TAG, "test-model"],
@@ -52,6 +53,7 @@ def render_backbone_card(manifest: BackboneManifest, repo_id: str) -> str:
         "manifest": manifest,
         "recipe": recipe,
         "repo_id": repo_id,
+        "owner": _owner(repo_id),
         "parameters": numbers.count(manifest.parameters),
         "settings": _settings(recipe.source),
     }
@@ -85,9 +87,10 @@ def render_adapter_card(
     runs = [score.figures for score in scores]
     base_license = recipe_of(backbone, BackboneRecipe).license if backbone else None
     data_licenses = _data_licenses(dataset, figures.dataset_config) if dataset else {}
+    languages = _languages(dataset, figures.dataset_config) if dataset else []
     metadata: dict[str, object] = {
         **adapter_license(manifest, dataset, backbone),
-        "language": ["en"],
+        **({"language": languages} if languages else {}),
         "library_name": "peft",
         "base_model": figures.base,
         "base_model_relation": "adapter",
@@ -104,6 +107,8 @@ def render_adapter_card(
         "figures": figures,
         "recipe": recipe,
         "repo_id": repo_id,
+        "owner": _owner(repo_id),
+        "languages": languages,
         "dataset_id": dataset_id,
         "is_demonstration": backbone is not None,
         "base_parameters": numbers.count(backbone.parameters) if backbone else "",
@@ -136,6 +141,16 @@ def adapter_license(
     base = recipe_of(backbone, BackboneRecipe).license if backbone else None
     data = _data_licenses(dataset, manifest.figures.dataset_config).values() if dataset else [None]
     return derived_license_metadata([base, *data])
+
+
+def _owner(repo_id: str) -> str:
+    """The owner of a repository; empty for an adapter that no release has named."""
+    return repo_id.partition("/")[0] if "/" in repo_id else ""
+
+
+def _languages(dataset: DatasetManifest, config: str) -> list[str]:
+    entries = corpus_entries(recipe_of(dataset, DatasetRecipe))
+    return languages_of(entry for name, entry in entries.items() if _holds(config, name))
 
 
 def _data_licenses(dataset: DatasetManifest, config: str) -> dict[str, str]:

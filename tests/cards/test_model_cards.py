@@ -8,6 +8,7 @@ import yaml
 from dialoguellm_release.cards.check import check_our_card
 from dialoguellm_release.cards.model import render_adapter_card, render_backbone_card
 from dialoguellm_release.cards.score import render_score_report
+from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import (
     AdapterManifest,
@@ -124,3 +125,32 @@ def test_a_score_folder_has_this_report(
     assert "The system draws the label of 1,200 records at random" in report
     assert "was not audited" in report
     assert "![" not in report
+
+
+def test_no_fact_of_a_card_is_a_literal(
+    adapter: AdapterManifest, published: DatasetManifest, backbone: BackboneManifest
+) -> None:
+    card = render_adapter_card(adapter, [], "somebody/mine", published, "somebody/data")
+    assert metadata_of(card)["language"] == ["en"]
+    assert "- **Published by:** somebody\n" in card
+    recipe: dict[str, Any] = dict(published.recipe.resolved)
+    entry = corpus_entry("meld").model_copy(update={"language": "hi-Latn"}).model_dump(mode="json")
+    recipe["corpora"] = {**recipe["corpora"], "meld": {**recipe["corpora"]["meld"], "entry": entry}}
+    hindi = published.model_copy(update={"recipe": published.recipe.model_copy(update={"resolved": recipe})})
+    card = render_adapter_card(adapter, [], "somebody/mine", hindi)
+    assert metadata_of(card)["language"] == ["hi"]
+    assert "- **Language:** hi\n" in card
+    local = render_adapter_card(adapter, [], "mine")
+    assert "language" not in metadata_of(local)
+    cards = [
+        card,
+        local,
+        render_backbone_card(backbone, "somebody/base"),
+        render_backbone_card(backbone, "b"),
+    ]
+    for text in cards:
+        assert "English" not in text
+        assert "v1.0.0" not in text
+        assert "the maintainers of" not in text
+    assert "Published by" not in local
+    assert "language" not in metadata_of(cards[2])
