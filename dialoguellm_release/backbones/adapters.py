@@ -66,6 +66,9 @@ def find_adapter(reference: str | PathLike[str]) -> Path:
         raise DataError(replace(problem, what=f"no such folder, and {problem.what}")) from error
 
 
+_ALWAYS_WRITTEN = ("bias", "inference_mode", "lora_alpha", "lora_dropout", "peft_type", "r")
+
+
 def load_adapter(
     model: PreTrainedModel, folder: Path, location: str | None = None, *, is_trainable: bool = False
 ) -> PeftModel:
@@ -170,11 +173,11 @@ def other_function(config: Mapping[str, Any], lora: Mapping[str, Any]) -> dict[s
 def without_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     """Settings without those that are PEFT's default, so that an earlier PEFT knows all that is left."""
     defaults = _defaults()
-    kept = ("bias", "fan_in_fan_out", "inference_mode", "lora_dropout", "peft_type", "r", "lora_alpha")
     return {
         name: value
         for name, value in config.items()
-        if name in kept or name not in defaults or _plain(value) != _plain(defaults[name])
+        if name in _ALWAYS_WRITTEN
+        or (name != "peft_version" and (name not in defaults or _plain(value) != _plain(defaults[name])))
     }
 
 

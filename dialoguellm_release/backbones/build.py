@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dialoguellm_release.backbones.identity import weights_sha256
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
-from dialoguellm_release.folders import combined_sha256, sha256_of_text
+from dialoguellm_release.folders import combined_sha256, sha256_of_text, write_text
 from dialoguellm_release.progress import silence_transformers
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.resources import record, resource_folder
@@ -60,11 +61,37 @@ def save_backbone(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, fo
     """Writes a model and its tokenizer into a folder."""
     tokenizer.save_pretrained(folder)
     model.save_pretrained(folder)
+    write_for_earlier_versions(folder)
     parts = [
         ("weights", weights_sha256(model.state_dict())),
         ("tokenizer", sha256_of_text(tokenizer.backend_tokenizer.to_str())),
     ]
     return BuiltBackbone(combined_sha256(parts), model.num_parameters())
+
+
+def write_for_earlier_versions(folder: Path) -> None:
+    """Adds to the files of a model or tokenizer what transformers 4 reads, beside what version 5 reads.
+
+    Why: version 4 knows neither the tokenizer class `TokenizersBackend`, so it cannot load the tokenizer, nor
+    `rope_parameters`, so it computes other logits without a word. Settings of this machine are left out.
+    """
+    path = folder / "tokenizer_config.json"
+    if path.is_file():
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        if settings.get("tokenizer_class") == "TokenizersBackend":
+            settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+        for name in ("is_local", "local_files_only"):
+            settings.pop(name, None)
+        write_text(path, json.dumps(settings, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
+    path = folder / "config.json"
+    if path.is_file():
+        config = json.loads(path.read_text(encoding="utf-8"))
+        rope = config.get("rope_parameters")
+        if isinstance(rope, dict) and "rope_theta" in rope:
+            config.setdefault("rope_theta", rope["rope_theta"])
+            if rope.get("rope_type", "default") != "default":
+                config.setdefault("rope_scaling", {key: rope[key] for key in rope if key != "rope_theta"})
+        write_text(path, json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
 
 
 def _tokenizer(source: BuiltSource) -> PreTrainedTokenizerFast:

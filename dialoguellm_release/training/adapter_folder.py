@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.backbones.adapters import other_function
+from dialoguellm_release.backbones.adapters import other_function, without_defaults
+from dialoguellm_release.backbones.build import write_for_earlier_versions
 from dialoguellm_release.backbones.identity import Base, weights_sha256
 from dialoguellm_release.encoding import Encoder, golden_record
 from dialoguellm_release.folders import canonical_json, combined_sha256, sha256_of_text, write_text
@@ -22,7 +23,7 @@ from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, LoraRecip
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.training.checkpoints import writing_weights
 from dialoguellm_release.training.sft import Tuned
-from dialoguellm_release.training.trainer import LogEntry
+from dialoguellm_release.training.trainer import LogEntry, log_lines
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -58,14 +59,14 @@ def write_adapter(
     write_text(folder / "prompt.json", prompt_as_json(prompt))
     write_text(folder / "prompt_template.jinja", standalone_template(prompt))
     write_text(folder / "golden_prompt.json", _golden_prompt(encoder, prompt, *example))
-    write_text(folder / TRAINING_LOG, "".join(_lines(tuned.log)))
+    write_text(folder / TRAINING_LOG, log_lines(tuned.log))
 
 
 def save_adapter(model: PeftModel, base: Base, folder: Path) -> None:
     """Saves weights and configuration, in bytes that depend on neither machine nor hash seed.
 
     Why: PEFT names the base by the path that it was loaded from, writes its set of target modules in
-    hash order, and adds a card of its own.
+    hash order, adds a card of its own, and states defaults that an earlier version refuses to read.
     """
     config = model.peft_config["default"]
     config.base_model_name_or_path = base.repo_id
@@ -73,7 +74,7 @@ def save_adapter(model: PeftModel, base: Base, folder: Path) -> None:
     model.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink()
     path = folder / "adapter_config.json"
-    settings = json.loads(path.read_text(encoding="utf-8"))
+    settings = without_defaults(json.loads(path.read_text(encoding="utf-8")))
     settings["target_modules"] = sorted(settings["target_modules"])
     write_text(path, json.dumps(settings, indent=2, sort_keys=True) + "\n")
 
@@ -104,11 +105,7 @@ def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     tokenizer.chat_template = chat_template(begins_with_bos=_begins_with_bos(tokenizer))
     tokenizer.save_pretrained(folder)
     tokenizer.chat_template = template
-    path = folder / "tokenizer_config.json"
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    for name in ("is_local", "local_files_only"):
-        settings.pop(name, None)
-    write_text(path, json.dumps(settings, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
+    write_for_earlier_versions(folder)
 
 
 def _begins_with_bos(tokenizer: PreTrainedTokenizerBase) -> bool:
@@ -128,11 +125,6 @@ def _golden_prompt(encoder: Encoder, prompt: Prompt, like: Record, labels: Seque
         "completion_ids": encoder.completion_ids(record.output),
     }
     return json.dumps(fixture, indent=2, ensure_ascii=False) + "\n"
-
-
-def _lines(log: Iterable[LogEntry]) -> Iterator[str]:
-    for entry in log:
-        yield json.dumps(entry, sort_keys=True) + "\n"
 
 
 def write_loss_curve(folder: Path, log: Sequence[LogEntry]) -> None:

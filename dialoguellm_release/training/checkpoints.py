@@ -131,3 +131,9 @@ def checkpoints_of(out: Path) -> Path:
     """Where the checkpoints of an adapter folder lie while it is trained."""
     out = out.absolute()
     return out.with_name(f".{out.name}.training")
+
+
+def tracking_of(checkpoints: Path) -> Path:
+    """Where TensorBoard's events of a training are: a folder beside the adapter, as `tiny.tensorboard`."""
+    name = checkpoints.name.removeprefix(".").removesuffix(".training")
+    return checkpoints.with_name(f"{name}.tensorboard")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.backbones.adapters import load_adapter
+from dialoguellm_release.backbones.build import write_for_earlier_versions
 from dialoguellm_release.backbones.identity import Base, base_of, pinned, weights_sha256
 from dialoguellm_release.backbones.load import load_backbone, load_model
 from dialoguellm_release.errors import DataError, Problem
@@ -69,6 +70,7 @@ def merge_adapter(
     merged.config._name_or_path = ""
     with writing_weights(folder):
         merged.save_pretrained(folder)
+    write_for_earlier_versions(folder)
     for name in _CARRIED:
         shutil.copyfile(adapter / name, folder / name)
     again = load_model(folder, dtype=merged.dtype).to(merged.device).eval()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import tempfile
@@ -22,7 +23,7 @@ from dialoguellm_release.training.checkpoints import last_whole_checkpoint
 from dialoguellm_release.training.data import Row
 from dialoguellm_release.training.footprint import footprint, out_of_memory
 from dialoguellm_release.training.processes import gather_trained, rank, share_of
-from dialoguellm_release.training.trainer import LogEntry, diverged, sft_trainer, watcher
+from dialoguellm_release.training.trainer import LogEntry, diverged, measured, sft_trainer, watcher
 
 
 def training_run(tuned: Tuned, steps: int) -> TrainingRun:
@@ -70,6 +71,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Work:
+    """Where a training writes while it runs; None keeps nothing of a kind.
+
+    Attributes:
+        checkpoints: Checkpoints; the training resumes from the last whole one.
+        log: What was measured, a JSON object a line.
+        tracking: TensorBoard's events, where the recipe asks for them.
+    """
+
+    checkpoints: Path | None = None
+    log: Path | None = None
+    tracking: Path | None = None
+
+
+@dataclass(frozen=True)
 class Tuned:
     """A trained model and how the training went.
 
@@ -105,7 +121,7 @@ def tune(
     recipe: AdapterRecipe,
     *,
     validation: Sequence[Row] = (),
-    checkpoints: Path | None = None,
+    work: Work | None = None,
     architecture: Architecture | None = None,
 ) -> Tuned:
     """The model with a trained LoRA adapter; the model that is passed is changed in place.
@@ -113,8 +129,7 @@ def tune(
     Args:
         model: With an adapter, the training goes on from it.
         validation: Looked at every `trainer.eval_steps`.
-        checkpoints: Where checkpoints are written, and where the last whole one is gone on from; None keeps
-            none.
+        work: Where files are written while it runs; None keeps none of them.
         architecture: What advice is reckoned from where memory runs out.
 
     Raises:
@@ -138,21 +153,27 @@ def tune(
         around.enter_context(warnings.catch_warnings())
         # TRL itself still uses names that transformers has deprecated.
         warnings.simplefilter("ignore", FutureWarning)
+        # PEFT asks at every checkpoint whether the vocabulary was changed; here it never is.
+        warnings.filterwarnings("ignore", message="Could not find a config file")
         around.enter_context(_one_thread())
-        work = checkpoints or Path(around.enter_context(tempfile.TemporaryDirectory(prefix="dlm-release-")))
+        work = work or Work()
+        around.enter_context(_tracked(recipe, work.tracking))
+        folder = work.checkpoints or Path(
+            around.enter_context(tempfile.TemporaryDirectory(prefix="dlm-release-"))
+        )
         trainer = sft_trainer(
             model,
             tokenizer,
             rows,
             list(validation),
-            _sft_config(recipe, work, has_validation=bool(validation)),
+            _sft_config(recipe, folder, has_validation=bool(validation)),
             _lora_config(recipe.lora) if is_new else None,
             recipe.packing,
         )
         trainer.remove_callback(PrinterCallback)
-        watch = watcher(trainer, around)
+        watch = watcher(trainer, around, work.log)
         trainer.add_callback(watch)
-        resumed = last_whole_checkpoint(work)
+        resumed = last_whole_checkpoint(folder)
         if rank():
             # Every process begins with the recipe's seed; their dropout must not be the same.
             torch.manual_seed(recipe.seed + rank())
@@ -172,13 +193,43 @@ def tune(
         model=trainer.model.eval(),
         trainable_parameters=trainable,
         steps=trainer.state.global_step,
-        log=[entry for entry in trainer.state.log_history if "loss" in entry or "eval_loss" in entry],
+        log=measured(trainer.state.log_history),
         validation_loss=validation_loss,
         row_tokens=sum(len(row["input_ids"]) for row in rows),
         seconds=seconds,
         tokens=tokens - watch.before[0],
         computed_tokens=computed_tokens - watch.before[1],
     )
+
+
+_TRACKERS = {name: (name,) for name in ("wandb", "mlflow", "trackio")} | {
+    "tensorboard": ("tensorboard", "tensorboardX")
+}
+"""The libraries of which a tracker needs one."""
+
+
+@contextmanager
+def _tracked(recipe: AdapterRecipe, folder: Path | None) -> Iterator[None]:
+    """Lets TensorBoard write where the user finds it, which would be a folder that is deleted.
+
+    Raises:
+        DataError: A tracker that the recipe names is not installed.
+    """
+    named = recipe.trainer.report_to
+    missing = [name for name in named if not any(importlib.util.find_spec(one) for one in _TRACKERS[name])]
+    if missing:
+        what = f"{', '.join(missing)} is not installed"
+        fix = f"pip install {' '.join(missing)}, or set trainer.report_to to []"
+        raise DataError(Problem("trainer.report_to", what, fix=fix, code="training.no_tracker"))
+    name = "TENSORBOARD_LOGGING_DIR"
+    if "tensorboard" not in named or folder is None or name in os.environ:
+        yield
+        return
+    os.environ[name] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ[name]
 
 
 def _validation_loss(trainer: SFTTrainer) -> float:

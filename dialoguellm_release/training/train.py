@@ -34,7 +34,7 @@ from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import record_files
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import Split
-from dialoguellm_release.schemas.manifests import AdapterFigures, FileStamp, TrainingRun
+from dialoguellm_release.schemas.manifests import TRAINING_LOG, AdapterFigures, FileStamp, TrainingRun
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, InitAdapter, LoraRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
@@ -45,10 +45,11 @@ from dialoguellm_release.training.checkpoints import (
     cleared_unless_useful,
     open_run,
     steps_done,
+    tracking_of,
 )
 from dialoguellm_release.training.data import Row, records_of, training_rows
 from dialoguellm_release.training.processes import first_alone, rank, share_of
-from dialoguellm_release.training.sft import Tuned, training_run, tune
+from dialoguellm_release.training.sft import Tuned, Work, training_run, tune
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -198,7 +199,7 @@ def train_adapter(
             read["train"].rows,
             settings,
             validation=read["validation"].rows if "validation" in read else (),
-            checkpoints=saved,
+            work=Work(saved, (saved or folder) / TRAINING_LOG, tracking_of(checkpoints)),
             architecture=backbone.recipe.source.architecture,
         )
         example = read["train"].example

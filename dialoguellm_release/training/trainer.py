@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -36,11 +38,22 @@ class Watcher(Protocol):
     before: tuple[int, int]
 
 
-def watcher(trainer: SFTTrainer, around: ExitStack) -> Watcher:
+def measured(history: Iterable[LogEntry]) -> list[LogEntry]:
+    """The entries of a trainer's history that hold a loss."""
+    return [entry for entry in history if "loss" in entry or "eval_loss" in entry]
+
+
+def log_lines(log: Iterable[LogEntry]) -> str:
+    """Entries as JSON, one a line."""
+    return "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in log)
+
+
+def watcher(trainer: SFTTrainer, around: ExitStack, log: Path | None = None) -> Watcher:
     """A callback for a trainer that `sft_trainer` made.
 
     Args:
-        around: What is left when the training ends; it takes the progress bar down.
+        around: Is closed when the training ends, and with it the progress bar.
+        log: A file that gets each entry as it is measured; None writes none.
     """
     from transformers import TrainerCallback
 
@@ -53,18 +66,25 @@ def watcher(trainer: SFTTrainer, around: ExitStack) -> Watcher:
             trainer.tokens = (0, 0) if rank() else self.before
             self.advance = around.enter_context(progress("train", state.max_steps, start=state.global_step))
             self.started = time.perf_counter()
+            self.write(log_lines(measured(state.log_history)), "w")
+
+        def write(self, lines: str, mode: str = "a") -> None:
+            if log and not rank():
+                with log.open(mode, encoding="utf-8") as file:
+                    file.write(lines)
 
         def on_step_end(self, _args: Any, _state: TrainerState, _control: Any, **_: Any) -> None:
             seconds = time.perf_counter() - self.started - trainer.seconds_of_evaluation
             tokens = (trainer.tokens[0] - self.before[0]) * trainer.args.world_size
             self.advance(1, f"{self.note}{tokens / seconds:,.0f} tokens/s")
 
-        def on_log(self, _args: Any, _state: Any, _control: Any, logs: LogEntry, **_: Any) -> None:
+        def on_log(self, _args: Any, state: TrainerState, _control: Any, logs: LogEntry, **_: Any) -> None:
             for name in ("loss", "eval_loss"):
                 if not math.isfinite(logs.get(name, 0.0)):
                     raise DataError(diverged(f"{name} {logs[name]}"))
             if "loss" in logs:
                 self.note = f"loss {logs['loss']:.3f}, "
+            self.write(log_lines(measured(state.log_history[-1:])))
 
     callback: Watcher = Callback()
     return callback
@@ -78,6 +98,7 @@ def diverged(got: str) -> Problem:
         expected="losses and weights that are finite",
         got=got,
         fix="train with a lower trainer.learning_rate",
+        code="training.diverged",
     )
 
 
