@@ -46,11 +46,29 @@ class Problem:
     code: str = field(default="", kw_only=True)
 
     def __str__(self) -> str:
-        lines = [f"{self.where}: {self.what}"]
+        lines = [f"{self.where}: {visible(self.what)}"]
         for name, value in (("expected", self.expected), ("got", self.got), ("to do", self.fix)):
             if value is not None:
-                lines.append(f"  {name}: {value}")
+                lines.append(f"  {name}: {visible(value)}")
         return "\n".join(lines)
+
+
+def visible(text: str) -> str:
+    r"""The text with characters that cannot be seen by their names; line breaks and plain spaces stay.
+
+    >>> visible("\ufeffid"), visible("a\xa0b")
+    ('<U+FEFF ZERO WIDTH NO-BREAK SPACE>id', 'a<U+00A0 NO-BREAK SPACE>b')
+    """
+    return text if text.isascii() and text.isprintable() else "".join(map(_visible, text))
+
+
+def _visible(character: str) -> str:
+    import unicodedata
+
+    if character.isprintable() or character == "\n":
+        return character
+    name = unicodedata.name(character, "")
+    return f"<U+{ord(character):04X}{f' {name}' if name else ''}>"
 
 
 def problems_of(

@@ -7,8 +7,8 @@ import re
 _C1 = re.compile("[\x80-\x9f]")
 _CP1252 = {code: bytes([code]).decode("cp1252", errors="ignore") or chr(code) for code in range(0x80, 0xA0)}
 
-_RUNS = re.compile("[\\x00-\\x20\\x7f-\\x9f\\u2028\\u2029]+")
-"""White space, line and paragraph separators, and control characters."""
+_RUNS = re.compile("[\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
+"""White space of any script, line and paragraph separators, and control characters."""
 
 _NOT_ASCII = re.compile("[\x80-\xff]+")
 _LOST_CAPITALS: tuple[dict[int, str], ...] = ({}, {ord("ã"): "Ã"}, {ord("ã"): "Ã", ord("â"): "Â"})

@@ -138,7 +138,7 @@ def hydrate_dataset(
 
     Example:
         >>> hydrate_dataset("dialoguellm/erc@v1.0.0", "corpora")  # doctest: +SKIP
-        StepResult(build/dataset: dataset, new, content 31874bf37b66)
+        StepResult(build/dataset: dataset, new, content c1326f0faee4)
     """
     from dialoguellm_release.dataset.build import SHAPED_BY, STAGES, Build
     from dialoguellm_release.hub.lookup import published_folder

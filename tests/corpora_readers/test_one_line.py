@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dialoguellm_release.corpora.text import one_line
+from dialoguellm_release.errors import Problem
 from dialoguellm_release.records import read_records
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.steps.onward import new_recipe
@@ -33,12 +34,40 @@ BREAKS = [
     "\u2029",
     "   ",
 ]
+SPACES = ["\xa0", "\u1680", "\u2003", "\u200a", "\u202f", "\u205f", "\u3000", " \xa0\u2009"]
 
 
 @pytest.mark.parametrize("between", BREAKS)
 def test_a_run_becomes_one_space(between: str) -> None:
     assert one_line(f" First{between}second ") == f"First {one_line(between) or ''} second".replace("  ", " ")
     assert "\n" not in one_line(between)
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_spaces_of_any_kind_are_spaces(space: str) -> None:
+    assert one_line(f"{space}First{space}second{space}") == "First second"
+
+
+def test_what_joins_letters_is_no_space() -> None:
+    for text in ("क्‍ष", "zero\u200bwidth", "\ufeffmark", "a\u00adb"):
+        assert one_line(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\ufeffid", "<U+FEFF ZERO WIDTH NO-BREAK SPACE>id"),
+        ("no\xa0emotion", "no<U+00A0 NO-BREAK SPACE>emotion"),
+        ("\x1b[0m", "<U+001B>[0m"),
+        ("a\tb", "a<U+0009>b"),
+        ("\u200b", "<U+200B ZERO WIDTH SPACE>"),
+        ("größer, हिन्दी 😀", "größer, हिन्दी 😀"),
+        ("two\nlines", "two\nlines"),
+    ],
+)
+def test_a_message_shows_what_cannot_be_seen(text: str, shown: str) -> None:
+    problem = Problem("my.csv:1", "no column id", expected="id", got=text)
+    assert str(problem).split("got: ")[1] == shown
 
 
 @pytest.mark.parametrize(

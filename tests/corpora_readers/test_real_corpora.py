@@ -62,7 +62,7 @@ def test_meld(real: Corpora) -> None:
         "meld/test_sent_emo.csv",
     ]
     assert read.notes.unknown_files == []
-    assert read.notes.repairs == {}
+    assert read.notes.repairs == {"meld.white_space": 864}
 
 
 def test_meld_in_its_older_encoding_gives_the_same_dialogues(real: Corpora, real_copy: Corpora) -> None:
@@ -83,7 +83,7 @@ def test_meld_in_its_older_encoding_gives_the_same_dialogues(real: Corpora, real
         for dialogue in present.dialogues
         for turn in dialogue.utterances
     )
-    assert older.notes.repairs == {"meld.c1_as_cp1252": with_cp1252}
+    assert older.notes.repairs == {"meld.c1_as_cp1252": with_cp1252, "meld.white_space": 864}
     assert with_cp1252 > 3000
 
 
@@ -165,7 +165,10 @@ def test_dailydialog(real: Corpora) -> None:
 def test_dailydialog_mends_one_line_as_the_later_release_has_it(real: Corpora) -> None:
     read = real.read("dailydialog")
 
-    assert read.notes.repairs == {"dailydialog.utterances_joined_to_fit_labels": 1}
+    assert read.notes.repairs == {
+        "dailydialog.utterances_joined_to_fit_labels": 1,
+        "dailydialog.white_space": 1,
+    }
     turns = read.dialogues[7851].utterances
     assert read.dialogues[7851].id == "7851"
     assert len(turns) == 11
@@ -231,6 +234,7 @@ def test_meisd_repairs_are_counted(real: Corpora) -> None:
     read = real.read("meisd")
 
     assert read.notes.repairs == {
+        "meisd.white_space": 138,
         "meisd.label_case_or_space": 1696,
         "meisd.label_respelled": 40,
         "meisd.dropped_label_l": 1,

@@ -182,7 +182,8 @@ class _Rows:
         if "c1_as_cp1252" in self.form.repairs:
             before = text, speaker
             text, speaker = c1_as_cp1252(text), c1_as_cp1252(speaker)
-            self.folder.notes.repairs[f"{self.folder.entry.name}.c1_as_cp1252"] += (text, speaker) != before
+            if (text, speaker) != before:
+                self.folder.notes.repairs[f"{self.folder.entry.name}.c1_as_cp1252"] += 1
         if columns.utterance is None:
             index = self.begun[split, dialogue_id]
             self.begun[split, dialogue_id] += 1
