@@ -133,7 +133,7 @@ def cached(function: Callable[Arguments, Value]) -> Callable[Arguments, Value]:
 
     @wraps(function)
     def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Value:
-        key = (args, tuple(sorted(kwargs.items())))
+        key = (_PACKAGE, args, tuple(sorted(kwargs.items())))
         if key in kept and all(_state_of(path) == state for path, state in kept[key][1].items()):
             value, files = kept[key]
         else:
