@@ -40,7 +40,7 @@ AUDIT = "audit.json"
 CARD = "README.md"
 """The card of a folder or repository."""
 
-LICENSES = "LICENSES.md"
+LICENSES = "LICENSE.md"
 """What may be done with which part of a dataset folder."""
 
 _NAMES = {"corpus": "[a-z][a-z0-9_]*", "split": "|".join(SPLITS), "part": "|".join(PARTS)}

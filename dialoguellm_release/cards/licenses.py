@@ -1,4 +1,4 @@
-"""Licences: as the Hub spells them, in the metadata of a card, and in full as LICENSES.md."""
+"""Licences: as the Hub spells them, in the metadata of a card, and in full as LICENSE.md."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def license_metadata(license_ids: Iterable[str]) -> dict[str, object]:
         license_ids: Of every text and label in it.
 
     >>> license_metadata(["GPL-3.0-only", "Apache-2.0"])
-    {'license': 'other', 'license_name': 'each-config-under-its-own', 'license_link': 'LICENSES.md'}
+    {'license': 'other', 'license_name': 'each-config-under-its-own', 'license_link': 'LICENSE.md'}
     """
     distinct = sorted(set(license_ids))
     if len(distinct) > 1:
@@ -160,7 +160,7 @@ def rights_held(
 
 
 def render_licenses(manifest: DatasetManifest, corpora: Mapping[CorpusName, CorpusEntry]) -> str:
-    """The text of `LICENSES.md`: each corpus of a dataset with what holds for its text and its labels.
+    """The text of `LICENSE.md`: each corpus of a dataset with what holds for its text and its labels.
 
     Args:
         corpora: The registry's entries of the corpora in the build.

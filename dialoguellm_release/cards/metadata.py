@@ -111,6 +111,7 @@ _TASKS = """
 TASKS = frozenset(_TASKS.split())
 """The Hub's tasks, for `pipeline_tag` and `task_categories`."""
 
+_LICENSE_FILES = ("LICENSE", "LICENSE.md")
 _LIBRARIES = frozenset({"adapter-transformers", "datasets", "evaluate", "peft", "transformers", "trl"})
 HUB_ID = r"^[\w.-]+/[\w.-]+$"
 _ANY_HUB_ID = r"^([\w.-]+/)?[\w.-]+$"
@@ -220,6 +221,10 @@ def our_metadata_problems(front: Document, files: Collection[str]) -> Iterator[P
     yield from _problems(front, files, _OurMetadata)
     if front.data.get("license") is None and "sdk" not in front.data:
         yield Problem(front.where("license"), "states no license", code="card.no_license")
+    link = str(front.data.get("license_link") or "")
+    if link and "://" not in link and link not in _LICENSE_FILES:
+        what, expected = "license_link is not a form that the Hub documents", "LICENSE, LICENSE.md or a URL"
+        yield Problem(front.where("license_link"), what, expected, link, code="card.license_link_form")
     library = front.data.get("library_name")
     if isinstance(library, str) and library not in _LIBRARIES:
         where, known = front.where("library_name"), ", ".join(sorted(_LIBRARIES))

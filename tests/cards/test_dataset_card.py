@@ -249,7 +249,7 @@ def test_several_licences_are_not_made_one(dataset: DatasetManifest, registry: R
     assert {key: value for key, value in metadata.items() if key.startswith("license")} == {
         "license": "other",
         "license_name": "each-config-under-its-own",
-        "license_link": "LICENSES.md",
+        "license_link": "LICENSE.md",
     }
 
 

@@ -13,7 +13,7 @@ Registry = dict[CorpusName, CorpusEntry]
 COLLECTION = {
     "license": "other",
     "license_name": "each-config-under-its-own",
-    "license_link": "LICENSES.md",
+    "license_link": "LICENSE.md",
 }
 
 
@@ -42,7 +42,7 @@ def private(published: DatasetManifest) -> DatasetManifest:
 def test_the_licences_of_a_copy_are_told_in_full(
     private: DatasetManifest, registry: Registry, golden: Callable[[str, str], None]
 ) -> None:
-    golden("cards/LICENSES.md", render_licenses(private, registry))
+    golden("cards/LICENSE.md", render_licenses(private, registry))
 
 
 def test_each_corpus_says_what_of_it_is_here(
@@ -77,7 +77,7 @@ def test_a_right_that_was_not_needed_is_not_shown(dataset: DatasetManifest, regi
         (["Apache-2.0", "LicenseRef-a"], COLLECTION),
         (
             ["LicenseRef-a"],
-            {"license": "other", "license_name": "licenseref-a", "license_link": "LICENSES.md"},
+            {"license": "other", "license_name": "licenseref-a", "license_link": "LICENSE.md"},
         ),
     ],
 )

@@ -57,7 +57,7 @@ def write_score(folder: Path, adapter: AdapterManifest, score_figures_of: Any) -
 def test_every_problem_of_every_card_is_told_at_once(run: Any, clone: Path, dataset: Path) -> None:
     card = dataset / "README.md"
     card.write_text(
-        card.read_text(encoding="utf-8").replace("(LICENSES.md)", "(LICENCES.md)"), encoding="utf-8"
+        card.read_text(encoding="utf-8").replace("(LICENSE.md)", "(LICENCES.md)"), encoding="utf-8"
     )
     (line,) = (
         number for number, text in enumerate(card.read_text().split("\n"), start=1) if "(LICENCES.md)" in text

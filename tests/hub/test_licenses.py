@@ -100,7 +100,7 @@ def test_with_the_right_a_private_repository_gets_the_text_and_shows_the_right(
     publish(released(build, "private"), build.path, target)
     repository = target / DATASET
     assert (repository / "data/meisd/test-clean-00000.parquet").is_file()
-    for name in ("README.md", "LICENSES.md"):
+    for name in ("README.md", "LICENSE.md"):
         assert RIGHT in (repository / name).read_text(encoding="utf-8")
     assert stat.S_IMODE(repository.stat().st_mode) == 0o700
     again = publish(released(build, "private"), build.path, target)

@@ -104,7 +104,7 @@ def test_a_data_file_that_holds_other_rows_than_its_path_says_is_refused(
         "data/MELD/train-clean-00000.parquet",
         "data/meld/train-clean-00000.parquet.bak",
         "Data/meld/train-clean-00000.parquet",
-        "LICENSES.md/meisd.txt",
+        "LICENSE.md/meisd.txt",
         "figures/meisd.json",
         "audit/meisd.parquet",
     ],
@@ -121,9 +121,9 @@ def test_a_file_with_a_path_of_its_own_does_not_leave(build: Build, target: Path
 
 
 def test_what_the_build_says_of_itself_is_rendered_anew(build: Build, target: Path) -> None:
-    for name in ("README.md", "LICENSES.md", "croissant.json"):
+    for name in ("README.md", "LICENSE.md", "croissant.json"):
         (build.path / "dataset" / name).write_text("A line of MEISD.", encoding="utf-8")
     remade(build)
     publish(build.recipe, build.path, target)
-    for name in ("README.md", "LICENSES.md", "croissant.json"):
+    for name in ("README.md", "LICENSE.md", "croissant.json"):
         assert "A line of MEISD." not in (target / DATASET / name).read_text(encoding="utf-8")

@@ -60,7 +60,7 @@ def test_every_repository_is_planned_with_its_files(build: Build) -> None:
     plan = planned(build)
     assert {name: list(one.files) for name, one in plan.items()} == {
         "dataset dialoguellm/instructions": [
-            "LICENSES.md",
+            "LICENSE.md",
             "README.md",
             "croissant.json",
             "data/meld/test-clean-00000.parquet",
