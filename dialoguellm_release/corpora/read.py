@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from dialoguellm_release.corpora.files import CorpusFolder, open_folder
@@ -15,6 +15,7 @@ from dialoguellm_release.corpora.readers.meisd import read_meisd
 from dialoguellm_release.corpora.readers.table import read_tables
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.schemas.corpus import CorpusEntry, Format, JsonFormat, TableFormat
+from dialoguellm_release.schemas.labels import SPLITS, Split
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe
 from dialoguellm_release.schemas.record import Dialogue
 
@@ -24,6 +25,15 @@ UNIQUE_READERS = {
     "meisd": read_meisd,
     "iemocap": read_iemocap,
 }
+
+
+UNIQUE_SPLITS: dict[str, tuple[Split, ...]] = {
+    "emorynlp_json": SPLITS,
+    "dailydialog": SPLITS,
+    "meisd": (),
+    "iemocap": ("train", "test"),
+}
+"""The splits that each of these formats has."""
 
 
 def read_corpus(entry: CorpusEntry, folder: Path, recipe: CorpusRecipe, notes: Notes) -> Iterator[Dialogue]:
@@ -39,7 +49,8 @@ def read_corpus(entry: CorpusEntry, folder: Path, recipe: CorpusRecipe, notes: N
         DataError: At once, where the folder or a file is missing; when the dialogues are exhausted,
             with every problem in the files.
     """
-    return _checked(_read(format_of(entry, recipe), open_folder(entry, folder, notes)), folder, notes)
+    form = format_of(entry, recipe)
+    return _checked(_read(form, open_folder(entry, folder, notes)), _splits_of(form), folder, notes)
 
 
 def format_of(entry: CorpusEntry, recipe: CorpusRecipe) -> Format:
@@ -67,12 +78,26 @@ def _read(form: Format, folder: CorpusFolder) -> Iterator[Dialogue]:
     return UNIQUE_READERS[form.type](folder)
 
 
-def _checked(dialogues: Iterator[Dialogue], folder: Path, notes: Notes) -> Iterator[Dialogue]:
-    """The dialogues; a corpus without any is a problem, and so is what the reader noted."""
-    is_empty = True
+def _splits_of(form: Format) -> tuple[Split, ...]:
+    """The splits that must have dialogues."""
+    match form:
+        case TableFormat() | JsonFormat():
+            return tuple(split for split in SPLITS if split in form.files)
+    return UNIQUE_SPLITS[form.type]
+
+
+def _checked(
+    dialogues: Iterator[Dialogue], splits: Collection[Split], folder: Path, notes: Notes
+) -> Iterator[Dialogue]:
+    """The dialogues; a corpus or a split without any is a problem, and so is what the reader noted."""
+    seen = set[Split | None]()
     for dialogue in dialogues:
-        is_empty = False
+        seen.add(dialogue.split)
         yield dialogue
-    if is_empty and not notes.problems:
+    empty = [split for split in splits if split not in seen]
+    if not notes.problems and not seen:
         notes.problems.append(Problem(str(folder), "no dialogue was found", code="corpora.empty"))
+    elif not notes.problems:
+        what = "the split has no dialogue"
+        notes.problems += [Problem(f"{folder}, {one}", what, code="corpora.empty_split") for one in empty]
     notes.check()

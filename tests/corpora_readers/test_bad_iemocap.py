@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
+from dialoguellm_release.errors import DataError
+
 if TYPE_CHECKING:
     from tests.corpora_readers.conftest import Corpora
 
@@ -54,4 +58,44 @@ def test_a_folder_without_texts(corpora: Corpora) -> None:
     for file in folder.iterdir():
         file.unlink()
 
-    assert corpora.problem("iemocap").endswith("transcriptions: holds no .txt file")
+    assert "transcriptions: holds no .txt file" in corpora.problems("iemocap")[0]
+
+
+def codes(corpora: Corpora, name: str) -> list[str]:
+    with pytest.raises(DataError) as caught:
+        corpora.read(name)
+    return [problem.code for problem in caught.value.problems]
+
+
+def test_an_evaluation_without_transcription(corpora: Corpora) -> None:
+    (corpora.root / SPOKEN).unlink()
+    assert codes(corpora, "iemocap") == ["corpora.transcription_missing"]
+    (corpora.root / EVALUATED).unlink()
+    assert corpora.read("iemocap").dialogues
+
+
+@pytest.mark.parametrize("content", [b"Ses02F_impro01 said nothing\n", b"\n\n \n.\n"])
+def test_a_dialogue_of_which_no_line_could_be_read(content: bytes, corpora: Corpora) -> None:
+    (corpora.root / SPOKEN).write_bytes(content)
+    assert codes(corpora, "iemocap") == ["corpora.unread_dialogue"]
+
+
+def test_an_evaluation_of_no_turn_or_of_other_turns(corpora: Corpora) -> None:
+    before = (corpora.root / EVALUATED).read_bytes()
+    (corpora.root / EVALUATED).write_bytes(b"% nothing here\n")
+    assert codes(corpora, "iemocap") == ["corpora.unread_dialogue"]
+    (corpora.root / EVALUATED).write_bytes(before.replace(b"Ses02F_impro01", b"Ses02F_impro09"))
+    assert codes(corpora, "iemocap") == ["corpora.unread_dialogue"]
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("meld", "dev_sent_emo.csv"), ("emorynlp", "emorynlp_test_final.csv")]
+)
+def test_a_split_without_a_dialogue(name: str, file: str, corpora: Corpora) -> None:
+    corpora.edit(f"{name}/{file}", lambda content: content.partition(b"\n")[0] + b"\n")
+    assert codes(corpora, name) == ["corpora.empty_split"]
+
+
+def test_a_corpus_without_a_dialogue(corpora: Corpora) -> None:
+    corpora.edit("meisd/MEISD_text.csv", lambda content: content.partition(b"\n")[0] + b"\n")
+    assert codes(corpora, "meisd") == ["corpora.empty"]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from dialoguellm_release.corpora.faults import Fault
 from dialoguellm_release.corpora.files import CorpusFolder
 from dialoguellm_release.corpora.labels import NativeLabel, NativeLabels
+from dialoguellm_release.errors import Problem
 from dialoguellm_release.schemas.labels import Split
 from dialoguellm_release.schemas.record import Dialogue, Utterance
 
@@ -66,9 +67,19 @@ def _dialogues(folder: CorpusFolder, root: str) -> Iterator[Dialogue]:
     for session, split in SESSIONS.items():
         transcriptions = f"{root}{session}/dialog/transcriptions"
         evaluations = f"{root}{session}/dialog/EmoEvaluation"
-        for name in folder.list_texts(transcriptions):
+        names = folder.list_texts(transcriptions)
+        for name in folder.list_texts(evaluations):
+            if name not in names:
+                where, what = str(folder.path / evaluations / name), "has no transcription of the same name"
+                fix = "unpack dialog/transcriptions of this session again"
+                problem = Problem(where, what, fix=fix, code="corpora.transcription_missing")
+                folder.notes.problems.append(problem)
+        for name in names:
+            noted = len(folder.notes.problems)
             turns = _turns(folder, f"{transcriptions}/{name}")
             evaluated = _evaluated(folder, f"{evaluations}/{name}", labels)
+            if len(folder.notes.problems) == noted:
+                _refuse_unread(folder, f"{transcriptions}/{name}", turns, evaluated)
             folder.notes.public_dialogues[split] += 1
             folder.notes.public_utterances[split] += len(turns)
             utterances = _utterances(folder, f"{transcriptions}/{name}", turns, evaluated)
@@ -77,6 +88,23 @@ def _dialogues(folder: CorpusFolder, root: str) -> Iterator[Dialogue]:
                 yield Dialogue(corpus=folder.entry.name, split=split, id=stem, utterances=utterances)
             else:
                 folder.notes.repairs["iemocap.dialogue_without_utterances"] += 1
+
+
+def _refuse_unread(
+    folder: CorpusFolder, name: str, turns: dict[str, _Turn], evaluated: dict[str, NativeLabel | None]
+) -> None:
+    """Notes a dialogue of which nothing could be read: that is no repair."""
+    if not turns:
+        what = "no turn could be read"
+    elif not evaluated:
+        what = "no turn is evaluated"
+    elif not turns.keys() & evaluated.keys():
+        what = "no turn has the name of an evaluated one"
+    else:
+        return
+    where = str(folder.path / name)
+    expected = "TURN_NAME [START-END]: TEXT, and an evaluation of TURN_NAME"
+    folder.notes.problems.append(Problem(where, what, expected, code="corpora.unread_dialogue"))
 
 
 def _turns(folder: CorpusFolder, name: str) -> dict[str, _Turn]:
