@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dialoguellm_release.cli.options import DatasetFolder, Json, VideoSettings
-from dialoguellm_release.cli.output import say, show, show_json, table
+from dialoguellm_release.cli.output import say, show, show_json
+from dialoguellm_release.render.numbers import dollars
+from dialoguellm_release.render.tables import Column, Table
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.video import RecordCounts, VideoStatus
@@ -135,7 +137,7 @@ def status(
 
 
 def note_prices(recipe: str, settings: list[str] | None) -> None:
-    """Says how old the prices are, and whether anybody looked."""
+    """Prints the date of the prices, and whether their source was read."""
     from dialoguellm_release.steps.video import video_prices
 
     prices = video_prices(recipe, settings or ())
@@ -190,7 +192,7 @@ def dry_run_data(survey: Survey) -> dict[str, Any]:
 
 def dry_run_text(survey: Survey) -> str:
     """What a run would ask, as text."""
-    costs = [f"estimated cost: {money(survey.cost_usd)}"]
+    costs = [f"estimated cost: {dollars(survey.cost_usd)}"]
     return "\n".join(
         [
             f"answered already: {survey.answered:,}",
@@ -203,16 +205,15 @@ def dry_run_text(survey: Survey) -> str:
 
 def status_text(found: VideoStatus) -> str:
     """A status as a table of records, and lines for requests and money."""
-    rows: list[tuple[str, ...]] = [
-        ("corpus", "described", "refused", "failed", "missing", "left out", "waiting")
-    ]
-    rows += [(name, *cells(counts)) for name, counts in found.by_corpus.items()]
+    names = ("described", "refused", "failed", "missing", "left out", "waiting")
+    rows = [(name, *cells(counts)) for name, counts in found.by_corpus.items()]
     rows.append(("all", *cells(found.records)))
+    records = Table(["corpus", *(Column(name, "right") for name in names)], rows)
     failed = ", ".join(f"{name} {count:,}" for name, count in found.records.failed.items())
     requests, spending = found.requests, found.spending
     declined = ", ".join(f"{reason} {count:,}" for reason, count in requests.declined.items())
     lines = [
-        table(rows),
+        records.text(),
         *([f"failed: {failed}"] if failed else []),
         f"model {found.model}: {', '.join(f'{v} {n:,}' for v, n in found.models.items()) or 'no answer yet'}",
         f"prompt {found.prompt}, {found.prompt_sha256}",
@@ -223,8 +224,8 @@ def status_text(found: VideoStatus) -> str:
     ]
     if spending.spent_usd is not None:
         lines.append(
-            f"spent {money(spending.spent_usd)}, of unknown fate at most {money(spending.unknown_usd)}, "
-            f"to come {money(spending.to_come_usd)} (estimates)"
+            f"spent {dollars(spending.spent_usd)}, of unknown fate at most {dollars(spending.unknown_usd)}, "
+            f"to come {dollars(spending.to_come_usd)} (estimates)"
         )
     return "\n".join(lines)
 
@@ -234,8 +235,3 @@ def cells(counts: RecordCounts) -> tuple[str, ...]:
     failed = sum(counts.failed.values())
     numbers = (counts.described, counts.refused, failed, counts.missing, counts.left_out, counts.waiting)
     return tuple(f"{number:,}" for number in numbers)
-
-
-def money(usd: float | None) -> str:
-    """Dollars; four digits after the point, as a request costs less than a cent."""
-    return "-" if usd is None else f"${usd:,.4f}"

@@ -298,7 +298,7 @@ class Asking:
             self.server.where,
             "refuses one request after the other",
             got=failure.got,
-            fix="check what the server says about the request; see docs/served.md",
+            fix="check what the server says about the request; see docs/scores.md and docs/video.md",
             code="serve.refuses",
         )
 
