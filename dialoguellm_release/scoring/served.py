@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -133,7 +134,7 @@ class _Run:
 
     async def replies(self, prompts: Sequence[str]) -> tuple[ScorerName, dict[str, StoredAnswer]]:
         """The scorer, and the answer to each prompt."""
-        async with OpenAIClient(self.served) as client:
+        async with aclosing(OpenAIClient(self.served)) as client:
             wanted = self.settings.scorer
             probes = [] if wanted == "free_generation" else prompts[:PROBES]
             replies = await self._ask(client, probes, "probe")

@@ -7,8 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import unquote, urlsplit
 
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
@@ -120,22 +119,10 @@ class Client(Protocol):
     """Sends one request at a time; many may be under way."""
 
     async def send(self, body: dict[str, Any], request_id: str) -> str:
-        """The body of the answer.
+        """The body of the answer; raises a Failure where there is none."""
 
-        Raises:
-            Failure: There is none.
-        """
-        ...
-
-    async def __aenter__(self) -> Self:
-        """Opens connections."""
-        ...
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Closes them."""
-        ...
+    async def aclose(self) -> None:
+        """Closes the connections."""
 
 
 class OpenAIClient:
@@ -174,13 +161,7 @@ class OpenAIClient:
             http_client=DefaultAioHttpClient(),
         )
 
-    async def __aenter__(self) -> Self:
-        """The client connects with its first request."""
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def aclose(self) -> None:
         """Closes the connections."""
         await self._client.close()
 

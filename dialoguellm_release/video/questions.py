@@ -7,8 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -91,15 +90,6 @@ SYNTHETIC = ServedModel("http://localhost", SYNTHETIC_MODEL, concurrency=8, poli
 class SyntheticClient:
     """States how large the frames are, and that no model saw them."""
 
-    async def __aenter__(self) -> Self:
-        """Opens nothing."""
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Closes nothing."""
-
     async def send(self, body: dict[str, Any], request_id: str) -> str:  # noqa: ARG002 - the form of a client
         """A description that names itself synthetic."""
         text = (
@@ -110,6 +100,9 @@ class SyntheticClient:
         message = {"role": "assistant", "content": description.model_dump_json()}
         usage = {"prompt_tokens": 0, "completion_tokens": 0}
         return json.dumps({"model": SYNTHETIC_MODEL, "choices": [{"message": message}], "usage": usage})
+
+    async def aclose(self) -> None:
+        """There is nothing to close."""
 
 
 def client_of(recipe: VideoRecipe) -> Client:

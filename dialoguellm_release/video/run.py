@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -211,7 +211,7 @@ def describe_clips(job: Job) -> str | None:
 
 
 async def _asked(asking: Asking, questions: Iterator[Question]) -> Outcome:
-    async with asking.client:
+    async with aclosing(asking.client):
         return await asking.over(questions)
 
 
