@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from dialoguellm_release.corpora.identity import Identity
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.progress import progress
-from dialoguellm_release.retry import retry_after_s
+from dialoguellm_release.retry import RetryPolicy, retry_after_s
 
 if TYPE_CHECKING:
     from requests import Response
@@ -31,19 +31,16 @@ _ASKS_TO_WAIT = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long servers are waited for.
+class DownloadPolicy(RetryPolicy):
+    """How often every address is tried before a file is given up, and how long to wait in between.
 
     Attributes:
-        rounds: How often every address is tried before the file is given up.
-        first_wait_s: Between the first two rounds; doubles with each further one.
-        longest_wait_s: A server that asks for a longer wait is not waited for.
         timeout_s: How long a server may send nothing.
     """
 
-    rounds: int = 5
-    first_wait_s: float = 1.0
-    longest_wait_s: float = 60.0
+    attempts: int = 5
+    longest_backoff_s: float = 60.0
+    longest_asked_s: float = 60.0
     timeout_s: float = 30.0
 
 
@@ -62,7 +59,7 @@ class _Failed(Exception):
 
 
 def download(
-    addresses: Sequence[str], path: Path, wanted: Identity | None, patience: Patience, *, where: str
+    addresses: Sequence[str], path: Path, wanted: Identity | None, policy: DownloadPolicy, *, where: str
 ) -> None:
     """Brings a file to a path where there is none; what arrived of it waits beside it as `NAME.partial`.
 
@@ -78,15 +75,15 @@ def download(
     open_addresses = list(addresses)
     failures: dict[str, str] = {}
     with progress(f"fetching {path.name}", wanted.size if wanted else None, in_bytes=True) as advance:
-        bring = _Downloader(path, wanted, patience.timeout_s, advance)
-        for number in range(patience.rounds):
-            wait_s = patience.first_wait_s * 2**number
+        bring = _Downloader(path, wanted, policy.timeout_s, advance)
+        for number in range(policy.attempts):
+            wait_s = policy.wait_s(number + 1)
             for url in tuple(open_addresses):
                 try:
                     _retrieve(url, path, wanted, bring)
                 except _Failed as failure:
                     failures[url] = str(failure)
-                    if failure.is_final or failure.wait_s > patience.longest_wait_s:
+                    if failure.is_final or failure.wait_s > policy.longest_asked_s:
                         open_addresses.remove(url)
                     else:
                         wait_s = max(wait_s, failure.wait_s)
@@ -94,8 +91,8 @@ def download(
                     return
             if not open_addresses:
                 break
-            if number + 1 < patience.rounds:
-                time.sleep(min(wait_s, patience.longest_wait_s))
+            if number + 1 < policy.attempts:
+                time.sleep(wait_s)
     said = "\n       ".join(f"{url}: {failure}" for url, failure in failures.items())
     fix = "run the same command again later: it goes on where it stopped"
     raise DataError(Problem(where, "could not be fetched", str(wanted) if wanted else None, said, fix))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dialoguellm_release.corpora.archives import read_members
-from dialoguellm_release.corpora.download import Patience, download
+from dialoguellm_release.corpora.download import DownloadPolicy, download
 from dialoguellm_release.corpora.identity import Identity, identities, state_of
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import alone
@@ -26,7 +26,11 @@ class FetchedFile:
 
 
 def fetch_corpora(
-    entries: Sequence[CorpusEntry], to: Path, *, mirror: str | None = None, patience: Patience | None = None
+    entries: Sequence[CorpusEntry],
+    to: Path,
+    *,
+    mirror: str | None = None,
+    policy: DownloadPolicy | None = None,
 ) -> list[FetchedFile]:
     """Every file that the entries have an address for, at `to/CORPUS/PATH`.
 
@@ -44,7 +48,7 @@ def fetch_corpora(
     files: list[FetchedFile] = []
     problems: list[Problem] = []
     for entry in entries:
-        corpus = _Corpus(entry, (to / entry.name).resolve(), mirror, patience or Patience())
+        corpus = _Corpus(entry, (to / entry.name).resolve(), mirror, policy or DownloadPolicy())
         missing = corpus.missing()
         try:
             corpus.fetch(missing)
@@ -95,7 +99,7 @@ class _Corpus:
     entry: CorpusEntry
     folder: Path
     mirror: str | None
-    patience: Patience
+    policy: DownloadPolicy
 
     def targets(self) -> list[str]:
         return [path for one in self.entry.downloads for path in one.targets]
@@ -140,7 +144,7 @@ class _Corpus:
         arrived = staging / one.path
         where = str(self.folder / one.path)
         identity = None if one.members else known[one.path][0]
-        download([*own, *one.addresses], arrived, identity, self.patience, where=where)
+        download([*own, *one.addresses], arrived, identity, self.policy, where=where)
         if not one.members:
             self._place(arrived, one.path, known[one.path][0])
             return

@@ -70,7 +70,9 @@ def read_ledgers(folder: Path) -> Ledgers:
     with reading(folder) as open_ledgers:
         if not open_ledgers:
             fix = "make it with: dlm-release video describe"
-            raise DataError(Problem(str(folder), "no ledger of video descriptions here", fix=fix))
+            raise DataError(
+                Problem(str(folder), "no ledger of video descriptions here", fix=fix, code="video.no_ledger")
+            )
         setup = read_setup(open_ledgers[0][1])
         found = Ledgers(setup, tuple(path.name for path, _ in open_ledgers))
         answers: dict[str, StoredAnswer] = {}

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from dialoguellm_release.corpora.download import Patience
+from dialoguellm_release.corpora.download import DownloadPolicy
 from dialoguellm_release.corpora.fetch import fetch_corpora
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.schemas.corpus import CorpusEntry
 
-PATIENCE = Patience(rounds=3, first_wait_s=0.01, longest_wait_s=5, timeout_s=2)
+POLICY = DownloadPolicy(attempts=3, first_wait_s=0.01, longest_asked_s=5, timeout_s=2)
 NAME = "train_sent_emo.csv"
 CONTENT = random.Random(7).randbytes(300_000)
 OTHER = random.Random(8).randbytes(300_000)
@@ -84,13 +84,11 @@ def compressed(handler: Any, content: bytes, _begin: int | None) -> None:
     handler.wfile.write(packed)
 
 
-def fetch(entry: CorpusEntry, to: Path, patience: Patience = PATIENCE, **options: Any) -> list[Path]:
-    return [
-        file.path for file in fetch_corpora([entry], to, patience=patience, **options) if not file.was_there
-    ]
+def fetch(entry: CorpusEntry, to: Path, policy: DownloadPolicy = POLICY, **options: Any) -> list[Path]:
+    return [file.path for file in fetch_corpora([entry], to, policy=policy, **options) if not file.was_there]
 
 
-def failure(entry: CorpusEntry, to: Path, patience: Patience = PATIENCE) -> str:
+def failure(entry: CorpusEntry, to: Path, policy: DownloadPolicy = POLICY) -> str:
     with pytest.raises(DataError) as caught:
-        fetch_corpora([entry], to, patience=patience)
+        fetch_corpora([entry], to, policy=policy)
     return str(caught.value)

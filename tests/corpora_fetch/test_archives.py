@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from dialoguellm_release.corpora.archives import MAX_MEMBER_BYTES
-from dialoguellm_release.corpora.download import Patience
+from dialoguellm_release.corpora.download import DownloadPolicy
 from dialoguellm_release.corpora.fetch import fetch_corpora
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.schemas.corpus import CorpusEntry, Download
 
-PATIENCE = Patience(rounds=1, timeout_s=2)
+POLICY = DownloadPolicy(attempts=1, timeout_s=2)
 CONTENTS = {"train/text.txt": b"one\ntwo\n", "test/text.txt": b"three\n"}
 
 
@@ -57,7 +57,7 @@ def entry(site: Any, entry_of: Callable[..., CorpusEntry]) -> CorpusEntry:
 
 def failure(entry: CorpusEntry, to: Path) -> str:
     with pytest.raises(DataError) as caught:
-        fetch_corpora([entry], to, patience=PATIENCE)
+        fetch_corpora([entry], to, policy=POLICY)
     return str(caught.value)
 
 
@@ -74,13 +74,13 @@ def test_members_are_taken_by_their_names(
     entry: CorpusEntry, site: Any, tmp_path: Path, tree: Any, members: dict[str, bytes]
 ) -> None:
     site.files["/all.zip"] = zipped(members)
-    files = fetch_corpora([entry], tmp_path, patience=PATIENCE)
+    files = fetch_corpora([entry], tmp_path, policy=POLICY)
     assert [file.was_there for file in files] == [False, False]
     assert tree(tmp_path) == {f"meld/{path}": content for path, content in CONTENTS.items()}
     (tmp_path / "meld" / "test" / "text.txt").unlink()
-    again = fetch_corpora([entry], tmp_path, patience=PATIENCE)
+    again = fetch_corpora([entry], tmp_path, policy=POLICY)
     assert [file.was_there for file in again] == [True, False]
-    assert all(file.was_there for file in fetch_corpora([entry], tmp_path, patience=PATIENCE))
+    assert all(file.was_there for file in fetch_corpora([entry], tmp_path, policy=POLICY))
     assert len(site.log) == 2
 
 
@@ -128,7 +128,7 @@ def test_a_wrong_archive_is_told_and_removed(
     assert said in failure(entry, tmp_path)
     assert tree(tmp_path) == {}
     site.files["/all.zip"] = zipped(whole())
-    fetch_corpora([entry], tmp_path, patience=PATIENCE)
+    fetch_corpora([entry], tmp_path, policy=POLICY)
     assert len(tree(tmp_path)) == 2
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dialoguellm_release.corpora.download import MAX_BYTES, Patience
+from dialoguellm_release.corpora.download import MAX_BYTES, DownloadPolicy
 from dialoguellm_release.errors import DataError, MissingExtraError
 from dialoguellm_release.folders import alone
 from dialoguellm_release.schemas.corpus import Download
@@ -117,7 +117,7 @@ def test_an_address_that_is_none_is_told_at_once(offered: Any, site: Any, tmp_pa
     site.files.clear()
     started = time.monotonic()
     with pytest.raises(DataError, match="No scheme supplied"):
-        fetch(entry, tmp_path, Patience(), mirror="nonsense")
+        fetch(entry, tmp_path, DownloadPolicy(), mirror="nonsense")
     assert time.monotonic() - started < 1
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dialoguellm_release.corpora.download import Patience
+from dialoguellm_release.corpora.download import DownloadPolicy
 from tests.corpora_fetch.faults import (
     CONTENT,
     NAME,
@@ -34,7 +34,7 @@ def test_a_cut_download_goes_on_where_it_stopped(offered: Any, site: Any, tmp_pa
 def test_the_next_run_goes_on_too(offered: Any, site: Any, tmp_path: Path, tree: Any) -> None:
     entry = offered({NAME: CONTENT})
     site.faults["/" + NAME] = [cut_at(120_000)]
-    said = failure(entry, tmp_path, Patience(rounds=1))
+    said = failure(entry, tmp_path, DownloadPolicy(attempts=1))
     assert "cut the connection after 120000 bytes" in said
     assert "it goes on where it stopped" in said
     assert tree(tmp_path) == {f".meld.partial/{NAME}.partial": CONTENT[:120_000]}
@@ -53,7 +53,7 @@ def test_wherever_it_is_cut_each_byte_is_sent_once(
     to = tmp_path_factory.mktemp("to")
     site.sent = 0
     site.faults["/" + NAME] = [*map(cut_at, cuts), None]
-    (path,) = fetch(entry, to, Patience(rounds=8, first_wait_s=0, timeout_s=2))
+    (path,) = fetch(entry, to, DownloadPolicy(attempts=8, first_wait_s=0, timeout_s=2))
     assert path.read_bytes() == CONTENT
     assert site.sent == len(CONTENT)
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from dialoguellm_release.corpora.download import Patience
+from dialoguellm_release.corpora.download import DownloadPolicy
 from tests.corpora_fetch.faults import (
     CONTENT,
     NAME,
     OTHER,
-    PATIENCE,
+    POLICY,
     answers,
     compressed,
     cut_at,
@@ -81,7 +81,7 @@ def test_a_storm_of_503_is_outlasted_or_told(offered: Any, site: Any, tmp_path: 
     entry = offered({NAME: CONTENT})
     site.faults["/" + NAME] = [answers(503)]
     assert "answered 503 Service Unavailable" in failure(entry, tmp_path)
-    assert len(site.log) == PATIENCE.rounds
+    assert len(site.log) == POLICY.attempts
     site.faults["/" + NAME] = [answers(503), answers(500), None]
     assert fetch(entry, tmp_path)
 
@@ -124,5 +124,5 @@ def test_a_server_that_gives_nothing_is_told(
 ) -> None:
     entry = offered({NAME: CONTENT})
     site.faults["/" + NAME] = [fault]
-    assert said in failure(entry, tmp_path, Patience(rounds=1, timeout_s=0.2))
+    assert said in failure(entry, tmp_path, DownloadPolicy(attempts=1, timeout_s=0.2))
     assert [path for path in tree(tmp_path) if not path.startswith(".meld.partial/")] == []
