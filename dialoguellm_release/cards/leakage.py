@@ -126,7 +126,7 @@ def _overlap_cells(row: Overlap) -> tuple[str, ...]:
         row.held_out,
         row.training,
         numbers.count(row.utterances),
-        f"{numbers.count(row.utterances_found)} ({numbers.percent_of(row.utterances_found, row.utterances)})",
+        _found(row),
         numbers.count(row.utterances_in_runs),
         numbers.count(row.dialogues),
         numbers.count(row.dialogues_with_run),
@@ -134,3 +134,10 @@ def _overlap_cells(row: Overlap) -> tuple[str, ...]:
         numbers.count(row.dialogues_identical),
         numbers.percent(row.ngram_share, 2),
     )
+
+
+def _found(row: Overlap) -> str:
+    if row.utterances_found is None:
+        return numbers.MISSING
+    share = numbers.percent_of(row.utterances_found, row.utterances)
+    return f"{numbers.count(row.utterances_found)} ({share})"

@@ -230,10 +230,8 @@ share 3 or more consecutive utterances with it; 8-grams: share of the word 8-gra
 
 def audit_text(audit: Audit, *, everything: bool) -> str:
     """The pairs of splits that share text, then duplicates, conflicts and agreement in numbers."""
-    from dialoguellm_release.leakage.audit import audit_figures
-
-    figures = audit_figures(audit)
-    shown = [row for row in audit.overlaps if everything or row.utterances_found or row.dialogues_with_run]
+    figures = audit.figures
+    shown = [row for row in audit.overlaps if everything or not row.shares_nothing]
     rest = len(audit.overlaps) - len(shown)
     parts = [
         _overlap_table(shown, everything=everything).text(),
@@ -253,7 +251,7 @@ def _overlap_table(overlaps: Sequence[Overlap], *, everything: bool) -> Table:
     rows = []
     for row in overlaps:
         found = numbers.count(row.utterances_found)
-        if not everything:
+        if not everything and row.utterances_found is not None:
             found += f" ({numbers.percent_of(row.utterances_found, row.utterances)})"
         cells = (
             numbers.count(row.utterances),

@@ -19,7 +19,7 @@ from dialoguellm_release.dataset.statistics import turn_statistics
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import combined_sha256, write_text
 from dialoguellm_release.layout import AUDIT
-from dialoguellm_release.leakage.audit import Ledger, audit_as_json, audit_figures, make_ledger
+from dialoguellm_release.leakage.audit import Ledger, audit_as_json, make_ledger
 from dialoguellm_release.leakage.shared import split_names
 from dialoguellm_release.leakage.turns import Turns, dialogue_starts
 from dialoguellm_release.prompts import load_prompt
@@ -133,7 +133,7 @@ def _written(
     turns, contents = read_corpora(named, build.recipe, build.folders, read, advance)
     ledger = make_ledger(turns, build.recipe.clean, lambda _: None)
     write_text(folder / AUDIT, audit_as_json(ledger.audit))
-    statistics, audit = turn_statistics(turns), audit_figures(ledger.audit)
+    statistics, audit = turn_statistics(turns), ledger.audit.figures
     labels = class_labels(one.label_space for one in chosen.values())
     writer = _Writer(build, folder, labels, _Decisions(turns, ledger), advance)
     del turns, ledger

@@ -17,7 +17,7 @@ from dialoguellm_release.dataset.records import line_of
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import combined_sha256, file_problems
 from dialoguellm_release.layout import AUDIT, config_files, data_file
-from dialoguellm_release.leakage.audit import Ledger, audit_figures, make_ledger
+from dialoguellm_release.leakage.audit import Ledger, make_ledger
 from dialoguellm_release.leakage.repeats import PART_OF, part_sizes
 from dialoguellm_release.leakage.shared import bit_of, split_names
 from dialoguellm_release.leakage.turns import TurnCollector, Turns, collect, turns_before
@@ -164,7 +164,7 @@ def _audit_problems(
 ) -> Iterator[Problem]:
     """Numbers of the manifest, or the audit, that are not what is found."""
     figures = manifest.figures
-    if figures.audit != audit_figures(ledger.audit):
+    if figures.audit != ledger.audit.figures:
         what = "the manifest's audit is not what an audit finds"
         yield Problem(str(folder), what, fix=AGAIN, code="dataset.wrong_audit")
     for number, (name, split) in enumerate(turns.splits):

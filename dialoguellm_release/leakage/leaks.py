@@ -40,18 +40,23 @@ def _overlaps(
         starts = np.flatnonzero(np.diff(speech.dialogue[is_here], prepend=-1))
         some, all_ = np.bitwise_or.reduceat(inside, starts), np.bitwise_and.reduceat(inside, starts)
     ngram = ngrams.holders[ngrams.is_ngram & np.repeat(is_here, speech.words)]
+    spoken = set(np.unique(speech.split).tolist())
+
+    def count(holders: Bits, split: int) -> int | None:
+        return _count(holders, split) if {held_out, split} <= spoken else None
+
     return [
         Overlap(
             held_out="/".join(speech.splits[held_out]),
             training="/".join(speech.splits[split]),
             dialogues=dialogues,
             utterances=len(telling),
-            utterances_found=_count(telling, split),
-            dialogues_with_run=_count(some, split),
-            utterances_in_runs=_count(inside, split),
-            dialogues_covered=_count(all_, split),
-            dialogues_identical=_count(sequence, split),
-            ngram_share=_count(ngram, split) / len(ngram) if len(ngram) else None,
+            utterances_found=count(telling, split),
+            dialogues_with_run=count(some, split),
+            utterances_in_runs=count(inside, split),
+            dialogues_covered=count(all_, split),
+            dialogues_identical=count(sequence, split),
+            ngram_share=_count(ngram, split) / len(ngram) if len(ngram) and split in spoken else None,
         )
         for split in training
     ]

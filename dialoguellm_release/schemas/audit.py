@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Self
 
 from pydantic import Field
 
@@ -27,10 +28,12 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 class Overlap(Schema):
     """What a held-out split has in common with a training split.
 
+    Every count of what they share is None, which means unknown, where one of the two has no word at all.
+
     Attributes:
         dialogues: Dialogues of the held-out split.
         utterances: Its utterances of 5 words or more.
-        utterances_found: Those among them that stand word for word in the training split.
+        utterances_found: Those among them that the training split has word for word.
         dialogues_with_run: Its dialogues that share 3 or more consecutive utterances with one dialogue of
             the training split.
         utterances_in_runs: Its utterances inside such runs, short ones among them.
@@ -46,12 +49,18 @@ class Overlap(Schema):
     training: SplitName
     dialogues: Count
     utterances: Count
-    utterances_found: Count
-    dialogues_with_run: Count
-    utterances_in_runs: Count
-    dialogues_covered: Count
-    dialogues_identical: Count
+    utterances_found: Count | None
+    dialogues_with_run: Count | None
+    utterances_in_runs: Count | None
+    dialogues_covered: Count | None
+    dialogues_identical: Count | None
     ngram_share: Fraction | None
+
+    @property
+    def shares_nothing(self) -> bool:
+        """Whether the two were compared and have nothing in common."""
+        counts = (self.utterances_found, self.dialogues_with_run, self.dialogues_identical)
+        return not any(counts) and None not in counts and not self.ngram_share
 
 
 class Duplicate(Schema):
@@ -109,15 +118,6 @@ class Agreement(Schema):
     kappa: Annotated[float, Field(ge=-1, le=1)] | None
 
 
-class Audit(Schema):
-    """The leakage ledger of a dataset folder."""
-
-    overlaps: tuple[Overlap, ...]
-    duplicates: tuple[Duplicate, ...]
-    conflicts: tuple[Conflict, ...]
-    agreement: tuple[Agreement, ...]
-
-
 class RepeatCounts(Schema):
     """Groups of records of the same text in the same context.
 
@@ -132,12 +132,22 @@ class RepeatCounts(Schema):
     groups_of_5_words: Count
     groups_across_corpora: Count
 
+    @classmethod
+    def of(cls, groups: Sequence[tuple[int, Sequence[str]]]) -> Self:
+        """The counts of groups, each with the words of its text and the ids of its records."""
+        return cls(
+            groups=len(groups),
+            records=sum(len(ids) for _, ids in groups),
+            groups_of_5_words=sum(words >= MIN_WORDS for words, _ in groups),
+            groups_across_corpora=sum(len({name.split("/")[0] for name in ids}) > 1 for _, ids in groups),
+        )
+
 
 class AuditFigures(Schema):
     """An audit in numbers: what a card shows of it.
 
     Attributes:
-        overlaps: Pairs of splits that have something in common.
+        overlaps: Pairs of splits that have something in common, or of which that is unknown.
         pairs_without_overlap: How many have nothing.
     """
 
@@ -146,3 +156,26 @@ class AuditFigures(Schema):
     duplicates: RepeatCounts
     conflicts: RepeatCounts
     agreement: tuple[Agreement, ...]
+
+
+class Audit(Schema):
+    """The leakage ledger of a dataset folder."""
+
+    overlaps: tuple[Overlap, ...]
+    duplicates: tuple[Duplicate, ...]
+    conflicts: tuple[Conflict, ...]
+    agreement: tuple[Agreement, ...]
+
+    @property
+    def figures(self) -> AuditFigures:
+        """The audit in numbers, without the id of a record."""
+        shown = tuple(row for row in self.overlaps if not row.shares_nothing)
+        return AuditFigures(
+            overlaps=shown,
+            pairs_without_overlap=len(self.overlaps) - len(shown),
+            duplicates=RepeatCounts.of([(group.words, group.ids) for group in self.duplicates]),
+            conflicts=RepeatCounts.of(
+                [(group.words, tuple(one.id for one in group.records)) for group in self.conflicts]
+            ),
+            agreement=self.agreement,
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dialoguellm_release.layout import AUDIT
-from dialoguellm_release.leakage.audit import audit_as_json, audit_figures, make_ledger, publishable_audit
+from dialoguellm_release.leakage.audit import audit_as_json, make_ledger, publishable_audit
 from dialoguellm_release.leakage.turns import as_turns
 from dialoguellm_release.schemas.audit import Audit
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
@@ -26,7 +26,7 @@ def audit_of(records: list[Record]) -> Audit:
 def test_the_folder_holds_what_a_new_audit_finds(demo_dataset: Dataset) -> None:
     found = audit_dataset(demo_dataset.folder)
     assert (demo_dataset.folder / AUDIT).read_text(encoding="utf-8") == audit_as_json(found)
-    assert demo_dataset.manifest.figures.audit == audit_figures(found)
+    assert demo_dataset.manifest.figures.audit == found.figures
     assert AUDIT in {file.path for file in demo_dataset.manifest.outputs}
 
 
@@ -36,7 +36,7 @@ def test_the_audit_in_numbers(dialogue_of: DialogueOf) -> None:
     records += dialogue_of("meld/test/1", ["yes i have no idea"]) + dialogue_of(
         "iemocap/test/1", ["I have no idea!"]
     )
-    found = audit_figures(audit_of(records))
+    found = audit_of(records).figures
     assert [(row.held_out, row.training) for row in found.overlaps] == [
         ("meld/test", "meld/train"),
         ("meld/test", "meisd/train"),
@@ -62,7 +62,7 @@ def test_withheld_records_are_named_by_their_splits_and_counts_stay(dialogue_of:
     records += dialogue_of("meisd/test/8", ["Well.", "Yes.", "No."], ["fear", "neutral", "sadness"])
     whole = audit_of(records)
     published = publishable_audit(whole, ["meisd"])
-    assert audit_figures(published) == audit_figures(whole)
+    assert published.figures == whole.figures
     assert published.overlaps == whole.overlaps
     (duplicate,), (conflict,) = published.duplicates, published.conflicts
     assert duplicate.ids == ("meld/train/1/0", "meisd/train")

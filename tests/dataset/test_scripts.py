@@ -193,3 +193,18 @@ def test_more_corpora_than_can_be_compared_are_refused() -> None:
     with pytest.raises(DataError) as raised:
         as_turns([], [f"corpus{number}" for number in range(22)])
     assert raised.value.problems[0].code == "leakage.too_many_corpora"
+
+
+@pytest.mark.parametrize("wordless", ["meld/train", "meld/test"])
+def test_what_cannot_be_compared_is_unknown_and_not_nothing(dialogue_of: DialogueOf, wordless: str) -> None:
+    texts = {
+        name: ["A sentence of five words.", "Yes."] for name in ("meld/train", "meld/test", "meisd/test")
+    }
+    texts[wordless] = ["🙂🙂🙂", "…", "🙂"]
+    records = [one for name, said in texts.items() for one in dialogue_of(f"{name}/1", said)]
+    audit = make_ledger(as_turns(records, ["meld", "meisd"]), CleanRules(), lambda _: None).audit
+    for row in audit.overlaps:
+        counts = (row.utterances_found, row.dialogues_with_run, row.dialogues_identical)
+        assert (counts == (None, None, None)) == (wordless in (row.held_out, row.training))
+        assert not row.shares_nothing
+    assert audit.figures.overlaps == audit.overlaps
