@@ -1,4 +1,4 @@
-"""`dlm-release doctor`: what of this machine the commands need, and what of it is missing."""
+"""`dlm-release doctor`: what the commands need on this machine, and what is missing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def doctor(
 
     Versions, extras, disk, GPU, endpoint, token and its rights, corpora.
 
-    Ends with 1 where something is wrong; what is missing only takes some commands away.
+    Ends with 1 where something is wrong; without what is missing, some commands do not work.
 
     Example: dlm-release doctor --sources corpora
     """

@@ -1,4 +1,4 @@
-"""`dlm-release publish`: the folders of a release become repositories."""
+"""`dlm-release publish`: publish the folders of a release as repositories."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def publish(
 
     Every repository is committed and read back, and only then tagged.
 
-    What leaves of each corpus is what the dataset recipe says (distribution); where that is more than its
-    licences allow, nothing is published. Whatever stops it, the same command goes on from there. The Hub is
+    The dataset recipe says what of each corpus is published (distribution); where that is more than its
+    licences allow, nothing is. Whatever stops a run, the same command continues it. The Hub is
     the one that HF_ENDPOINT names, with the token of `hf auth login`.
 
-    With --only the other repositories are left alone; what the named ones were made from must stand there
+    With --only the other repositories are not changed; what the named ones were made from must be published
     already, under the same tag.
 
     Example: dlm-release publish demo --from build --to release
@@ -76,7 +76,7 @@ def publish(
         show_json(as_data(publication))
     else:
         show(as_plan(publication) if dry_run else as_text(publication))
-    problems = problems_of(publication.verdicts)
+    problems = problems_of(publication.checks)
     if problems:
         raise PublishError(problems, outcome="nothing was written (--dry-run)")
     for note in publication.notes:
@@ -95,14 +95,14 @@ def as_text(publication: Publication) -> str:
 
 
 def as_plan(publication: Publication) -> str:
-    """What would be done in each repository, file by file, and what each gate says."""
+    """What would be done in each repository, file by file, and every check."""
     parts = ["\n".join(_planned(one)) for one in publication.repositories]
     if publication.others:
         parts.append("\n".join(_left_alone(link, publication.tag) for link in publication.others))
     if publication.collection:
         parts.append(_collection(publication.collection))
     gates: list[tuple[str, ...]] = [("gate", "verdict", "")]
-    gates += [(one.name, one.outcome, one.note) for one in publication.verdicts]
+    gates += [(one.name, one.outcome, one.note) for one in publication.checks]
     return "\n\n".join([*parts, table(gates)])
 
 
@@ -139,7 +139,7 @@ def as_data(publication: Publication) -> dict[str, Any]:
                 "note": one.note,
                 "problems": [str(problem) for problem in one.problems],
             }
-            for one in publication.verdicts
+            for one in publication.checks
         ],
     }
 

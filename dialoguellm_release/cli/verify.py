@@ -1,4 +1,4 @@
-"""`dlm-release verify`: look at a published repository, or a whole release, as anybody can."""
+"""`dlm-release verify`: check a published repository, or a whole release."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dialoguellm_release.cli.options import Json
 from dialoguellm_release.cli.output import say, show, show_json, table
 
 if TYPE_CHECKING:
-    from dialoguellm_release.hub.checks import Verdict
+    from dialoguellm_release.hub.checks import Check
     from dialoguellm_release.hub.verify import Verified
 
 
@@ -23,7 +23,7 @@ def verify(
     ],
     at: Annotated[str, typer.Option(help="Where it was published: hub, or the folder.")] = "hub",
     release: Annotated[
-        Path | None, typer.Option(help="A release.json that was kept from before, to compare with.")
+        Path | None, typer.Option(help="A release.json that was saved before, to compare with.")
     ] = None,
     sample: Annotated[
         int, typer.Option(min=0, help="How many records of each score are scored again; 0 for none.")
@@ -51,23 +51,23 @@ def verify(
 
 
 def as_text(verified: Verified) -> str:
-    """The verdicts on a repository as a table."""
+    """The checks on a repository as a table."""
     at = f" at {verified.revision} ({verified.commit})" if verified.revision else ""
-    return f"{verified.where}{at}\n{verdict_table(verified.verdicts)}"
+    return f"{verified.where}{at}\n{check_table(verified.checks)}"
 
 
-def verdict_table(verdicts: Sequence[Verdict]) -> str:
-    """Verdicts as a table: what was checked, what came of it, what was looked at or why not."""
-    return table([("item", "verdict", ""), *((one.name, one.outcome, one.note) for one in verdicts)])
+def check_table(checks: Sequence[Check]) -> str:
+    """Checks as a table: the item, its outcome, and what was checked or why not."""
+    return table([("item", "verdict", ""), *((one.name, one.outcome, one.note) for one in checks)])
 
 
-def verdict_data(verdict: Verdict) -> dict[str, Any]:
-    """A verdict as data."""
+def check_data(check: Check) -> dict[str, Any]:
+    """A check as data."""
     return {
-        "name": verdict.name,
-        "outcome": verdict.outcome,
-        "note": verdict.note,
-        "problems": [asdict(problem) for problem in verdict.problems],
+        "name": check.name,
+        "outcome": check.outcome,
+        "note": check.note,
+        "problems": [asdict(problem) for problem in check.problems],
     }
 
 
@@ -76,5 +76,5 @@ def _data(verified: Verified) -> dict[str, Any]:
         "repository": verified.where,
         "revision": verified.revision,
         "commit": verified.commit,
-        "verdicts": [verdict_data(one) for one in verified.verdicts],
+        "checks": [check_data(one) for one in verified.checks],
     }

@@ -28,12 +28,12 @@ Outcome = Literal["pass", "fail", "not checked"]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Check:
     """One check.
 
     Attributes:
         name: What was checked, in one or two words.
-        note: What was looked at, or why it was not.
+        note: What was checked, or why it was not.
         problems: What is wrong; empty unless it failed.
     """
 
@@ -43,20 +43,20 @@ class Verdict:
     problems: tuple[Problem, ...] = ()
 
 
-def verdict_on(name: str, problems: Iterable[Problem], note: str = "") -> Verdict:
-    """A verdict that passes where there is no problem."""
+def check_of(name: str, problems: Iterable[Problem], note: str = "") -> Check:
+    """A check that passes where there is no problem."""
     found = tuple(problems)
-    return Verdict(name, "fail" if found else "pass", note, found)
+    return Check(name, "fail" if found else "pass", note, found)
 
 
-def not_checked(name: str, why: str) -> Verdict:
-    """A verdict on what could not be looked at."""
-    return Verdict(name, "not checked", why)
+def not_checked(name: str, why: str) -> Check:
+    """A check that could not be made."""
+    return Check(name, "not checked", why)
 
 
-def problems_of(verdicts: Sequence[Verdict]) -> list[Problem]:
-    """Everything that is wrong, in the order of the checks."""
-    return [problem for verdict in verdicts for problem in verdict.problems]
+def problems_of(checks: Sequence[Check]) -> list[Problem]:
+    """Every problem, in the order of the checks."""
+    return [problem for check in checks for problem in check.problems]
 
 
 def counted(count: int, thing: str) -> str:
@@ -138,15 +138,15 @@ CONFIG = "adapter_config.json"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def source_verdicts(sources: Sources) -> list[Verdict]:
-    """The verdicts on the folders that a release names: hashes, adapters, and where each comes from."""
+def source_checks(sources: Sources) -> list[Check]:
+    """The checks of the folders that a release is made from."""
     scores = [score for scores in sources.scores.values() for score in scores]
     groups = (sources.dataset.values(), sources.backbones.values(), sources.adapters.values(), scores)
     folders: list[Source[Manifest]] = [source for group in groups for source in group]
     dataset = next((source.manifest for source in sources.dataset.values()), None)
     backbones = {repo_id: source.manifest for repo_id, source in sources.backbones.items()}
     hashes = [problem for one in folders for problem in file_problems(one.folder, one.manifest)]
-    verdicts = [verdict_on("hashes", hashes, counted(len(folders), "folder"))]
+    checks = [check_of("hashes", hashes, counted(len(folders), "folder"))]
     if sources.adapters:
         adapters = list(sources.adapters.values())
         weights = [problem for one in adapters for problem in adapter_problems(one.folder, one.manifest)]
@@ -157,17 +157,17 @@ def source_verdicts(sources: Sources) -> list[Verdict]:
             for problem in origin_problems(one.folder, one.manifest, dataset, backbones)
         ]
         note = counted(len(adapters), "adapter")
-        verdicts += [
-            verdict_on("weights", weights, note),
-            verdict_on("label survival", labels, note),
-            verdict_on("origin", origins, note),
-            verdict_on("scores", _all_score_problems(sources), counted(len(scores), "score folder")),
+        checks += [
+            check_of("weights", weights, note),
+            check_of("label survival", labels, note),
+            check_of("origin", origins, note),
+            check_of("scores", _all_score_problems(sources), counted(len(scores), "score folder")),
         ]
-    return verdicts
+    return checks
 
 
 def adapter_problems(folder: Path, adapter: AdapterManifest) -> Iterator[Problem]:
-    """Where the weights of an adapter are none, or are not those of its configuration and base."""
+    """Where an adapter has no usable weights, or its configuration does not fit its manifest."""
     try:
         config = json.loads((folder / CONFIG).read_bytes())
         named, rank = config["base_model_name_or_path"], config.get("r")
@@ -182,7 +182,7 @@ def adapter_problems(folder: Path, adapter: AdapterManifest) -> Iterator[Problem
 
 
 def label_problems(folder: Path, adapter: AdapterManifest) -> Iterator[Problem]:
-    """Where the figures of a training run tell that no label was left to learn from."""
+    """Where the figures of a training show that it had no labels to learn from."""
     figures = adapter.figures
     for name, count in (("records", figures.records), ("steps", figures.steps)):
         if count == 0:
@@ -259,7 +259,7 @@ def _all_score_problems(sources: Sources) -> Iterator[Problem]:
 
 
 def score_problems(folder: Path, score: ScoreManifest, adapter: AdapterManifest) -> Iterator[Problem]:
-    """Where a score folder is not of this adapter, its dataset, its prompt and its base."""
+    """Where a score folder belongs to another adapter, dataset, prompt or base."""
     protocol, system, figures = score.figures.protocol, score.figures.system, adapter.figures
     compared = (
         ("adapter", system.adapter_content_sha256, adapter.content_sha256),
@@ -276,18 +276,18 @@ def score_problems(folder: Path, score: ScoreManifest, adapter: AdapterManifest)
 
 
 LARGEST_FILE = 50_000_000_000
-"""Bytes; the Hub takes no larger one (its documentation, Repository limitations and recommendations)."""
+"""Bytes; a limit of the Hub (its documentation, Repository limitations and recommendations)."""
 
 MOST_FILES_A_FOLDER = 10_000
-"""Likewise."""
+"""From the same documentation."""
 
 _PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"})
 _PICKLE_STARTS = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 _ZIP_START = b"PK\x03\x04"
 
 
-def repository_verdicts(name: RepositoryName, files: Mapping[str, PlannedFile]) -> list[Verdict]:
-    """The verdicts on a repository as it would be published.
+def repository_checks(name: RepositoryName, files: Mapping[str, PlannedFile]) -> list[Check]:
+    """The checks of a repository as it would be published.
 
     Args:
         files: What it would hold.
@@ -300,7 +300,7 @@ def repository_verdicts(name: RepositoryName, files: Mapping[str, PlannedFile]) 
         "sizes": list(size_problems(files)),
     }
     return [
-        verdict_on(gate, [_placed(problem, name) for problem in problems], note)
+        check_of(gate, [_placed(problem, name) for problem in problems], note)
         for gate, problems in found.items()
     ]
 
@@ -311,7 +311,7 @@ def leaving_problems(
     left_out: Collection[CorpusName],
     scores: Mapping[str, CorpusName],
 ) -> Iterator[Problem]:
-    """Files of corpora that may not leave: a second look, whatever made the plan.
+    """Files of corpora whose text may not be published: checked again, whatever made the plan.
 
     Args:
         left_out: The corpora that the published dataset lacks.
@@ -350,7 +350,7 @@ def _holds_pickle(path: Path) -> bool:
 
 
 def size_problems(files: Mapping[str, PlannedFile]) -> Iterator[Problem]:
-    """What the Hub would not take for its size or number."""
+    """Files that the Hub would refuse for their size or number."""
     for path, file in files.items():
         if file.size > LARGEST_FILE:
             what, expected = "is too large for the Hub", f"at most {LARGEST_FILE:,} bytes"

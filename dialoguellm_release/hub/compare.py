@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from dialoguellm_release.cards.card import split_card
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import MANIFEST
-from dialoguellm_release.hub.checks import Verdict, verdict_on
+from dialoguellm_release.hub.checks import Check, check_of
 from dialoguellm_release.hub.contents import PlannedFile, RepoPlan, parse_release_file
 from dialoguellm_release.hub.plan import plan_release
 from dialoguellm_release.hub.sources import part_of
@@ -89,12 +89,12 @@ class Comparison:
 
     Attributes:
         steps: In the order of the graph.
-        verdicts: The checks of all of them.
+        checks: The checks of all of them.
         others: Repositories that this run does not publish, but whose commits it names, by name.
     """
 
     steps: Sequence[Step]
-    verdicts: Sequence[Verdict]
+    checks: Sequence[Check]
     others: Mapping[RepositoryName, Link]
 
 
@@ -131,10 +131,10 @@ def compare_release(
         if step.commit is None
         for problem in store.card_problems(step.plan.name, step.files[CARD].text())
     ]
-    verdicts = [*plan.verdicts, verdict_on("target", problems, "tags, changes by others, cards")]
+    checks = [*plan.checks, check_of("target", problems, "tags, changes by others, cards")]
     if plan.others:
-        verdicts.append(verdict_on("others", missing, f"left as they are: {', '.join(plan.others)}"))
-    return Comparison(steps, verdicts, others)
+        checks.append(check_of("others", missing, f"left as they are: {', '.join(plan.others)}"))
+    return Comparison(steps, checks, others)
 
 
 def _existing_commit(files: Mapping[str, PlannedFile], state: RepoState | None) -> str | None:

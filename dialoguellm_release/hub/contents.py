@@ -172,7 +172,7 @@ def files_sha256(files: Iterable[FileStamp]) -> str:
 
 
 def dataset(repo_id: str, build: Source[DatasetManifest], part: DatasetManifest) -> RepoPlan:
-    """The part of a build that may be published, with the rows without text that are made for it."""
+    """The part of a build that may be published, with its rows without text."""
     assert part.published is not None
     standoff = standoff_rows(build.manifest, part.published.standoff, build.folder)
     rows = {path: PlannedFile.made(content) for path, content in standoff.items()}
@@ -197,7 +197,7 @@ def dataset(repo_id: str, build: Source[DatasetManifest], part: DatasetManifest)
 
 
 def backbone(repo_id: str, source: Source[BackboneManifest]) -> RepoPlan:
-    """A backbone of our own making."""
+    """A backbone that is part of the release."""
     texts = {CARD: render_backbone_card(source.manifest, repo_id)}
     name = repository_name("model", repo_id)
     content = source.manifest.content_sha256
@@ -205,7 +205,7 @@ def backbone(repo_id: str, source: Source[BackboneManifest]) -> RepoPlan:
 
 
 def space(repo_id: str, folder: Path) -> RepoPlan:
-    """A metric, as it lies in `metrics/`."""
+    """A metric, as it is in `metrics/`."""
     paths = [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     files = {path.relative_to(folder).as_posix(): PlannedFile.on_disk(path) for path in sorted(paths)}
     content = combined_sha256((path, file.sha256) for path, file in files.items())
@@ -219,19 +219,19 @@ def adapter(
     sources: Sources,
     datasets: Mapping[str, Source[DatasetManifest]],
 ) -> RepoPlan:
-    """An adapter with its scores, and the answers to single records where their corpus may be passed on."""
+    """An adapter with its scores, and its predictions where the text of their corpus is published."""
     source, scores = sources.adapters[repo_id], sources.scores[repo_id]
     figures = source.manifest.figures
     parts = [(name, *repository_of(name)) for name in depends_on]
     data_name, data_id = next(((name, one) for name, kind, one in parts if kind == "dataset"), (None, None))
     data = datasets[data_id].manifest if data_id else None
     base = sources.backbones.get(figures.base)
-    files, passed_on = (
+    files, published = (
         _files_of(source),
         corpora_in((file.path for file in data.outputs), data.figures.corpora) if data else (),
     )
     for score in scores:
-        files |= _score_files(score, score.manifest.figures.protocol.corpus in passed_on)
+        files |= _score_files(score, score.manifest.figures.protocol.corpus in published)
     runs = [score.manifest.figures for score in scores]
 
     def texts(commits: Commits) -> Mapping[str, str]:
@@ -265,7 +265,7 @@ def adapter(
 
 
 def _score_files(score: Source[ScoreManifest], with_predictions: bool) -> dict[str, PlannedFile]:
-    """A score folder below `scores/`, with a manifest that lists what is there."""
+    """A score folder below `scores/`, with a manifest that lists its files."""
     files = {path: file for path, file in _files_of(score).items() if with_predictions or path != PREDICTIONS}
     files[MANIFEST] = _manifest_of(score.manifest, files)
     return {f"{SCORES}/{score.folder.name}/{path}": file for path, file in files.items()}
@@ -301,7 +301,7 @@ def parse_release_file(content: bytes | str, where: str) -> ReleaseFile:
     """The content of a `release.json`.
 
     Args:
-        where: It is from, for messages.
+        where: Its origin, for messages.
 
     Raises:
         DataError: It is damaged.

@@ -1,4 +1,4 @@
-"""Git as the folder target uses it: by subprocess, with an identity and settings of its own."""
+"""Git for a store in a folder: by subprocess, with its own identity and settings."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Blob:
 
 
 class GitRepository:
-    """A repository with a work tree; `.git` need not be there yet.
+    """A repository with a work tree; `.git` need not exist yet.
 
     Why: every command names the repository, so that a folder inside another checkout never acts on that one.
     """
@@ -61,38 +61,38 @@ class GitRepository:
 
     @property
     def exists(self) -> bool:
-        """Whether it was made; False where its making was cut short."""
+        """Whether it was created; False where that was interrupted."""
         return all((self._folder / name).exists() for name in ("HEAD", "objects", "refs"))
 
     def make(self) -> None:
-        """Makes it, or mends one whose making was cut short; what it holds stays."""
+        """Creates it, or repairs one whose creation was interrupted; its content stays."""
         self.path.mkdir(parents=True, exist_ok=True)
         self.run("init", "--quiet", "--template=", "--object-format=sha1", f"--initial-branch={BRANCH}")
 
     @property
     def is_private(self) -> bool:
-        """Whether it is one that nobody else may read, its history included."""
+        """Whether nobody else may read it, its history included."""
         return (self._folder / _PRIVATE).exists()
 
     def make_private(self) -> None:
-        """Closes it to others, for good."""
+        """Closes it to other users, permanently."""
         (self._folder / _PRIVATE).touch()
         self.path.chmod(0o700)
 
     def remove_stale_locks(self) -> None:
-        """Removes the locks that a killed run left behind; the caller must know that nobody works here."""
+        """Removes the locks that a killed run left; the caller must hold the lock of the store."""
         for lock in [*self._folder.glob("*.lock"), *(self._folder / "refs").rglob("*.lock")]:
             lock.unlink()
 
     def commit_of(self, ref: str) -> str | None:
-        """The commit that a full ref name stands on; None where there is no such ref."""
+        """The commit of a full ref name; None where there is no such ref."""
         if not self.exists:
             return None
         listed = self.run("for-each-ref", "--format=%(objectname) %(*objectname)", ref).split()
         return listed[-1] if listed else None
 
     def newest_with(self, line: str, commit: str) -> str | None:
-        """The newest commit, from this one on back, whose message holds a line; None where none does."""
+        """The newest commit, from this one backwards, whose message has a line; None without one."""
         found = self.run("log", "-1", "--format=%H", "--fixed-strings", f"--grep={line}", commit)
         return found.strip() or None
 
@@ -114,23 +114,23 @@ class GitRepository:
         return digest.hexdigest()
 
     def write_blob(self, content: Path | bytes) -> str:
-        """The id of a content that the store now holds."""
+        """Writes a content; its id."""
         if isinstance(content, bytes):
             return self.run("hash-object", "-w", "--stdin", given=content).strip()
         return self.run("hash-object", "-w", "--no-filters", "--", str(content.absolute())).strip()
 
     def write_commit(self, blobs: Mapping[str, str], parent: str | None, message: str) -> str:
-        """A commit that holds exactly the blobs, by path; no branch, tag or file of the work tree changes."""
+        """Writes a commit of exactly these blobs, by path; branches, tags and the work tree stay."""
         tree = self._write_tree({tuple(path.split("/")): blob for path, blob in blobs.items()})
         parents = ["-p", parent] if parent else []
         return self.run("commit-tree", tree, *parents, "-m", message).strip()
 
     def set_ref(self, ref: str, commit: str, before: str | None) -> None:
-        """Moves a ref to a commit, if it still stands where it did (None: does not exist)."""
+        """Moves a ref to a commit, if it is still at `before` (None: does not exist)."""
         self.run("update-ref", ref, commit, before or "0" * len(commit))
 
     def edited_files(self) -> list[str]:
-        """Files of the work tree whose content is not that of its commit; a deleted one is not named."""
+        """Files of the work tree that differ from its commit; deleted ones are not listed."""
         if self.commit_of(f"refs/heads/{BRANCH}") is None:
             return []
         listed = self.run(
@@ -139,12 +139,12 @@ class GitRepository:
         return [path for path in listed.split("\0") if path]
 
     def check_out_branch(self) -> None:
-        """Lets the work tree stand at the branch; files that git does not know stay."""
+        """Checks out the branch; files that git does not know stay."""
         self.run("symbolic-ref", "HEAD", f"refs/heads/{BRANCH}")
         self.run("reset", "--quiet", "--hard", BRANCH)
 
     def run(self, *arguments: str, given: bytes | None = None) -> str:
-        """What a git command prints.
+        """The output of a git command.
 
         Raises:
             PublishError: git is not installed, or the command failed.

@@ -35,6 +35,9 @@ FAILURES = (HfHubHTTPError, httpx2.TransportError, json.JSONDecodeError)
 """What a request to the Hub may raise. The page of a proxy in trouble is not JSON, and `huggingface_hub`
 reads some answers before their status."""
 
+NOT_SUPPORTED = (404, 405, 501)
+"""The status of an endpoint that a Hub does not have."""
+
 _REFUSALS_AS_VALUE_ERRORS = ("Invalid metadata in README.md", "LFS batch API returned errors")
 _QUERY = re.compile(r"(?<=[\w/])\?[^\s'\"<>]+")
 _TOKEN = re.compile(r"\bhf_\w+")

@@ -1,4 +1,4 @@
-"""What of a dataset its licences let out: everything, rows without text, or nothing."""
+"""What of a dataset may be published by its licences: everything, rows without text, or nothing."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def license_problems(
     corpora: Mapping[CorpusName, CorpusEntry],
     visibility: Visibility,
 ) -> Iterator[Problem]:
-    """Where more of a corpus would leave than its licences allow, or it cannot be told.
+    """Where more of a corpus would be published than its licences allow, or that is unknown.
 
     A right that the recipe states counts in a private repository only.
 
     Args:
         recipe: The one in the manifest.
-        corpora: The registry's entries; they decide, whatever a manifest says.
+        corpora: The corpus files; they decide, whatever a manifest says.
         visibility: Of the repository.
     """
     if sha256_of_text(canonical_json(dict(manifest.recipe.resolved))) != manifest.recipe.sha256:
@@ -128,10 +128,10 @@ def copy_problems(
     corpora: Mapping[CorpusName, CorpusEntry],
     visibility: Visibility,
 ) -> Iterator[Problem]:
-    """Where a published copy holds more of a corpus than its recipe, and the registry, let leave.
+    """Where a published copy has more of a corpus than its recipe and its corpus file allow.
 
     Args:
-        corpora: The registry's entries.
+        corpora: The corpus files.
         visibility: Of the repository that the copy is from.
     """
     recipe = recipe_of(manifest, DatasetRecipe)
@@ -172,8 +172,8 @@ def _fix(name: CorpusName, entry: CorpusEntry, is_right_stated: bool) -> str:
     return f"build with --set corpora.{name}.distribution={entry.allowed}; or, {private}"
 
 
-_RENDERED_ANEW = (CARD, CROISSANT, LICENSES, AUDIT)
-"""Files that tell of the whole build; a copy gets its own."""
+_RENDERED_AGAIN = (CARD, CROISSANT, LICENSES, AUDIT)
+"""Files about the whole build; a published copy gets its own."""
 
 
 def publishable_part(
@@ -182,20 +182,20 @@ def publishable_part(
     visibility: Visibility,
     folder: Path,
 ) -> DatasetManifest:
-    """The manifest of the published copy: the data files that leave as they are, and what they hold.
+    """The manifest of the published copy: the data files that are published as they are, and their counts.
 
     Figures and `content_sha256` stay those of the whole build, so that a copy can be traced to it. Pictures
-    of counts (`FIGURE_FILES`, by their exact names) leave as well: a count is nobody's text. The rows of
+    of counts (`FIGURE_FILES`, by their exact names) are published as well: they show no text. The rows of
     `published.standoff` are not among the files: they are made for the copy.
 
     Args:
-        corpora: The registry's entries.
+        corpora: The corpus files.
         visibility: Of the repository.
-        folder: Where the dataset lies.
+        folder: The folder of the dataset.
 
     Raises:
-        PublishError: The recipe asks for more than may leave, nothing leaves, or a file is not what its
-            path says, so that nobody knows what of whom it holds.
+        PublishError: The recipe asks for more than its licences allow, or for nothing, or a file has other
+            rows than its path says.
         CardError: The dataset was built by a recipe of another version.
     """
     if manifest.published is not None:
@@ -212,12 +212,12 @@ def publishable_part(
     asked = {name: one.distribution for name, one in recipe.corpora.items() if name in figures}
     full = [name for name in figures if asked[name] == "full"]
     if not full:
-        raise PublishError(_nothing_leaves(folder, figures))
+        raise PublishError(_nothing_to_publish(folder, figures))
     held = [(file, data_file(file.path)) for file in manifest.outputs]
     data = [(file, one) for file, one in held if one and asked[one.corpus] != "exclude"]
     if problems := list(_row_problems(folder, data)):
         raise PublishError(problems)
-    leaving = {file.path for file, one in data if one.corpus in full} | set(FIGURE_FILES)
+    published_paths = {file.path for file, one in data if one.corpus in full} | set(FIGURE_FILES)
     sizes = [(split, size) for name in full for split, size in figures[name].splits.items()]
     present: list[Split] = [split for split in SPLITS if split in dict(sizes)]
     published = PublishedSubset(
@@ -231,23 +231,23 @@ def publishable_part(
             for split, digest in figures[name].content_sha256.items()
         ),
     )
-    outputs = tuple(file for file in manifest.outputs if file.path in leaving)
+    outputs = tuple(file for file in manifest.outputs if file.path in published_paths)
     return manifest.model_copy(update={"outputs": outputs, "published": published})
 
 
 def standoff_rows(manifest: DatasetManifest, corpora: Sequence[CorpusName], folder: Path) -> dict[str, bytes]:
-    """The files without text of the corpora that leave so, by their paths in the repository.
+    """The files without text, of corpora that are published without it, by path in the repository.
 
     Args:
         manifest: Of the whole build.
-        folder: Where the dataset lies.
+        folder: The folder of the dataset.
     """
     with TemporaryDirectory(prefix="dlm-release-") as scratch:
         written = write_standoff(folder, manifest, corpora, Path(scratch))
         return {file.path: (Path(scratch) / file.path).read_bytes() for file in written}
 
 
-def _nothing_leaves(folder: Path, names: Mapping[CorpusName, object]) -> Problem:
+def _nothing_to_publish(folder: Path, names: Mapping[CorpusName, object]) -> Problem:
     return Problem(
         str(folder),
         "its recipe publishes the text of no corpus",
@@ -259,9 +259,9 @@ def _nothing_leaves(folder: Path, names: Mapping[CorpusName, object]) -> Problem
 
 
 def _stray_files(folder: Path, files: Sequence[FileStamp]) -> Iterator[Problem]:
-    """Files of which it cannot be told whose text they hold."""
+    """Files that belong to no corpus."""
     for file in files:
-        if data_file(file.path) is None and file.path not in (*_RENDERED_ANEW, *FIGURE_FILES):
+        if data_file(file.path) is None and file.path not in (*_RENDERED_AGAIN, *FIGURE_FILES):
             where = str(folder / file.path)
             yield Problem(where, _UNKNOWN_FILE, fix=_AGAIN, code="licenses.unknown_file")
 
@@ -277,13 +277,13 @@ _RECORD_ID = re.compile(rf"[a-z][a-z0-9_]*/({'|'.join(SPLITS)})/[^/\s]+/\d+")
 def published_audit(path: Path, published: PublishedSubset) -> str:
     """The text of `audit.json` in a published copy.
 
-    Why: the id of a withheld record beside that of a published one would tell the text of the first.
+    Why: the id of a withheld record beside that of a published one would reveal the text of the first.
 
     Args:
         path: The audit of the build.
 
     Raises:
-        PublishError: It is no audit, or something else stands in the place of an id.
+        PublishError: It is not an audit, or something else is in the place of an id.
     """
     try:
         audit = Audit.model_validate_json(path.read_bytes())
@@ -302,14 +302,14 @@ def _without(audit: Audit, left_out: Collection[CorpusName]) -> Audit:
     Why: a label beside the text that it was given to is a label, whoever else is named there.
     """
 
-    def is_told(record_id: str) -> bool:
+    def is_published(record_id: str) -> bool:
         return record_id.partition("/")[0] not in left_out
 
     duplicates = [
-        group.model_copy(update={"ids": tuple(filter(is_told, group.ids))}) for group in audit.duplicates
+        group.model_copy(update={"ids": tuple(filter(is_published, group.ids))}) for group in audit.duplicates
     ]
     conflicts = [
-        group.model_copy(update={"records": tuple(one for one in group.records if is_told(one.id))})
+        group.model_copy(update={"records": tuple(one for one in group.records if is_published(one.id))})
         for group in audit.conflicts
     ]
     return audit.model_copy(

@@ -10,12 +10,12 @@ from dialoguellm_release.cards.licenses import recipe_of
 from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.errors import PublishError
 from dialoguellm_release.hub.checks import (
-    Verdict,
+    Check,
+    check_of,
     leaving_problems,
     problems_of,
-    repository_verdicts,
-    source_verdicts,
-    verdict_on,
+    repository_checks,
+    source_checks,
 )
 from dialoguellm_release.hub.contents import PlannedFile, RepoPlan, adapter, backbone, dataset, space
 from dialoguellm_release.hub.licenses import publishable_part
@@ -32,12 +32,12 @@ class Plan:
     """The repositories of a release, each after those that it depends on, and the checks of them.
 
     Attributes:
-        verdicts: In the order in which they are shown; a release is refused where one failed.
+        checks: In the order in which they are shown; a release is refused where one failed.
         others: The repositories that this run does not publish.
     """
 
     repositories: tuple[RepoPlan, ...]
-    verdicts: tuple[Verdict, ...]
+    checks: tuple[Check, ...]
     others: Mapping[RepositoryName, RepoPlan] = field(default_factory=dict)
 
 
@@ -63,13 +63,13 @@ def plan_release(
     """
     sources = read_sources(recipe, build)
     visibility = recipe.dataset.visibility if recipe.dataset else "public"
-    verdicts = source_verdicts(sources)
-    if problems_of(verdicts):
-        return Plan((), tuple(verdicts))
+    checks = source_checks(sources)
+    if problems_of(checks):
+        return Plan((), tuple(checks))
     datasets, refused = _publishable(sources, visibility)
-    verdicts += refused
+    checks += refused
     if refused:
-        return Plan((), tuple(verdicts))
+        return Plan((), tuple(checks))
     plans = {name: _plan(recipe, sources, datasets, name) for name in recipe.in_order()}
     hashes = {name: plan.content_sha256 for name, plan in plans.items()}
     cards, chosen = existing_cards or {}, plans.keys() if names is None else names
@@ -85,14 +85,14 @@ def plan_release(
     ]
     others = {name: plan for name, plan in plans.items() if name not in chosen}
     files = {one.name: one.files_at({}) for one in planned}
-    verdicts.append(_leaving(files, sources, datasets))
-    verdicts += [verdict for one in planned for verdict in repository_verdicts(one.name, files[one.name])]
-    return Plan(tuple(planned), tuple(verdicts), others)
+    checks.append(_leaving(files, sources, datasets))
+    checks += [check for one in planned for check in repository_checks(one.name, files[one.name])]
+    return Plan(tuple(planned), tuple(checks), others)
 
 
 def _publishable(
     sources: Sources, visibility: Visibility
-) -> tuple[dict[str, Source[DatasetManifest]], list[Verdict]]:
+) -> tuple[dict[str, Source[DatasetManifest]], list[Check]]:
     """The part of each dataset that may be published, and the failed check where there is none."""
     datasets: dict[str, Source[DatasetManifest]] = {}
     try:
@@ -101,7 +101,7 @@ def _publishable(
             part = publishable_part(source.manifest, registry, visibility, source.folder)
             datasets[repo_id] = Source(source.folder, part)
     except PublishError as error:
-        return datasets, [verdict_on("licences", error.problems)]
+        return datasets, [check_of("licences", error.problems)]
     return datasets, []
 
 
@@ -109,13 +109,13 @@ def _leaving(
     files: Mapping[RepositoryName, Mapping[str, PlannedFile]],
     sources: Sources,
     datasets: Mapping[str, Source[DatasetManifest]],
-) -> Verdict:
+) -> Check:
     """Whether a repository holds records of a corpus whose text may not be published."""
     left_out = {name for one in datasets.values() for name in _left_out(one.manifest)}
     runs = [run for runs in sources.scores.values() for run in runs]
     scores = {run.folder.name: run.manifest.figures.protocol.corpus for run in runs}
     found = [one for name, held in files.items() for one in leaving_problems(name, held, left_out, scores)]
-    return verdict_on("licences", found, f"left out: {', '.join(sorted(left_out)) or 'nothing'}")
+    return check_of("licences", found, f"left out: {', '.join(sorted(left_out)) or 'nothing'}")
 
 
 def _left_out(manifest: DatasetManifest) -> tuple[CorpusName, ...]:

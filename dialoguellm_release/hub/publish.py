@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from dialoguellm_release.errors import Problem, PublishError
-from dialoguellm_release.hub.checks import Verdict, problems_of
+from dialoguellm_release.hub.checks import Check, problems_of
 from dialoguellm_release.hub.compare import (
     Comparison,
     FileChange,
@@ -26,7 +26,7 @@ from dialoguellm_release.hub.compare import (
 )
 from dialoguellm_release.hub.contents import PlannedFile
 from dialoguellm_release.hub.sources import chosen
-from dialoguellm_release.hub.store import TRAILER, UNCHANGED, UNFINISHED, CollectionPage, Store
+from dialoguellm_release.hub.store import TRAILER, UNCHANGED, UNFINISHED, CollectionPage, Store, outcome
 from dialoguellm_release.progress import progress
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe, Visibility
 from dialoguellm_release.schemas.release import Link, RepositoryName, RepoType, repository_of
@@ -96,7 +96,7 @@ class Publication:
 
     Attributes:
         repositories: In the order of the graph; empty where the plan could not be made.
-        verdicts: Of every check.
+        checks: Of every check.
         others: Repositories that this run does not publish, but links to.
         collection: What would change in it; None where there is none, or nobody is shown it.
         notes: What the user should know, but is not wrong.
@@ -104,7 +104,7 @@ class Publication:
 
     tag: str
     repositories: tuple[Published, ...]
-    verdicts: tuple[Verdict, ...]
+    checks: tuple[Check, ...]
     others: tuple[Link, ...] = ()
     collection: Collected | None = None
     notes: tuple[str, ...] = ()
@@ -127,7 +127,7 @@ def publish_release(
         store: Where to publish.
         only: The repositories to publish, by key, name or id; empty for all. What they were made from must
             be in the store already, under the tag of the release.
-        dry_run: Plan and compare, write nothing; problems are in the verdicts.
+        dry_run: Plan and compare, write nothing; problems are in the checks.
         approve: Called with the plan before anything is written; None publishes without asking.
 
     Returns:
@@ -140,7 +140,7 @@ def publish_release(
     names = chosen(recipe, only)
     with _file_errors():
         if dry_run:
-            with _outcome(UNCHANGED):
+            with outcome(UNCHANGED):
                 compared = compare_release(recipe, build, store, names)
                 return _publication(recipe, compared, _page(recipe, store))
         with store.lock():
@@ -155,17 +155,17 @@ def _publish(
     approve: Callable[[Publication], bool] | None,
 ) -> Publication:
     started_ns = time.time_ns()
-    with _outcome(UNCHANGED):
+    with outcome(UNCHANGED):
         if denied := store.access_problems(names):
             raise PublishError(denied)
         compared = compare_release(recipe, build, store, names)
-        if problems := problems_of(compared.verdicts):
+        if problems := problems_of(compared.checks):
             raise PublishError(problems)
         is_out = all(step.is_tagged for step in compared.steps)
         planned = _publication(recipe, compared, _page(recipe, store) if approve and not is_out else None)
         if approve and not is_out and not approve(planned):
             raise PublishError(Problem(f"publish {recipe.tag}", "was not approved", code="hub.not_approved"))
-    with _outcome(UNFINISHED):
+    with outcome(UNFINISHED):
         commits = _carry_out(recipe, store, compared, started_ns)
         notes = planned.notes
         if recipe.collection:
@@ -186,7 +186,7 @@ def _publication(recipe: ReleaseRecipe, compared: Comparison, page: CollectionPa
     return Publication(
         tag=recipe.tag,
         repositories=tuple(_published(recipe.tag, step) for step in compared.steps),
-        verdicts=tuple(compared.verdicts),
+        checks=tuple(compared.checks),
         others=tuple(compared.others.values()),
         collection=_collected(recipe, compared, page) if page and is_shown else None,
         notes=(NO_COLLECTIONS,) if page and not is_shown else (),
@@ -338,15 +338,6 @@ def _read_back(read: Callable[[], Value], is_right: Callable[[Value], bool]) -> 
         time.sleep(_READ_AGAIN_AFTER_S)
         value = read()
     return value
-
-
-@contextmanager
-def _outcome(outcome: str) -> Iterator[None]:
-    """States the outcome of whatever goes wrong."""
-    try:
-        yield
-    except PublishError as error:
-        raise PublishError(error.problems, outcome) from error.__cause__
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Keys, tokens and paths of somebody's machine in what is to be published, in any file."""
+"""Finds keys, tokens and local paths in files that are to be published."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from dialoguellm_release.errors import Problem
 _PART = 1 << 24
 _OVERLAP = 1 << 10
 _SHOWN = 8
-"""How many characters of a find are shown: enough to look for it, too few to use it."""
+"""How many characters of a secret are shown: enough to find it, too few to use it."""
 
 
 @dataclass(frozen=True)
-class _Sign:
-    """What gives a secret away.
+class _Pattern:
+    """A pattern of a secret.
 
     Attributes:
-        pattern: Begins with fixed bytes, and looks back from there at what may not stand before them: fixed
-            bytes at the front are looked for thirty times faster than a word's edge.
-        is_secret: Whether a find must not be shown whole.
+        pattern: Begins with fixed bytes and checks by a look-behind what precedes them: that is thirty times
+            faster than a word boundary at the front.
+        is_secret: Whether a match must not be shown whole.
     """
 
     what: str
@@ -32,27 +32,27 @@ class _Sign:
     is_secret: bool = True
 
 
-_SIGNS = (
-    _Sign("a token of the Hub", r"hf_(?<!\whf_)[A-Za-z0-9]{30,}\b"),
-    _Sign("an API key", r"sk-(?<!\wsk-)[A-Za-z0-9_-]{20,}"),
-    _Sign("an access key of AWS", r"AKIA(?<!\wAKIA)[0-9A-Z]{16}\b"),
-    _Sign("a token of GitHub", r"gh(?<!\wgh)[pousr]_[A-Za-z0-9]{36,}\b"),
-    _Sign("a private key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
-    _Sign(
-        "a path of some machine",
+_PATTERNS = (
+    _Pattern("a token of the Hub", r"hf_(?<!\whf_)[A-Za-z0-9]{30,}\b"),
+    _Pattern("an API key", r"sk-(?<!\wsk-)[A-Za-z0-9_-]{20,}"),
+    _Pattern("an access key of AWS", r"AKIA(?<!\wAKIA)[0-9A-Z]{16}\b"),
+    _Pattern("a token of GitHub", r"gh(?<!\wgh)[pousr]_[A-Za-z0-9]{36,}\b"),
+    _Pattern("a private key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
+    _Pattern(
+        "a local path",
         r"/(?:(?:home|Users)/[\w.-]+/[\w.-]+|root/(?<![^\s\"'=:(]/root/)[\w.-]+)",
         is_secret=False,
     ),
-    _Sign("a path of some machine", r":(?<=\b[A-Z]:)\\\\?Users\\\\?[\w.-]+", is_secret=False),
+    _Pattern("a local path", r":(?<=\b[A-Z]:)\\\\?Users\\\\?[\w.-]+", is_secret=False),
 )
-_COMPILED = [(sign, re.compile(sign.pattern.encode())) for sign in _SIGNS]
+_COMPILED = [(sign, re.compile(sign.pattern.encode())) for sign in _PATTERNS]
 
 
 def secret_problems(path: str, content: Path | bytes) -> Iterator[Problem]:
-    """What must not leave in a file: once each kind of find, never whole where it is a secret.
+    """Secrets in a file: one problem for each kind, and no secret is shown whole.
 
-    Files are searched as bytes, whatever they hold; of a Parquet file, whose bytes are packed, every text;
-    of a safetensors file, which can be large and holds numbers, the header.
+    Files are searched as bytes; of a Parquet file, which is compressed, every text; of a safetensors file,
+    which can be large and holds numbers, the header.
 
     Args:
         path: For messages.
@@ -77,7 +77,7 @@ def secret_problems(path: str, content: Path | bytes) -> Iterator[Problem]:
                 yield Problem(path, what, got=got, fix="remove it", code="checks.secret")
 
 
-def _shown(found: bytes, sign: _Sign) -> str:
+def _shown(found: bytes, sign: _Pattern) -> str:
     text = found.decode(errors="replace").strip()
     return f"{text[:_SHOWN]}... ({len(text)} characters)" if sign.is_secret else text
 
@@ -92,7 +92,7 @@ def _parts(path: Path) -> Iterator[bytes]:
 
 
 def _header(path: Path) -> Iterator[bytes]:
-    """What a safetensors file says of its numbers; all of a file that states a header longer than itself."""
+    """The header of a safetensors file; all of a file whose header would be longer than itself."""
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
     if size > path.stat().st_size:

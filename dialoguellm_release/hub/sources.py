@@ -29,7 +29,7 @@ class Source(Generic[Held]):
 
 @dataclass(frozen=True)
 class Sources:
-    """Everything that a release names, by repository id."""
+    """The folders of a release, by repository id."""
 
     dataset: dict[str, Source[DatasetManifest]] = field(default_factory=dict)
     backbones: dict[str, Source[BackboneManifest]] = field(default_factory=dict)
@@ -75,7 +75,7 @@ def read_sources(recipe: ReleaseRecipe, build: Path) -> Sources:
 def _read(
     folder: Path, model: type[AnyManifest], command: str, problems: list[Problem]
 ) -> Sequence[Source[AnyManifest]]:
-    """The folder if it is there and whole, else nothing and one problem more."""
+    """The folder if it exists and is whole, else nothing and one more problem."""
     if not (folder / MANIFEST).is_file():
         kind = model.model_fields["kind"].default
         what = f"not found; the release names this {kind}"
@@ -111,7 +111,7 @@ def chosen(recipe: ReleaseRecipe, only: Sequence[str]) -> tuple[RepositoryName, 
             empty for all.
 
     Raises:
-        PublishError: With every word that names none of them.
+        PublishError: With every word that is not one of them.
     """
     named = _words(recipe)
     known = ", ".join(named)
@@ -129,8 +129,7 @@ def chosen(recipe: ReleaseRecipe, only: Sequence[str]) -> tuple[RepositoryName, 
 def part_of(recipe: ReleaseRecipe, names: Collection[RepositoryName]) -> ReleaseRecipe:
     """The release of some repositories and of all that they were made from.
 
-    Wherever an adapter is, the dataset is as well: whether the one was trained on the other is always
-    looked at.
+    With an adapter comes the dataset: it is always checked that the one was trained on the other.
     """
     wanted = _with_origins(recipe, names)
     dataset = recipe.dataset
@@ -156,7 +155,7 @@ def _with_origins(recipe: ReleaseRecipe, names: Iterable[RepositoryName]) -> set
 
 
 def _words(recipe: ReleaseRecipe) -> dict[str, list[RepositoryName]]:
-    """What each word names; an id alone is that of a model where there is one, as on the Hub."""
+    """The repositories of each word; an id alone is that of a model if there is one, as on the Hub."""
     keys = {
         "dataset": _names("dataset", [recipe.dataset] if recipe.dataset else []),
         "backbones": _names("model", recipe.backbones),

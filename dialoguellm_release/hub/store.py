@@ -1,12 +1,13 @@
-"""The store that a release is published to and read from: one protocol for the Hub and for a folder."""
+"""The store that a release is published to and read from: one interface for the Hub and for a folder."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from dialoguellm_release.errors import Problem, PublishError
 from dialoguellm_release.schemas.recipes.release import Collection, Visibility
@@ -101,76 +102,73 @@ class CollectionPage:
     is_supported: bool = True
 
 
-class Store(Protocol):
-    """Repositories with branches, tags and commits, by name."""
+class Store(ABC):
+    """Repositories with branches, tags and commits, by name; what a store lacks has a default here."""
 
     @property
     def shows_uploads(self) -> bool:
         """Whether uploads report their progress themselves."""
-        ...
+        return False
 
+    @abstractmethod
     def where(self, name: RepositoryName) -> str:
         """The folder or address of a repository."""
-        ...
 
     def lock(self) -> AbstractContextManager[None]:
-        """Keeps other releases out while it is held, if the store can."""
-        ...
+        """Keeps other releases out while it is held; without a lock each commit names its parent."""
+        return nullcontext()
 
-    def access_problems(self, names: Sequence[RepositoryName]) -> list[Problem]:
+    def access_problems(self, _names: Sequence[RepositoryName]) -> list[Problem]:
         """Why the user may not write to these repositories."""
-        ...
+        return []
 
+    @abstractmethod
     def state(self, name: RepositoryName, tag: str) -> RepoState | None:
-        """The state of a repository; None where it does not exist."""
-        ...
+        """The state of a repository; None where it does not exist, or may not be seen."""
 
     def edit_problems(
-        self, name: RepositoryName, state: RepoState | None, paths: Sequence[str]
+        self, _name: RepositoryName, _state: RepoState | None, _paths: Sequence[str]
     ) -> Iterator[Problem]:
         """Uncommitted changes that these files would overwrite."""
-        ...
+        return iter(())
 
-    def card_problems(self, name: RepositoryName, card: str) -> Iterator[Problem]:
+    def card_problems(self, _name: RepositoryName, _card: str) -> Iterator[Problem]:
         """Why the store would refuse a card."""
-        ...
+        return iter(())
 
+    @abstractmethod
     def resolve(self, name: RepositoryName, revision: str) -> Revision | None:
         """The commit of a tag, a branch or a commit id; None where it does not exist."""
-        ...
 
+    @abstractmethod
     def visibility(self, name: RepositoryName) -> Visibility:
         """Who may read a repository."""
-        ...
 
+    @abstractmethod
     def tree(self, name: RepositoryName, commit: str) -> Tree:
         """The files of a commit."""
-        ...
 
+    @abstractmethod
     def read(self, name: RepositoryName, commit: str, path: str) -> str:
         """The text of a file of a commit."""
-        ...
 
+    @abstractmethod
     def download(self, name: RepositoryName, commit: str, only: Sequence[str] | None = None) -> Path:
-        """A folder with the files of a commit.
+        """A folder with the files of a commit; `only` are patterns of those that are needed."""
 
-        Args:
-            only: Patterns of the files that are needed; None for all.
-        """
-        ...
-
+    @abstractmethod
     def create(self, plan: RepoPlan, state: RepoState | None, sdk: str) -> None:
         """Creates a repository if it does not exist, with the planned visibility and gating."""
-        ...
 
+    @abstractmethod
     def put(self, name: RepositoryName, files: Mapping[str, PlannedFile], advance: Advance) -> None:
-        """Uploads the content of files; no reader sees them before the commit.
+        """Uploads the content of files, which no reader sees before the commit.
 
         Args:
             advance: Called with the number of bytes that arrived.
         """
-        ...
 
+    @abstractmethod
     def commit(
         self,
         name: RepositoryName,
@@ -187,23 +185,22 @@ class Store(Protocol):
         Raises:
             PublishError: There is another commit on top of the parent.
         """
-        ...
 
-    def set_branch(self, name: RepositoryName, commit: str) -> None:
-        """Moves the branch to a commit, if it is not there yet."""
-        ...
+    def set_branch(self, _name: RepositoryName, _commit: str) -> None:
+        """Moves the branch to a commit, where it does not move with each commit."""
+        return
 
+    @abstractmethod
     def tag(self, name: RepositoryName, tag: str, commit: str, message: str) -> None:
         """Sets a tag; a tag that exists is kept."""
-        ...
 
-    def collection_page(self, collection: Collection) -> CollectionPage | None:
+    def collection_page(self, _collection: Collection) -> CollectionPage | None:
         """The page of a collection; None where the store has no such pages."""
-        ...
+        return None
 
-    def collect(self, collection: Collection, description: str, names: Sequence[RepositoryName]) -> bool:
-        """Adds repositories to a collection; False where the store has no collections."""
-        ...
+    def collect(self, _collection: Collection, _description: str, _names: Sequence[RepositoryName]) -> bool:
+        """Adds repositories to a collection; False on a Hub without collections."""
+        return True
 
 
 def open_store(where: str, scratch: Path | None = None) -> Store:
@@ -227,6 +224,15 @@ def open_store(where: str, scratch: Path | None = None) -> Store:
         )
         raise PublishError(problem, UNCHANGED)
     return FolderStore(Path(where), scratch)
+
+
+@contextmanager
+def outcome(what: str) -> Iterator[None]:
+    """States the outcome of whatever goes wrong inside."""
+    try:
+        yield
+    except PublishError as error:
+        raise PublishError(error.problems, what) from error.__cause__
 
 
 def is_stored(file: PlannedFile, stored: StoredFile) -> bool:

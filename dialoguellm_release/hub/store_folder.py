@@ -20,11 +20,12 @@ from dialoguellm_release.hub.store import (
     Advance,
     RepoState,
     Revision,
+    Store,
     StoredFile,
     Tree,
 )
 from dialoguellm_release.layout import CARD
-from dialoguellm_release.schemas.recipes.release import Collection, Visibility
+from dialoguellm_release.schemas.recipes.release import Visibility
 from dialoguellm_release.schemas.release import RepositoryName, repository_of
 
 _LOCK = ".dlm-release.lock"
@@ -33,7 +34,7 @@ _BRANCH_REF = f"refs/heads/{BRANCH}"
 _KINDS = {"datasets": "datasets/", "models": "", "spaces": "spaces/"}
 
 
-class FolderStore:
+class FolderStore(Store):
     """A folder of git repositories; each work tree is at the newest release.
 
     Args:
@@ -43,11 +44,6 @@ class FolderStore:
     def __init__(self, folder: Path, scratch: Path | None = None) -> None:
         self._folder, self._scratch = folder, scratch
         self._blobs: dict[tuple[RepositoryName, str], str] = {}
-
-    @property
-    def shows_uploads(self) -> bool:
-        """The caller reports the progress."""
-        return False
 
     def where(self, name: RepositoryName) -> str:
         """The folder of the work tree."""
@@ -69,10 +65,6 @@ class FolderStore:
                 )
                 raise PublishError(problem) from None
             yield
-
-    def access_problems(self, _names: Sequence[RepositoryName]) -> list[Problem]:
-        """None: the file system decides."""
-        return []
 
     def state(self, name: RepositoryName, tag: str) -> RepoState | None:
         """The state of a repository; None where it does not exist."""
@@ -120,10 +112,6 @@ class FolderStore:
             if (path / file).exists():
                 what = "was added by hand, and would be lost"
                 yield Problem(str(path / file), what, fix="move it away", code="hub.added_by_hand")
-
-    def card_problems(self, _name: RepositoryName, _card: str) -> Iterator[Problem]:
-        """None: a folder takes any card."""
-        yield from ()
 
     def resolve(self, name: RepositoryName, revision: str) -> Revision | None:
         """The commit of a tag, a branch or a commit id; None where it does not exist."""
@@ -221,13 +209,6 @@ class FolderStore:
         git = self._git(name)
         if git.commit_of(_tag_ref(tag)) is None:
             git.set_ref(_tag_ref(tag), commit, None)
-
-    def collection_page(self, _collection: Collection) -> None:
-        """A folder has no collections."""
-
-    def collect(self, _collection: Collection, _description: str, _names: Sequence[RepositoryName]) -> bool:
-        """A folder has no collections, and nobody expects any."""
-        return True
 
     def _git(self, name: RepositoryName) -> GitRepository:
         repo_type, repo_id = repository_of(name)

@@ -8,14 +8,9 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from functools import partial
+from contextlib import contextmanager
 from pathlib import Path
-from typing import cast, get_args
 
-from huggingface_hub import (
-    Collection as HubCollection,
-)
 from huggingface_hub import (
     CommitOperationAdd,
     CommitOperationDelete,
@@ -39,8 +34,10 @@ from huggingface_hub.utils import (
 from dialoguellm_release.errors import Problem, PublishError
 from dialoguellm_release.hub.compare import changes
 from dialoguellm_release.hub.contents import PlannedFile, RepoPlan
+from dialoguellm_release.hub.hub_collections import collect, collection_page
 from dialoguellm_release.hub.hub_errors import (
     FAILURES,
+    NOT_SUPPORTED,
     hub_errors,
     is_transient,
     no_token,
@@ -60,17 +57,17 @@ from dialoguellm_release.hub.store import (
     CollectionPage,
     RepoState,
     Revision,
+    Store,
     StoredFile,
     Tree,
 )
 from dialoguellm_release.layout import CARD
 from dialoguellm_release.schemas.recipes.release import Collection, Visibility
-from dialoguellm_release.schemas.release import RepositoryName, RepoType, repository_name, repository_of
+from dialoguellm_release.schemas.release import RepositoryName, repository_of
 
 _FIRST_COMMIT = "initial commit"
 """The title of the commit that the Hub makes in a new repository, with a card and a page in a Space."""
 
-_NOT_SUPPORTED = (404, 405, 501)
 _REPORT_EVERY_S = 30.0
 _XET_ATTEMPTS = ("HF_XET_CLIENT_RETRY_MAX_ATTEMPTS", "3")
 """By default `hf_xet` retries each of three layers of requests for up to six minutes."""
@@ -78,7 +75,7 @@ _XET_ATTEMPTS = ("HF_XET_CLIENT_RETRY_MAX_ATTEMPTS", "3")
 logger = logging.getLogger(__name__)
 
 
-class HubStore:
+class HubStore(Store):
     """The Hub with the token of this machine (`HF_TOKEN`, or `hf auth login`)."""
 
     def __init__(self) -> None:
@@ -94,10 +91,6 @@ class HubStore:
     def where(self, name: RepositoryName) -> str:
         """The address of a repository."""
         return f"{self._api.endpoint}/{name}"
-
-    def lock(self) -> nullcontext[None]:
-        """The Hub has no locks: each commit names its parent instead."""
-        return nullcontext()
 
     def access_problems(self, names: Sequence[RepositoryName]) -> list[Problem]:
         """Why the token may not write: there is none, it is wrong, only reads, or has another owner."""
@@ -153,12 +146,6 @@ class HubStore:
             is_fresh=is_fresh,
         )
 
-    def edit_problems(
-        self, _name: RepositoryName, _state: RepoState | None, _paths: Sequence[str]
-    ) -> Iterator[Problem]:
-        """None: on the Hub everything is in a commit."""
-        yield from ()
-
     def card_problems(self, name: RepositoryName, card: str) -> Iterator[Problem]:
         """Why the Hub would refuse a card; nothing on a Hub that does not validate cards."""
         repo_type, where = repository_of(name)[0], f"{self.where(name)}: {CARD}"
@@ -166,7 +153,7 @@ class HubStore:
             with hub_errors(where):
                 retry(lambda: RepoCard(card, ignore_metadata_errors=True).validate(repo_type))
         except PublishError as error:
-            if status_of(error.__cause__) not in _NOT_SUPPORTED:
+            if status_of(error.__cause__) not in NOT_SUPPORTED:
                 raise
         except ValueError as error:
             got = without_secrets(str(error))
@@ -312,9 +299,6 @@ class HubStore:
                     pause(error, wait_s)
             return attempt()
 
-    def set_branch(self, _name: RepositoryName, _commit: str) -> None:
-        """On the Hub the branch moves with the commit."""
-
     def tag(self, name: RepositoryName, tag: str, commit: str, message: str) -> None:
         """Sets a tag; a tag that exists is kept."""
         repo_type, repo_id = repository_of(name)
@@ -332,48 +316,11 @@ class HubStore:
 
     def collection_page(self, collection: Collection) -> CollectionPage | None:
         """The page of a collection, as far as this token may see it."""
-        where = self._collections(collection)
-        try:
-            with hub_errors(f"{where}: {collection.title}"):
-                pages = retry(lambda: list(self._api.list_collections(owner=collection.namespace)))
-                slug = next((one.slug for one in pages if one.title == collection.title), None)
-                if slug is None:
-                    return CollectionPage(where, None)
-                page = retry(
-                    partial(self._api.get_collection, slug)
-                )  # The list has only a few items of each.
-        except PublishError as error:
-            if status_of(error.__cause__) not in _NOT_SUPPORTED:
-                raise
-            return CollectionPage(where, None, is_supported=False)
-        return CollectionPage(page.url, frozenset(_listed(page)))
+        return collection_page(self._api, collection)
 
     def collect(self, collection: Collection, description: str, names: Sequence[RepositoryName]) -> bool:
         """Adds repositories to a collection, created if needed; False on a Hub without collections."""
-        try:
-            with hub_errors(f"{self._collections(collection)}: {collection.title}", writing=True):
-                page = retry(
-                    lambda: self._api.create_collection(
-                        collection.title,
-                        namespace=collection.namespace,
-                        description=description,
-                        exists_ok=True,
-                    )
-                )
-                listed = set(_listed(page))
-                for name in names:
-                    if name not in listed:
-                        repo_type, repo_id = repository_of(name)
-                        add = partial(self._api.add_collection_item, page.slug, repo_id, repo_type)
-                        retry(partial(add, exists_ok=True))
-        except PublishError as error:
-            if status_of(error.__cause__) not in _NOT_SUPPORTED:
-                raise
-            return False
-        return True
-
-    def _collections(self, collection: Collection) -> str:
-        return f"{self._api.endpoint}/collections/{collection.namespace}"
+        return collect(self._api, collection, description, names)
 
     def _refs(self, name: RepositoryName) -> tuple[dict[str, str], dict[str, str]]:
         """The commits of branches and of tags."""
@@ -457,10 +404,3 @@ def _reported(what: str) -> Iterator[None]:
         done.set()
         if not were_disabled:
             enable_progress_bars()
-
-
-def _listed(page: HubCollection) -> Iterator[RepositoryName]:
-    """The repositories of a collection, which may have papers and other collections as well."""
-    for item in page.items:
-        if item.item_type in get_args(RepoType):
-            yield repository_name(cast("RepoType", item.item_type), item.item_id)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,21 +13,21 @@ from dialoguellm_release.cards.licenses import dataset_license_metadata, hub_lic
 from dialoguellm_release.cards.model import adapter_license
 from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.dataset.check import dataset_problems
-from dialoguellm_release.errors import Problem, PublishError, ReleaseError
+from dialoguellm_release.errors import Problem, ReleaseError
 from dialoguellm_release.folders import MANIFEST, file_problems, git_blob_id, sha256_of, stamp, stamps
 from dialoguellm_release.hub.checks import (
-    Verdict,
+    Check,
     adapter_problems,
+    check_of,
     label_problems,
     not_checked,
     pickle_problems,
-    verdict_on,
 )
 from dialoguellm_release.hub.contents import files_sha256, read_release_file
 from dialoguellm_release.hub.licenses import copy_problems
 from dialoguellm_release.hub.lookup import Absent, Copy, find_published
-from dialoguellm_release.hub.store import Store, Tree
-from dialoguellm_release.hub.verify_models import answers_verdict, figures_verdict, loading_verdict
+from dialoguellm_release.hub.store import UNCHANGED, Store, Tree, outcome
+from dialoguellm_release.hub.verify_models import answers_check, figures_check, loading_check
 from dialoguellm_release.layout import CARD
 from dialoguellm_release.progress import progress
 from dialoguellm_release.prompts import read_prompt
@@ -40,7 +39,7 @@ from dialoguellm_release.schemas.release import RELEASE_FILE, Link, ReleaseFile
 NAME = "card licence"
 
 
-def license_verdict(copy: Copy) -> Verdict:
+def license_check(copy: Copy) -> Check:
     """Whether the card states the licence of data and base."""
     if copy.dataset:
         expected = dataset_license_metadata(
@@ -71,15 +70,15 @@ def license_verdict(copy: Copy) -> Verdict:
         for key in ("license", "license_name", "license_link")
         if metadata.get(key) != expected.get(key)
     ]
-    return verdict_on(NAME, problems, f"against that {source}")
+    return check_of(NAME, problems, f"against that {source}")
 
 
-def link_verdict(copy: Copy) -> Verdict:
+def link_check(copy: Copy) -> Check:
     """Whether each commit that `release.json` names exists, at the same tag, with the same content."""
     store, links = copy.store, copy.release.depends_on
     if not links:
         if problems := list(_origin_problems(copy)):
-            return verdict_on("links", problems)
+            return check_of("links", problems)
         return not_checked("links", "it was made from nothing else of the release")
     if store is None:
         return not_checked("links", "for a single folder, the rest of its release is unknown")
@@ -87,10 +86,10 @@ def link_verdict(copy: Copy) -> Verdict:
     problems = [problem for link in links for problem in _link_problems(copy, store, link, tag)]
     problems += _origin_problems(copy)
     compared = f"and against the tag {tag}" if tag else "but against no tag: none was asked for"
-    return verdict_on("links", problems, f"{len(links)} commits and their content, {compared}")
+    return check_of("links", problems, f"{len(links)} commits and their content, {compared}")
 
 
-def saved_verdict(copy: Copy, saved: ReleaseFile | None) -> Verdict:
+def saved_check(copy: Copy, saved: ReleaseFile | None) -> Check:
     """Whether the repository is the one that a saved `release.json` describes or links to."""
     if saved is None:
         return not_checked("saved", "no saved release.json was given (--release)")
@@ -103,12 +102,12 @@ def saved_verdict(copy: Copy, saved: ReleaseFile | None) -> Verdict:
             got = f"files {copy.release.files_sha256}"
             expected = f"files {saved.files_sha256}"
             problems.append(Problem(RELEASE_FILE, what, expected, got, code="verify.saved_differs"))
-        return verdict_on("saved", problems, "against the saved release.json of the repository itself")
+        return check_of("saved", problems, "against the saved release.json of the repository itself")
     links = [link for link in saved.depends_on if link.repository == copy.name]
     if not links:
         return not_checked("saved", f"the saved release.json of {saved.repository} does not name it")
     problems = [_moved(copy.name, link, copy.commit) for link in links if link.commit != copy.commit]
-    return verdict_on("saved", problems, f"against the saved release.json of {saved.repository}")
+    return check_of("saved", problems, f"against the saved release.json of {saved.repository}")
 
 
 def _tag_of(copy: Copy, store: Store) -> str | None:
@@ -188,15 +187,15 @@ class Verified:
     where: str
     revision: str | None
     commit: str | None
-    verdicts: tuple[Verdict, ...]
+    checks: tuple[Check, ...]
 
     @property
     def problems(self) -> list[Problem]:
         """Every problem, with the repository in front."""
         return [
             replace(one, where=f"{self.where}: {one.where}")
-            for verdict in self.verdicts
-            for one in verdict.problems
+            for check in self.checks
+            for one in check.problems
         ]
 
 
@@ -218,7 +217,7 @@ def verify_release(what: str, at: str, *, sample: int, saved: Path | None) -> li
         RecipeError: There is no such release recipe.
     """
     before = read_release_file(saved) if saved else None
-    with tempfile.TemporaryDirectory(prefix="dlm-verify-") as scratch, _nothing_was_changed():
+    with tempfile.TemporaryDirectory(prefix="dlm-verify-") as scratch, outcome(UNCHANGED):
         found = find_published(what, at, Path(scratch) / "files")
         return [
             absent(one)
@@ -228,82 +227,73 @@ def verify_release(what: str, at: str, *, sample: int, saved: Path | None) -> li
         ]
 
 
-@contextmanager
-def _nothing_was_changed() -> Iterator[None]:
-    """States the outcome of whatever goes wrong: a check changes nothing."""
-    try:
-        yield
-    except PublishError as error:
-        raise PublishError(error.problems, outcome="nothing was changed") from error
-
-
 def verify_copy(copy: Copy, sample: int, saved: ReleaseFile | None, scratch: Path) -> Verified:
-    """The verdicts on one repository.
+    """The checks on one repository.
 
     Args:
         sample: How many records are scored again; 0 for none.
         saved: A `release.json` that was saved before; None for none.
         scratch: An empty folder for what loading and scoring write.
     """
-    items: list[tuple[str, Callable[[], Verdict]]] = [
-        ("transfer", lambda: _transfer_verdict(copy)),
-        ("release.json", lambda: verdict_on("release.json", _release_problems(copy), "names itself")),
+    items: list[tuple[str, Callable[[], Check]]] = [
+        ("transfer", lambda: _transfer_check(copy)),
+        ("release.json", lambda: check_of("release.json", _release_problems(copy), "names itself")),
         (
             "hashes",
-            lambda: verdict_on("hashes", _hash_problems(copy), "every file, by both lists"),
+            lambda: check_of("hashes", _hash_problems(copy), "every file, by both lists"),
         ),
-        ("content", lambda: _content_verdict(copy)),
-        ("card", lambda: _card_verdict(copy)),
-        ("card licence", lambda: license_verdict(copy)),
-        ("corpus licences", lambda: _licences_verdict(copy)),
-        ("links", lambda: link_verdict(copy)),
-        ("saved", lambda: saved_verdict(copy, saved)),
-        ("loading", lambda: loading_verdict(copy, scratch / "loading")),
-        ("figures", lambda: figures_verdict(copy)),
-        ("answers", lambda: answers_verdict(copy, sample, scratch / "answers")),
+        ("content", lambda: _content_check(copy)),
+        ("card", lambda: _card_check(copy)),
+        ("card licence", lambda: license_check(copy)),
+        ("corpus licences", lambda: _licences_check(copy)),
+        ("links", lambda: link_check(copy)),
+        ("saved", lambda: saved_check(copy, saved)),
+        ("loading", lambda: loading_check(copy, scratch / "loading")),
+        ("figures", lambda: figures_check(copy)),
+        ("answers", lambda: answers_check(copy, sample, scratch / "answers")),
     ]
-    verdicts = [_made(name, check, copy.folder) for name, check in items]
-    return Verified(copy.name or str(copy.folder), copy.revision, copy.commit, tuple(verdicts))
+    checks = [_made(name, check, copy.folder) for name, check in items]
+    return Verified(copy.name or str(copy.folder), copy.revision, copy.commit, tuple(checks))
 
 
 def absent(one: Absent) -> Verified:
     """The check of a repository or a revision that does not exist."""
     what = f"has no revision {one.revision}, or this token may not see it"
     problem = Problem(one.where, what, code="verify.not_found")
-    return Verified(one.name, one.revision, None, (verdict_on("transfer", [problem]),))
+    return Verified(one.name, one.revision, None, (check_of("transfer", [problem]),))
 
 
-def _made(name: str, check: Callable[[], Verdict], folder: Path) -> Verdict:
+def _made(name: str, check: Callable[[], Check], folder: Path) -> Check:
     """Makes a check; what it raises is its problem.
 
     Why no advice except for a transfer: it is for the owner of the folder, and the scratch folder that its
     paths are in is removed.
     """
     try:
-        verdict = check()
+        found = check()
     except ReleaseError as error:
-        verdict = verdict_on(name, error.problems)
+        found = check_of(name, error.problems)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SystemExit) as error:
         # A repository is foreign data: a library may raise anything on it.
         what = f"could not be checked: {type(error).__name__}: {error}"
-        verdict = verdict_on(name, [Problem(name, what, code="verify.check_failed")])
+        found = check_of(name, [Problem(name, what, code="verify.check_failed")])
     shown = tuple(
         replace(
             problem,
             where=problem.where.removeprefix(f"{folder}/"),
             fix=problem.fix if name == "transfer" else None,
         )
-        for problem in verdict.problems
+        for problem in found.problems
     )
-    return replace(verdict, problems=shown)
+    return replace(found, problems=shown)
 
 
-def _transfer_verdict(copy: Copy) -> Verdict:
+def _transfer_check(copy: Copy) -> Check:
     if copy.store is None or copy.commit is None or copy.name is None:
         return not_checked("transfer", "a work tree was not transferred")
     tree = copy.store.tree(copy.name, copy.commit)
     problems = _transfer_problems(tree, copy.folder)
-    return verdict_on("transfer", problems, f"commit {copy.commit} of {copy.store.where(copy.name)}")
+    return check_of("transfer", problems, f"commit {copy.commit} of {copy.store.where(copy.name)}")
 
 
 def _transfer_problems(tree: Tree, folder: Path) -> Iterator[Problem]:
@@ -361,19 +351,19 @@ def _hash_problems(copy: Copy) -> Iterator[Problem]:
                 yield problem
 
 
-def _content_verdict(copy: Copy) -> Verdict:
+def _content_check(copy: Copy) -> Check:
     if dataset := copy.dataset:
         records = sum((dataset.published or dataset.figures).records.values())
         if not records:
-            return verdict_on("content", [Problem(MANIFEST, "counts no records", code="verify.no_records")])
+            return check_of("content", [Problem(MANIFEST, "counts no records", code="verify.no_records")])
         hashes = set(file_problems(copy.folder, dataset))
         with progress(f"checking {copy.name or copy.folder}", records) as advance:
             rules = recipe_of(dataset, DatasetRecipe).clean
             found = dataset_problems(copy.folder, dataset, rules, advance)
             problems = [problem for problem in found if problem not in hashes]
-        return verdict_on("content", problems, f"schema, counts, labels and contexts of {records:,} records")
+        return check_of("content", problems, f"schema, counts, labels and contexts of {records:,} records")
     if adapter := copy.adapter:
-        return verdict_on("content", _adapter_problems(copy, adapter), "weights, base, prompt, losses")
+        return check_of("content", _adapter_problems(copy, adapter), "weights, base, prompt, losses")
     return not_checked("content", "a backbone has no records" if copy.backbone else "a metric has no records")
 
 
@@ -387,17 +377,17 @@ def _adapter_problems(copy: Copy, adapter: AdapterManifest) -> Iterator[Problem]
         yield Problem("prompt.json", what, expected, prompt.sha256, code="verify.other_prompt")
 
 
-def _card_verdict(copy: Copy) -> Verdict:
+def _card_check(copy: Copy) -> Check:
     problems = problems_in(copy.folder, check_our_card)
-    return verdict_on("card", problems, "metadata, configs, links, pictures, paths")
+    return check_of("card", problems, "metadata, configs, links, pictures, paths")
 
 
-def _licences_verdict(copy: Copy) -> Verdict:
+def _licences_check(copy: Copy) -> Check:
     if copy.dataset is None:
         return not_checked("corpus licences", "has no text of a corpus")
     registry = corpus_entries(recipe_of(copy.dataset, DatasetRecipe))
     problems = copy_problems(copy.folder, copy.dataset, registry, copy.visibility)
-    return verdict_on("corpus licences", problems, "each corpus against its corpus file")
+    return check_of("corpus licences", problems, "each corpus against its corpus file")
 
 
 def _manifests(copy: Copy) -> Sequence[Manifest]:

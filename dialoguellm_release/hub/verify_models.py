@@ -13,7 +13,7 @@ from dialoguellm_release.cards.card import split_card
 from dialoguellm_release.cards.licenses import recipe_of
 from dialoguellm_release.errors import CardError, DataError, MissingExtraError, Problem, RecipeError
 from dialoguellm_release.folders import read_manifest
-from dialoguellm_release.hub.checks import Verdict, not_checked, verdict_on
+from dialoguellm_release.hub.checks import Check, check_of, not_checked
 from dialoguellm_release.hub.contents import PREDICTIONS, SCORES
 from dialoguellm_release.hub.lookup import Copy
 from dialoguellm_release.layout import CARD
@@ -32,18 +32,18 @@ from dialoguellm_release.scoring.predictions import write_predictions
 NAME = "loading"
 
 
-def loading_verdict(copy: Copy, scratch: Path) -> Verdict:
+def loading_check(copy: Copy, scratch: Path) -> Check:
     """Whether `load_dataset` reads every config, or `PeftModel` the adapter on its base.
 
     Args:
         scratch: For the cache of `datasets`.
     """
     if copy.dataset:
-        return _dataset_verdict(copy, copy.dataset, scratch)
+        return _dataset_check(copy, copy.dataset, scratch)
     if copy.adapter:
-        return _adapter_verdict(copy, copy.adapter)
+        return _adapter_check(copy, copy.adapter)
     if copy.backbone:
-        return _backbone_verdict(copy)
+        return _backbone_check(copy)
     return not_checked(NAME, "a metric is loaded by `evaluate`, which would run its code")
 
 
@@ -73,7 +73,7 @@ def why_no_base(adapter: AdapterManifest) -> str:
     return f"the base is not in the local cache; get it with: hf download {figures.base}{at}"
 
 
-def _dataset_verdict(copy: Copy, dataset: DatasetManifest, scratch: Path) -> Verdict:
+def _dataset_check(copy: Copy, dataset: DatasetManifest, scratch: Path) -> Check:
     from datasets import disable_progress_bars, load_dataset
     from datasets.exceptions import DatasetsError
 
@@ -93,7 +93,7 @@ def _dataset_verdict(copy: Copy, dataset: DatasetManifest, scratch: Path) -> Ver
     if not names:
         what = "lists no configs, so load_dataset cannot tell records from prompts"
         problems.append(Problem(CARD, what, code="verify.no_configs"))
-    return verdict_on(NAME, problems, f"load_dataset, configs {', '.join(names)}")
+    return check_of(NAME, problems, f"load_dataset, configs {', '.join(names)}")
 
 
 def _split_problems(name: str, loaded: Any, dataset: DatasetManifest) -> Iterator[Problem]:
@@ -115,7 +115,7 @@ def _split_problems(name: str, loaded: Any, dataset: DatasetManifest) -> Iterato
             )
 
 
-def _adapter_verdict(copy: Copy, adapter: AdapterManifest) -> Verdict:
+def _adapter_check(copy: Copy, adapter: AdapterManifest) -> Check:
     try:
         from transformers import AutoTokenizer
     except ModuleNotFoundError as error:
@@ -132,7 +132,7 @@ def _adapter_verdict(copy: Copy, adapter: AdapterManifest) -> Verdict:
     except MissingExtraError:
         return not_checked(NAME, "the extra train is not installed (no peft)")
     except DataError as error:
-        return verdict_on(NAME, error.problems)
+        return check_of(NAME, error.problems)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         return _not_loadable(copy, error)
     count = sum(parameter.numel() for name, parameter in model.named_parameters() if "lora_" in name)
@@ -142,15 +142,15 @@ def _adapter_verdict(copy: Copy, adapter: AdapterManifest) -> Verdict:
         what = "has another number of LoRA parameters than the manifest says"
         code = "verify.other_parameters"
         problems.append(Problem(str(copy.folder), what, f"{expected:,}", f"{count:,}", code=code))
-    return verdict_on(NAME, problems, f"PeftModel on {adapter.figures.base}")
+    return check_of(NAME, problems, f"PeftModel on {adapter.figures.base}")
 
 
-def _not_loadable(copy: Copy, error: Exception) -> Verdict:
+def _not_loadable(copy: Copy, error: Exception) -> Check:
     what = f"transformers cannot read it: {error}"
-    return verdict_on(NAME, [Problem(str(copy.folder), what, code="verify.not_loadable")])
+    return check_of(NAME, [Problem(str(copy.folder), what, code="verify.not_loadable")])
 
 
-def _backbone_verdict(copy: Copy) -> Verdict:
+def _backbone_check(copy: Copy) -> Check:
     try:
         from transformers import AutoTokenizer
     except ModuleNotFoundError as error:
@@ -160,17 +160,17 @@ def _backbone_verdict(copy: Copy) -> Verdict:
         load_model(copy.folder)
         AutoTokenizer.from_pretrained(copy.folder, trust_remote_code=False)
     except DataError as error:
-        return verdict_on(NAME, error.problems)
+        return check_of(NAME, error.problems)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         return _not_loadable(copy, error)
-    return verdict_on(NAME, [], "AutoModelForCausalLM")
+    return check_of(NAME, [], "AutoModelForCausalLM")
 
 
 TOLERANCE = 0.02
 """How far a probability may be off: another machine, or half precision, changes its last digits."""
 
 
-def figures_verdict(copy: Copy) -> Verdict:
+def figures_check(copy: Copy) -> Check:
     """Whether each metric follows from the predictions of single records."""
     folders = _score_folders(copy)
     if not folders:
@@ -181,10 +181,10 @@ def figures_verdict(copy: Copy) -> Verdict:
     note = f"{len(checked)} of {len(folders)} score folders have their predictions"
     if not checked and not problems:
         return not_checked("figures", note)
-    return verdict_on("figures", problems, note)
+    return check_of("figures", problems, note)
 
 
-def answers_verdict(copy: Copy, sample: int, scratch: Path) -> Verdict:
+def answers_check(copy: Copy, sample: int, scratch: Path) -> Check:
     """Whether the adapter gives the published predictions for the first records."""
     adapter = copy.adapter
     folders = [folder for folder in _score_folders(copy) if (folder / PREDICTIONS).is_file()]
@@ -218,7 +218,7 @@ def answers_verdict(copy: Copy, sample: int, scratch: Path) -> Verdict:
         again, before = _answers(scratch / PREDICTIONS), _answers(folder / PREDICTIONS)
         problems += _answer_problems(f"{SCORES}/{folder.name}", again, before)
         notes.append(f"the first {len(again):,} of {len(before):,} records of {folder.name}")
-    return verdict_on("answers", problems, f"scored again: {'; '.join(notes)}")
+    return check_of("answers", problems, f"scored again: {'; '.join(notes)}")
 
 
 def _score_folders(copy: Copy) -> list[Path]:

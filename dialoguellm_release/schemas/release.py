@@ -36,7 +36,7 @@ class Link(Schema):
 
 
 class ForeignBase(Schema):
-    """The model of others that an adapter was trained on.
+    """The model that an adapter was trained on, where it is not part of the release.
 
     Attributes:
         revision: Commit; None where the backbone recipe pins none.
@@ -56,8 +56,8 @@ class ScoreLink(Schema):
 class ReleaseFile(Schema):
     """`release.json` of a repository.
 
-    Why no tag stands in it: a repository that did not change is the same under the next tag, and which
-    commit a tag stands on is what the links of its dependants tell.
+    Why it has no tag: a repository that did not change is the same under the next tag, and the links of its
+    dependants name the commit of each tag.
 
     Attributes:
         content_sha256: Of what it was made from, as the manifest of that folder states it; of a metric, one
@@ -65,7 +65,7 @@ class ReleaseFile(Schema):
         files: Every file of the repository but this one.
         files_sha256: One hash over `files`.
         depends_on: What it was made from; at one tag of a release these are the commits under that tag.
-        base: Of an adapter on a model of others; else None.
+        base: Of an adapter on a model outside of the release; else None.
         prompt_sha256: Of a dataset and an adapter: the prompt that they go with; else None.
         scores: Of an adapter.
     """

@@ -50,7 +50,7 @@ def check_cards(paths: Sequence[Path]) -> list[CheckedCard]:
 def _with_license(card: CheckedCard) -> CheckedCard:
     """Adds where the licence of a card is not the one that follows from the manifest beside it."""
     from dialoguellm_release.hub.lookup import Copy
-    from dialoguellm_release.hub.verify import license_verdict
+    from dialoguellm_release.hub.verify import license_check
     from dialoguellm_release.layout import CARD
 
     folder = card.path.parent
@@ -58,7 +58,7 @@ def _with_license(card: CheckedCard) -> CheckedCard:
     if not card.is_ours or card.path.name != CARD:
         return card
     try:
-        found = license_verdict(copy).problems
+        found = license_check(copy).problems
     except CardError as error:
         found = () if card.problems else error.problems
     placed = (replace(one, where=str(folder / one.where)) for one in found)

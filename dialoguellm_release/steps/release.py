@@ -27,16 +27,16 @@ def publish(
     dry_run: bool = False,
     approve: Callable[[Publication], bool] | None = None,
 ) -> Publication:
-    """What became of each repository of a release, and what the gates say.
+    """Publishes a release.
 
     Args:
         recipe: Name of a bundled release recipe, or a path.
         build: Holds the folders that the recipe names.
         to: `hub`, or a folder; each repository is a git repository below it.
         only: Publish these alone, by key of the recipe (`dataset`, `adapters`), name or id; empty for all.
-            What they were made from must stand there already, under the tag of the release.
-        dry_run: Plan and compare, write nothing; what is wrong stands in the verdicts.
-        approve: Shown what would be done before anything is; None does it unasked.
+            What they were made from must be published already, under the tag of the release.
+        dry_run: Plan and compare, write nothing; problems are in the checks.
+        approve: Called with the plan before anything is written; None publishes without asking.
 
     Raises:
         PublishError: Something is missing, not fit to be published, or refused by the target.
@@ -51,16 +51,16 @@ def publish(
 def verify_release(
     what: str, at: str = "hub", *, sample: int = 32, saved: Path | None = None
 ) -> list[Verified]:
-    """What was found of each published repository that is meant; nothing is written but into caches.
+    """Verifies a published repository, or all of a release; nothing is written except caches.
 
     Args:
         what: `owner/name@v1.0.0`, a folder, or the name or path of a release recipe for all of it.
         at: `hub`, or a folder that was published to.
         sample: How many records of each score folder are scored again; 0 for none.
-        saved: A `release.json` that was kept from before; None for none.
+        saved: A `release.json` that was saved before; None for none.
 
     Raises:
-        DataError: What is meant cannot be told, or the saved file is no `release.json`.
+        DataError: `what` is ambiguous, or the saved file is not a `release.json`.
         PublishError: The Hub cannot be reached or does not answer.
         RecipeError: There is no such release recipe.
     """

@@ -242,5 +242,5 @@ def test_a_step_without_the_one_before_says_which(run: Any, tmp_path: Path) -> N
     published = run("publish", "demo", "--from", tmp_path, "--to", tmp_path / "release")
     assert published.code == 1
     for name in ("dataset", "adapters/tiny", "backbones/tiny", "scores/meld-tiny"):
-        assert f"{tmp_path / name}: the release names this" in published.err
+        assert f"{tmp_path / name}: not found; the release names this" in published.err
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [".dlm-release.lock"]

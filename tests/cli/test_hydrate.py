@@ -88,6 +88,6 @@ def test_a_copy_that_differs_much_is_told_on_one_screen_and_whole_as_data(
 def test_what_is_no_published_dataset_is_told(run: Callable[..., Any], sources: Path) -> None:
     ended = run("dataset", "hydrate", "someone/nothing", "--sources", sources)
     assert ended.code == 1
-    assert "someone/nothing: is no folder here, and the Hub does not give it" in ended.err
+    assert "someone/nothing is not a folder either" in ended.err
     ended = run("dataset", "hydrate", sources, "--sources", sources)
     assert "no dataset folder here" in ended.err

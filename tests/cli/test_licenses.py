@@ -51,7 +51,7 @@ def test_a_build_may_hold_what_publish_then_refuses(
     for one in ended:
         assert one.code == 1
         assert (
-            "corpora.meisd.distribution: the recipe demo lets more of MEISD leave than its licences do"
+            "corpora.meisd.distribution: the recipe demo publishes more of MEISD than its licences allow"
             in one.err
         )
         assert one.err.splitlines()[:-1] == ended[0].err.splitlines()[:-1]

@@ -35,12 +35,12 @@ def test_a_release_is_verified_as_text_and_as_data(run: Any, release: tuple[Path
     assert "spaces/us/erc_scores at v1.0.0 (" in ended.out
     assert "nothing is wrong in what was checked" in ended.err
     (repository,) = json.loads(run("verify", recipe, "--at", target, "--json").out)["repositories"]
-    by_name = {one["name"]: one for one in repository["verdicts"]}
+    by_name = {one["name"]: one for one in repository["checks"]}
     assert by_name["hashes"]["outcome"] == "pass"
     assert by_name["saved"] == {
         "name": "saved",
         "outcome": "not checked",
-        "note": "no release.json from before was given (--release)",
+        "note": "no saved release.json was given (--release)",
         "problems": [],
     }
 
@@ -52,7 +52,7 @@ def test_what_fails_ends_with_1_and_is_told_with_its_repository(run: Any, releas
     ended = run("verify", folder, "--json")
     assert ended.code == 1
     (repository,) = json.loads(ended.out)["repositories"]
-    assert [one["name"] for one in repository["verdicts"] if one["outcome"] == "fail"] == ["hashes"]
+    assert [one["name"] for one in repository["checks"] if one["outcome"] == "fail"] == ["hashes"]
     assert "spaces/us/erc_scores: functions.py: is not the file that was published" in ended.err
     assert "1 problem; nothing was changed." in ended.err
 

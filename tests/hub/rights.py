@@ -68,7 +68,7 @@ def publish(
 ) -> tuple[Published, ...]:
     """A release to a folder; what a dry run finds wrong is raised as the real run does."""
     done = publish_release(recipe, build, FolderStore(target), dry_run=dry_run)
-    if problems := problems_of(done.verdicts):
+    if problems := problems_of(done.checks):
         raise PublishError(problems)
     return done.repositories
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dialoguellm_release.folders import read_manifest, write_manifest
-from dialoguellm_release.hub import checks
+from dialoguellm_release.hub import checks as hub_checks
 from dialoguellm_release.hub.checks import leaving_problems, pickle_problems, size_problems, weight_problems
 from dialoguellm_release.hub.contents import UNKNOWN_COMMIT, PlannedFile
 from dialoguellm_release.hub.plan import plan_release
@@ -36,10 +36,10 @@ KEY = "-----BEGIN RSA " + "PRIVATE KEY-----"
 HOME = "/" + "home/somebody/build"
 
 
-def verdicts(build: Build) -> dict[str, str]:
+def checks(build: Build) -> dict[str, str]:
     """The worst outcome of each gate."""
     found: dict[str, str] = {}
-    for verdict in plan_release(build.recipe, build.path).verdicts:
+    for verdict in plan_release(build.recipe, build.path).checks:
         if found.get(verdict.name) != "fail":
             found[verdict.name] = verdict.outcome
     return found
@@ -54,11 +54,11 @@ def restate(build: Build, **figures: Any) -> None:
 
 def test_a_good_release_passes_every_gate_and_each_says_what_it_looked_at(build: Build) -> None:
     plan = plan_release(build.recipe, build.path)
-    assert {verdict.outcome for verdict in plan.verdicts} == {"pass"}
+    assert {verdict.outcome for verdict in plan.checks} == {"pass"}
     of_folders = {"hashes", "weights", "label survival", "origin", "scores"}
     of_repositories = {"licences", "card", "secrets", "pickles", "sizes"}
-    assert {verdict.name for verdict in plan.verdicts} == of_folders | of_repositories
-    assert all(verdict.note for verdict in plan.verdicts)
+    assert {verdict.name for verdict in plan.checks} == of_folders | of_repositories
+    assert all(verdict.note for verdict in plan.checks)
 
 
 def test_an_adapter_that_was_never_scored_does_not_leave(build: Build, tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_an_adapter_that_was_never_scored_does_not_leave(build: Build, tmp_path:
 )
 def test_a_training_without_labels_is_found(build: Build, figures: dict[str, Any], what: str) -> None:
     restate(build, **figures)
-    (failed,) = [one for one in plan_release(build.recipe, build.path).verdicts if one.outcome == "fail"]
+    (failed,) = [one for one in plan_release(build.recipe, build.path).checks if one.outcome == "fail"]
     assert failed.name == "label survival"
     assert failed.problems[0].what.startswith(what)
 
@@ -91,7 +91,7 @@ def test_where_a_gate_fails_nothing_is_planned_but_every_verdict_of_the_folders_
     restate(build, steps=0, prompt_sha256="0" * 64)
     plan = plan_release(build.recipe, build.path)
     assert plan.repositories == ()
-    assert verdicts(build) == {
+    assert checks(build) == {
         "hashes": "pass", "weights": "pass", "label survival": "fail", "origin": "fail", "scores": "fail"
     }  # fmt: skip
 
@@ -212,9 +212,9 @@ def test_other_zips_and_texts_are_no_pickles(tmp_path: Path) -> None:
 
 
 def test_what_is_too_large_or_too_many_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    large = PlannedFile(tmp_path, checks.LARGEST_FILE + 1, "")
+    large = PlannedFile(tmp_path, hub_checks.LARGEST_FILE + 1, "")
     assert [one.where for one in size_problems({"a.bin": large})] == ["a.bin"]
-    monkeypatch.setattr(checks, "MOST_FILES_A_FOLDER", 2)
+    monkeypatch.setattr(hub_checks, "MOST_FILES_A_FOLDER", 2)
     small = PlannedFile.rendered("")
     many = {f"{folder}/{index}": small for folder in ("a", "b") for index in range(2 + (folder == "b"))}
     assert [(one.where, one.got) for one in size_problems(many)] == [("b", "3")]
@@ -274,5 +274,5 @@ def test_the_folder_of_a_backbone_of_ours_must_be_in_the_release(build: Build) -
     recipe = build.recipe.model_copy(update={"backbones": (), "adapters": adapters})
     shutil.rmtree(build.path / "backbones")
     plan = plan_release(recipe, build.path)
-    (failed,) = [one for one in plan.verdicts if one.outcome == "fail"]
+    (failed,) = [one for one in plan.checks if one.outcome == "fail"]
     assert failed.problems[0].code == "checks.base_not_in_release"

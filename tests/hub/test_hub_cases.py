@@ -16,7 +16,7 @@ from dialoguellm_release.hub.lookup import Copy, published_folder
 from dialoguellm_release.hub.publish import NO_COLLECTIONS, Publication, publish_release
 from dialoguellm_release.hub.store import UNCHANGED, UNFINISHED
 from dialoguellm_release.hub.store_hub import HubStore
-from dialoguellm_release.hub.verify_models import figures_verdict
+from dialoguellm_release.hub.verify_models import figures_check
 from dialoguellm_release.schemas.recipes.release import SpaceRepository
 from dialoguellm_release.steps.release import verify_release
 from tests.hub.codes import codes, refuses
@@ -130,7 +130,7 @@ def test_a_hub_that_keeps_failing_is_named_while_something_is_read(
 def test_a_card_that_the_hub_refuses_is_found_by_a_dry_run(build: Build, hub_server: HubServer) -> None:
     said = b'{"errors": [{"message": "license must be one of"}], "warnings": []}'
     hub_server.faults.add(Fault("validate_yaml", times=ENDLESS, status=400, body=said))
-    found = problems_of(publish(build, dry_run=True).verdicts)
+    found = problems_of(publish(build, dry_run=True).checks)
     assert [one.code for one in found] == ["hub.card_refused"] * 4
     assert all("license must be one of" in str(one.got) for one in found)
 
@@ -194,14 +194,14 @@ def test_a_list_that_is_a_moment_old_is_read_again(
 
 def test_scores_without_predictions_do_not_pass(published: Path) -> None:
     folder = published / "models/dialoguellm/tiny"
-    found = figures_verdict(Copy(folder, "dialoguellm/tiny", None, None, None))
+    found = figures_check(Copy(folder, "dialoguellm/tiny", None, None, None))
     assert (found.outcome, found.note) == ("not checked", "0 of 1 score folders have their predictions")
 
 
 def test_a_score_folder_that_is_not_listed_still_fails(published: Path) -> None:
     folder = published / "models/dialoguellm/tiny"
     (folder / "scores/meld-tiny").rename(folder / "scores/other")
-    found = figures_verdict(Copy(folder, "dialoguellm/tiny", None, None, None))
+    found = figures_check(Copy(folder, "dialoguellm/tiny", None, None, None))
     assert {one.code for one in found.problems} == {"verify.unlisted_score"}
 
 

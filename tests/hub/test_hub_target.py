@@ -117,7 +117,7 @@ def test_a_dry_run_needs_no_token_and_writes_nothing(
     planned = publish(build, dry_run=True)
     assert writes(hub_server) == 0
     assert not hub_server.store.repositories
-    assert problems_of(planned.verdicts) == []
+    assert problems_of(planned.checks) == []
     monkeypatch.setenv("HF_TOKEN", "hf_maintainerstoken")
     done = publish(build)
     assert [one.changes for one in planned.repositories] == [one.changes for one in done.repositories]

@@ -59,7 +59,7 @@ def refused(build: Build, server: HubServer, only: Sequence[str], **options: Any
     with pytest.raises(PublishError) as caught:
         publish(build, *only, **options)
     assert caught.value.outcome == "nothing was changed"
-    assert list(caught.value.problems) == problems_of(planned.verdicts)
+    assert list(caught.value.problems) == problems_of(planned.checks)
     assert (state(server), writes(server)) == (before, count)
     return [problem.code for problem in caught.value.problems]
 

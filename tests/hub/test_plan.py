@@ -34,7 +34,7 @@ class Planned:
 def planned(build: Build) -> dict[str, Planned]:
     """The repositories of a release whose gates are all open."""
     plan = plan_release(build.recipe, build.path)
-    problems = problems_of(plan.verdicts)
+    problems = problems_of(plan.checks)
     if problems:
         raise PublishError(problems)
     return {f"{one.repo_type} {one.repo_id}": Planned(one.files_at({})) for one in plan.repositories}

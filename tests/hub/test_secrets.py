@@ -12,11 +12,11 @@ FOUND = {
     b"AKIA" + b"A1" * 8: "an access key of AWS",
     b"gho_" + b"a1" * 18: "a token of GitHub",
     b"-----BEGIN RSA PRIVATE KEY-----": "a private key",
-    b"/home/somebody/data": "a path of some machine",
-    b"/Users/somebody/data": "a path of some machine",
-    b"/root/data": "a path of some machine",
-    b"C:\\Users\\somebody": "a path of some machine",
-    b"C:\\\\Users\\\\somebody": "a path of some machine",
+    b"/home/somebody/data": "a local path",
+    b"/Users/somebody/data": "a local path",
+    b"/root/data": "a local path",
+    b"C:\\Users\\somebody": "a local path",
+    b"C:\\\\Users\\\\somebody": "a local path",
 }
 """What gives a secret away; none is real."""
 

@@ -84,18 +84,18 @@ def failed(found: Verified) -> dict[str, list[str]]:
     """What is wrong, by item."""
     return {
         verdict.name: [problem.what for problem in verdict.problems]
-        for verdict in found.verdicts
+        for verdict in found.checks
         if verdict.outcome == "fail"
     }
 
 
 def codes_of(found: Verified, item: str) -> list[str]:
     """The codes of what is wrong with an item."""
-    return [problem.code for one in found.verdicts if one.name == item for problem in one.problems]
+    return [problem.code for one in found.checks if one.name == item for problem in one.problems]
 
 
 def outcomes(found: Verified) -> dict[str, str]:
-    return {verdict.name: verdict.outcome for verdict in found.verdicts}
+    return {verdict.name: verdict.outcome for verdict in found.checks}
 
 
 ALWAYS = {"transfer", "release.json", "hashes", "card"}
@@ -113,7 +113,7 @@ def is_in_order(found: list[Verified]) -> None:
         passed = {name for name, outcome in outcomes(one).items() if outcome == "pass"}
         assert passed == ALWAYS | CHECKED[one.where]
         assert failed(one) == {}
-        assert all(verdict.note for verdict in one.verdicts)
+        assert all(verdict.note for verdict in one.checks)
 
 
 def test_a_whole_release_in_a_folder_is_in_order(pristine: Path) -> None:
@@ -330,7 +330,7 @@ def test_a_copy_that_stands_alone_says_what_it_cannot_tell(pristine: Path, tmp_p
 def test_what_needs_an_extra_says_so(pristine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
     found = verify("dialoguellm/tiny", pristine, sample=4)
-    notes = {verdict.name: verdict.note for verdict in found.verdicts if verdict.outcome == "not checked"}
+    notes = {verdict.name: verdict.note for verdict in found.checks if verdict.outcome == "not checked"}
     assert "extra train" in notes["loading"]
     assert "extra score" in notes["answers"]
     assert failed(found) == {}

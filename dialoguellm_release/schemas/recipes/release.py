@@ -1,4 +1,4 @@
-"""The release recipe: which folders become which repositories under one tag, and which rest on which."""
+"""The release recipe: which folders become which repositories under one tag, and how they depend."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLLECTION_TEXT = 150
 
 
 Visibility = Literal["public", "private"]
-"""Who may read a repository: everybody, or those whom its owner names."""
+"""Who may read a repository: everybody, or those whom its owner lets in."""
 
 
 class Repository(Schema):
@@ -42,7 +42,7 @@ class DatasetRepository(Repository):
 
 
 class BackboneRepository(Repository):
-    """A backbone of our own making; `folder` is relative to `--from`."""
+    """A backbone that is part of the release; `folder` is relative to `--from`."""
 
     folder: Text
 
@@ -50,8 +50,8 @@ class BackboneRepository(Repository):
 class AdapterRepository(Repository):
     """An adapter with the score folders whose figures its card shows; all relative to `--from`.
 
-    Among `depends_on` stand the dataset that it was trained on, the backbone where that is one of our own
-    making, and the metrics of its scores.
+    `depends_on` has the dataset that it was trained on, the backbone where that is part of the release, and
+    the metrics of its scores.
     """
 
     folder: Text
@@ -95,7 +95,7 @@ class ReleaseRecipe(Schema):
 
     Attributes:
         tag: The semantic version of the release, after a `v`.
-        changelog: What is new in it; stands in the message of each commit and tag.
+        changelog: What is new in it; part of the message of each commit and tag.
         collection: None makes none.
     """
 
