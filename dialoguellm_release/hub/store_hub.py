@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
-import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from huggingface_hub import (
@@ -62,17 +60,15 @@ from dialoguellm_release.hub.store import (
     Tree,
 )
 from dialoguellm_release.layout import CARD
+from dialoguellm_release.progress import progress
 from dialoguellm_release.schemas.recipes.release import Collection, Visibility
 from dialoguellm_release.schemas.release import RepositoryName, repository_of
 
 _FIRST_COMMIT = "initial commit"
 """The title of the commit that the Hub makes in a new repository, with a card and a page in a Space."""
 
-_REPORT_EVERY_S = 30.0
 _XET_ATTEMPTS = ("HF_XET_CLIENT_RETRY_MAX_ATTEMPTS", "3")
 """By default `hf_xet` retries each of three layers of requests for up to six minutes."""
-
-logger = logging.getLogger(__name__)
 
 
 class HubStore(Store):
@@ -216,7 +212,8 @@ class HubStore(Store):
     def download(self, name: RepositoryName, commit: str, only: Sequence[str] | None = None) -> Path:
         """A folder with the files of a commit, in the cache of `huggingface_hub`."""
         repo_type, repo_id = repository_of(name)
-        with hub_errors(self.where(name)), _reported(f"downloading {self.where(name)}"):
+        lines = nullcontext() if self.shows_uploads else progress(f"downloading {name}", None)
+        with hub_errors(self.where(name)), _bars_on_a_terminal(), lines:
             patterns = list(only) if only else None
             found = snapshot_download(repo_id, repo_type=repo_type, revision=commit, allow_patterns=patterns)
         return Path(found)
@@ -248,8 +245,7 @@ class HubStore(Store):
         repo_type, repo_id = repository_of(name)
         operations = {path: _addition(path, file) for path, file in files.items()}
         self._sent |= {(name, path): (files[path], one) for path, one in operations.items()}
-        what = f"uploading {len(files)} files to {self.where(name)}"
-        with hub_errors(self.where(name), writing=True), _reported(what):
+        with hub_errors(self.where(name), writing=True), _bars_on_a_terminal():
             self._api.preupload_lfs_files(
                 repo_id, list(operations.values()), repo_type=repo_type, revision=BRANCH
             )
@@ -382,25 +378,13 @@ def _addition(path: str, file: PlannedFile) -> CommitOperationAdd:
 
 
 @contextmanager
-def _reported(what: str) -> Iterator[None]:
-    """Progress bars of `huggingface_hub` on a terminal; elsewhere a line every 30 seconds."""
-    if sys.stderr.isatty():
+def _bars_on_a_terminal() -> Iterator[None]:
+    """Shows the progress bars of `huggingface_hub` on a terminal only."""
+    if sys.stderr.isatty() or are_progress_bars_disabled():
         yield
         return
-    done = threading.Event()
-
-    def report() -> None:
-        waited_s = 0.0
-        while not done.wait(_REPORT_EVERY_S):
-            waited_s += _REPORT_EVERY_S
-            logger.warning("%s: %.0f s so far", what, waited_s)
-
-    were_disabled = are_progress_bars_disabled()
     disable_progress_bars()
-    threading.Thread(target=report, daemon=True).start()
     try:
         yield
     finally:
-        done.set()
-        if not were_disabled:
-            enable_progress_bars()
+        enable_progress_bars()
