@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import JsonValue
@@ -115,6 +116,7 @@ def render_dataset_card(
         "manifest": manifest,
         "recipe": recipe,
         "source": source,
+        "source_in_shell": shlex.quote(source),
         "owner": source.partition("/")[0] if published else "",
         "languages": languages,
         "example": corpora[present[0]],

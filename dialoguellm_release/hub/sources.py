@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,17 +48,17 @@ def read_sources(recipe: ReleaseRecipe, build: Path) -> Sources:
     sources, problems = Sources(), list[Problem]()
     if recipe.dataset:
         folder = build / recipe.dataset.folder
-        command = f"dlm-release dataset build paper --sources DIR --out {folder}"
+        command = f"dlm-release dataset build paper --sources DIR --out {shlex.quote(str(folder))}"
         for dataset in _read(folder, DatasetManifest, command, problems):
             sources.dataset[recipe.dataset.repo_id] = dataset
     trained = Path(recipe.adapters[0].folder).name if recipe.adapters else "tiny"
     for named in recipe.backbones:
-        command = f"dlm-release adapter train {trained}  (it makes its backbone as well)"
+        command = f"dlm-release adapter train {shlex.quote(trained)}  (it makes its backbone as well)"
         for backbone in _read(build / named.folder, BackboneManifest, command, problems):
             sources.backbones[named.repo_id] = backbone
     for one in recipe.adapters:
         folder = build / one.folder
-        command = f"dlm-release adapter train {folder.name} --out {folder}"
+        command = shlex.join(["dlm-release", "adapter", "train", folder.name, "--out", str(folder)])
         for adapter in _read(folder, AdapterManifest, command, problems):
             sources.adapters[one.repo_id] = adapter
         sources.scores[one.repo_id] = [
@@ -91,7 +92,8 @@ def _read(
 def _score_command(folder: Path, adapter: Path) -> str:
     """A score folder is named by its recipe and its adapter: `meld-tiny`."""
     recipe = folder.name.removesuffix(f"-{adapter.name}")
-    return f"dlm-release score run {recipe} --adapter {adapter} --out {folder}"
+    words = ["dlm-release", "score", "run", recipe, "--adapter", str(adapter), "--out", str(folder)]
+    return shlex.join(words)
 
 
 def _metric_folder(metric: str, problems: list[Problem]) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -105,7 +106,7 @@ class FolderStore(Store):
         if self._mark(git).exists():
             return
         for file in git.edited_files():
-            fix = f"git -C {path} checkout -- {file}"
+            fix = shlex.join(["git", "-C", str(path), "checkout", "--", str(file)])
             what = "was edited by hand, and would be lost"
             yield Problem(str(path / file), what, fix=fix, code="hub.edited_by_hand")
         for file in sorted(set(paths) - set(state.files)):

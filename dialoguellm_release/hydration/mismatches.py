@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -278,7 +279,7 @@ def how_to_get(name: CorpusName, sources: Path) -> str:
     entry = bundled_entry(name)
     request = entry.request if entry else None
     if request is None:
-        return f"dlm-release corpora fetch {name} --out {sources}"
+        return f"dlm-release corpora fetch {name} --out {shlex.quote(str(sources))}"
     return (
         f"whom to ask: {request.whom}\n  what to ask for: {request.what}\n  where to put it: {sources / name}"
     )

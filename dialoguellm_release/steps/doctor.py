@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -250,7 +251,7 @@ def _corpora(sources: Path | None) -> Iterator[Finding]:
     for listed in list_corpora(folder):
         name = f"corpus {listed.entry.name}"
         if not listed.is_there:
-            fetched = f"dlm-release corpora fetch {listed.entry.name} --out {folder}"
+            fetched = f"dlm-release corpora fetch {listed.entry.name} --out {shlex.quote(str(folder))}"
             asked_for = "dlm-release corpora list  (it says whom to ask)"
             fix = asked_for if listed.entry.request else fetched
             yield Finding(name, "missing", f"not in {folder}", fix)
