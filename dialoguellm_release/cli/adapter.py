@@ -208,6 +208,8 @@ def export(
         replace=replace,
     )
     say_made(made, "written")
+    for one in made.manifest.figures.left_out:
+        say(f"{tool} has no key for {one}; it is left out.")
     if json:
         show_json(made.manifest.figures.model_dump(mode="json"))
     else:

@@ -199,12 +199,17 @@ class MergedManifest(Manifest):
 
 
 class ExportFigures(Schema):
-    """The figures of training text for another tool."""
+    """The figures of training text for another tool.
+
+    Attributes:
+        left_out: Settings of the recipe that the tool has no key for.
+    """
 
     tool: Text
     dataset_content_sha256: Sha256
     prompt_sha256: Sha256
     records: dict[Split, Count]
+    left_out: tuple[Text, ...] = ()
 
 
 class ExportManifest(Manifest):

@@ -25,7 +25,7 @@ from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.manifests import AdapterManifest, MergedManifest
-from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, InitAdapter
+from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, InitAdapter, TrainerRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.step import StepResult
@@ -33,7 +33,8 @@ from dialoguellm_release.steps.adapter import Training, trained
 from dialoguellm_release.steps.adapter import train_adapter as train_step
 from dialoguellm_release.steps.onward import export_training, merge_adapter
 from dialoguellm_release.training import merge
-from dialoguellm_release.training.export import Segments, axolotl_settings, llama_factory_settings
+from dialoguellm_release.training.export import Segments
+from dialoguellm_release.training.tools import Tool, configuration
 from dialoguellm_release.training.train import with_init_adapter
 from tests.hub_server.server import HubServer
 
@@ -181,8 +182,8 @@ def test_trl_knows_every_key_of_its_configuration(
 def test_the_other_configurations_say_what_the_recipe_says() -> None:
     recipe = load_recipe("llama-2-7b-qlora", "adapter", AdapterRecipe).recipe
     backbone = load_recipe("llama-2-7b", "backbone", BackboneRecipe).recipe
-    axolotl = axolotl_settings(recipe, backbone, has_validation=True)
-    factory = llama_factory_settings(recipe, backbone, has_validation=True)
+    axolotl = configuration("axolotl", recipe, backbone, has_validation=True).settings
+    factory = configuration("llama-factory", recipe, backbone, has_validation=True).settings
     assert axolotl["base_model"] == factory["model_name_or_path"] == "meta-llama/Llama-2-7b-hf"
     assert (axolotl["adapter"], factory["quantization_bit"]) == ("qlora", 4)
     assert axolotl["micro_batch_size"] == factory["per_device_train_batch_size"] == 8
@@ -190,6 +191,66 @@ def test_the_other_configurations_say_what_the_recipe_says() -> None:
     assert axolotl["datasets"] == [{"path": "rows/train.jsonl", "ds_type": "json", "type": "input_output"}]
     assert (factory["template"], factory["train_on_prompt"]) == ("empty", False)
     assert factory["lora_target"] == "q_proj,v_proj"
+
+
+STATED = (
+    *("trainer.max_steps=50", "trainer.logging_steps=5", "trainer.eval_steps=10", "trainer.save_steps=20"),
+    *("trainer.warmup_steps=0.05", "trainer.save_total_limit=3", "trainer.report_to=[wandb, trackio]"),
+)
+
+
+@pytest.mark.parametrize("tool", ["trl", "messages", "axolotl", "llama-factory"])
+def test_every_setting_of_a_recipe_is_written_or_named_as_left_out(tool: Tool) -> None:
+    recipe = load_recipe("tiny", "adapter", AdapterRecipe, [*STATED, "seeds=[1, 2]"]).recipe
+    backbone = load_recipe("tiny", "backbone", BackboneRecipe).recipe
+    found = configuration(tool, recipe, backbone, has_validation=True)
+    for name, value in (("max_steps", 50), ("logging_steps", 5), ("eval_steps", 10), ("save_steps", 20)):
+        assert found.settings[name] == value
+    assert (found.settings["eval_strategy"], found.settings["save_strategy"]) == ("steps", "steps")
+    assert found.settings["save_total_limit"] == 3
+    warmup = "warmup_steps" if tool in ("trl", "messages") else "warmup_ratio"
+    assert found.settings[warmup] == 0.05
+    assert any("seeds: 1, 2" in one for one in found.left_out)
+    assert any("packing: shared_prefix" in one for one in found.left_out)
+    if tool == "axolotl":
+        assert found.settings["use_wandb"] is True
+        assert "trainer.report_to: trackio" in found.left_out
+    else:
+        assert "trackio" in found.settings["report_to"]  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("name", sorted(TrainerRecipe.model_fields))
+@pytest.mark.parametrize("tool", ["trl", "axolotl", "llama-factory"])
+def test_a_changed_setting_changes_the_configuration_or_what_is_left_out(tool: Tool, name: str) -> None:
+    other: dict[str, object] = {
+        "lr_scheduler_type": "constant",
+        "lr_scheduler_kwargs": {"min_lr": 1e-5},
+        "optim": "adamw_torch",
+        "report_to": ("mlflow",),
+        "max_steps": 7,
+        "eval_steps": 3,
+        "save_steps": 30,
+    }
+    recipe = load_recipe("tiny", "adapter", AdapterRecipe).recipe
+    value = getattr(recipe.trainer, name)
+    changed = other.get(name, not value if isinstance(value, bool) else (value or 0.5) * 2)
+    trainer = recipe.trainer.model_copy(update={name: changed})
+    backbone = load_recipe("tiny", "backbone", BackboneRecipe).recipe
+    before, after = (
+        configuration(tool, one, backbone, has_validation=True)
+        for one in (recipe, recipe.model_copy(update={"trainer": trainer}))
+    )
+    assert before != after
+
+
+def test_a_run_that_saves_and_evaluates_nothing_says_so() -> None:
+    recipe = load_recipe("tiny", "adapter", AdapterRecipe).recipe
+    backbone = load_recipe("tiny", "backbone", BackboneRecipe).recipe
+    tools: tuple[Tool, ...] = ("trl", "axolotl", "llama-factory")
+    for tool in tools:
+        settings = configuration(tool, recipe, backbone, has_validation=False).settings
+        assert (settings["eval_strategy"], settings["save_strategy"]) == ("no", "no")
+        assert "max_steps" not in settings or settings["max_steps"] == -1
 
 
 def test_an_unknown_tool_and_a_missing_tokenizer_are_told(
