@@ -141,7 +141,18 @@ class _Run:
             scorer = _scorer(self.settings, list(replies.values()), self.labels, self.served)
             kind: Kind = "first_token" if scorer == "first_token" else "text"
             rest = [prompt for prompt in prompts if prompt not in replies]
-            return scorer, {**replies, **await self._ask(client, rest, kind)}
+            replies |= await self._ask(client, rest, kind)
+        self._refuse_nothing(replies)
+        return scorer, replies
+
+    def _refuse_nothing(self, replies: Mapping[str, StoredAnswer]) -> None:
+        """Refuses a run whose every prompt was refused: that says more of the request than of the prompts."""
+        if any(reply.data is not None for reply in replies.values()):
+            return
+        self.store.commit([forget([self.key(text, kind) for text in replies for kind in _KINDS])])
+        reason = next(iter(replies.values())).reason
+        problem = Problem(self.served.where, "refuses every prompt", got=reason, code="serve.refuses")
+        raise DataError(problem, outcome="no score was written")
 
     async def _ask(self, client: OpenAIClient, prompts: Sequence[str], kind: Kind) -> dict[str, StoredAnswer]:
         """The answer to each prompt, from the store or the server."""

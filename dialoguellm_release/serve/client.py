@@ -28,8 +28,9 @@ QUOTE = 20
 _WORD = re.compile(r"[\w.-]{1,60}", re.ASCII)
 _FILTERED = re.compile(r"content.?(?:filter|policy|management)|filtered|safety|moderation", re.IGNORECASE)
 _TOO_LONG = re.compile(
-    r"context.?(?:length|window|size)|(?:prompt|input|request).{0,40}(?:too long|too large|exceed)|"
-    r"(?:maximum|max).{0,20}(?:length|tokens)|too many tokens|string_above_max",
+    r"context.?(?:length|window|size)|(?:prompt|input|request)s?\b.{0,40}(?:too (?:long|large)|exceed)|"
+    r"(?:prompt|input|request)s?\b.{0,60}must be <=|string_above_max|too many (?:input )?tokens|"
+    r"(?:maximum|max)[ _](?:model|sequence|input|prompt).?len",
     re.IGNORECASE,
 )
 
@@ -204,7 +205,7 @@ class OpenAIClient:
             problem = Problem(server.where, what, got=got, fix=fix, code=code)
             return Failure("hopeless", reason, status=status, problem=problem)
 
-        if status == 429 and "insufficient_quota" in codes:
+        if status == 402 or (status == 429 and "insufficient_quota" in codes):
             fix = "raise the quota or wait for the next period, then run the same command again"
             return hopeless("the quota is used up", fix, "serve.quota")
         if status in (400, 403, 413, 422) and (_FILTERED.search(said) or _TOO_LONG.search(said)):

@@ -18,7 +18,7 @@ from dialoguellm_release.serve.store import StoredAnswer
 from dialoguellm_release.video.ledger import Setup, read_setup, reading, refuse_other
 
 State = Literal["described", "refused", "failed", "waiting", "missing", "left_out"]
-"""What became of a record; where ledgers differ, what stands first here is so."""
+"""The state of a record; where ledgers differ, the first in this order counts."""
 
 _RANK = {state: rank for rank, state in enumerate(get_args(State))}
 _WITHOUT_FRAMES: dict[str, State] = {"no_clip": "missing", "left_out": "left_out"}
@@ -45,7 +45,7 @@ class Ledgers:
 
     Attributes:
         records: The best that any ledger says of each record.
-        spent_usd: What `priced` answers cost; `untold` is how many requests may have cost something too.
+        spent_usd: What `priced` answers cost; `unpriced` is how many requests may have cost something too.
     """
 
     setup: Setup
@@ -58,7 +58,7 @@ class Ledgers:
     output_tokens: int = 0
     spent_usd: float = 0.0
     priced: int = 0
-    untold: int = 0
+    unpriced: int = 0
 
 
 def read_ledgers(folder: Path) -> Ledgers:
@@ -89,10 +89,10 @@ def read_ledgers(folder: Path) -> Ledgers:
 
 
 def answered_elsewhere(folder: Path, own: str | None) -> tuple[set[str], set[str]]:
-    """Ids of records and keys of questions that the ledgers of a folder have an answer to, but one's own.
+    """Ids of records and keys of questions to which the other ledgers of a folder have an answer.
 
     Args:
-        own: The name of the ledger that is not looked at; None looks at all.
+        own: The name of the ledger that is not read; None reads all.
     """
     records: set[str] = set()
     questions: set[str] = set()
@@ -166,12 +166,12 @@ def _add_requests(found: Ledgers, db: sqlite3.Connection) -> None:
                coalesce(sum(fate = 'unknown' OR (fate = 'answered' AND cost_usd IS NULL)), 0)
         FROM request
     """
-    asked, given, cost, priced, untold = db.execute(sums).fetchone()
+    asked, given, cost, priced, unpriced = db.execute(sums).fetchone()
     found.input_tokens += asked
     found.output_tokens += given
     found.spent_usd += cost
     found.priced += priced
-    found.untold += untold
+    found.unpriced += unpriced
 
 
 def _counted(records: Iterable[SeenRecord]) -> RecordCounts:
@@ -200,7 +200,7 @@ def _spending(ledgers: Ledgers, waiting: int) -> Spending:
         input_tokens=ledgers.input_tokens,
         output_tokens=ledgers.output_tokens,
         spent_usd=ledgers.spent_usd if priced else None,
-        unknown_usd=ledgers.untold * estimate if estimate is not None else None,
+        unknown_usd=ledgers.unpriced * estimate if estimate is not None else None,
         to_come_usd=waiting * mean if mean is not None and priced else None,
     )
 

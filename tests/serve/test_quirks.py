@@ -173,6 +173,39 @@ def test_a_server_that_rejects_a_parameter_is_asked_without_it(
     assert predictions(tmp_path) == {"neutral"}
 
 
+def test_the_name_of_the_length_that_openai_wants_is_found(score: Score, tmp_path: Path) -> None:
+    message = (
+        "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens'."
+    )
+    error = Http(json.dumps({"error": {"message": message, "code": "unsupported_parameter"}}).encode(), 400)
+    figures = score(
+        lambda _, body, _n: error if "max_tokens" in body else completion(body, "neutral")
+    ).figures
+    assert figures.protocol.scorer == "first_token"
+    assert predictions(tmp_path) == {"neutral"}
+
+
+def test_a_server_that_refuses_every_prompt_gives_no_score(score: Score, tmp_path: Path) -> None:
+    refused = Http(b'{"error": {"message": "maximum context length is 2 tokens"}}', 400)
+    assert code_of(score, lambda *_arguments: refused) == "serve.refuses"
+    assert not (tmp_path / "out").exists()
+    score(lambda _path, body, _number: completion(body, "neutral"))
+    assert predictions(tmp_path) == {"neutral"}
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "code"),
+    [
+        (402, "Insufficient Balance", "serve.quota"),
+        (401, "no", "serve.unauthorized"),
+        (403, "no", "serve.unauthorized"),
+    ],
+)
+def test_what_concerns_every_request_ends_the_run(status: int, message: str, code: str, score: Score) -> None:
+    error = Http(json.dumps({"error": {"message": message}}).encode(), status)
+    assert code_of(score, lambda *_arguments: error) == code
+
+
 def test_only_what_a_scorer_needs_is_asked_for(score: Score, quirks: Quirks) -> None:
     def reply(_path: str, body: Any, _number: int) -> Any:
         return completion(body, "neutral")
@@ -199,6 +232,12 @@ def test_one_token_is_asked_for_where_one_is_read(
         (403, {"message": "blocked by our safety policy"}, "refused: content filter"),
         (400, {"message": "x", "code": "context_length_exceeded"}, "refused: prompt too long"),
         (413, {"message": "This model's maximum context length is 8 tokens"}, "refused: prompt too long"),
+        (
+            422,
+            {"message": "`inputs` must have less than 8 tokens: input is too long"},
+            "refused: prompt too long",
+        ),
+        (400, {"message": "the request exceeds the available context size"}, "refused: prompt too long"),
     ],
 )
 @pytest.mark.parametrize("refused", [1, 9], ids=["the first", "a later one"])
