@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from dialoguellm_release.cli.output import table
 from dialoguellm_release.render import numbers
+from dialoguellm_release.render.tables import terminal_width
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.manifests import ScoreManifest
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from dialoguellm_release.step import StepResult
 
 MAX_LISTED = 100
+HASH = 12
+"""So many digits of a hash are shown."""
 
 
 def summary(manifest: ScoreManifest) -> dict[str, Any]:
@@ -44,7 +48,12 @@ def as_text(manifest: ScoreManifest) -> str:
         *(f"warning: {one}" for one in figures.warnings),
         table([header, *rows]),
         "protocol",
-        *(f"  {line}" for line in _stamp(protocol.model_dump(mode="json"))),
+        *(
+            fill(
+                line, terminal_width(), initial_indent="  ", subsequent_indent="    ", break_long_words=False
+            )
+            for line in _stamp(protocol.model_dump(mode="json"))
+        ),
     ]
     if figures.served is not None:
         notes += _served_notes(figures.served)
@@ -69,17 +78,15 @@ def _served_notes(served: ServedFigures) -> list[str]:
 
 
 def _stamp(protocol: Mapping[str, Any]) -> list[str]:
-    shown = (
-        (name, _listed(value) if isinstance(value, list) else str(value))
-        for name, value in protocol.items()
-        if value not in (None, [])
-    )
-    return [f"{name} {value}" for name, value in shown]
+    """The protocol by line, hashes shortened: `--json` has them whole."""
+    return [f"{name} {_shown(value)}" for name, value in protocol.items() if value not in (None, [])]
 
 
-def _listed(values: list[str]) -> str:
-    """Values with commas; of very many, as the examples of a whole split, only how many there are."""
-    return ", ".join(values) if len(values) <= MAX_LISTED else f"{len(values):,} of them: see --json"
+def _shown(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(value) if len(value) <= MAX_LISTED else f"{numbers.count(len(value))} of them"
+    text = str(value)
+    return f"{text[:HASH]}..." if len(text) == 64 else text
 
 
 def against_first(made: Mapping[ScorerName, StepResult[ScoreManifest]]) -> dict[ScorerName, Comparison]:

@@ -157,9 +157,8 @@ class Comparison:
                 "first": self.first.metrics[name],
                 "second": self.second.metrics[name],
                 "difference": one.value,
-                "low": one.interval[0],
-                "high": one.interval[1],
                 "p_value": one.p_value,
+                **dict(zip(("low", "high"), one.interval, strict=True)),
             }
             for name, one in self.differences.items()
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
@@ -117,27 +117,13 @@ class ScoreTable:
         """A data frame with a row for each cell; figures are fractions."""
         import pandas as pd
 
-        return pd.DataFrame.from_records(
-            [
-                {
-                    "system": row.name,
-                    "kind": row.kind,
-                    "scorer": row.scorer,
-                    "context_k": row.context_k,
-                    "shots": row.shots,
-                    "corpus": column.corpus,
-                    "split": column.split,
-                    "metric": column.metric,
-                    "value": cell.value,
-                    "low": cell.interval[0] if cell.interval else None,
-                    "high": cell.interval[1] if cell.interval else None,
-                    "deviation": cell.deviation,
-                    "seeds": cell.seeds,
-                    "mark": cell.mark,
-                }
-                for (row, column), cell in self.cells.items()
-            ]
-        )
+        cells = [
+            {**asdict(row), **asdict(column), **asdict(cell), "low": low, "high": high}
+            for (row, column), cell in self.cells.items()
+            for low, high in [cell.interval or (None, None)]
+        ]
+        frame = pd.DataFrame.from_records(cells, exclude=["interval"])
+        return frame.rename(columns={"name": "system"})
 
 
 def table_of(folders: Sequence[Path], metric: MetricName | None = None) -> ScoreTable:

@@ -67,8 +67,9 @@ def test_the_report_begins_with_the_warning(score_figures_of: Callable[..., Any]
 
 
 def test_a_model_that_answers_one_label_says_so_on_the_screen(
-    run: Any, small_dataset: Path, tmp_path: Path
+    run: Any, small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     from dialoguellm_release.records import read_records
 
     rows = [f"{record.id},neutral\n" for record in read_records(small_dataset, "meld", "test")]
@@ -79,4 +80,5 @@ def test_a_model_that_answers_one_label_says_so_on_the_screen(
     )
     assert ended.code == 0
     assert "warning: every answer is neutral" in ended.out
+    assert max(map(len, ended.out.splitlines())) <= 80
     assert "every answer is neutral" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
