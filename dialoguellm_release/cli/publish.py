@@ -13,6 +13,7 @@ import typer
 from dialoguellm_release.cli.options import Json
 from dialoguellm_release.cli.output import say, show, show_json, table
 from dialoguellm_release.errors import Problem, PublishError
+from dialoguellm_release.render import numbers
 
 if TYPE_CHECKING:
     from dialoguellm_release.hub.publish import Collected, Publication, Published
@@ -148,7 +149,7 @@ def _ask(publication: Publication) -> bool:
     say(as_text(publication))
     sent = [file for one in publication.repositories for file in one.changes if file.change != "deleted"]
     where = ", ".join(one.where for one in publication.repositories)
-    say(f"{len(sent)} files, {_size(sum(file.size for file in sent))}, go to {where}.")
+    say(f"{len(sent)} files, {numbers.size(sum(file.size for file in sent))}, go to {where}.")
     if publication.collection:
         say(_collection(publication.collection))
     return typer.confirm(f"Publish {publication.tag}?", err=True)
@@ -156,14 +157,14 @@ def _ask(publication: Publication) -> bool:
 
 def _planned(one: Published) -> Iterator[str]:
     state = "no change, the tag alone" if one.state == "unchanged" else "one commit"
-    facts = [state, one.visibility, f"licence {one.license or 'not stated'}", _size(one.size)]
+    facts = [state, one.visibility, f"licence {one.license or 'not stated'}", numbers.size(one.size)]
     if one.is_new:
         facts.insert(0, "new")
     if one.gated:
         facts.append(f"gated: {one.gated}")
     yield f"{one.where}: {', '.join(facts)}"
     if one.changes:
-        rows = [(f"  {file.change}", file.path, _size(file.size)) for file in one.changes]
+        rows = [(f"  {file.change}", file.path, numbers.size(file.size)) for file in one.changes]
         yield table([("  change", "file", "size"), *rows])
 
 
@@ -182,15 +183,3 @@ def _collection(collection: Collected) -> str:
     )
     lines = [f"collection {collection.title}: {state}, {collection.where}"]
     return "\n".join([*lines, *(f"  listed  {name}" for name in collection.added)])
-
-
-def _size(count: int) -> str:
-    """Bytes for people: three digits and a decimal unit.
-
-    >>> _size(999), _size(1234567)
-    ('999 B', '1.23 MB')
-    """
-    size, units = float(count), ["B", "kB", "MB", "GB", "TB"]
-    while size >= 999.5 and len(units) > 1:
-        size, units = size / 1000, units[1:]
-    return f"{size:.3g} {units[0]}"

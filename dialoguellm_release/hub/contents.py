@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
 
+import yaml
 from pydantic import ValidationError
 
 from dialoguellm_release.cards.card import merged_card
@@ -25,7 +26,7 @@ from dialoguellm_release.hub.licenses import published_audit, standoff_rows
 from dialoguellm_release.hub.sources import Source, Sources
 from dialoguellm_release.layout import AUDIT, CARD, CROISSANT, LICENSES
 from dialoguellm_release.recipes.catalogue import load_claims
-from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, PublishedSubset
 from dialoguellm_release.schemas.manifests import BackboneManifest, FileStamp, Manifest, ScoreManifest
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import Visibility
@@ -42,6 +43,7 @@ from dialoguellm_release.schemas.release import (
 )
 
 PREDICTIONS = "predictions.parquet"
+EVAL_TASKS = "eval.yaml"
 SCORES = "scores"
 """The folder of an adapter's repository that holds its score folders."""
 
@@ -186,6 +188,8 @@ def dataset(repo_id: str, build: Source[DatasetManifest], part: DatasetManifest)
     }
     if any(file.path == AUDIT for file in build.manifest.outputs):
         texts[AUDIT] = published_audit(build.folder / AUDIT, part.published)
+    if tasks := _eval_tasks(manifest, part.published):
+        texts[EVAL_TASKS] = tasks
     return RepoPlan(
         repository_name("dataset", repo_id),
         manifest.content_sha256,
@@ -194,6 +198,26 @@ def dataset(repo_id: str, build: Source[DatasetManifest], part: DatasetManifest)
         lambda _commits: texts,
         prompt_sha256=manifest.figures.prompt_sha256,
     )
+
+
+def _eval_tasks(manifest: DatasetManifest, published: PublishedSubset) -> str | None:
+    """The tasks that the `.eval_results` of adapters refer to: a config and its test split, by corpus.
+
+    The form is that of `eval-results.md` of huggingface/hub-docs; None where no test split is published.
+    """
+    withheld = {*published.left_out, *published.standoff}
+    tasks = [
+        {"id": name, "config": name, "split": "test"}
+        for name, figures in manifest.figures.corpora.items()
+        if name not in withheld and "test" in figures.splits
+    ]
+    content = {
+        "name": "Emotion recognition in conversations",
+        "description": "The emotion of an utterance, given the utterances before it in the dialogue.",
+        "evaluation_framework": "dialoguellm-release",
+        "tasks": tasks,
+    }
+    return yaml.safe_dump(content, sort_keys=False, width=1_000) if tasks else None
 
 
 def backbone(repo_id: str, source: Source[BackboneManifest]) -> RepoPlan:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from dialoguellm_release.errors import PublishError
 from dialoguellm_release.folders import MANIFEST, read_manifest, stamps, write_manifest
@@ -56,6 +57,21 @@ def restamp(folder: Path, model: type[Manifest], **figures: object) -> None:
     write_manifest(folder, model.model_validate_json(json.dumps(changed)))
 
 
+def test_every_result_is_of_a_task_of_the_dataset(build: Build) -> None:
+    """The Hub looks a `task_id` of `.eval_results` up in the `eval.yaml` of the dataset."""
+    plan = planned(build)
+    tasks = yaml.safe_load(text_of(plan["dataset dialoguellm/instructions"], "eval.yaml"))["tasks"]
+    assert tasks == [{"id": "meld", "config": "meld", "split": "test"}]
+    adapter = plan["model dialoguellm/tiny"]
+    results = [
+        entry
+        for path in adapter.files
+        if path.startswith(".eval_results/")
+        for entry in yaml.safe_load(text_of(adapter, path))
+    ]
+    assert [one["dataset"]["task_id"] for one in results] == ["meld"]
+
+
 def test_every_repository_is_planned_with_its_files(build: Build) -> None:
     plan = planned(build)
     assert {name: list(one.files) for name, one in plan.items()} == {
@@ -65,6 +81,7 @@ def test_every_repository_is_planned_with_its_files(build: Build) -> None:
             "croissant.json",
             "data/meld/test-clean-00000.parquet",
             "data/meld/train-clean-00000.parquet",
+            "eval.yaml",
             "manifest.json",
             "release.json",
             "sft/test-meld-clean-00000.parquet",
