@@ -141,6 +141,9 @@ def audit_dataset(
     everything: Annotated[
         bool, typer.Option("--all", help="Show every pair of splits and every column.")
     ] = False,
+    against: Annotated[
+        Path | None, typer.Option(help="Another dataset folder: show only what the two share.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show what held-out and training splits share.
@@ -151,7 +154,7 @@ def audit_dataset(
     """
     from dialoguellm_release.steps import dataset as steps
 
-    found = steps.audit_dataset(dataset)
+    found = steps.audit_dataset(dataset, against)
     if json:
         show_json(found.model_dump(mode="json"))
     else:

@@ -87,3 +87,22 @@ def publishable_audit(audit: Audit, withheld: Collection[CorpusName]) -> Audit:
         one.model_copy(update={"records": tuple(map(labelled, one.records))}) for one in audit.conflicts
     )
     return audit.model_copy(update={"duplicates": tuple(duplicates), "conflicts": tuple(conflicts)})
+
+
+def audit_between(audit: Audit, second: Collection[CorpusName]) -> Audit:
+    """The part of an audit of two datasets that concerns both of them.
+
+    Args:
+        audit: Of all their records together.
+        second: The corpora of one of the two.
+    """
+
+    def crosses(*names: str) -> bool:
+        return len({name.split("/")[0] in second for name in names}) > 1
+
+    return Audit(
+        overlaps=tuple(one for one in audit.overlaps if crosses(one.held_out, one.training)),
+        duplicates=tuple(one for one in audit.duplicates if crosses(*one.ids)),
+        conflicts=tuple(one for one in audit.conflicts if crosses(*(two.id for two in one.records))),
+        agreement=tuple(one for one in audit.agreement if crosses(one.first, one.second)),
+    )

@@ -171,18 +171,37 @@ class TurnCollector:
         )
 
 
-def read_turns(dataset: Path, splits: Iterable[Split], advance: Callable[[int], None]) -> Turns:
-    """The turns of some splits of a dataset folder.
+def read_turns(
+    dataset: Path, advance: Callable[[int], None], against: Path | None = None
+) -> tuple[Turns, tuple[CorpusName, ...]]:
+    """The turns of a dataset folder, or of two, and the names of the corpora of the second one.
 
     Args:
-        advance: Told how many records are read more.
+        dataset: A dataset folder.
+        advance: Called with the number of records that were read.
+        against: Another dataset folder; a corpus of it that both have is named `other_CORPUS`.
 
     Raises:
-        DataError: The files of the folder are not those of its manifest, or a dialogue is not whole.
+        DataError: The files of a folder do not agree with its manifest, or a dialogue is incomplete.
     """
-    corpora = read_manifest(dataset, DatasetManifest).figures.corpora
-    records = (record for split in splits for record in read_records(dataset, DEFAULT_CONFIG, split))
-    return as_turns(_told(records, advance), corpora)
+    corpora = list(read_manifest(dataset, DatasetManifest).figures.corpora)
+    second = read_manifest(against, DatasetManifest).figures.corpora if against else ()
+    names = {name: f"other_{name}" if name in corpora else name for name in second}
+
+    def records() -> Iterator[Record]:
+        yield from _records_of(dataset)
+        for record in _records_of(against) if against else ():
+            yield record.model_copy(update={"corpus": names[record.corpus]})
+
+    return as_turns(_counted(records(), advance), [*corpora, *names.values()]), tuple(names.values())
+
+
+def _records_of(dataset: Path) -> Iterator[Record]:
+    """All records of a dataset folder."""
+    manifest = read_manifest(dataset, DatasetManifest)
+    counts = (manifest.published or manifest.figures).records
+    for split in (split for split, records in counts.items() if records):
+        yield from read_records(dataset, DEFAULT_CONFIG, split)
 
 
 def as_turns(records: Iterable[Record], corpora: Iterable[CorpusName]) -> Turns:
@@ -243,7 +262,7 @@ def _check_dialogues_are_whole(turns: Turns) -> None:
         )
 
 
-def _told(records: Iterable[Record], advance: Callable[[int], None]) -> Iterator[Record]:
+def _counted(records: Iterable[Record], advance: Callable[[int], None]) -> Iterator[Record]:
     for record in records:
         advance(1)
         yield record

@@ -215,13 +215,20 @@ def _write_dataset_card(folder: Path, manifest: DatasetManifest, claims: ClaimsR
 
 
 def check_dataset(dataset: StrPath = BUILD / "dataset") -> list[Problem]:
-    """Everything in a dataset folder that is not as its manifest, schema, recipe and card say.
+    """Checks a dataset folder against its manifest, schema, recipe and card.
 
     Args:
         dataset: Folder that `build_dataset` made, or a published copy of one.
 
+    Returns:
+        Everything that is wrong; empty where nothing is.
+
     Raises:
         DataError: There is no dataset folder.
+
+    Example:
+        >>> check_dataset("build/dataset")  # doctest: +SKIP
+        []
     """
     from dialoguellm_release.cards.check import check_our_card
     from dialoguellm_release.cards.licenses import recipe_of
@@ -239,29 +246,38 @@ def check_dataset(dataset: StrPath = BUILD / "dataset") -> list[Problem]:
     return problems
 
 
-def audit_dataset(dataset: StrPath = BUILD / "dataset") -> Audit:
-    """What the held-out splits of a dataset share with its training splits, and what contradicts itself.
+def audit_dataset(dataset: StrPath = BUILD / "dataset", against: StrPath | None = None) -> Audit:
+    """Finds what held-out splits share with training splits, and what repeats or contradicts itself.
 
     Args:
         dataset: Folder that `build_dataset` made; it is read and not changed.
+        against: Another one, to compare the two before they are mixed: only what concerns both is in the
+            audit. A corpus that both have is named `other_CORPUS` where it is of this one.
+
+    Returns:
+        The audit; its `figures` are the same in numbers.
 
     Raises:
-        DataError: The folder is no dataset, or not what its manifest says.
+        DataError: A folder is no dataset, or does not agree with its manifest.
+
+    Example:
+        >>> audit_dataset("build/dataset").figures.pairs_without_overlap  # doctest: +SKIP
+        7
     """
     from dialoguellm_release.cards.licenses import recipe_of
-    from dialoguellm_release.leakage.audit import COMPARISONS, make_ledger
+    from dialoguellm_release.leakage.audit import COMPARISONS, audit_between, make_ledger
     from dialoguellm_release.leakage.turns import read_turns
     from dialoguellm_release.progress import progress
 
-    dataset = Path(dataset)
-    manifest = read_manifest(dataset, DatasetManifest)
-    rules = recipe_of(manifest, DatasetRecipe).clean
-    there = (manifest.published or manifest.figures).records
-    records = {split: count for split, count in there.items() if count}
-    with progress(f"reading {dataset.name}", sum(records.values())) as advance:
-        turns = read_turns(dataset, records, advance)
+    first, other = Path(dataset), Path(against) if against else None
+    manifests = [read_manifest(folder, DatasetManifest) for folder in (first, other) if folder]
+    rules = recipe_of(manifests[0], DatasetRecipe).clean
+    records = sum(sum((one.published or one.figures).records.values()) for one in manifests)
+    with progress(f"reading {first.name}", records) as advance:
+        turns, second = read_turns(first, advance, other)
     with progress("comparing", COMPARISONS) as advance:
-        return make_ledger(turns, rules, advance).audit
+        audit = make_ledger(turns, rules, advance).audit
+    return audit_between(audit, second) if other else audit
 
 
 def _descriptions(video: Path | None) -> tuple[dict[str, str], VideoProvenance | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from dialoguellm_release.layout import AUDIT
 from dialoguellm_release.leakage.audit import audit_as_json, make_ledger, publishable_audit
@@ -12,7 +13,7 @@ from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.recipes.dataset import CleanRules
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.step import StepResult
-from dialoguellm_release.steps.dataset import audit_dataset
+from dialoguellm_release.steps.dataset import audit_dataset, build_dataset
 from tests.corpus_names import CORPORA
 
 Dataset = StepResult[DatasetManifest]
@@ -73,3 +74,36 @@ def test_withheld_records_are_named_by_their_splits_and_counts_stay(dialogue_of:
     ]
     assert publishable_audit(whole, []) == whole
     assert "meisd/train/" not in audit_as_json(published)
+
+
+def test_two_datasets_are_compared_before_they_are_mixed(tmp_path: Path) -> None:
+    others = {"meld", "emorynlp", "dailydialog", "meisd", "iemocap"}
+    made = {
+        name: build_dataset("demo", out=tmp_path / name, skip=sorted(others - {name})).folder
+        for name in ("meld", "emorynlp")
+    }
+    both = build_dataset("demo", out=tmp_path / "both", skip=sorted(others - set(made))).folder
+    found, joint = audit_dataset(made["meld"], made["emorynlp"]), audit_dataset(both)
+    assert found.agreement == joint.agreement
+    assert found.overlaps == tuple(
+        one for one in joint.overlaps if one.held_out.split("/")[0] != one.training.split("/")[0]
+    )
+    assert any(one.utterances_found for one in found.overlaps)
+    for one in found.conflicts:
+        assert {two.id.split("/")[0] for two in one.records} == set(made)
+
+
+def test_a_corpus_that_both_datasets_have_gets_another_name(demo_dataset: Dataset, tmp_path: Path) -> None:
+    part = build_dataset("demo", out=tmp_path / "part", skip=["dailydialog", "meisd", "iemocap"]).folder
+    found = audit_dataset(demo_dataset.folder, part)
+    (row,) = [
+        one for one in found.overlaps if (one.held_out, one.training) == ("meld/test", "other_meld/train")
+    ]
+    (same,) = [
+        one
+        for one in audit_dataset(demo_dataset.folder).overlaps
+        if (one.held_out, one.training) == ("meld/test", "meld/train")
+    ]
+    assert row == same.model_copy(update={"training": "other_meld/train"})
+    agreement = next(one for one in found.agreement if (one.first, one.second) == ("meld", "other_meld"))
+    assert agreement.observed == 1

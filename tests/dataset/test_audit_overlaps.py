@@ -21,7 +21,6 @@ from dialoguellm_release.leakage.shared import find_ngrams, find_shared, number_
 from dialoguellm_release.leakage.turns import NONE, Turns, as_turns, read_turns
 from dialoguellm_release.schemas.audit import Overlap
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, PublishedSubset
-from dialoguellm_release.schemas.labels import SPLITS
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import audit_dataset
@@ -328,7 +327,7 @@ def test_a_sample_of_the_real_corpora_by_brute_force(paper_dataset: StepResult[D
     def is_sampled(dialogue_id: str) -> bool:
         return sum(map(ord, dialogue_id)) % 11 == 0
 
-    turns = read_turns(paper_dataset.folder, SPLITS, lambda _: None)
+    turns, _ = read_turns(paper_dataset.folder, lambda _: None)
     names = [turns.id_of(place).split("/") for place in range(len(turns.place))]
     chosen = np.array([split == "train" or is_sampled(dialogue) for _, split, dialogue, _ in names])
     overlaps = overlaps_of(turns.where(chosen))
