@@ -1,4 +1,4 @@
-"""Writes the synthetic corpora: invented small talk in the exact native formats of the five corpora.
+"""Writes the synthetic corpora: invented small talk in the exact native formats of the corpora.
 
     python tests/corpora/make.py OUT [--scale N]
 
@@ -334,13 +334,36 @@ def iemocap_files(stem: str) -> tuple[str, str]:
     return "\n".join(lines) + "\n", heading + "\n".join(reversed(blocks))
 
 
+MASAC_LABELS = {"happiness": "joy", "disgust": "contempt"}
+"""Labels of the corpus's own; `disgust` stays as it is in every second dialogue."""
+
+
+def make_masac(out: Path, scale: int) -> None:
+    """JSON with parallel lists; the test file has no labels."""
+    for file, count in (("train", 8), ("val", 3), ("test", 1)):
+        dialogues = []
+        for number in range(count * scale):
+            turns = talk(f"masac-{file}-{number}", BASIC)
+            labels = dict(MASAC_LABELS) if number % 2 == 0 else {"happiness": "joy"}
+            dialogue: dict[str, object] = {
+                "episode": f"{file}{number}.wmv",
+                "speakers": [turn.speaker.lower() for turn in turns],
+                "utterances": [turn.text.lower() for turn in turns],
+            }
+            if file != "test":
+                dialogue["emotions"] = [labels.get(turn.emotion, turn.emotion) for turn in turns]
+            dialogues.append(dialogue)
+        write(out / "masac" / f"MaSaC_{file}_erc.json", json.dumps(dialogues, indent=1) + "\n")
+
+
 def make(out: Path, scale: int = 1) -> None:
-    """Writes all five corpora below a folder."""
+    """Writes all corpora below a folder."""
     make_meld(out, scale)
     make_emorynlp(out, scale)
     make_dailydialog(out, scale)
     make_meisd(out, scale)
     make_iemocap(out, scale)
+    make_masac(out, scale)
 
 
 if __name__ == "__main__":
