@@ -234,3 +234,15 @@ def record_digest(record: Record) -> bytes:
 def content_sha256(digests: Iterable[bytes]) -> str:
     """One hash over the digests of records, whatever their order."""
     return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
+
+
+def shown_sha256(records: Iterable[Record]) -> str:
+    """One hash over what a model is shown of records, in their order.
+
+    Why: `leaks` and licences depend on the other corpora of a dataset, and change no training.
+    """
+    digest = hashlib.sha256()
+    for record in records:
+        shown = (record.id, record.instruction, record.video_description, record.context, record.input)
+        digest.update(json.dumps([*shown, record.output], ensure_ascii=False).encode() + b"\n")
+    return digest.hexdigest()

@@ -84,6 +84,7 @@ class AdapterFigures(Schema):
         base_is_folder: Whether that is a folder of the user's, which no release holds.
         base_gguf_file: The file whose weights were dequantised, to `base_dequantized_to`; None for others.
         dataset_content_sha256: The dataset that it was trained on.
+        records_sha256: What was shown of the training records, whichever other corpora the dataset has.
         init_adapter_sha256: Settings and weights of the folder that the training went on from; None where it
             started anew, or from a commit on the Hub, which the recipe names.
         knowledge: What its prompts show beside the input; scoring must show the same.
@@ -102,6 +103,7 @@ class AdapterFigures(Schema):
     base_dequantized_to: Text | None = None
     dataset_config: Text
     dataset_content_sha256: Sha256
+    records_sha256: Sha256 | None = None
     prompt_sha256: Sha256
     knowledge: Knowledge = Knowledge()
     init_adapter_sha256: Sha256 | None = None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,9 +18,11 @@ from dialoguellm_release.folders import canonical_json, package_versions, read_m
 from dialoguellm_release.knowledge import with_knowledge
 from dialoguellm_release.prompts import Prompt, load_prompt, read_prompt
 from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.records import read_records, shown_sha256
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.manifests import AdapterManifest
+from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.prompt import Knowledge
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
@@ -127,7 +131,7 @@ def score_model(
                     task,
                     Asked(prompt.sha256, name, knowledge.context, shown.as_stated if shown else None),
                     selected_on=_selected_on(trained),
-                    leak_policy=_leak_policy(task, trained),
+                    leak_policy=_leak_policy(task, dataset, trained),
                 ),
                 examples=shown.shown if shown else {},
                 system=_system(model, base, trained),
@@ -171,10 +175,24 @@ def _prompt_of(built: DatasetManifest, adapter: Path | None) -> Prompt:
     return load_prompt(built.figures.prompt) if adapter is None else read_prompt(adapter / "prompt.json")
 
 
-def _leak_policy(task: Task, trained: AdapterManifest | None) -> LeakPolicy | None:
+def _leak_policy(task: Task, dataset: Path, trained: AdapterManifest | None) -> LeakPolicy | None:
     if trained is None:
         return None
-    return leak_policy_of(task, trained.figures.dataset_config, trained.figures.dataset_content_sha256)
+    figures, content = trained.figures, task.dataset.content_sha256
+    is_same = figures.dataset_content_sha256 == content or _has_its_records(dataset, trained)
+    return leak_policy_of(
+        task, figures.dataset_config, content if is_same else figures.dataset_content_sha256
+    )
+
+
+def _has_its_records(dataset: Path, trained: AdapterManifest) -> bool:
+    """Whether an adapter was trained on records of this dataset, whichever other corpora either has."""
+    recipe = AdapterRecipe.model_validate_json(json.dumps(trained.recipe.resolved))
+    try:
+        records = islice(read_records(dataset, recipe.data.config, "train"), recipe.data.max_records)
+        return shown_sha256(records) == trained.figures.records_sha256
+    except DataError:
+        return False
 
 
 def _selected_on(trained: AdapterManifest | None) -> SelectedOn | None:

@@ -32,8 +32,10 @@ def records_of(
             shuffle.
     """
     _check_prompt(prompt, built, dataset)
-    most = recipe.data.max_records if split == "train" else recipe.data.max_validation_records
-    found = islice(read_records(dataset, recipe.data.config, split), most)
+    if split == "train":
+        found = training_records(dataset, recipe)
+    else:
+        found = islice(read_records(dataset, recipe.data.config, split), recipe.data.max_validation_records)
     label_spaces = {name: corpus.label_space for name, corpus in built.figures.corpora.items()}
     records = each_with_knowledge(found, recipe.data.knowledge, prompt, label_spaces)
     if recipe.data.knowledge.video_descriptions != "shuffled":
@@ -48,6 +50,11 @@ def records_of(
             )
         )
     return iter(shuffled)
+
+
+def training_records(dataset: Path, recipe: AdapterRecipe) -> Iterator[Record]:
+    """The training records of a recipe as the dataset has them."""
+    return islice(read_records(dataset, recipe.data.config, "train"), recipe.data.max_records)
 
 
 def _check_prompt(prompt: Prompt, built: DatasetManifest, dataset: Path) -> None:

@@ -31,7 +31,7 @@ from dialoguellm_release.folders import (
 from dialoguellm_release.progress import progress
 from dialoguellm_release.prompts import Prompt, load_prompt
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.records import record_files
+from dialoguellm_release.records import record_files, shown_sha256
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import Split
 from dialoguellm_release.schemas.manifests import TRAINING_LOG, AdapterFigures, FileStamp, TrainingRun
@@ -47,7 +47,7 @@ from dialoguellm_release.training.checkpoints import (
     steps_done,
     tracking_of,
 )
-from dialoguellm_release.training.data import Row, records_of, training_rows
+from dialoguellm_release.training.data import Row, records_of, training_records, training_rows
 from dialoguellm_release.training.processes import first_alone, rank, share_of
 from dialoguellm_release.training.sft import Tuned, Work, training_run, tune
 
@@ -209,7 +209,9 @@ def train_adapter(
             write_loss_curve(folder, tuned.log)
         return Trained(
             content_sha256(tuned.model, settings.lora, base, prompt),
-            _figures(settings, base, init_sha256, built, prompt, read, tuned),
+            _figures(settings, base, init_sha256, built, prompt, read, tuned).model_copy(
+                update={"records_sha256": shown_sha256(training_records(dataset, settings))}
+            ),
             training_run(tuned, tuned.steps - before),
             tuple(inputs),
         )

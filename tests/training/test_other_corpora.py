@@ -1,0 +1,62 @@
+"""Which other corpora a dataset has changes neither an adapter nor what is said of its score (case E2)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dialoguellm_release.steps.adapter import train_adapter
+from dialoguellm_release.steps.dataset import build_dataset
+from dialoguellm_release.steps.score import ModelChoice, WorkFolders, score
+
+SETTINGS = ("trainer.max_steps=3", "data.max_records=40")
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The demo's dataset with two corpora, and with one."""
+    folder = tmp_path_factory.mktemp("datasets")
+    both = build_dataset("demo", out=folder / "both", skip=("dailydialog", "meisd", "iemocap"))
+    one = build_dataset("demo", out=folder / "one", skip=("emorynlp", "dailydialog", "meisd", "iemocap"))
+    assert both.manifest.content_sha256 != one.manifest.content_sha256
+    return both.folder, one.folder
+
+
+def leak_policy(adapter: Path, dataset: Path, backbones: Path) -> str | None:
+    """What a score of the adapter on MELD's test split says of training records that leak."""
+    work = adapter.parent
+    model = ModelChoice(adapter, folders=WorkFolders(backbones, work / "cache"))
+    made = score("meld", dataset, model, work / f"{adapter.name}-score", overrides=["max_records=4"])
+    return made.manifest.figures.protocol.leak_policy
+
+
+def test_the_same_records_give_the_same_adapter(
+    datasets: tuple[Path, Path], tiny_backbone: Path, tmp_path: Path
+) -> None:
+    adapters = [
+        train_adapter(
+            "tiny", dataset, tmp_path / dataset.name, backbones=tiny_backbone.parent, overrides=SETTINGS
+        )
+        for dataset in datasets
+    ]
+    both, one = (adapter.manifest for adapter in adapters)
+    assert both.content_sha256 == one.content_sha256
+    assert both.figures.records_sha256 == one.figures.records_sha256
+    assert both.figures.dataset_content_sha256 != one.figures.dataset_content_sha256
+
+    for adapter in adapters:
+        assert leak_policy(adapter.folder, datasets[1], tiny_backbone.parent) == "kept in training"
+
+
+def test_other_records_are_another_training(
+    datasets: tuple[Path, Path], tiny_backbone: Path, tmp_path: Path
+) -> None:
+    adapter = train_adapter(
+        "tiny",
+        datasets[0],
+        tmp_path / "adapter",
+        backbones=tiny_backbone.parent,
+        overrides=[*SETTINGS, "data.config=emorynlp"],
+    )
+    assert leak_policy(adapter.folder, datasets[1], tiny_backbone.parent) == "trained on another dataset"
