@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 
 from dialoguellm_release.cards.configs import corpora_in
-from dialoguellm_release.cards.dataset import COLUMN_NOTES
+from dialoguellm_release.cards.dataset import COLUMN_NOTES, languages_of
 from dialoguellm_release.cards.licenses import recipe_of
 from dialoguellm_release.layout import DataFile, data_file
 from dialoguellm_release.schemas.corpus import CorpusEntry
@@ -87,17 +87,26 @@ _CONTEXT = {
 """The vocabulary as the format prescribes it, used or not."""
 
 
-def render_croissant(manifest: DatasetManifest, corpora: Mapping[CorpusName, CorpusEntry]) -> str:
+def render_croissant(
+    manifest: DatasetManifest,
+    corpora: Mapping[CorpusName, CorpusEntry],
+    tag: str | None = None,
+    date: str | None = None,
+) -> str:
     """The text of `croissant.json`; it describes the data files that `manifest.outputs` lists, no others.
 
-    There is no address and no date in it: neither is known to a build.
+    A build has neither version nor date; a release has both. No address: a copy may be anywhere.
 
     Args:
-        corpora: The registry's entries of the corpora in the build.
+        manifest: Of the build or the published part.
+        corpora: The entries of its corpora.
+        tag: Of the release, as in v1.0.0.
+        date: Of the release, as in 2026-01-31.
     """
     recipe = recipe_of(manifest, DatasetRecipe)
     files = [(file, held) for file in manifest.outputs if (held := data_file(file.path))]
     present = corpora_in((file.path for file, _ in files), manifest.figures.corpora)
+    languages = languages_of(corpora[name] for name in present)
     class_ids = ", ".join(f"{index} {label}" for index, label in enumerate(manifest.figures.class_labels))
     record_notes = COLUMN_NOTES | {"label": f"{COLUMN_NOTES['label']}: {class_ids}"}
     described = {
@@ -108,7 +117,9 @@ def render_croissant(manifest: DatasetManifest, corpora: Mapping[CorpusName, Cor
         "description": _description(manifest, recipe),
         "citeAs": _CITE_AS,
         "license": list(dict.fromkeys(_license(manifest, name, corpora[name]) for name in present)),
-        "inLanguage": "en",
+        **({"inLanguage": languages[0] if len(languages) == 1 else languages} if languages else {}),
+        **({"version": tag.removeprefix("v")} if tag else {}),
+        **({"datePublished": date} if date else {}),
         "keywords": ["emotion recognition in conversations", "dialogue", "instruction tuning"],
         "distribution": [
             *(_file_object(file, held) for file, held in files),

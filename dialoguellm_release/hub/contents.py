@@ -29,7 +29,7 @@ from dialoguellm_release.recipes.catalogue import load_claims
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, PublishedSubset
 from dialoguellm_release.schemas.manifests import BackboneManifest, FileStamp, Manifest, ScoreManifest
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
-from dialoguellm_release.schemas.recipes.release import Visibility
+from dialoguellm_release.schemas.recipes.release import ReleaseRecipe, Visibility
 from dialoguellm_release.schemas.release import (
     RELEASE_FILE,
     ForeignBase,
@@ -173,7 +173,9 @@ def files_sha256(files: Iterable[FileStamp]) -> str:
     return combined_sha256((file.path, file.sha256) for file in files)
 
 
-def dataset(repo_id: str, build: Source[DatasetManifest], part: DatasetManifest) -> RepoPlan:
+def dataset(
+    repo_id: str, build: Source[DatasetManifest], part: DatasetManifest, release: ReleaseRecipe
+) -> RepoPlan:
     """The part of a build that may be published, with its rows without text."""
     assert part.published is not None
     standoff = standoff_rows(build.manifest, part.published.standoff, build.folder)
@@ -183,7 +185,7 @@ def dataset(repo_id: str, build: Source[DatasetManifest], part: DatasetManifest)
     claims, registry = load_claims(recipe), corpus_entries(recipe)
     texts = {
         CARD: render_dataset_card(manifest, claims, registry, source=repo_id),
-        CROISSANT: render_croissant(manifest, registry),
+        CROISSANT: render_croissant(manifest, registry, release.tag, release.date),
         LICENSES: render_licenses(manifest, registry),
     }
     if any(file.path == AUDIT for file in build.manifest.outputs):

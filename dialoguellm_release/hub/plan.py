@@ -132,7 +132,7 @@ def _plan(
 ) -> RepoPlan:
     repo_type, repo_id = repository_of(name)
     if repo_type == "dataset":
-        return dataset(repo_id, sources.dataset[repo_id], datasets[repo_id].manifest)
+        return dataset(repo_id, sources.dataset[repo_id], datasets[repo_id].manifest, recipe)
     if repo_type == "space":
         return space(repo_id, sources.metrics[repo_id])
     if repo_id in sources.backbones:

@@ -134,6 +134,22 @@ def test_a_published_copy_describes_only_what_it_holds(demo_dataset: Dataset, tm
     assert len(found) == sum(part.published.records.values())
 
 
+def test_a_release_has_version_and_date_and_nothing_is_recommended(
+    demo_dataset: Dataset, tmp_path: Path
+) -> None:
+    part = publishable_part(demo_dataset.manifest, REGISTRY, "public", demo_dataset.folder)
+    text = render_croissant(part, REGISTRY, "v1.2.0", "2026-01-31")
+    (tmp_path / CROISSANT).write_text(text, encoding="utf-8")
+    metadata = mlcroissant.Dataset(tmp_path / CROISSANT).metadata
+    assert metadata.version == "1.2.0"
+    assert metadata.date_published is not None
+    assert metadata.date_published.date().isoformat() == "2026-01-31"
+    assert metadata.in_language == ["en"]
+    assert not metadata.ctx.issues.errors
+    missing = [one for one in metadata.ctx.issues.warnings if "datePublished" in one or "version" in one]
+    assert missing == []
+
+
 def test_it_is_the_same_text_each_time(demo_dataset: Dataset) -> None:
     text = (demo_dataset.folder / CROISSANT).read_text(encoding="utf-8")
     assert render_croissant(demo_dataset.manifest, REGISTRY) == text

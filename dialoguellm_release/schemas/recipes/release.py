@@ -95,6 +95,7 @@ class ReleaseRecipe(Schema):
 
     Attributes:
         tag: The semantic version of the release, after a `v`.
+        date: Day of the release, YYYY-MM-DD, for the metadata of the dataset; None leaves it out.
         changelog: What is new in it; part of the message of each commit and tag.
         collection: None makes none.
     """
@@ -103,6 +104,7 @@ class ReleaseRecipe(Schema):
     kind: Literal["release"]
     description: Text
     tag: Tag
+    date: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")] | None = None
     changelog: Text
     dataset: DatasetRepository | None = None
     backbones: tuple[BackboneRepository, ...] = ()
