@@ -139,6 +139,7 @@ def render_score_report(manifest: ScoreManifest, figure: str | None) -> str:
         "system": figures.system,
         "title": f"{figures.system.name} on {figures.protocol.corpus}, {figures.protocol.split} split",
         "warnings": figures.warnings,
+        **_calibration(figures),
         "level": f"{100 * figures.resampling.level:g} %",
         "resamples": numbers.count(figures.resampling.resamples),
         "metrics": _metrics_table(figures),
@@ -172,6 +173,16 @@ def _metrics_table(figures: ScoreFigures) -> str:
         if name in figures.metrics
     ]
     return table(header, rows)
+
+
+def _calibration(figures: ScoreFigures) -> dict[str, object]:
+    found = figures.calibration
+    if found is None:
+        return {}
+    return {
+        "brier": f"{found.brier:.4f} {numbers.interval(found.brier_interval)}",
+        "ece": f"{found.ece:.4f} {numbers.interval(found.ece_interval)}",
+    }
 
 
 def _label_table(figures: ScoreFigures) -> str:

@@ -57,6 +57,10 @@ def as_text(manifest: ScoreManifest) -> str:
     ]
     if figures.served is not None:
         notes += _served_notes(figures.served)
+    if (calibration := figures.calibration) is not None:
+        brier = f"{calibration.brier:.4f} {numbers.interval(calibration.brier_interval)}"
+        ece = f"{calibration.ece:.4f} {numbers.interval(calibration.ece_interval)}"
+        notes += [f"Brier score {brier}", f"expected calibration error {ece}, {calibration.bins} bins"]
     if figures.left_to_chance:
         notes.append(f"expected values: {figures.left_to_chance:,} answers are left to chance")
     if figures.clean is None:

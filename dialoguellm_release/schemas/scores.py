@@ -194,6 +194,23 @@ class LabelFigures(Schema):
     predictions: Annotated[float, Field(ge=0)]
 
 
+class Calibration(Schema):
+    """How far the probabilities of the labels are from what happens; 0 is perfect.
+
+    Attributes:
+        brier: Mean over records of the squared distance between probabilities and reference (Brier, 1950).
+        ece: Expected calibration error: the gap between the probability of the answer and the share that is
+            right, in bins of equal width, weighted by their records (Guo et al., 2017).
+        bins: How many bins there are.
+    """
+
+    brier: float
+    brier_interval: Interval
+    ece: float
+    ece_interval: Interval
+    bins: Count
+
+
 class ScoreFigures(Part):
     """The figures of a scoring run; metrics are fractions.
 
@@ -211,6 +228,7 @@ class ScoreFigures(Part):
         per_label: In the order of the label space.
         confusion_matrix: Rows are references, columns predictions, in that order; the last column counts
             the invalid ones.
+        calibration: Of the probabilities; None where the system gives none.
         breakdown: Parts of the records, by what divides them and by the value of it.
         served: How the answers of a server could be read; None for what ran here.
     """
@@ -230,6 +248,7 @@ class ScoreFigures(Part):
     per_label: dict[Label, LabelFigures]
     confusion_matrix: tuple[tuple[float, ...], ...]
     breakdown: dict[Text, dict[Text, Part]]
+    calibration: Calibration | None = None
     served: ServedFigures | None = None
 
     @property

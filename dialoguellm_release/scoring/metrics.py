@@ -14,6 +14,7 @@ from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.scores import (
     METRIC_MODULE,
     METRICS,
+    Calibration,
     Interval,
     LabelFigures,
     MetricName,
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 Key = tuple[str, str]
 ALL: Key = ("all", "all")
 CLEAN: Key = ("leaks", "clean")
+BINS = 15
+"""Bins of the expected calibration error, as many as Guo et al. (2017) have."""
+
 CHUNK_CELLS = 4_000_000
 """At most so many sums of cells are held at once (32 MB)."""
 
@@ -74,6 +78,7 @@ def figures_of(scored: Scored, settings: ScoreRecipe) -> ScoreFigures:
         per_label=_per_label(total, chances, labels),
         confusion_matrix=tuple(tuple(row) for row in expected_counts(total, chances).tolist()),
         breakdown=_by_what_divides(parts),
+        calibration=calibration_of(scored, settings.intervals),
         served=scored.served,
     )
 
@@ -207,6 +212,43 @@ def _per_label(total: Cells, chances: Cells, labels: Sequence[Label]) -> dict[La
         )
         for place, label in enumerate(labels)
     }
+
+
+def calibration_of(scored: Scored, resampling: Resampling) -> Calibration | None:
+    """Brier score and expected calibration error; None where an answer has no probabilities."""
+    import numpy as np
+
+    if any(answer.scores is None or answer.is_drawn for answer in scored.answers):
+        return None
+    labels = scored.protocol.label_space
+    probabilities = np.array([answer.scores for answer in scored.answers])
+    reference = np.array([labels.index(record.output) for record in scored.records])
+    confidence = probabilities.max(1)
+    squared = ((probabilities - np.eye(len(labels))[reference]) ** 2).sum(1)
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    dialogues = [record.dialogue_id for record in scored.records]
+    row = {name: index for index, name in enumerate(dict.fromkeys(dialogues))}
+    cells = np.zeros((len(row), BINS, 4))
+    values = np.stack([np.ones(len(reference)), confidence, probabilities.argmax(1) == reference, squared], 1)
+    np.add.at(cells, ([row[name] for name in dialogues], bins), values)
+
+    def figures(sums: Cells) -> tuple[Cells, Cells]:
+        records = sums[..., 0].sum(-1)
+        gaps = np.abs(sums[..., 1] - sums[..., 2]).sum(-1)
+        return sums[..., 3].sum(-1) / records, gaps / records
+
+    brier, ece = figures(cells.sum(0))
+    resampled = [figures(sums) for sums in resampled_sums(cells, resampling)]
+    intervals = [
+        interval(np.concatenate(values), resampling.level) for values in zip(*resampled, strict=True)
+    ]
+    return Calibration(
+        brier=float(brier),
+        brier_interval=intervals[0],
+        ece=float(ece),
+        ece_interval=intervals[1],
+        bins=BINS,
+    )
 
 
 def _by_what_divides(parts: Mapping[Key, Part]) -> dict[str, dict[str, Part]]:
