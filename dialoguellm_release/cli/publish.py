@@ -98,8 +98,8 @@ def as_text(publication: Publication) -> str:
 def as_plan(publication: Publication) -> str:
     """What would be done in each repository, file by file, and every check."""
     parts = ["\n".join(_planned(one)) for one in publication.repositories]
-    if publication.others:
-        parts.append("\n".join(_left_alone(link, publication.tag) for link in publication.others))
+    if publication.upstream:
+        parts.append("\n".join(_left_alone(link, publication.tag) for link in publication.upstream))
     if publication.collection:
         parts.append(_collection(publication.collection))
     gates: list[tuple[str, ...]] = [("gate", "verdict", "")]
@@ -130,7 +130,7 @@ def as_data(publication: Publication) -> dict[str, Any]:
             }
             for one in publication.repositories
         ],
-        "others": [link.model_dump(mode="json") for link in publication.others],
+        "upstream": [link.model_dump(mode="json") for link in publication.upstream],
         "collection": asdict(publication.collection) if publication.collection else None,
         "notes": list(publication.notes),
         "gates": [

@@ -90,12 +90,12 @@ class Comparison:
     Attributes:
         steps: In the order of the graph.
         checks: The checks of all of them.
-        others: Repositories that this run does not publish, but whose commits it names, by name.
+        upstream: Repositories that this run does not publish, but whose commits it names, by name.
     """
 
     steps: Sequence[Step]
     checks: Sequence[Check]
-    others: Mapping[RepositoryName, Link]
+    upstream: Mapping[RepositoryName, Link]
 
 
 def compare_release(
@@ -110,14 +110,16 @@ def compare_release(
     states = {name: store.state(name, recipe.tag) for name in part.in_order()}
     cards = {name: one.card for name, one in states.items() if one and one.card is not None}
     plan = plan_release(part, build, cards, names)
-    others, missing = dict[RepositoryName, Link](), list[Problem]()
-    for name, other in plan.others.items():
+    upstream, missing = dict[RepositoryName, Link](), list[Problem]()
+    for name, other in plan.upstream.items():
         if needed_by := [one.name for one in plan.repositories if name in one.depends_on]:
             found = list(_link_problems(other, store, states[name], recipe.tag, needed_by))
             missing += found
             if not found and (state := states[name]) and state.tagged:
-                others[name] = Link(repository=name, commit=state.tagged, content_sha256=other.content_sha256)
-    steps, commits = list[Step](), {name: link.commit for name, link in others.items()}
+                upstream[name] = Link(
+                    repository=name, commit=state.tagged, content_sha256=other.content_sha256
+                )
+    steps, commits = list[Step](), {name: link.commit for name, link in upstream.items()}
     for one in plan.repositories:
         files, state = one.files_at(commits), states[one.name]
         commit = _existing_commit(files, state)
@@ -132,9 +134,9 @@ def compare_release(
         for problem in store.card_problems(step.plan.name, step.files[CARD].text())
     ]
     checks = [*plan.checks, check_of("target", problems, "tags, changes by others, cards")]
-    if plan.others:
-        checks.append(check_of("others", missing, f"left as they are: {', '.join(plan.others)}"))
-    return Comparison(steps, checks, others)
+    if plan.upstream:
+        checks.append(check_of("upstream", missing, f"left as they are: {', '.join(plan.upstream)}"))
+    return Comparison(steps, checks, upstream)
 
 
 def _existing_commit(files: Mapping[str, PlannedFile], state: RepoState | None) -> str | None:

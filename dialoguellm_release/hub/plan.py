@@ -33,12 +33,12 @@ class Plan:
 
     Attributes:
         checks: In the order in which they are shown; a release is refused where one failed.
-        others: The repositories that this run does not publish.
+        upstream: The repositories that this run does not publish.
     """
 
     repositories: tuple[RepoPlan, ...]
     checks: tuple[Check, ...]
-    others: Mapping[RepositoryName, RepoPlan] = field(default_factory=dict)
+    upstream: Mapping[RepositoryName, RepoPlan] = field(default_factory=dict)
 
 
 def plan_release(
@@ -83,11 +83,11 @@ def plan_release(
         )
         for name, one in ((name, recipe.repositories[name]) for name in plans if name in chosen)
     ]
-    others = {name: plan for name, plan in plans.items() if name not in chosen}
+    upstream = {name: plan for name, plan in plans.items() if name not in chosen}
     files = {one.name: one.files_at({}) for one in planned}
     checks.append(_leaving(files, sources, datasets))
     checks += [check for one in planned for check in repository_checks(one.name, files[one.name])]
-    return Plan(tuple(planned), tuple(checks), others)
+    return Plan(tuple(planned), tuple(checks), upstream)
 
 
 def _publishable(

@@ -97,7 +97,7 @@ class Publication:
     Attributes:
         repositories: In the order of the graph; empty where the plan could not be made.
         checks: Of every check.
-        others: Repositories that this run does not publish, but links to.
+        upstream: Repositories that this run does not publish, but links to.
         collection: What would change in it; None where there is none, or nobody is shown it.
         notes: What the user should know, but is not wrong.
     """
@@ -105,7 +105,7 @@ class Publication:
     tag: str
     repositories: tuple[Published, ...]
     checks: tuple[Check, ...]
-    others: tuple[Link, ...] = ()
+    upstream: tuple[Link, ...] = ()
     collection: Collected | None = None
     notes: tuple[str, ...] = ()
 
@@ -187,7 +187,7 @@ def _publication(recipe: ReleaseRecipe, compared: Comparison, page: CollectionPa
         tag=recipe.tag,
         repositories=tuple(_published(recipe.tag, step) for step in compared.steps),
         checks=tuple(compared.checks),
-        others=tuple(compared.others.values()),
+        upstream=tuple(compared.upstream.values()),
         collection=_collected(recipe, compared, page) if page and is_shown else None,
         notes=(NO_COLLECTIONS,) if page and not is_shown else (),
     )
@@ -232,7 +232,7 @@ def _carry_out(
     message = f"{recipe.tag}\n\n{recipe.changelog.strip()}\n\n{TRAILER}"
     steps = [_prepared(step, store, recipe.tag) for step in compared.steps]
     _upload(steps, store, started_ns)
-    commits = {name: link.commit for name, link in compared.others.items()}
+    commits = {name: link.commit for name, link in compared.upstream.items()}
     for step in steps:
         commits[step.plan.name] = step.commit or _commit(step, store, commits, message)
     for step in steps:

@@ -96,7 +96,7 @@ def test_an_adapter_alone_is_linked_to_what_stands_there(build: Build, hub_serve
     assert {one["repository"]: one["commit"] for one in links} == {
         name: tags["v1.0.0"] for name, tags in tagged.items()
     }
-    assert {one.repository: one.commit for one in done.others} == {
+    assert {one.repository: one.commit for one in done.upstream} == {
         one["repository"]: one["commit"] for one in links
     }
     assert [one.state for one in publish(build).repositories] == ["unchanged"] * 4
@@ -219,7 +219,7 @@ def test_the_command_shows_what_is_left_as_it_is(build: Build, hub_server: HubSe
     assert f"{DATASET}: left as it is, v1.0.0 at commit {commit}\n" in planned.out
     data = json.loads(run(*command, "--only", "adapters", "--yes", "--json").out)
     assert [one["repo_id"] for one in data["repositories"]] == [ADAPTER]
-    assert {"repository": DATASET, "commit": commit}.items() <= data["others"][0].items()
+    assert {"repository": DATASET, "commit": commit}.items() <= data["upstream"][0].items()
     assert broken_tags(hub_server.store) == []
 
 
