@@ -101,7 +101,21 @@ class Prompt:
 
 @cached
 def load_prompt(name: str) -> Prompt:
-    """A bundled prompt by name, or one by path."""
+    """Loads a prompt.
+
+    Args:
+        name: Name of a bundled prompt, or a path.
+
+    Returns:
+        The prompt; `prompt(record)` gives the text, `completion(label)` the answer.
+
+    Raises:
+        RecipeError: There is no such prompt, or it is not valid.
+
+    Example:
+        >>> load_prompt("dialogue-v1").completion("anger")
+        ' anger'
+    """
     loaded = load_recipe(name, "prompt", PromptRecipe)
     return Prompt(loaded.name, loaded.recipe)
 

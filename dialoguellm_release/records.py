@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ def record_files(dataset: Path, config: str, split: Split) -> tuple[FileStamp, .
     return _files(dataset, read_manifest(dataset, DatasetManifest), config, split)
 
 
-def read_records(dataset: Path, config: str, split: Split) -> Iterator[Record]:
+def read_records(dataset: str | PathLike[str], config: str, split: Split) -> Iterator[Record]:
     """The records of a config and split in their canonical order, each checked by the schema.
 
     The order is: corpora as in the dataset's recipe, dialogues by their ids (numbers in ids as numbers),
@@ -61,16 +62,17 @@ def read_records(dataset: Path, config: str, split: Split) -> Iterator[Record]:
         config: `default` for every corpus, `clean` for their clean part, or the name of one corpus.
         split: The split.
 
-    Yields:
-        The records.
+    Returns:
+        An iterator over the records.
 
     Raises:
         DataError: A file is missing, is not the one that the manifest lists, or does not hold records.
 
     Example:
-        >>> for record in read_records(Path("build/dataset"), "clean", "train"):  # doctest: +SKIP
+        >>> for record in read_records("build/dataset", "clean", "train"):  # doctest: +SKIP
         ...     print(record.id, record.label)
     """
+    dataset = Path(dataset)
     manifest = read_manifest(dataset, DatasetManifest)
     files = _files(dataset, manifest, config, split)
     _check(dataset, files)

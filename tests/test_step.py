@@ -290,9 +290,9 @@ def test_every_reader_reads_what_every_step_made(made: dict[str, StepResult[Any]
     """Case E4: an export or a merged model in the same folder stopped the table of the claims."""
     report = check_claims(Path("build"))
     assert set(report.claims) == set(report.verdicts)
-    scores = [made[name].folder for name in ("score", "scorer", "baseline", "predictions")]
+    scores = [made[name].folder for name in ("score", "baseline", "predictions")]
     assert {column.corpus for column in score_table(scores).columns} == {"meld"}
-    assert compare_scores(scores[0], scores[2]).first.records == 8
+    assert compare_scores(scores[0], scores[1]).first.records == 8
     assert check_dataset(made["dataset"].folder) == []
     assert not [problem for card in check_cards([made["dataset"].folder]) for problem in card.problems]
     for name in ("dataset", "backbone", "adapter", "score", "baseline", "predictions"):

@@ -83,7 +83,7 @@ def describe(
 
     Example: dlm-release video describe openai --videos corpora --max-cost 20
     """
-    from dialoguellm_release.steps.video import describe_clips, survey_clips, video_status
+    from dialoguellm_release.steps.video import Limits, describe_clips, survey_clips, video_status
 
     if dry_run:
         survey = survey_clips(recipe, videos, dataset, out, shard=shard, overrides=settings or ())
@@ -99,8 +99,7 @@ def describe(
         dataset,
         out,
         shard=shard,
-        limit=limit,
-        max_cost_usd=max_cost,
+        limits=Limits(limit, max_cost),
         retry_failed=retry_failed,
         overrides=settings or (),
     )

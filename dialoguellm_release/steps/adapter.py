@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,39 +49,49 @@ class TrainedSeeds:
 
 
 def check_adapter(
-    recipe: str,
-    dataset: Path | None = None,
+    recipe: StrPath,
+    dataset: StrPath | None = None,
     *,
-    tokenizer: Path | None = None,
+    tokenizer: StrPath | None = None,
     tokens_per_second: float | None = None,
-    backbones: Path = BUILD / "backbones",
+    backbones: StrPath = BUILD / "backbones",
     overrides: Sequence[str] = (),
 ) -> Check:
-    """What can be told of a training beforehand: sizes, lengths, steps, memory, time. Loads no weights.
+    """Estimates a training: sizes, lengths, steps, memory, time. Loads no weights.
 
     Args:
         recipe: Name of a bundled adapter recipe, or a path.
         dataset: Folder that `build_dataset` made; None is `build/dataset`, where there is one.
-        tokenizer: Folder of the backbone's tokenizer; None takes what lies on this machine already.
-        tokens_per_second: A throughput to reckon the time with.
+        tokenizer: Folder of the backbone's tokenizer; None takes one that is on this machine already.
+        tokens_per_second: A throughput from which the time is computed.
+        backbones: Where backbones are built.
+        overrides: Settings `key.key=value` of the recipe.
+
+    Returns:
+        The figures, as far as they are known without weights, dataset or tokenizer.
 
     Raises:
-        DataError: The dataset was built with another prompt, or there is no tokenizer where it should be.
+        DataError: The dataset was built with another prompt, or there is no tokenizer in the folder.
         MissingExtraError: The extra `train` is not installed.
+
+    Example:
+        >>> check_adapter("llama-2-7b", tokens_per_second=9000)  # doctest: +SKIP
     """
     from dialoguellm_release.backbones.load import local_tokenizer
     from dialoguellm_release.training import check
     from dialoguellm_release.training.data import records_of
 
-    loaded = load_recipe(recipe, "adapter", AdapterRecipe, overrides)
+    loaded = load_recipe(os.fspath(recipe), "adapter", AdapterRecipe, overrides)
     backbone = load_recipe(loaded.recipe.backbone, "backbone", BackboneRecipe)
     prompt = load_prompt(loaded.recipe.prompt)
-    folder = dataset or BUILD / "dataset"
+    folder = Path(dataset or BUILD / "dataset")
     records = None
     if dataset or (folder / MANIFEST).is_file():
         built = read_manifest(folder, DatasetManifest)
         records = records_of(folder, built, loaded.recipe, prompt, "train")
-    found = local_tokenizer(backbone.recipe, backbones / backbone.name, tokenizer)
+    found = local_tokenizer(
+        backbone.recipe, Path(backbones) / backbone.name, Path(tokenizer) if tokenizer else None
+    )
     return check.check_adapter(loaded, backbone, records, prompt, found, tokens_per_second=tokens_per_second)
 
 

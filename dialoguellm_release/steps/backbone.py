@@ -9,7 +9,16 @@ from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.resources import recording
 from dialoguellm_release.schemas.manifests import BackboneManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource
-from dialoguellm_release.step import BUILD, Inputs, Output, StepResult, folder_name, main_recipe, run_step
+from dialoguellm_release.step import (
+    BUILD,
+    Inputs,
+    Output,
+    StepResult,
+    StrPath,
+    folder_name,
+    main_recipe,
+    run_step,
+)
 
 PACKAGES = ("torch", "transformers", "tokenizers")
 """Whose versions shape the weights and the tokenizer."""
@@ -17,8 +26,8 @@ PACKAGES = ("torch", "transformers", "tokenizers")
 
 @recording()
 def build_backbone(
-    recipe: str,
-    out: Path | None = None,
+    recipe: StrPath,
+    out: StrPath | None = None,
     *,
     overrides: Sequence[str] = (),
     again: bool = False,

@@ -14,7 +14,7 @@ from dialoguellm_release.schemas.manifests import AdapterManifest, BackboneManif
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.release import RELEASE_FILE, repository_of
-from dialoguellm_release.step import BUILD
+from dialoguellm_release.step import BUILD, StrPath
 
 if TYPE_CHECKING:
     from dialoguellm_release.cards.check import CheckedCard
@@ -34,17 +34,27 @@ class RenderedCard:
     absent: tuple[str, ...] = ()
 
 
-def check_cards(paths: Sequence[Path]) -> list[CheckedCard]:
-    """What is wrong with each card: of this package or of anybody, without asking the Hub.
+def check_cards(paths: Sequence[StrPath]) -> list[CheckedCard]:
+    """Checks cards of this package or of anybody, without asking the Hub.
 
     Beside a manifest of a dataset or a backbone, the licence has to be the one that follows from it.
 
     Args:
         paths: Cards, or folders that hold one.
+
+    Returns:
+        Each card with its problems, in the order of `paths`.
+
+    Raises:
+        CardError: There is no card at a path, or it cannot be read.
+
+    Example:
+        >>> [one.problems for one in check_cards(["build/dataset"])]  # doctest: +SKIP
+        [()]
     """
     from dialoguellm_release.cards.check import checked_card
 
-    return [_with_license(checked_card(path)) for path in paths]
+    return [_with_license(checked_card(Path(path))) for path in paths]
 
 
 def _with_license(card: CheckedCard) -> CheckedCard:
@@ -66,33 +76,41 @@ def _with_license(card: CheckedCard) -> CheckedCard:
 
 
 def render_card(
-    folder: Path,
+    folder: StrPath,
     *,
-    dataset: Path | None = None,
-    backbones: Path = BUILD / "backbones",
-    scores: Sequence[Path] = (),
+    dataset: StrPath | None = None,
+    backbones: StrPath = BUILD / "backbones",
+    scores: Sequence[StrPath] = (),
 ) -> RenderedCard:
-    """The card of a folder that this package made, from its manifest and the templates of this version.
+    """Renders the card of a folder from its manifest and the templates of this version.
 
     What only a release knows is not on it: the commits of the repositories that it is linked to.
 
     Args:
         folder: A dataset, an adapter, a backbone or a score folder.
         dataset: What an adapter was trained on; None is `build/dataset`, where it is that one.
-        backbones: Where backbones of our own making lie.
+        backbones: Where backbones are that were built here.
         scores: Of an adapter: the score folders whose figures are shown.
+
+    Returns:
+        The card, its kind, and what it would say more of if it were given.
 
     Raises:
         CardError: There is no such folder, its kind has no card, or something given does not belong to it.
         DataError: A manifest is damaged.
+
+    Example:
+        >>> print(render_card("build/adapters/tiny").text)  # doctest: +SKIP
     """
+    folder = Path(folder)
     kind = kind_of(folder)
     if kind == "dataset":
         return RenderedCard(kind, _dataset_card(folder))
     if kind == "backbone":
         return RenderedCard(kind, _backbone_card(folder))
     if kind == "adapter":
-        return _adapter_card(folder, dataset, backbones, scores)
+        data = Path(dataset) if dataset else None
+        return _adapter_card(folder, data, Path(backbones), [Path(one) for one in scores])
     if kind == "score":
         return RenderedCard(kind, _score_card(folder))
     what = f"a folder of kind {kind} has no card" if kind else f"holds no {MANIFEST} of this package"
@@ -101,17 +119,23 @@ def render_card(
     )
 
 
-def write_card(card: RenderedCard, folder: Path, out: Path) -> None:
-    """Writes a rendered card whole or not at all; what others wrote into the file that is there is kept.
+def write_card(card: RenderedCard, folder: StrPath, out: StrPath) -> None:
+    """Writes a rendered card; what others wrote into an existing card is kept.
 
     Args:
-        folder: That it was rendered from.
+        card: A card that `render_card` gave.
+        folder: The folder that it was rendered from.
+        out: The file to write.
 
     Raises:
-        CardError: The file belongs to the folder, or what is there cannot be read.
+        CardError: The file belongs to the folder, or an existing one cannot be read.
+
+    Example:
+        >>> write_card(render_card("build/dataset"), "build/dataset", "card.md")  # doctest: +SKIP
     """
     from dialoguellm_release.cards.card import merged_card
 
+    folder, out = Path(folder), Path(out)
     if folder.resolve() in out.resolve().parents:
         what = (
             "belongs to the folder, whose files are known by their hashes: with another card it is not whole"

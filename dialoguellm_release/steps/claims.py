@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.render.tables import Table
 from dialoguellm_release.schemas.claims import Claim, ClaimsRecipe
-from dialoguellm_release.step import BUILD
+from dialoguellm_release.step import BUILD, StrPath
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,23 +88,30 @@ def figure_text(value: float) -> str:
     return f"{value:,.0f}" if value == int(value) and abs(value) >= 100 else f"{value:g}"
 
 
-def check_claims(build: Path = BUILD, claims: str = PAPER) -> ClaimReport:
-    """The claims of a paper, each reproduced, contradicted or not yet testable by the manifests in a folder.
+def check_claims(build: StrPath = BUILD, claims: StrPath = PAPER) -> ClaimReport:
+    """Compares the claims of a paper with the manifests in a folder.
 
     Args:
         build: Every manifest below it is evidence.
         claims: Name of a bundled claims recipe, or a path.
 
+    Returns:
+        Each claim as reproduced, contradicted or not yet testable, and the paper's tables.
+
     Raises:
         DataError: There is no such folder, or a manifest in it is damaged.
+
+    Example:
+        >>> check_claims("build")  # doctest: +SKIP
+        ClaimReport(41 not yet testable, 12 reproduced, 7 contradicted)
     """
     from dialoguellm_release.claims.claims import all_claims
     from dialoguellm_release.claims.evidence import find_manifests
     from dialoguellm_release.claims.tables import table_3, table_4
     from dialoguellm_release.claims.verdicts import verdicts
 
-    recipe = load_recipe(claims, "claims", ClaimsRecipe).recipe
-    found = find_manifests(build)
+    recipe = load_recipe(os.fspath(claims), "claims", ClaimsRecipe).recipe
+    found = find_manifests(Path(build))
     results = recipe.results
     tables = {"3": table_3(results, found), "4": table_4(results, found)} if results else {}
     return ClaimReport(all_claims(recipe), verdicts(recipe, found), tables)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from dialoguellm_release.corpora.registry import CorpusFolders, bundled_corpora, load_dataset_recipe
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.schemas.labels import CorpusName
+from dialoguellm_release.step import StrPath
 
 if TYPE_CHECKING:
     from dialoguellm_release.corpora.check import CheckedCorpus
@@ -16,19 +18,26 @@ if TYPE_CHECKING:
 
 
 def fetch_corpora(
-    names: Sequence[str], to: Path, *, mirror: str | None = None, warn: Callable[[str], None] | None = None
+    names: Sequence[str], to: StrPath, *, mirror: str | None = None, warn: Callable[[str], None] | None = None
 ) -> list[FetchedFile]:
-    """The files of corpora that have an official address, whole and with the right hash, below `to`.
+    """Downloads the files of corpora that have an official address; only a known hash is accepted.
 
     Args:
-        names: Corpora of the registry.
+        names: Corpora with a bundled corpus file.
+        to: The folder that gets a sub-folder for each corpus.
         mirror: An address under which `CORPUS/FILE` is tried before the official addresses.
-        warn: Told of addresses that could not be tried when this version was made.
+        warn: Called with a warning on addresses that were not tested when this version was made.
+
+    Returns:
+        The files, downloaded now or present before.
 
     Raises:
         DataError: A corpus has to be asked for (and whom), a file that is there is another one, or a
             file could not be fetched.
         MissingExtraError: The extra `fetch` is not installed.
+
+    Example:
+        >>> fetch_corpora(["meld"], "corpora")  # doctest: +SKIP
     """
     from dialoguellm_release.corpora import fetch
     from dialoguellm_release.corpora.registry import corpus_entry
@@ -40,23 +49,29 @@ def fetch_corpora(
                 f"warning: the addresses of {entry.title} could not be tried when this version was made; "
                 "a file is taken only with the known hash"
             )
-    return fetch.fetch_corpora(entries, to, mirror=mirror)
+    return fetch.fetch_corpora(entries, Path(to), mirror=mirror)
 
 
-def check_corpora(sources: Path, recipe: str = "paper") -> list[CheckedCorpus]:
-    """What the readers find in each corpus that a folder holds, problems included.
+def check_corpora(sources: StrPath, recipe: StrPath = "paper") -> list[CheckedCorpus]:
+    """Reads each corpus that a folder holds, and reports what the readers find.
 
     Args:
         sources: Folder with one sub-folder a corpus in its native layout.
         recipe: The dataset recipe whose counts are expected.
 
+    Returns:
+        Each corpus with its counts and problems.
+
     Raises:
         DataError: The folder holds none of the recipe's corpora.
+
+    Example:
+        >>> check_corpora("corpora")  # doctest: +SKIP
     """
     from dialoguellm_release.corpora import check
 
-    loaded, own = load_dataset_recipe(recipe)
-    checked = list(check.check_corpora(CorpusFolders(sources, own), loaded.recipe))
+    loaded, own = load_dataset_recipe(os.fspath(recipe))
+    checked = list(check.check_corpora(CorpusFolders(Path(sources), own), loaded.recipe))
     if not checked:
         wanted = ", ".join(f"{name}/" for name in loaded.recipe.corpora)
         problem = Problem(str(sources), "holds no corpus", expected=f"at least one of {wanted}")

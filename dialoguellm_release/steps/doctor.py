@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 
 from dialoguellm_release.corpora.inventory import list_corpora
 from dialoguellm_release.resources import constraints
+from dialoguellm_release.step import StrPath
 
 PACKAGE = "dialoguellm-release"
 SOURCES_VARIABLE = "DLM_CORPORA"
@@ -59,7 +60,7 @@ class Finding:
     fix: str | None = None
 
 
-def examine(sources: Path | None = None) -> list[Finding]:
+def examine(sources: StrPath | None = None) -> list[Finding]:
     """Examines this machine; works without a network.
 
     Args:
@@ -67,6 +68,9 @@ def examine(sources: Path | None = None) -> list[Finding]:
 
     Returns:
         The findings in the order in which they are shown.
+
+    Example:
+        >>> [one.name for one in examine() if one.state != "ok"]  # doctest: +SKIP
     """
     return [
         *_packages(),
@@ -77,7 +81,7 @@ def examine(sources: Path | None = None) -> list[Finding]:
         _gpu(),
         _endpoint(),
         _token(),
-        *_corpora(sources),
+        *_corpora(Path(sources) if sources else None),
     ]
 
 

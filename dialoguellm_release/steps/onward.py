@@ -186,10 +186,10 @@ def _holds(path: Path, text: str) -> bool:
 
 @recording()
 def merge_adapter(
-    adapter: Path,
-    out: Path | None = None,
+    adapter: StrPath,
+    out: StrPath | None = None,
     *,
-    backbones: Path = BUILD / "backbones",
+    backbones: StrPath = BUILD / "backbones",
     again: bool = False,
     replace: bool = False,
 ) -> StepResult[MergedManifest]:
@@ -208,6 +208,10 @@ def merge_adapter(
     Raises:
         DataError: There is no adapter, its base is not available, or the merged model answers otherwise.
         MissingExtraError: The extra `train` is not installed.
+
+    Example:
+        >>> merge_adapter("build/adapters/tiny")  # doctest: +SKIP
+        StepResult(build/merged/tiny: merged, new, content 4a0c2d3e4a5b)
     """
     from dialoguellm_release.training import merge
 

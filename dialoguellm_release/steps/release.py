@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
-from dialoguellm_release.step import BUILD
+from dialoguellm_release.step import BUILD, StrPath
 
 UNFINISHED = "the release is not complete; run the same command again to continue"
 """The outcome of a run that stopped after it may have written something."""
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def publish(
-    recipe: str,
-    build: Path = BUILD,
-    to: str = "build/release",
+    recipe: StrPath,
+    build: StrPath = BUILD,
+    to: StrPath = "build/release",
     *,
     only: Sequence[str] = (),
     dry_run: bool = False,
@@ -38,18 +39,25 @@ def publish(
         dry_run: Plan and compare, write nothing; problems are in the checks.
         approve: Called with the plan before anything is written; None publishes without asking.
 
+    Returns:
+        What was or would be done with each repository, and what the checks found.
+
     Raises:
         PublishError: Something is missing, not fit to be published, or refused by the target.
+
+    Example:
+        >>> publish("demo", "build/demo", "build/release", dry_run=True)  # doctest: +SKIP
     """
     from dialoguellm_release.hub.publish import publish_release
     from dialoguellm_release.hub.store import open_store
 
-    loaded = load_recipe(recipe, "release", ReleaseRecipe)
-    return publish_release(loaded.recipe, build, open_store(to), only=only, dry_run=dry_run, approve=approve)
+    loaded = load_recipe(os.fspath(recipe), "release", ReleaseRecipe)
+    store = open_store(os.fspath(to))
+    return publish_release(loaded.recipe, Path(build), store, only=only, dry_run=dry_run, approve=approve)
 
 
 def verify_release(
-    what: str, at: str = "hub", *, sample: int = 32, saved: Path | None = None
+    what: StrPath, at: StrPath = "hub", *, sample: int = 32, saved: StrPath | None = None
 ) -> list[Verified]:
     """Verifies a published repository, or all of a release; nothing is written except caches.
 
@@ -59,11 +67,19 @@ def verify_release(
         sample: How many records of each score folder are scored again; 0 for none.
         saved: A `release.json` that was saved before; None for none.
 
+    Returns:
+        What was found of each repository.
+
     Raises:
         DataError: `what` is ambiguous, or the saved file is not a `release.json`.
         PublishError: The Hub cannot be reached or does not answer.
         RecipeError: There is no such release recipe.
+
+    Example:
+        >>> verify_release("demo", "build/release")  # doctest: +SKIP
     """
     from dialoguellm_release.hub import verify
 
-    return verify.verify_release(what, at, sample=sample, saved=saved)
+    return verify.verify_release(
+        os.fspath(what), os.fspath(at), sample=sample, saved=Path(saved) if saved else None
+    )

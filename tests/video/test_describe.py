@@ -14,7 +14,7 @@ import pytest
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.recipes.video import VideoRecipe
-from dialoguellm_release.steps.video import describe_clips, survey_clips, video_failures, video_status
+from dialoguellm_release.steps.video import Limits, describe_clips, survey_clips, video_failures, video_status
 from dialoguellm_release.video.status import read_descriptions
 
 
@@ -80,10 +80,10 @@ def test_what_failed_is_asked_again_when_asked_to(
     filmed: Any, serve: Any, settings: Any, tmp_path: Path
 ) -> None:
     broken = serve({"malformed": 1.0})
-    describe(filmed, tmp_path, settings(broken), limit=10)
+    describe(filmed, tmp_path, settings(broken), limits=Limits(10))
     assert video_status(tmp_path).records.failed == {"malformed": 10}
     server = serve()
-    describe(filmed, tmp_path, settings(server), limit=5)
+    describe(filmed, tmp_path, settings(server), limits=Limits(5))
     assert video_status(tmp_path).records.described == 5
     describe(filmed, tmp_path, settings(server), retry_failed=True)
     status = video_status(tmp_path)
@@ -124,19 +124,19 @@ def test_clips_that_give_no_frames_are_named_and_looked_at_again(
 
 def test_the_limit_and_the_cost_stop_in_time(filmed: Any, serve: Any, settings: Any, tmp_path: Path) -> None:
     server = serve({"lost": 0.05}, "--seed", "2")
-    assert describe(filmed, tmp_path, settings(server), limit=7) == "--limit 7 is reached"
+    assert describe(filmed, tmp_path, settings(server), limits=Limits(7)) == "--limit 7 is reached"
     assert video_status(tmp_path).records.described == 7
-    stopped = describe(filmed, tmp_path, settings(server), max_cost_usd=0.012)
+    stopped = describe(filmed, tmp_path, settings(server), limits=Limits(cost_usd=0.012))
     assert stopped == "--max-cost 0.012 leaves no room for another request"
     spending = video_status(tmp_path).spending
     assert spending.spent_usd is not None
     assert spending.unknown_usd is not None
     assert 0.008 < spending.spent_usd + spending.unknown_usd <= 0.012
     before = len(server.log())
-    assert describe(filmed, tmp_path, settings(server), max_cost_usd=0.012) == stopped
+    assert describe(filmed, tmp_path, settings(server), limits=Limits(cost_usd=0.012)) == stopped
     assert len(server.log()) == before
     with pytest.raises(DataError) as caught:
-        describe(filmed, tmp_path / "other", settings(server, "prices=null"), max_cost_usd=1.0)
+        describe(filmed, tmp_path / "other", settings(server, "prices=null"), limits=Limits(cost_usd=1.0))
     assert caught.value.problems[0].code == "serve.no_prices"
 
 
@@ -144,7 +144,7 @@ def test_a_dry_run_asks_nobody_and_tells_what_it_would_cost(
     filmed: Any, serve: Any, settings: Any, tmp_path: Path
 ) -> None:
     server = serve()
-    describe(filmed, tmp_path / "out", settings(server), limit=10)
+    describe(filmed, tmp_path / "out", settings(server), limits=Limits(10))
     before = len(server.log())
     survey = survey_clips(
         "openai", filmed.videos, filmed.dataset, tmp_path / "out", overrides=settings(server)

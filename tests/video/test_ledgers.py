@@ -15,7 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from dialoguellm_release.errors import DataError
-from dialoguellm_release.steps.video import describe_clips, survey_clips, video_status
+from dialoguellm_release.steps.video import Limits, describe_clips, survey_clips, video_status
 from dialoguellm_release.video.run import Shard, read_shard
 from dialoguellm_release.video.status import read_descriptions
 
@@ -71,7 +71,7 @@ def test_a_folder_holds_answers_to_one_way_of_asking(
     filmed: Any, serve: Any, settings: Any, tmp_path: Path
 ) -> None:
     server = serve()
-    describe(filmed, tmp_path, settings(server), limit=3)
+    describe(filmed, tmp_path, settings(server), limits=Limits(3))
     others = ("describer.model=gpt-x", "frames.count=3", "prompt.question=What?", "describer.detail=high")
     for change in others:
         with pytest.raises(DataError, match="another prompt, model or choice of frames"):
@@ -80,7 +80,7 @@ def test_a_folder_holds_answers_to_one_way_of_asking(
             describe(filmed, tmp_path, settings(server, change), shard="1/2")
     assert len(server.log()) == 3
     for change in ("describer.concurrency=2", "prices=null", "frames.longest_s=50"):
-        assert describe(filmed, tmp_path, settings(server, change), limit=1)
+        assert describe(filmed, tmp_path, settings(server, change), limits=Limits(1))
 
 
 def test_a_folder_without_ledger_and_a_damaged_one_are_told(
@@ -119,7 +119,7 @@ def test_a_full_disk_ends_the_run_and_loses_nothing(
     filmed: Any, serve: Any, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve()
-    describe(filmed, tmp_path, settings(server), limit=10)
+    describe(filmed, tmp_path, settings(server), limits=Limits(10))
     with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as db:
         (pages,) = db.execute("PRAGMA page_count").fetchone()
     connect = sqlite3.connect
