@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dialoguellm_release.corpora.identity import identities, state_of
+from dialoguellm_release.corpora.inventory import identities, state_of
 from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.read import read_corpus
 from dialoguellm_release.corpora.registry import CorpusFolders, entry_of

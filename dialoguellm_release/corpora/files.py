@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from dialoguellm_release.corpora.faults import Fault
-from dialoguellm_release.corpora.notes import Notes
+from dialoguellm_release.corpora.notes import Fault, Notes
 from dialoguellm_release.corpora.registry import bundled_corpora, corpus_entry
 from dialoguellm_release.corpora.text import one_line
 from dialoguellm_release.errors import DataError, Problem

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from dialoguellm_release.corpora.faults import Fault
-from dialoguellm_release.corpora.notes import Notes
+from dialoguellm_release.corpora.notes import Fault, Notes
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.labels import Label
 

@@ -1,4 +1,4 @@
-"""What a reader notices while it reads, kept beside the dialogues that it yields."""
+"""What readers note while they read: faults of lines, files, counts and repairs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,44 @@ from dataclasses import dataclass, field
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.schemas.labels import Split
 from dialoguellm_release.schemas.manifests import FileStamp
+
+MAX_DIGITS = 9
+"""A number of more digits is a fault of the file, and Python refuses to read one of thousands."""
+
+
+class Fault(Exception):
+    """A fault of one row or line; the loop that knows file and line makes it a problem and reads on."""
+
+    def __init__(
+        self,
+        what: str,
+        expected: str | None = None,
+        got: str | None = None,
+        fix: str | None = None,
+        code: str = "corpora.wrong_value",
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.expected = expected
+        self.got = got
+        self.fix = fix
+        self.code = code
+
+    def at(self, where: str) -> Problem:
+        """The fault as a problem of a place."""
+        return Problem(where, self.what, self.expected, self.got, self.fix, code=self.code)
+
+
+def whole_number(cell: str, name: str) -> int:
+    """A cell as a number from 0.
+
+    Raises:
+        Fault: It is none.
+    """
+    if not (cell.isascii() and cell.isdigit() and len(cell) <= MAX_DIGITS):
+        raise Fault(f"{name} is not a whole number", got=repr(cell))
+    return int(cell)
+
 
 MAX_PROBLEMS = 20
 

@@ -7,33 +7,14 @@ from pathlib import Path
 
 from dialoguellm_release.corpora.files import CorpusFolder, open_folder
 from dialoguellm_release.corpora.notes import Notes
-from dialoguellm_release.corpora.readers.dailydialog import read_dailydialog
-from dialoguellm_release.corpora.readers.emorynlp_json import read_emorynlp_json
-from dialoguellm_release.corpora.readers.iemocap import read_iemocap
+from dialoguellm_release.corpora.readers import UNIQUE_READERS, UNIQUE_SPLITS
 from dialoguellm_release.corpora.readers.json_files import read_json_files
-from dialoguellm_release.corpora.readers.meisd import read_meisd
 from dialoguellm_release.corpora.readers.table import read_tables
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.schemas.corpus import CorpusEntry, Format, JsonFormat, TableFormat
 from dialoguellm_release.schemas.labels import SPLITS, Split
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe
 from dialoguellm_release.schemas.record import Dialogue
-
-UNIQUE_READERS = {
-    "emorynlp_json": read_emorynlp_json,
-    "dailydialog": read_dailydialog,
-    "meisd": read_meisd,
-    "iemocap": read_iemocap,
-}
-
-
-UNIQUE_SPLITS: dict[str, tuple[Split, ...]] = {
-    "emorynlp_json": SPLITS,
-    "dailydialog": SPLITS,
-    "meisd": (),
-    "iemocap": ("train", "test"),
-}
-"""The splits that each of these formats has."""
 
 
 def read_corpus(entry: CorpusEntry, folder: Path, recipe: CorpusRecipe, notes: Notes) -> Iterator[Dialogue]:

@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from dialoguellm_release.corpora.archives import MAX_MEMBER_BYTES
 from dialoguellm_release.corpora.download import DownloadPolicy
-from dialoguellm_release.corpora.fetch import fetch_corpora
+from dialoguellm_release.corpora.fetch import MAX_MEMBER_BYTES, fetch_corpora
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.schemas.corpus import CorpusEntry, Download
 

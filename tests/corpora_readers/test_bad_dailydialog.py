@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dialoguellm_release.corpora.archives import MAX_MEMBER_BYTES
+from dialoguellm_release.corpora.fetch import MAX_MEMBER_BYTES
 
 if TYPE_CHECKING:
     from tests.corpora_readers.conftest import Corpora

@@ -8,13 +8,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from dialoguellm_release.corpora.faults import Fault, whole_number
 from dialoguellm_release.corpora.files import CorpusFolder
 from dialoguellm_release.corpora.labels import NativeLabels
-from dialoguellm_release.corpora.notes import Notes
+from dialoguellm_release.corpora.notes import Fault, Notes, whole_number
 from dialoguellm_release.corpora.tables import Row, read_table
-from dialoguellm_release.corpora.text import c1_as_cp1252, utf8_as_utf8
-from dialoguellm_release.corpora.times import seconds
+from dialoguellm_release.corpora.text import c1_as_cp1252, seconds, utf8_as_utf8
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.record import Dialogue, Utterance
 

@@ -9,13 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
-from dialoguellm_release.corpora.faults import Fault, whole_number
 from dialoguellm_release.corpora.files import CorpusFolder
-from dialoguellm_release.corpora.grouping import DialogueRows
 from dialoguellm_release.corpora.labels import NativeLabels
-from dialoguellm_release.corpora.tables import read_table
-from dialoguellm_release.corpora.text import c1_as_cp1252
-from dialoguellm_release.corpora.times import seconds
+from dialoguellm_release.corpora.notes import Fault, whole_number
+from dialoguellm_release.corpora.tables import DialogueRows, read_table
+from dialoguellm_release.corpora.text import c1_as_cp1252, seconds
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.schemas.corpus import TableFormat
 from dialoguellm_release.schemas.labels import SPLITS, Split
