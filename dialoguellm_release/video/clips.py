@@ -14,6 +14,7 @@ from pathlib import Path
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.schemas.clips import ClipNaming, EpisodeTable
+from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.record import Record
 
 SUFFIXES = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".ogv"}
@@ -56,13 +57,19 @@ class FoundClips:
     without_record: tuple[str, ...]
 
 
-def find_clips(records: Iterable[Record], videos: Path, left_out: Mapping[str, str]) -> FoundClips:
+def find_clips(
+    records: Iterable[Record],
+    videos: Path,
+    left_out: Mapping[str, str],
+    entries: Mapping[str, CorpusEntry] | None = None,
+) -> FoundClips:
     """The clips of records, below a folder that has one folder a corpus.
 
     Args:
         records: Of any corpora.
         videos: The folder.
         left_out: Ids of records that are not wanted, each with the reason.
+        entries: The corpus files; None for the bundled ones.
 
     Raises:
         DataError: There is no folder for one of the corpora, its file states no clip naming, or a table of
@@ -79,7 +86,9 @@ def find_clips(records: Iterable[Record], videos: Path, left_out: Mapping[str, s
     several: dict[str, tuple[str, ...]] = {}
     without_record: list[str] = []
     for corpus, wanted in by_corpus.items():
-        naming = _Naming(naming_of(corpus), videos / corpus)
+        naming = _Naming(
+            _stated_naming(entries[corpus] if entries else corpus_entry(corpus)), videos / corpus
+        )
         files, unknown = _files(videos, corpus, naming)
         used: set[Key] = set()
         for record in wanted:
@@ -109,17 +118,11 @@ def find_clips(records: Iterable[Record], videos: Path, left_out: Mapping[str, s
     )
 
 
-def naming_of(corpus: str) -> ClipNaming:
-    """The clip naming that a corpus file states.
-
-    Raises:
-        DataError: It states none.
-    """
-    naming = corpus_entry(corpus).clips
-    if naming is None:
+def _stated_naming(entry: CorpusEntry) -> ClipNaming:
+    if entry.clips is None:
         fix = "leave it out of the video recipe's corpora, or add `clips` to the corpus file"
-        raise DataError(Problem(corpus, "has no video", fix=fix, code="video.no_clip_naming"))
-    return naming
+        raise DataError(Problem(entry.name, "has no video", fix=fix, code="video.no_clip_naming"))
+    return entry.clips
 
 
 class _Naming:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from dialoguellm_release.errors import DataError, Problem
+from pydantic import ValidationError
+
+from dialoguellm_release.corpora.registry import corpus_entry
+from dialoguellm_release.errors import DataError, Problem, problems_of
 from dialoguellm_release.folders import package_versions, read_manifest
 from dialoguellm_release.progress import progress
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import read_records
+from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import SPLITS
 from dialoguellm_release.schemas.recipes.video import ServedDescriber, VideoRecipe
-from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.serve.asking import Asking, Budget, Outcome, Question
 from dialoguellm_release.serve.store import forget_failed
 from dialoguellm_release.video.clips import Clip, FoundClips, find_clips
@@ -129,7 +134,7 @@ def survey_clips(loaded: Loaded[VideoRecipe], dataset: Path, videos: Path, out: 
         DataError: There is no dataset, or no folder with the videos of a corpus.
     """
     recipe = loaded.recipe
-    found = shard.of(find_clips(_records(recipe, dataset), videos, recipe.wrong_clips))
+    found = shard.of(_clips(recipe, dataset, videos))
     done, answered = answered_elsewhere(out, None)
     waiting = [clip for clip in found.clips if clip.record_id not in done]
     asking = asking_sha256(recipe)
@@ -256,7 +261,7 @@ def _begun(job: Job) -> Iterator[_Begun]:
         estimate_usd=estimate_usd(recipe),
         created_by=package_versions(*SHAPED_BY),
     )
-    found = shard.of(find_clips(_records(recipe, job.dataset), job.videos, recipe.wrong_clips))
+    found = shard.of(_clips(recipe, job.dataset, job.videos))
     with reading(out, shard.ledger) as others:
         for path, db in others:
             refuse_other(path, read_setup(db), setup)
@@ -268,18 +273,33 @@ def _begun(job: Job) -> Iterator[_Begun]:
         yield _Begun(ledger, recipe, setup.asking, found.clips, elsewhere, answered)
 
 
-def _records(recipe: VideoRecipe, dataset: Path) -> Iterator[Record]:
-    """The records of the recipe's corpora that a dataset has."""
+def _clips(recipe: VideoRecipe, dataset: Path, videos: Path) -> FoundClips:
+    """The clips of the records that a dataset has of the recipe's corpora."""
     manifest = read_manifest(dataset, DatasetManifest)
     there = [
         (name, split)
         for name in recipe.corpora
-        for split in SPLITS
+        if name in manifest.figures.corpora
+        for split in dict.fromkeys([*SPLITS, *manifest.figures.corpora[name].splits])
         if any(file.path.startswith(f"data/{name}/{split}-") for file in manifest.outputs)
     ]
     if not there:
         wanted, got = ", ".join(recipe.corpora), ", ".join(manifest.figures.corpora)
         what = "has no corpus that the video recipe describes"
         raise DataError(Problem(str(dataset), what, wanted, got, code="video.no_corpus"))
-    for name, split in there:
-        yield from read_records(dataset, name, split)
+    entries = {name: _entry_of(name, manifest, dataset) for name, _ in there}
+    records = (record for name, split in there for record in read_records(dataset, name, split))
+    return find_clips(records, videos, recipe.wrong_clips, entries)
+
+
+def _entry_of(corpus: str, manifest: DatasetManifest, dataset: Path) -> CorpusEntry:
+    """The corpus file with which a dataset was built; the bundled one where its recipe names no other."""
+    stated: Any = manifest.recipe.resolved.get("corpora")
+    entry = (stated.get(corpus) or {}).get("entry") if isinstance(stated, dict) else None
+    if entry is None:
+        return corpus_entry(corpus)
+    try:
+        return CorpusEntry.model_validate_json(json.dumps(entry))
+    except ValidationError as error:
+        what = f"the corpus file of {corpus} in its recipe is not valid"
+        raise DataError(problems_of(error, str(dataset), what, code="video.bad_corpus")) from error

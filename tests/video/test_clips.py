@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
+from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.records import read_records
+from dialoguellm_release.schemas.clips import ClipNaming
 from dialoguellm_release.schemas.labels import CorpusName, Split
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps.dataset import build_dataset
@@ -141,8 +145,9 @@ def test_meisd_is_found_by_series_season_and_episode(tmp_path: Path, synthetic_d
         for record in read_records(dataset, "meisd", split)
     ]
     (tmp_path / "meisd").mkdir()
-    with pytest.raises(DataError, match="MEISD_text.csv"):
+    with pytest.raises(DataError) as caught:
         find_clips(records, tmp_path, {})
+    assert caught.value.problems[0].code == "video.no_episode_table"
     table = (synthetic_dir / "meisd" / "MEISD_text.csv").read_text(encoding="utf-8")
     (tmp_path / "meisd" / "MEISD_text.csv").write_text(table, encoding="utf-8")
     assert len(find_clips(records, tmp_path, {}).without_clip) == len(records)
@@ -162,6 +167,32 @@ def test_folders_that_are_not_there_are_told_all_at_once(record_of: Any, tmp_pat
         str(tmp_path / "meld"),
         str(tmp_path / "iemocap"),
     ]
-    with pytest.raises(DataError, match="has no video"):
-        (tmp_path / "dailydialog").mkdir()
+    (tmp_path / "dailydialog").mkdir()
+    with pytest.raises(DataError) as caught:
         find_clips([record_of("dailydialog", "train", "0", 0)], tmp_path, {})
+    assert caught.value.problems[0].code == "video.no_clip_naming"
+
+
+def test_a_corpus_of_a_user_states_how_its_files_are_named(record_of: Any, tmp_path: Path) -> None:
+    naming = {
+        "shows": "longer",
+        "files": ["^scene-(?P<scene>[0-9]+)$"],
+        "dialogue": "sc(?P<scene>[0-9]+)-.*",
+        "corrected_prefix": "new-",
+    }
+    with pytest.raises(ValidationError):
+        ClipNaming.model_validate(naming | {"files": ["("]})
+    entry = corpus_entry("meld").model_copy(
+        update={"name": "mine", "clips": ClipNaming.model_validate_json(json.dumps(naming))}
+    )
+    touch(tmp_path / "mine", "a/scene-007.mp4", "scene-8.mp4", "SCENE-9.MKV", "other.mp4")
+    records = [record_of("mine", "train", f"sc{number}-x", 0) for number in (7, 8, 9, 10)]
+    found = find_clips(records, tmp_path, {}, {"mine": entry})
+    assert sorted(names(found.clips).values()) == [
+        "mine/SCENE-9.MKV",
+        "mine/a/scene-007.mp4",
+        "mine/scene-8.mp4",
+    ]
+    assert {(clip.start_s, clip.end_s) for clip in found.clips} == {(1.5, 3.5)}
+    assert found.without_clip == ("mine/train/sc10-x/0",)
+    assert found.without_record == ("mine/other.mp4",)
