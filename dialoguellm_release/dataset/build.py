@@ -201,7 +201,7 @@ class _Decisions:
         """The splits that each record of a dialogue leaks into, and what becomes of the record."""
         place = self._places[(corpus, split), dialogue_id]
         leaks = [split_names(bits, self._splits) for bits in self._ledger.leaks[place].tolist()]
-        return leaks, self._ledger.fates[place].tolist()
+        return leaks, self._ledger.decisions[place].tolist()
 
 
 @dataclass

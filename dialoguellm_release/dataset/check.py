@@ -31,7 +31,7 @@ from dialoguellm_release.schemas.recipes.dataset import CleanRules
 from dialoguellm_release.schemas.record import SFT_COLUMNS, Record
 
 if TYPE_CHECKING:
-    from dialoguellm_release.leakage.turns import Bits, Fates
+    from dialoguellm_release.leakage.turns import Bits, Decisions
 
 MAX_SHOWN = 5
 AGAIN = "build the dataset again"
@@ -142,13 +142,15 @@ def _leak_problems(turns: Turns, ledger: Ledger, leaks: Bits) -> Iterator[Proble
 
 
 def _part_problems(
-    turns: Turns, ledger: Ledger, leaks: Bits, parts: Fates, manifest: DatasetManifest
+    turns: Turns, ledger: Ledger, leaks: Bits, parts: Decisions, manifest: DatasetManifest
 ) -> Iterator[Problem]:
     """Records in the wrong part; which of them repeat others is only known where the dataset is complete."""
     import numpy as np
 
     if manifest.published is None:
-        expected = np.array([PARTS.index(PART_OF[fate]) for fate in sorted(PART_OF)])[ledger.fates]
+        expected = np.array([PARTS.index(PART_OF[decision]) for decision in sorted(PART_OF)])[
+            ledger.decisions
+        ]
         is_wrong = parts != expected
     else:
         expected = np.where(leaks != 0, PARTS.index("leaked"), parts)
@@ -170,7 +172,7 @@ def _audit_problems(
     for number, (name, split) in enumerate(turns.splits):
         if name in figures.corpora and split in figures.corpora[name].splits:
             stated = figures.corpora[name].parts.get(split)
-            got = part_sizes(Counter(ledger.fates[turns.split == number].tolist()))
+            got = part_sizes(Counter(ledger.decisions[turns.split == number].tolist()))
             if got != stated:
                 where, what = f"{name}/{split}", "its parts are not the manifest's"
                 yield Problem(where, what, str(stated), str(got), AGAIN, code="dataset.wrong_parts")

@@ -147,7 +147,7 @@ class SplitTotals:
 
     dialogues: int = 0
     labels: Counter[Label] = field(default_factory=Counter)
-    fates: Counter[int] = field(default_factory=Counter)
+    decisions: Counter[int] = field(default_factory=Counter)
     digests: list[bytes] = field(default_factory=list)
     described: int = 0
 
@@ -159,7 +159,7 @@ class SplitTotals:
     @property
     def parts(self) -> PartSizes:
         """How many records became what."""
-        return part_sizes(self.fates)
+        return part_sizes(self.decisions)
 
 
 class SplitWriter:
@@ -186,14 +186,14 @@ class SplitWriter:
         self._writers: dict[Part, tuple[RowWriter, RowWriter]] = {}
         self.totals = SplitTotals()
 
-    def add(self, records: Sequence[Record], fates: Sequence[int]) -> None:
+    def add(self, records: Sequence[Record], decisions: Sequence[int]) -> None:
         """Takes the records of one dialogue, each with what becomes of it."""
         self.totals.dialogues += 1
         self.totals.labels.update(record.label for record in records)
-        self.totals.fates.update(fates)
+        self.totals.decisions.update(decisions)
         self.totals.digests += map(record_digest, records)
         self.totals.described += sum(record.video_description is not None for record in records)
-        parts = [PART_OF[fate] for fate in fates]
+        parts = [PART_OF[decision] for decision in decisions]
         for part in dict.fromkeys(parts):
             self._write(part, [record for record, own in zip(records, parts, strict=True) if own == part])
 

@@ -55,7 +55,7 @@ def check_copies(
     """Compares the user's copies with the stand-off rows, where there are any.
 
     Args:
-        advance: Told how many records are compared more.
+        advance: Called with the number of records that were compared.
 
     Raises:
         DataError: With every record that differs, or what is wrong in the files.

@@ -97,7 +97,7 @@ def by_dialogue(rows: Iterable[StandoffRow]) -> dict[Place, list[StandoffRow]]:
 def find_differences(
     rows: Mapping[Place, Sequence[StandoffRow]], copy: Iterable[Sequence[Record]], salt: str
 ) -> Differences:
-    """What a copy has otherwise.
+    """How a copy differs from the rows.
 
     Args:
         copy: The records that the copy gives, dialogue by dialogue.
@@ -119,9 +119,9 @@ def find_differences(
 def changed_turns(windows: Mapping[int, bool], length: int) -> list[int]:
     """The turns of a dialogue whose change explains the windows that differ.
 
-    A turn in a window that agrees is as it was. Among the others, those that explain the most windows that
-    differ are named, and again until all are explained. So of one changed turn in a dialogue of three or
-    more that turn alone is named; in a dialogue of two it may be either, and both are.
+    A turn in a window that agrees is unchanged. Of the others, those that explain the most windows that differ
+    are named, and so on until all are explained (the greedy algorithm for set cover). So of one changed turn in
+    a dialogue of three or more that turn alone is named; in a dialogue of two it may be either, and both are.
 
     Args:
         windows: For the middle of each window that could be looked at, whether it agrees.
@@ -148,7 +148,7 @@ def changed_turns(windows: Mapping[int, bool], length: int) -> list[int]:
 
 
 def _compare(rows: Sequence[StandoffRow], records: Sequence[Record], salt: str, found: Differences) -> None:
-    """Compares a dialogue; windows are those of the rows, so a missing turn is not its neighbours' fault."""
+    """Compares a dialogue; windows follow the rows, so that a missing turn does not mark its neighbours."""
     by_id = {record.id: record for record in records}
     known = {row.id for row in rows}
     found.missing += [_missing(row) for row in rows if row.id not in by_id]
@@ -290,11 +290,13 @@ def _named(file: FileStamp) -> str:
 
 
 def _detail(copy: PublishedCopy, name: CorpusName, split: Split) -> str | None:
-    """Which records can be meant where every window agrees: those that have none."""
+    """The records that may differ where every window agrees: those that have none."""
     if copy.held[name] != "standoff":
         return None
     ids = [row.id for row in copy.rows(name) if row.split == split and row.window_hmac is None]
-    return f"one that is alone in its dialogue, and so has no hash: of {', '.join(ids)}" if ids else None
+    return (
+        f"one of those that are alone in their dialogue and have no hash: {', '.join(ids)}" if ids else None
+    )
 
 
 def _content(figures: CorpusFigures, split: Split) -> str:

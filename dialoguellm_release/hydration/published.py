@@ -56,12 +56,12 @@ class PublishedCopy:
 
     @property
     def withheld(self) -> tuple[CorpusName, ...]:
-        """The corpora whose text has to come from elsewhere."""
+        """The corpora whose text has to come from the user's copies."""
         return tuple(name for name, held in self.held.items() if held != "records")
 
     @property
     def loaded(self) -> Loaded[DatasetRecipe]:
-        """The recipe as it was resolved for the build; never a bundled one of the same name.
+        """The recipe as it was resolved for the build, not a bundled one of the same name.
 
         Raises:
             DataError: This version of the package cannot read it.
@@ -125,7 +125,7 @@ class PublishedCopy:
                 yield Dialogue(corpus=name, split=split, id=dialogue_id, utterances=tuple(utterances))
 
     def problems(self) -> Iterator[Problem]:
-        """What is not as the manifest says, so that nothing can be built on it."""
+        """What does not agree with the manifest, so that nothing can be built on it."""
         recipe, figures, where = self.manifest.recipe, self.manifest.figures, str(self.folder / MANIFEST)
         if sha256_of_text(canonical_json(dict(recipe.resolved))) != recipe.sha256:
             yield Problem(

@@ -28,7 +28,7 @@ _READ = (*(name for name in STANDOFF_COLUMNS if name != "window_hmac"), "speaker
 
 
 class Turn(NamedTuple):
-    """What a window holds of an utterance."""
+    """What a window has of an utterance."""
 
     id: str
     speaker: str | None
@@ -40,7 +40,7 @@ def write_standoff(
 ) -> tuple[FileStamp, ...]:
     """The stamps of `standoff/CORPUS/SPLIT-00000.parquet`, which it writes below a folder.
 
-    The rows stand in the order of their dialogues' ids and of their turns, whatever files hold the records.
+    The rows are sorted by dialogue id and turn, whatever files hold the records.
 
     Args:
         dataset: A folder whose files agree with the manifest.

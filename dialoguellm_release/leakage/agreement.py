@@ -22,8 +22,8 @@ Places = dict[int, list[int]]
 def find_agreement(turns: Turns) -> list[Agreement]:
     """One row for each two corpora of the dataset, also where they share no utterance.
 
-    Two utterances are the same one when they have the same text of 5 words or more and stand at the same
-    place of a run of 3 or more consecutive utterances that both corpora have, in whatever splits. Where an
+    Two utterances are the same one when they have the same text of 5 words or more and the same position
+    in a run of 3 or more consecutive utterances that both corpora have, in whatever splits. Where an
     utterance has more than one such counterpart in the other corpus, or its counterpart has, it is
     ambiguous and left out. Labels are canonical; further labels of an utterance are not looked at.
     """
@@ -41,6 +41,9 @@ def find_agreement(turns: Turns) -> list[Agreement]:
 
 def cohen_kappa(labels: Sequence[tuple[Label, Label]]) -> float | None:
     """Agreement beyond chance, at most 1; None where chance alone would always agree.
+
+    Cohen, "A coefficient of agreement for nominal scales", Educational and Psychological Measurement 20
+    (1960).
 
     >>> cohen_kappa([("anger", "anger"), ("anger", "fear"), ("fear", "fear"), ("fear", "fear")])
     0.5

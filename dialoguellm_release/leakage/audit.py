@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dialoguellm_release.leakage.agreement import find_agreement
 from dialoguellm_release.leakage.leaks import find_leaks, find_overlaps
-from dialoguellm_release.leakage.repeats import find_conflicts, find_duplicates, find_repeats, sort_out
+from dialoguellm_release.leakage.repeats import decide, find_conflicts, find_duplicates, find_repeats
 from dialoguellm_release.leakage.shared import find_ngrams, find_shared
 from dialoguellm_release.leakage.turns import Turns
 from dialoguellm_release.schemas.audit import Audit, LabelledId
@@ -16,7 +16,7 @@ from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.recipes.dataset import CleanRules
 
 if TYPE_CHECKING:
-    from dialoguellm_release.leakage.turns import Bits, Fates
+    from dialoguellm_release.leakage.turns import Bits, Decisions
 
 Found = TypeVar("Found")
 COMPARISONS = 9
@@ -25,23 +25,23 @@ COMPARISONS = 9
 
 @dataclass(frozen=True)
 class Ledger:
-    """What was found.
+    """What an audit found.
 
     Attributes:
         leaks: For the record of each turn, the splits that it shares something with, as bits.
-        fates: For the record of each turn, what becomes of it.
+        decisions: For the record of each turn, whether it is clean, and if not why.
     """
 
     audit: Audit
     leaks: Bits
-    fates: Fates
+    decisions: Decisions
 
 
 def make_ledger(turns: Turns, rules: CleanRules, advance: Callable[[int], None]) -> Ledger:
     """The ledger of the turns of a dataset.
 
     Args:
-        advance: Told of each comparison that is made.
+        advance: Called after each comparison.
     """
 
     def done(found: Found) -> Found:
@@ -60,7 +60,7 @@ def make_ledger(turns: Turns, rules: CleanRules, advance: Callable[[int], None])
         conflicts=tuple(done(find_conflicts(turns, repeats))),
         agreement=tuple(done(find_agreement(turns))),
     )
-    return Ledger(audit, leaks, done(sort_out(turns, leaks, repeats, rules)))
+    return Ledger(audit, leaks, done(decide(turns, leaks, repeats, rules)))
 
 
 def audit_as_json(audit: Audit) -> str:

@@ -95,9 +95,9 @@ def word_for_word(shared: Shared, min_dialogue: int = MIN_WORDS) -> Bits:
 
     It does when
 
-    - it has 5 words or more, and stands there;
-    - it is inside a run of 3 or more consecutive utterances that a dialogue there has;
-    - its dialogue has 5 words or more, and a dialogue there is the same sequence of utterances.
+    - it has 5 words or more, and that split has the same text;
+    - it is inside a run of 3 or more consecutive utterances that a dialogue of that split has;
+    - its dialogue has 5 words or more, and a dialogue of that split is the same sequence of utterances.
 
     Args:
         min_dialogue: So many words a dialogue must have instead of 5.

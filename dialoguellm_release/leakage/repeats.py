@@ -70,10 +70,10 @@ def find_conflicts(turns: Turns, repeats: Iterable[Group]) -> list[Conflict]:
 
 
 if TYPE_CHECKING:
-    from dialoguellm_release.leakage.turns import Bits, Fates
+    from dialoguellm_release.leakage.turns import Bits, Decisions
 
 CLEAN, LEAKED, DUPLICATE, CONFLICT = range(4)
-"""What becomes of a record."""
+"""What is decided on a record."""
 
 PART_OF: dict[int, Part] = {
     CLEAN: "clean",
@@ -81,18 +81,18 @@ PART_OF: dict[int, Part] = {
     DUPLICATE: "repeated",
     CONFLICT: "repeated",
 }
-"""The part that holds the records of each fate."""
+"""The part that holds the records of each decision."""
 
 
-def sort_out(turns: Turns, leaks: Bits, repeats: Iterable[Group], rules: CleanRules) -> Fates:
-    """For the record of each turn whether it is clean, leaks, is a duplicate, or loses a conflict.
+def decide(turns: Turns, leaks: Bits, repeats: Iterable[Group], rules: CleanRules) -> Decisions:
+    """Whether the record of each turn is clean, leaks, is a duplicate, or loses a conflict.
 
     Args:
         leaks: The splits that each record shares something with.
     """
     import numpy as np
 
-    fates = np.where(leaks != 0, LEAKED, CLEAN).astype(np.int8)
+    decisions = np.where(leaks != 0, LEAKED, CLEAN).astype(np.int8)
     is_training = np.array([split == "train" for _, split in turns.splits])[turns.split]
     may_stay = is_training & (leaks == 0)
     for group in repeats:
@@ -102,20 +102,20 @@ def sort_out(turns: Turns, leaks: Bits, repeats: Iterable[Group], rules: CleanRu
         seen = set[int]()
         for place, label in zip(places, labels, strict=True):
             if label not in kept:
-                fates[place] = CONFLICT
+                decisions[place] = CONFLICT
             elif label in seen and rules.duplicates == "first":
-                fates[place] = DUPLICATE
+                decisions[place] = DUPLICATE
             seen.add(label)
-    return fates
+    return decisions
 
 
-def part_sizes(fates: Mapping[int, int]) -> PartSizes:
-    """How many records became what, from the count of each fate."""
+def part_sizes(decisions: Mapping[int, int]) -> PartSizes:
+    """The sizes of the parts, from the count of each decision."""
     return PartSizes(
-        clean=fates.get(CLEAN, 0),
-        leaked=fates.get(LEAKED, 0),
-        duplicates=fates.get(DUPLICATE, 0),
-        conflicts=fates.get(CONFLICT, 0),
+        clean=decisions.get(CLEAN, 0),
+        leaked=decisions.get(LEAKED, 0),
+        duplicates=decisions.get(DUPLICATE, 0),
+        conflicts=decisions.get(CONFLICT, 0),
     )
 
 

@@ -20,11 +20,12 @@ def number_stretches(tokens: Numbers, groups: Numbers, size: int) -> Numbers:
     """A number for the stretch of `size` tokens that begins at each one; NONE where its group ends before.
 
     Why: two halves that have numbers are a pair of integers, so a stretch of 8 is numbered in three steps,
-    exactly, and without a table of tuples.
+    exactly, and without a table of tuples (prefix doubling: Karp, Miller and Rosenberg, "Rapid identification
+    of repeated patterns in strings, trees and arrays", STOC 1972).
 
     Args:
         tokens: Numbers from 0 on.
-        groups: The group of each token; the tokens of one stand together.
+        groups: The group of each token; the tokens of one are adjacent.
 
     >>> import numpy as np
     >>> number_stretches(np.array([4, 5, 6, 4, 5]), np.array([0, 0, 0, 1, 1]), 2).tolist()
@@ -58,13 +59,13 @@ def number_stretches(tokens: Numbers, groups: Numbers, size: int) -> Numbers:
 class Shared:
     """What is said in a dataset, with the splits that have it as bits: bit n is `Turns.splits[n]`.
 
-    An utterance of no words ("...") says nothing that could be in common: runs and sequences are those of
-    the utterances that have words, so one of no words neither makes a run nor breaks it.
+    An utterance without words ("...") has nothing to compare: runs and sequences are made of the utterances
+    that have words, so one without words neither makes a run nor breaks one.
 
     Attributes:
         speech: The turns that have words.
         is_speech: Which of all turns these are.
-        starts: The place of the first turn of each dialogue in `speech`.
+        starts: The position of the first turn of each dialogue in `speech`.
         text: Of each turn, the splits that have its text.
         inside: The splits that have a run of 3 utterances or more which the turn is inside of.
         sequence: Of each dialogue, the splits that have the same sequence of texts.
@@ -110,7 +111,7 @@ def split_names(bits: int, splits: CorpusSplits) -> tuple[str, ...]:
 
 
 def reach(begins: Bits, size: int) -> Bits:
-    """What begins at each place as what is there, when it reaches over `size` places.
+    """What covers each position, where what begins at a position covers `size` of them.
 
     >>> import numpy as np
     >>> reach(np.array([4, 0, 1, 0, 0]), 3).tolist()
@@ -126,7 +127,7 @@ def holders(numbers: Numbers, splits: Numbers) -> Bits:
     """For each number the splits in which it occurs, as bits; 0 for NONE.
 
     Args:
-        splits: Of each number; the corpora can stand in their place.
+        splits: The split of each number, or its corpus.
     """
     import numpy as np
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.integer[Any]]
     Flags = NDArray[np.bool_]
     Bits = NDArray[np.int64]
-    Fates = NDArray[np.int8]
+    Decisions = NDArray[np.int8]
 
 NONE = -1
 """Marks where no stretch begins, and a dialogue without a split."""
@@ -47,13 +47,13 @@ class Turns:
         labels: The canonical labels, then the others that were collected.
         dialogue_ids: By the numbers in `dialogue`.
         texts: All that is said, normalised, each text once.
-        place: The place of each turn among those that were collected.
-        text: The place of each turn in `texts`.
+        place: The position of each turn among those that were collected.
+        text: The position of each turn in `texts`.
         words: Words of each turn.
-        split: The place of each turn in `splits`.
+        split: The position of each turn in `splits`.
         dialogue: A number for the dialogue of each turn.
         index: The utterance index of each turn.
-        label: The place of each turn's label in `labels`.
+        label: The position of each turn's label in `labels`.
         context: How many turns before it the record of each turn shows.
     """
 
@@ -91,7 +91,7 @@ class Turns:
 
 
 class TurnCollector:
-    """Takes utterances one by one and gives them as turns.
+    """Collects utterances into turns.
 
     Args:
         corpora: Those of the dataset, in its order.
@@ -142,14 +142,14 @@ class TurnCollector:
         self._rows.extend(rows)
 
     def assign(self, corpus: CorpusName, splits: Mapping[str, Split]) -> None:
-        """Gives the dialogues of a corpus other splits; those that get none are left out of the turns."""
+        """Moves the dialogues of a corpus to other splits; one without a split is left out of the turns."""
         for (split, dialogue_id), dialogue in self._dialogues.items():
             if self._splits[split][0] == corpus:
                 drawn = splits.get(dialogue_id)
                 self._split_of[dialogue] = NONE if drawn is None else self._numbers[corpus, drawn]
 
     def turns(self) -> Turns:
-        """All that was taken so far: by corpus, split, dialogue id and utterance index."""
+        """All turns, sorted by corpus, split, dialogue id and utterance index."""
         import numpy as np
 
         text, dialogue, index, label, context = np.array(self._rows, dtype=np.int32).reshape(-1, 5).T
@@ -211,7 +211,7 @@ def as_turns(records: Iterable[Record], corpora: Iterable[CorpusName]) -> Turns:
         corpora: Those of the dataset, in its order.
 
     Raises:
-        DataError: A record shows more turns of its dialogue than stand before it.
+        DataError: A record shows more turns of its dialogue than there are before it.
     """
     collector = TurnCollector(corpora)
     for record in records:
@@ -222,20 +222,20 @@ def as_turns(records: Iterable[Record], corpora: Iterable[CorpusName]) -> Turns:
 
 
 def collect(record: Record, collector: TurnCollector) -> None:
-    """Gives a record to a collector."""
+    """Adds a record to a collector."""
     turn = (record.utterance_index, record.input, record.label, len(record.context))
     collector.add(record.corpus, record.split, record.dialogue_id, [turn])
 
 
 def dialogue_starts(turns: Turns) -> Numbers:
-    """The place of the first turn of each dialogue."""
+    """The position of the first turn of each dialogue."""
     import numpy as np
 
     return np.flatnonzero(np.diff(turns.dialogue, prepend=-1))
 
 
 def turns_before(turns: Turns) -> Numbers:
-    """How many turns of its dialogue stand before each turn."""
+    """How many turns of its dialogue precede each turn."""
     import numpy as np
 
     starts = dialogue_starts(turns)

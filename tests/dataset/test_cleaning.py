@@ -27,8 +27,8 @@ DialogueOf = Callable[..., list[Record]]
 def clean_of(records: Sequence[Record], rules: CleanRules) -> set[str]:
     """The training records that stay."""
     turns = as_turns(records, CORPORA)
-    fates = make_ledger(turns, rules, lambda _: None).fates.tolist()
-    kept = {turns.id_of(place) for place, fate in enumerate(fates) if PART_OF[fate] == "clean"}
+    decisions = make_ledger(turns, rules, lambda _: None).decisions.tolist()
+    kept = {turns.id_of(place) for place, decision in enumerate(decisions) if PART_OF[decision] == "clean"}
     return {name for name in kept if "/train/" in name}
 
 
