@@ -148,9 +148,8 @@ def _part_problems(
     import numpy as np
 
     if manifest.published is None:
-        expected = np.array([PARTS.index(PART_OF[decision]) for decision in sorted(PART_OF)])[
-            ledger.decisions
-        ]
+        part_of = np.array([PARTS.index(PART_OF[decision]) for decision in sorted(PART_OF)])
+        expected = part_of[ledger.decisions]
         is_wrong = parts != expected
     else:
         expected = np.where(leaks != 0, PARTS.index("leaked"), parts)

@@ -119,9 +119,10 @@ def find_differences(
 def changed_turns(windows: Mapping[int, bool], length: int) -> list[int]:
     """The turns of a dialogue whose change explains the windows that differ.
 
-    A turn in a window that agrees is unchanged. Of the others, those that explain the most windows that differ
-    are named, and so on until all are explained (the greedy algorithm for set cover). So of one changed turn in
-    a dialogue of three or more that turn alone is named; in a dialogue of two it may be either, and both are.
+    A turn in a window that agrees is unchanged. Of the others, those that explain the most windows that
+    differ are named, and so on until all are explained (the greedy algorithm for set cover). So of one
+    changed turn in a dialogue of three or more that turn alone is named; in a dialogue of two it may be
+    either, and both are.
 
     Args:
         windows: For the middle of each window that could be looked at, whether it agrees.
