@@ -295,9 +295,7 @@ def _detail(copy: PublishedCopy, name: CorpusName, split: Split) -> str | None:
     if copy.held[name] != "standoff":
         return None
     ids = [row.id for row in copy.rows(name) if row.split == split and row.window_hmac is None]
-    return (
-        f"one of those that are alone in their dialogue and have no hash: {', '.join(ids)}" if ids else None
-    )
+    return f"one that is alone in its dialogue, and so has no hash: of {', '.join(ids)}" if ids else None
 
 
 def _content(figures: CorpusFigures, split: Split) -> str:
