@@ -86,6 +86,16 @@ def test_imports_run_downwards() -> None:
     assert not wrong
 
 
+def test_the_command_line_comes_in_by_the_one_door() -> None:
+    allowed = {"cli", "steps", "render", "schemas", "errors"}
+    wrong = {
+        str(path.relative_to(PACKAGE)): sorted(others)
+        for path in modules()
+        if part_of(path) == "cli" and (others := imported_parts(path) - allowed)
+    }
+    assert not wrong
+
+
 def test_public_names_exist() -> None:
     import dialoguellm_release
 

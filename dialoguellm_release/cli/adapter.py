@@ -21,10 +21,14 @@ from dialoguellm_release.cli.output import say, say_made, show, show_json, table
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.counts import Spread
     from dialoguellm_release.schemas.manifests import AdapterManifest
-    from dialoguellm_release.training.adapter_folder import MeanAndDeviation, SeedsSummary
-    from dialoguellm_release.training.check import Check, Tokens
-    from dialoguellm_release.training.checkpoints import Unfinished
-    from dialoguellm_release.training.footprint import Footprint
+    from dialoguellm_release.steps.adapter import (
+        Check,
+        Footprint,
+        MeanAndDeviation,
+        SeedsSummary,
+        Tokens,
+        Unfinished,
+    )
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Check, train, merge and export adapters."
@@ -100,14 +104,11 @@ def train(
 
     Example: dlm-release adapter train tiny --set trainer.max_steps=20
     """
-    from dialoguellm_release.recipes.catalogue import load_recipe
-    from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
     from dialoguellm_release.steps import adapter as steps
-    from dialoguellm_release.training.processes import rank
 
     unfinished: Unfinished = "resume" if resume else "discard" if again else "refuse"
     overrides = [*(settings or ()), *([f"seed={seed}", "seeds=[]"] if seed is not None else ())]
-    if load_recipe(recipe, "adapter", AdapterRecipe, overrides).recipe.seeds:
+    if steps.seeds_of(recipe, overrides):
         trained = steps.train_seeds(
             recipe,
             dataset,
@@ -118,7 +119,7 @@ def train(
             again=again,
             replace=replace,
         )
-        if rank():
+        if steps.rank():
             return
         say(f"{trained.folder} holds {len(trained.made)} adapters.")
         if json:
@@ -136,7 +137,7 @@ def train(
         again=again,
         replace=replace,
     )
-    if rank():
+    if steps.rank():
         return
     say_made(made, "trained")
     if json:
@@ -279,7 +280,7 @@ def _sizes(check: Check) -> list[tuple[str, str]]:
 
 
 def _lengths(tokens: Tokens) -> str:
-    from dialoguellm_release.training.check import survival_table
+    from dialoguellm_release.steps.adapter import survival_table
 
     share = 1 - tokens.computed_per_epoch / tokens.per_epoch
     saved = f"{share:.1%} fewer" if share > 0 else f"{-share:.1%} more, for padding"
@@ -300,7 +301,7 @@ def _length_spread(spread: Spread) -> str:
 
 
 def _memory(memory: Footprint) -> str:
-    from dialoguellm_release.training.footprint import gigabytes
+    from dialoguellm_release.steps.adapter import gigabytes
 
     parts = {**asdict(memory), "total": memory.total}
     return table([("memory (bf16)", ""), *((name, gigabytes(size)) for name, size in parts.items())])

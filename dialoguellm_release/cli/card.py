@@ -12,7 +12,7 @@ from dialoguellm_release.cli.options import BackbonesFolder, Json
 from dialoguellm_release.cli.output import say, show_json
 
 if TYPE_CHECKING:
-    from dialoguellm_release.cards.check import CheckedCard
+    from dialoguellm_release.steps.card import CheckedCard
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check and render cards.")
 

@@ -44,7 +44,7 @@ def metric_name(text: str | None) -> MetricName | None:
 
 def claim_status(text: str | None, *, everything: bool) -> str | None:
     """Which claims to list: of a status, `all`, or None for a summary."""
-    from dialoguellm_release.claims.verdicts import Status
+    from dialoguellm_release.steps.claims import Status
 
     if everything:
         return "all"

@@ -15,9 +15,8 @@ from dialoguellm_release.render import numbers
 from dialoguellm_release.render.tables import Table
 
 if TYPE_CHECKING:
-    from dialoguellm_release.corpora.check import CheckedCorpus, CheckedSplit
-    from dialoguellm_release.corpora.inventory import ListedCorpus
     from dialoguellm_release.schemas.corpus import CorpusLicense
+    from dialoguellm_release.steps.corpora import CheckedCorpus, CheckedSplit, ListedCorpus
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, download and check the corpora.")
 
@@ -34,9 +33,9 @@ def list_corpora(
 
     Example: dlm-release corpora list --sources corpora
     """
-    from dialoguellm_release.corpora import inventory
+    from dialoguellm_release.steps import corpora as steps
 
-    listed = inventory.list_corpora(sources)
+    listed = steps.list_corpora(sources)
     if json:
         show_json({"corpora": [_listed_data(one) for one in listed]})
         return

@@ -12,7 +12,7 @@ from dialoguellm_release.cli.options import Again
 from dialoguellm_release.cli.output import say, show
 
 if TYPE_CHECKING:
-    from dialoguellm_release.hub.publish import Publication
+    from dialoguellm_release.steps.release import Publication
 
 LOADING = """\
 from datasets import load_dataset; dataset = load_dataset("{dataset}", "meld", split="test")
@@ -38,8 +38,8 @@ def demo(
     Example: dlm-release demo --sources corpora
     """
     from dialoguellm_release.cli import adapter, dataset, publish, scores
-    from dialoguellm_release.corpora.registry import bundled_corpora
     from dialoguellm_release.steps.adapter import train_adapter
+    from dialoguellm_release.steps.corpora import bundled_corpora
     from dialoguellm_release.steps.dataset import build_dataset
     from dialoguellm_release.steps.release import publish as publish_release
     from dialoguellm_release.steps.score import ModelChoice, WorkFolders, score

@@ -11,7 +11,7 @@ import typer
 from dialoguellm_release.render.tables import Table
 
 if TYPE_CHECKING:
-    from dialoguellm_release.step import StepResult
+    from dialoguellm_release.steps import StepResult
 
 
 def say(text: str) -> None:

@@ -16,8 +16,8 @@ from dialoguellm_release.errors import Problem, PublishError
 from dialoguellm_release.render import numbers
 
 if TYPE_CHECKING:
-    from dialoguellm_release.hub.publish import Collected, Publication, Published
     from dialoguellm_release.schemas.release import Link
+    from dialoguellm_release.steps.release import Collected, Publication, Published
 
 HUB = "hub"
 """The `--to` of the Hugging Face Hub; a folder of this name is `./hub`."""
@@ -57,8 +57,8 @@ def publish(
 
     Example: dlm-release publish v1 --to hub --only dataset --dry-run
     """
-    from dialoguellm_release.hub.checks import problems_of
     from dialoguellm_release.steps import release
+    from dialoguellm_release.steps.release import problems_of
 
     asks = to == HUB and not (dry_run or yes)
     if asks and not sys.stdin.isatty():

@@ -26,8 +26,7 @@ def list_recipes(
 
     Example: dlm-release recipe list
     """
-    from dialoguellm_release.recipes.catalogue import load_any
-    from dialoguellm_release.recipes.names import as_kind, bundled
+    from dialoguellm_release.steps.recipe import as_kind, bundled, load_any
 
     wanted = as_kind(kind) if kind else None
     recipes = {name: load_any(name).recipe for name in bundled()}
@@ -56,7 +55,7 @@ def show_recipe(
 
     Example: dlm-release recipe show adapters/tiny --origin
     """
-    from dialoguellm_release.recipes.catalogue import as_yaml, leaves, load_any
+    from dialoguellm_release.steps.recipe import as_yaml, leaves, load_any
 
     loaded = load_any(name, settings or ())
     if json:
@@ -80,8 +79,7 @@ def validate(
 
     Example: dlm-release recipe validate my/recipe.yaml
     """
-    from dialoguellm_release.recipes.catalogue import validate_recipes
-    from dialoguellm_release.recipes.names import bundled
+    from dialoguellm_release.steps.recipe import bundled, validate_recipes
 
     checked = validate_recipes(names or list(bundled()))
     if json:
@@ -100,8 +98,7 @@ def schema(
 
     Example: dlm-release recipe schema adapter
     """
-    from dialoguellm_release.recipes.catalogue import json_schema
-    from dialoguellm_release.recipes.names import as_kind
+    from dialoguellm_release.steps.recipe import as_kind, json_schema
 
     show(json_schema(as_kind(kind)).rstrip())
 

@@ -21,7 +21,7 @@ from dialoguellm_release.render.tables import Format
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.manifests import ScoreManifest
-    from dialoguellm_release.step import StepResult
+    from dialoguellm_release.steps import StepResult
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -150,8 +150,7 @@ def served(
 
     Example: dlm-release score served meld my-model --base-url http://127.0.0.1:8000/v1
     """
-    from dialoguellm_release.serve.client import ServedModel
-    from dialoguellm_release.steps.score import score_served
+    from dialoguellm_release.steps.score import ServedModel, score_served
 
     asked = ServedModel(base_url, model, choices.server_api(api), key_variable, concurrency)
     made = score_served(

@@ -14,9 +14,8 @@ from dialoguellm_release.render.tables import terminal_width
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.manifests import ScoreManifest
     from dialoguellm_release.schemas.scores import Part, ScorerName, ServedFigures
-    from dialoguellm_release.scoring.compare import Comparison
-    from dialoguellm_release.scoring.table import ScoreTable
-    from dialoguellm_release.step import StepResult
+    from dialoguellm_release.steps import StepResult
+    from dialoguellm_release.steps.compare import Comparison, ScoreTable
 
 MAX_LISTED = 100
 HASH = 12

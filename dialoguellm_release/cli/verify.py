@@ -13,8 +13,7 @@ from dialoguellm_release.cli.options import Json
 from dialoguellm_release.cli.output import say, show, show_json, table
 
 if TYPE_CHECKING:
-    from dialoguellm_release.hub.checks import Check
-    from dialoguellm_release.hub.verify import Verified
+    from dialoguellm_release.steps.release import Check, Verified
 
 
 def verify(

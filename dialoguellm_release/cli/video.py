@@ -14,7 +14,7 @@ from dialoguellm_release.render.tables import Column, Table
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.video import RecordCounts, VideoStatus
-    from dialoguellm_release.video.run import Survey
+    from dialoguellm_release.steps.video import Survey
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Describe the video clips of the corpora."

@@ -1,5 +1,6 @@
-"""The steps of the release, each a function from folder to folder; the package names the public ones.
+"""The steps of the release, each a function from folder to folder: the only door of the command line.
 
-A step that finds its recipe, its inputs and the versions unchanged does nothing and says so; a step that
-fails leaves what was there before.
+The package itself exports the public ones.
 """
+
+from dialoguellm_release.step import StepResult as StepResult

@@ -32,11 +32,17 @@ from dialoguellm_release.step import (
     run_step,
 )
 from dialoguellm_release.steps.backbone import built_backbone
+from dialoguellm_release.training.check import survival_table as survival_table
+from dialoguellm_release.training.footprint import gigabytes as gigabytes
+from dialoguellm_release.training.processes import rank as rank
 
 if TYPE_CHECKING:
-    from dialoguellm_release.training.adapter_folder import SeedsSummary
-    from dialoguellm_release.training.check import Check
-    from dialoguellm_release.training.checkpoints import Unfinished
+    from dialoguellm_release.training.adapter_folder import MeanAndDeviation as MeanAndDeviation
+    from dialoguellm_release.training.adapter_folder import SeedsSummary as SeedsSummary
+    from dialoguellm_release.training.check import Check as Check
+    from dialoguellm_release.training.check import Tokens as Tokens
+    from dialoguellm_release.training.checkpoints import Unfinished as Unfinished
+    from dialoguellm_release.training.footprint import Footprint as Footprint
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,11 @@ class TrainedSeeds:
     folder: Path
     made: tuple[StepResult[AdapterManifest], ...]
     summary: SeedsSummary
+
+
+def seeds_of(recipe: StrPath, overrides: Sequence[str] = ()) -> tuple[int, ...]:
+    """The seeds of an adapter recipe; empty where it trains one adapter."""
+    return load_recipe(os.fspath(recipe), "adapter", AdapterRecipe, overrides).recipe.seeds
 
 
 def check_adapter(
@@ -176,7 +187,6 @@ def train_seeds(
         >>> train_seeds("tiny", overrides=["seeds=[1, 2, 3]"]).summary  # doctest: +SKIP
     """
     from dialoguellm_release.training.adapter_folder import SEEDS_FILE, over_seeds
-    from dialoguellm_release.training.processes import rank
 
     loaded = main_recipe(recipe, "adapter", AdapterRecipe, overrides)
     folder = Path(out or BUILD / "adapters" / folder_name(loaded.name, overrides))
@@ -213,7 +223,7 @@ def trained(
     from dialoguellm_release.cards.model import render_adapter_card
     from dialoguellm_release.training import train
     from dialoguellm_release.training.checkpoints import checkpoints_of
-    from dialoguellm_release.training.processes import first_alone, rank
+    from dialoguellm_release.training.processes import first_alone
     from dialoguellm_release.training.train import init_adapter_sha256
 
     built = read_manifest(training.dataset, DatasetManifest)

@@ -17,7 +17,7 @@ from dialoguellm_release.schemas.release import RELEASE_FILE, repository_of
 from dialoguellm_release.step import BUILD, StrPath
 
 if TYPE_CHECKING:
-    from dialoguellm_release.cards.check import CheckedCard
+    from dialoguellm_release.cards.check import CheckedCard as CheckedCard
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dialoguellm_release.claims.verdicts import Status as Status
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.render.tables import Table
 from dialoguellm_release.schemas.claims import Claim, ClaimsRecipe

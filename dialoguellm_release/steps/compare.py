@@ -11,8 +11,8 @@ from dialoguellm_release.errors import one_of
 from dialoguellm_release.schemas.scores import METRICS, MetricName
 
 if TYPE_CHECKING:
-    from dialoguellm_release.scoring.compare import Comparison
-    from dialoguellm_release.scoring.table import ScoreTable
+    from dialoguellm_release.scoring.compare import Comparison as Comparison
+    from dialoguellm_release.scoring.table import ScoreTable as ScoreTable
 
 
 def compare_scores(first: str | PathLike[str], second: str | PathLike[str]) -> Comparison:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dialoguellm_release.hub.checks import problems_of as problems_of
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
 from dialoguellm_release.step import BUILD, StrPath
@@ -15,8 +16,11 @@ UNFINISHED = "the release is not complete; run the same command again to continu
 """The outcome of a run that stopped after it may have written something."""
 
 if TYPE_CHECKING:
-    from dialoguellm_release.hub.publish import Publication
-    from dialoguellm_release.hub.verify import Verified
+    from dialoguellm_release.hub.checks import Check as Check
+    from dialoguellm_release.hub.publish import Collected as Collected
+    from dialoguellm_release.hub.publish import Publication as Publication
+    from dialoguellm_release.hub.publish import Published as Published
+    from dialoguellm_release.hub.verify import Verified as Verified
 
 
 def publish(

@@ -19,6 +19,7 @@ from dialoguellm_release.schemas.manifests import AdapterManifest, ScoreManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.scores import BaselineName, ScorerName
+from dialoguellm_release.serve.client import ServedModel as ServedModel
 from dialoguellm_release.step import (
     BUILD,
     Inputs,
@@ -35,7 +36,6 @@ from dialoguellm_release.steps.backbone import built_backbone
 if TYPE_CHECKING:
     from dialoguellm_release.scoring.model import ModelFolders
     from dialoguellm_release.scoring.task import Scored
-    from dialoguellm_release.serve.client import ServedModel
 
 MODEL_PACKAGES = ("torch", "transformers", "peft", "numpy", "pyarrow")
 SERVED_PACKAGES = ("openai", "numpy", "pyarrow")

@@ -14,7 +14,7 @@ from dialoguellm_release.step import BUILD, StrPath
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.video import VideoStatus
-    from dialoguellm_release.video.run import Survey
+    from dialoguellm_release.video.run import Survey as Survey
 
 
 @dataclass(frozen=True)
