@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from dialoguellm_release.backbones.load import MAX_NAMED, refused_by_hub
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.folders import combined_sha256, sha256_of
+from dialoguellm_release.schemas.manifests import AdapterManifest
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -66,6 +67,9 @@ def find_adapter(reference: str | PathLike[str]) -> Path:
         raise DataError(replace(problem, what=f"no such folder, and {problem.what}")) from error
 
 
+_DECIDING = frozenset(
+    {CONFIG, WEIGHTS, "golden_prompt.json", "prompt.json", "tokenizer.json", "tokenizer_config.json"}
+)
 _ALWAYS_WRITTEN = ("bias", "inference_mode", "lora_alpha", "lora_dropout", "peft_type", "r")
 
 
@@ -103,10 +107,8 @@ def load_adapter(
             warnings.simplefilter("ignore", UserWarning)
             loaded = PeftModel.from_pretrained(model, folder, is_trainable=is_trainable)
     except Exception as error:  # a foreign adapter makes PEFT raise nearly anything
-        what, got = (
-            "cannot be loaded as an adapter",
-            f"{type(error).__name__}: {' '.join(str(error).split())}",
-        )
+        what = f"{CONFIG} and {WEIGHTS} cannot be loaded as an adapter"
+        got = f"{type(error).__name__}: {' '.join(str(error).split())}"
         fix = "use the adapter with the base that it was trained on"
         raise DataError(Problem(where, what, got=got, fix=fix, code="adapters.not_loadable")) from error
     wanted = set(get_peft_model_state_dict(loaded, save_embedding_layers=False))
@@ -124,7 +126,7 @@ def read_config(folder: Path, where: str) -> dict[str, Any]:
     check_adapter_files(folder, where)
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(_not_a_config(where, str(error))) from error
     if not isinstance(config, dict) or config.get("peft_type") != "LORA":
         raise DataError(_not_a_config(where, json.dumps(config)[:200]))
@@ -191,6 +193,28 @@ def check_adapter_files(folder: Path, where: str) -> None:
         Problem(where, f"no {name} here", fix="name the folder of an adapter", code="adapters.no_file")
         for name in (CONFIG, WEIGHTS)
         if not (folder / name).is_file()
+    ]
+    if problems:
+        raise DataError(problems)
+
+
+def check_unchanged(folder: Path, adapter: AdapterManifest) -> None:
+    """Checks that the files that decide an adapter's answers are those of its manifest.
+
+    Why: a score or a merged model of other files would be recorded as one of this adapter.
+
+    Raises:
+        DataError: One is missing or was changed.
+    """
+    stated = {file.path: file.sha256 for file in adapter.outputs if file.path in _DECIDING}
+    what, fix = (
+        "is not the file that the manifest of the adapter states",
+        "restore it, or train the adapter again",
+    )
+    problems = [
+        Problem(str(folder / name), what, fix=fix, code="adapters.changed_file")
+        for name, digest in stated.items()
+        if not (folder / name).is_file() or sha256_of(folder / name) != digest
     ]
     if problems:
         raise DataError(problems)

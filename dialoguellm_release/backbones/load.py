@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 MAX_NAMED = 5
+_FILES = {
+    "the model": "config.json and weights in safetensors",
+    "the tokenizer": "tokenizer.json and tokenizer_config.json",
+}
 _FIX = "check repo_id, revision or path in the backbone recipe"
 
 
@@ -210,7 +214,7 @@ def _tokenizer(
 
 def _check_end_of_sequence(tokenizer: PreTrainedTokenizerBase, location: str) -> None:
     if tokenizer.eos_token_id is None:
-        what = "the tokenizer has no end-of-sequence token, so a model could not learn to stop"
+        what = "tokenizer_config.json names no end-of-sequence token, so a model could not learn to stop"
         fix = "choose another backbone"
         raise DataError(Problem(location, what, fix=fix, code="backbones.no_end_of_sequence"))
 
@@ -298,7 +302,7 @@ def _not_loaded(
     return Problem(
         location_at(location, revision),
         f"{part} cannot be loaded",
-        expected=f"{part} of a causal language model in a form that transformers {__version__} reads",
+        expected=f"{_FILES[part]} of a causal language model that transformers {__version__} reads",
         got=f"{type(error).__name__}: {said}",
         fix=fix,
         code="backbones.not_loadable",

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from dialoguellm_release.backbones.adapters import load_adapter
+from dialoguellm_release.backbones.adapters import check_unchanged, load_adapter
 from dialoguellm_release.backbones.identity import Base, base_of, pinned
 from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.encoding import EncodedPrompt, Encoder
@@ -22,7 +22,7 @@ from dialoguellm_release.records import read_records, shown_sha256
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.manifests import AdapterManifest
-from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
+from dialoguellm_release.schemas.recipes.adapter import AdapterData
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.prompt import Knowledge
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
@@ -113,7 +113,8 @@ def score_model(
     if leave_out_unfit and alike_at_first(tokens):
         scorers = [name for name in scorers if name != "first_token"]
     chosen = list(dict.fromkeys(chosen_scorer(name, tokens) for name in scorers))
-    if model.adapter is not None:
+    if model.adapter is not None and trained is not None:
+        check_unchanged(model.adapter, trained)
         language_model = load_adapter(language_model, model.adapter)
     asked_model = _Model(language_model.eval(), tokenizer, encoder, task.labels, settings, cache, again)
     identity = {**base.as_data(), "adapter_content_sha256": trained.content_sha256 if trained else None}
@@ -187,9 +188,11 @@ def _leak_policy(task: Task, dataset: Path, trained: AdapterManifest | None) -> 
 
 def _has_its_records(dataset: Path, trained: AdapterManifest) -> bool:
     """Whether an adapter was trained on records of this dataset, whichever other corpora either has."""
-    recipe = AdapterRecipe.model_validate_json(json.dumps(trained.recipe.resolved))
+    if trained.figures.records_sha256 is None:
+        return False
+    data = AdapterData.model_validate_json(json.dumps(trained.recipe.resolved["data"]))
     try:
-        records = islice(read_records(dataset, recipe.data.config, "train"), recipe.data.max_records)
+        records = islice(read_records(dataset, data.config, "train"), data.max_records)
         return shown_sha256(records) == trained.figures.records_sha256
     except DataError:
         return False

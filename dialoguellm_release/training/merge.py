@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.backbones.adapters import load_adapter
+from dialoguellm_release.backbones.adapters import check_unchanged, load_adapter
 from dialoguellm_release.backbones.build import write_for_earlier_versions
 from dialoguellm_release.backbones.identity import Base, base_of, pinned, weights_sha256
 from dialoguellm_release.backbones.load import load_backbone, load_model
@@ -59,6 +59,7 @@ def merge_adapter(
         DataError: The adapter is of another base, or the merged model answers otherwise.
     """
     trained = read_manifest(adapter, AdapterManifest)
+    check_unchanged(adapter, trained)
     recipe = pinned(backbone.recipe, trained.figures.base_revision)
     base = base_of(recipe, backbone_folder)
     _check_base(trained, base, adapter)
