@@ -27,7 +27,7 @@ from dialoguellm_release.hub.contents import files_sha256, read_release_file
 from dialoguellm_release.hub.licenses import copy_problems
 from dialoguellm_release.hub.lookup import Absent, Copy, find_published
 from dialoguellm_release.hub.store import UNCHANGED, Store, Tree, outcome
-from dialoguellm_release.hub.verify_models import answers_check, figures_check, loading_check
+from dialoguellm_release.hub.verify_models import figures_check, loading_check, predictions_check
 from dialoguellm_release.layout import CARD
 from dialoguellm_release.progress import progress
 from dialoguellm_release.prompts import read_prompt
@@ -250,7 +250,7 @@ def verify_copy(copy: Copy, sample: int, saved: ReleaseFile | None, scratch: Pat
         ("saved", lambda: saved_check(copy, saved)),
         ("loading", lambda: loading_check(copy, scratch / "loading")),
         ("figures", lambda: figures_check(copy)),
-        ("answers", lambda: answers_check(copy, sample, scratch / "answers")),
+        ("predictions", lambda: predictions_check(copy, sample, scratch / "predictions")),
     ]
     checks = [_made(name, check, copy.folder) for name, check in items]
     return Verified(copy.name or str(copy.folder), copy.revision, copy.commit, tuple(checks))

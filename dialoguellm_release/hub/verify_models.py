@@ -184,41 +184,41 @@ def figures_check(copy: Copy) -> Check:
     return check_of("figures", problems, note)
 
 
-def answers_check(copy: Copy, sample: int, scratch: Path) -> Check:
+def predictions_check(copy: Copy, sample: int, scratch: Path) -> Check:
     """Whether the adapter gives the published predictions for the first records."""
     adapter = copy.adapter
     folders = [folder for folder in _score_folders(copy) if (folder / PREDICTIONS).is_file()]
     if adapter is None or not folders:
-        return not_checked("answers", "it has no predictions of single records")
+        return not_checked("predictions", "it has no predictions of single records")
     if not sample:
-        return not_checked("answers", "--sample 0")
+        return not_checked("predictions", "--sample 0")
     dataset = next((one.folder for one in copy.linked if one.dataset), None)
     if dataset is None:
-        return not_checked("answers", "for a single folder, its dataset is unknown")
+        return not_checked("predictions", "for a single folder, its dataset is unknown")
     base = base_folder(copy, adapter)
     if base is None:
-        return not_checked("answers", why_no_base(adapter))
+        return not_checked("predictions", why_no_base(adapter))
     backbone = _backbone(copy, adapter)
     if backbone is None:
-        return not_checked("answers", f"no backbone recipe of this version loads {adapter.figures.base}")
+        return not_checked("predictions", f"no backbone recipe of this version loads {adapter.figures.base}")
     problems: list[Problem] = []
     notes = []
     for folder in folders:
         manifest = read_manifest(folder, ScoreManifest)
         recipe = _sampled(manifest, sample)
         if recipe is None:
-            return not_checked("answers", f"{folder.name} was scored by a recipe of another version")
+            return not_checked("predictions", f"{folder.name} was scored by a recipe of another version")
         model = ModelFolders(backbone, base if isinstance(base, Path) else None, copy.folder)
         try:
-            ((_, answered),) = score_model(recipe, dataset, model, [recipe.scorer], scratch / "cache")
+            ((_, predicted),) = score_model(recipe, dataset, model, [recipe.scorer], scratch / "cache")
         except MissingExtraError:
-            return not_checked("answers", "the extra score is not installed")
+            return not_checked("predictions", "the extra score is not installed")
         scratch.mkdir(parents=True, exist_ok=True)
-        write_predictions(answered, scratch / PREDICTIONS)
-        again, before = _answers(scratch / PREDICTIONS), _answers(folder / PREDICTIONS)
-        problems += _answer_problems(f"{SCORES}/{folder.name}", again, before)
+        write_predictions(predicted, scratch / PREDICTIONS)
+        again, before = _predictions(scratch / PREDICTIONS), _predictions(folder / PREDICTIONS)
+        problems += _prediction_problems(f"{SCORES}/{folder.name}", again, before)
         notes.append(f"the first {len(again):,} of {len(before):,} records of {folder.name}")
-    return check_of("answers", problems, f"scored again: {'; '.join(notes)}")
+    return check_of("predictions", problems, f"scored again: {'; '.join(notes)}")
 
 
 def _score_folders(copy: Copy) -> list[Path]:
@@ -279,13 +279,13 @@ def _backbone(copy: Copy, adapter: AdapterManifest) -> Loaded[BackboneRecipe] | 
     return loaded if loaded.recipe.source.repo_id == adapter.figures.base else None
 
 
-def _answers(path: Path) -> dict[str, dict[str, Any]]:
+def _predictions(path: Path) -> dict[str, dict[str, Any]]:
     import pyarrow.parquet as pq
 
     return {row["id"]: row for row in pq.read_table(path).to_pylist()}
 
 
-def _answer_problems(
+def _prediction_problems(
     where: str, again: dict[str, dict[str, Any]], before: dict[str, dict[str, Any]]
 ) -> Iterator[Problem]:
     if not again:

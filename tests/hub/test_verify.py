@@ -103,7 +103,7 @@ CHECKED = {
     "datasets/dialoguellm/instructions": {"content", "card licence", "corpus licences", "loading"},
     "dialoguellm/tiny-llama": {"card licence", "loading"},
     "spaces/dialoguellm/erc_scores": set[str](),
-    "dialoguellm/tiny": {"content", "card licence", "links", "loading", "figures", "answers"},
+    "dialoguellm/tiny": {"content", "card licence", "links", "loading", "figures", "predictions"},
 }
 
 
@@ -221,12 +221,12 @@ def test_an_adapter_of_zeros_is_found(target: Path) -> None:
     meddle(target / ADAPTER, zero_weights)
     found = verify("models/dialoguellm/tiny", target, sample=4)
     assert "checks.zero_weights" in codes_of(found, "content")
-    assert "answers" in failed(found)
+    assert "predictions" in failed(found)
 
 
 def test_other_weights_are_found_by_their_answers(target: Path) -> None:
     meddle(target / ADAPTER, other_weights)
-    assert set(failed(verify("dialoguellm/tiny", target, sample=4))) >= {"answers"}
+    assert set(failed(verify("dialoguellm/tiny", target, sample=4))) >= {"predictions"}
 
 
 @pytest.mark.parametrize("name", [DATASET, ADAPTER])
@@ -324,7 +324,15 @@ def test_a_copy_that_stands_alone_says_what_it_cannot_tell(pristine: Path, tmp_p
     (found,) = verify_release(str(copy))
     assert failed(found) == {}
     alone = {name for name, outcome in outcomes(found).items() if outcome == "not checked"}
-    assert alone == {"transfer", "card licence", "corpus licences", "links", "saved", "loading", "answers"}
+    assert alone == {
+        "transfer",
+        "card licence",
+        "corpus licences",
+        "links",
+        "saved",
+        "loading",
+        "predictions",
+    }
 
 
 def test_what_needs_an_extra_says_so(pristine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,7 +340,7 @@ def test_what_needs_an_extra_says_so(pristine: Path, monkeypatch: pytest.MonkeyP
     found = verify("dialoguellm/tiny", pristine, sample=4)
     notes = {verdict.name: verdict.note for verdict in found.checks if verdict.outcome == "not checked"}
     assert "extra train" in notes["loading"]
-    assert "extra score" in notes["answers"]
+    assert "extra score" in notes["predictions"]
     assert failed(found) == {}
 
 
