@@ -162,7 +162,7 @@ class Encoder:
         return list(self.encode_each(records))
 
     def encode_each(self, records: Iterable[Record]) -> Iterator[EncodedPrompt]:
-        """The same one after the other; that some do not fit is told when all have been seen."""
+        """The same one after the other; that some do not fit is reported after the last one."""
         count, too_long = 0, list[tuple[str, int]]()
         for some in in_batches(records):
             for prompt in self.fit_all(some):
@@ -182,6 +182,7 @@ class Encoder:
             expected=f"at most {self._room} tokens, which leaves room for the longest label",
             got=named + (", ..." if len(prompts) > MAX_NAMED else ""),
             fix=f"set max_length to {needed} or more",
+            code="encoding.too_long",
         )
 
     def fit_all(self, records: Sequence[Record]) -> list[EncodedPrompt]:
@@ -266,6 +267,7 @@ class Encoder:
                         expected=f"the ids of the prompt first: {prompt_ids}",
                         got=str(joined),
                         fix="choose another backbone or prompt",
+                        code="encoding.splits_differently",
                     )
                 )
             completions[label] = [*joined[len(prompt_ids) :], self._tokenizer.eos_token_id]

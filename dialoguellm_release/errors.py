@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 Name = TypeVar("Name")
+LONGEST_SHOWN = 2_000
+"""Characters of an expected or found value that a message shows."""
+
 MAX_SHOWN = 25
 """So many problems of an error are shown; it holds them all."""
 
@@ -49,7 +52,8 @@ class Problem:
         lines = [f"{self.where}: {visible(self.what)}"]
         for name, value in (("expected", self.expected), ("got", self.got), ("to do", self.fix)):
             if value is not None:
-                lines.append(f"  {name}: {visible(value)}")
+                rest = f" ... ({len(value):,} characters)" if len(value) > LONGEST_SHOWN else ""
+                lines.append(f"  {name}: {visible(value[:LONGEST_SHOWN])}{rest}")
         return "\n".join(lines)
 
 
@@ -151,6 +155,7 @@ class MissingExtraError(ReleaseError):
                 where=f"import {library}",
                 what=f"this step needs the extra '{extra}'",
                 fix=f"pip install 'dialoguellm-release[{extra}]'",
+                code="extra.missing",
             )
         )
 

@@ -83,16 +83,16 @@ class Prompt:
         """
         prompt = self._rendered(self._template, instruction, video_description, context, text, speaker)
         if prompt != prompt.rstrip():
-            raise RecipeError(
-                Problem(self.name, "the prompt ends in white space", fix="end the template at its last word")
-            )
+            what, fix = "the prompt ends in white space", "end the template at its last word"
+            raise RecipeError(Problem(self.name, what, fix=fix, code="prompt.ends_in_space"))
         return prompt
 
     def _rendered(self, template: Callable[..., str], *values: object) -> str:
         try:
             return template(*values)
         except jinja2.TemplateError as error:
-            raise RecipeError(Problem(self.name, f"the template cannot be rendered: {error}")) from error
+            what = f"the template cannot be rendered: {error}"
+            raise RecipeError(Problem(self.name, what, code="prompt.template")) from error
 
     def completion(self, label: Label) -> str:
         """What a model should answer: one space and the label; the trainer adds the end-of-sequence token."""
@@ -137,15 +137,14 @@ def read_prompt(path: Path) -> Prompt:
         name, sha256 = parts.pop("name"), parts.pop("sha256")
         prompt = Prompt(name, PromptRecipe.model_validate(parts))
     except OSError as error:
-        raise DataError(Problem(str(path), f"no prompt here ({error.strerror})")) from error
-    except (ValueError, KeyError, AttributeError) as error:
-        raise DataError(Problem(str(path), f"not a prompt as an adapter carries it: {error}")) from error
+        what = f"no prompt here ({error.strerror})"
+        raise DataError(Problem(str(path), what, code="prompt.not_found")) from error
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        what = f"not the prompt of an adapter: {error}"
+        raise DataError(Problem(str(path), what, code="prompt.damaged")) from error
     if prompt.sha256 != sha256:
-        raise DataError(
-            Problem(
-                str(path), "its templates were changed after the adapter was trained", sha256, prompt.sha256
-            )
-        )
+        what = "its templates were changed after the adapter was trained"
+        raise DataError(Problem(str(path), what, str(sha256), prompt.sha256, code="prompt.changed"))
     return prompt
 
 
@@ -190,7 +189,6 @@ def _compiled(
     try:
         template = environment.from_string(f"{{% macro render({', '.join(fields)}) %}}{text}{{% endmacro %}}")
     except jinja2.TemplateSyntaxError as error:
-        raise RecipeError(
-            Problem(name, f"{part}: not a Jinja template: {error.message}, in its line {error.lineno}")
-        ) from error
+        what = f"{part}: not a Jinja template: {error.message}, in its line {error.lineno}"
+        raise RecipeError(Problem(name, what, code="prompt.template")) from error
     return cast("Callable[..., str]", vars(template.module)["render"])

@@ -55,7 +55,7 @@ COLUMN_NOTES: dict[str, str] = {
     "utterance_index": "the utterance's place in its dialogue; a gap means that the corpus left turns out",
     "speaker": "who speaks; null where the corpus does not tell",
     "start_s": "start in the video in seconds; null where there is none",
-    "end_s": "end in the video in seconds; likewise",
+    "end_s": "end in the video in seconds; null where there is none",
     "license": "the licence of the record's text",
     "leaks": "splits on the other side of the line between training and held-out that share text with the "
     "record, see Leakage",

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from dialoguellm_release.cards.card import render_text, table
 from dialoguellm_release.cards.metadata import HUB_LICENSES
-from dialoguellm_release.errors import CardError, Problem
+from dialoguellm_release.errors import CardError, problems_of
 from dialoguellm_release.layout import LICENSES
 from dialoguellm_release.schemas.corpus import DISTRIBUTIONS, CorpusEntry, CorpusLicense, Distribution
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
@@ -30,15 +30,10 @@ def recipe_of(manifest: Manifest, model: type[Model]) -> Model:
     try:
         return model.model_validate_json(json.dumps(manifest.recipe.resolved))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise CardError(
-            Problem(
-                f"manifest.json of the {manifest.kind} {manifest.recipe.name}",
-                f"recipe.resolved.{place}: {first['msg']}",
-                fix=f"make the {manifest.kind} again with this version",
-            )
-        ) from error
+        where = f"manifest.json of the {manifest.kind} {manifest.recipe.name}"
+        fix = f"make the {manifest.kind} again with this version"
+        problems = problems_of(error, where, "recipe.resolved", code="card.recipe_of_manifest", fix=fix)
+        raise CardError(problems) from error
 
 
 def hub_license(license_id: str) -> str:
@@ -99,7 +94,7 @@ HELD: dict[Distribution, str] = {
 _QUESTIONS: tuple[tuple[str, Callable[[CorpusLicense], str]], ...] = (
     ("Licence", lambda terms: f"{terms.name} (`{terms.id}`)"),
     ("Stated in", lambda terms: terms.stated_in),
-    ("Looked up there", lambda terms: "yes" if terms.verified else "no, only told of"),
+    ("Looked up there", lambda terms: "yes" if terms.verified else "no"),
     ("May be passed on", lambda terms: terms.redistribute),
     ("What is made of it must go under the same licence", lambda terms: terms.share_alike),
     ("Commercial use is ruled out", lambda terms: terms.non_commercial),

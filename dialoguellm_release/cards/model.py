@@ -41,7 +41,7 @@ _COSTS = {
 
 
 def render_backbone_card(manifest: BackboneManifest, repo_id: str) -> str:
-    """The `README.md` of a backbone of our own making."""
+    """The `README.md` of a backbone that this package built."""
     recipe = recipe_of(manifest, BackboneRecipe)
     metadata = {
         "license": hub_license(recipe.license),
@@ -77,8 +77,8 @@ def render_adapter_card(
     Args:
         scores: Scoring runs of this adapter, in the order of the table.
         dataset: What it was trained on, as published; None where the release does not hold it.
-        dataset_id: Its repository; None likewise.
-        backbone: Its base, where that is one of our own making; None for a model of others.
+        dataset_id: Its repository; None where the release does not hold it.
+        backbone: Its base, where this package built it; None for any other model.
         dataset_revision: The dataset's commit; None where it is not known.
         metric_ids: The Spaces of the metrics.
         predictions: Files of the repository that hold the answers to single records.

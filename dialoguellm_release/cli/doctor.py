@@ -37,6 +37,10 @@ def doctor(
         for one in findings:
             if one.state == "missing" and one.fix:
                 say(f"{one.name}: {one.fix}")
-    wrong = [Problem(one.name, one.note, fix=one.fix) for one in findings if one.state == "wrong"]
+    wrong = [
+        Problem(one.name, one.note, fix=one.fix, code="doctor.wrong")
+        for one in findings
+        if one.state == "wrong"
+    ]
     if wrong:
         raise ReleaseError(wrong, outcome="nothing was changed")

@@ -26,5 +26,5 @@ Replace = Annotated[
 ]
 DatasetFolder = Annotated[Path, typer.Option("--dataset", help="Folder that `dataset build` made.")]
 BackbonesFolder = Annotated[
-    Path, typer.Option("--backbones", help="Where backbones of our own making lie; built where they are not.")
+    Path, typer.Option("--backbones", help="Folder of the backbones that this package builds.")
 ]

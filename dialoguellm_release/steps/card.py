@@ -89,7 +89,7 @@ def render_card(
     Args:
         folder: A dataset, an adapter, a backbone or a score folder.
         dataset: What an adapter was trained on; None is `build/dataset`, where it is that one.
-        backbones: Where backbones are that were built here.
+        backbones: Folder of the backbones that this package built.
         scores: Of an adapter: the score folders whose figures are shown.
 
     Returns:
@@ -114,9 +114,8 @@ def render_card(
     if kind == "score":
         return RenderedCard(kind, _score_card(folder))
     what = f"a folder of kind {kind} has no card" if kind else f"holds no {MANIFEST} of this package"
-    raise CardError(
-        Problem(str(folder / MANIFEST), what, expected="the folder of a dataset, backbone, adapter or score")
-    )
+    expected = "the folder of a dataset, backbone, adapter or score"
+    raise CardError(Problem(str(folder / MANIFEST), what, expected, code="card.no_folder"))
 
 
 def write_card(card: RenderedCard, folder: StrPath, out: StrPath) -> None:
@@ -137,15 +136,14 @@ def write_card(card: RenderedCard, folder: StrPath, out: StrPath) -> None:
 
     folder, out = Path(folder), Path(out)
     if folder.resolve() in out.resolve().parents:
-        what = (
-            "belongs to the folder, whose files are known by their hashes: with another card it is not whole"
-        )
+        what = "is inside the folder, whose manifest holds the hash of each file"
         fix = "name another file, make the folder again, or publish: that renders its card"
-        raise CardError(Problem(str(out), what, fix=fix))
+        raise CardError(Problem(str(out), what, fix=fix, code="card.inside_folder"))
     try:
         there = out.read_text(encoding="utf-8") if out.exists() else None
     except UnicodeDecodeError as error:
-        raise CardError(Problem(str(out), f"is not UTF-8 at byte {error.start}")) from error
+        what = f"not UTF-8 at byte {error.start}"
+        raise CardError(Problem(str(out), what, code="card.not_utf8")) from error
     write_text(out, merged_card(card.text, there))
 
 
@@ -188,7 +186,8 @@ def _adapter_card(
     data = _of_adapter(dataset or BUILD / "dataset", DatasetManifest, figures.dataset_content_sha256)
     if dataset and data is None:
         what = "is not the dataset that the adapter was trained on"
-        raise CardError(Problem(str(dataset), what, f"content {figures.dataset_content_sha256}"))
+        expected = f"content {figures.dataset_content_sha256}"
+        raise CardError(Problem(str(dataset), what, expected, code="card.other_dataset"))
     backbone = None
     is_built = figures.base_content_sha256 is not None and not figures.base_is_folder
     if is_built:
@@ -196,7 +195,12 @@ def _adapter_card(
         backbone = _of_adapter(backbones / named, BackboneManifest, str(figures.base_content_sha256))
     runs = [read_manifest(one, ScoreManifest) for one in scores]
     strangers = [
-        Problem(str(one), "was not made with this adapter", expected=f"content {manifest.content_sha256}")
+        Problem(
+            str(one),
+            "was not made with this adapter",
+            f"content {manifest.content_sha256}",
+            code="card.other_adapter",
+        )
         for one, run in zip(scores, runs, strict=True)
         if run.figures.system.adapter_content_sha256 != manifest.content_sha256
     ]

@@ -132,6 +132,7 @@ def test_the_card_of_a_table_of_ones_own_is_rendered_as_it_was_written(run: Any,
     made = run("recipe", "new", "--extends", "tiny", "--data", table, "--out", tmp_path / "mine")
     assert made.code == 0, made.err
     dataset = tmp_path / "mine" / "dataset"
+    assert run("dataset", "build", tmp_path / "mine" / "mine-dataset.yaml", "--out", dataset).code == 0
     assert run("card", "render", dataset).out == (dataset / "README.md").read_text(encoding="utf-8")
     assert run("card", "check", dataset).code == 0
 
@@ -158,7 +159,7 @@ def test_a_card_is_not_written_over_one_that_the_manifest_lists(run: Any, datase
     before = (dataset / "README.md").read_bytes()
     ended = run("card", "render", dataset, "--out", dataset / "README.md")
     assert ended.code == 1
-    assert "belongs to the folder" in ended.err
+    assert "is inside the folder" in ended.err
     assert (dataset / "README.md").read_bytes() == before
 
 
