@@ -6,8 +6,8 @@ import asyncio
 import hashlib
 import json
 import re
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import aclosing, closing, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import aclosing, closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,11 +27,10 @@ from dialoguellm_release.schemas.labels import SPLITS
 from dialoguellm_release.schemas.recipes.video import ServedDescriber, VideoRecipe
 from dialoguellm_release.serve.asking import Asking, Budget, Outcome, Question
 from dialoguellm_release.serve.store import forget_failed
-from dialoguellm_release.video.clips import Clip, FoundClips, find_clips
+from dialoguellm_release.video.clips import FoundClips, find_clips
 from dialoguellm_release.video.frames import Extracted, extract_all
 from dialoguellm_release.video.ledger import (
     SUFFIX,
-    Ledger,
     Setup,
     noted,
     read_setup,
@@ -192,23 +191,43 @@ def describe_clips(job: Job) -> str | None:
     Raises:
         DataError: The dataset, the videos or the ledger cannot be used, or the server answers no question.
     """
-    recipe = job.loaded.recipe
-    client = client_of(recipe)
-    with _begun(job) as begun:
-        store, clips = begun.ledger.store, begun.waiting()
-        with progress("describe", len(clips)) as advance, closing(begun.extract(clips)) as extracted:
-            describer = recipe.describer
+    loaded, recipe, shard = job.loaded, job.loaded.recipe, job.shard
+    describer, client = recipe.describer, client_of(recipe)
+    setup = Setup(
+        recipe=loaded.name,
+        recipe_sha256=loaded.sha256,
+        asking=asking_sha256(recipe),
+        model=model_of(recipe),
+        prompt=recipe.prompt.name,
+        prompt_sha256=prompt_sha256(recipe.prompt),
+        estimate_usd=estimate_usd(recipe),
+        created_by=package_versions(*SHAPED_BY),
+    )
+    found = shard.of(_clips(recipe, job.dataset, job.videos))
+    with reading(job.out, shard.ledger) as others:
+        for path, db in others:
+            refuse_other(path, read_setup(db), setup)
+    done, answered = answered_elsewhere(job.out, shard.ledger)
+    with writing(job.out / shard.ledger, setup) as ledger:
+        ledger.plan(found)
+        if job.retry_failed:
+            ledger.store.commit([forget_failed])
+        clips = ledger.waiting([clip for clip in found.clips if clip.record_id not in done])
+        with (
+            progress("describe", len(clips)) as advance,
+            closing(extract_all(clips, recipe.frames, ledger.clip_hashes())) as extracted,
+        ):
             asking = Asking(
-                store,
+                ledger.store,
                 served_model(describer) if isinstance(describer, ServedDescriber) else SYNTHETIC,
                 client,
                 read_answer,
                 cost_usd=partial(cost_usd, recipe),
-                budget=Budget(job.limit, job.max_cost_usd, estimate_usd(recipe), *store.money()),
+                budget=Budget(job.limit, job.max_cost_usd, estimate_usd(recipe), *ledger.store.money()),
                 advance=advance,
-                known=begun.answered | store.keys(),
+                known=answered | ledger.store.keys(),
             )
-            questions = (_question(one, recipe, begun.asking) for one in extracted)
+            questions = (_question(one, recipe, setup.asking) for one in extracted)
             outcome = asyncio.run(_asked(asking, questions))
     if outcome.problem is not None:
         raise DataError(outcome.problem, outcome=KEPT)
@@ -223,54 +242,6 @@ async def _asked(asking: Asking, questions: Iterator[Question]) -> Outcome:
 def _question(extracted: Extracted, recipe: VideoRecipe, asking: str) -> Question:
     key, changes = noted(extracted, asking)
     return Question(key, partial(request_body, recipe.describer, recipe.prompt, extracted.frames), changes)
-
-
-@dataclass(frozen=True)
-class _Begun:
-    """A run whose ledger is open and knows every record.
-
-    Attributes:
-        elsewhere: Ids of records that another ledger of the folder has an answer to.
-        answered: Keys of the questions that another ledger has an answer to.
-    """
-
-    ledger: Ledger
-    recipe: VideoRecipe
-    asking: str
-    clips: tuple[Clip, ...]
-    elsewhere: set[str]
-    answered: set[str]
-
-    def waiting(self) -> list[Clip]:
-        return self.ledger.waiting([clip for clip in self.clips if clip.record_id not in self.elsewhere])
-
-    def extract(self, clips: Sequence[Clip]) -> Generator[Extracted, None, None]:
-        return extract_all(clips, self.recipe.frames, self.ledger.clip_hashes())
-
-
-@contextmanager
-def _begun(job: Job) -> Iterator[_Begun]:
-    loaded, recipe, shard, out = job.loaded, job.loaded.recipe, job.shard, job.out
-    setup = Setup(
-        recipe=loaded.name,
-        recipe_sha256=loaded.sha256,
-        asking=asking_sha256(recipe),
-        model=model_of(recipe),
-        prompt=recipe.prompt.name,
-        prompt_sha256=prompt_sha256(recipe.prompt),
-        estimate_usd=estimate_usd(recipe),
-        created_by=package_versions(*SHAPED_BY),
-    )
-    found = shard.of(_clips(recipe, job.dataset, job.videos))
-    with reading(out, shard.ledger) as others:
-        for path, db in others:
-            refuse_other(path, read_setup(db), setup)
-    elsewhere, answered = answered_elsewhere(out, shard.ledger)
-    with writing(out / shard.ledger, setup) as ledger:
-        ledger.plan(found)
-        if job.retry_failed:
-            ledger.store.commit([forget_failed])
-        yield _Begun(ledger, recipe, setup.asking, found.clips, elsewhere, answered)
 
 
 def _clips(recipe: VideoRecipe, dataset: Path, videos: Path) -> FoundClips:

@@ -2,7 +2,7 @@
 
     python tests/video/server.py [--answer-ms 50] [--seed 1] [--faults '{"429": 0.1}'] [--key sk-test]
 
-Responses, chat completions, files and batches, over HTTP/1.1. It prints its address as its first line. An
+Responses and chat completions, over HTTP/1.1. It prints its address as its first line. An
 answer tells which frames it saw, so that a test can hold a description against its clip. Faults are shares
 of the requests: 429, 500, hang_up (before an answer is made), lost (the answer is made, counted, and not
 sent), slow (the answer comes late), malformed (not what the schema asks for), no_json (the body is none),
@@ -17,7 +17,6 @@ import asyncio
 import hashlib
 import json
 import random
-import re
 from typing import Any
 
 RETRY_AFTER_S = "0.05"
@@ -34,8 +33,6 @@ class Api:
         self.faults = faults
         self.key = key
         self.requests: list[dict[str, Any]] = []
-        self.files: dict[str, bytes] = {}
-        self.batches: dict[str, dict[str, Any]] = {}
         self.mode: dict[str, Any] = {}
         self.active = self.most_active = 0
 
@@ -84,81 +81,6 @@ class Api:
             return 0, None, {}
         return 200, "{not json" if fault == "no_json" else answer, {}
 
-    def add_file(self, headers: dict[str, str], body: bytes) -> dict[str, Any]:
-        boundary = b"--" + re.search(r"boundary=([^;]+)", headers["content-type"])[1].encode()  # type: ignore[index]
-        parts = [part.split(b"\r\n\r\n", 1) for part in body.split(boundary)[1:-1]]
-        content = next(content[:-2] for head, content in parts if b'name="file"' in head)
-        return self.keep(content)
-
-    def keep(self, content: bytes) -> dict[str, Any]:
-        name = f"file-{len(self.files)}"
-        self.files[name] = content
-        return {
-            "id": name,
-            "object": "file",
-            "bytes": len(content),
-            "created_at": 0,
-            "filename": "batch.jsonl",
-            "purpose": "batch",
-            "status": "processed",
-        }
-
-    def add_batch(self, wanted: dict[str, Any]) -> dict[str, Any]:
-        batch = {
-            "id": f"batch_{len(self.batches)}",
-            "object": "batch",
-            "endpoint": wanted["endpoint"],
-            "input_file_id": wanted["input_file_id"],
-            "completion_window": wanted["completion_window"],
-            "created_at": len(self.batches),
-            "status": "validating",
-            "metadata": wanted.get("metadata"),
-        }
-        self.batches[batch["id"]] = batch
-        return batch
-
-    async def look_at(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """A batch goes one step on each time that somebody looks; `hold` in the mode stops it."""
-        if self.mode.get("hold"):
-            return batch
-        steps = {"validating": "in_progress", "in_progress": "finalizing", "finalizing": "completed"}
-        if error_code := self.mode.get("batch_fails"):
-            batch["status"] = "failed"
-            batch["errors"] = {
-                "object": "list",
-                "data": [{"code": error_code, "message": "no", "line": None}],
-            }
-        elif batch["status"] in steps:
-            batch["status"] = steps[batch["status"]]
-            if batch["status"] == "completed":
-                await self.work(batch)
-        return batch
-
-    async def work(self, batch: dict[str, Any]) -> None:
-        good: list[str] = []
-        bad: list[str] = []
-        lines = self.files[batch["input_file_id"]].decode().splitlines()
-        done = lines[: len(lines) // 2] if self.mode.get("expire") else lines
-        for line in done:
-            asked = json.loads(line)
-            status, body, _ = await self.describe(asked["url"], asked["body"], asked["custom_id"])
-            response = {"status_code": status, "request_id": "r", "body": body}
-            row = {"id": "b", "custom_id": asked["custom_id"], "response": response, "error": None}
-            (good if status == 200 else bad).append(json.dumps(row))
-        for line in lines[len(done) :]:
-            row = {
-                "id": "b",
-                "custom_id": json.loads(line)["custom_id"],
-                "response": None,
-                "error": {"code": "batch_expired", "message": "not in time"},
-            }
-            bad.append(json.dumps(row))
-        batch["status"] = "expired" if self.mode.get("expire") else "completed"
-        if good:
-            batch["output_file_id"] = self.keep("\n".join(good).encode())["id"]
-        if bad:
-            batch["error_file_id"] = self.keep("\n".join(bad).encode())["id"]
-
     async def route(
         self, method: str, path: str, headers: dict[str, str], body: bytes
     ) -> tuple[int, Any, dict[str, str]]:
@@ -179,16 +101,6 @@ class Api:
                     return await self.describe(f"/v1{path}", json.loads(body), request_id)
                 finally:
                     self.active -= 1
-            case "POST", ["files"]:
-                return 200, self.add_file(headers, body), {}
-            case "GET", ["files", name, "content"]:
-                return 200, self.files[name], {}
-            case "POST", ["batches"]:
-                return 200, self.add_batch(json.loads(body)), {}
-            case "GET", ["batches"]:
-                return 200, {"object": "list", "data": [*self.batches.values()][::-1], "has_more": False}, {}
-            case "GET", ["batches", name]:
-                return 200, await self.look_at(self.batches[name]), {}
         return 404, error("not_found", path), {}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
