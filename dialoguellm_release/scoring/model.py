@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -22,7 +21,6 @@ from dialoguellm_release.records import read_records, shown_sha256
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.manifests import AdapterManifest
-from dialoguellm_release.schemas.recipes.adapter import AdapterData
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.prompt import Knowledge
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
@@ -190,9 +188,11 @@ def _has_its_records(dataset: Path, trained: AdapterManifest) -> bool:
     """Whether an adapter was trained on records of this dataset, whichever other corpora either has."""
     if trained.figures.records_sha256 is None:
         return False
-    data = AdapterData.model_validate_json(json.dumps(trained.recipe.resolved["data"]))
+    data = trained.recipe.resolved.get("data")
+    limit = data.get("max_records") if isinstance(data, dict) else None
+    most = limit if isinstance(limit, int) else None
     try:
-        records = islice(read_records(dataset, data.config, "train"), data.max_records)
+        records = islice(read_records(dataset, trained.figures.dataset_config, "train"), most)
         return shown_sha256(records) == trained.figures.records_sha256
     except DataError:
         return False
