@@ -54,8 +54,8 @@ from dialoguellm_release.scoring.model import ModelFolders, score_model
 from dialoguellm_release.scoring.scorers import label_tokens, read_reply
 from dialoguellm_release.step import Inputs, Output, run_step
 from dialoguellm_release.steps.adapter import Training, trained
-from dialoguellm_release.steps.backbone import PACKAGES
 from dialoguellm_release.steps.dataset import build_dataset
+from dialoguellm_release.steps.model import BACKBONE_PACKAGES as PACKAGES
 from dialoguellm_release.text import normalise
 from dialoguellm_release.training.adapter_folder import mean_and_deviation
 from dialoguellm_release.training.checkpoints import checkpoints_of, last_whole_checkpoint

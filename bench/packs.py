@@ -32,8 +32,8 @@ from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
-from dialoguellm_release.steps.backbone import build_backbone
 from dialoguellm_release.steps.dataset import build_dataset
+from dialoguellm_release.steps.model import build_backbone
 from dialoguellm_release.training.batches import Batch, packed, padded, summed_loss
 from dialoguellm_release.training.data import EpochOrder, Row, training_rows
 from dialoguellm_release.training.packs import boolean_mask, parity_of_model

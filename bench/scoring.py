@@ -37,8 +37,8 @@ from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.scoring.answers import Scorer
 from dialoguellm_release.scoring.likelihood import LikelihoodScorer
 from dialoguellm_release.scoring.scorers import label_tokens
-from dialoguellm_release.steps.backbone import build_backbone
 from dialoguellm_release.steps.dataset import build_dataset
+from dialoguellm_release.steps.model import build_backbone
 
 SPACE: tuple[Label, ...] = LABELS[:7]
 

@@ -49,8 +49,8 @@ from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
-from dialoguellm_release.steps.backbone import build_backbone
 from dialoguellm_release.steps.dataset import build_dataset
+from dialoguellm_release.steps.model import build_backbone
 from dialoguellm_release.training.batches import padded, summed_loss
 from dialoguellm_release.training.data import Row, training_rows
 from dialoguellm_release.training.sft import tune

@@ -18,7 +18,6 @@ from .steps.adapter import TrainedSeeds as TrainedSeeds
 from .steps.adapter import check_adapter as check_adapter
 from .steps.adapter import train_adapter as train_adapter
 from .steps.adapter import train_seeds as train_seeds
-from .steps.backbone import build_backbone as build_backbone
 from .steps.card import check_cards as check_cards
 from .steps.card import render_card as render_card
 from .steps.card import write_card as write_card
@@ -32,13 +31,14 @@ from .steps.dataset import build_dataset as build_dataset
 from .steps.dataset import check_dataset as check_dataset
 from .steps.dataset import hydrate_dataset as hydrate_dataset
 from .steps.doctor import examine as examine
-from .steps.onward import export_training as export_training
-from .steps.onward import merge_adapter as merge_adapter
-from .steps.onward import new_recipe as new_recipe
+from .steps.model import ModelChoice as ModelChoice
+from .steps.model import WorkFolders as WorkFolders
+from .steps.model import build_backbone as build_backbone
+from .steps.model import export_training as export_training
+from .steps.model import merge_adapter as merge_adapter
+from .steps.recipe import new_recipe as new_recipe
 from .steps.release import publish as publish
 from .steps.release import verify_release as verify_release
-from .steps.score import ModelChoice as ModelChoice
-from .steps.score import WorkFolders as WorkFolders
 from .steps.score import score as score
 from .steps.score import score_baseline as score_baseline
 from .steps.score import score_each_way as score_each_way

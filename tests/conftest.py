@@ -30,7 +30,7 @@ from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.scores import Protocol, Resampling, ScoreFigures, System
 from dialoguellm_release.steps.adapter import Training, trained
-from dialoguellm_release.steps.backbone import build_backbone
+from dialoguellm_release.steps.model import build_backbone
 from tests.hub_server.accounts import Token
 from tests.hub_server.clients import point_clients_at
 from tests.hub_server.server import HubServer

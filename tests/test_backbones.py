@@ -20,13 +20,13 @@ from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.labels import LABELS
 from dialoguellm_release.schemas.manifests import BackboneManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource, HubSource
-from dialoguellm_release.steps.backbone import build_backbone
+from dialoguellm_release.steps.model import build_backbone
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 BUILD = """
 import sys
 from pathlib import Path
-from dialoguellm_release.steps.backbone import build_backbone
+from dialoguellm_release.steps.model import build_backbone
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 build_backbone("tiny", Path(sys.argv[1]))

@@ -18,12 +18,11 @@ from dialoguellm_release.resources import record, recording
 from dialoguellm_release.schemas.manifests import BackboneManifest, RecipeStamp
 from dialoguellm_release.step import Inputs, Output, StepResult, folder_name, run_step
 from dialoguellm_release.steps.adapter import train_adapter
-from dialoguellm_release.steps.backbone import build_backbone
 from dialoguellm_release.steps.card import check_cards, render_card
 from dialoguellm_release.steps.claims import check_claims
 from dialoguellm_release.steps.compare import compare_scores, score_table
 from dialoguellm_release.steps.dataset import build_dataset, check_dataset
-from dialoguellm_release.steps.onward import export_training, merge_adapter
+from dialoguellm_release.steps.model import build_backbone, export_training, merge_adapter
 from dialoguellm_release.steps.score import (
     ModelChoice,
     WorkFolders,

@@ -163,7 +163,7 @@ def merge(
 
     Example: dlm-release adapter merge build/adapters/tiny
     """
-    from dialoguellm_release.steps.onward import merge_adapter
+    from dialoguellm_release.steps.model import merge_adapter
 
     made = merge_adapter(adapter, out, backbones=backbones, again=again, replace=replace)
     say_made(made, "merged")
@@ -196,7 +196,7 @@ def export(
 
     Example: dlm-release adapter export tiny trl --out build/exports/trl-tiny
     """
-    from dialoguellm_release.steps.onward import export_training
+    from dialoguellm_release.steps.model import export_training
 
     made = export_training(
         recipe,

@@ -126,7 +126,7 @@ def new(
 
     Example: dlm-release recipe new --extends llama-2-7b --data my.csv
     """
-    from dialoguellm_release.steps.onward import new_recipe
+    from dialoguellm_release.steps.recipe import new_recipe
 
     named = {"text": text, "label": label, "speaker": speaker, "dialogue": dialogue, "split": split}
     columns = {role: column for role, column in named.items() if column is not None}

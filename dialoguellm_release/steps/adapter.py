@@ -31,7 +31,7 @@ from dialoguellm_release.step import (
     main_recipe,
     run_step,
 )
-from dialoguellm_release.steps.backbone import built_backbone
+from dialoguellm_release.steps.model import built_backbone
 from dialoguellm_release.training.check import survival_table as survival_table
 from dialoguellm_release.training.footprint import gigabytes as gigabytes
 from dialoguellm_release.training.processes import rank as rank

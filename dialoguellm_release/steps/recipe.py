@@ -1,9 +1,179 @@
-"""Recipes by name or path: listed, loaded, shown and validated."""
+"""Recipes: listed, loaded, shown, validated, and written for a table of a user."""
 
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.folders import write_text
+from dialoguellm_release.layout import CLEAN_CONFIG
 from dialoguellm_release.recipes.catalogue import as_yaml as as_yaml
 from dialoguellm_release.recipes.catalogue import json_schema as json_schema
 from dialoguellm_release.recipes.catalogue import leaves as leaves
 from dialoguellm_release.recipes.catalogue import load_any as load_any
+from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.catalogue import validate_recipes as validate_recipes
 from dialoguellm_release.recipes.names import as_kind as as_kind
 from dialoguellm_release.recipes.names import bundled as bundled
+from dialoguellm_release.schemas.labels import Label, Split
+from dialoguellm_release.schemas.recipes.adapter import AdapterData, AdapterRecipe, InitAdapter
+from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe
+from dialoguellm_release.schemas.recipes.score import ScoreRecipe
+from dialoguellm_release.step import (
+    BUILD,
+    StrPath,
+)
+
+HELD_OUT: tuple[Split, ...] = ("test", "validation")
+"""Where a user's own data is scored, the better choice first."""
+
+SCORED_AT_ONCE = 16
+"""The batch size of the bundled score recipes."""
+
+
+@dataclass(frozen=True)
+class NewRecipe:
+    """The recipes for a table of a user.
+
+    Attributes:
+        recipe: Of the adapter.
+        corpus: The corpus file, which says how the table is read.
+        dataset: Of the dataset.
+        score: Of its scores on the test split, else on the validation split; None where all is to train on.
+        records: Records of each split.
+        labels: The label space.
+    """
+
+    recipe: Path
+    corpus: Path
+    dataset: Path
+    score: Path | None
+    records: dict[Split, int]
+    labels: tuple[Label, ...]
+
+    @property
+    def commands(self) -> tuple[tuple[str, ...], ...]:
+        """The commands that build the dataset, train on it and score, as lists of words."""
+        built, trained = BUILD / self.dataset.stem, BUILD / "adapters" / self.recipe.stem
+        build = ("dlm-release", "dataset", "build", str(self.dataset), "--out", str(built))
+        train = ("dlm-release", "adapter", "train", str(self.recipe), "--dataset", str(built), "--out")
+        if self.score is None:
+            return (build, (*train, str(trained)))
+        score = ("dlm-release", "score", "run", str(self.score), "--dataset", str(built))
+        return (build, (*train, str(trained)), (*score, "--adapter", str(trained)))
+
+
+def new_recipe(
+    parent: str,
+    data: StrPath,
+    out: StrPath,
+    *,
+    context_k: int = 1,
+    init_adapter: str | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> NewRecipe:
+    """Writes the corpus file and the recipes to build, train and score on a table.
+
+    An edited file is not overwritten.
+
+    Args:
+        parent: The adapter recipe whose settings are taken: a bundled one, or a path.
+        data: CSV, TSV, JSON Lines or Parquet with a text and a label in each row, and optionally speaker,
+            dialogue and split.
+        out: Gets `NAME-corpus.yaml`, `NAME-dataset.yaml`, `NAME.yaml` and `NAME-score.yaml`; NAME is that
+            of the file.
+        context_k: How many past utterances of the same dialogue a prompt shows.
+        init_adapter: A folder or repository id of an adapter to start from; None starts with a new one.
+        columns: Names of columns by `text`, `label`, `speaker`, `dialogue` and `split`, where they are not
+            the usual ones.
+
+    Returns:
+        The paths of the files, and what the table holds.
+
+    Raises:
+        DataError: Columns or rows of the table are wrong, each named by its line; or a file exists with
+            other content.
+
+    Example:
+        >>> new_recipe("tiny", "my.csv", "recipes")  # doctest: +SKIP
+    """
+    from dialoguellm_release.corpora.guess import corpus_of_table
+
+    data, out = Path(data), Path(out)
+    loaded = load_recipe(parent, "adapter", AdapterRecipe)
+    settings, trainer = loaded.recipe, loaded.recipe.trainer
+    guessed = corpus_of_table(data, out, columns)
+    entry, records = guessed.entry, guessed.records
+    if not records["validation"]:
+        trainer = trainer.model_copy(update={"eval_steps": None, "load_best_model_at_end": False})
+    config = CLEAN_CONFIG if settings.data.config == CLEAN_CONFIG else entry.name
+    changes = {
+        "description": f"{settings.backbone} on {data.name}, with the settings of {loaded.name}.",
+        "data": AdapterData(config=config, knowledge=settings.data.knowledge),
+        "trainer": trainer,
+        "init_adapter": InitAdapter(path=init_adapter) if init_adapter else settings.init_adapter,
+    }
+    dataset = DatasetRecipe(
+        version=1,
+        kind="dataset",
+        description=f"The utterances of {data.name} as instructions.",
+        pretty_name=data.stem,
+        prompt=settings.prompt,
+        context_k=context_k,
+        corpora={entry.name: CorpusRecipe(file=f"{data.stem}-corpus.yaml")},
+    )
+    held_out = next((split for split in HELD_OUT if records[split]), None)
+    made = NewRecipe(
+        recipe=out / f"{data.stem}.yaml",
+        corpus=out / f"{data.stem}-corpus.yaml",
+        dataset=out / f"{data.stem}-dataset.yaml",
+        score=out / f"{data.stem}-score.yaml" if held_out else None,
+        records=records,
+        labels=entry.label_space,
+    )
+    files = {
+        made.corpus: (entry, f"How {data.name} is read, and what is known of it."),
+        made.dataset: (dataset, f"Command: {shlex.join(made.commands[0])}"),
+        made.recipe: (settings.model_copy(update=changes), f"Command: {shlex.join(made.commands[1])}"),
+    }
+    if made.score and held_out:
+        score = ScoreRecipe(
+            version=1,
+            kind="score",
+            description=f"{data.name}, {held_out} split, headline weighted F1.",
+            corpus=entry.name,
+            split=held_out,
+            max_length=trainer.max_length,
+            batch_size=SCORED_AT_ONCE,
+        )
+        files[made.score] = (score, f"Command: {shlex.join(made.commands[2])}")
+    _write_new({path: _as_text(recipe, comment) for path, (recipe, comment) in files.items()})
+    return made
+
+
+def _as_text(recipe: BaseModel, comment: str) -> str:
+    import yaml
+
+    values = recipe.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
+    return f"# {comment}\n{text}"
+
+
+def _write_new(texts: Mapping[Path, str]) -> None:
+    """Writes files, or none where one of them exists with other content."""
+    edited = [path for path, text in texts.items() if path.exists() and not _holds(path, text)]
+    if edited:
+        what, fix = "exists with other content", "rename it, or write to another folder with --out"
+        raise DataError([Problem(str(path), what, fix=fix, code="recipe.exists") for path in edited])
+    for path, text in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, text)
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_bytes() == text.encode()

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from dialoguellm_release.backbones.adapters import find_adapter
 from dialoguellm_release.backbones.identity import base_of, pinned
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import canonical_json, read_manifest, sha256_of, write_text
-from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.resources import recording
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import AdapterManifest, ScoreManifest
-from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.scores import BaselineName, ScorerName
 from dialoguellm_release.serve.client import ServedModel as ServedModel
@@ -31,7 +28,9 @@ from dialoguellm_release.step import (
     main_recipe,
     run_step,
 )
-from dialoguellm_release.steps.backbone import built_backbone
+from dialoguellm_release.steps.model import ModelChoice as ModelChoice
+from dialoguellm_release.steps.model import WorkFolders as WorkFolders
+from dialoguellm_release.steps.model import model_folders
 
 if TYPE_CHECKING:
     from dialoguellm_release.scoring.model import ModelFolders
@@ -41,38 +40,6 @@ MODEL_PACKAGES = ("torch", "transformers", "peft", "numpy", "pyarrow")
 SERVED_PACKAGES = ("openai", "numpy", "pyarrow")
 BASELINE_PACKAGES = ("numpy", "scikit-learn", "scipy", "pyarrow")
 PREDICTION_PACKAGES = ("numpy", "pyarrow")
-
-
-@dataclass(frozen=True)
-class WorkFolders:
-    """Where scoring keeps what it makes on the way.
-
-    Attributes:
-        backbones: Backbones that are built from a recipe.
-        cache: Answers of models, each kept at once, so that an interrupted run continues.
-    """
-
-    backbones: StrPath = BUILD / "backbones"
-    cache: StrPath = BUILD / "cache"
-
-
-WORK_FOLDERS = WorkFolders()
-
-
-@dataclass(frozen=True)
-class ModelChoice:
-    """A model to score.
-
-    Attributes:
-        adapter: Folder of an adapter, or its repository on the Hub (`owner/name@revision`); None for the
-            backbone alone.
-        backbone: A backbone recipe; None for the one of the adapter.
-        folders: Where backbones are built and answers are kept.
-    """
-
-    adapter: StrPath | None = None
-    backbone: str | None = None
-    folders: WorkFolders = WORK_FOLDERS
 
 
 @recording()
@@ -112,7 +79,7 @@ def score(
 
     loaded = main_recipe(recipe, "score", ScoreRecipe, overrides)
     chosen = _choice(model)
-    folders = _model_folders(chosen)
+    folders = model_folders(chosen)
     name = f"{folder_name(loaded.name, overrides)}-{folders.name}"
     wanted = _Wanted(loaded, Path(dataset), Path(out or BUILD / "scores" / name), again, replace)
 
@@ -160,7 +127,7 @@ def score_each_way(
     from dialoguellm_release.scoring.model import score_model
 
     chosen = _choice(model)
-    folders = _model_folders(chosen)
+    folders = model_folders(chosen)
     loaded = main_recipe(recipe, "score", ScoreRecipe, overrides)
     each = {
         name: main_recipe(recipe, "score", ScoreRecipe, [*overrides, f"scorer={name}"]) for name in scorers
@@ -390,24 +357,3 @@ def _model_inputs(loaded: Loaded[ScoreRecipe], dataset: Path, model: ModelFolder
 
 def _choice(model: StrPath | ModelChoice | None) -> ModelChoice:
     return model if isinstance(model, ModelChoice) else ModelChoice(model)
-
-
-def _model_folders(model: ModelChoice) -> ModelFolders:
-    """The folders of a model; its backbone is built first where it has to be."""
-    from dialoguellm_release.scoring.model import ModelFolders
-
-    adapter = find_adapter(model.adapter) if model.adapter else None
-    is_folder = adapter is None or Path(str(model.adapter)) == adapter
-    name = None if is_folder else str(model.adapter).partition("@")[0].rpartition("/")[2]
-    trained = read_manifest(adapter, AdapterManifest) if adapter else None
-    reference = model.backbone or _backbone_of(trained)
-    loaded = load_recipe(reference, "backbone", BackboneRecipe)
-    backbone = built_backbone(reference, loaded, Path(model.folders.backbones))
-    return ModelFolders(loaded, backbone, adapter, name)
-
-
-def _backbone_of(trained: AdapterManifest | None) -> str:
-    if trained is None:
-        fix = "name the folder of an adapter with --adapter, or a backbone recipe with --backbone"
-        raise DataError(Problem("--adapter", "there is nothing to score", fix=fix, code="scoring.no_model"))
-    return str(trained.recipe.resolved["backbone"])

@@ -14,7 +14,7 @@ from dialoguellm_release.corpora.text import one_line
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.records import read_records
 from dialoguellm_release.steps.dataset import build_dataset
-from dialoguellm_release.steps.onward import new_recipe
+from dialoguellm_release.steps.recipe import new_recipe
 
 if TYPE_CHECKING:
     from tests.corpora_readers.conftest import Corpora

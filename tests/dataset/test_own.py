@@ -24,7 +24,7 @@ from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.adapter import train_adapter
 from dialoguellm_release.steps.dataset import audit_dataset, build_dataset, check_dataset
-from dialoguellm_release.steps.onward import NewRecipe, new_recipe
+from dialoguellm_release.steps.recipe import NewRecipe, new_recipe
 
 TABLE = """\
 dialogue,speaker,text,label,split

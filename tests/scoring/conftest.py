@@ -16,7 +16,7 @@ from dialoguellm_release.schemas.labels import LABELS, Split
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.scoring.answers import Scorer
-from dialoguellm_release.steps.backbone import build_backbone
+from dialoguellm_release.steps.model import build_backbone
 from dialoguellm_release.steps.score import ModelChoice, WorkFolders, score
 
 SPACE = LABELS[:7]

@@ -15,7 +15,7 @@ from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.manifests import AdapterManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
-from dialoguellm_release.steps.onward import merge_adapter
+from dialoguellm_release.steps.model import merge_adapter
 from tests.damage import damaged, only_release_errors
 
 

@@ -31,7 +31,7 @@ from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.adapter import Training, trained
 from dialoguellm_release.steps.adapter import train_adapter as train_step
-from dialoguellm_release.steps.onward import export_training, merge_adapter
+from dialoguellm_release.steps.model import export_training, merge_adapter
 from dialoguellm_release.training import merge
 from dialoguellm_release.training.export import Segments
 from dialoguellm_release.training.tools import Tool, configuration
