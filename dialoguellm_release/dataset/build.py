@@ -12,10 +12,9 @@ from pathlib import Path
 from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.read import read_corpus
 from dialoguellm_release.corpora.registry import CorpusFolders, entry_of
+from dialoguellm_release.dataset.counts import check_counts, reconcile, turn_statistics
 from dialoguellm_release.dataset.reading import CorpusContent, ReadCorpus, read_corpora
-from dialoguellm_release.dataset.reconcile import check_counts, reconcile
 from dialoguellm_release.dataset.records import RecordMaker, SplitTotals, SplitWriter
-from dialoguellm_release.dataset.statistics import turn_statistics
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import combined_sha256, write_text
 from dialoguellm_release.layout import AUDIT

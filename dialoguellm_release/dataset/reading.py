@@ -1,7 +1,9 @@
-"""What is read of the corpora of a dataset: their dialogues, with a split for each, and their turns."""
+"""What a dataset is built from: the dialogues of its corpora with their splits, and video descriptions."""
 
 from __future__ import annotations
 
+import random
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +19,9 @@ from dialoguellm_release.folders import stamp
 from dialoguellm_release.leakage.leaks import word_for_word
 from dialoguellm_release.leakage.shared import find_shared
 from dialoguellm_release.leakage.turns import TurnCollector, Turns
+from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.counts import Sizes
+from dialoguellm_release.schemas.dataset_manifest import VideoProvenance
 from dialoguellm_release.schemas.labels import CorpusName, Split
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe, SplitDraw
 from dialoguellm_release.schemas.record import Dialogue
@@ -126,3 +130,42 @@ def _assign(
         drawn = {"seed": draw.seed, "barred_from_held_out": len(barred)}
     content.draw = {**drawn, "dialogues": series_table(content.undrawn, content.assigned)}
     collector.assign(name, content.assigned)
+
+
+def arranged(
+    loaded: Loaded[DatasetRecipe], texts: Mapping[str, str], provenance: VideoProvenance | None
+) -> tuple[Mapping[str, str], VideoProvenance | None]:
+    """Descriptions by record id as the recipe wants them, with a provenance that says so.
+
+    Args:
+        texts: Descriptions by the id of the record that they belong to.
+        provenance: None where no video folder was given.
+
+    Raises:
+        DataError: The recipe needs descriptions, and there are none.
+    """
+    use = loaded.recipe.video
+    if use is not None and provenance is None:
+        what = f"the recipe {loaded.name} needs video descriptions"
+        fix = "name the folder that `dlm-release video describe` made"
+        raise DataError(Problem("--video", what, fix=fix, code="dataset.no_descriptions"))
+    if use is None or use.shuffle_seed is None or provenance is None:
+        return texts, provenance
+    shuffled_by = provenance.model_copy(update={"shuffle_seed": use.shuffle_seed})
+    return shuffled(texts, use.shuffle_seed), shuffled_by
+
+
+def shuffled(texts: Mapping[str, str], seed: int) -> dict[str, str]:
+    """Each description at another record of the same corpus and split; one that is alone there stays.
+
+    Why a turn of a shuffled circle, and no plain shuffle: that leaves some where they were.
+    """
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    for name in sorted(texts):
+        corpus, split, *_ = name.split("/")
+        groups[f"{corpus}/{split}"].append(name)
+    moved = {}
+    for group, names in groups.items():
+        random.Random(f"{seed} {group}").shuffle(names)
+        moved.update({name: texts[other] for name, other in zip(names, [*names[1:], names[0]], strict=True)})
+    return moved

@@ -77,7 +77,7 @@ def build_dataset(
         StepResult(build/demo/dataset: dataset, new, content aa136ead0b1c)
     """
     from dialoguellm_release.dataset.build import SHAPED_BY, Build, write_dataset
-    from dialoguellm_release.dataset.video import arranged
+    from dialoguellm_release.dataset.reading import arranged
     from dialoguellm_release.progress import progress
 
     with recording(on=False):  # the recipe is compared as it was resolved, with its corpus files in it

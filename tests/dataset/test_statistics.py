@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialoguellm_release.dataset.statistics import turn_statistics
+from dialoguellm_release.dataset.counts import turn_statistics
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.leakage.turns import as_turns
 from dialoguellm_release.records import read_records

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from dialoguellm_release.dataset.video import shuffled
+from dialoguellm_release.dataset.reading import shuffled
 from dialoguellm_release.encoding import Encoder
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import read_manifest

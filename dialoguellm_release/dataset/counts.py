@@ -1,4 +1,4 @@
-"""The paper's counts, the public files', the expected and the built ones, side by side."""
+"""How much is in each split: lengths and gaps, and the counts beside those that were expected."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.registry import bundled_entry
 from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.leakage.turns import Turns, dialogue_starts
 from dialoguellm_release.render.numbers import MISSING
 from dialoguellm_release.render.tables import Table
 from dialoguellm_release.schemas.claims import ClaimsRecipe
-from dialoguellm_release.schemas.counts import ExpectedSizes, Reconciliation, Sizes
+from dialoguellm_release.schemas.counts import ExpectedSizes, Reconciliation, Sizes, SplitStatistics, Spread
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, Expectation
 
@@ -99,3 +100,25 @@ def _files_of(row: Reconciliation, notes: Notes) -> list[str]:
         f"{row.corpus}/{file.path}" for file in (entry.files if entry else ()) if file.split == row.split
     }
     return [path for path in paths if path in of_split] or paths
+
+
+def turn_statistics(turns: Turns) -> dict[CorpusName, dict[Split, SplitStatistics]]:
+    """Lengths and gaps of each corpus and split that has turns."""
+    import numpy as np
+
+    starts = dialogue_starts(turns)
+    lengths = np.diff(starts, append=len(turns.split))
+    gaps = np.diff(turns.index, prepend=-1) - 1
+    gaps[starts] = 0
+    found: dict[CorpusName, dict[Split, SplitStatistics]] = {}
+    for number, (corpus, split) in enumerate(turns.splits):
+        is_here = turns.split == number
+        if is_here.any():
+            missing = gaps[is_here]
+            found.setdefault(corpus, {})[split] = SplitStatistics(
+                dialogue_lengths=Spread.of(lengths[turns.split[starts] == number].tolist()),
+                utterance_lengths=Spread.of(turns.words[is_here].tolist()),
+                records_after_gap=int(np.count_nonzero(missing)),
+                missing_turns=int(missing.sum()),
+            )
+    return found
