@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.hub.checks import problems_of as problems_of
+from dialoguellm_release.hub.store import UNFINISHED as UNFINISHED
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
 from dialoguellm_release.step import BUILD, StrPath
-
-UNFINISHED = "the release is not complete; run the same command again to continue"
-"""The outcome of a run that stopped after it may have written something."""
 
 if TYPE_CHECKING:
     from dialoguellm_release.hub.checks import Check as Check
