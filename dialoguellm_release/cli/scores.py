@@ -13,7 +13,7 @@ from dialoguellm_release.render.tables import terminal_width
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.manifests import ScoreManifest
-    from dialoguellm_release.schemas.scores import Part, ScorerName, ServedFigures
+    from dialoguellm_release.schemas.scores import Part, ScorerName
     from dialoguellm_release.steps import StepResult
     from dialoguellm_release.steps.compare import Comparison, ScoreTable
 
@@ -54,8 +54,12 @@ def as_text(manifest: ScoreManifest) -> str:
             for line in _stamp(protocol.model_dump(mode="json"))
         ),
     ]
-    if figures.served is not None:
-        notes += _served_notes(figures.served)
+    if figures.served is not None and figures.served.label_mass is not None:
+        mass, without = figures.served.label_mass, figures.served.without_label
+        notes.append(
+            f"labels have {numbers.percent(mass)} of the first tokens; "
+            f"{numbers.percent(without)} of the records have none"
+        )
     if (calibration := figures.calibration) is not None:
         brier = f"{calibration.brier:.4f} {numbers.interval(calibration.brier_interval)}"
         ece = f"{calibration.ece:.4f} {numbers.interval(calibration.ece_interval)}"
@@ -65,19 +69,6 @@ def as_text(manifest: ScoreManifest) -> str:
     if figures.clean is None:
         notes.append("the dataset was not audited for leaks: figures of its clean part are unknown")
     return "\n".join(notes)
-
-
-def _served_notes(served: ServedFigures) -> list[str]:
-    """How the answers of a server could be read."""
-    notes = [f"invalid, {reason}: {count:,}" for reason, count in served.invalid.items()]
-    if served.label_mass is not None and served.without_label is not None:
-        mass, without = 100 * served.label_mass, 100 * served.without_label
-        notes.append(
-            f"labels have {mass:.1f} % of the first tokens; {without:.1f} % of the records have none"
-        )
-    if any(reason.startswith("cut off") for reason in served.invalid):
-        notes.append("answers were cut off while the model was reasoning: raise max_new_tokens with --set")
-    return notes
 
 
 def _stamp(protocol: Mapping[str, Any]) -> list[str]:

@@ -158,6 +158,16 @@ class ServedFigures(Schema):
     without_label: Fraction | None = None
     invalid: dict[Text, Count] = {}
 
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader must know: invalid answers, and labels that are unlikely as a first token."""
+        found = [f"{count:,} answers are invalid: {reason}" for reason, count in self.invalid.items()]
+        if any(reason.startswith("cut off while reasoning") for reason in self.invalid):
+            found.append("the model needs more tokens than it may write: raise max_new_tokens")
+        if self.label_mass is not None and self.label_mass < 0.5:
+            found.append(f"the labels have only {100 * self.label_mass:.1f} % of the first tokens")
+        return found
+
 
 class Resampling(Schema):
     """How intervals are computed: the bootstrap over dialogues.
@@ -276,4 +286,4 @@ class ScoreFigures(Part):
             found.append(f"every answer is {self.only_answer}: the figures are those of a constant answer")
         if self.truncated_records:
             found.append(f"{self.truncated_records:,} prompts were shortened to fit max_length")
-        return found
+        return [*found, *(self.served.warnings if self.served else ())]

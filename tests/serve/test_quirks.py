@@ -288,9 +288,11 @@ def test_an_answer_eaten_by_reasoning_is_counted_with_the_setting_to_raise(
     def reply(_path: str, body: Any, _number: int) -> Any:
         return completion(body, "", None, message=message, finish_reason="length")
 
-    served = score(reply).figures.served
-    assert served is not None
-    assert served.invalid == {"cut off while reasoning (max_new_tokens: 16)": 15}
+    figures = score(reply).figures
+    assert figures.served is not None
+    assert figures.served.invalid == {"cut off while reasoning (max_new_tokens: 16)": 15}
+    assert "15 answers are invalid: cut off while reasoning (max_new_tokens: 16)" in figures.warnings
+    assert any("raise max_new_tokens" in warning for warning in figures.warnings)
 
 
 @pytest.mark.parametrize(
