@@ -20,7 +20,6 @@ from dialoguellm_release.cli import (
     publish,
     recipe,
     score,
-    verify,
     video,
 )
 from dialoguellm_release.errors import Problem, ReleaseError
@@ -66,7 +65,7 @@ app.add_typer(adapter.app, name="adapter")
 app.add_typer(score.app, name="score")
 app.add_typer(card.app, name="card")
 app.command(name="publish")(publish.publish)
-app.command(name="verify")(verify.verify)
+app.command(name="verify")(publish.verify)
 app.command(name="doctor")(doctor.doctor)
 
 

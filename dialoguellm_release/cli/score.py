@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dialoguellm_release.cli import choices, scores
+from dialoguellm_release.cli import options, scores
 from dialoguellm_release.cli.options import (
     Again,
     BackbonesFolder,
@@ -79,7 +79,7 @@ def run(
         return
     by_scorer = steps.score_each_way(
         recipe,
-        choices.scorer_names(scorers),
+        options.scorer_names(scorers),
         dataset,
         model,
         out,
@@ -117,7 +117,7 @@ def baseline(
     """
     from dialoguellm_release.steps.score import score_baseline
 
-    known = choices.baseline_name(name)
+    known = options.baseline_name(name)
     made = score_baseline(recipe, known, dataset, out, overrides=settings or (), again=again, replace=replace)
     _report(made, json=json)
 
@@ -152,7 +152,7 @@ def served(
     """
     from dialoguellm_release.steps.score import ServedModel, score_served
 
-    asked = ServedModel(base_url, model, choices.server_api(api), key_variable, concurrency)
+    asked = ServedModel(base_url, model, options.server_api(api), key_variable, concurrency)
     made = score_served(
         recipe, asked, dataset, out, cache=cache, overrides=settings or (), again=again, replace=replace
     )
@@ -246,7 +246,7 @@ def table(
     if paper:
         if folders or metric:
             raise typer.BadParameter("--claims reads every manifest below --from; name no score folders")
-        shown = choices.claim_status(status, everything=everything)
+        shown = options.claim_status(status, everything=everything)
         _claims(build, paper_table, form, shown, json=json)
         return
     if not folders:
@@ -256,7 +256,7 @@ def table(
 
     from dialoguellm_release.steps.compare import score_table
 
-    found = score_table(folders, choices.metric_name(metric))
+    found = score_table(folders, options.metric_name(metric))
     if json:
         show_json(scores.table_summary(found))
         return
@@ -267,18 +267,17 @@ def table(
 
 
 def _claims(build: Path, paper_table: str | None, form: Format, status: str | None, *, json: bool) -> None:
-    from dialoguellm_release.cli import claims
     from dialoguellm_release.steps.claims import check_claims
 
     report = check_claims(build)
     if paper_table is not None and paper_table not in report.tables:
         raise typer.BadParameter(f"--paper-table: {paper_table} is none of {', '.join(report.tables)}")
     if json:
-        show_json(claims.summary(report))
+        show_json(scores.claims_summary(report))
     elif paper_table is not None:
         chosen = report.tables[paper_table]
         say(f"{chosen.title}. {chosen.note}")
         show(chosen.as_table().written(form))
     else:
-        show(claims.claims_text(report, form, status))
-    say(claims.counts_text(report))
+        show(scores.claims_text(report, form, status))
+    say(scores.counts_text(report))
