@@ -135,5 +135,6 @@ def _miss(name: CorpusName, folder: Path, one: CheckedSplit, unknown: tuple[str,
         f"{name}{f'/{one.split}' if one.split else ''}: dialogues / utterances miss the counts of the recipe",
         expected=f"{least}{one.expected.dialogues}{utterances}",
         got=f"{one.found.dialogues} / {one.found.utterances}",
-        fix=f"not the public files: {', '.join(unknown)}; get them anew" if unknown else None,
+        fix=f"not the public files: {', '.join(unknown)}; get them again" if unknown else None,
+        code="corpora.counts_missed",
     )

@@ -1,6 +1,6 @@
 """One file from the first of several servers that gives it whole: resumed, tried again, checked.
 
-Why: pooch keeps a file under another name until its hash is right, but begins every download anew, has no
+Why: pooch keeps a file under another name until its hash is right, but does not resume, has no
 mirrors and does not wait when a server asks for it. So the bytes are brought here, and pooch is handed them.
 """
 
@@ -61,7 +61,7 @@ class _Failed(Exception):
 def download(
     addresses: Sequence[str], path: Path, wanted: Identity | None, policy: DownloadPolicy, *, where: str
 ) -> None:
-    """Brings a file to a path where there is none; what arrived of it waits beside it as `NAME.partial`.
+    """Brings a file to a path where there is none; a partial download is kept beside it as `NAME.partial`.
 
     Args:
         addresses: Tried in this order, all of them before any is tried again.
@@ -95,7 +95,16 @@ def download(
                 time.sleep(wait_s)
     said = "\n       ".join(f"{url}: {failure}" for url, failure in failures.items())
     fix = "run the same command again later: it goes on where it stopped"
-    raise DataError(Problem(where, "could not be fetched", str(wanted) if wanted else None, said, fix))
+    raise DataError(
+        Problem(
+            where,
+            "could not be fetched",
+            str(wanted) if wanted else None,
+            said,
+            fix,
+            code="corpora.fetch_failed",
+        )
+    )
 
 
 def _retrieve(url: str, path: Path, wanted: Identity | None, bring: _Downloader) -> None:
@@ -148,7 +157,7 @@ class _Downloader:
             raise _Failed(str(error), is_final=is_final) from error
 
     def _write(self, response: Response, begun: int) -> None:
-        """Appends what a server sends, or begins anew where it does not go on."""
+        """Appends what a server sends, or starts again where the server does not resume."""
         if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             self.partial.unlink(missing_ok=True)
             raise _Failed("has no more than what was there already", is_final=not begun)
@@ -211,12 +220,12 @@ def _refuse_status(response: Response) -> None:
 
 
 def _extent(response: Response) -> tuple[int, int | None]:
-    """Where the content of a response begins in the file, and the size of the file where it is told."""
+    """Where the content of a response begins in the file, and the size of the file, if stated."""
     if response.status_code == HTTPStatus.PARTIAL_CONTENT:
-        told = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-        if told is None:
+        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        if match is None:
             raise _Failed("sent a part of the file without saying which", is_final=True)
-        return int(told[1]), None if told[2] == "*" else int(told[2])
+        return int(match[1]), None if match[2] == "*" else int(match[2])
     length = response.headers.get("Content-Length", "")
     is_plain = length.isdigit() and "Content-Encoding" not in response.headers
     return 0, int(length) if is_plain else None

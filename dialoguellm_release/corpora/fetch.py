@@ -35,7 +35,7 @@ DAMAGED_ZIP = (
 MAX_MEMBER_BYTES = 1 << 26
 """Ten times the largest public file; a zip that unpacks to more is not one of a corpus."""
 
-_AGAIN = "run the same command again: the archive was removed and is fetched anew"
+_AGAIN = "run the same command again: the archive was removed and is fetched again"
 
 
 def read_members(
@@ -55,7 +55,9 @@ def read_members(
             _refuse_unsafe(archive, where)
             found = {target: _read(archive, names, where) for target, (names, _) in wanted.items()}
     except DAMAGED_ZIP as error:
-        raise DataError(Problem(where, f"cannot be unzipped: {error}", fix=_AGAIN)) from error
+        raise DataError(
+            Problem(where, f"cannot be unzipped: {error}", fix=_AGAIN, code="corpora.bad_archive")
+        ) from error
     problems = [
         _wrong(target, found[target], names, identity, where)
         for target, (names, identity) in wanted.items()
@@ -74,9 +76,13 @@ def _wrong(
     target: str, content: bytes | None, names: Sequence[str], identity: Identity, where: str
 ) -> Problem:
     if content is None:
-        return Problem(where, f"does not hold {target}", expected=" or ".join(names))
+        return Problem(
+            where, f"does not hold {target}", expected=" or ".join(names), code="corpora.archive_lacks_file"
+        )
     what = f"holds another {target} than the known one"
-    return Problem(where, what, str(identity), str(identity.of(content)))
+    return Problem(
+        where, what, str(identity), str(identity.of(content)), code="corpora.archive_has_another_file"
+    )
 
 
 def _refuse_unsafe(archive: zipfile.ZipFile, where: str) -> None:
@@ -84,7 +90,14 @@ def _refuse_unsafe(archive: zipfile.ZipFile, where: str) -> None:
     unsafe = [member.filename for member in archive.infolist() if _reaches_out(member)]
     if unsafe:
         what = f"would write outside its folder: {', '.join(unsafe)}"
-        raise DataError(Problem(where, what, fix="tell whoever runs the server; nothing of it was used"))
+        raise DataError(
+            Problem(
+                where,
+                what,
+                fix="tell whoever runs the server; nothing of it was used",
+                code="corpora.unsafe_archive",
+            )
+        )
 
 
 def _reaches_out(member: zipfile.ZipInfo) -> bool:
@@ -114,7 +127,13 @@ def _content(archive: zipfile.ZipFile, name: str, where: str) -> bytes:
     with archive.open(name) as member:
         content = member.read(MAX_MEMBER_BYTES + 1)
     if len(content) > MAX_MEMBER_BYTES:
-        raise DataError(Problem(where, f"unpacks {name} to more than {MAX_MEMBER_BYTES} bytes"))
+        raise DataError(
+            Problem(
+                where,
+                f"unpacks {name} to more than {MAX_MEMBER_BYTES} bytes",
+                code="corpora.archive_too_large",
+            )
+        )
     return content
 
 
@@ -185,13 +204,16 @@ def _must_be_asked_for(entry: CorpusEntry, request: Request, to: Path) -> Proble
         f"{entry.title} cannot be fetched, it has to be asked for ({entry.homepage})",
         fix=f"whom to ask: {request.whom}\n  what to ask for: {request.what}\n"
         f"  where to put it: {to / entry.name}",
+        code="corpora.must_be_asked_for",
     )
 
 
 def _another(place: Path, known: Identity) -> Problem:
     got = str(known.of(place.read_bytes())) if place.is_file() else "not a file"
     fix = "move it away and run the same command again; it is never replaced"
-    return Problem(str(place), "is there already, but is another file", str(known), got, fix)
+    return Problem(
+        str(place), "is there already, but is another file", str(known), got, fix, code="corpora.another_file"
+    )
 
 
 @dataclass(frozen=True)

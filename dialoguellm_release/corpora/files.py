@@ -45,7 +45,7 @@ class CorpusFolder:
 
     def missing(self, name: str) -> Problem:
         """The problem of a file that is not there."""
-        return Problem(str(self.path / name), "is missing")
+        return Problem(str(self.path / name), "is missing", code="corpora.file_missing")
 
     def refuse(self, problems: list[Problem]) -> None:
         """Raises what makes the folder unusable, with a word on what the folder may be instead."""
@@ -59,10 +59,10 @@ class CorpusFolder:
         name = self.entry.name
         where = f" ({self.entry.homepage})" if self.entry.homepage else ""
         fix = f"put {self.entry.title} here{where}, or leave it out with --skip {name}"
-        raise DataError([*problems, Problem(str(self.path), what, fix=fix)])
+        raise DataError([*problems, Problem(str(self.path), what, fix=fix, code="corpora.not_the_corpus")])
 
     def read_bytes(self, name: str) -> bytes | None:
-        """The content of a file, stamped; None where there is none to use, which is noted."""
+        """The content of a file, stamped; None where it cannot be used, which is noted."""
         path = self.path / name
         try:
             content = path.read_bytes()
@@ -89,12 +89,13 @@ class CorpusFolder:
             where,
             f"holds the content of another file: {path} of {corpus}",
             fix=f"put the right {name} here",
+            code="corpora.another_file",
         )
         self.notes.problems.append(problem)
         return False
 
     def read_text(self, name: str) -> str | None:
-        """The content of a text file in UTF-8; None where there is none to use, which is noted."""
+        """The content of a text file in UTF-8; None where it cannot be used, which is noted."""
         content = self.read_bytes(name)
         return None if content is None else self.decode(content, str(self.path / name))
 
@@ -108,7 +109,7 @@ class CorpusFolder:
             return []
         texts = [child for child in children if child.endswith(".txt") and not child.startswith("._")]
         if not texts:
-            self.notes.problems.append(Problem(str(path), "holds no .txt file"))
+            self.notes.problems.append(Problem(str(path), "holds no .txt file", code="corpora.no_texts"))
         return texts
 
     def decode(self, content: bytes, where: str) -> str | None:
@@ -170,22 +171,29 @@ def _known_files() -> dict[str, list[tuple[CorpusName, str]]]:
 
 
 def _unreadable(path: Path, error: OSError) -> Problem:
-    return Problem(str(path), f"cannot be read: {error.strerror}")
+    return Problem(str(path), f"cannot be read: {error.strerror}", code="corpora.unreadable")
 
 
 def _decoded(content: bytes, where: str) -> str | Problem:
     if not content.strip():
-        return Problem(where, "is empty", fix="fetch the file again")
+        return Problem(where, "is empty", fix="fetch the file again", code="corpora.empty_file")
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         byte = f"byte 0x{content[error.start]:02x} at offset {error.start}"
         line = _line_at(content, error.start)
-        return Problem(f"{where}:{line}", f"not UTF-8: {byte}", fix="convert the file to UTF-8")
+        return Problem(
+            f"{where}:{line}", f"not UTF-8: {byte}", fix="convert the file to UTF-8", code="corpora.not_utf8"
+        )
     nul = content.find(b"\0")
     if nul >= 0:
         line = _line_at(content, nul)
-        return Problem(f"{where}:{line}", f"a NUL byte at offset {nul}", fix="fetch the file again")
+        return Problem(
+            f"{where}:{line}",
+            f"a NUL byte at offset {nul}",
+            fix="fetch the file again",
+            code="corpora.nul_byte",
+        )
     return text.removeprefix("\ufeff")
 
 

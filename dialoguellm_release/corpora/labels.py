@@ -31,11 +31,16 @@ class NativeLabels:
         """
         found = self.read_or_drop(cell)
         if found is None:
-            raise Fault("a label that names no emotion", got=repr(cell), fix="correct the label")
+            raise Fault(
+                "a label that names no emotion",
+                got=repr(cell),
+                fix="correct the label",
+                code="corpora.dropped_label",
+            )
         return found
 
     def read_or_drop(self, cell: str) -> NativeLabel | None:
-        """Likewise; None where the registry drops the label, which is counted.
+        """The native label, mended, and its canonical one; None where the label is dropped, which is counted.
 
         Raises:
             Fault: The label is unknown; names the nearest one.

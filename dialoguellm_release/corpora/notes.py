@@ -40,10 +40,10 @@ def whole_number(cell: str, name: str) -> int:
     """A cell as a number from 0.
 
     Raises:
-        Fault: It is none.
+        Fault: It is not a number.
     """
     if not (cell.isascii() and cell.isdigit() and len(cell) <= MAX_DIGITS):
-        raise Fault(f"{name} is not a whole number", got=repr(cell))
+        raise Fault(f"{name} is not a whole number", got=repr(cell), code="corpora.not_a_number")
     return int(cell)
 
 
@@ -60,7 +60,7 @@ class Notes:
             of the corpus.
         public_dialogues: Dialogues per split as they stand in the files, before any repair;
             the key None is a corpus without a split.
-        public_utterances: Utterances likewise.
+        public_utterances: Utterances per split, counted in the same way.
         repairs: How often each named rule mended or dropped something.
         problems: What makes the corpus unusable; `check` raises them together.
     """
@@ -83,5 +83,5 @@ class Notes:
         more = len(self.problems) - MAX_PROBLEMS
         shown = self.problems[:MAX_PROBLEMS]
         if more > 0:
-            shown = [*shown, Problem("and so on", f"{more} more problems like these")]
+            shown = [*shown, Problem("and so on", f"{more} more problems like these", code="corpora.more")]
         raise DataError(shown)

@@ -209,7 +209,7 @@ class DialogueRows:
         if utterance.index in rows:
             first, _ = rows[utterance.index]
             what = f"dialogue {dialogue_id}, utterance {utterance.index} a second time; first on line {first}"
-            raise Fault(what, fix="keep one of the two lines")
+            raise Fault(what, fix="keep one of the two lines", code="corpora.utterance_twice")
         rows[utterance.index] = line, _values(utterance)
 
     def dialogues(self) -> Iterator[Dialogue]:

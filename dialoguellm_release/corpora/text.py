@@ -73,6 +73,11 @@ def seconds(clock: str) -> float:
     """
     match = _CLOCK.fullmatch(clock)
     if match is None:
-        raise Fault("not a time", expected="hours:minutes:seconds,thousandths", got=repr(clock))
+        raise Fault(
+            "not a time",
+            expected="hours:minutes:seconds,thousandths",
+            got=repr(clock),
+            code="corpora.wrong_time",
+        )
     hours, minutes, whole, fraction = match.groups()
     return float(f"{int(hours) * 3600 + int(minutes) * 60 + int(whole)}.{fraction}")

@@ -25,7 +25,7 @@ class KnownFile(Schema):
 
 
 Answer = Literal["yes", "no", "unknown"]
-"""What a licence says to a question; `unknown`, where nobody could tell, is never taken for a yes."""
+"""What a licence says to a question; `unknown` is never taken for a yes."""
 
 Distribution = Literal["exclude", "standoff", "full"]
 """What leaves of a corpus: nothing; ids, labels and positions without text; everything."""
@@ -38,9 +38,9 @@ class CorpusLicense(Schema):
     """The licence of a corpus's text, or of its labels.
 
     Attributes:
-        id: SPDX id, or a `LicenseRef-` of our own where there is none.
+        id: SPDX id, or a `LicenseRef-` where SPDX has none.
         stated_in: Where the licence is stated.
-        verified: Whether it was looked up there when this entry was written; else it is only told of.
+        verified: Whether it was looked up there when this file was written.
         redistribute: Whether it may be passed on.
         share_alike: Whether what is made of it has to go under the same licence.
         non_commercial: Whether commercial use is left out.

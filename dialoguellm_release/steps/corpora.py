@@ -78,7 +78,12 @@ def check_corpora(sources: StrPath, recipe: StrPath = "paper") -> list[CheckedCo
     checked = list(check.check_corpora(CorpusFolders(Path(sources), own), loaded.recipe))
     if not checked:
         wanted = ", ".join(f"{name}/" for name in loaded.recipe.corpora)
-        problem = Problem(str(sources), "holds no corpus", expected=f"at least one of {wanted}")
+        problem = Problem(
+            str(sources),
+            "holds no corpus",
+            expected=f"at least one of {wanted}",
+            code="corpora.no_corpus_found",
+        )
         raise DataError(problem, outcome="nothing was changed")
     return checked
 

@@ -35,7 +35,7 @@ def text_file(split: Split) -> str:
 
 
 def label_file(split: Split) -> str:
-    """The path of a split's emotion labels, likewise."""
+    """The path of a split's emotion labels, below the corpus folder and in the zip."""
     return f"{split}/dialogues_emotion_{split}.txt"
 
 
@@ -52,7 +52,11 @@ def require(folder: CorpusFolder) -> None:
     """
     folder.refuse(
         [
-            Problem(str(folder.path / name), f"is missing, and so is {zip_file(split)}")
+            Problem(
+                str(folder.path / name),
+                f"is missing, and so is {zip_file(split)}",
+                code="corpora.file_missing",
+            )
             for split in SPLITS
             if not folder.has(zip_file(split))
             for name in (text_file(split), label_file(split))
@@ -82,6 +86,7 @@ def read_split(folder: CorpusFolder, split: Split) -> SplitLines | None:
         expected=f"{len(texts)} lines",
         got=f"{len(labels)} lines",
         fix="fetch both files again, from the same release",
+        code="corpora.lines_differ",
     )
     folder.notes.problems.append(problem)
     return None
@@ -103,7 +108,9 @@ def _members(folder: CorpusFolder, split: Split) -> dict[str, bytes] | None:
     except DAMAGED_ZIP as error:
         what = f"cannot be unzipped: {error}"
         fix = "fetch the file again: it may be cut off"
-        folder.notes.problems.append(Problem(str(folder.path / name), what, fix=fix))
+        folder.notes.problems.append(
+            Problem(str(folder.path / name), what, fix=fix, code="corpora.bad_archive")
+        )
         return None
 
 
@@ -120,14 +127,16 @@ def _lines(
     if content is not None and member is not None and member != content:
         what = f"differs from the same file in {zip_file(split)}"
         fix = "remove the folder or the zip, whichever is wrong"
-        folder.notes.problems.append(Problem(where, what, fix=fix))
+        folder.notes.problems.append(Problem(where, what, fix=fix, code="corpora.zip_differs"))
         return name, None
     return name, None if content is None else _split(folder.decode(content, where))
 
 
 def _lines_of_member(folder: CorpusFolder, name: str, member: bytes | None, where: str) -> list[str] | None:
     if member is None:
-        folder.notes.problems.append(Problem(where, "is not in the zip", fix="fetch the zip again"))
+        folder.notes.problems.append(
+            Problem(where, "is not in the zip", fix="fetch the zip again", code="corpora.zip_lacks_file")
+        )
         return None
     return _split(folder.decode(member, where)) if folder.belongs(name, member, where) else None
 
@@ -219,7 +228,9 @@ def _utterances(
     try:
         labels = [known[digit] for digit in digits]
     except KeyError as unknown:
-        wrong = Fault("unknown label", expected=" ".join(known), got=str(unknown))
+        wrong = Fault(
+            "unknown label", expected=" ".join(known), got=str(unknown), code="corpora.unknown_label"
+        )
         lines.folder.note(wrong, lines.label_place, number)
         return ()
     return tuple(
@@ -232,7 +243,7 @@ def _texts(line: str, folder: CorpusFolder) -> list[str]:
     *parts, rest = line.split(END)
     if rest.strip():
         fix = "fetch the file again: it may be cut off"
-        raise Fault(f"does not end with {END}", got=rest.strip(), fix=fix)
+        raise Fault(f"does not end with {END}", got=rest.strip(), fix=fix, code="corpora.line_cut")
     if not parts:
         raise Fault("an utterance is empty", code="corpora.empty_cell")
     return [folder.line(part, "an utterance") for part in parts]
@@ -246,5 +257,6 @@ def _joined(texts: list[str], digits: list[str], split: Split) -> list[str]:
             expected=f"{len(digits)} utterances",
             got=f"{len(texts)} utterances",
             fix="fetch both files again, from the same release",
+            code="corpora.labels_differ",
         )
     return joined

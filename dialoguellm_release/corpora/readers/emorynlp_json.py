@@ -50,7 +50,7 @@ def read_emorynlp_json(folder: CorpusFolder) -> Iterator[Dialogue]:
     """The scenes of the JSON release under its official file names; it has no times.
 
     Raises:
-        DataError: Files are missing. A rebuilt train file under its own name is spoken of, not taken.
+        DataError: Files are missing. A rebuilt train file is named in the message, and not read.
     """
     folder.refuse([_missing(folder, name) for name in FILES.values() if not folder.has(name)])
     return _dialogues(folder)
@@ -63,6 +63,7 @@ def _missing(folder: CorpusFolder, name: str) -> Problem:
         str(folder.path / name),
         f"is missing; {REBUILT_TRAIN} is there, but it is not the official file",
         fix=f"get the official file, or rename {REBUILT_TRAIN} to take it in its place",
+        code="corpora.file_missing",
     )
 
 
@@ -94,11 +95,15 @@ def _parsed(text: str, name: str, folder: CorpusFolder) -> _Season | None:
     except json.JSONDecodeError as error:
         what = f"not JSON: {error.msg}"
         fix = "fetch the file again: it may be cut off"
-        folder.notes.problems.append(Problem(f"{where}:{error.lineno}:{error.colno}", what, fix=fix))
+        folder.notes.problems.append(
+            Problem(f"{where}:{error.lineno}:{error.colno}", what, fix=fix, code="corpora.not_json")
+        )
     except ValidationError as error:
         for details in error.errors():
             place = ".".join(map(str, details["loc"])) or "the file"
-            problem = Problem(where, f"{place}: {details['msg']}", got=repr(details["input"]))
+            problem = Problem(
+                where, f"{place}: {details['msg']}", got=repr(details["input"]), code="corpora.json_layout"
+            )
             folder.notes.problems.append(problem)
     return None
 

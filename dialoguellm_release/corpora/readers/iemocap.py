@@ -138,7 +138,9 @@ def _evaluated(folder: CorpusFolder, name: str, labels: NativeLabels) -> dict[st
             match = _EVALUATION.fullmatch(line)
             if match is None:
                 expected = "[START - END]<TAB>TURN_NAME<TAB>EMOTION<TAB>[V, A, D]"
-                raise Fault("not the first line of an evaluation", expected, got=line)
+                raise Fault(
+                    "not the first line of an evaluation", expected, got=line, code="corpora.wrong_evaluation"
+                )
             if lines.setdefault(match[1], number) != number:
                 raise _second(match[1], lines[match[1]])
             found[match[1]] = labels.read_or_drop(match[2])
@@ -180,4 +182,8 @@ def _utterances(
 
 
 def _second(turn: str, first: int) -> Fault:
-    return Fault(f"turn {turn} a second time; first on line {first}", fix="keep one of the two")
+    return Fault(
+        f"turn {turn} a second time; first on line {first}",
+        fix="keep one of the two",
+        code="corpora.turn_twice",
+    )

@@ -74,7 +74,11 @@ def _refuse_second(dialogue_id: str, line: int, begun: dict[str, int]) -> None:
     first = begun.setdefault(dialogue_id, line)
     if first != line:
         what = f"dialogue {dialogue_id} begins a second time; first on line {first}"
-        raise Fault(what, fix="put the rows of a dialogue together, under one TV Series")
+        raise Fault(
+            what,
+            fix="put the rows of a dialogue together, under one TV Series",
+            code="corpora.dialogue_twice",
+        )
 
 
 def _utterances(rows: list[tuple[int, Row]], labels: NativeLabels, folder: CorpusFolder) -> list[Utterance]:

@@ -48,7 +48,7 @@ def joined(speakers: list[str]) -> str:
         Fault: There is none, or one without a name.
     """
     if not speakers or not all(name.strip() for name in speakers):
-        raise Fault("a turn needs a speaker with a name", got=repr(speakers))
+        raise Fault("a turn needs a speaker with a name", got=repr(speakers), code="corpora.no_speaker")
     return ", ".join(name.strip() for name in speakers)
 
 
@@ -217,7 +217,12 @@ def _names(cell: str, column: str) -> str:
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise Fault(f"{column} is not a list of names", expected="['NAME', ...]", got=repr(cell))
+        raise Fault(
+            f"{column} is not a list of names",
+            expected="['NAME', ...]",
+            got=repr(cell),
+            code="corpora.not_a_list",
+        )
     return joined(names)
 
 
@@ -231,7 +236,11 @@ def _filled_in(template: str, columns: Sequence[str], cells: Sequence[str]) -> s
     def value(match: re.Match[str]) -> str:
         place = int(match[1])
         if place >= len(cells):
-            raise Fault("dialogue_id names a column that is not among those of dialogue", got=template)
+            raise Fault(
+                "dialogue_id names a column that is not among those of dialogue",
+                got=template,
+                code="corpora.wrong_template",
+            )
         if match[2] is None:
             return cells[place]
         return str(whole_number(cells[place], columns[place])).zfill(int(match[2]))
