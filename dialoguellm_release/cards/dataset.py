@@ -89,7 +89,8 @@ def render_dataset_card(
     paths = [file.path for file in manifest.outputs]
     present = corpora_in(paths, figures.corpora)
     published = manifest.published
-    draw = (figures.split_draw or {}) if any(corpora[name].splits != "native" for name in present) else {}
+    drawn = [corpora[name].title for name in present if corpora[name].splits != "native"]
+    draw = (figures.split_draw or {}) if drawn else {}
     records = published.records if published else figures.records
     dialogues = published.dialogues if published else figures.dialogues
     content = published.published_sha256 if published else manifest.content_sha256
@@ -151,6 +152,7 @@ def render_dataset_card(
         "unknown_files": [
             (corpora[name].title, path) for name, one in figures.corpora.items() for path in one.unknown_files
         ],
+        "drawn": drawn,
         "draw": _draw_settings(draw),
         "draw_table": _draw_table(draw),
         "licenses": license_overview(manifest, corpora),
