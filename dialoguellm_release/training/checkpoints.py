@@ -38,6 +38,7 @@ def _not_written(place: Path, error: Exception) -> Problem:
         str(place),
         f"cannot be written: {error}",
         fix="free some space and run the same command again (with --resume, if the recipe has save_steps)",
+        code="training.disk_full",
     )
 
 
@@ -90,6 +91,7 @@ def open_run(folder: Path, run: str, unfinished: Unfinished) -> None:
                     str(folder),
                     f"an unfinished training of {steps} steps lies here",
                     fix="go on with --resume, or begin anew with --again",
+                    code="training.unfinished",
                 )
             )
         if _run_of(folder) != run:
@@ -100,6 +102,7 @@ def open_run(folder: Path, run: str, unfinished: Unfinished) -> None:
                     expected=f"the same recipe, dataset, backbone and package versions ({run})",
                     got=str(_run_of(folder)),
                     fix="run the command that began it, with --resume; or begin anew with --again",
+                    code="training.other_run",
                 )
             )
         return

@@ -47,6 +47,7 @@ def records_of(
                 str(dataset),
                 f"has no video description to shuffle in the {split} split of {recipe.data.config}",
                 fix="describe the videos and build the dataset again",
+                code="training.no_descriptions",
             )
         )
     return iter(shuffled)
@@ -66,6 +67,7 @@ def _check_prompt(prompt: Prompt, built: DatasetManifest, dataset: Path) -> None
                 expected=f"{prompt.name}, sha256 {prompt.sha256}",
                 got=f"{built.figures.prompt}, sha256 {built.figures.prompt_sha256}",
                 fix="build the dataset again, or name its prompt in the adapter recipe",
+                code="training.other_prompt",
             )
         )
 

@@ -97,6 +97,7 @@ def out_of_memory(recipe: AdapterRecipe, estimate: Footprint | None, said: str) 
         f"ran out of memory: {said}",
         expected=f"about {as_text(estimate)}" if estimate else None,
         fix="; or ".join(advice) or "use a device with more memory",
+        code="training.out_of_memory",
     )
 
 

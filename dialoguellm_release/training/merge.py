@@ -127,5 +127,6 @@ def _check_equal(difference: float, largest: float, dtype: str, adapter: Path) -
                 expected=f"a difference of at most {TOLERANCES[dtype] * largest:g} in {dtype}",
                 got=f"{difference:g}",
                 fix="serve the adapter beside its base",
+                code="training.merged_differs",
             )
         )

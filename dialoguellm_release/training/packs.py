@@ -188,6 +188,7 @@ def mask_maker(model: PreTrainedModel, longest: int) -> MaskMaker:
                 expected=", ".join(sorted(MASKED_LAYERS)),
                 got=", ".join(others),
                 fix="set packing: none",
+                code="training.layers_without_mask",
             )
         )
     window = getattr(config, "sliding_window", None)
@@ -199,6 +200,7 @@ def mask_maker(model: PreTrainedModel, longest: int) -> MaskMaker:
                 expected=f"at most {window} tokens",
                 got=str(longest),
                 fix="set packing: none, or trainer.max_length to the window",
+                code="training.window_too_short",
             )
         )
     match model.config._attn_implementation:
@@ -213,6 +215,7 @@ def mask_maker(model: PreTrainedModel, longest: int) -> MaskMaker:
             expected="sdpa or eager",
             got=str(model.config._attn_implementation),
             fix="set packing: none",
+            code="training.attention_without_mask",
         )
     )
 

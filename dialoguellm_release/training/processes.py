@@ -35,6 +35,7 @@ def share_of(gradient_accumulation_steps: int) -> int:
                 expected=f"a multiple of {_started()}",
                 got=str(gradient_accumulation_steps),
                 fix="raise it and lower trainer.per_device_train_batch_size, or start fewer processes",
+                code="training.uneven_share",
             )
         )
     return share
@@ -94,6 +95,7 @@ def _wait_for_all() -> None:
                 "the training",
                 f"{_started()} processes were started, but each sees {state.num_processes}",
                 fix="start them with torchrun or accelerate launch",
+                code="training.separate_processes",
             )
         )
     state.wait_for_everyone()

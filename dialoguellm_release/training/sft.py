@@ -315,6 +315,7 @@ def _check_target_modules(model: PreTrainedModel, lora: LoraRecipe) -> None:
                 "the backbone has no such linear layer",
                 expected=", ".join(sorted(linear - {"lm_head"})),
                 got=", ".join(missing),
+                code="training.no_target_module",
             )
         )
 
@@ -332,5 +333,6 @@ def _check_trained(model: PeftModel) -> None:
                 "the trained adapter",
                 "every lora_B is zero, so it changes nothing",
                 fix="train with more steps or a higher trainer.learning_rate",
+                code="training.nothing_learned",
             )
         )

@@ -106,6 +106,7 @@ def _fetched(init: InitAdapter) -> Path:
                 f"{init.path} is no folder here, and an adapter on the Hub needs its commit",
                 expected="40 hexadecimal digits",
                 fix=f"set init_adapter.revision to a commit of {init.path}, or name a folder that is there",
+                code="adapters.no_revision",
             )
         )
     try:
@@ -113,7 +114,10 @@ def _fetched(init: InitAdapter) -> Path:
     except (OSError, HFValidationError) as error:
         fix = "check init_adapter.path and init_adapter.revision"
         problem = refused_by_hub(init.path, init.revision, error) or Problem(
-            location_at(init.path, init.revision), f"cannot be had from the Hub: {error}", fix=fix
+            location_at(init.path, init.revision),
+            f"cannot be had from the Hub: {error}",
+            fix=fix,
+            code="adapters.not_available",
         )
         raise DataError(problem) from error
 
