@@ -7,7 +7,7 @@ from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext, redirect_stderr
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from dialoguellm_release.backbones.identity import Base, base_of
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
@@ -27,13 +27,17 @@ _FIX = "check repo_id, revision or path in the backbone recipe"
 
 
 def load_backbone(
-    recipe: BackboneRecipe, folder: Path | None, quantization: QuantizationRecipe | None = None
+    recipe: BackboneRecipe,
+    folder: Path | None,
+    quantization: QuantizationRecipe | None = None,
+    precision: Literal["auto", "float32", "bf16"] = "auto",
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """The model, in the precision that the hardware favours, and the tokenizer.
 
     Args:
         folder: Where a backbone was built; not used for one from the Hub or a folder of the user's.
         quantization: None keeps the weights in that precision.
+        precision: `auto` is bf16 where a GPU has it, else float32.
 
     Raises:
         DataError: It is not built, not available, incomplete, or model and tokenizer do not fit together.
@@ -47,7 +51,8 @@ def load_backbone(
     tokenizer = load_tokenizer(recipe, folder)
     base, location = _base_and_location(recipe, folder)
     on_gpu = torch.cuda.is_available()
-    dtype = torch.bfloat16 if on_gpu and torch.cuda.is_bf16_supported() else torch.float32
+    is_bf16 = precision == "bf16" or (precision == "auto" and on_gpu and torch.cuda.is_bf16_supported())
+    dtype = torch.bfloat16 if is_bf16 else torch.float32
     if base.gguf_file:
         stated = getattr(torch, str(base.dequantized_to))
         options = {"gguf_file": base.gguf_file, "revision": base.revision, "dtype": stated}

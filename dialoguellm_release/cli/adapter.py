@@ -17,10 +17,11 @@ from dialoguellm_release.cli.options import (
     Replace,
 )
 from dialoguellm_release.cli.output import say, say_made, show, show_json, table
+from dialoguellm_release.render import numbers
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.counts import Spread
-    from dialoguellm_release.schemas.manifests import AdapterManifest
+    from dialoguellm_release.schemas.manifests import AdapterManifest, TrainingRun
     from dialoguellm_release.steps.adapter import (
         Check,
         Footprint,
@@ -229,8 +230,18 @@ def as_text(manifest: AdapterManifest) -> str:
     return (
         f"{figures.records:,} records, {figures.steps:,} steps, "
         f"{figures.trainable_parameters:,} trainable parameters, "
-        f"loss {figures.first_loss:.3f} -> {figures.last_loss:.3f}\ncontent {manifest.content_sha256}"
+        f"loss {figures.first_loss:.3f} -> {figures.last_loss:.3f}\n"
+        f"{_speed(manifest.run)}content {manifest.content_sha256}"
     )
+
+
+def _speed(run: TrainingRun | None) -> str:
+    """How fast the training was, as a line; empty where that is not known."""
+    if run is None or run.matmul_share is None:
+        return ""
+    share = numbers.percent(run.matmul_share)
+    rate = f"{run.tokens_per_second:,.0f} tokens/s in {run.precision}"
+    return f"{rate}, {share} of the matmul rate of this hardware ({run.hardware})\n"
 
 
 def seeds_as_text(summary: SeedsSummary) -> str:

@@ -134,6 +134,8 @@ class TrainingRun(Schema):
         tokens_per_second: Tokens of the records, each record's counted in full.
         computed_tokens_per_second: Tokens that passed through the model: fewer where packs share a prefix,
             more with padding.
+        matmul_share: Operations of the linear layers a second, as a share of the largest rate of a matrix
+            product on the same hardware, threads and precision.
     """
 
     hardware: Text
@@ -143,6 +145,7 @@ class TrainingRun(Schema):
     seconds: float
     tokens_per_second: float
     computed_tokens_per_second: float
+    matmul_share: float | None = None
 
 
 class AdapterManifest(Manifest):

@@ -228,17 +228,21 @@ def parity_of(architecture: Architecture) -> float:
 
 def parity_of_model(model: PreTrainedModel) -> float:
     """The same for a model that is loaded, whatever its architecture."""
-    import torch
-
     config = model.config.get_text_config()
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return _parity(linear_weights(model), config.num_hidden_layers * config.num_attention_heads * head)
+
+
+def linear_weights(model: PreTrainedModel) -> int:
+    """The weights of a model's linear layers, without its output layer and without an adapter's."""
+    import torch
+
     linear = {
         part
         for name, part in model.named_modules()
         if isinstance(part, torch.nn.Linear) and "lora_" not in name
     }
-    weights = sum(part.in_features * part.out_features for part in linear - {model.get_output_embeddings()})
-    return _parity(weights, config.num_hidden_layers * config.num_attention_heads * head)
+    return sum(part.in_features * part.out_features for part in linear - {model.get_output_embeddings()})
 
 
 def _parity(linear_weights: int, queries: int) -> float:

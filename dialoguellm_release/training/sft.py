@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import platform
 import tempfile
 import time
 import warnings
@@ -16,53 +15,15 @@ from typing import TYPE_CHECKING
 
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem, RecipeError
 from dialoguellm_release.progress import silence_transformers
-from dialoguellm_release.schemas.manifests import Precision, TrainingRun
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, LoraRecipe
 from dialoguellm_release.schemas.recipes.backbone import Architecture
 from dialoguellm_release.training.checkpoints import last_whole_checkpoint
+from dialoguellm_release.training.compute import cpu_threads, precision, threads_of
 from dialoguellm_release.training.data import Row
 from dialoguellm_release.training.footprint import footprint, out_of_memory
+from dialoguellm_release.training.packs import linear_weights
 from dialoguellm_release.training.processes import gather_trained, rank, share_of
 from dialoguellm_release.training.trainer import LogEntry, diverged, measured, sft_trainer, watcher
-
-
-def training_run(tuned: Tuned, steps: int) -> TrainingRun:
-    """What a training took; it names the kind of hardware, never the machine.
-
-    Args:
-        steps: That were taken by this run, without those before it was resumed.
-    """
-    from accelerate import PartialState
-
-    seconds = max(tuned.seconds, 1e-9)
-    return TrainingRun(
-        hardware=hardware_name(),
-        devices=PartialState().num_processes,
-        precision=precision(),
-        steps=steps,
-        seconds=round(tuned.seconds, 3),
-        tokens_per_second=round(tuned.tokens / seconds, 1),
-        computed_tokens_per_second=round(tuned.computed_tokens / seconds, 1),
-    )
-
-
-def precision() -> Precision:
-    """What a model is trained in here: bf16 where the GPU has it, else fp16, and float32 on a CPU."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return "float32"
-    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-
-
-def hardware_name() -> str:
-    """The accelerator's name, or the kind of processor."""
-    import torch
-
-    if torch.cuda.is_available():
-        return str(torch.cuda.get_device_name())
-    return f"{platform.machine()} processor, one thread"
-
 
 if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
@@ -96,6 +57,8 @@ class Tuned:
         seconds: Spent on training steps by this run; a resumed run counts only its own.
         tokens: Of the rows that were trained on in that time, each row's counted in full.
         computed_tokens: That passed through the model in that time, padding included.
+        threads: Of the CPU.
+        linear_weights: Of the layers that each of these tokens passed through.
     """
 
     model: PeftModel
@@ -107,6 +70,8 @@ class Tuned:
     seconds: float
     tokens: int
     computed_tokens: int
+    threads: int
+    linear_weights: int
 
     @property
     def losses(self) -> list[float]:
@@ -155,7 +120,8 @@ def tune(
         warnings.simplefilter("ignore", FutureWarning)
         # PEFT asks at every checkpoint whether the vocabulary was changed; here it never is.
         warnings.filterwarnings("ignore", message="Could not find a config file")
-        around.enter_context(_one_thread())
+        threads = threads_of(recipe.trainer, model)
+        around.enter_context(cpu_threads(threads))
         work = work or Work()
         around.enter_context(_tracked(recipe, work.tracking))
         folder = work.checkpoints or Path(
@@ -199,6 +165,8 @@ def tune(
         seconds=seconds,
         tokens=tokens - watch.before[0],
         computed_tokens=computed_tokens - watch.before[1],
+        threads=threads,
+        linear_weights=linear_weights(trainer.model),
     )
 
 
@@ -242,30 +210,14 @@ def _validation_loss(trainer: SFTTrainer) -> float:
     return float(trainer.evaluate()["eval_loss"])
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keeps torch to one CPU thread inside the block.
-
-    Why: sums are taken in another order with another number of threads, so the adapter's last bits would
-    depend on the machine; and a small model trains no faster with more, but ten times slower where
-    another process wants the same cores. What runs on a GPU is not touched.
-    """
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def _sft_config(recipe: AdapterRecipe, work: Path, *, has_validation: bool) -> SFTConfig:
     import torch
     from trl import SFTConfig
 
     on_gpu = torch.cuda.is_available()
-    settings = recipe.trainer.model_dump(exclude={"max_length", "completion_only_loss"})
+    settings = recipe.trainer.model_dump(
+        exclude={"max_length", "completion_only_loss", "threads", "precision"}
+    )
     settings |= {
         "lr_scheduler_kwargs": settings["lr_scheduler_kwargs"] or None,
         "gradient_accumulation_steps": share_of(settings["gradient_accumulation_steps"]),
@@ -289,8 +241,8 @@ def _sft_config(recipe: AdapterRecipe, work: Path, *, has_validation: bool) -> S
         remove_unused_columns=False,
         use_cpu=not on_gpu,
         ddp_find_unused_parameters=False,
-        bf16=precision() == "bf16",
-        fp16=precision() == "fp16",
+        bf16=precision(recipe.trainer) == "bf16",
+        fp16=precision(recipe.trainer) == "fp16",
         disable_tqdm=True,
         log_level="error",
     )

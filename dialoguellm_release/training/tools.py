@@ -69,7 +69,7 @@ def configuration(
     """An adapter recipe in the keys of a tool."""
     match tool:
         case "trl" | "messages":
-            settings, known = _trl(recipe, backbone), set(TrainerRecipe.model_fields)
+            settings, known = _trl(recipe, backbone), set(TrainerRecipe.model_fields) - {"threads"}
         case "axolotl":
             settings, known = _axolotl(recipe, backbone, has_validation=has_validation), {*_AXOLOTL}
             known |= {"lr_scheduler_type", "lr_scheduler_kwargs", "report_to"}
@@ -130,7 +130,9 @@ def _by_steps(trainer: TrainerRecipe, *, has_validation: bool) -> Settings:
 
 def _trl(recipe: AdapterRecipe, backbone: BackboneRecipe) -> Settings:
     """For `trl sft --config trl-sft.yaml`: keys of its ScriptArguments, SFTConfig and ModelConfig."""
-    trainer = recipe.trainer.model_dump(mode="json", exclude_none=True)
+    trainer = recipe.trainer.model_dump(mode="json", exclude_none=True, exclude={"threads", "precision"})
+    if recipe.trainer.precision != "auto":
+        trainer["bf16"] = recipe.trainer.precision == "bf16"
     quantization = recipe.quantization
     return {
         "model_name_or_path": backbone.source.repo_id,

@@ -47,9 +47,10 @@ from dialoguellm_release.training.checkpoints import (
     steps_done,
     tracking_of,
 )
+from dialoguellm_release.training.compute import training_run
 from dialoguellm_release.training.data import Row, records_of, training_records, training_rows
 from dialoguellm_release.training.processes import first_alone, rank, share_of
-from dialoguellm_release.training.sft import Tuned, Work, training_run, tune
+from dialoguellm_release.training.sft import Tuned, Work, tune
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -193,7 +194,9 @@ def train_adapter(
             )
             for split in splits
         }
-        model, _ = load_backbone(model_recipe, backbone_folder, settings.quantization)
+        model, _ = load_backbone(
+            model_recipe, backbone_folder, settings.quantization, settings.trainer.precision
+        )
         if settings.init_adapter:
             model = with_init_adapter(model, settings.init_adapter, settings.lora, base)
         before = steps_done(saved) if saved else 0
@@ -216,7 +219,7 @@ def train_adapter(
             _figures(settings, base, init_sha256, built, prompt, read, tuned).model_copy(
                 update={"records_sha256": shown_sha256(training_records(dataset, settings))}
             ),
-            training_run(tuned, tuned.steps - before),
+            training_run(tuned, settings.trainer, tuned.steps - before),
             tuple(inputs),
         )
 

@@ -182,3 +182,60 @@ def test_scaled_positions_are_written_for_earlier_versions_too(tmp_path: Path) -
     assert config["rope_theta"] == 500000.0
     assert config["rope_scaling"] == {"rope_type": "llama3", "factor": 8.0}
     assert config["rope_parameters"] == rope
+
+
+@pytest.mark.parametrize(("threads", "expected"), [("null", 1), ("2", 2)])
+def test_threads_are_those_of_the_recipe_or_one_for_a_small_model(
+    threads: str, expected: int, tune_with: Tune, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from dialoguellm_release.training import batches, trainer
+
+    used, before = set[int](), torch.get_num_threads()
+    summed_loss = batches.summed_loss
+
+    def watched(*arguments: Any) -> Any:
+        used.add(torch.get_num_threads())
+        return summed_loss(*arguments)
+
+    monkeypatch.setattr(trainer, "summed_loss", watched)
+    tuned = tune_with(Work(), "trainer.max_steps=2", f"trainer.threads={threads}")
+    assert (used, tuned.threads) == ({expected}, expected)
+    assert torch.get_num_threads() == before
+
+
+def test_a_large_model_takes_every_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    from dialoguellm_release.training.compute import LARGE, threads_of
+
+    class Model:
+        def __init__(self, weights: int) -> None:
+            self.weights = weights
+
+        def num_parameters(self) -> int:
+            return self.weights
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    recipe = load_recipe("tiny", "adapter", AdapterRecipe).recipe
+    assert [threads_of(recipe.trainer, Model(count)) for count in (LARGE - 1, LARGE)] == [1, 3]
+
+
+def test_a_run_in_bf16_says_so_and_how_fast_it_was(
+    tiny_backbone: Path, small_dataset: Path, tmp_path: Path
+) -> None:
+    from dialoguellm_release.steps.adapter import train_adapter
+
+    made = train_adapter(
+        "tiny",
+        small_dataset,
+        tmp_path / "adapter",
+        backbones=tiny_backbone.parent,
+        overrides=["trainer.max_steps=2", "trainer.precision=bf16"],
+    )
+    run = made.manifest.run
+    assert run is not None
+    assert (run.precision, run.hardware.endswith("one thread")) == ("bf16", True)
+    assert run.matmul_share is not None
+    assert 0 < run.matmul_share < 1

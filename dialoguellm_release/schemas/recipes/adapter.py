@@ -53,6 +53,10 @@ class TrainerRecipe(Schema):
         eval_steps: Steps between two looks at the validation split; None never looks.
         load_best_model_at_end: Keep the weights of the lowest validation loss, not the last ones.
         save_steps: Steps between two checkpoints to resume from; None writes none.
+        threads: CPU threads; None takes one for a model of less than 20 million weights, so that it trains to
+            the same bytes everywhere, and every core for a larger one.
+        precision: `auto` takes bf16 where a GPU has it, else fp16, and float32 on a CPU. The same recipe with
+            the same threads and precision gives the same bytes on a CPU.
         report_to: Trackers of `transformers` that get the metrics as well; the files get them anyway.
     """
 
@@ -77,6 +81,8 @@ class TrainerRecipe(Schema):
     load_best_model_at_end: bool = False
     save_steps: Positive | None = None
     save_total_limit: Positive = 2
+    threads: Positive | None = None
+    precision: Literal["auto", "float32", "bf16"] = "auto"
     report_to: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] = ()
 
     @model_validator(mode="after")
