@@ -11,6 +11,9 @@ from dialoguellm_release.recipes.names import bundled
 from tests.damage import damaged, only_release_errors
 
 NAMES = (
+    "corpora/meld",
+    "backbones/tiny",
+    "claims/dialoguellm-2310.11374",
     "datasets/paper",
     "adapters/tiny",
     "scores/meld",
