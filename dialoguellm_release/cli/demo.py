@@ -39,7 +39,7 @@ def demo(
     """
     from dialoguellm_release.cli import adapter, dataset, publish, scores
     from dialoguellm_release.steps.adapter import train_adapter
-    from dialoguellm_release.steps.corpora import bundled_corpora
+    from dialoguellm_release.steps.corpora import corpora_of
     from dialoguellm_release.steps.dataset import build_dataset
     from dialoguellm_release.steps.release import publish as publish_release
     from dialoguellm_release.steps.score import ModelChoice, WorkFolders, score
@@ -47,7 +47,7 @@ def demo(
     started = time.monotonic()
     recipe = "demo" if sources is None else "paper"
     say(f"1/4  dataset: recipe {recipe}")
-    absent = [name for name in bundled_corpora() if sources is not None and not (sources / name).exists()]
+    absent = [name for name in corpora_of(recipe) if sources is not None and not (sources / name).exists()]
     if absent:
         say(f"     not in {sources}, left out: {', '.join(absent)}")
     left_out = {*(skip or ()), *absent}

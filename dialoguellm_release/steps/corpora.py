@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.corpora.inventory import list_corpora as list_corpora
-from dialoguellm_release.corpora.registry import CorpusFolders, load_dataset_recipe
-from dialoguellm_release.corpora.registry import bundled_corpora as bundled_corpora
+from dialoguellm_release.corpora.registry import CorpusFolders, bundled_corpora, load_dataset_recipe
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.step import StrPath
@@ -86,6 +85,11 @@ def check_corpora(sources: StrPath, recipe: StrPath = "paper") -> list[CheckedCo
         )
         raise DataError(problem, outcome="nothing was changed")
     return checked
+
+
+def corpora_of(recipe: StrPath) -> tuple[CorpusName, ...]:
+    """The corpora that a dataset recipe names, in its order."""
+    return tuple(load_dataset_recipe(os.fspath(recipe))[0].recipe.corpora)
 
 
 def corpus_names(
