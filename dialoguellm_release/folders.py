@@ -1,4 +1,4 @@
-"""Folders that pass between the steps: written whole or not at all, stamped, and recognised when current."""
+"""The folders that steps make: written whole or not at all, with a manifest that lists every file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.errors import DataError, Problem, problems_of
 from dialoguellm_release.schemas.base import Kind
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import (
@@ -158,22 +158,24 @@ def read_manifest(folder: Path, model: type[AnyManifest]) -> AnyManifest:
         problem = Problem(
             str(path),
             f"no {kind} folder here ({error.strerror})",
-            fix=f"make it with: {MADE_BY[kind]}; or name the folder where it lies",
+            fix=f"make it with: {MADE_BY[kind]}; or name the folder where it is",
+            code="folders.no_manifest",
         )
     except ValidationError as error:
         found = kind_of(folder)
         if isinstance(found, str) and found != kind and found in MADE_BY:
             problem = Problem(
-                str(path), "is of another kind of folder", kind, found, f"name a folder of kind {kind}"
+                str(path),
+                "is of another kind of folder",
+                kind,
+                found,
+                f"name a folder of kind {kind}",
+                code="folders.other_kind",
             )
             raise DataError(problem) from error
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        problem = Problem(
-            str(path),
-            f"not the manifest of a {kind}: {place}: {first['msg']}",
-            fix=f"make the {kind} again",
-        )
+        what, fix = f"not the manifest of a {kind}", f"make the {kind} again"
+        problems = problems_of(error, str(path), what, code="folders.damaged_manifest", fix=fix)
+        raise DataError(problems) from error
     raise DataError(problem)
 
 
@@ -194,9 +196,11 @@ def file_problems(folder: Path, manifest: Manifest) -> Iterator[Problem]:
     for path in sorted({*stated, *found}):
         where = str(folder / path)
         if path not in found:
-            yield Problem(where, "is missing, but the manifest lists it", fix=again)
+            what = "is missing, but the manifest lists it"
+            yield Problem(where, what, fix=again, code="folders.file_missing")
         elif path not in stated:
-            yield Problem(where, "is not in the manifest", fix=f"move it away, or {again}")
+            fix = f"move it away, or {again}"
+            yield Problem(where, "is not in the manifest", fix=fix, code="folders.file_unknown")
         elif stated[path] != found[path]:
             yield Problem(
                 where,
@@ -204,6 +208,7 @@ def file_problems(folder: Path, manifest: Manifest) -> Iterator[Problem]:
                 expected=f"{stated[path].bytes} bytes, sha256 {stated[path].sha256}",
                 got=f"{found[path].bytes} bytes, sha256 {found[path].sha256}",
                 fix=again,
+                code="folders.file_changed",
             )
 
 
@@ -277,7 +282,8 @@ def alone(lock: Path, out: Path) -> Iterator[None]:
         except BlockingIOError:
             is_the_file_there = False
         if not is_the_file_there:
-            raise DataError(Problem(str(out), "another run is writing here", fix="wait for it to end"))
+            fix = "wait for it to end"
+            raise DataError(Problem(str(out), "another run is writing here", fix=fix, code="folders.locked"))
         try:
             yield
         finally:
@@ -307,6 +313,7 @@ def _refuse_foreign(out: Path, kind: Kind) -> None:
             "holds something that this step did not make, and would replace",
             expected=f"nothing, an empty folder, or a folder of kind {kind} with its {MANIFEST}",
             fix="name another --out, or move it away",
+            code="folders.not_ours",
         )
     )
 
