@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -271,8 +272,8 @@ def spoken(folder: Path, corpus: str, split: str) -> dict[str, Spoken]:
     dialogues: dict[str, dict[int, str]] = {}
     for row in rows:
         if row["split"] == split:
-            kept = re.sub("['’‘`]", "", row["input"].lower())
-            words = " ".join(re.findall("[a-z0-9]+", kept))
+            kept = re.sub("['’‘`]", "", unicodedata.normalize("NFKC", row["input"]).casefold())
+            words = " ".join(re.findall(r"[^\W_]+", kept))
             dialogues.setdefault(row["dialogue_id"], {})[row["utterance_index"]] = words
     return {key: [text for _, text in sorted(turns.items())] for key, turns in dialogues.items()}
 

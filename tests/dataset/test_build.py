@@ -261,7 +261,10 @@ def test_the_real_corpora_give_the_counts_of_the_facts(paper_dataset: Dataset) -
         "test": 205,
     }
     assert figures.corpora["meisd"].unused.dialogues == 124
-    assert figures.corpora["dailydialog"].repairs == {"dailydialog.utterances_joined_to_fit_labels": 1}
+    assert figures.corpora["dailydialog"].repairs == {
+        "dailydialog.utterances_joined_to_fit_labels": 1,
+        "dailydialog.white_space": 1,
+    }
     assert not [path for corpus in figures.corpora.values() for path in corpus.unknown_files]
 
 
