@@ -40,7 +40,7 @@ class QuantizationRecipe(Schema):
 
 
 class TrainerRecipe(Schema):
-    """Keys of `trl.SFTConfig`.
+    """Keys of `trl.SFTConfig`, and `threads` and `precision`, which it does not have.
 
     Attributes:
         max_steps: Stop after so many steps; -1 trains `num_train_epochs`.
