@@ -133,7 +133,7 @@ def _byte_level_bpe(vocab_size: int) -> Tokenizer:
 
 
 def _training_text() -> Iterator[str]:
-    """Each label very often, and each word of words.txt the more often the earlier it stands there."""
+    """Each label very often, and each word of words.txt more often the earlier it comes."""
     for label in LABELS:
         yield f" {label}" * LABEL_WEIGHT
     words = record(resource_folder("recipes") / "backbones" / "words.txt").read_text(encoding="utf-8").split()

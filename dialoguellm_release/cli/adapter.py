@@ -44,10 +44,10 @@ def check(
     ] = None,
     tokenizer: Annotated[
         Path | None,
-        typer.Option(help="Folder of the backbone's tokenizer. [default: what lies here already]"),
+        typer.Option(help="Folder of the backbone's tokenizer. [default: one that is on this machine]"),
     ] = None,
     tokens_per_second: Annotated[
-        float | None, typer.Option(help="A throughput to reckon the time with, in tokens of the records.")
+        float | None, typer.Option(help="A throughput to estimate the time with, in tokens of the records.")
     ] = None,
     backbones: BackbonesFolder = Path("build/backbones"),
     settings: AdapterSettings = None,
@@ -186,7 +186,7 @@ def export(
     out: Annotated[Path | None, typer.Option(help="[default: build/exports/TOOL-NAME]")] = None,
     tokenizer: Annotated[
         Path | None,
-        typer.Option(help="Folder of the backbone's tokenizer. [default: what lies here]"),
+        typer.Option(help="Folder of the backbone's tokenizer. [default: one that is on this machine]"),
     ] = None,
     backbones: BackbonesFolder = Path("build/backbones"),
     settings: AdapterSettings = None,

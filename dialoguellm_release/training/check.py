@@ -122,7 +122,7 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Check:
-    """What can be told of a training; None and a line in `unknown` for what cannot.
+    """What is known of a training; None and a line in `unknown` for what is not.
 
     Attributes:
         records: Training records; None without a dataset.
@@ -169,12 +169,12 @@ def check_adapter(
     *,
     tokens_per_second: float | None = None,
 ) -> Check:
-    """What can be told of a training by its recipe, its records and a tokenizer, as far as they are there.
+    """What is known of a training from its recipe, its records and a tokenizer, as far as there are any.
 
     Args:
         records: As the adapter sees them, gone through once; None where there is no dataset.
         tokenizer: Of the backbone; None where there is none at hand.
-        tokens_per_second: A throughput to reckon the time with, as `run` in an adapter's manifest has it.
+        tokens_per_second: A throughput to estimate the time with, as `run` in an adapter's manifest has it.
     """
     settings, architecture = recipe.recipe, backbone.recipe.source.architecture
     trainer = settings.trainer

@@ -95,7 +95,7 @@ def tune(
         model: With an adapter, the training goes on from it.
         validation: Looked at every `trainer.eval_steps`.
         work: Where files are written while it runs; None keeps none of them.
-        architecture: What advice is reckoned from where memory runs out.
+        architecture: What advice is computed from where memory runs out.
 
     Raises:
         RecipeError: The backbone has no layer of a target module's name, or takes no packs.

@@ -80,7 +80,7 @@ def with_init_adapter(model: PreTrainedModel, init: InitAdapter, lora: LoraRecip
 def init_adapter_sha256(init: InitAdapter | None) -> str | None:
     """The hash of the folder that a training goes on from.
 
-    None where it starts anew, and for an adapter on the Hub, whose commit says as much.
+    None where it starts from scratch, and for an adapter on the Hub, which its commit identifies.
 
     Raises:
         DataError: The folder holds no adapter.
@@ -116,7 +116,7 @@ def _fetched(init: InitAdapter) -> Path:
         fix = "check init_adapter.path and init_adapter.revision"
         problem = refused_by_hub(init.path, init.revision, error) or Problem(
             location_at(init.path, init.revision),
-            f"cannot be had from the Hub: {error}",
+            f"cannot be downloaded from the Hub: {error}",
             fix=fix,
             code="adapters.not_available",
         )

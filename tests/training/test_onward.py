@@ -398,7 +398,7 @@ def test_a_training_goes_on_from_an_adapter_on_the_hub(
     ("change", "said"),
     [
         ("hidden", "the Hub has no such model, or does not show it to you"),
-        ("revision", f"at {'0a' * 20}: cannot be had from the Hub"),
+        ("revision", f"at {'0a' * 20}: cannot be downloaded from the Hub"),
         ("pickles", r"no adapter_model\.safetensors here"),
     ],
 )

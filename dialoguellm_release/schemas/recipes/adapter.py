@@ -151,7 +151,7 @@ class AdapterRecipe(Schema):
             begin with once, as many as are fastest; `none` pads each record to the longest. Loss and
             gradients are the same.
         quantization: None keeps the weights as they are.
-        init_adapter: None starts anew.
+        init_adapter: None starts from scratch.
         seed: Of the weights, the order and the dropout.
         seeds: Train one adapter for each, in a folder of its own; empty trains one with `seed`.
     """
