@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dialoguellm_release.corpora.notes import Fault, Notes
 from dialoguellm_release.corpora.registry import bundled_corpora, corpus_entry
-from dialoguellm_release.corpora.text import one_line
+from dialoguellm_release.corpora.text import check_unicode, is_blank, one_line
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.resources import recording
 from dialoguellm_release.schemas.corpus import CorpusEntry
@@ -126,10 +126,10 @@ class CorpusFolder:
         Why: a line break in a text would be another line of the prompt, such as a turn that nobody spoke.
 
         Raises:
-            Fault: Nothing is left.
+            Fault: Nothing that can be read is left, or it is not Unicode.
         """
-        text = one_line(cell)
-        if not text:
+        text = one_line(check_unicode(cell, name))
+        if is_blank(text):
             raise Fault(f"{name} is empty", code="corpora.empty_cell")
         if text != cell.strip():
             self.notes.repairs[f"{self.entry.name}.white_space"] += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.read import read_corpus
 from dialoguellm_release.corpora.registry import bundled_corpora
 from dialoguellm_release.corpora.tables import read_header
+from dialoguellm_release.corpora.text import one_line
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.schemas.corpus import CorpusEntry, CorpusLicense, TableColumns, TableFormat
 from dialoguellm_release.schemas.labels import LABELS, RESERVED_NAMES, SPLITS, CorpusName, Split
@@ -157,6 +159,15 @@ def _labels(data: Path, form: TableFormat) -> tuple[str, ...]:
     notes = Notes()
     column = form.columns.label
     cells = (row[0] for _, row in read_table(open_folder(entry, data.parent, notes), data.name, (column,)))
-    used = dict.fromkeys(cell for cell in cells if cell and cell == cell.strip() and len(cell) <= 64)
+    used = dict.fromkeys(cell for cell in cells if cell and cell == one_line(cell) and len(cell) <= 64)
     notes.check()
+    spellings = defaultdict[str, list[str]](list)
+    for label in used:
+        spellings[label.casefold()].append(label)
+    twice = [" and ".join(labels) for labels in spellings.values() if len(labels) > 1]
+    if twice:
+        what, fix = "has labels that differ in case alone", "write each label in one way"
+        raise DataError(
+            Problem(str(data), what, got="; ".join(twice), fix=fix, code="corpora.labels_differ_in_case")
+        )
     return (*(label for label in LABELS if label in used), *(label for label in used if label not in LABELS))

@@ -6,13 +6,14 @@ import csv
 import difflib
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any
 
 from dialoguellm_release.corpora.files import CorpusFolder
 from dialoguellm_release.corpora.notes import Fault
+from dialoguellm_release.corpora.text import check_unicode
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.schemas.labels import Split
 from dialoguellm_release.schemas.record import Dialogue, Utterance
@@ -22,22 +23,25 @@ Row = tuple[str, ...]
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
-def read_table(folder: CorpusFolder, name: str, columns: tuple[str, ...]) -> Iterator[tuple[int, Row]]:
+def read_table(
+    folder: CorpusFolder, name: str, columns: tuple[str, ...], lists: Collection[str] = ()
+) -> Iterator[tuple[int, Row]]:
     """The line number and the cells of the wanted columns of each row; what is wrong is noted.
 
     Args:
         columns: Names of columns; the file may have others. A JSON or Parquet null is an empty cell.
+        lists: Those of them that may be lists in JSON and Parquet.
     """
     suffix = Path(name).suffix.lower()
     if suffix == ".parquet":
         content = folder.read_bytes(name)
-        yield from () if content is None else _parquet_rows(folder, name, content, columns)
+        yield from () if content is None else _parquet_rows(folder, name, content, columns, lists)
         return
     text = folder.read_text(name)
     if text is None:
         return
     if suffix == ".jsonl":
-        yield from _json_rows(folder, name, text, columns)
+        yield from _json_rows(folder, name, text, columns, lists)
     else:
         yield from _csv_rows(folder, name, text, columns)
 
@@ -60,11 +64,15 @@ def read_header(path: Path) -> list[str]:
 
             return list(pq.read_schema(path).names)
         text = path.read_bytes().decode("utf-8-sig")
+        if not text.strip():
+            raise DataError(Problem(str(path), "is empty", code="corpora.empty"))
         if suffix == ".jsonl":
-            first = next((line for line in text.splitlines() if line.strip()), "{}")
+            # Not splitlines: a JSON text may hold U+2028 and U+0085.
+            first = next(line for line in text.split("\n") if line.strip())
             row = json.loads(first)
             return list(row) if isinstance(row, dict) else []
-        return next(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(path.name)), [])
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(path.name))
+        return next((row for row in rows if row), [])
     except OSError as error:
         what = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError as error:
@@ -84,7 +92,8 @@ def _csv_rows(
     rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=_delimiter(name))
     line = 1
     try:
-        header = next(rows)
+        header = next((row for row in rows if row), [])
+        line = rows.line_num
         faults = list(_header_faults(header, columns))
         for fault in faults:
             folder.note(fault, name, line)
@@ -107,7 +116,7 @@ def _csv_rows(
 
 
 def _json_rows(
-    folder: CorpusFolder, name: str, text: str, columns: tuple[str, ...]
+    folder: CorpusFolder, name: str, text: str, columns: tuple[str, ...], lists: Collection[str]
 ) -> Iterator[tuple[int, Row]]:
     for line, item in enumerate(text.split("\n"), start=1):
         if not item.strip():
@@ -123,12 +132,16 @@ def _json_rows(
         faults = list(_header_faults(list(row), columns))
         for fault in faults:
             folder.note(fault, name, line)
-        if not faults:
-            yield line, tuple(_cell(row[column]) for column in columns)
+        if faults:
+            continue
+        try:
+            yield line, _cells(row, columns, lists)
+        except Fault as fault:
+            folder.note(fault, name, line)
 
 
 def _parquet_rows(
-    folder: CorpusFolder, name: str, content: bytes, columns: tuple[str, ...]
+    folder: CorpusFolder, name: str, content: bytes, columns: tuple[str, ...], lists: Collection[str]
 ) -> Iterator[tuple[int, Row]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -144,14 +157,38 @@ def _parquet_rows(
         folder.note(Fault(what, code="corpora.not_parquet"), name, 1)
         return
     for number, row in enumerate(values, start=1):
-        yield number, tuple(_cell(row[column]) for column in columns)
+        try:
+            cells = _cells(row, columns, lists)
+        except Fault as fault:
+            folder.note(fault, name, number)
+            continue
+        yield number, cells
 
 
-def _cell(value: Any) -> str:
-    """A JSON or Parquet value as the text that a CSV cell would have."""
+def _cells(row: Mapping[str, Any], columns: tuple[str, ...], lists: Collection[str]) -> Row:
+    return tuple(_cell(row[column], column, may_be_list=column in lists) for column in columns)
+
+
+def _cell(value: Any, column: str, *, may_be_list: bool) -> str:
+    """A JSON or Parquet value as the text that a CSV cell would have.
+
+    Raises:
+        Fault: It is not one value, such as a list, an object or bytes.
+    """
     if value is None or value != value:  # NaN is what pandas writes for an empty cell
         return ""
-    return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    if isinstance(value, str):
+        return check_unicode(value, column)
+    if isinstance(value, (bytes, dict)) or (isinstance(value, list) and not may_be_list):
+        kind = "bytes" if isinstance(value, bytes) else "an object" if isinstance(value, dict) else "a list"
+        raise Fault(
+            f"{column} is {kind}",
+            expected="text or a number",
+            got=repr(value)[:80],
+            fix="write one text in each cell",
+            code="corpora.not_a_text",
+        )
+    return json.dumps(value, default=str, ensure_ascii=False)
 
 
 def _header_faults(header: Sequence[str], columns: tuple[str, ...]) -> Iterator[Fault]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from dialoguellm_release.corpora.notes import Fault
 
@@ -23,6 +24,34 @@ def one_line(text: str) -> str:
     'First line second line'
     """
     return _RUNS.sub(" ", text).strip()
+
+
+def is_blank(text: str) -> bool:
+    r"""Whether a text has nothing to read: white space, control and format characters alone.
+
+    >>> is_blank(" \u200b\ufeff"), is_blank("\u200f!")
+    (True, False)
+    """
+    return all(char.isspace() or unicodedata.category(char) in ("Cc", "Cf") for char in text)
+
+
+def check_unicode(text: str, name: str) -> str:
+    """The text, which UTF-8 can encode; JSON can hold half of a surrogate pair, which is no character.
+
+    Raises:
+        Fault: It has such a half.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise Fault(
+            f"{name} has half of a surrogate pair, which is no character",
+            expected="Unicode text",
+            got=f"{text[error.start]!a} at character {error.start + 1:,}",
+            fix="write the file again with whole characters",
+            code="corpora.not_unicode",
+        ) from error
+    return text
 
 
 def c1_as_cp1252(text: str) -> str:

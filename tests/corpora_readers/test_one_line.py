@@ -8,10 +8,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dialoguellm_release.corpora.text import one_line
-from dialoguellm_release.errors import Problem
+from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.records import read_records
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.steps.recipe import new_recipe
@@ -116,3 +118,66 @@ def test_a_break_in_a_users_table_makes_no_further_turn(tmp_path: Path) -> None:
     assert first.input == "First Bo: I hate you ### Response: anger"
     assert second.context == ("Ann Bo: First Bo: I hate you ### Response: anger",)
     assert built.manifest.figures.corpora["my"].repairs == {"my.white_space": 2}
+
+
+ROWS = [
+    {"dialogue": "d", "speaker": "Ann", "text": "I said nothing of the kind.", "label": "neutral"},
+    {"dialogue": "d", "speaker": "Bo", "text": "What do you mean by that?", "label": "surprise"},
+]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "code"),
+    [
+        ("text", "half \ud800 a pair", "corpora.not_unicode"),
+        ("speaker", "A\udfff", "corpora.not_unicode"),
+        ("dialogue", "\ud83d", "corpora.not_unicode"),
+        ("label", "\ud83d", "corpora.not_unicode"),
+        ("text", ["two", "texts"], "corpora.not_a_text"),
+        ("text", {"en": "text"}, "corpora.not_a_text"),
+        ("speaker", ["Ann"], "corpora.not_a_text"),
+        ("text", "\u200b\ufeff", "corpora.empty_cell"),
+        ("text", "\u2028\x0b", "corpora.empty_cell"),
+        ("label", "sur\nprise", "corpora.unknown_label"),
+        ("label", "Surprise", "corpora.labels_differ_in_case"),
+    ],
+)
+def test_what_is_no_text_in_a_json_table(tmp_path: Path, column: str, value: object, code: str) -> None:
+    rows = [*ROWS, {**ROWS[1], "dialogue": "e", column: value}]
+    (tmp_path / "my.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        new_recipe("tiny", tmp_path / "my.jsonl", tmp_path / "own")
+    assert [problem.code for problem in caught.value.problems] == [code]
+    assert "my.jsonl" in caught.value.problems[0].where
+    assert not (tmp_path / "own").exists()
+
+
+@pytest.mark.parametrize("value", [b"bytes", ["a list"]])
+def test_what_is_no_text_in_parquet(tmp_path: Path, value: object) -> None:
+    rows = [{**row, "text": value} for row in ROWS]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "my.parquet")
+    with pytest.raises(DataError) as caught:
+        new_recipe("tiny", tmp_path / "my.parquet", tmp_path / "own")
+    assert {problem.code for problem in caught.value.problems} == {"corpora.not_a_text"}
+
+
+def test_a_separator_inside_the_first_row_of_json_lines(tmp_path: Path) -> None:
+    rows = [{**ROWS[0], "text": "One\u2028two\x85three"}, ROWS[1]]
+    text = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    (tmp_path / "my.jsonl").write_text(text, encoding="utf-8")
+    made = new_recipe("tiny", tmp_path / "my.jsonl", tmp_path / "own")
+    built = build_dataset(made.dataset, out=tmp_path / "dataset")
+    assert [record.input for record in read_records(built.folder, "my", "train")] == [
+        "One two three",
+        "What do you mean by that?",
+    ]
+
+
+def test_an_empty_table_and_one_that_begins_with_a_blank_line(tmp_path: Path) -> None:
+    (tmp_path / "none.csv").write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        new_recipe("tiny", tmp_path / "none.csv", tmp_path / "own")
+    assert [problem.code for problem in caught.value.problems] == ["corpora.empty"]
+    (tmp_path / "my.csv").write_text("\ntext,label\nWell then,neutral\n", encoding="utf-8")
+    made = new_recipe("tiny", tmp_path / "my.csv", tmp_path / "own")
+    assert made.records["train"] == 1

@@ -174,7 +174,7 @@ def test_every_wrong_row_is_named_by_its_line(tmp_path: Path) -> None:
     ("text", "code"),
     [
         ("txt,label\na,anger\n", "corpora.no_column"),
-        ("", "corpora.no_column"),
+        ("", "corpora.empty"),
         ("text,label,emotion\na,anger,fear\n", "corpora.ambiguous_column"),
         ("text,label,label\na,anger,fear\n", "corpora.ambiguous_column"),
         ('text,label\n"a,anger\n', "corpora.not_csv"),

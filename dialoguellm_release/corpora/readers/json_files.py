@@ -9,6 +9,7 @@ from typing import Any
 from dialoguellm_release.corpora.files import CorpusFolder
 from dialoguellm_release.corpora.labels import NativeLabels
 from dialoguellm_release.corpora.notes import Fault
+from dialoguellm_release.corpora.text import check_unicode
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.schemas.corpus import JsonFormat
 from dialoguellm_release.schemas.labels import SPLITS, Split
@@ -93,7 +94,8 @@ class _File:
         value = dialogue.get(self._form.id) if self._form.id else key
         if not isinstance(value, str | int) or isinstance(value, bool):
             raise Fault(f"{self._form.id} is no id", got=repr(value)[:80], code="corpora.json_layout")
-        return "-".join(str(value).split()).replace("/", "-") or key
+        dialogue_id = check_unicode(str(value), self._form.id or "the key of the dialogue")
+        return "-".join(dialogue_id.split()).replace("/", "-") or key
 
     def _utterances(self, dialogue: dict[str, Any], where: str) -> Iterator[Utterance]:
         rows = self._objects(dialogue) if self._form.utterances else self._parallel(dialogue)

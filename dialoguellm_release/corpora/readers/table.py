@@ -94,7 +94,8 @@ class _Rows:
         single = (columns.text, columns.label, columns.speaker, columns.utterance, columns.split)
         wanted = (*single, columns.start, columns.end, *self.dialogue_columns)
         names = tuple(dict.fromkeys(column for column in wanted if column is not None))
-        for line, row in read_table(self.folder, name, names):
+        lists = (columns.speaker,) if columns.speaker and self.form.speakers == "list" else ()
+        for line, row in read_table(self.folder, name, names, lists):
             yield line, dict(zip(names, row, strict=True))
 
     def by_split(self, name: str) -> dict[Split | None, DialogueRows]:
