@@ -310,8 +310,8 @@ def in_hub_cache(home: Path, repo_id: str) -> Path:
 def part_qlora(arguments: argparse.Namespace) -> dict[str, Any]:
     import torch
 
-    from dialoguellm_release.backbones.build import build_backbone
     from dialoguellm_release.backbones.load import load_backbone
+    from dialoguellm_release.backbones.weights import build_backbone
     from dialoguellm_release.recipes.catalogue import load_recipe
     from dialoguellm_release.schemas.recipes.adapter import QuantizationRecipe
     from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe

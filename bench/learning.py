@@ -31,7 +31,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from dialoguellm_release.backbones.build import BOS, EOS, PAD, save_backbone
+from dialoguellm_release.backbones.weights import BOS, EOS, PAD, save_backbone
 from dialoguellm_release.encoding import EncodedPrompt, Encoder
 from dialoguellm_release.folders import MANIFEST, read_manifest, write_text
 from dialoguellm_release.knowledge import with_knowledge

@@ -34,9 +34,15 @@ from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.steps.model import build_backbone
-from dialoguellm_release.training.batches import Batch, packed, padded, summed_loss
 from dialoguellm_release.training.data import EpochOrder, Row, training_rows
-from dialoguellm_release.training.packs import boolean_mask, parity_of_model
+from dialoguellm_release.training.packs import (
+    Batch,
+    boolean_mask,
+    packed,
+    padded,
+    parity_of_model,
+    summed_loss,
+)
 
 STEP = 64
 MICRO_BATCHES = (4, 8, 16, 64)

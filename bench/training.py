@@ -51,8 +51,8 @@ from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.steps.model import build_backbone
-from dialoguellm_release.training.batches import padded, summed_loss
 from dialoguellm_release.training.data import Row, training_rows
+from dialoguellm_release.training.packs import padded, summed_loss
 from dialoguellm_release.training.sft import tune
 
 NANO = Path(__file__).parent / "nano" / "backbone.yaml"

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from dialoguellm_release.backbones.identity import base_of
 from dialoguellm_release.backbones.load import load_backbone
+from dialoguellm_release.backbones.weights import base_of
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import MANIFEST
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, FolderSource

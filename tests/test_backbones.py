@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from dialoguellm_release.backbones.identity import base_of
 from dialoguellm_release.backbones.load import load_backbone
+from dialoguellm_release.backbones.weights import base_of
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import MANIFEST, read_manifest, stamps
 from dialoguellm_release.recipes.load import Loaded

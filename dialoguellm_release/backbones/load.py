@@ -9,7 +9,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from dialoguellm_release.backbones.identity import Base, base_of
+from dialoguellm_release.backbones.weights import Base, base_of
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.progress import silence_transformers
 from dialoguellm_release.schemas.recipes.adapter import QuantizationRecipe

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dialoguellm_release.backbones.adapters import check_unchanged, load_adapter
-from dialoguellm_release.backbones.identity import Base, base_of, pinned
 from dialoguellm_release.backbones.load import load_backbone
+from dialoguellm_release.backbones.weights import Base, base_of, pinned
 from dialoguellm_release.encoding import EncodedPrompt, Encoder
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import canonical_json, package_versions, read_manifest, sha256_of_text

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.backbones.identity import base_of
+from dialoguellm_release.backbones.weights import base_of
 from dialoguellm_release.errors import DataError, Problem, RecipeError
 from dialoguellm_release.folders import MANIFEST, canonical_json, read_manifest, write_text
 from dialoguellm_release.prompts import load_prompt
@@ -32,17 +32,17 @@ from dialoguellm_release.step import (
     run_step,
 )
 from dialoguellm_release.steps.model import built_backbone
+from dialoguellm_release.training.check import gigabytes as gigabytes
 from dialoguellm_release.training.check import survival_table as survival_table
-from dialoguellm_release.training.footprint import gigabytes as gigabytes
-from dialoguellm_release.training.processes import rank as rank
+from dialoguellm_release.training.devices import rank as rank
 
 if TYPE_CHECKING:
     from dialoguellm_release.training.adapter_folder import MeanAndDeviation as MeanAndDeviation
     from dialoguellm_release.training.adapter_folder import SeedsSummary as SeedsSummary
     from dialoguellm_release.training.check import Check as Check
+    from dialoguellm_release.training.check import Footprint as Footprint
     from dialoguellm_release.training.check import Tokens as Tokens
     from dialoguellm_release.training.checkpoints import Unfinished as Unfinished
-    from dialoguellm_release.training.footprint import Footprint as Footprint
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def trained(
     from dialoguellm_release.cards.model import render_adapter_card
     from dialoguellm_release.training import train
     from dialoguellm_release.training.checkpoints import checkpoints_of
-    from dialoguellm_release.training.processes import first_alone
+    from dialoguellm_release.training.devices import first_alone
     from dialoguellm_release.training.train import init_adapter_sha256
 
     built = read_manifest(training.dataset, DatasetManifest)

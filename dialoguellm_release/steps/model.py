@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.backbones.adapters import find_adapter
-from dialoguellm_release.backbones.identity import base_of, pinned
+from dialoguellm_release.backbones.weights import base_of, pinned
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import canonical_json, read_manifest, sha256_of_text
 from dialoguellm_release.recipes.catalogue import load_recipe
@@ -71,12 +71,12 @@ def build_backbone(
         >>> build_backbone("tiny")  # doctest: +SKIP
         StepResult(build/backbones/tiny: backbone, new, content 0f5a1c2b3d4e)
     """
-    from dialoguellm_release.backbones import build
+    from dialoguellm_release.backbones import weights
 
     loaded = main_recipe(recipe, "backbone", BackboneRecipe, overrides)
 
     def make(folder: Path) -> Output:
-        built = build.build_backbone(loaded, folder)
+        built = weights.build_backbone(loaded, folder)
         return Output(built.content_sha256, {"parameters": built.parameters})
 
     folder = Path(out or BUILD / "backbones" / folder_name(loaded.name, overrides))

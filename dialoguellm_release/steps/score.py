@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from dialoguellm_release.backbones.identity import base_of, pinned
+from dialoguellm_release.backbones.weights import base_of, pinned
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import canonical_json, read_manifest, sha256_of, write_text
 from dialoguellm_release.recipes.load import Loaded

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.backbones.adapters import other_function, without_defaults
-from dialoguellm_release.backbones.build import write_for_earlier_versions
-from dialoguellm_release.backbones.identity import Base, weights_sha256
+from dialoguellm_release.backbones.weights import Base, weights_sha256, write_for_earlier_versions
 from dialoguellm_release.encoding import Encoder, golden_record
 from dialoguellm_release.folders import canonical_json, combined_sha256, sha256_of_text, write_text
 from dialoguellm_release.prompts import Prompt, chat_template, prompt_as_json, standalone_template

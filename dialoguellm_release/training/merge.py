@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.backbones.adapters import check_unchanged, load_adapter
-from dialoguellm_release.backbones.build import write_for_earlier_versions
-from dialoguellm_release.backbones.identity import Base, base_of, pinned, weights_sha256
 from dialoguellm_release.backbones.load import load_backbone, load_model
+from dialoguellm_release.backbones.weights import (
+    Base,
+    base_of,
+    pinned,
+    weights_sha256,
+    write_for_earlier_versions,
+)
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.recipes.load import Loaded

@@ -17,12 +17,18 @@ from dialoguellm_release.errors import DataError, MissingExtraError, Problem, Re
 from dialoguellm_release.progress import silence_transformers
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, LoraRecipe
 from dialoguellm_release.schemas.recipes.backbone import Architecture
+from dialoguellm_release.training.check import footprint, out_of_memory
 from dialoguellm_release.training.checkpoints import last_whole_checkpoint
-from dialoguellm_release.training.compute import cpu_threads, precision, threads_of
 from dialoguellm_release.training.data import Row
-from dialoguellm_release.training.footprint import footprint, out_of_memory
+from dialoguellm_release.training.devices import (
+    cpu_threads,
+    gather_trained,
+    precision,
+    rank,
+    share_of,
+    threads_of,
+)
 from dialoguellm_release.training.packs import linear_weights
-from dialoguellm_release.training.processes import gather_trained, rank, share_of
 from dialoguellm_release.training.trainer import LogEntry, diverged, measured, sft_trainer, watcher
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from dialoguellm_release.backbones.adapters import (
     load_adapter,
     read_config,
 )
-from dialoguellm_release.backbones.identity import Base, base_of, pinned
 from dialoguellm_release.backbones.load import load_backbone, load_tokenizer, location_at, refused_by_hub
+from dialoguellm_release.backbones.weights import Base, base_of, pinned
 from dialoguellm_release.encoding import Encoder
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem, RecipeError
 from dialoguellm_release.folders import (
@@ -47,9 +47,8 @@ from dialoguellm_release.training.checkpoints import (
     steps_done,
     tracking_of,
 )
-from dialoguellm_release.training.compute import training_run
 from dialoguellm_release.training.data import Row, records_of, training_records, training_rows
-from dialoguellm_release.training.processes import first_alone, rank, share_of
+from dialoguellm_release.training.devices import first_alone, rank, share_of, training_run
 from dialoguellm_release.training.sft import Tuned, Work, tune
 
 if TYPE_CHECKING:

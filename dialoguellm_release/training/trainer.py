@@ -12,11 +12,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.progress import progress
-from dialoguellm_release.training.batches import Batch, Collator, computed_tokens, packed, padded, summed_loss
 from dialoguellm_release.training.checkpoints import writing_weights
 from dialoguellm_release.training.data import FILLER, EpochOrder, Row, sorted_alike
-from dialoguellm_release.training.packs import MaskMaker, mask_maker, parity_of_model
-from dialoguellm_release.training.processes import rank
+from dialoguellm_release.training.devices import rank
+from dialoguellm_release.training.packs import (
+    Batch,
+    Collator,
+    MaskMaker,
+    computed_tokens,
+    mask_maker,
+    packed,
+    padded,
+    parity_of_model,
+    summed_loss,
+)
 
 if TYPE_CHECKING:
     from transformers import TrainerState

@@ -25,9 +25,8 @@ from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, Quantizat
 from dialoguellm_release.schemas.recipes.backbone import Architecture, BackboneRecipe, FolderSource, HubSource
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps.adapter import check_adapter
-from dialoguellm_release.training.check import steps_per_epoch
+from dialoguellm_release.training.check import footprint, steps_per_epoch, trainable_parameters
 from dialoguellm_release.training.data import Sequences
-from dialoguellm_release.training.footprint import footprint, trainable_parameters
 
 HUB_BACKBONES = [
     name.partition("/")[2] for name in bundled() if name.startswith("backbones/") and "tiny" not in name

@@ -15,8 +15,8 @@ import pytest
 import yaml
 from safetensors.torch import load_file, save_file
 
-from dialoguellm_release.backbones.identity import base_of
 from dialoguellm_release.backbones.load import load_backbone
+from dialoguellm_release.backbones.weights import base_of
 from dialoguellm_release.encoding import GOLDEN_RECORD, Encoder
 from dialoguellm_release.errors import DataError, RecipeError
 from dialoguellm_release.folders import read_manifest, stamps
@@ -33,8 +33,7 @@ from dialoguellm_release.steps.adapter import Training, trained
 from dialoguellm_release.steps.adapter import train_adapter as train_step
 from dialoguellm_release.steps.model import export_training, merge_adapter
 from dialoguellm_release.training import merge
-from dialoguellm_release.training.export import Segments
-from dialoguellm_release.training.tools import Tool, configuration
+from dialoguellm_release.training.export import Segments, Tool, configuration
 from dialoguellm_release.training.train import with_init_adapter
 from tests.hub_server.server import HubServer
 

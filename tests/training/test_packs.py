@@ -22,7 +22,6 @@ from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, Packing
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
-from dialoguellm_release.training.batches import packed, padded, summed_loss
 from dialoguellm_release.training.data import EpochOrder, Row
 from dialoguellm_release.training.packs import (
     Division,
@@ -30,8 +29,11 @@ from dialoguellm_release.training.packs import (
     division,
     mask_maker,
     pack,
+    packed,
+    padded,
     parity_of,
     parity_of_model,
+    summed_loss,
 )
 from dialoguellm_release.training.sft import tune
 

@@ -71,10 +71,10 @@ def unbroken(
 
 def cut_after(monkeypatch: pytest.MonkeyPatch, micro_batches: int) -> pytest.MonkeyPatch:
     """Ends the training after so many micro-batches of training."""
-    from dialoguellm_release.training import batches
+    from dialoguellm_release.training import packs
 
     count = 0
-    summed_loss = batches.summed_loss
+    summed_loss = packs.summed_loss
 
     def counted(model: Any, batch: Any, mask_of: Any) -> Any:
         nonlocal count

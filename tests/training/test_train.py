@@ -25,7 +25,7 @@ from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps.adapter import Training, trained
 from dialoguellm_release.steps.dataset import build_dataset
-from dialoguellm_release.training import batches, sft
+from dialoguellm_release.training import packs, sft
 from dialoguellm_release.training.data import training_rows
 
 TRAIN = """
@@ -163,7 +163,7 @@ def test_the_loss_is_on_the_completion_alone_and_every_row_counts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[tuple[list[int], int]] = []
-    summed_loss = batches.summed_loss
+    summed_loss = packs.summed_loss
 
     def watched(model: Any, batch: dict[str, Any], mask_of: Any) -> Any:
         seen.append((batch["labels"].tolist(), batch["num_tokens"]))

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from dialoguellm_release.backbones.build import write_for_earlier_versions
 from dialoguellm_release.backbones.load import load_backbone
+from dialoguellm_release.backbones.weights import write_for_earlier_versions
 from dialoguellm_release.encoding import Encoder
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.prompts import load_prompt
@@ -78,10 +78,10 @@ def entries_of(log: Path) -> list[dict[str, Any]]:
 def test_the_log_is_written_as_it_goes(
     tune_with: Tune, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dialoguellm_release.training import batches, trainer
+    from dialoguellm_release.training import packs, trainer
 
     log, seen = tmp_path / "log.jsonl", list[int]()
-    summed_loss = batches.summed_loss
+    summed_loss = packs.summed_loss
 
     def watched(*arguments: Any) -> Any:
         seen.append(len(entries_of(log)))
@@ -190,10 +190,10 @@ def test_threads_are_those_of_the_recipe_or_one_for_a_small_model(
 ) -> None:
     import torch
 
-    from dialoguellm_release.training import batches, trainer
+    from dialoguellm_release.training import packs, trainer
 
     used, before = set[int](), torch.get_num_threads()
-    summed_loss = batches.summed_loss
+    summed_loss = packs.summed_loss
 
     def watched(*arguments: Any) -> Any:
         used.add(torch.get_num_threads())
@@ -208,7 +208,7 @@ def test_threads_are_those_of_the_recipe_or_one_for_a_small_model(
 def test_a_large_model_takes_every_core(monkeypatch: pytest.MonkeyPatch) -> None:
     import os
 
-    from dialoguellm_release.training.compute import LARGE, threads_of
+    from dialoguellm_release.training.devices import LARGE, threads_of
 
     class Model:
         def __init__(self, weights: int) -> None:
