@@ -46,7 +46,7 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     turns = sum(len(dialogue) for dialogue in namespace["dialogues"])
     assert turns == len(namespace["test"]) > 100
     for dialogue in namespace["dialogues"]:
-        assert len({record["dialogue_id"] for record in dialogue}) == 1
+        assert len({(record["corpus"], record["split"], record["dialogue_id"]) for record in dialogue}) == 1
         numbers = [record["utterance_index"] for record in dialogue]
         assert numbers == sorted(numbers)
 
