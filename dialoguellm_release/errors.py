@@ -30,14 +30,14 @@ MAX_SHOWN = 25
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: where, what, what was expected, what stands there, what to do.
+    """One thing that is wrong: where, what, what was expected, what was found, what to do.
 
     Args:
         code: Stable name of the kind of problem, `room.kind`; the wording may change, the code does not.
         where: A file with line and column where there is one, else the place in the user's terms.
         what: The fault in one clause.
         expected: What would have been right; None where there is nothing to add to `what`.
-        got: What stands there instead, whole; None likewise.
+        got: What was found instead, in full; None likewise.
         fix: The next step for the user; None where `what` already says it.
     """
 

@@ -102,8 +102,7 @@ class SplitStatistics(Schema):
 
     Attributes:
         dialogue_lengths: Utterances per dialogue.
-        utterance_lengths: Words per utterance; a word is what stands between white space and has a letter
-            or a digit.
+        utterance_lengths: Words per utterance; a word is a run of letters and digits.
         records_after_gap: Records that are not numbered as the next after the one before in their dialogue.
         missing_turns: How many numbers are left out there.
     """

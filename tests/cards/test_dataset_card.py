@@ -224,7 +224,7 @@ def test_the_datasheet_of_synthetic_data_names_no_source_of_others(
     recipe = dataset.recipe.model_copy(update={"resolved": resolved})
     card = render_dataset_card(dataset.model_copy(update={"recipe": recipe}), None, registry)
     sheet = card.split("\n## Datasheet\n")[1].split("\n## ")[0]
-    assert "Nobody was asked, recorded or" in sheet
+    assert "Nobody was recorded or observed" in sheet
     assert "transcripts" not in sheet
     assert "papers" not in sheet
 
@@ -234,7 +234,7 @@ def test_the_datasheet_of_a_copy_names_what_it_lacks(published: DatasetManifest,
     sheet = card.split("\n## Datasheet\n")[1].split("\n## ")[0]
     assert "MEISD: nothing of it is in this copy" in sheet
     assert "4,012 in 1,003 dialogues" in " ".join(sheet.split())
-    assert "tell of the whole build, not of this copy" in card
+    assert "describe the whole build, not this copy" in card
 
 
 def test_without_claims_nothing_is_said_of_a_paper(dataset: DatasetManifest, registry: Registry) -> None:
@@ -282,9 +282,9 @@ def test_the_card_tells_what_leaks_and_what_clean_leaves_out(
 @pytest.mark.parametrize(
     ("conflicts", "duplicates", "told", "not_told"),
     [
-        ("majority", "first", ["of equals, with that of the first record", "it has the first."], []),
+        ("majority", "first", ["in a tie, with that of the first record", "it has the first."], []),
         ("drop", "keep", ["it has none where their labels differ."], ["it has the first."]),
-        ("keep", "first", ["it has those of every label."], ["of equals"]),
+        ("keep", "first", ["it has those of every label."], ["in a tie"]),
     ],
 )
 def test_the_card_tells_the_rules_of_clean(

@@ -92,7 +92,7 @@ def test_a_card_tells_what_the_training_cost(adapter: AdapterManifest) -> None:
     card = render_adapter_card(adapter.model_copy(update={"run": older}), [], "a/b")
     assert "None" not in card.split("### What it cost")[1].split("## Licences")[0]
     unknown = render_adapter_card(adapter.model_copy(update={"run": None}), [], "a/b")
-    assert "Neither time nor hardware nor energy was recorded" in unknown
+    assert "Time, hardware and energy were not recorded" in unknown
 
 
 def test_one_licence_of_base_and_data_is_the_adapters(

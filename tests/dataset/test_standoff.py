@@ -67,7 +67,7 @@ def test_no_text_and_no_speaker_is_in_a_file(demo_dataset: Dataset, standoff: Pa
 
 
 def strings_in(folder: Path) -> set[str]:
-    """Every value in the Parquet files of a folder, also those in lists, and what stands in their heads."""
+    """Every value in the Parquet files of a folder, also those in lists, and in their metadata."""
     found: set[str] = set()
     for path in folder.rglob("*.parquet"):
         table = pq.read_table(path)

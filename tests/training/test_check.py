@@ -1,4 +1,4 @@
-"""`adapter check`: what can be told of a training without weights."""
+"""`adapter check`: what can be said of a training without weights."""
 
 from __future__ import annotations
 
