@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
+from operator import itemgetter
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -223,6 +225,21 @@ def natural_order(dialogue_id: str) -> tuple[object, ...]:
     parts: list[object] = list(_NUMBER.split(dialogue_id))
     parts[1::2] = [(len(number.lstrip("0")), number.lstrip("0")) for number in map(str, parts[1::2])]
     return (*parts, dialogue_id)
+
+
+def draw_records(records: Iterable[Record], most: int | None, seed: int) -> Iterator[Record]:
+    """So many of the records, drawn by a seed and in their order; all of them where `most` is None.
+
+    Why hashes of ids: the draw is the same in every version of Python, and hardly changes with a record more.
+    """
+    if most is None:
+        return iter(records)
+
+    def lot(one: tuple[int, Record]) -> bytes:
+        return hashlib.sha256(f"{seed}/{one[1].id}".encode()).digest()
+
+    drawn = heapq.nsmallest(most, enumerate(records), key=lot)
+    return (record for _, record in sorted(drawn, key=itemgetter(0)))
 
 
 _RECORD = TypeAdapter(Record)

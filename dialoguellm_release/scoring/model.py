@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,7 +16,7 @@ from dialoguellm_release.folders import canonical_json, package_versions, read_m
 from dialoguellm_release.knowledge import with_knowledge
 from dialoguellm_release.prompts import Prompt, load_prompt, read_prompt
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.records import read_records, shown_sha256
+from dialoguellm_release.records import draw_records, read_records, shown_sha256
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.manifests import AdapterManifest
@@ -190,9 +189,10 @@ def _has_its_records(dataset: Path, trained: AdapterManifest) -> bool:
         return False
     data = trained.recipe.resolved.get("data")
     limit = data.get("max_records") if isinstance(data, dict) else None
-    most = limit if isinstance(limit, int) else None
+    most, seed = limit if isinstance(limit, int) else None, trained.recipe.resolved.get("seed")
     try:
-        records = islice(read_records(dataset, trained.figures.dataset_config, "train"), most)
+        every = read_records(dataset, trained.figures.dataset_config, "train")
+        records = draw_records(every, most, seed if isinstance(seed, int) else 0)
         return shown_sha256(records) == trained.figures.records_sha256
     except DataError:
         return False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TypedDict, overload
 
@@ -13,7 +12,7 @@ from dialoguellm_release.encoding import EncodedPrompt, Encoder
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.knowledge import each_with_knowledge
 from dialoguellm_release.prompts import Prompt
-from dialoguellm_release.records import read_records
+from dialoguellm_release.records import draw_records, read_records
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import Split
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, Packing
@@ -35,7 +34,8 @@ def records_of(
     if split == "train":
         found = training_records(dataset, recipe)
     else:
-        found = islice(read_records(dataset, recipe.data.config, split), recipe.data.max_validation_records)
+        every = read_records(dataset, recipe.data.config, split)
+        found = draw_records(every, recipe.data.max_validation_records, recipe.seed)
     label_spaces = {name: corpus.label_space for name, corpus in built.figures.corpora.items()}
     records = each_with_knowledge(found, recipe.data.knowledge, prompt, label_spaces)
     if recipe.data.knowledge.video_descriptions != "shuffled":
@@ -55,7 +55,8 @@ def records_of(
 
 def training_records(dataset: Path, recipe: AdapterRecipe) -> Iterator[Record]:
     """The training records of a recipe as the dataset has them."""
-    return islice(read_records(dataset, recipe.data.config, "train"), recipe.data.max_records)
+    every = read_records(dataset, recipe.data.config, "train")
+    return draw_records(every, recipe.data.max_records, recipe.seed)
 
 
 def _check_prompt(prompt: Prompt, built: DatasetManifest, dataset: Path) -> None:

@@ -6,9 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from dialoguellm_release.recipes.catalogue import load_recipe
+from dialoguellm_release.records import read_records
+from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
+from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps.adapter import train_adapter
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.steps.score import ModelChoice, WorkFolders, score
+from dialoguellm_release.training.data import training_records
 
 SETTINGS = ("trainer.max_steps=3", "data.max_records=40")
 
@@ -60,3 +65,19 @@ def test_other_records_are_another_training(
         overrides=[*SETTINGS, "data.config=emorynlp"],
     )
     assert leak_policy(adapter.folder, datasets[1], tiny_backbone.parent) == "trained on another dataset"
+
+
+def test_fewer_records_come_from_every_corpus_and_are_drawn_by_the_seed(datasets: tuple[Path, Path]) -> None:
+    every = list(read_records(datasets[0], "default", "train"))
+
+    def drawn(*settings: str) -> list[Record]:
+        recipe = load_recipe("tiny", "adapter", AdapterRecipe, ["data.config=default", *settings]).recipe
+        return list(training_records(datasets[0], recipe))
+
+    some = drawn("data.max_records=30")
+    assert len(some) == 30
+    assert {record.corpus for record in some} == {record.corpus for record in every} == {"meld", "emorynlp"}
+    assert some == [record for record in every if record in some], "in their order"
+    assert drawn("data.max_records=30") == some
+    assert drawn("data.max_records=30", "seed=99") != some
+    assert drawn("data.max_records=100000") == drawn() == every

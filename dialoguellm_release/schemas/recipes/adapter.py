@@ -119,7 +119,7 @@ class AdapterData(Schema):
     """Which records are trained on: a config of the dataset folder, its `train` split.
 
     Attributes:
-        max_records: Only the first so many records; None for all.
+        max_records: Only so many records, drawn by the seed from all of the config; None for all.
         max_validation_records: Likewise of the `validation` split, where `trainer.eval_steps` looks at it.
     """
 
