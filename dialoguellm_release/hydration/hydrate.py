@@ -39,6 +39,11 @@ def check_sources(copy: PublishedCopy, recipe: DatasetRecipe, sources: Path) -> 
     """
     figures = copy.manifest.figures
     problems = list(_missing_sources(copy, recipe, sources))
+    described = figures.video.records if figures.video else {}
+    if withheld := [name for name in copy.withheld if name in described]:
+        what = f"the video descriptions of {', '.join(withheld)} are not published, and cannot be made again"
+        fix = " ".join(["leave out what has them:", *(f"--skip {name}" for name in withheld)])
+        problems.append(Problem(str(copy.folder), what, fix=fix, code="hydration.descriptions_withheld"))
     prompt = load_prompt(figures.prompt)
     if prompt.sha256 != figures.prompt_sha256:
         what = f"was built with another {figures.prompt} than the one that is installed"
@@ -101,6 +106,8 @@ def write_hydrated(
         dialogues = build.read(name, corpus, notes)
         return dialogues if held == "nothing" else _with_split(dialogues, splits[name])
 
+    if published.video:
+        build = replace(build, descriptions=copy.descriptions(), video=published.video)
     made = write_dataset(build, folder, advance, read=read)
     assert build.folders.sources is not None
     if copy.skip:

@@ -124,6 +124,17 @@ class PublishedCopy:
                 utterances = sorted(turns[dialogue_id], key=lambda utterance: utterance.index)
                 yield Dialogue(corpus=name, split=split, id=dialogue_id, utterances=tuple(utterances))
 
+    def descriptions(self) -> dict[str, str]:
+        """The video descriptions of the published records, by record id."""
+        import pyarrow.parquet as pq
+
+        paths = [file.path for name in self.held for file in self._files(f"data/{name}/")]
+        columns = ["id", "video_description"]
+        rows = (
+            row for path in paths for row in pq.read_table(self.folder / path, columns=columns).to_pylist()
+        )
+        return {row["id"]: row["video_description"] for row in rows if row["video_description"] is not None}
+
     def problems(self) -> Iterator[Problem]:
         """What does not agree with the manifest, so that nothing can be built on it."""
         recipe, figures, where = self.manifest.recipe, self.manifest.figures, str(self.folder / MANIFEST)

@@ -17,9 +17,11 @@ from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.steps.dataset import build_dataset, check_dataset
+from dialoguellm_release.step import StepResult
+from dialoguellm_release.steps.dataset import build_dataset, check_dataset, hydrate_dataset
 from dialoguellm_release.steps.video import describe_clips
 from dialoguellm_release.video.status import Descriptions, read_descriptions
+from tests.dataset.conftest import publish_copy
 
 FOLDERS = {
     "train": "train_splits",
@@ -130,3 +132,35 @@ def test_a_long_description_loses_its_tail_and_never_the_label(tiny_backbone: Pa
     assert "end" not in encoded.text.partition("### Video description:")[2].partition("###")[0]
     assert encoded.text.endswith("### Response:")
     assert record.input in encoded.text
+
+
+def test_a_published_copy_carries_its_descriptions_over(
+    dataset: Path, tmp_path: Path, synthetic_dir: Path
+) -> None:
+    built = read_manifest(dataset, DatasetManifest)
+    others = set(built.figures.corpora) - {"meld"}
+    copy = publish_copy(StepResult(dataset, built, was_current=True), tmp_path / "copy", {"meld"}, others)
+    made = hydrate_dataset(copy, synthetic_dir, tmp_path / "out")
+    assert made.manifest.content_sha256 == built.content_sha256
+    assert made.manifest.figures.video == built.figures.video
+    fewer = hydrate_dataset(copy, synthetic_dir, tmp_path / "fewer", skip=["meisd"])
+    assert [one.video_description for one in meld(fewer.folder)] == [
+        one.video_description for one in meld(dataset)
+    ]
+
+
+@pytest.mark.parametrize("standoff", [("meld",), ()])
+def test_descriptions_that_are_not_published_are_not_lost_in_silence(
+    dataset: Path, tmp_path: Path, synthetic_dir: Path, standoff: tuple[str, ...]
+) -> None:
+    built = read_manifest(dataset, DatasetManifest)
+    others = set(built.figures.corpora) - {"meld"}
+    whole = StepResult(dataset, built, was_current=True)
+    copy = publish_copy(whole, tmp_path / "copy", others, standoff)
+    for skip in ([], ["meisd"]):
+        with pytest.raises(DataError) as raised:
+            hydrate_dataset(copy, synthetic_dir, tmp_path / "out", skip=skip)
+        assert [one.code for one in raised.value.problems] == ["hydration.descriptions_withheld"]
+    without = hydrate_dataset(copy, synthetic_dir, tmp_path / "out", skip=["meld"])
+    assert without.manifest.figures.video is not None
+    assert without.manifest.figures.video.records == {}
