@@ -2,61 +2,54 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.read import read_corpus
-from dialoguellm_release.corpora.registry import entry_of, title_of
+from dialoguellm_release.corpora.registry import bundled_entry, entry_of, title_of
 from dialoguellm_release.dataset.build import Build, write_dataset
 from dialoguellm_release.dataset.records import RecordMaker
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.hydration.mismatches import (
-    by_dialogue,
-    cause,
-    content_problems,
-    find_differences,
-    how_to_get,
-    part_problems,
-)
-from dialoguellm_release.hydration.published import PublishedCopy
+from dialoguellm_release.hydration.published import PACKAGE, PublishedCopy
+from dialoguellm_release.hydration.standoff import by_split, find_differences, summary
 from dialoguellm_release.prompts import load_prompt
-from dialoguellm_release.schemas.dataset_manifest import DatasetFigures
+from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures
 from dialoguellm_release.schemas.labels import CorpusName, Split
-from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe
+from dialoguellm_release.schemas.manifests import FileStamp
+from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe
 from dialoguellm_release.schemas.record import Dialogue, Record
 
 MAX_FILES = 12
-"""So many files of a corpus are named; IEMOCAP has hundreds."""
+"""Up to this many files of a corpus are named."""
 
 
-def check_sources(copy: PublishedCopy, recipe: DatasetRecipe, sources: Path) -> None:
+def check_sources(copy: PublishedCopy, sources: Path) -> None:
     """Checks that everything is available that the copy was published without.
 
     Raises:
         DataError: Names every file that is missing and how to get its corpus, or another prompt.
     """
     figures = copy.manifest.figures
-    problems = list(_missing_sources(copy, recipe, sources))
+    problems = list(_missing_sources(copy, sources))
     described = figures.video.records if figures.video else {}
     if withheld := [name for name in copy.withheld if name in described]:
-        what = f"the video descriptions of {', '.join(withheld)} are not published, and cannot be made again"
-        fix = " ".join(["leave out what has them:", *(f"--skip {name}" for name in withheld)])
-        problems.append(Problem(str(copy.folder), what, fix=fix, code="hydration.descriptions_withheld"))
+        names = ", ".join(withheld)
+        what = f"the video descriptions of {names} are not published, and cannot be made again"
+        skip = f"leave them out, with --skip {' --skip '.join(withheld)}"
+        problems.append(Problem(str(copy.folder), what, fix=skip, code="hydration.descriptions_withheld"))
     prompt = load_prompt(figures.prompt)
     if prompt.sha256 != figures.prompt_sha256:
         what = f"was built with another {figures.prompt} than the one that is installed"
-        fix = copy.version_fix
-        shas = (figures.prompt_sha256, prompt.sha256)
-        problems.append(Problem(str(copy.folder), what, *shas, fix, code="hydration.other_prompt"))
+        shas, code = (figures.prompt_sha256, prompt.sha256), "hydration.other_prompt"
+        problems.append(Problem(str(copy.folder), what, *shas, copy.version_fix, code=code))
     if problems:
         raise DataError(problems)
 
 
-def check_copies(
-    copy: PublishedCopy, recipe: DatasetRecipe, sources: Path, advance: Callable[[int], None]
-) -> None:
+def check_copies(copy: PublishedCopy, sources: Path, advance: Callable[[int], None]) -> None:
     """Compares the user's copies with the stand-off rows, where there are any.
 
     Args:
@@ -69,7 +62,7 @@ def check_copies(
     for name, held in copy.held.items():
         if held == "standoff":
             try:
-                problems += _differences(copy, name, recipe, sources, advance)
+                problems += _differences(copy, name, sources, advance)
             except DataError as error:
                 problems += error.problems
     if problems:
@@ -94,9 +87,6 @@ def write_hydrated(
         DataError: What was made is not the dataset that was built; says which corpora and splits.
     """
     published = copy.manifest.figures
-    splits = {
-        name: _splits(copy, name, build.recipe) for name, held in copy.held.items() if held == "standoff"
-    }
 
     def read(name: CorpusName, corpus: CorpusRecipe, notes: Notes) -> Iterator[Dialogue]:
         held = copy.held[name]
@@ -104,14 +94,14 @@ def write_hydrated(
             label_map = entry_of(name, corpus).native_labels if build.recipe.basic7 else {}
             return copy.dialogues(name, label_map, notes)
         dialogues = build.read(name, corpus, notes)
-        return dialogues if held == "nothing" else _with_split(dialogues, splits[name])
+        return dialogues if held == "nothing" else _with_split(dialogues, _splits(copy, name))
 
     if published.video:
         build = replace(build, descriptions=copy.descriptions(), video=published.video)
     made = write_dataset(build, folder, advance, read=read)
     assert build.folders.sources is not None
     if copy.skip:
-        problems = list(part_problems(copy, made, build.recipe))
+        problems = list(part_problems(copy, made))
     else:
         problems = list(content_problems(copy, made, build.folders.sources))
     if problems:
@@ -119,9 +109,9 @@ def write_hydrated(
     return _as_published(made, published)
 
 
-def _missing_sources(copy: PublishedCopy, recipe: DatasetRecipe, sources: Path) -> Iterator[Problem]:
+def _missing_sources(copy: PublishedCopy, sources: Path) -> Iterator[Problem]:
     for name in copy.withheld:
-        folder, corpus = sources / name, recipe.corpora[name]
+        folder, corpus = sources / name, copy.loaded.recipe.corpora[name]
         try:
             read_corpus(entry_of(name, corpus), folder, corpus, Notes())
         except DataError as error:
@@ -138,33 +128,31 @@ def _missing_sources(copy: PublishedCopy, recipe: DatasetRecipe, sources: Path) 
 
 
 def _differences(
-    copy: PublishedCopy,
-    name: CorpusName,
-    recipe: DatasetRecipe,
-    sources: Path,
-    advance: Callable[[int], None],
+    copy: PublishedCopy, name: CorpusName, sources: Path, advance: Callable[[int], None]
 ) -> list[Problem]:
     """A summary and the records that differ; nothing where none does."""
-    figures, notes = copy.manifest.figures.corpora[name], Notes()
-    maker = RecordMaker(
-        load_prompt(recipe.prompt), figures.license, figures.label_space, recipe.basic7, recipe.context_k
-    )
-    corpus = recipe.corpora[name]
+    figures, recipe, notes = copy.manifest.figures.corpora[name], copy.loaded.recipe, Notes()
+    prompt, corpus = load_prompt(recipe.prompt), recipe.corpora[name]
+    maker = RecordMaker(prompt, figures.license, figures.label_space, recipe.basic7, recipe.context_k)
     read = read_corpus(entry_of(name, corpus), sources / name, corpus, notes)
-    dialogues = _with_split(read, _splits(copy, name, recipe))
-    rows = by_dialogue(copy.rows(name))
-    found = find_differences(rows, _records(dialogues, maker, advance), copy.manifest.content_sha256)
+
+    def records() -> Iterator[list[Record]]:
+        for dialogue in _with_split(read, _splits(copy, name)):
+            assert dialogue.split is not None
+            yield list(maker.records(dialogue, dialogue.split))
+            advance(len(dialogue.utterances))
+
+    found = find_differences(copy.rows(name), records(), copy.manifest.content_sha256)
     if not found:
         return []
-    reason = cause(copy, name, notes.files, sources)
-    summary = replace(reason, what=f"{reason.what}; records: {found}")
+    reason = _cause(copy, name, notes.files, sources)
     sizes = {f"{name}/{split}": size.utterances for split, size in figures.splits.items()}
-    return [summary, *found.problems(sizes)]
+    return [replace(reason, what=f"{reason.what}; records: {summary(found)}"), *by_split(found, sizes)]
 
 
-def _splits(copy: PublishedCopy, name: CorpusName, recipe: DatasetRecipe) -> dict[str, Split]:
+def _splits(copy: PublishedCopy, name: CorpusName) -> dict[str, Split]:
     """The split of each dialogue by its id, where the corpus itself has none."""
-    is_drawn = recipe.corpora[name].split is not None
+    is_drawn = copy.loaded.recipe.corpora[name].split is not None
     return {row.dialogue_id: row.split for row in copy.rows(name)} if is_drawn else {}
 
 
@@ -177,16 +165,6 @@ def _with_split(dialogues: Iterable[Dialogue], splits: Mapping[str, Split]) -> I
             yield dialogue.model_copy(update={"split": splits[dialogue.id]})
 
 
-def _records(
-    dialogues: Iterable[Dialogue], maker: RecordMaker, advance: Callable[[int], None]
-) -> Iterator[list[Record]]:
-    for dialogue in dialogues:
-        assert dialogue.split is not None
-        records = list(maker.records(dialogue, dialogue.split))
-        yield records
-        advance(len(records))
-
-
 def _as_published(made: DatasetFigures, published: DatasetFigures) -> DatasetFigures:
     """The figures with what the published ones state and the published rows do not show: a draw's rest."""
     corpora = {
@@ -194,3 +172,96 @@ def _as_published(made: DatasetFigures, published: DatasetFigures) -> DatasetFig
         for name, figures in made.corpora.items()
     }
     return made.model_copy(update={"corpora": corpora, "split_draw": published.split_draw})
+
+
+def _cause(copy: PublishedCopy, name: CorpusName, files: Iterable[FileStamp], sources: Path) -> Problem:
+    """Why a copy does not give the records of the build, as far as the files that were read tell.
+
+    Why: the same files can give other records only by another version of this package, or where the
+    published rows are no longer those of the build.
+    """
+    built_from, read, where = set(copy.manifest.figures.corpora[name].files), set(files), str(sources / name)
+    if built_from != read:
+        expected, got = _named(built_from - read), _named(read - built_from)
+        what, fix = "not the files of the build", how_to_get(name, sources)
+        return Problem(where, what, expected, got, fix, code="hydration.other_files")
+    if copy.other_version is None:
+        what = "these are the files of the build: the published copy was changed after it"
+        return Problem(where, what, code="hydration.copy_changed")
+    what = "these are the files of the build, but another version of this package read them"
+    made_by = f"{PACKAGE} {copy.other_version}"
+    return Problem(where, what, made_by, fix=copy.version_fix, code="hydration.other_version")
+
+
+def content_problems(copy: PublishedCopy, made: DatasetFigures, sources: Path) -> Iterator[Problem]:
+    """The splits whose content is not that of the build, with what can be said of the reason.
+
+    Why: a record's `leaks` name other corpora, so that one that differs changes others. Those are named
+    whose files are not the build's, and of them those that no stand-off rows speak for.
+    """
+    built, now = copy.manifest.figures.corpora, made.corpora
+    changed = [
+        (name, split)
+        for name, figures in built.items()
+        for split, digest in figures.content_sha256.items()
+        if now[name].content_sha256.get(split) != digest
+    ]
+    other_files = [(name, split) for name, split in changed if now[name].files != built[name].files]
+    without_rows = [(name, split) for name, split in other_files if copy.held[name] == "nothing"]
+    for name, split in without_rows or other_files or changed:
+        reason = _cause(copy, name, now[name].files, sources)
+        yield Problem(
+            f"{name}/{split}",
+            f"its records are not those of the build: {_detail(copy, name, split) or reason.what}",
+            expected=f"{_sizes(built[name], [split])}, content {built[name].content_sha256[split]}",
+            got=f"{_sizes(now[name], [split])}, content {now[name].content_sha256.get(split)}",
+            fix=copy.version_fix or reason.fix,
+            code="hydration.other_content",
+        )
+
+
+def part_problems(copy: PublishedCopy, made: DatasetFigures) -> Iterator[Problem]:
+    """What is not proven, or not as in the build, of a dataset that is made without some of its corpora."""
+    for name, now in made.corpora.items():
+        built, draw = copy.manifest.figures.corpora[name], copy.loaded.recipe.corpora[name].split
+        fix, is_drawn = f"hydrate all corpora, or add --skip {name}", draw and draw.split_file is None
+        if copy.held[name] == "nothing" and (is_drawn or now.files != built.files):
+            drawn = "its splits were drawn beside all corpora of the build"
+            why = drawn if now.files == built.files else "these are not the files of the build"
+            what = f"nothing of it is published, and {why}: it cannot be proven"
+            yield Problem(name, what, fix=fix, code="hydration.not_proven")
+        elif (now.splits, now.labels) != (built.splits, built.labels):
+            what = "its splits or labels are not those of the build"
+            sizes = (_sizes(built, built.splits), _sizes(now, now.splits))
+            yield Problem(name, what, *sizes, fix, code="hydration.other_splits")
+
+
+def how_to_get(name: CorpusName, sources: Path) -> str:
+    """How to get a corpus: the command that fetches it, or whom to ask for what."""
+    entry = bundled_entry(name)
+    request = entry.request if entry else None
+    if request is None:
+        return f"dlm-release corpora fetch {name} --out {shlex.quote(str(sources))}"
+    return (
+        f"whom to ask: {request.whom}\n  what to ask for: {request.what}\n  where to put it: {sources / name}"
+    )
+
+
+def _named(files: Iterable[FileStamp]) -> str | None:
+    texts = sorted(f"{file.path} of {file.bytes} bytes, sha256 {file.sha256}" for file in files)
+    return "; ".join(texts) or None
+
+
+def _detail(copy: PublishedCopy, name: CorpusName, split: Split) -> str | None:
+    """The records that may differ where every window agrees: those that have none."""
+    if copy.held[name] != "standoff":
+        return None
+    ids = [row.id for row in copy.rows(name) if row.split == split and row.window_hmac is None]
+    return f"one that is alone in its dialogue, and so has no hash: of {', '.join(ids)}" if ids else None
+
+
+def _sizes(figures: CorpusFigures, splits: Iterable[Split]) -> str:
+    return (
+        "; ".join(f"{split} {figures.splits[split]}" for split in splits if split in figures.splits)
+        or "nothing"
+    )

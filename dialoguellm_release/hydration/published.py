@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -59,7 +60,7 @@ class PublishedCopy:
         """The corpora whose text has to come from the user's copies."""
         return tuple(name for name, held in self.held.items() if held != "records")
 
-    @property
+    @cached_property
     def loaded(self) -> Loaded[DatasetRecipe]:
         """The recipe as it was resolved for the build, not a bundled one of the same name.
 
@@ -139,12 +140,8 @@ class PublishedCopy:
         """What does not agree with the manifest, so that nothing can be built on it."""
         recipe, figures, where = self.manifest.recipe, self.manifest.figures, str(self.folder / MANIFEST)
         if sha256_of_text(canonical_json(dict(recipe.resolved))) != recipe.sha256:
-            yield Problem(
-                where,
-                "its recipe was changed after the dataset was built",
-                fix=_AGAIN,
-                code="hydration.recipe_changed",
-            )
+            what = "its recipe was changed after the dataset was built"
+            yield Problem(where, what, fix=_AGAIN, code="hydration.recipe_changed")
         for file in self._files("data/") + self._files("standoff/"):
             yield from _file_problems(self.folder, file)
         for name, held in self.held.items():
@@ -185,18 +182,12 @@ def open_published(folder: Path) -> PublishedCopy:
 def _file_problems(folder: Path, file: FileStamp) -> Iterator[Problem]:
     path = folder / file.path
     if not path.is_file():
-        yield Problem(
-            str(path), "is missing, but the manifest lists it", fix=_AGAIN, code="hydration.file_missing"
-        )
+        what = "is missing, but the manifest lists it"
+        yield Problem(str(path), what, fix=_AGAIN, code="hydration.file_missing")
     elif (found := stamp(path, folder)) != file:
-        yield Problem(
-            str(path),
-            "is not the file that was published",
-            expected=f"{file.bytes} bytes, sha256 {file.sha256}",
-            got=f"{found.bytes} bytes, sha256 {found.sha256}",
-            fix=_AGAIN,
-            code="hydration.file_changed",
-        )
+        what = "is not the file that was published"
+        expected, got = (f"{one.bytes} bytes, sha256 {one.sha256}" for one in (file, found))
+        yield Problem(str(path), what, expected, got, _AGAIN, code="hydration.file_changed")
 
 
 def _utterance(record: Record, label_map: Mapping[str, Label]) -> Utterance:

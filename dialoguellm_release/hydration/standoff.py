@@ -1,11 +1,11 @@
-"""Stand-off rows: ids, labels and positions of a dataset without its text, and hashes to check a text by."""
+"""Stand-off rows: ids, labels and positions without text, hashes to check a text by, and what differs."""
 
 from __future__ import annotations
 
 import hmac
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,15 +14,29 @@ from pydantic import ValidationError
 from dialoguellm_release.dataset.parquet import RowWriter, standoff_schema
 from dialoguellm_release.errors import DataError, Problem, problems_of
 from dialoguellm_release.folders import stamp
-from dialoguellm_release.layout import DataFile, StandoffFile, data_file
+from dialoguellm_release.layout import StandoffFile, config_files
 from dialoguellm_release.records import labels_in, natural_order
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Label, Split
 from dialoguellm_release.schemas.manifests import FileStamp
-from dialoguellm_release.schemas.record import STANDOFF_COLUMNS, StandoffRow
+from dialoguellm_release.schemas.record import STANDOFF_COLUMNS, Record, StandoffRow
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+FEW = 5
+"""Up to this many records are named, even where they are most of a split."""
+
+_KINDS = {
+    "hydration.other_text": ("with another text or speaker", "have another text or speaker"),
+    "hydration.other_label": ("with another label or time", "have another label or time"),
+    "hydration.record_missing": ("missing", "are missing in your copy"),
+    "hydration.record_unknown": ("additional", "are only in your copy"),
+}
+"""How records can differ, in the order in which it is reported: in a summary, and in a sentence."""
+
+_COMPARED = ("output", "source_label", "other_labels", "start_s", "end_s")
+"""What rows and records both state of the corpus itself; what a build adds to it is not a fault of a copy."""
 
 _READ = (*(name for name in STANDOFF_COLUMNS if name != "window_hmac"), "speaker", "input")
 
@@ -38,29 +52,20 @@ class Turn(NamedTuple):
 def write_standoff(
     dataset: Path, manifest: DatasetManifest, corpora: Sequence[CorpusName], folder: Path
 ) -> tuple[FileStamp, ...]:
-    """The stamps of `standoff/CORPUS/SPLIT-00000.parquet`, which it writes below a folder.
-
-    The rows are sorted by dialogue id and turn, whatever files hold the records.
+    """Writes the stand-off rows of some corpora below a folder, by dialogue and turn, and gives their stamps.
 
     Args:
         dataset: A folder whose files agree with the manifest.
-        corpora: The corpora of the dataset that get rows.
     """
-    written = []
+    written, paths = [], [file.path for file in manifest.outputs]
     for name in corpora:
         for split in SPLITS:
-            held = [(file, data_file(file.path)) for file in manifest.outputs]
-            files = [dataset / file.path for file, one in held if _is_of(one, name, split)]
-            if files:
+            if files := [dataset / path for path in config_files(paths, name, split, (name,))]:
                 path = folder / StandoffFile(name, split).path
                 with RowWriter(path, standoff_schema(manifest.figures.class_labels)) as rows:
                     rows.add(_columns(_in_order(files), manifest.content_sha256))
                 written.append(stamp(path, folder))
     return tuple(written)
-
-
-def _is_of(file: DataFile | None, corpus: CorpusName, split: Split) -> bool:
-    return file is not None and not file.is_sft and (file.corpus, file.split) == (corpus, split)
 
 
 def read_standoff(path: Path) -> Iterator[StandoffRow]:
@@ -151,3 +156,115 @@ def _row(values: dict[str, Any], labels: Sequence[Label], where: str) -> Standof
     except ValidationError as error:
         what = f"{values['id']} is not a stand-off row"
         raise DataError(problems_of(error, where, what, code="hydration.not_a_row")) from error
+
+
+def find_differences(
+    rows: Iterable[StandoffRow], copy: Iterable[Sequence[Record]], salt: str
+) -> list[Problem]:
+    """How a copy differs from the rows, record by record, by kind.
+
+    Args:
+        rows: The turns of each dialogue in their order.
+        copy: The records that the copy gives, dialogue by dialogue.
+        salt: Of the windows.
+    """
+    dialogues: defaultdict[tuple[Split, str], list[StandoffRow]] = defaultdict(list)
+    for row in rows:
+        dialogues[row.split, row.dialogue_id].append(row)
+    found: list[Problem] = []
+    for records in copy:
+        turns = dialogues.pop((records[0].split, records[0].dialogue_id), [])
+        found += _compared(turns, {record.id: record for record in records}, salt)
+    found += [_missing(row) for turns in dialogues.values() for row in turns]
+    return sorted(found, key=lambda problem: list(_KINDS).index(problem.code))
+
+
+def summary(differences: Iterable[Problem]) -> str:
+    """How many records differ, by kind."""
+    records = {code: {one.where for one in differences if one.code == code} for code in _KINDS}
+    return ", ".join(f"{len(found):,} {_KINDS[code][0]}" for code, found in records.items() if found)
+
+
+def by_split(differences: Iterable[Problem], sizes: Mapping[str, int]) -> Iterator[Problem]:
+    """One problem for each record, or one for a split where one cause explains most of its records.
+
+    Args:
+        sizes: How many records the build has of each split, by names as in `my-corpus/test`.
+    """
+    groups: defaultdict[tuple[str, str], list[Problem]] = defaultdict(list)
+    for problem in differences:
+        groups[problem.code, problem.where.rsplit("/", 2)[0]].append(problem)
+    for (code, split), problems in groups.items():
+        count, size = len({problem.where for problem in problems}), sizes.get(split, 0)
+        if count > FEW and 2 * count > size:
+            what = f"{count:,} records {_KINDS[code][1]}, of {size:,} in the build"
+            yield Problem(split, what, code="hydration.split_differs")
+        else:
+            yield from problems
+
+
+def changed_turns(windows: Mapping[int, bool], length: int) -> list[int]:
+    """The turns of a dialogue whose change explains the windows that differ.
+
+    A turn in a window that agrees is unchanged. Of the others, those that explain the most windows that
+    differ are named, and so on until all are explained (the greedy algorithm for set cover). So of one
+    changed turn in a dialogue of three or more that turn alone is named; in a dialogue of two it may be
+    either, and both are.
+
+    Args:
+        windows: For the middle of each window that could be compared, whether it agrees.
+
+    >>> changed_turns({0: True, 1: True, 2: False, 3: False, 4: False, 5: True}, 6)
+    [3]
+    >>> changed_turns({0: False, 1: False}, 2)
+    [0, 1]
+    """
+    around = {place: {one for one in (place - 1, place, place + 1) if 0 <= one < length} for place in windows}
+    agreed = {turn for place, agrees in windows.items() if agrees for turn in around[place]}
+    open_windows = {place for place, agrees in windows.items() if not agrees}
+    changed: set[int] = set()
+    while open_windows:
+        explained = {
+            turn: [place for place in open_windows if turn in around[place]]
+            for place in open_windows
+            for turn in (around[place] - agreed or {place})
+        }
+        most = max(map(len, explained.values()))
+        changed |= {turn for turn, places in explained.items() if len(places) == most}
+        open_windows = {place for place in open_windows if not changed & around[place]}
+    return sorted(changed)
+
+
+def _compared(rows: Sequence[StandoffRow], records: Mapping[str, Record], salt: str) -> Iterator[Problem]:
+    """How a dialogue differs; its windows follow the rows, so a missing turn does not mark its neighbours."""
+    windows, known = {}, {row.id for row in rows}
+    for unknown in (record_id for record_id in records if record_id not in known):
+        what = "is not in the dataset, but in your copy"
+        yield Problem(unknown, what, code="hydration.record_unknown")
+    for place, row in enumerate(rows):
+        if row.id not in records:
+            yield _missing(row)
+            continue
+        for name in _COMPARED:
+            expected, got = getattr(row, name), getattr(records[row.id], name)
+            if expected != got:
+                shown = (_shown(expected), _shown(got))
+                yield Problem(row.id, f"has another {name}", *shown, code="hydration.other_label")
+        members = [records.get(other.id) for other in rows[max(0, place - 1) : place + 2]]
+        window = [Turn(one.id, one.speaker, one.input) for one in members if one]
+        if row.window_hmac is not None and len(window) == len(members):
+            windows[place] = window_hmac(salt, row.id, window) == row.window_hmac
+    changed = changed_turns(windows, len(rows))
+    is_one_of_two = len(rows) == len(changed) == 2
+    what = "or its neighbour has another text or speaker" if is_one_of_two else "has another text or speaker"
+    yield from (Problem(rows[place].id, what, code="hydration.other_text") for place in changed)
+
+
+def _missing(row: StandoffRow) -> Problem:
+    return Problem(row.id, "is in the dataset, but not in your copy", code="hydration.record_missing")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)

@@ -15,6 +15,9 @@ class Sizes(Schema):
     dialogues: Count
     utterances: Count
 
+    def __str__(self) -> str:
+        return f"{self.dialogues:,} dialogues, {self.utterances:,} utterances"
+
 
 class ExpectedSizes(Schema):
     """What a recipe expects of a split; `utterances` is None where a draw decides their number."""

@@ -160,9 +160,9 @@ def hydrate_dataset(
     build = Build(loaded, CorpusFolders(native), claims, skipped)
 
     def make(folder: Path) -> Output:
-        hydrate.check_sources(copy, loaded.recipe, native)
+        hydrate.check_sources(copy, native)
         with progress(f"comparing {native.name}", copy.standoff_rows) as advance:
-            hydrate.check_copies(copy, loaded.recipe, native, advance)
+            hydrate.check_copies(copy, native, advance)
         dialogues = STAGES * sum(copy.manifest.figures.dialogues.values())
         with progress(f"hydrating {target.name}", dialogues) as advance:
             figures = hydrate.write_hydrated(copy, build, folder, advance)

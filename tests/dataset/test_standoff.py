@@ -16,8 +16,14 @@ from hypothesis import strategies as st
 
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import stamps
-from dialoguellm_release.hydration.mismatches import by_dialogue, find_differences
-from dialoguellm_release.hydration.standoff import Turn, read_standoff, window_hmacs, write_standoff
+from dialoguellm_release.hydration.standoff import (
+    Turn,
+    find_differences,
+    read_standoff,
+    summary,
+    window_hmacs,
+    write_standoff,
+)
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, SPLITS
@@ -237,11 +243,11 @@ def test_a_change_of_any_one_utterance_is_named(
     place = data.draw(st.integers(0, len(records) - 1))
     field = data.draw(st.sampled_from(["input", "speaker"]))
     copy = [one.model_copy(update={field: "changed"}) if one is records[place] else one for one in records]
-    found = find_differences(by_dialogue(rows_for(records)), [copy], SALT)
+    found = find_differences(rows_for(records), [copy], SALT)
     named = [problem.where for problem in found]
     assert found
     assert named == ([records[place].id] if len(records) > 2 else [one.id for one in records])
-    assert not find_differences(by_dialogue(rows_for(records)), [records], SALT)
+    assert not find_differences(rows_for(records), [records], SALT)
 
 
 @given(st.data(), st.lists(TEXTS, min_size=3, max_size=9))
@@ -256,8 +262,7 @@ def test_every_window_that_differs_is_explained(
         for place, one in enumerate(records)
     ]
     named = {
-        int(problem.where.rpartition("/")[2])
-        for problem in find_differences(by_dialogue(rows_for(records)), [copy], SALT)
+        int(problem.where.rpartition("/")[2]) for problem in find_differences(rows_for(records), [copy], SALT)
     }
     for place in places:
         assert any(abs(place - one) <= 2 for one in named)
@@ -273,11 +278,12 @@ def test_a_missing_and_an_additional_record_are_nobody_elses_fault(
     place = data.draw(st.integers(0, len(records) - 1))
     fewer = [one for one in records if one is not records[place]]
     if fewer:
-        missing = find_differences(by_dialogue(rows_for(records)), [fewer], SALT)
-        assert [problem.where for problem in missing] == [records[place].id] == [missing.missing[0].where]
-        additional = find_differences(by_dialogue(rows_for(fewer)), [records], SALT)
+        missing = find_differences(rows_for(records), [fewer], SALT)
+        assert [problem.where for problem in missing] == [records[place].id]
+        assert missing[0].code == "hydration.record_missing"
+        additional = find_differences(rows_for(fewer), [records], SALT)
         assert [problem.where for problem in additional] == [records[place].id]
-        assert len(additional.additional) == 1
+        assert additional[0].code == "hydration.record_unknown"
 
 
 def test_swapped_utterances_are_both_named(dialogue_of: Callable[..., list[Record]]) -> None:
@@ -286,25 +292,25 @@ def test_swapped_utterances_are_both_named(dialogue_of: Callable[..., list[Recor
     copy = [*records]
     copy[2] = third.model_copy(update={"input": fourth.input, "speaker": fourth.speaker})
     copy[3] = fourth.model_copy(update={"input": third.input, "speaker": third.speaker})
-    found = find_differences(by_dialogue(rows_for(records)), [copy], SALT)
-    assert [problem.where for problem in found.texts] == [third.id, fourth.id]
+    found = find_differences(rows_for(records), [copy], SALT)
+    assert [problem.where for problem in found] == [third.id, fourth.id]
 
 
 def test_a_changed_label_is_told_with_both_labels(dialogue_of: Callable[..., list[Record]]) -> None:
     records = dialogue_of("meld/test/7", ["One.", "Two.", "Three."])
     copy = [*records]
     copy[1] = records[1].model_copy(update={"output": "anger", "label": "anger", "source_label": "mad"})
-    found = find_differences(by_dialogue(rows_for(records)), [copy], SALT)
+    found = find_differences(rows_for(records), [copy], SALT)
     assert [(one.where, one.what, one.expected, one.got) for one in found] == [
         (records[1].id, "has another output", "neutral", "anger"),
         (records[1].id, "has another source_label", "neutral", "mad"),
     ]
-    assert str(found) == "1 with another label or time"
+    assert summary(found) == "1 with another label or time"
 
 
 def test_a_hash_that_was_forged_names_its_own_record(dialogue_of: Callable[..., list[Record]]) -> None:
     records = dialogue_of("meld/test/7", ["One.", "Two.", "Three.", "Four.", "Five."])
     rows = rows_for(records)
     rows[2] = rows[2].model_copy(update={"window_hmac": "0" * 64})
-    found = find_differences(by_dialogue(rows), [records], SALT)
+    found = find_differences(rows, [records], SALT)
     assert [problem.where for problem in found] == [records[2].id]
