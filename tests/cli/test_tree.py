@@ -96,9 +96,9 @@ def test_tables_fit_80_columns_and_break_no_word(
     arguments: tuple[str, ...], run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    narrow = run(*arguments).out
+    narrow = re.sub(r"\d", "0", run(*arguments).out)
     monkeypatch.setenv("COLUMNS", "1000")
-    wide = run(*arguments).out
+    wide = re.sub(r"\d", "0", run(*arguments).out)
     words = set(narrow.split())
     if "list" not in arguments or "--all" in arguments:
         assert set(wide.split()) == words

@@ -38,6 +38,7 @@ def test_clips_are_checked(run: Any, arguments: Any) -> None:
         "left_out": {},
         "without_record": ["meld/train_splits/dia9_utt1.mp4"],
         "unreadable": {"meld/train/2/1": "damaged: Invalid data found when processing input"},
+        "skipped_pictures": {},
     }
     text = run("video", "check", "demo", *arguments).out
     assert "records with a clip: 3" in text
