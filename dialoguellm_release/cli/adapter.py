@@ -8,49 +8,38 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dialoguellm_release.cli.options import (
-    AdapterSettings,
-    Again,
-    BackbonesFolder,
-    DatasetFolder,
-    Json,
-    Replace,
-)
-from dialoguellm_release.cli.output import say, say_made, show, show_json, table
+from dialoguellm_release.cli import options
+from dialoguellm_release.cli.options import BUILD, Again, BackbonesFolder, DatasetFolder, Json, Replace
+from dialoguellm_release.cli.output import say, say_made, show_result
 from dialoguellm_release.render import numbers
+from dialoguellm_release.render.tables import Table
 
 if TYPE_CHECKING:
-    from dialoguellm_release.schemas.counts import Spread
-    from dialoguellm_release.schemas.manifests import AdapterManifest, TrainingRun
-    from dialoguellm_release.steps.adapter import (
-        Check,
-        Footprint,
-        MeanAndDeviation,
-        SeedsSummary,
-        Tokens,
-        Unfinished,
-    )
+    from dialoguellm_release.schemas.manifests import AdapterManifest
+    from dialoguellm_release.steps.adapter import Check, MeanAndDeviation, SeedsSummary, Tokens, Unfinished
 
-app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Check, train, merge and export adapters."
-)
+app = options.group("Check, train, merge and export adapters.")
+
+Recipe = Annotated[str, typer.Argument(help="A bundled adapter recipe (tiny, llama-2-7b) or a path.")]
+Settings = Annotated[list[str] | None, options.setting("trainer.max_steps=10")]
+TokenizerFolder = Annotated[
+    Path | None,
+    typer.Option("--tokenizer", help="Folder of the backbone's tokenizer. [default: what lies here already]"),
+]
 
 
 @app.command()
 def check(
-    recipe: Annotated[str, typer.Argument(help="A bundled adapter recipe (llama-2-7b) or a path.")],
+    recipe: Recipe,
     dataset: Annotated[
         Path | None, typer.Option(help="Folder that `dataset build` made. [default: build/dataset if there]")
     ] = None,
-    tokenizer: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the backbone's tokenizer. [default: one that is on this machine]"),
-    ] = None,
+    tokenizer: TokenizerFolder = None,
     tokens_per_second: Annotated[
         float | None, typer.Option(help="A throughput to estimate the time with, in tokens of the records.")
     ] = None,
-    backbones: BackbonesFolder = Path("build/backbones"),
-    settings: AdapterSettings = None,
+    backbones: BackbonesFolder = BUILD / "backbones",
+    settings: Settings = None,
     json: Json = False,
 ) -> None:
     """Show the size, steps, memory and time of a training.
@@ -71,10 +60,7 @@ def check(
         backbones=backbones,
         overrides=settings or (),
     )
-    if json:
-        show_json(found.as_data())
-    else:
-        show(check_as_text(found))
+    show_result(found.as_data(), check_as_text(found), json=json)
     if found.refused:
         say(f"{found.refused:,} records do not fit trainer.max_length: this training would be refused.")
         raise typer.Exit(1)
@@ -82,19 +68,17 @@ def check(
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="A bundled adapter recipe (tiny) or a path.")],
-    dataset: DatasetFolder = Path("build/dataset"),
-    out: Annotated[
-        Path | None, typer.Option(help="The adapter folder. [default: build/adapters/NAME]")
-    ] = None,
-    backbones: BackbonesFolder = Path("build/backbones"),
+    recipe: Recipe,
+    dataset: DatasetFolder = BUILD / "dataset",
+    out: Annotated[Path | None, options.output("build/adapters/NAME")] = None,
+    backbones: BackbonesFolder = BUILD / "backbones",
     seed: Annotated[
         int | None, typer.Option(help="Train this one seed instead of what the recipe says.")
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint of a run that did not end.")
     ] = False,
-    settings: AdapterSettings = None,
+    settings: Settings = None,
     again: Again = False,
     replace: Replace = False,
     json: Json = False,
@@ -120,13 +104,9 @@ def train(
             again=again,
             replace=replace,
         )
-        if steps.rank():
-            return
-        say(f"{trained.folder} holds {len(trained.made)} adapters.")
-        if json:
-            show_json(trained.summary.model_dump(mode="json"))
-        else:
-            show(seeds_as_text(trained.summary))
+        if not steps.rank():
+            say(f"{trained.folder} holds {len(trained.made)} adapters.")
+            show_result(trained.summary.model_dump(mode="json"), seeds_as_text(trained.summary), json=json)
         return
     made = steps.train_adapter(
         recipe,
@@ -138,22 +118,16 @@ def train(
         again=again,
         replace=replace,
     )
-    if steps.rank():
-        return
-    say_made(made, "trained")
-    if json:
-        show_json(summary(made.manifest))
-    else:
-        show(as_text(made.manifest))
+    if not steps.rank():
+        say_made(made, "trained")
+        show_result(summary(made.manifest), as_text(made.manifest), json=json)
 
 
 @app.command()
 def merge(
     adapter: Annotated[Path, typer.Argument(help="Folder that `adapter train` made.")],
-    out: Annotated[
-        Path | None, typer.Option(help="The folder of the merged model. [default: build/merged/NAME]")
-    ] = None,
-    backbones: BackbonesFolder = Path("build/backbones"),
+    out: Annotated[Path | None, options.output("build/merged/NAME")] = None,
+    backbones: BackbonesFolder = BUILD / "backbones",
     again: Again = False,
     replace: Replace = False,
     json: Json = False,
@@ -168,28 +142,23 @@ def merge(
 
     made = merge_adapter(adapter, out, backbones=backbones, again=again, replace=replace)
     say_made(made, "merged")
-    figures = made.manifest.figures
-    if json:
-        show_json({"content_sha256": made.manifest.content_sha256, **figures.model_dump(mode="json")})
-    else:
-        show(
-            f"logits differ by at most {figures.largest_difference:.2e} in {figures.dtype}, "
-            f"the largest is {figures.largest_logit:.2f}\ncontent {made.manifest.content_sha256}"
-        )
+    figures, content = made.manifest.figures, made.manifest.content_sha256
+    text = (
+        f"logits differ by at most {figures.largest_difference:.2e} in {figures.dtype}, "
+        f"the largest is {figures.largest_logit:.2f}\ncontent {content}"
+    )
+    show_result({"content_sha256": content, **figures.model_dump(mode="json")}, text, json=json)
 
 
 @app.command()
 def export(
-    recipe: Annotated[str, typer.Argument(help="A bundled adapter recipe (tiny) or a path.")],
+    recipe: Recipe,
     tool: Annotated[str, typer.Argument(help="trl, messages (for chat models), axolotl or llama-factory.")],
-    dataset: DatasetFolder = Path("build/dataset"),
-    out: Annotated[Path | None, typer.Option(help="[default: build/exports/TOOL-NAME]")] = None,
-    tokenizer: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the backbone's tokenizer. [default: one that is on this machine]"),
-    ] = None,
-    backbones: BackbonesFolder = Path("build/backbones"),
-    settings: AdapterSettings = None,
+    dataset: DatasetFolder = BUILD / "dataset",
+    out: Annotated[Path | None, options.output("build/exports/TOOL-NAME")] = None,
+    tokenizer: TokenizerFolder = None,
+    backbones: BackbonesFolder = BUILD / "backbones",
+    settings: Settings = None,
     replace: Replace = False,
     json: Json = False,
 ) -> None:
@@ -212,10 +181,8 @@ def export(
     say_made(made, "written")
     for one in made.manifest.figures.left_out:
         say(f"{tool} has no key for {one}; it is left out.")
-    if json:
-        show_json(made.manifest.figures.model_dump(mode="json"))
-    else:
-        show("\n".join(sorted(file.path for file in made.manifest.outputs)))
+    files = "\n".join(sorted(file.path for file in made.manifest.outputs))
+    show_result(made.manifest.figures.model_dump(mode="json"), files, json=json)
 
 
 def summary(manifest: AdapterManifest) -> dict[str, Any]:
@@ -225,59 +192,47 @@ def summary(manifest: AdapterManifest) -> dict[str, Any]:
 
 
 def as_text(manifest: AdapterManifest) -> str:
-    """The figures of a training run in two lines."""
-    figures = manifest.figures
-    return (
+    """The figures of a training run in two lines, and its speed where that is known."""
+    figures, run = manifest.figures, manifest.run
+    lines = [
         f"{figures.records:,} records, {figures.steps:,} steps, "
         f"{figures.trainable_parameters:,} trainable parameters, "
-        f"loss {figures.first_loss:.3f} -> {figures.last_loss:.3f}\n"
-        f"{_speed(manifest.run)}content {manifest.content_sha256}"
-    )
+        f"loss {figures.first_loss:.3f} -> {figures.last_loss:.3f}"
+    ]
+    if run is not None and run.matmul_share is not None:
+        lines.append(
+            f"{run.tokens_per_second:,.0f} tokens/s in {run.precision}, "
+            f"{numbers.percent(run.matmul_share)} of the matmul rate of this hardware ({run.hardware})"
+        )
+    return "\n".join([*lines, f"content {manifest.content_sha256}"])
 
 
-def _speed(run: TrainingRun | None) -> str:
-    """How fast the training was, as a line; empty where that is not known."""
-    if run is None or run.matmul_share is None:
-        return ""
-    share = numbers.percent(run.matmul_share)
-    rate = f"{run.tokens_per_second:,.0f} tokens/s in {run.precision}"
-    return f"{rate}, {share} of the matmul rate of this hardware ({run.hardware})\n"
-
-
-def seeds_as_text(summary: SeedsSummary) -> str:
+def seeds_as_text(summary: SeedsSummary) -> Table:
     """One line a seed, and the mean of all."""
-    rows: list[tuple[str, ...]] = [("seed", "last loss", "validation loss", "content")]
-    for one in summary.adapters:
-        rows.append((str(one.seed), _number(one.last_loss), _number(one.validation_loss), one.content_sha256))
-    rows.append(("mean", _spread(summary.last_loss), _spread(summary.validation_loss), ""))
-    return table(rows)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+    rows = [
+        (
+            str(one.seed),
+            numbers.decimal(one.last_loss, 4),
+            numbers.decimal(one.validation_loss, 4),
+            one.content_sha256,
+        )
+        for one in summary.adapters
+    ]
+    mean = ("mean", _spread(summary.last_loss), _spread(summary.validation_loss), "")
+    return Table(("seed", "last loss", "validation loss", "content"), [*rows, mean])
 
 
 def _spread(value: MeanAndDeviation | None) -> str:
     if value is None:
-        return "-"
-    return f"{value.mean:.4f} ± {_number(value.standard_deviation)}"
+        return numbers.MISSING
+    return f"{numbers.decimal(value.mean, 4)} ± {numbers.decimal(value.standard_deviation, 4)}"
 
 
 def check_as_text(check: Check) -> str:
     """The check in paragraphs: sizes and steps, lengths, memory, and what is not known."""
-    return "\n\n".join(
-        [
-            table([("training", ""), *_sizes(check)]),
-            *([_lengths(check.tokens)] if check.tokens else []),
-            *([_memory(check.memory)] if check.memory else []),
-            "not known, or taken on trust\n" + "\n".join(f"  {line}" for line in check.unknown),
-        ]
-    )
+    from dialoguellm_release.steps.adapter import gigabytes
 
-
-def _sizes(check: Check) -> list[tuple[str, str]]:
-    rows = [("recipe", f"{check.recipe} on {check.backbone}")]
-    numbers = {
+    sizes = {
         "parameters": check.parameters,
         "trainable parameters": check.trainable_parameters,
         "records": check.records,
@@ -285,9 +240,20 @@ def _sizes(check: Check) -> list[tuple[str, str]]:
         "steps an epoch": check.steps_per_epoch,
         "steps": check.steps,
     }
-    rows += [(name, f"{value:,}" if value is not None else "not known") for name, value in numbers.items()]
-    hours = "not known" if check.seconds is None else f"{check.seconds / 3600:.2f} hours"
-    return [*rows, ("time", hours)]
+    training = {
+        "recipe": f"{check.recipe} on {check.backbone}",
+        **{name: "not known" if value is None else f"{value:,}" for name, value in sizes.items()},
+        "time": "not known" if check.seconds is None else f"{check.seconds / 3600:.2f} hours",
+    }
+    parts = [Table(("training", ""), training.items()).text()]
+    if check.tokens:
+        parts.append(_lengths(check.tokens))
+    if check.memory:
+        memory = {**asdict(check.memory), "total": check.memory.total}
+        rows = [(name, gigabytes(size)) for name, size in memory.items()]
+        parts.append(Table(("memory (bf16)", ""), rows).text())
+    unknown = [f"  {line}" for line in check.unknown]
+    return "\n\n".join([*parts, "\n".join(["not known, or taken on trust", *unknown])])
 
 
 def _lengths(tokens: Tokens) -> str:
@@ -295,24 +261,12 @@ def _lengths(tokens: Tokens) -> str:
 
     share = 1 - tokens.computed_per_epoch / tokens.per_epoch
     saved = f"{share:.1%} fewer" if share > 0 else f"{-share:.1%} more, for padding"
-    return "\n".join(
-        [
-            f"tokens of a record, label included: {_length_spread(tokens.lengths)}",
-            f"tokens an epoch: {tokens.per_epoch:,}",
-            f"  of which through the model: {tokens.computed_per_epoch:,} ({saved})",
-            f"records shortened to fit: {tokens.shortened:,}",
-            "",
-            survival_table(tokens.survival),
-        ]
+    spread = tokens.lengths
+    return (
+        f"tokens of a record, label included: mean {spread.mean:.1f}, median {spread.median}, "
+        f"95 % {spread.p95}, longest {spread.maximum}\n"
+        f"tokens an epoch: {tokens.per_epoch:,}\n"
+        f"  of which through the model: {tokens.computed_per_epoch:,} ({saved})\n"
+        f"records shortened to fit: {tokens.shortened:,}\n\n"
+        f"{survival_table(tokens.survival)}"
     )
-
-
-def _length_spread(spread: Spread) -> str:
-    return f"mean {spread.mean:.1f}, median {spread.median}, 95 % {spread.p95}, longest {spread.maximum}"
-
-
-def _memory(memory: Footprint) -> str:
-    from dialoguellm_release.steps.adapter import gigabytes
-
-    parts = {**asdict(memory), "total": memory.total}
-    return table([("memory (bf16)", ""), *((name, gigabytes(size)) for name, size in parts.items())])

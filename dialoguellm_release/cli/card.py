@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from dialoguellm_release.cli.options import BackbonesFolder, Json
-from dialoguellm_release.cli.output import say, show_json
+from dialoguellm_release.cli.options import BUILD, BackbonesFolder, Json, group
+from dialoguellm_release.cli.output import problem_data, say, show_json
 
-if TYPE_CHECKING:
-    from dialoguellm_release.steps.card import CheckedCard
-
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check and render cards.")
+app = group("Check and render cards.")
 
 
 @app.command()
@@ -36,7 +32,11 @@ def check(
 
     checked = check_cards(paths)
     if json:
-        show_json({"cards": [_data(one) for one in checked]})
+        cards = [
+            {"path": str(one.path), "is_ours": one.is_ours, "problems": problem_data(one.problems)}
+            for one in checked
+        ]
+        show_json({"cards": cards})
     problems = [problem for one in checked for problem in one.problems]
     if problems:
         raise CardError(problems, outcome="nothing was changed")
@@ -63,7 +63,7 @@ def render(
         list[Path] | None,
         typer.Option("--score", help="Of an adapter: a score folder to show; may be repeated."),
     ] = None,
-    backbones: BackbonesFolder = Path("build/backbones"),
+    backbones: BackbonesFolder = BUILD / "backbones",
     json: Json = False,
 ) -> None:
     """Render the card of a folder from its manifest.
@@ -85,11 +85,3 @@ def render(
         show_json({"kind": card.kind, "out": str(out) if out else None, "card": card.text})
     elif not out:
         typer.echo(card.text, nl=False)
-
-
-def _data(card: CheckedCard) -> dict[str, Any]:
-    return {
-        "path": str(card.path),
-        "is_ours": card.is_ours,
-        "problems": [asdict(problem) for problem in card.problems],
-    }

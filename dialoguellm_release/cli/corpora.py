@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dialoguellm_release.cli.options import Json
-from dialoguellm_release.cli.output import say, show, show_json, table
+from dialoguellm_release.cli.options import Json, group
+from dialoguellm_release.cli.output import problem_data, say, show_result
 from dialoguellm_release.render import numbers
 from dialoguellm_release.render.tables import Table
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dialoguellm_release.schemas.corpus import CorpusLicense
     from dialoguellm_release.steps.corpora import CheckedCorpus, CheckedSplit, ListedCorpus
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, download and check the corpora.")
+app = group("List, download and check the corpora.")
 
 
 @app.command(name="list")
@@ -36,19 +36,16 @@ def list_corpora(
     from dialoguellm_release.steps import corpora as steps
 
     listed = steps.list_corpora(sources)
-    if json:
-        show_json({"corpora": [_listed_data(one) for one in listed]})
-        return
-    show("\n\n".join(map(_listed_text, listed)) if everything else _listed_table(listed))
+    text = "\n\n".join(map(_listed_text, listed)) if everything else _listed_table(listed)
+    show_result({"corpora": [_listed_data(one) for one in listed]}, text, json=json)
 
 
 @app.command()
 def fetch(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="meld, emorynlp or dailydialog.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Of `corpora list`.")],
     to: Annotated[Path, typer.Option("--out", help="Folder that gets one sub-folder a corpus.")],
     mirror: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="Your own mirror: URL/CORPUS/FILE is tried first."),
+        str | None, typer.Option(metavar="URL", help="Your own mirror: URL/CORPUS/FILE is tried first.")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -57,24 +54,15 @@ def fetch(
     A file is accepted only with its known hash. Existing files are never replaced, and an interrupted
     download is resumed.
 
-    Example: dlm-release corpora fetch meld emorynlp --out corpora
+    Example: dlm-release corpora fetch NAME --out corpora
     """
     from dialoguellm_release.steps.corpora import fetch_corpora
 
     files = fetch_corpora(names, to, mirror=mirror, warn=say)
     fetched = sum(not file.was_there for file in files)
     say(f"{fetched} fetched, {len(files) - fetched} were there.")
-    if json:
-        show_json(
-            {
-                "files": [
-                    {"corpus": file.corpus, "path": str(file.path), "was_there": file.was_there}
-                    for file in files
-                ]
-            }
-        )
-    else:
-        show("\n".join(str(file.path) for file in files))
+    data = [{"corpus": one.corpus, "path": str(one.path), "was_there": one.was_there} for one in files]
+    show_result({"files": data}, "\n".join(str(file.path) for file in files), json=json)
 
 
 @app.command()
@@ -98,10 +86,7 @@ def check(
     for corpus in checked:
         for path in corpus.unknown_files:
             say(f"warning: {path} is not the public file (its hash differs); it was read all the same")
-    if json:
-        show_json({"corpora": [_checked_data(one) for one in checked]})
-    else:
-        show(_checked_text(checked))
+    show_result({"corpora": [_checked_data(one) for one in checked]}, _checked_text(checked), json=json)
     problems = [problem for one in checked for problem in one.problems]
     if problems:
         raise DataError(problems, outcome="nothing was changed")
@@ -183,40 +168,30 @@ def _checked_data(checked: CheckedCorpus) -> dict[str, Any]:
             for one in checked.splits
         ],
         "repairs": checked.repairs,
-        "problems": [asdict(problem) for problem in checked.problems],
+        "problems": problem_data(checked.problems),
     }
 
 
 def _checked_text(checked: list[CheckedCorpus]) -> str:
-    rows: list[tuple[str, ...]] = [("corpus", "split", "found", "expected", "")]
-    lines = []
+    rows, lines = list[tuple[str, ...]](), list[str]()
     for one in checked:
         name = f"{one.corpus} ({one.source})" if one.source else one.corpus
-        rows += [
-            (name, split.split or "none", _sizes(split), _expected(split), _mark(split))
-            for split in one.splits
-        ]
+        for split in one.splits:
+            sizes = f"{split.found.dialogues:,} / {split.found.utterances:,}"
+            mark = "<- misses" if split.misses else ""
+            rows.append((name, split.split or "none", sizes, _expected(split), mark))
         known = len(one.files) - len(one.unknown_files)
-        mended = sum(one.repairs.values())
         lines.append(
-            f"{name}: {known} of {len(one.files)} files known by their hashes, repairs: {mended:,}, "
-            f"problems: {len(one.problems)}"
+            f"{name}: {known} of {len(one.files)} files known by their hashes, "
+            f"repairs: {sum(one.repairs.values()):,}, problems: {len(one.problems)}"
         )
         lines += [f"  {rule}: {count:,}" for rule, count in one.repairs.items()]
-    return "\n".join([table(rows), *lines])
-
-
-def _sizes(split: CheckedSplit) -> str:
-    return f"{split.found.dialogues:,} / {split.found.utterances:,}"
+    return "\n".join([Table(("corpus", "split", "found", "expected", ""), rows).text(), *lines])
 
 
 def _expected(split: CheckedSplit) -> str:
     if split.expected is None:
-        return "-"
+        return numbers.MISSING
     if split.expected.utterances is None:
         return f"{split.expected.dialogues:,} or more"
     return f"{split.expected.dialogues:,} / {split.expected.utterances:,}"
-
-
-def _mark(split: CheckedSplit) -> str:
-    return "<- misses" if split.misses else ""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dialoguellm_release.cli.options import Again, DatasetSettings, Json, Replace
-from dialoguellm_release.cli.output import say, say_made, show, show_json, table
+from dialoguellm_release.cli import options
+from dialoguellm_release.cli.options import BUILD, Again, Json, Replace, Skip
+from dialoguellm_release.cli.output import problem_data, say, say_made, show_json, show_result
 from dialoguellm_release.render import numbers
 from dialoguellm_release.render.tables import Column, Table
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from dialoguellm_release.schemas.audit import Agreement, Audit, Overlap, RepeatCounts
     from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 
-app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Build, check, audit and complete datasets."
-)
+app = options.group("Build, check, audit and complete datasets.")
+
+BuiltDataset = Annotated[Path, typer.Argument(help="Folder that `dataset build` made, or a published copy.")]
 
 
 @app.command()
@@ -32,19 +32,19 @@ def build(
             help="Folder with one sub-folder a corpus; the synthetic corpora where the recipe says so."
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The dataset folder. [default: build/dataset]")] = None,
-    skip: Annotated[list[str] | None, typer.Option(help="A corpus to leave out; may be repeated.")] = None,
+    out: Annotated[Path | None, options.output("build/dataset")] = None,
+    skip: Skip = None,
     video: Annotated[
         Path | None, typer.Option(help="Folder that `video describe` made; fills video_description.")
     ] = None,
-    settings: DatasetSettings = None,
+    settings: Annotated[list[str] | None, options.setting("context_k=3")] = None,
     again: Again = False,
     replace: Replace = False,
     json: Json = False,
 ) -> None:
     """Build a dataset folder from the files of the corpora.
 
-    Example: dlm-release dataset build paper --sources corpora --skip iemocap
+    Example: dlm-release dataset build paper --sources corpora --skip my-corpus
     """
     from dialoguellm_release.steps.dataset import build_dataset
 
@@ -62,15 +62,12 @@ def build(
     warn_of_unknown_files(manifest)
     say_made(made, "built")
     note_missing_figures(manifest)
-    if json:
-        show_json(summary(manifest))
-    else:
-        show(counts(manifest))
+    show_result(summary(manifest), counts(manifest), json=json)
 
 
 @app.command()
 def check(
-    dataset: Annotated[Path, typer.Argument(help="Folder that `dataset build` made, or a published copy.")],
+    dataset: BuiltDataset,
     json: Json = False,
 ) -> None:
     """Check every file and record of a dataset folder.
@@ -84,7 +81,7 @@ def check(
 
     problems = check_dataset(dataset)
     if json:
-        show_json({"problems": [asdict(problem) for problem in problems]})
+        show_json({"problems": problem_data(problems)})
     if problems:
         raise DataError(problems, outcome="nothing was changed")
     say(f"{dataset}: nothing is wrong.")
@@ -102,8 +99,8 @@ def hydrate(
     sources: Annotated[
         Path, typer.Option(help="Folder with one sub-folder for each corpus that was published without text.")
     ],
-    out: Annotated[Path, typer.Option(help="The dataset folder.")] = Path("build/dataset"),
-    skip: Annotated[list[str] | None, typer.Option(help="A corpus to leave out; may be repeated.")] = None,
+    out: Annotated[Path, typer.Option(help="The dataset folder.")] = BUILD / "dataset",
+    skip: Skip = None,
     again: Again = False,
     replace: Replace = False,
     json: Json = False,
@@ -122,22 +119,19 @@ def hydrate(
         made = hydrate_dataset(published, sources, out, skip=skip or (), again=again, replace=replace)
     except DataError as error:
         if json:
-            show_json({"problems": [asdict(problem) for problem in error.problems]})
+            show_json({"problems": problem_data(error.problems)})
         raise
     warn_of_unknown_files(made.manifest)
     done = "is current; nothing was done." if made.was_current else "is hydrated."
     proven = f"It has no {', '.join(skip)}." if skip else "Its content is that of the build."
     say(f"{out} {done} {proven}")
     note_missing_figures(made.manifest)
-    if json:
-        show_json(summary(made.manifest))
-    else:
-        show(counts(made.manifest))
+    show_result(summary(made.manifest), counts(made.manifest), json=json)
 
 
 @app.command(name="audit")
 def audit_dataset(
-    dataset: Annotated[Path, typer.Argument(help="Folder that `dataset build` made.")],
+    dataset: BuiltDataset,
     everything: Annotated[
         bool, typer.Option("--all", help="Show every pair of splits and every column.")
     ] = False,
@@ -155,10 +149,7 @@ def audit_dataset(
     from dialoguellm_release.steps import dataset as steps
 
     found = steps.audit_dataset(dataset, against)
-    if json:
-        show_json(found.model_dump(mode="json"))
-    else:
-        show(audit_text(found, everything=everything))
+    show_result(found.model_dump(mode="json"), audit_text(found, everything=everything), json=json)
 
 
 def warn_of_unknown_files(manifest: DatasetManifest) -> None:
@@ -203,26 +194,22 @@ def summary(manifest: DatasetManifest) -> dict[str, Any]:
 
 
 def counts(manifest: DatasetManifest) -> str:
-    """The figures of a build as a table: dialogues / records per corpus and split."""
+    """The figures of a build: dialogues / records per corpus and split, and the parts of training."""
     figures = manifest.figures
     splits = tuple(figures.records)
-    rows = [("corpus", *splits)]
+    rows = []
     for name, corpus in figures.corpora.items():
         cells = (corpus.splits.get(split) for split in splits)
         rows.append((name, *(f"{one.dialogues:,} / {one.utterances:,}" if one else "-" for one in cells)))
     rows.append(("all", *(f"{figures.dialogues[split]:,} / {figures.records[split]:,}" for split in splits)))
-    return f"{table(rows)}\n{_clean_line(manifest)}\ncontent {manifest.content_sha256}"
-
-
-def _clean_line(manifest: DatasetManifest) -> str:
-    """What became of the training records."""
-    corpora = manifest.figures.corpora.values()
-    training = [corpus.parts["train"] for corpus in corpora if "train" in corpus.parts]
+    training = [corpus.parts["train"] for corpus in figures.corpora.values() if "train" in corpus.parts]
     return (
+        f"{Table(('corpus', *splits), rows)}\n"
         f"clean: {sum(one.clean for one in training):,} training records; left out: "
         f"{sum(one.leaked for one in training):,} leak, "
         f"{sum(one.duplicates for one in training):,} duplicates, "
-        f"{sum(one.conflicts for one in training):,} lose a conflict"
+        f"{sum(one.conflicts for one in training):,} lose a conflict\n"
+        f"content {manifest.content_sha256}"
     )
 
 
@@ -250,33 +237,22 @@ def audit_text(audit: Audit, *, everything: bool) -> str:
 
 
 def _overlap_table(overlaps: Sequence[Overlap], *, everything: bool) -> Table:
-    names = ("utterances", "found", "in runs", "dialogues", "with run", "covered", "identical", "8-grams")
     rows = []
     for row in overlaps:
-        found = numbers.count(row.utterances_found)
-        if not everything and row.utterances_found is not None:
-            found += f" ({numbers.percent_of(row.utterances_found, row.utterances)})"
-        cells = (
-            numbers.count(row.utterances),
-            found,
-            *map(
-                numbers.count,
-                (
-                    row.utterances_in_runs,
-                    row.dialogues,
-                    row.dialogues_with_run,
-                    row.dialogues_covered,
-                    row.dialogues_identical,
-                ),
-            ),
-            numbers.percent(row.ngram_share, 2),
-        )
-        rows.append((row.held_out, row.training, dict(zip(names, cells, strict=True))))
-    chosen = names if everything else ("found", "with run", "8-grams")
-    columns: list[str | Column] = ["held out", "training", *(Column(name, "right") for name in chosen)]
-    return Table(
-        columns, [(held, training, *(cells[name] for name in chosen)) for held, training, cells in rows]
-    )
+        found, runs = numbers.count(row.utterances_found), numbers.count(row.dialogues_with_run)
+        share = numbers.percent(row.ngram_share, 2)
+        if everything:
+            counts = (row.dialogues_covered, row.dialogues_identical)
+            in_runs, dialogues = numbers.count(row.utterances_in_runs), numbers.count(row.dialogues)
+            cells = (numbers.count(row.utterances), found, in_runs, dialogues, runs)
+            rows.append((row.held_out, row.training, *cells, *map(numbers.count, counts), share))
+        else:
+            if row.utterances_found is not None:
+                found += f" ({numbers.percent_of(row.utterances_found, row.utterances)})"
+            rows.append((row.held_out, row.training, found, runs, share))
+    all_names = ("utterances", "found", "in runs", "dialogues", "with run", "covered", "identical", "8-grams")
+    names = all_names if everything else ("found", "with run", "8-grams")
+    return Table(["held out", "training", *(Column(name, "right") for name in names)], rows)
 
 
 def _repeats(counts: RepeatCounts) -> str:

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from dialoguellm_release.cli.options import Json
-from dialoguellm_release.cli.output import say, show, show_json, table
+from dialoguellm_release.cli.output import say, show, show_json
+from dialoguellm_release.render.tables import Table
 
 
 def doctor(
@@ -33,7 +34,7 @@ def doctor(
     if json:
         show_json({"findings": [asdict(one) for one in findings]})
     else:
-        show(table([("", "state", ""), *((one.name, one.state, one.note) for one in findings)]))
+        show(Table(("", "state", ""), [(one.name, one.state, one.note) for one in findings]))
         for one in findings:
             if one.state == "missing" and one.fix:
                 say(f"{one.name}: {one.fix}")

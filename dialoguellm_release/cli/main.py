@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -24,27 +25,27 @@ from dialoguellm_release.cli import (
 )
 from dialoguellm_release.errors import Problem, ReleaseError
 
-ORDER = (
-    "demo",
-    "recipe",
-    "corpora",
-    "dataset",
-    "video",
-    "adapter",
-    "score",
-    "predict",
-    "card",
-    "publish",
-    "verify",
-    "doctor",
-)
-"""The commands in the order of the work."""
+COMMANDS: dict[str, typer.Typer | Callable[..., None]] = {
+    "demo": demo.demo,
+    "recipe": recipe.app,
+    "corpora": corpora.app,
+    "dataset": dataset.app,
+    "video": video.app,
+    "adapter": adapter.app,
+    "score": score.app,
+    "card": card.app,
+    "publish": publish.publish,
+    "verify": publish.verify,
+    "doctor": doctor.doctor,
+}
+"""Commands and groups in the order of the work."""
+
+ORDER = tuple(COMMANDS)
 
 
 class _InOrder(TyperGroup):
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
-        known = super().list_commands(ctx)
-        return sorted(known, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+        return sorted(super().list_commands(ctx), key=ORDER.index)
 
 
 app = typer.Typer(
@@ -56,17 +57,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(name="demo")(demo.demo)
-app.add_typer(recipe.app, name="recipe")
-app.add_typer(corpora.app, name="corpora")
-app.add_typer(dataset.app, name="dataset")
-app.add_typer(video.app, name="video")
-app.add_typer(adapter.app, name="adapter")
-app.add_typer(score.app, name="score")
-app.add_typer(card.app, name="card")
-app.command(name="publish")(publish.publish)
-app.command(name="verify")(publish.verify)
-app.command(name="doctor")(doctor.doctor)
+for _name, _command in COMMANDS.items():
+    if isinstance(_command, typer.Typer):
+        app.add_typer(_command, name=_name)
+    else:
+        app.command(name=_name)(_command)
 
 
 def _show_version(wanted: bool) -> None:
@@ -105,25 +100,23 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except ReleaseError as error:
-        _fail(error)
+        _fail(error, error)
     except OSError as error:
-        _fail(_file_problem(error))
+        _fail(error, _file_problem(error))
     except KeyboardInterrupt:
         typer.echo("Stopped; no file was left half-written.", err=True)
         sys.exit(130)
 
 
-def _fail(error: ReleaseError) -> None:
+def _fail(raised: Exception, error: ReleaseError) -> None:
     if os.environ.get("DLM_DEBUG"):
-        raise error
+        raise raised
     typer.echo(str(error), err=True)
     sys.exit(1)
 
 
 def _file_problem(error: OSError) -> ReleaseError:
     """A failure of the file system, as a problem."""
-    if os.environ.get("DLM_DEBUG"):
-        raise error
     advice = {
         errno.ENOSPC: "free some space and run the same command again",
         errno.EDQUOT: "free some of your quota and run the same command again",

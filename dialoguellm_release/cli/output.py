@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import json as json_module
+from collections.abc import Iterable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from dialoguellm_release.render.tables import Table
-
 if TYPE_CHECKING:
+    from dialoguellm_release.errors import Problem
     from dialoguellm_release.steps import StepResult
 
 
-def say(text: str) -> None:
+def say(text: object) -> None:
     """A line for people, on stderr."""
     typer.echo(text, err=True)
 
@@ -24,16 +24,24 @@ def say_made(made: StepResult[Any], done: str) -> None:
     say(f"{made.folder} is current; nothing was done." if made.was_current else f"{made.folder} is {done}.")
 
 
-def show(text: str) -> None:
+def show(text: object) -> None:
     """Data as text, on stdout."""
     typer.echo(text)
 
 
 def show_json(data: Any) -> None:
     """Data as one JSON object, on stdout."""
-    typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
+    typer.echo(json_module.dumps(data, ensure_ascii=False, indent=2))
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as a table at the width of the terminal; the first is the header."""
-    return Table(rows[0], rows[1:]).text()
+def show_result(data: Any, text: object, *, json: bool) -> None:
+    """A result on stdout: its data as JSON, or its text."""
+    if json:
+        show_json(data)
+    else:
+        show(text)
+
+
+def problem_data(problems: Iterable[Problem]) -> list[dict[str, Any]]:
+    """Problems as data."""
+    return [asdict(problem) for problem in problems]

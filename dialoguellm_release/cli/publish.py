@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dialoguellm_release.cli.options import Json
-from dialoguellm_release.cli.output import say, show, show_json, table
+from dialoguellm_release.cli.output import say, show, show_json
 from dialoguellm_release.errors import Problem, PublishError
 from dialoguellm_release.render import numbers
+from dialoguellm_release.render.tables import Table
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.release import Link
@@ -87,12 +88,11 @@ def publish(
 
 def as_text(publication: Publication) -> str:
     """The repositories of a release as a table."""
-    rows: list[tuple[str, ...]] = [("repository", "type", "tag", "state", "changed files")]
-    rows += [
+    rows = [
         (one.repo_id, one.repo_type, one.tag, one.state, str(len(one.changes)))
         for one in publication.repositories
     ]
-    return table(rows)
+    return Table(("repository", "type", "tag", "state", "changed files"), rows).text()
 
 
 def as_plan(publication: Publication) -> str:
@@ -102,9 +102,8 @@ def as_plan(publication: Publication) -> str:
         parts.append("\n".join(_left_alone(link, publication.tag) for link in publication.upstream))
     if publication.collection:
         parts.append(_collection(publication.collection))
-    gates: list[tuple[str, ...]] = [("gate", "verdict", "")]
-    gates += [(one.name, one.outcome, one.note) for one in publication.checks]
-    return "\n\n".join([*parts, table(gates)])
+    gates = [(one.name, one.outcome, one.note) for one in publication.checks]
+    return "\n\n".join([*parts, Table(("gate", "verdict", ""), gates).text()])
 
 
 def as_data(publication: Publication) -> dict[str, Any]:
@@ -165,7 +164,7 @@ def _planned(one: Published) -> Iterator[str]:
     yield f"{one.where}: {', '.join(facts)}"
     if one.changes:
         rows = [(f"  {file.change}", file.path, numbers.size(file.size)) for file in one.changes]
-        yield table([("  change", "file", "size"), *rows])
+        yield Table(("  change", "file", "size"), rows).text()
 
 
 def _left_alone(link: Link, tag: str) -> str:
@@ -230,7 +229,7 @@ def verified_text(verified: Verified) -> str:
 
 def check_table(checks: Sequence[Check]) -> str:
     """Checks as a table: the item, its outcome, and what was checked or why not."""
-    return table([("item", "verdict", ""), *((one.name, one.outcome, one.note) for one in checks)])
+    return Table(("item", "verdict", ""), [(one.name, one.outcome, one.note) for one in checks]).text()
 
 
 def check_data(check: Check) -> dict[str, Any]:

@@ -9,11 +9,12 @@ from typing import Annotated
 
 import typer
 
-from dialoguellm_release.cli.options import AnySettings, Json
-from dialoguellm_release.cli.output import say, show, show_json
+from dialoguellm_release.cli import options
+from dialoguellm_release.cli.options import BUILD, Json
+from dialoguellm_release.cli.output import say, show, show_json, show_result
 from dialoguellm_release.render.tables import GAP, Table, terminal_width
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, show, validate and write recipes.")
+app = options.group("List, show, validate and write recipes.")
 
 
 @app.command(name="list")
@@ -31,24 +32,19 @@ def list_recipes(
     wanted = as_kind(kind) if kind else None
     recipes = {name: load_any(name).recipe for name in bundled()}
     found = {name: one for name, one in recipes.items() if wanted in (None, one.kind)}
-    if json:
-        rows = [
-            {"name": name, "kind": one.kind, "description": one.description} for name, one in found.items()
-        ]
-        show_json({"recipes": rows})
-        return
+    rows = [{"name": name, "kind": one.kind, "description": one.description} for name, one in found.items()]
     texts = {name: " ".join(one.description.split()) for name, one in found.items()}
     if not everything:
         room = max(20, terminal_width() - max(map(len, texts)) - GAP)
         texts = {name: shorten(text, room, placeholder=" ...") for name, text in texts.items()}
-    show(Table(("recipe", "description"), texts.items()).text())
+    show_result({"recipes": rows}, Table(("recipe", "description"), texts.items()), json=json)
 
 
 @app.command(name="show")
 def show_recipe(
     name: Annotated[str, typer.Argument(help="A bundled recipe, as in datasets/paper, or a path.")],
     origin: Annotated[bool, typer.Option("--origin", help="Say where each value was written.")] = False,
-    settings: AnySettings = None,
+    settings: Annotated[list[str] | None, options.setting("description=Mine")] = None,
     json: Json = False,
 ) -> None:
     """Show a recipe as resolved, with every default.
@@ -58,12 +54,9 @@ def show_recipe(
     from dialoguellm_release.steps.recipe import as_yaml, leaves, load_any
 
     loaded = load_any(name, settings or ())
-    if json:
-        show_json({"name": loaded.name, "sha256": loaded.sha256, "recipe": loaded.stamp.resolved})
-    elif origin:
-        show(Table(("key", "value", "written in"), leaves(loaded)).text())
-    else:
-        show(as_yaml(loaded))
+    data = {"name": loaded.name, "sha256": loaded.sha256, "recipe": loaded.stamp.resolved}
+    text = Table(("key", "value", "written in"), leaves(loaded)) if origin else as_yaml(loaded)
+    show_result(data, text, json=json)
 
 
 @app.command()
@@ -105,12 +98,9 @@ def schema(
 
 @app.command()
 def new(
-    parent: Annotated[
-        str,
-        typer.Option("--extends", help="The adapter recipe to take the settings from."),
-    ],
+    parent: Annotated[str, typer.Option("--extends", help="The adapter recipe to take the settings from.")],
     data: Annotated[Path, typer.Option(help="A table: CSV, TSV, JSON Lines or Parquet.")],
-    out: Annotated[Path, typer.Option(help="Gets the corpus file and the recipes.")] = Path("build/own"),
+    out: Annotated[Path, typer.Option(help="Gets the corpus file and the recipes.")] = BUILD / "own",
     text: Annotated[str | None, typer.Option(help="Column of the text.")] = None,
     label: Annotated[str | None, typer.Option(help="Column of the label.")] = None,
     speaker: Annotated[str | None, typer.Option(help="Column of the speaker.")] = None,
@@ -133,19 +123,16 @@ def new(
     made = new_recipe(parent, data, out, context_k=context, init_adapter=init_adapter, columns=columns)
     commands = [shlex.join(words) for words in made.commands]
     say("Look at the corpus file, then run:\n" + "\n".join(commands))
-    if json:
-        show_json(
-            {
-                "corpus": str(made.corpus),
-                "dataset_recipe": str(made.dataset),
-                "recipe": str(made.recipe),
-                "score_recipe": str(made.score) if made.score else None,
-                "records": made.records,
-                "labels": made.labels,
-                "commands": commands,
-            }
-        )
-        return
-    files = [path for path in (made.corpus, made.dataset, made.recipe, made.score) if path]
     counts = ", ".join(f"{split} {count:,}" for split, count in made.records.items() if count)
-    show("\n".join([*map(str, files), f"records: {counts}", f"labels: {', '.join(made.labels)}"]))
+    files = [path for path in (made.corpus, made.dataset, made.recipe, made.score) if path]
+    data_of_all = {
+        "corpus": str(made.corpus),
+        "dataset_recipe": str(made.dataset),
+        "recipe": str(made.recipe),
+        "score_recipe": str(made.score) if made.score else None,
+        "records": made.records,
+        "labels": made.labels,
+        "commands": commands,
+    }
+    written = [*map(str, files), f"records: {counts}", f"labels: {', '.join(made.labels)}"]
+    show_result(data_of_all, "\n".join(written), json=json)

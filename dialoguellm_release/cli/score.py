@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from dialoguellm_release.cli import options, scores
-from dialoguellm_release.cli.options import (
-    Again,
-    BackbonesFolder,
-    DatasetFolder,
-    Json,
-    Replace,
-    ScoreSettings,
-)
-from dialoguellm_release.cli.output import say, say_made, show, show_json
+from dialoguellm_release.cli.options import BUILD, Again, BackbonesFolder, DatasetFolder, Json, Replace
+from dialoguellm_release.cli.output import say, say_made, show, show_json, show_result
 from dialoguellm_release.render.tables import Format
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.manifests import ScoreManifest
     from dialoguellm_release.steps import StepResult
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="Score models, baselines and predictions; compare scores.",
-)
+app = options.group("Score models, baselines and predictions; compare scores.")
+
 Recipe = Annotated[str, typer.Argument(help="A score recipe: the name of a bundled one, or a path.")]
 Cache = Annotated[
     Path, typer.Option(help="Keeps each answer of a model, so that an interrupted run continues.")
 ]
-BUILD = Path("build")
+Settings = Annotated[list[str] | None, options.setting("max_records=100")]
 
 
 @app.command()
@@ -52,12 +42,10 @@ def run(
         str | None,
         typer.Option(help="Several ways to read the answer, with commas, or all: one score folder each."),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Score folder. [default: build/scores/RECIPE-ADAPTER]")
-    ] = None,
+    out: Annotated[Path | None, options.output("build/scores/RECIPE-ADAPTER")] = None,
     backbones: BackbonesFolder = BUILD / "backbones",
     cache: Cache = BUILD / "cache",
-    settings: ScoreSettings = None,
+    settings: Settings = None,
     again: Again = False,
     replace: Replace = False,
     json: Json = False,
@@ -67,8 +55,9 @@ def run(
     The answer is the label with the highest probability, without free generation. --scorers all also
     generates, and shows how many points each way to read the answer is worth.
 
-    Example: dlm-release score run meld --adapter build/adapters/tiny
+    Example: dlm-release score run my-recipe.yaml --adapter build/adapters/tiny
     """
+    from dialoguellm_release.schemas.scores import ScorerName
     from dialoguellm_release.steps import score as steps
 
     model = steps.ModelChoice(adapter, backbone, steps.WorkFolders(backbones, cache))
@@ -77,9 +66,11 @@ def run(
         made = steps.score(recipe, dataset, model, out, overrides=overrides, again=again, replace=replace)
         _report(made, json=json)
         return
+    known = get_args(ScorerName)
+    names = known if scorers == "all" else scorers.split(",")
     by_scorer = steps.score_each_way(
         recipe,
-        options.scorer_names(scorers),
+        [options.choice(name, known, "--scorers") for name in names],
         dataset,
         model,
         out,
@@ -89,11 +80,9 @@ def run(
     )
     for one in by_scorer.values():
         say_made(one, "scored")
-    against_first = scores.against_first(by_scorer)
-    if json:
-        show_json(scores.scorers_summary(by_scorer, against_first))
-    else:
-        show(scores.scorers_text(by_scorer, against_first))
+    against = scores.against_first(by_scorer)
+    data = scores.scorers_summary(by_scorer, against)
+    show_result(data, scores.scorers_text(by_scorer, against), json=json)
 
 
 @app.command()
@@ -103,21 +92,20 @@ def baseline(
         str, typer.Argument(help="majority, random (its expected value), tfidf or tfidf-context.")
     ],
     dataset: DatasetFolder = BUILD / "dataset",
-    out: Annotated[
-        Path | None, typer.Option(help="Score folder. [default: build/scores/RECIPE-NAME]")
-    ] = None,
-    settings: ScoreSettings = None,
+    out: Annotated[Path | None, options.output("build/scores/RECIPE-NAME")] = None,
+    settings: Settings = None,
     again: Again = False,
     replace: Replace = False,
     json: Json = False,
 ) -> None:
     """Score a baseline that needs no language model.
 
-    Example: dlm-release score baseline meld tfidf
+    Example: dlm-release score baseline my-recipe.yaml tfidf
     """
+    from dialoguellm_release.schemas.scores import BaselineName
     from dialoguellm_release.steps.score import score_baseline
 
-    known = options.baseline_name(name)
+    known = options.choice(name, get_args(BaselineName), "NAME")
     made = score_baseline(recipe, known, dataset, out, overrides=settings or (), again=again, replace=replace)
     _report(made, json=json)
 
@@ -137,22 +125,22 @@ def served(
     ] = "OPENAI_API_KEY",
     concurrency: Annotated[int, typer.Option(min=1, help="Requests under way at once.")] = 8,
     dataset: DatasetFolder = BUILD / "dataset",
-    out: Annotated[
-        Path | None, typer.Option(help="Score folder. [default: build/scores/RECIPE-MODEL]")
-    ] = None,
+    out: Annotated[Path | None, options.output("build/scores/RECIPE-MODEL")] = None,
     cache: Cache = BUILD / "cache",
-    settings: ScoreSettings = None,
+    settings: Settings = None,
     again: Again = False,
     replace: Replace = False,
     json: Json = False,
 ) -> None:
     """Score a model behind an OpenAI-compatible server.
 
-    Example: dlm-release score served meld my-model --base-url http://127.0.0.1:8000/v1
+    Example: dlm-release score served my-recipe.yaml my-model --base-url http://127.0.0.1:8000/v1
     """
+    from dialoguellm_release.schemas.scores import ServerApi
     from dialoguellm_release.steps.score import ServedModel, score_served
 
-    asked = ServedModel(base_url, model, options.server_api(api), key_variable, concurrency)
+    way = options.choice(api, get_args(ServerApi), "--api")
+    asked = ServedModel(base_url, model, way, key_variable, concurrency)
     made = score_served(
         recipe, asked, dataset, out, cache=cache, overrides=settings or (), again=again, replace=replace
     )
@@ -164,17 +152,15 @@ def predictions(
     recipe: Recipe,
     file: Annotated[Path, typer.Argument(help="CSV, JSON Lines or Parquet with id and prediction.")],
     dataset: DatasetFolder = BUILD / "dataset",
-    out: Annotated[
-        Path | None, typer.Option(help="Score folder. [default: build/scores/RECIPE-FILE]")
-    ] = None,
-    settings: ScoreSettings = None,
+    out: Annotated[Path | None, options.output("build/scores/RECIPE-FILE")] = None,
+    settings: Settings = None,
     again: Again = False,
     replace: Replace = False,
     json: Json = False,
 ) -> None:
     """Score predictions of another program.
 
-    Example: dlm-release score predictions meld mine.csv
+    Example: dlm-release score predictions my-recipe.yaml mine.csv
     """
     from dialoguellm_release.steps.score import score_predictions
 
@@ -186,10 +172,7 @@ def predictions(
 
 def _report(made: StepResult[ScoreManifest], *, json: bool) -> None:
     say_made(made, "scored")
-    if json:
-        show_json(scores.summary(made.manifest))
-    else:
-        show(scores.as_text(made.manifest))
+    show_result(scores.summary(made.manifest), scores.as_text(made.manifest), json=json)
 
 
 @app.command()
@@ -202,15 +185,13 @@ def compare(
 
     Differences with intervals, paired bootstrap and McNemar's test.
 
-    Example: dlm-release score compare build/scores/meld-majority build/scores/meld-tiny
+    Example: dlm-release score compare build/scores/FIRST build/scores/SECOND
     """
     from dialoguellm_release.steps.compare import compare_scores
 
     found = compare_scores(first, second)
-    if json:
-        show_json(scores.comparison_summary(found))
-    else:
-        show(scores.comparison_text(found, str(first), str(second)))
+    text = scores.comparison_text(found, str(first), str(second))
+    show_result(scores.comparison_summary(found), text, json=json)
 
 
 @app.command()
@@ -240,23 +221,24 @@ def table(
     of another protocol than the first of their column, and scores of some records only. --claims compares
     what the paper says with what was built.
 
-    Example: dlm-release score table build/scores/meld-majority build/scores/meld-tiny --format markdown
+    Example: dlm-release score table build/scores/FIRST build/scores/SECOND --format markdown
              dlm-release score table --claims --from build --paper-table 3 --format latex
     """
     if paper:
         if folders or metric:
             raise typer.BadParameter("--claims reads every manifest below --from; name no score folders")
-        shown = options.claim_status(status, everything=everything)
-        _claims(build, paper_table, form, shown, json=json)
+        _claims(build, paper_table, form, "all" if everything else status, json=json)
         return
     if not folders:
         raise typer.BadParameter("name score folders, or --claims")
     if status or everything or paper_table:
         raise typer.BadParameter("--status, --all and --paper-table need --claims")
 
+    from dialoguellm_release.schemas.scores import MetricName
     from dialoguellm_release.steps.compare import score_table
 
-    found = score_table(folders, options.metric_name(metric))
+    chosen = None if metric is None else options.choice(metric, get_args(MetricName), "--metric")
+    found = score_table(folders, chosen)
     if json:
         show_json(scores.table_summary(found))
         return
@@ -267,11 +249,13 @@ def table(
 
 
 def _claims(build: Path, paper_table: str | None, form: Format, status: str | None, *, json: bool) -> None:
-    from dialoguellm_release.steps.claims import check_claims
+    from dialoguellm_release.steps.claims import Status, check_claims
 
+    if status not in (None, "all"):
+        options.choice(str(status), get_args(Status), "--status")
     report = check_claims(build)
-    if paper_table is not None and paper_table not in report.tables:
-        raise typer.BadParameter(f"--paper-table: {paper_table} is none of {', '.join(report.tables)}")
+    if paper_table is not None:
+        options.choice(paper_table, report.tables, "--paper-table")
     if json:
         show_json(scores.claims_summary(report))
     elif paper_table is not None:

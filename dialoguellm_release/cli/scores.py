@@ -8,7 +8,6 @@ from dataclasses import asdict
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from dialoguellm_release.cli.output import table
 from dialoguellm_release.render import numbers
 from dialoguellm_release.render.tables import Column, Format, Table, terminal_width
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from dialoguellm_release.schemas.manifests import ScoreManifest
     from dialoguellm_release.schemas.scores import Part, ScorerName
     from dialoguellm_release.steps import StepResult
+    from dialoguellm_release.steps.claims import ClaimReport
     from dialoguellm_release.steps.compare import Comparison, ScoreTable
 
 MAX_LISTED = 100
@@ -46,7 +46,7 @@ def as_text(manifest: ScoreManifest) -> str:
         f"{figures.records:,} records of {protocol.corpus}/{protocol.split}, in percent, "
         f"with {100 * figures.resampling.level:g} % intervals; headline {figures.headline}",
         *(f"warning: {one}" for one in figures.warnings),
-        table([header, *rows]),
+        Table(header, rows).text(),
         "protocol",
         *(
             fill(
@@ -105,13 +105,12 @@ def scorers_summary(
 
 def scorers_text(
     made: Mapping[ScorerName, StepResult[ScoreManifest]], against: Mapping[ScorerName, Comparison]
-) -> str:
+) -> Table:
     """How many points each scorer is worth, in percent, beside the first."""
     first = next(iter(made))
     headline = made[first].manifest.figures.headline
-    rows: list[tuple[str, ...]] = [
-        ("scorer", "accuracy", headline, "invalid", f"{headline}: points over {first}", "p")
-    ]
+    header = ("scorer", "accuracy", headline, "invalid", f"{headline}: points over {first}", "p")
+    rows = []
     for name, one in made.items():
         metrics = one.manifest.figures.metrics
         cells = tuple(numbers.points(metrics[one]) for one in ("accuracy", headline, "invalid"))
@@ -121,7 +120,7 @@ def scorers_text(
             rows.append((name, *cells, points, f"{difference.p_value:.4f}"))
         else:
             rows.append((name, *cells, "", ""))
-    return table(rows)
+    return Table(header, rows)
 
 
 def comparison_summary(found: Comparison) -> dict[str, Any]:
@@ -167,10 +166,6 @@ def table_summary(found: ScoreTable) -> dict[str, Any]:
         ],
         "marks": found.marks,
     }
-
-
-if TYPE_CHECKING:
-    from dialoguellm_release.steps.claims import ClaimReport
 
 
 def claims_summary(report: ClaimReport) -> dict[str, Any]:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dialoguellm_release.cli.options import DatasetFolder, Json, VideoSettings
-from dialoguellm_release.cli.output import say, show, show_json
-from dialoguellm_release.render.numbers import dollars
+from dialoguellm_release.cli import options
+from dialoguellm_release.cli.options import BUILD, DatasetFolder, Json
+from dialoguellm_release.cli.output import say, show_result
+from dialoguellm_release.render import numbers
 from dialoguellm_release.render.tables import Column, Table
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.video import RecordCounts, VideoStatus
     from dialoguellm_release.steps.video import Survey
 
-app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Describe the video clips of the corpora."
-)
+app = options.group("Describe the video clips of the corpora.")
 
 MAX_NAMED = 10
 
@@ -26,18 +26,15 @@ Recipe = Annotated[str, typer.Argument(help="A bundled video recipe (openai, vll
 Videos = Annotated[
     Path, typer.Option(help="Folder with one sub-folder of videos a corpus; see docs/video.md.")
 ]
-Out = Annotated[Path, typer.Option(help="The video folder, with the ledgers.")]
-ShardOption = Annotated[
-    str, typer.Option("--shard", metavar="I/N", help="Only part I of N; each part has its own ledger.")
-]
+Settings = Annotated[list[str] | None, options.setting("frames.count=4")]
 
 
 @app.command()
 def check(
     recipe: Recipe,
     videos: Videos,
-    dataset: DatasetFolder = Path("build/dataset"),
-    settings: VideoSettings = None,
+    dataset: DatasetFolder = BUILD / "dataset",
+    settings: Settings = None,
     json: Json = False,
 ) -> None:
     """Check which records have a usable clip.
@@ -49,31 +46,30 @@ def check(
     from dialoguellm_release.steps.video import survey_clips
 
     survey = survey_clips(recipe, videos, dataset, overrides=settings or ())
-    if json:
-        show_json(check_data(survey))
-    else:
-        show(check_text(survey))
+    show_result(check_data(survey), check_text(survey), json=json)
 
 
 @app.command()
 def describe(
     recipe: Recipe,
     videos: Videos,
-    dataset: DatasetFolder = Path("build/dataset"),
-    out: Out = Path("build/video"),
+    dataset: DatasetFolder = BUILD / "dataset",
+    out: Annotated[Path, typer.Option(help="The video folder, with the ledgers.")] = BUILD / "video",
     limit: Annotated[int | None, typer.Option(min=1, help="Ask at most so many questions.")] = None,
     max_cost: Annotated[
         float | None,
         typer.Option(min=0, metavar="USD", help="Stop before the ledger comes to more than this."),
     ] = None,
-    shard: ShardOption = "1/1",
+    shard: Annotated[
+        str, typer.Option(metavar="I/N", help="Only part I of N; each part has its own ledger.")
+    ] = "1/1",
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Ask again where an answer could not be used.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Take the frames and estimate the cost; ask nobody.")
     ] = False,
-    settings: VideoSettings = None,
+    settings: Settings = None,
     json: Json = False,
 ) -> None:
     """Describe the clips of a dataset with a model.
@@ -87,10 +83,7 @@ def describe(
 
     if dry_run:
         survey = survey_clips(recipe, videos, dataset, out, shard=shard, overrides=settings or ())
-        if json:
-            show_json(dry_run_data(survey))
-        else:
-            show(dry_run_text(survey))
+        show_result(dry_run_data(survey), dry_run_text(survey), json=json)
         note_prices(recipe, settings)
         return
     stopped = describe_clips(
@@ -106,16 +99,13 @@ def describe(
     if stopped:
         say(f"Stopped: {stopped}.")
     status = video_status(out)
-    if json:
-        show_json(status.model_dump(mode="json"))
-    else:
-        show(status_text(status))
+    show_result(status.model_dump(mode="json"), status_text(status), json=json)
     note_prices(recipe, settings)
 
 
 @app.command()
 def status(
-    folder: Annotated[Path, typer.Argument(help="The video folder.")] = Path("build/video"),
+    folder: Annotated[Path, typer.Argument(help="The video folder.")] = BUILD / "video",
     failed: Annotated[bool, typer.Option("--failed", help="Name every record that failed, and why.")] = False,
     json: Json = False,
 ) -> None:
@@ -127,12 +117,9 @@ def status(
 
     found = video_status(folder)
     failures = video_failures(folder) if failed else {}
-    if json:
-        show_json(found.model_dump(mode="json") | ({"failures": failures} if failed else {}))
-        return
-    show(status_text(found))
-    for name, reason in failures.items():
-        show(f"{name}: {reason}")
+    data = found.model_dump(mode="json") | ({"failures": failures} if failed else {})
+    named = [f"{name}: {reason}" for name, reason in failures.items()]
+    show_result(data, "\n".join([status_text(found), *named]), json=json)
 
 
 def note_prices(recipe: str, settings: list[str] | None) -> None:
@@ -191,22 +178,20 @@ def dry_run_data(survey: Survey) -> dict[str, Any]:
 
 def dry_run_text(survey: Survey) -> str:
     """What a run would ask, as text."""
-    costs = [f"estimated cost: {dollars(survey.cost_usd)}"]
-    return "\n".join(
-        [
-            f"answered already: {survey.answered:,}",
-            f"would be asked: {survey.questions:,} (equal frames once)",
-            f"no clip: {len(survey.found.without_clip):,}; no frames: {len(survey.faults):,}",
-            *(costs if survey.cost_usd is not None else []),
-        ]
-    )
+    lines = [
+        f"answered already: {survey.answered:,}",
+        f"would be asked: {survey.questions:,} (equal frames once)",
+        f"no clip: {len(survey.found.without_clip):,}; no frames: {len(survey.faults):,}",
+    ]
+    if survey.cost_usd is not None:
+        lines.append(f"estimated cost: {numbers.dollars(survey.cost_usd)}")
+    return "\n".join(lines)
 
 
 def status_text(found: VideoStatus) -> str:
     """A status as a table of records, and lines for requests and money."""
     names = ("described", "refused", "failed", "missing", "left out", "waiting")
-    rows = [(name, *cells(counts)) for name, counts in found.by_corpus.items()]
-    rows.append(("all", *cells(found.records)))
+    rows = [(name, *_cells(counts)) for name, counts in {**found.by_corpus, "all": found.records}.items()]
     records = Table(["corpus", *(Column(name, "right") for name in names)], rows)
     failed = ", ".join(f"{name} {count:,}" for name, count in found.records.failed.items())
     requests, spending = found.requests, found.spending
@@ -223,14 +208,14 @@ def status_text(found: VideoStatus) -> str:
     ]
     if spending.spent_usd is not None:
         lines.append(
-            f"spent {dollars(spending.spent_usd)}, of unknown fate at most {dollars(spending.unknown_usd)}, "
-            f"to come {dollars(spending.to_come_usd)} (estimates)"
+            f"spent {numbers.dollars(spending.spent_usd)}, "
+            f"of unknown fate at most {numbers.dollars(spending.unknown_usd)}, "
+            f"to come {numbers.dollars(spending.to_come_usd)} (estimates)"
         )
     return "\n".join(lines)
 
 
-def cells(counts: RecordCounts) -> tuple[str, ...]:
-    """The counts of a row."""
+def _cells(counts: RecordCounts) -> Iterator[str]:
     failed = sum(counts.failed.values())
-    numbers = (counts.described, counts.refused, failed, counts.missing, counts.left_out, counts.waiting)
-    return tuple(f"{number:,}" for number in numbers)
+    row = (counts.described, counts.refused, failed, counts.missing, counts.left_out, counts.waiting)
+    return map(numbers.count, row)

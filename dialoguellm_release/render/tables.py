@@ -73,6 +73,9 @@ class Table:
             return _laid_out(self.columns, widths, [self.header, *self.rows])
         return "\n\n".join(self._block(row, available) for row in self.rows)
 
+    def __str__(self) -> str:
+        return self.text()
+
     def markdown(self) -> str:
         """The table in GitHub's Markdown."""
         rules = ["---:" if column.align == "right" else "---" for column in self.columns]
