@@ -27,12 +27,12 @@ from dialoguellm_release.scoring.served_replies import (
 )
 from dialoguellm_release.scoring.task import Asked, Scored, Task, protocol_of, read_task
 from dialoguellm_release.serve.asking import Asking, Question
-from dialoguellm_release.serve.client import Failure, OpenAIClient, ServedModel
+from dialoguellm_release.serve.client import OpenAIClient, ServedModel
 from dialoguellm_release.serve.store import (
+    FORGET_FAILED,
     AnswerStore,
     StoredAnswer,
     forget,
-    forget_failed,
     open_store,
     request_key,
 )
@@ -51,7 +51,6 @@ TOP = 20
 """How many of the likeliest first tokens are asked for: the most that OpenAI's chat completions give."""
 TOP_OF_COMPLETIONS = 5
 """The most that OpenAI's older completions give."""
-KEPT = "what was answered is kept: run the same command again"
 
 Kind = Literal["probe", "first_token", "text"]
 """What a request asks for: first tokens and text, first tokens alone, text alone."""
@@ -85,7 +84,7 @@ def score_served(
     texts = [asked.prompt(record) for record in task.records]
     distinct = list(dict.fromkeys(texts))
     with (
-        open_store(cache / STORE, forget_failed) as store,
+        open_store(cache / STORE, FORGET_FAILED) as store,
         progress("ask", len(distinct)) as advance,
     ):
         run = _Run(served, settings, task.labels, store, advance)
@@ -163,14 +162,8 @@ class _Run:
         asking = Asking(self.store, self.served, client, read_body, advance=self.advance, give_up_after=1)
         forms = _forms(self.served.api, kind, self.settings.max_new_tokens)
         form, asked = await self._settled(asking, missing, keys, forms)
-        questions = (
-            Question(keys[prompt], lambda prompt=prompt: self._body(prompt, form))  # type: ignore[misc]
-            for prompt in missing[asked:]
-        )
-        outcome = await asking.over(questions)
-        if outcome.problem is not None:
-            raise DataError(outcome.problem, outcome=KEPT)
-        return {prompt: (known | outcome.answers)[key] for prompt, key in keys.items()}
+        await asking.over(self._question(keys[prompt], prompt, form) for prompt in missing[asked:])
+        return {prompt: (known | asking.answers)[key] for prompt, key in keys.items()}
 
     async def _settled(
         self, asking: Asking, prompts: Sequence[str], keys: Mapping[str, str], forms: list[dict[str, Any]]
@@ -181,58 +174,29 @@ class _Run:
         """
         unexplained = 0
         for place, prompt in enumerate(prompts):
-            failure: Failure | None = None
-            for number, form in enumerate(forms):
-                failure = await self._tried(asking, prompt, keys[prompt], form)
+            key = keys[prompt]
+            for form in forms:
+                failure = await asking.ask(self._question(key, prompt, form), server_errors=TRIES)
                 if failure is None:
                     self.advance(1)
                     return form, place + 1
-                is_of_form = failure.kind == "refused" or _is_server_error(failure)
-                if failure.is_of_prompt or not is_of_form or number == len(forms) - 1:
+                asking.raise_problem()
+                if failure.is_of_prompt or not (failure.kind == "refused" or failure.is_server_error):
                     break
             assert failure is not None
-            if failure.kind != "refused":
-                raise DataError(asking.no_answer(failure.got), outcome=KEPT)
-            await asking.refuse(keys[prompt], failure)
-            self.advance(1)
-            unexplained += not failure.is_of_prompt
-            if unexplained == TRIES:
-                raise DataError(asking.refuses(failure), outcome=KEPT)
+            if failure.kind == "refused":
+                await asking.refuse(key, failure)
+                self.advance(1)
+                unexplained += not failure.is_of_prompt
+            if failure.kind != "refused" or unexplained == TRIES:
+                asking.give_up(failure)
+                asking.raise_problem()
         return forms[0], len(prompts)
 
-    async def _tried(self, asking: Asking, prompt: str, key: str, form: dict[str, Any]) -> Failure | None:
-        """Why a form of request failed; None where it was answered."""
-        policy = self.served.policy
-        failure: Failure | None = None
-        for attempt in range(policy.attempts):
-            if failure is not None:
-                await asyncio.sleep(policy.wait_s(attempt, failure.wait_s))
-            try:
-                await asking.request(key, self._body(prompt, form))
-            except Failure as error:
-                failure = error
-                if error.problem is not None:
-                    raise DataError(error.problem, outcome=KEPT) from None
-                if error.kind == "refused" or (_is_server_error(error) and attempt + 1 >= TRIES):
-                    return error
-                if (error.wait_s or 0) > policy.longest_asked_s:
-                    raise DataError(asking.no_answer(error.got), outcome=KEPT) from None
-            else:
-                return None
-        return failure
-
-    def _body(self, prompt: str, form: dict[str, Any]) -> dict[str, Any]:
-        asked: dict[str, Any] = (
-            {"messages": [{"role": "user", "content": prompt}]}
-            if self.served.api == "chat"
-            else {"prompt": prompt}
-        )
-        return {"model": self.served.model, **asked, **form}
-
-
-def _is_server_error(failure: Failure) -> bool:
-    """Whether a server may answer so to a parameter that it does not know."""
-    return failure.status is not None and failure.status >= 500 and failure.status != 503
+    def _question(self, key: str, prompt: str, form: dict[str, Any]) -> Question:
+        is_chat = self.served.api == "chat"
+        asked = {"messages": [{"role": "user", "content": prompt}]} if is_chat else {"prompt": prompt}
+        return Question(key, lambda: {"model": self.served.model, **asked, **form})
 
 
 def _api_of(served: ServedModel) -> ServerApi:

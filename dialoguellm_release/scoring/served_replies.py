@@ -40,7 +40,7 @@ def beginnings_of(replies: Iterable[StoredAnswer], labels: Sequence[Label]) -> s
         first = (reply.data or {}).get("first")
         label = parse(reply.text or "", labels)
         if first and label is not None:
-            piece = _piece(max(first, key=lambda pair: pair[1])[0])
+            piece = plain_token(max(first, key=lambda pair: pair[1])[0])
             if piece and label.startswith(piece):
                 found.add(piece)
     return found
@@ -61,7 +61,7 @@ def label_masses(
     {'anger': 0.0, 'sadness': 0.61}
     """
     masses = dict.fromkeys(labels, 0.0)
-    pieces = [(_piece(token), value) for token, value in first]
+    pieces = [(plain_token(token), value) for token, value in first]
     for piece, value in pieces:
         begun = [label for label in labels if piece and label.startswith(piece)]
         begun = [label for label in begun if label == piece] or begun
@@ -74,10 +74,6 @@ def label_masses(
         if piece == begun[0] or piece in beginnings or (len(piece) >= MIN_PREFIX and not others):
             masses[begun[0]] += math.exp(value)
     return masses
-
-
-def _piece(token: str) -> str:
-    return plain_token(token).strip().casefold()
 
 
 @dataclass(frozen=True)

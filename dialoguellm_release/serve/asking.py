@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.serve import store
 from dialoguellm_release.serve.client import Client, Failure, ServedModel
-from dialoguellm_release.serve.store import AnswerStore, Change, Commits, StoredAnswer
-from dialoguellm_release.serve.throttle import Throttle
+from dialoguellm_release.serve.store import AnswerStore, Change, StoredAnswer
 
 MAX_IN_A_ROW = 20
 """After so many questions in a row that came to nothing, the server is given up."""
 
-Read = Callable[[str], StoredAnswer | None]
-"""Reads the body of an answer; None where it is no answer of the protocol."""
+KEPT = "what was answered is kept: run the same command again"
+SLOWER = 0.8
+LOOK_AGAIN_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -79,27 +81,59 @@ class Budget:
 
     def settle(self, cost: float | None) -> None:
         """A request was answered at a known cost; None keeps it reserved at the expected cost."""
-        if cost is None:
-            return
-        self.reserved -= 1
-        self.known_usd += cost
-        if self.estimate_usd is not None:
-            self.estimate_usd = max(self.estimate_usd, cost)
+        if cost is not None:
+            self.reserved -= 1
+            self.known_usd += cost
+            if self.estimate_usd is not None:
+                self.estimate_usd = max(self.estimate_usd, cost)
 
 
-@dataclass
-class Outcome:
-    """How a run ended.
+class Throttle:
+    """Slots for requests: one more after each round of answers, a fifth fewer after a 429.
 
-    Attributes:
-        stopped: Why it ended before everything was asked; None where it did not.
-        problem: What keeps the server from answering any question; None where nothing does.
-        answers: What came of each question that was asked.
+    Why a fifth, and once a round: a server that rejects one request in ten at random can serve the other
+    nine; one that counts requests per minute says how long to wait, and then every request waits.
     """
 
-    stopped: str | None = None
-    problem: Problem | None = None
-    answers: dict[str, StoredAnswer] = field(default_factory=dict)
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._limit = float(most)
+        self._open = self._sent = self._calm_at = 0
+        self._resume_at = 0.0
+        self._changed = asyncio.Condition()
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[int]:
+        """A slot, once one is free and no pause is running; yields the number of the request."""
+        loop = asyncio.get_running_loop()
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._open < max(1, int(self._limit)))
+            self._open += 1
+        try:
+            while (pause_s := self._resume_at - loop.time()) > 0:
+                await asyncio.sleep(min(pause_s * (1 + 0.1 * random.random()), LOOK_AGAIN_S))
+            self._sent += 1
+            yield self._sent
+        finally:
+            async with self._changed:
+                self._open -= 1
+                self._changed.notify_all()
+
+    def answered(self) -> None:
+        """An answer came: after a round of them there is one slot more."""
+        self._limit = min(self._most, self._limit + 1 / self._limit)
+
+    def rejected(self, number: int, wait_s: float | None) -> None:
+        """The server is busy: fewer slots, unless this request was sent before they last became fewer."""
+        if number > self._calm_at:
+            self._limit = max(1.0, self._limit * SLOWER)
+            self._calm_at = self._sent
+        if wait_s is not None:
+            self._resume_at = max(self._resume_at, asyncio.get_running_loop().time() + wait_s)
+
+    def end_pause(self) -> None:
+        """Ends a pause: no further request will be sent."""
+        self._resume_at = 0.0
 
 
 @dataclass
@@ -107,41 +141,48 @@ class Asking:
     """One run of questions.
 
     Args:
-        answers: The store that keeps the answers.
+        store: Keeps the answers.
         server: How many requests are open at once, and how often each is sent.
         client: Sends them.
-        read: Reads a body.
+        read: Reads the body of an answer; None where it is no answer of the protocol.
         cost_usd: Of an answer; None where it is not known.
         budget: What may be asked and spent.
         advance: Called with the number of questions that are done.
         known: Keys of the questions that need not be asked.
         give_up_after: Questions in a row without an answer to any of their requests that end the run.
+
+    Attributes:
+        stopped: Why it ended before everything was asked; None where it did not.
+        problem: What keeps the server from answering any question; None where nothing does.
+        answers: What came of each question that was asked, by its key.
     """
 
-    answers: AnswerStore
+    store: AnswerStore
     server: ServedModel
     client: Client
-    read: Read
+    read: Callable[[str], StoredAnswer | None]
     cost_usd: Callable[[StoredAnswer], float | None] = lambda _answer: None
     budget: Budget = field(default_factory=Budget)
     advance: Callable[[int], None] = lambda _count: None
     known: set[str] = field(default_factory=set)
     give_up_after: int = MAX_IN_A_ROW
-    outcome: Outcome = field(default_factory=Outcome)
-    _unanswered: int = 0
-    _refused: int = 0
-    _under_way: int = 0
+    stopped: str | None = field(default=None, init=False)
+    problem: Problem | None = field(default=None, init=False)
+    answers: dict[str, StoredAnswer] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self._commits = Commits(self.answers)
         self._throttle = Throttle(self.server.concurrency)
         self._settled = asyncio.Event()
+        self._writing = asyncio.Lock()
+        self._unwritten: list[Change] = []
+        self._write_failure: DataError | None = None
+        self._unanswered = self._refused = self._under_way = 0
 
-    async def over(self, questions: Iterator[Question]) -> Outcome:
+    async def over(self, questions: Iterator[Question]) -> None:
         """Asks every question, until all are done, the budget is used up, or the server is given up.
 
         Raises:
-            DataError: The store cannot be written.
+            DataError: The store cannot be written, or the server is given up.
         """
         queue: asyncio.Queue[Question | None] = asyncio.Queue(self.server.concurrency)
         try:
@@ -153,21 +194,88 @@ class Asking:
             mendable, others = group.split(DataError)
             if mendable is None or others is not None:
                 raise
-            raise _first(mendable) from None
-        return self.outcome
+            raise mendable.exceptions[0] from None
+        self.raise_problem()
 
-    async def request(self, key: str, body: dict[str, Any], changes: tuple[Change, ...] = ()) -> StoredAnswer:
-        """The answer to one request, kept.
+    def raise_problem(self) -> None:
+        """Raises a DataError where the server is given up."""
+        if self.problem is not None:
+            raise DataError(self.problem, outcome=KEPT)
+
+    async def ask(self, question: Question, server_errors: int | None = None) -> Failure | None:
+        """Sends a question until it is answered or given up; the last failure where it has no answer.
+
+        Args:
+            server_errors: Give up after so many attempts where the last one failed with a server error.
 
         Raises:
-            Failure: There is none; the store knows why.
             DataError: The store cannot be written.
         """
+        assert question.key is not None
+        policy, changes = self.server.policy, question.changes
+        failure: Failure | None = None
+        for attempt in range(policy.attempts):
+            if failure is not None:
+                await asyncio.sleep(policy.wait_s(attempt, failure.wait_s))
+            try:
+                await self._request(question.key, question.body(), changes)
+                return None
+            except Failure as error:
+                failure, changes = error, ()
+            if self.problem is not None or failure.kind == "refused":
+                break
+            if failure.problem is not None:
+                self._stop(failure.problem)
+                break
+            if failure.kind == "lost":
+                if stopped := self.budget.why_not_again():
+                    self.stopped = stopped
+                    break
+                self.budget.reserve()
+            elif failure.is_server_error and server_errors and attempt + 1 >= server_errors:
+                break
+            elif (failure.wait_s or 0) > policy.longest_asked_s:
+                what = f"asks to wait {failure.wait_s:g} s"
+                fix = "run the same command again then"
+                self._stop(Problem(self.server.where, what, got=failure.got, fix=fix, code="serve.long_wait"))
+                break
+        else:
+            assert failure is not None
+            self.budget.settle(0.0)
+            self._unanswered += 1
+            if self._unanswered >= self.give_up_after:
+                self.give_up(failure)
+        return failure
+
+    async def refuse(self, key: str, failure: Failure) -> None:
+        """Keeps that a question will not be answered."""
+        answer = StoredAnswer("refused" if failure.is_of_prompt else "failed", reason=failure.reason)
+        self.answers[key] = answer
+        await self._write(store.keep(key, answer))
+
+    def give_up(self, failure: Failure) -> None:
+        """Ends the run: the server answers no request, or refuses every one."""
+        if failure.kind == "refused":
+            what, code = "refuses one request after the other", "serve.refuses"
+            fix = "check what the server says about the request; see docs/scores.md and docs/video.md"
+        else:
+            what, code = f"gave no answer to {self.server.policy.attempts} requests", "serve.no_answer"
+            fix = "check that the server runs and that the address is right, then run the same command again"
+        self._stop(Problem(self.server.where, what, got=failure.got, fix=fix, code=code))
+
+    def _stop(self, problem: Problem) -> None:
+        if self.problem is None:
+            self.problem = problem
+            self.stopped = problem.what
+            self._throttle.end_pause()
+
+    async def _request(self, key: str, body: dict[str, Any], changes: tuple[Change, ...]) -> None:
+        """Sends one request and keeps its answer; raises a Failure where there is none."""
         request_id = uuid.uuid4().hex
         async with self._throttle.slot() as number:
-            if self.outcome.problem is not None:
+            if self.problem is not None:
                 raise Failure("declined", "the run has ended")
-            await self._commits.post(*changes, store.send(request_id, key))
+            await self._write(*changes, store.send(request_id, key))
             try:
                 answer = self.read(await self.client.send(body, request_id))
                 if answer is None:
@@ -176,42 +284,43 @@ class Asking:
                 is_busy = failure.kind == "declined" and failure.status in (429, 503)
                 if is_busy and (failure.wait_s or 0) <= self.server.policy.longest_asked_s:
                     self._throttle.rejected(number, failure.wait_s)
-                is_lost = failure.kind == "lost"
-                await self._commits.post(store.end(request_id, failure.reason, is_lost=is_lost))
+                await self._write(store.end(request_id, failure.reason, is_lost=failure.kind == "lost"))
                 raise
         self._throttle.answered()
         self._unanswered = self._refused = 0
         cost = self.cost_usd(answer)
         self.budget.settle(cost)
-        await self._commits.post(store.receive(request_id, answer, cost), store.keep(key, answer))
-        self.outcome.answers[key] = answer
-        return answer
+        await self._write(store.receive(request_id, answer, cost), store.keep(key, answer))
+        self.answers[key] = answer
 
-    async def refuse(self, key: str, failure: Failure) -> None:
-        """Keeps that a question will not be answered."""
-        answer = StoredAnswer("refused" if failure.is_of_prompt else "failed", reason=failure.reason)
-        self.outcome.answers[key] = answer
-        await self._commits.post(store.keep(key, answer))
+    async def _write(self, *changes: Change) -> None:
+        """Writes changes; those that arrive while others are written are written together.
 
-    def stop(self, problem: Problem) -> None:
-        """Ends the run: no further request is sent."""
-        if self.outcome.problem is None:
-            self.outcome.problem = problem
-            self.outcome.stopped = problem.what
-            self._throttle.end_pause()
+        Why: a commit takes milliseconds and blocks, and the store is written before and after every request.
+        """
+        self._unwritten += changes
+        async with self._writing:
+            if self._write_failure is not None:
+                raise self._write_failure
+            changes_now, self._unwritten = self._unwritten, []
+            try:
+                if changes_now:
+                    await asyncio.to_thread(self.store.commit, changes_now)
+            except DataError as error:
+                self._write_failure = error
+                raise
 
     async def _feed(self, questions: Iterator[Question], queue: asyncio.Queue[Question | None]) -> None:
         """Puts the questions that have to be asked into the queue, each once."""
-        written = self._commits.post()
-        while self.outcome.stopped is None:
+        while self.stopped is None:
             question = await asyncio.to_thread(next, questions, None)
             if question is None:
                 break
             if question.key is None or question.key in self.known:
-                written = self._commits.post(*question.changes)
+                self._unwritten += question.changes
                 self.advance(1)
             elif stopped := await self._why_not():
-                self.outcome.stopped = self.outcome.stopped or stopped
+                self.stopped = self.stopped or stopped
             else:
                 self._under_way += 1
                 self.known.add(question.key)
@@ -220,7 +329,7 @@ class Asking:
                 await queue.put(question)
         for _ in range(self.server.concurrency):
             await queue.put(None)
-        await written
+        await self._write()
 
     async def _why_not(self) -> str | None:
         """Why the next question may not be asked, once the cost of all open requests is known."""
@@ -230,79 +339,22 @@ class Asking:
         return stopped
 
     async def _work(self, queue: asyncio.Queue[Question | None]) -> None:
+        """Asks what is in the queue, until it holds None."""
         while (question := await queue.get()) is not None:
-            if self.outcome.problem is None:
+            if self.problem is None:
                 await self._settle(question)
                 self.advance(1)
             self._under_way -= 1
             self._settled.set()
 
     async def _settle(self, question: Question) -> None:
-        """Asks until there is an answer, the question is given up, or the run ends."""
+        """Asks a question; gives the server up where it refuses one after the other."""
+        failure = await self.ask(question)
+        if failure is None or failure.kind != "refused":
+            return
         assert question.key is not None
-        reason, asked_s, changes = "", None, question.changes
-        for attempt in range(self.server.policy.attempts):
-            if attempt:
-                await asyncio.sleep(self.server.policy.wait_s(attempt, asked_s))
-            if self.outcome.problem is not None:
-                return
-            try:
-                await self.request(question.key, question.body(), changes)
-                return
-            except Failure as failure:
-                changes, reason, asked_s = (), failure.got, failure.wait_s
-                if await self._is_final(question.key, failure):
-                    return
         self.budget.settle(0.0)
-        self._unanswered += 1
-        if self._unanswered >= self.give_up_after:
-            self.stop(self.no_answer(reason))
-
-    async def _is_final(self, key: str, failure: Failure) -> bool:
-        """Whether a failure ends the question."""
-        if failure.problem is not None:
-            self.stop(failure.problem)
-            return True
-        if failure.kind == "refused":
-            self.budget.settle(0.0)
-            await self.refuse(key, failure)
-            self._refused += not failure.is_of_prompt
-            if self._refused >= MAX_IN_A_ROW:
-                self.stop(self.refuses(failure))
-            return True
-        if failure.kind == "lost":
-            if stopped := self.budget.why_not_again():
-                self.outcome.stopped = stopped
-                return True
-            self.budget.reserve()
-        elif (failure.wait_s or 0) > self.server.policy.longest_asked_s:
-            what = f"asks to wait {failure.wait_s:g} s"
-            fix = "run the same command again then"
-            self.stop(Problem(self.server.where, what, got=failure.got, fix=fix, code="serve.long_wait"))
-            return True
-        return False
-
-    def no_answer(self, reason: str) -> Problem:
-        """The server answers no request."""
-        return Problem(
-            self.server.where,
-            f"gave no answer to {self.server.policy.attempts} requests",
-            got=reason,
-            fix="check that the server runs and that the address is right, then run the same command again",
-            code="serve.no_answer",
-        )
-
-    def refuses(self, failure: Failure) -> Problem:
-        """The server refuses every request."""
-        return Problem(
-            self.server.where,
-            "refuses one request after the other",
-            got=failure.got,
-            fix="check what the server says about the request; see docs/scores.md and docs/video.md",
-            code="serve.refuses",
-        )
-
-
-def _first(group: ExceptionGroup[DataError]) -> DataError:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, ExceptionGroup) else error
+        await self.refuse(question.key, failure)
+        self._refused += not failure.is_of_prompt
+        if self._refused >= MAX_IN_A_ROW:
+            self.give_up(failure)

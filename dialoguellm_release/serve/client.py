@@ -115,6 +115,11 @@ class Failure(Exception):
         self.got = f"{reason}: {words}" if words else reason
         self.problem = problem
 
+    @property
+    def is_server_error(self) -> bool:
+        """Whether a server may answer so to a parameter that it does not know."""
+        return self.status is not None and self.status >= 500 and self.status != 503
+
 
 class Client(Protocol):
     """Sends one request at a time; many may be under way."""
@@ -193,13 +198,12 @@ class OpenAIClient:
     def _refusal(self, error: APIStatusError, body: dict[str, Any]) -> Failure:
         """What an HTTP error means for this request, or for all."""
         server, status = self._server, error.status_code
-        codes = sorted(
-            {word for word in (error.code, error.type) if isinstance(word, str) and _WORD.fullmatch(word)}
-        )
-        reason = " ".join([f"HTTP {status}", *codes])
-        words = self._words(_message(error), body)
+        codes = {word for word in (error.code, error.type) if isinstance(word, str) and _WORD.fullmatch(word)}
+        reason = " ".join([f"HTTP {status}", *sorted(codes)])
+        message = _message(error)
+        words = self._words(message, body)
         got = reason + (f": {words}" if words else "")
-        said = f"{reason} {_message(error)}"
+        said = f"{reason} {message}"
 
         def hopeless(what: str, fix: str, code: str) -> Failure:
             problem = Problem(server.where, what, got=got, fix=fix, code=code)
@@ -227,18 +231,11 @@ class OpenAIClient:
     def _words(self, message: str, body: dict[str, Any]) -> str:
         """What the server says about a request that it refuses, unless that holds a part of it or the key."""
         message = " ".join(message.split())
-        if (
-            not message
-            or len(message) > MAX_MESSAGE
-            or "base64" in message
-            or (self._key and self._key in message)
-        ):
+        if len(message) > MAX_MESSAGE or "base64" in message or (self._key and self._key in message):
             return ""
         sent = " ".join(_texts(body))
-        quotes = any(
-            message[start : start + QUOTE] in sent for start in range(max(1, len(message) - QUOTE + 1))
-        )
-        return "" if quotes and len(message) >= QUOTE else message
+        parts = (message[start : start + QUOTE] for start in range(len(message) - QUOTE + 1))
+        return "" if any(part in sent for part in parts) else message
 
     def _unanswered(self, error: APIConnectionError) -> Failure:
         """A request that did not reach the server was declined; any other may have been answered.
@@ -246,36 +243,35 @@ class OpenAIClient:
         Why aiohttp's own exception is looked for: the client calls every broken connection a timeout.
         """
         import aiohttp
+        import httpx2
 
-        causes: list[BaseException] = []
-        cause: BaseException | None = error
-        while cause is not None and len(causes) < 8:
+        causes: list[BaseException] = [error]
+        while (cause := causes[-1].__cause__ or causes[-1].__context__) and len(causes) < 8:
             causes.append(cause)
-            cause = cause.__cause__ or cause.__context__
-        if any(isinstance(one, aiohttp.ClientConnectorError) for one in causes):
+
+        def has(*kinds: type[BaseException]) -> bool:
+            return any(isinstance(one, kinds) for one in causes)
+
+        if has(aiohttp.ClientConnectorError):
             return Failure("declined", "the server cannot be reached")
-        if any(type(one).__name__ == "TooManyRedirects" for one in causes):
+        if has(aiohttp.TooManyRedirects, httpx2.TooManyRedirects):
             what = "redirects in a circle"
             problem = Problem(self._server.where, what, fix="check the address", code="serve.redirects")
             return Failure("hopeless", what, problem=problem)
-        if any(isinstance(one, TimeoutError) for one in causes):
+        if has(TimeoutError):
             return Failure("lost", f"no answer within {self._server.timeout_s:g} s")
         return Failure("lost", "the connection broke")
 
 
 def _key_of(server: ServedModel) -> str:
-    if server.key_variable is None:
-        return ""
-    key = os.environ.get(server.key_variable, "").strip()
-    if server.needs_key and not key:
-        raise DataError(
-            Problem(
-                server.key_variable,
-                "is not set, but the API asks for a key",
-                fix=f"export {server.key_variable}=..., or --set describer.key_variable=null",
-                code="serve.no_key",
-            )
+    variable = server.key_variable
+    key = os.environ.get(variable, "").strip() if variable else ""
+    if variable and server.needs_key and not key:
+        what, fix = (
+            "is not set, but the API asks for a key",
+            f"export {variable}=..., or set key_variable: null",
         )
+        raise DataError(Problem(variable, what, fix=fix, code="serve.no_key"))
     return key
 
 

@@ -81,7 +81,7 @@ def read_completion(body: str) -> Completion | None:
     parts = _of_choices(parsed) or _of_output(parsed)
     if parts is None:
         return None
-    text, reasoning, refusal, cut_off, log_probs = parts
+    text, thought, refusal, cut_off, log_probs = parts
     usage = _dict(parsed.get("usage"))
     answer = without_thoughts(text)
     return Completion(
@@ -89,7 +89,7 @@ def read_completion(body: str) -> Completion | None:
         first=_first_tokens(log_probs),
         cut_off=cut_off,
         refusal=refusal,
-        thought=bool(reasoning) or answer != text,
+        thought=thought or answer != text,
         model=_text(parsed.get("model")) or None,
         input_tokens=_count(usage, "input_tokens", "prompt_tokens"),
         output_tokens=_count(usage, "output_tokens", "completion_tokens"),
@@ -109,8 +109,8 @@ def without_thoughts(text: str) -> str:
 
 
 def plain_token(token: str) -> str:
-    """A token as text: the marks of tokenizers become white space."""
-    return _SPACES.sub(" ", token)
+    """A token without white space, of which tokenizers have marks of their own, in lower case."""
+    return _SPACES.sub(" ", token).strip().casefold()
 
 
 def clean(text: str) -> str:
@@ -127,8 +127,8 @@ def _parsed(body: str) -> dict[str, Any]:
         return {}
 
 
-_Parts = tuple[str, str, str | None, str | None, Any]
-"""Text, reasoning, refusal, why it was cut off, log-probabilities."""
+_Parts = tuple[str, bool, str | None, str | None, Any]
+"""Text, whether the model reasoned, refusal, why it was cut off, log-probabilities."""
 
 
 def _of_choices(body: dict[str, Any]) -> _Parts | None:
@@ -138,11 +138,11 @@ def _of_choices(body: dict[str, Any]) -> _Parts | None:
     cut_off = reason if reason in ("length", "content_filter") else None
     message = choice.get("message")
     if isinstance(message, dict):
-        reasoning = _text(message.get("reasoning_content")) or _text(message.get("reasoning"))
+        thought = any(_text(message.get(name)) for name in ("reasoning_content", "reasoning"))
         refusal = _text(message.get("refusal")) or None
-        return _joined(message.get("content")), reasoning, refusal, cut_off, choice.get("logprobs")
+        return _joined(message.get("content")), thought, refusal, cut_off, choice.get("logprobs")
     if isinstance(choice.get("text"), str):
-        return _text(choice["text"]), "", None, cut_off, choice.get("logprobs")
+        return _text(choice["text"]), False, None, cut_off, choice.get("logprobs")
     return None
 
 
@@ -152,21 +152,20 @@ def _of_output(body: dict[str, Any]) -> _Parts | None:
         return None
     items = _dicts(body["output"])
     parts = [part for item in items for part in _dicts(item.get("content"))]
-    refusals = [_text(part.get("refusal")) for part in parts if part.get("type") == "refusal"]
-    texts = [_text(part.get("text")) for part in parts if part.get("type") == "output_text"]
-    reason = _dict(body.get("incomplete_details")).get("reason")
-    cut_off = (_text(reason) or "incomplete") if body.get("status") == "incomplete" else None
-    reasoning = "reasoning" if any(item.get("type") == "reasoning" for item in items) else ""
-    cut_off = "length" if cut_off == "max_output_tokens" else cut_off
-    return "".join(texts), reasoning, "".join(refusals) or None, cut_off, None
+    refusal = "".join(_text(part.get("refusal")) for part in parts if part.get("type") == "refusal")
+    text = "".join(_text(part.get("text")) for part in parts if part.get("type") == "output_text")
+    cut_off = None
+    if body.get("status") == "incomplete":
+        reason = _text(_dict(body.get("incomplete_details")).get("reason")) or "incomplete"
+        cut_off = "length" if reason == "max_output_tokens" else reason
+    thought = any(item.get("type") == "reasoning" for item in items)
+    return text, thought, refusal or None, cut_off, None
 
 
 def _joined(content: Any) -> str:
     """The content of a message: a text, or a list whose text parts count."""
-    if isinstance(content, list):
-        parts = [_text(one) or _text(_dict(one).get("text")) for one in content]
-        return "".join(parts)
-    return _text(content)
+    parts = content if isinstance(content, list) else [content]
+    return "".join(_text(one) or _text(_dict(one).get("text")) for one in parts)
 
 
 def _first_tokens(log_probs: Any) -> tuple[tuple[str, float], ...] | None:

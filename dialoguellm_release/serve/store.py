@@ -6,10 +6,9 @@ shared memory does not work. Each commit is on the disk before it returns, so a 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,8 +23,8 @@ BUSY_S = 60.0
 
 State = Literal["answered", "refused", "failed"]
 
-Change = Callable[[sqlite3.Connection], None]
-"""One thing to write; several become durable together."""
+Change = tuple[str, tuple[object, ...]]
+"""A statement of SQL and its values; several become durable together."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS answer (
@@ -83,8 +82,8 @@ class AnswerStore:
         try:
             with self.db:
                 self.db.execute("BEGIN IMMEDIATE")
-                for change in changes:
-                    change(self.db)
+                for sql, values in changes:
+                    self.db.execute(sql, values)
         except sqlite3.Error as error:
             raise unusable(self.path, error) from error
 
@@ -132,8 +131,7 @@ def open_store(path: Path, *begin: Change, tables: str = "") -> Iterator[AnswerS
         with closing(db):
             db.execute("PRAGMA synchronous = FULL")
             store = AnswerStore(path, db)
-            statements = [sql for sql in (_TABLES + tables).split(";") if sql.strip()]
-            store.commit([*(_statement(sql) for sql in statements), *begin])
+            store.commit([*((sql, ()) for sql in (_TABLES + tables).split(";")), *begin])
             yield store
     except sqlite3.Error as error:
         raise unusable(path, error) from error
@@ -148,17 +146,32 @@ def unusable(path: Path, error: sqlite3.Error) -> DataError:
     )
 
 
+FORGET_FAILED: Change = "DELETE FROM answer WHERE state = 'failed'", ()
+"""Answers that could not be used are asked for again; their requests stay listed."""
+
+END_OPEN: Change = (
+    "UPDATE request SET fate = 'unknown', reason = 'the run was stopped' WHERE fate = 'open'",
+    (),
+)
+"""The fate of requests that a stopped run had sent is unknown; only for a store with one writer."""
+
+
+def forget(keys: Iterable[str]) -> Change:
+    """Answers are asked for again."""
+    return "DELETE FROM answer WHERE key IN (SELECT value FROM json_each(?))", (json.dumps(list(keys)),)
+
+
 def keep(key: str, answer: StoredAnswer) -> Change:
     """An answer is known; the first one to a question stays."""
     data = None if answer.data is None else json.dumps(answer.data)
     row = (key, answer.state, answer.text, data, answer.reason, answer.model)
-    return lambda db: write(db, "INSERT OR IGNORE INTO answer VALUES (?, ?, ?, ?, ?, ?)", *row)
+    return "INSERT OR IGNORE INTO answer VALUES (?, ?, ?, ?, ?, ?)", row
 
 
 def send(request_id: str, key: str) -> Change:
     """A request is about to be sent."""
     sql = "INSERT INTO request (id, key, fate, sent_at) VALUES (?, ?, 'open', ?)"
-    return lambda db: write(db, sql, request_id, key, _now())
+    return sql, (request_id, key, _now())
 
 
 def receive(request_id: str, answer: StoredAnswer, cost_usd: float | None) -> Change:
@@ -168,83 +181,15 @@ def receive(request_id: str, answer: StoredAnswer, cost_usd: float | None) -> Ch
                output_tokens = ?, cost_usd = ? WHERE id = ?
     """
     reason = answer.reason if answer.state == "failed" else None
-    row = (reason, _now(), answer.model, answer.input_tokens, answer.output_tokens, cost_usd, request_id)
-    return lambda db: write(db, sql, *row)
+    tokens = answer.input_tokens, answer.output_tokens
+    return sql, (reason, _now(), answer.model, *tokens, cost_usd, request_id)
 
 
 def end(request_id: str, reason: str, *, is_lost: bool) -> Change:
     """A request was declined, or whether the server answered it is unknown."""
-    fate = "unknown" if is_lost else "declined"
     sql = "UPDATE request SET fate = ?, reason = ?, ended_at = ? WHERE id = ?"
-    return lambda db: write(db, sql, fate, reason, _now(), request_id)
-
-
-def end_open(db: sqlite3.Connection) -> None:
-    """The fate of requests that a stopped run had sent is unknown; only for a store with one writer."""
-    write(db, "UPDATE request SET fate = 'unknown', reason = 'the run was stopped' WHERE fate = 'open'")
-
-
-def forget_failed(db: sqlite3.Connection) -> None:
-    """Answers that could not be used are asked for again; their requests stay listed."""
-    write(db, "DELETE FROM answer WHERE state = 'failed'")
-
-
-def forget(keys: Iterable[str]) -> Change:
-    """Answers are asked for again."""
-    rows = [(key,) for key in keys]
-    return lambda db: _many(db, "DELETE FROM answer WHERE key = ?", rows)
-
-
-def write(db: sqlite3.Connection, sql: str, *values: object) -> None:
-    """Executes one statement."""
-    db.execute(sql, values)
-
-
-def _many(db: sqlite3.Connection, sql: str, rows: list[tuple[str]]) -> None:
-    db.executemany(sql, rows)
-
-
-def _statement(sql: str) -> Change:
-    return lambda db: write(db, sql)
+    return sql, ("unknown" if is_lost else "declined", reason, _now(), request_id)
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-class Commits:
-    """Changes of a store; those that arrive together are written together, in their order.
-
-    Why: a commit takes milliseconds and blocks, and the store is written before and after every request.
-    """
-
-    def __init__(self, store: AnswerStore) -> None:
-        self._store = store
-        self._waiting: list[tuple[tuple[Change, ...], asyncio.Future[None]]] = []
-        self._writer: asyncio.Task[None] | None = None
-
-    def post(self, *changes: Change) -> asyncio.Future[None]:
-        """Adds changes; the future is done when they are on the disk."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((changes, done))
-        if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write_waiting())
-        return done
-
-    async def _write_waiting(self) -> None:
-        while self._waiting:
-            now, self._waiting = self._waiting, []
-            changes = [change for together, _ in now for change in together]
-            failure: DataError | None = None
-            try:
-                await asyncio.to_thread(self._store.commit, changes)
-            except DataError as error:
-                failure = error
-            for _, done in now:
-                if done.done():
-                    continue
-                if failure is None:
-                    done.set_result(None)
-                else:
-                    done.set_exception(failure)
-                    done.exception()  # read once, so that it is not logged where nobody waits for it

@@ -102,7 +102,7 @@ def describe_clips(
 
     loaded = load_recipe(os.fspath(recipe), "video", VideoRecipe, overrides)
     until = limits or Limits()
-    job = run.Job(
+    return run.describe_clips(
         loaded,
         Path(dataset),
         Path(videos),
@@ -112,7 +112,6 @@ def describe_clips(
         until.cost_usd,
         retry_failed=retry_failed,
     )
-    return run.describe_clips(job)
 
 
 def video_status(folder: StrPath = BUILD / "video") -> VideoStatus:

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from dialoguellm_release.errors import MissingExtraError
 from dialoguellm_release.folders import sha256_of
@@ -308,11 +308,9 @@ AHEAD = 4
 """Clips per core that are decoded ahead."""
 
 
-@dataclass(frozen=True)
-class SeenFile:
+class SeenFile(NamedTuple):
     """A file at the time when its frames were taken."""
 
-    name: str
     bytes: int
     mtime_ns: int
     sha256: str
@@ -338,7 +336,7 @@ class Extracted:
 def extract_all(
     clips: Iterable[Clip],
     rule: FramesRecipe,
-    known: Mapping[str, tuple[int, int, str]],
+    known: Mapping[str, SeenFile],
     workers: int | None = None,
 ) -> Generator[Extracted, None, None]:
     """The frames of each clip, in their order.
@@ -366,7 +364,7 @@ def extract_all(
             pool.shutdown(cancel_futures=True)
 
 
-def _extract(clip: Clip, rule: FramesRecipe, seen: dict[str, tuple[int, int, str]]) -> Extracted:
+def _extract(clip: Clip, rule: FramesRecipe, seen: dict[str, SeenFile]) -> Extracted:
     file = None
     try:
         file = _seen(clip, seen)
@@ -378,11 +376,10 @@ def _extract(clip: Clip, rule: FramesRecipe, seen: dict[str, tuple[int, int, str
     return Extracted(clip, file, taken.frames, None, taken.skipped)
 
 
-def _seen(clip: Clip, seen: dict[str, tuple[int, int, str]]) -> SeenFile:
+def _seen(clip: Clip, seen: dict[str, SeenFile]) -> SeenFile:
     """Size and hash of the file; it is hashed again only where size or time differ."""
     stat = clip.path.stat()
     known = seen.get(clip.name)
     if known is None or known[:2] != (stat.st_size, stat.st_mtime_ns):
-        known = (stat.st_size, stat.st_mtime_ns, sha256_of(clip.path))
-        seen[clip.name] = known
-    return SeenFile(clip.name, *known)
+        known = seen[clip.name] = SeenFile(stat.st_size, stat.st_mtime_ns, sha256_of(clip.path))
+    return known

@@ -14,15 +14,14 @@ from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import alone, canonical_json
 from dialoguellm_release.serve.store import (
     BUSY_S,
+    END_OPEN,
     AnswerStore,
     Change,
-    end_open,
     open_store,
     unusable,
-    write,
 )
 from dialoguellm_release.video.clips import Clip, FoundClips
-from dialoguellm_release.video.frames import Extracted
+from dialoguellm_release.video.frames import Extracted, SeenFile
 from dialoguellm_release.video.questions import question_key
 
 SUFFIX = ".sqlite"
@@ -107,49 +106,45 @@ class Ledger:
 
     def plan(self, found: FoundClips) -> None:
         """Adds the records of a run; what is known of them stays, but a fault of a clip may be corrected."""
-
-        def change(db: sqlite3.Connection) -> None:
-            known = set(_column(db, "SELECT id FROM record WHERE key IS NOT NULL"))
-            unseen = [
-                *((clip.record_id, clip.name, None, None) for clip in found.clips),
-                *((name, None, "no_clip", None) for name in found.without_clip),
-                *((name, None, "several_clips", ", ".join(files)) for name, files in found.several.items()),
-                *((name, None, "left_out", reason) for name, reason in found.left_out.items()),
-            ]
-            db.executemany(
-                "INSERT OR REPLACE INTO record (id, clip, fault, detail) VALUES (?, ?, ?, ?)",
-                (row for row in unseen if row[0] not in known),
-            )
-
-        self.store.commit([change])
+        sql = """
+            INSERT INTO record (id, clip, fault, detail) VALUES (?, ?, ?, ?)
+            ON CONFLICT (id) DO UPDATE
+            SET clip = excluded.clip, fault = excluded.fault, detail = excluded.detail
+            WHERE record.key IS NULL
+        """
+        rows = [
+            *((clip.record_id, clip.name, None, None) for clip in found.clips),
+            *((name, None, "no_clip", None) for name in found.without_clip),
+            *((name, None, "several_clips", ", ".join(files)) for name, files in found.several.items()),
+            *((name, None, "left_out", reason) for name, reason in found.left_out.items()),
+        ]
+        self.store.commit((sql, row) for row in rows)
 
     def waiting(self, clips: Sequence[Clip]) -> list[Clip]:
         """The clips whose record has no answer yet."""
-        done = set(_column(self.store.db, "SELECT id FROM record WHERE key IN (SELECT key FROM answer)"))
+        rows = self.store.db.execute("SELECT id FROM record WHERE key IN (SELECT key FROM answer)")
+        done = {name for (name,) in rows}
         return [clip for clip in clips if clip.record_id not in done]
 
-    def clip_hashes(self) -> dict[str, tuple[int, int, str]]:
+    def clip_hashes(self) -> dict[str, SeenFile]:
         """Size, modification time and hash of the files that were read, by name."""
         rows = self.store.db.execute("SELECT name, bytes, mtime_ns, sha256 FROM clip")
-        return {name: (size, time, sha256) for name, size, time, sha256 in rows}
+        return {name: SeenFile(*seen) for name, *seen in rows}
 
 
 def noted(extracted: Extracted, asking: str) -> tuple[str | None, tuple[Change, ...]]:
     """The key of the question about a clip, None without frames; and what the ledger has to hold."""
-    clip, file = extracted.clip, extracted.file
+    clip, fault = extracted.clip, extracted.fault
     changes: list[Change] = []
-    if file is not None:
-        row = (file.name, file.bytes, file.mtime_ns, file.sha256)
-        changes.append(lambda db: write(db, "INSERT OR REPLACE INTO clip VALUES (?, ?, ?, ?)", *row))
-    if (fault := extracted.fault) is not None:
+    if extracted.file is not None:
+        changes.append(("INSERT OR REPLACE INTO clip VALUES (?, ?, ?, ?)", (clip.name, *extracted.file)))
+    if fault is not None:
         failed = "UPDATE record SET fault = ?, detail = ? WHERE id = ?"
-        changes.append(lambda db: write(db, failed, fault.name, fault.detail, clip.record_id))
-        return None, tuple(changes)
+        return None, (*changes, (failed, (fault.name, fault.detail, clip.record_id)))
     key = question_key(asking, extracted.frames)
     hashes = json.dumps([frame.sha256 for frame in extracted.frames])
     shown = "UPDATE record SET key = ?, frames = ?, skipped = ?, fault = NULL, detail = NULL WHERE id = ?"
-    changes.append(lambda db: write(db, shown, key, hashes, extracted.skipped, clip.record_id))
-    return key, tuple(changes)
+    return key, (*changes, (shown, (key, hashes, extracted.skipped, clip.record_id)))
 
 
 @contextmanager
@@ -160,20 +155,17 @@ def writing(path: Path, setup: Setup) -> Iterator[Ledger]:
         DataError: Another run writes it, or it holds answers to something else.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    begin = [
-        lambda db: write(db, "INSERT OR IGNORE INTO setup VALUES ('setup', ?)", canonical_json(vars(setup))),
-        end_open,
-    ]
+    stated = ("INSERT OR IGNORE INTO setup VALUES ('setup', ?)", (canonical_json(vars(setup)),))
     with (
         alone(path.with_name(f".{path.name}.lock"), path),
-        open_store(path, *begin, tables=_TABLES) as store,
+        open_store(path, stated, END_OPEN, tables=_TABLES) as store,
     ):
         refuse_other(path, read_setup(store.db), setup)
         try:
             yield Ledger(store)
         finally:
             with suppress(DataError):  # the next run does it, where this one cannot
-                store.commit([end_open])
+                store.commit([END_OPEN])
 
 
 def refuse_other(path: Path, found: Setup, wanted: Setup) -> None:
@@ -189,7 +181,3 @@ def refuse_other(path: Path, found: Setup, wanted: Setup) -> None:
                 code="video.other_asking",
             )
         )
-
-
-def _column(db: sqlite3.Connection, sql: str) -> Iterator[str]:
-    return (row[0] for row in db.execute(sql))

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing, closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,8 +25,8 @@ from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import SPLITS
 from dialoguellm_release.schemas.recipes.video import ServedDescriber, VideoRecipe
-from dialoguellm_release.serve.asking import Asking, Budget, Outcome, Question
-from dialoguellm_release.serve.store import forget_failed
+from dialoguellm_release.serve.asking import Asking, Budget, Question
+from dialoguellm_release.serve.store import FORGET_FAILED
 from dialoguellm_release.video.clips import FoundClips, find_clips
 from dialoguellm_release.video.frames import Extracted, extract_all
 from dialoguellm_release.video.ledger import (
@@ -54,7 +54,6 @@ from dialoguellm_release.video.questions import (
 from dialoguellm_release.video.status import answered_elsewhere
 
 SHAPED_BY = ("av", "pillow", "openai")
-KEPT = "what was answered is in the ledger"
 
 
 @dataclass(frozen=True)
@@ -164,35 +163,30 @@ def _sum_usd(recipe: VideoRecipe, shown: Mapping[str, int]) -> float | None:
     return None if recipe.prices is None else sum(cost or 0.0 for cost in costs)
 
 
-@dataclass(frozen=True)
-class Job:
-    """What a run is to do.
+def describe_clips(
+    loaded: Loaded[VideoRecipe],
+    dataset: Path,
+    videos: Path,
+    out: Path,
+    shard: Shard,
+    limit: int | None,
+    max_cost_usd: float | None,
+    *,
+    retry_failed: bool,
+) -> str | None:
+    """Asks about every clip without an answer; why it stopped before the end, None where it did not.
 
-    Attributes:
+    Args:
         out: The video folder.
-        limit: Questions of this run; None for no limit.
+        limit: How many questions this run asks; None for no limit.
         max_cost_usd: What the ledger may come to; None for no limit.
         retry_failed: Ask again where an answer could not be used.
-    """
-
-    loaded: Loaded[VideoRecipe]
-    dataset: Path
-    videos: Path
-    out: Path
-    shard: Shard
-    limit: int | None
-    max_cost_usd: float | None
-    retry_failed: bool
-
-
-def describe_clips(job: Job) -> str | None:
-    """Asks about every clip without an answer; why it stopped before the end, None where it did not.
 
     Raises:
         DataError: The dataset, the videos or the ledger cannot be used, or the server answers no question.
     """
-    loaded, recipe, shard = job.loaded, job.loaded.recipe, job.shard
-    describer, client = recipe.describer, client_of(recipe)
+    recipe, describer = loaded.recipe, loaded.recipe.describer
+    client = client_of(recipe)
     setup = Setup(
         recipe=loaded.name,
         recipe_sha256=loaded.sha256,
@@ -203,15 +197,15 @@ def describe_clips(job: Job) -> str | None:
         estimate_usd=estimate_usd(recipe),
         created_by=package_versions(*SHAPED_BY),
     )
-    found = shard.of(_clips(recipe, job.dataset, job.videos))
-    with reading(job.out, shard.ledger) as others:
+    found = shard.of(_clips(recipe, dataset, videos))
+    with reading(out, shard.ledger) as others:
         for path, db in others:
             refuse_other(path, read_setup(db), setup)
-    done, answered = answered_elsewhere(job.out, shard.ledger)
-    with writing(job.out / shard.ledger, setup) as ledger:
+    done, answered = answered_elsewhere(out, shard.ledger)
+    with writing(out / shard.ledger, setup) as ledger:
         ledger.plan(found)
-        if job.retry_failed:
-            ledger.store.commit([forget_failed])
+        if retry_failed:
+            ledger.store.commit([FORGET_FAILED])
         clips = ledger.waiting([clip for clip in found.clips if clip.record_id not in done])
         with (
             progress("describe", len(clips)) as advance,
@@ -223,20 +217,17 @@ def describe_clips(job: Job) -> str | None:
                 client,
                 read_answer,
                 cost_usd=partial(cost_usd, recipe),
-                budget=Budget(job.limit, job.max_cost_usd, estimate_usd(recipe), *ledger.store.money()),
+                budget=Budget(limit, max_cost_usd, estimate_usd(recipe), *ledger.store.money()),
                 advance=advance,
                 known=answered | ledger.store.keys(),
             )
-            questions = (_question(one, recipe, setup.asking) for one in extracted)
-            outcome = asyncio.run(_asked(asking, questions))
-    if outcome.problem is not None:
-        raise DataError(outcome.problem, outcome=KEPT)
-    return outcome.stopped
 
+            async def run() -> None:
+                async with aclosing(client):
+                    await asking.over(_question(one, recipe, setup.asking) for one in extracted)
 
-async def _asked(asking: Asking, questions: Iterator[Question]) -> Outcome:
-    async with aclosing(asking.client):
-        return await asking.over(questions)
+            asyncio.run(run())
+    return asking.stopped
 
 
 def _question(extracted: Extracted, recipe: VideoRecipe, asking: str) -> Question:

@@ -14,7 +14,7 @@ import pytest
 
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.serve.asking import Budget
-from dialoguellm_release.serve.store import StoredAnswer, forget, forget_failed, keep, open_store, request_key
+from dialoguellm_release.serve.store import FORGET_FAILED, StoredAnswer, forget, keep, open_store, request_key
 from tests.serve.conftest import Quirks, completion
 
 
@@ -24,7 +24,7 @@ def test_an_answer_is_kept_whole_and_the_first_one_stays(tmp_path: Path) -> None
     with open_store(tmp_path / "a.sqlite") as store:
         store.commit([keep("k", answer), keep("k", refused), keep("r", refused)])
         store.commit([keep("f", StoredAnswer("failed", reason="HTTP 400"))])
-    with open_store(tmp_path / "a.sqlite", forget_failed) as store:
+    with open_store(tmp_path / "a.sqlite", FORGET_FAILED) as store:
         assert store.answers(["k", "r", "f", "x"]) == {"k": answer, "r": refused}
         store.commit([forget(["k"])])
         assert store.keys() == {"r"}
