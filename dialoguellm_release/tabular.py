@@ -1,16 +1,19 @@
-"""Tables in files: the rows of CSV, JSON Lines and Parquet, each with its line or row number."""
+"""Tables in files: the rows of CSV, TSV, JSON Lines and Parquet, each with its line or row number."""
 
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dialoguellm_release.errors import DataError, Problem
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -19,88 +22,104 @@ class TableRow:
 
     Attributes:
         where: File and line (row for Parquet), as a message shows it.
+        line: The number of that line or row, from 1.
         cells: By column; text in a CSV file, any JSON or Parquet value else.
     """
 
     where: str
+    line: int
     cells: Mapping[str, Any]
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> list[TableRow]:
+def read_rows(path: Path, columns: Sequence[str] = ()) -> list[TableRow]:
     """The rows of a table that has at least some columns.
 
     A byte-order mark and empty lines are skipped; line numbers count them.
 
     Args:
-        path: CSV with a header, JSON Lines or Parquet, by its suffix.
+        path: CSV or TSV with a header, JSON Lines or Parquet, by its suffix.
         columns: Names that every row must have; a cell may be empty or null.
 
     Raises:
         DataError: The file is missing, is not of its format, or lacks columns; or rows have another number
             of cells than the header. All problems at once, with their lines.
     """
-    readers: dict[str, Callable[[Path, Sequence[str]], Iterator[TableRow | Problem]]] = {
-        ".csv": _csv_rows,
-        ".jsonl": _json_rows,
-        ".parquet": _parquet_rows,
-    }
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        expected = f"a name that ends in {', '.join(readers)}"
-        raise DataError(Problem(str(path), "unknown format of a table", expected, code="table.format"))
+    where, suffix = str(path), path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise DataError(_unknown_format(where))
     if not path.is_file():
-        raise DataError(Problem(str(path), "no such file", code="table.not_found"))
-    found = list(reader(path, columns))
-    problems = [one for one in found if isinstance(one, Problem)]
-    if problems:
+        raise DataError(Problem(where, "no such file", code="table.not_found"))
+    try:
+        content = path.read_bytes()
+        text = content if suffix == ".parquet" else content.decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(
+            Problem(where, f"cannot be read: {error.strerror}", code="table.unreadable")
+        ) from error
+    except UnicodeDecodeError as error:
+        got = f"byte {error.object[error.start]:#04x} at offset {error.start:,}"
+        problem = Problem(where, "not text in UTF-8", got=got, fix="save it as UTF-8", code="table.encoding")
+        raise DataError(problem) from error
+    found = list(parse_rows(path, text, columns))
+    if problems := [one for one in found if isinstance(one, Problem)]:
         raise DataError(problems)
     return [one for one in found if isinstance(one, TableRow)]
 
 
-def _text(path: Path) -> str | Problem:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        got = f"byte {error.object[error.start]:#04x} at offset {error.start:,}"
-        return Problem(str(path), "not text in UTF-8", got=got, fix="save it as UTF-8", code="table.encoding")
+def parse_rows(path: Path, content: str | bytes, columns: Sequence[str]) -> Iterator[TableRow | Problem]:
+    """The rows of a table whose content was read, and what is wrong in it, in the order of the file.
+
+    Args:
+        path: Names the format by its suffix, and the file in messages.
+        content: Bytes of a Parquet file, text of any other.
+        columns: Names that every row must have; of a Parquet file, only these are read; empty for all.
+    """
+    suffix = path.suffix.lower()
+    if isinstance(content, bytes):
+        yield from _parquet_rows(str(path), content, columns)
+    elif suffix == ".jsonl":
+        yield from _json_rows(str(path), content, columns)
+    elif suffix in SUFFIXES:
+        yield from _csv_rows(str(path), content, columns, "\t" if suffix == ".tsv" else ",")
+    else:
+        yield _unknown_format(str(path))
 
 
-def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[TableRow | Problem]:
-    text = _text(path)
-    if isinstance(text, Problem):
-        yield text
-        return
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+def _unknown_format(where: str) -> Problem:
+    expected = f"a name that ends in {', '.join(SUFFIXES)}"
+    return Problem(where, "unknown format of a table", expected, code="table.format")
+
+
+def _csv_rows(path: str, text: str, columns: Sequence[str], delimiter: str) -> Iterator[TableRow | Problem]:
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     line = 1
     try:
         header = next((row for row in rows if row), [])
-        problem = _column_problem(f"{path}:{max(rows.line_num, 1)}", header, columns)
-        if problem is not None:
-            yield problem
+        problems = _column_problems(f"{path}:{max(rows.line_num, 1)}", header, columns)
+        yield from problems
+        if problems:
             return
         line = rows.line_num + 1
         for row in rows:
             if len(row) == len(header):
-                yield TableRow(f"{path}:{line}", dict(zip(header, row, strict=True)))
+                yield TableRow(f"{path}:{line}", line, dict(zip(header, row, strict=True)))
             elif row:
                 yield Problem(
                     f"{path}:{line}",
-                    "the number of cells differs from the header",
-                    expected=f"{len(header)}: {', '.join(header)}",
-                    got=f"{len(row)}: {', '.join(row)}",
+                    "the number of cells differs from the header's",
+                    expected=f"{len(header)} cells",
+                    got=f"{len(row)} cells",
+                    fix="mend the row, or get the file again: it may be cut off",
                     code="table.width",
                 )
             line = rows.line_num + 1
     except csv.Error as error:
         what = f"not CSV in the row that begins here: {error}"
-        yield Problem(f"{path}:{line}", what, fix="close the quotes of this row", code="table.csv")
+        fix = "close the quotes of this row, or get the file again: it may be cut off"
+        yield Problem(f"{path}:{line}", what, fix=fix, code="table.csv")
 
 
-def _json_rows(path: Path, columns: Sequence[str]) -> Iterator[TableRow | Problem]:
-    text = _text(path)
-    if isinstance(text, Problem):
-        yield text
-        return
+def _json_rows(path: str, text: str, columns: Sequence[str]) -> Iterator[TableRow | Problem]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -113,32 +132,39 @@ def _json_rows(path: Path, columns: Sequence[str]) -> Iterator[TableRow | Proble
         if not isinstance(row, dict):
             yield Problem(where, "not a JSON object", got=line.strip()[:80], code="table.json")
             continue
-        yield _column_problem(where, list(row), columns) or TableRow(where, row)
+        problems = _column_problems(where, list(row), columns)
+        yield from problems
+        if not problems:
+            yield TableRow(where, number, row)
 
 
-def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[TableRow | Problem]:
+def _parquet_rows(path: str, content: bytes, columns: Sequence[str]) -> Iterator[TableRow | Problem]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        names = pq.read_schema(path).names
-        problem = _column_problem(str(path), names, columns)
-        if problem is not None:
-            yield problem
-            return
-        rows = pq.read_table(path, columns=list(columns)).to_pylist()
+        with pq.ParquetFile(pa.BufferReader(content)) as file:
+            problems = _column_problems(path, file.schema_arrow.names, columns)
+            rows = [] if problems else file.read(columns=list(columns) or None).to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
         what = f"not a Parquet file: {' '.join(str(error).split())[:200]}"
-        yield Problem(str(path), what, fix="write the file again", code="table.parquet")
+        yield Problem(path, what, fix="write the file again", code="table.parquet")
         return
+    yield from problems
     for number, row in enumerate(rows, start=1):
-        yield TableRow(f"{path}, row {number}", row)
+        yield TableRow(f"{path}, row {number}", number, row)
 
 
-def _column_problem(where: str, got: Sequence[str], columns: Sequence[str]) -> Problem | None:
-    missing = [name for name in columns if name not in got]
-    repeated = [name for name in columns if got.count(name) > 1]
-    if not missing and not repeated:
-        return None
-    what = f"lacks {' and '.join(missing)}" if missing else f"has the column {' and '.join(repeated)} twice"
-    return Problem(where, what, ", ".join(columns), ", ".join(map(str, got)), code="table.columns")
+def _column_problems(where: str, header: Sequence[str], columns: Sequence[str]) -> list[Problem]:
+    """One problem for each column that is missing or ambiguous."""
+    problems = []
+    for column in columns:
+        if header.count(column) == 1:
+            continue
+        what, fix = f"has the column {column} twice", "rename one of them"
+        if column not in header:
+            near = difflib.get_close_matches(column, header, n=1)
+            what = f"no column {column}" + (f"; is it {near[0]}?" if near else "")
+            fix = "give the file the expected header"
+        problems.append(Problem(where, what, ",".join(columns), ",".join(header), fix, code="table.columns"))
+    return problems

@@ -1,4 +1,4 @@
-"""What a folder of corpora holds, read by the readers and set beside the counts that a recipe expects."""
+"""What a folder of corpora holds: its files by their hashes, and the counts that the readers find."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dialoguellm_release.corpora.inventory import identities, state_of
+from dialoguellm_release.corpora.files import State, identities, state_of
 from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.read import read_corpus
-from dialoguellm_release.corpora.registry import CorpusFolders, entry_of
+from dialoguellm_release.corpora.registry import CorpusFolders, corpus_entries, entry_of
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.counts import ExpectedSizes, Sizes
@@ -138,3 +138,55 @@ def _miss(name: CorpusName, folder: Path, one: CheckedSplit, unknown: tuple[str,
         fix=f"not the public files: {', '.join(unknown)}; get them again" if unknown else None,
         code="corpora.counts_missed",
     )
+
+
+@dataclass(frozen=True)
+class ListedFile:
+    """A file that the registry knows.
+
+    Attributes:
+        bytes: None where the size is not known.
+        is_fetched: Whether `corpora fetch` brings it.
+        state: What lies at its path; None where no folder was looked at.
+    """
+
+    path: str
+    bytes: int | None
+    is_fetched: bool
+    state: State | None
+
+
+@dataclass(frozen=True)
+class ListedCorpus:
+    """A corpus of the registry.
+
+    Attributes:
+        is_there: Whether a file or a folder of it is there; None where no folder was looked at.
+    """
+
+    entry: CorpusEntry
+    files: tuple[ListedFile, ...]
+    is_there: bool | None
+
+
+def list_corpora(sources: Path | None = None) -> list[ListedCorpus]:
+    """Every corpus of the registry, with what is there of it below `sources`."""
+    return [_listed(entry, sources) for entry in corpus_entries().values()]
+
+
+def _listed(entry: CorpusEntry, sources: Path | None) -> ListedCorpus:
+    fetched = {path for download in entry.downloads for path in download.targets}
+    folder = sources / entry.name if sources else None
+    files = tuple(
+        ListedFile(
+            path=path,
+            bytes=known[0].size,
+            is_fetched=path in fetched,
+            state=state_of(folder / path, known) if folder else None,
+        )
+        for path, known in identities(entry).items()
+    )
+    if folder is None:
+        return ListedCorpus(entry, files, is_there=None)
+    has_landmark = any((folder / path).exists() for path in entry.landmarks)
+    return ListedCorpus(entry, files, has_landmark or any(file.state != "missing" for file in files))

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.corpora.inventory import Identity
+from dialoguellm_release.corpora.files import Identity
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.progress import progress
 from dialoguellm_release.retry import RetryPolicy, retry_after_s

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from dialoguellm_release.corpora.download import DownloadPolicy, download
-from dialoguellm_release.corpora.inventory import Identity, identities, state_of
+from dialoguellm_release.corpora.files import Identity, identities, state_of
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import alone
 from dialoguellm_release.schemas.corpus import CorpusEntry, Download, Request

@@ -1,22 +1,72 @@
-"""The folder of a corpus: its files read whole, stamped, and recognised by their hashes."""
+"""The folder of a corpus: its files recognised by their hashes, read whole, and stamped."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
+from dialoguellm_release.corpora.cells import check_unicode, is_blank, one_line, table_cell
 from dialoguellm_release.corpora.notes import Fault, Notes
 from dialoguellm_release.corpora.registry import bundled_corpora, corpus_entry
-from dialoguellm_release.corpora.text import check_unicode, is_blank, one_line
 from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.folders import git_blob_id
 from dialoguellm_release.resources import recording
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.manifests import FileStamp
+from dialoguellm_release.tabular import parse_rows
+
+State = Literal["known", "another", "missing"]
+"""What lies at a path: the file that the registry means, something else, or nothing."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a file has to be; `size` is None where the size is not known."""
+
+    algorithm: Literal["sha256", "git blob"]
+    digest: str
+    size: int | None
+
+    def __str__(self) -> str:
+        size = "" if self.size is None else f"{self.size} bytes, "
+        return f"{size}{self.algorithm} {self.digest}"
+
+    def of(self, content: bytes) -> Identity:
+        """The identity of a content, by the same hash."""
+        is_sha256 = self.algorithm == "sha256"
+        digest = hashlib.sha256(content).hexdigest() if is_sha256 else git_blob_id(content)
+        return Identity(self.algorithm, digest, len(content))
+
+    def fits(self, content: bytes) -> bool:
+        """Whether a content is the one that is meant."""
+        return self.of(content).digest == self.digest
+
+
+def identities(entry: CorpusEntry) -> dict[str, tuple[Identity, ...]]:
+    """For every file of a corpus that the registry knows, by path: what it may be."""
+    known: dict[str, tuple[Identity, ...]] = {}
+    for file in entry.files:
+        known[file.path] = (*known.get(file.path, ()), Identity("sha256", file.sha256, file.bytes))
+    for download in entry.downloads:
+        if download.git_blob:
+            known[download.path] = (Identity("git blob", download.git_blob, None),)
+    return known
+
+
+def state_of(path: Path, known: tuple[Identity, ...]) -> State:
+    """What lies at a path."""
+    if not (path.exists() or path.is_symlink()):
+        return "missing"
+    if not path.is_file():
+        return "another"
+    content = path.read_bytes()
+    return "known" if any(identity.fits(content) for identity in known) else "another"
 
 
 @dataclass(frozen=True)
@@ -98,6 +148,28 @@ class CorpusFolder:
         """The content of a text file in UTF-8; None where it cannot be used, which is noted."""
         content = self.read_bytes(name)
         return None if content is None else self.decode(content, str(self.path / name))
+
+    def read_table(
+        self, name: str, columns: Sequence[str], lists: Collection[str] = ()
+    ) -> Iterator[tuple[int, dict[str, str]]]:
+        """The line and the cells of the wanted columns of each row of a table; what is wrong is noted.
+
+        Args:
+            columns: Names of columns; the file may have others.
+            lists: Those of them that may be lists in JSON and Parquet.
+        """
+        is_binary = name.lower().endswith(".parquet")
+        content = self.read_bytes(name) if is_binary else self.read_text(name)
+        if content is None:
+            return
+        for row in parse_rows(self.path / name, content, columns):
+            if isinstance(row, Problem):
+                self.notes.problems.append(row)
+                continue
+            try:
+                yield row.line, {one: table_cell(row.cells[one], one, one in lists) for one in columns}
+            except Fault as fault:
+                self.notes.problems.append(fault.at(row.where))
 
     def list_texts(self, name: str) -> list[str]:
         """The names of the `.txt` files of a folder, sorted, without AppleDouble files (`._NAME`)."""

@@ -6,20 +6,21 @@ import difflib
 import os
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from dialoguellm_release.corpora.files import open_folder
-from dialoguellm_release.corpora.notes import Notes
+from dialoguellm_release.corpora.cells import one_line, table_cell
+from dialoguellm_release.corpora.notes import Fault, Notes
 from dialoguellm_release.corpora.read import read_corpus
 from dialoguellm_release.corpora.registry import bundled_corpora
-from dialoguellm_release.corpora.tables import read_header
-from dialoguellm_release.corpora.text import one_line
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.schemas.corpus import CorpusEntry, CorpusLicense, TableColumns, TableFormat
-from dialoguellm_release.schemas.labels import LABELS, RESERVED_NAMES, SPLITS, CorpusName, Split
+from dialoguellm_release.schemas.labels import LABELS, RESERVED_NAMES, SPLITS, CorpusName, Label, Split
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe
+from dialoguellm_release.tabular import read_rows
 
 COLUMN_NAMES: dict[str, tuple[str, ...]] = {
     "text": ("text", "utterance", "sentence", "message", "content", "turn"),
@@ -29,18 +30,6 @@ COLUMN_NAMES: dict[str, tuple[str, ...]] = {
     "split": ("split", "set", "partition", "subset"),
 }
 """The usual names of columns, in lower case and without separators."""
-
-NOT_STATED = CorpusLicense(
-    id="LicenseRef-not-stated",
-    name="not stated",
-    stated_in="nowhere; state it in the corpus file",
-    verified=False,
-    redistribute="unknown",
-    share_alike="unknown",
-    non_commercial="unknown",
-    research_only="unknown",
-    signed_form="unknown",
-)
 
 
 @dataclass(frozen=True)
@@ -68,7 +57,10 @@ def corpus_of_table(data: Path, beside: Path, columns: Mapping[str, str] | None 
         DataError: Columns or rows of the table are wrong, each named by its line.
     """
     name = corpus_name(data.stem)
-    found = _columns(data, columns or {})
+    rows = read_rows(data)
+    if not rows:
+        raise DataError(Problem(str(data), "has no row", code="corpora.empty"))
+    found = _columns(data, list(rows[0].cells), columns or {})
     form = TableFormat(
         type="table",
         file=data.name,
@@ -76,18 +68,28 @@ def corpus_of_table(data: Path, beside: Path, columns: Mapping[str, str] | None 
         default_split="train",
         may_be_empty=("speaker",),
     )
-    labels = _labels(data, form)
+    license_ = CorpusLicense(
+        id=f"LicenseRef-{name.replace('_', '-')}-not-stated",
+        name="not stated",
+        stated_in="nowhere; state it in the corpus file",
+        verified=False,
+        redistribute="unknown",
+        share_alike="unknown",
+        non_commercial="unknown",
+        research_only="unknown",
+        signed_form="unknown",
+    )
     entry = CorpusEntry(
         version=1,
         kind="corpus",
         name=name,
         title=data.stem,
         description=f"the texts of {data.name}",
-        text_license=NOT_STATED,
-        label_license=NOT_STATED,
+        text_license=license_,
+        label_license=license_,
         format=form,
         data=os.path.relpath(data.resolve().parent, beside.resolve()),
-        label_space=labels,
+        label_space=_labels(data, (row.cells.get(found["label"]) for row in rows)),
     )
     notes = Notes()
     dialogues = list(read_corpus(entry, data.parent, CorpusRecipe(), notes))
@@ -110,9 +112,8 @@ def corpus_name(stem: str) -> CorpusName:
     return f"own_{name}" if name in RESERVED_NAMES or name in bundled_corpora() else name
 
 
-def _columns(data: Path, stated: Mapping[str, str]) -> dict[str, str]:
+def _columns(data: Path, header: list[str], stated: Mapping[str, str]) -> dict[str, str]:
     """The columns of a table by what they hold."""
-    header = read_header(data)
     found, problems = dict[str, str](), list[Problem]()
     for role, names in COLUMN_NAMES.items():
         usual = [column for column in header if _plain(column) in names]
@@ -141,26 +142,14 @@ def _plain(column: str) -> str:
     return re.sub(r"[\W_]+", "", column.lower())
 
 
-def _labels(data: Path, form: TableFormat) -> tuple[str, ...]:
+def _labels(data: Path, cells: Iterable[Any]) -> tuple[Label, ...]:
     """The labels that a table uses: those of the vocabulary in its order, then others as they come."""
-    from dialoguellm_release.corpora.tables import read_table
-
-    entry = CorpusEntry(
-        version=1,
-        kind="corpus",
-        name="table",
-        title=data.stem,
-        description=data.name,
-        text_license=NOT_STATED,
-        label_license=NOT_STATED,
-        format=form,
-        label_space=LABELS,
-    )
-    notes = Notes()
-    column = form.columns.label
-    cells = (row[0] for _, row in read_table(open_folder(entry, data.parent, notes), data.name, (column,)))
-    used = dict.fromkeys(cell for cell in cells if cell and cell == one_line(cell) and len(cell) <= 64)
-    notes.check()
+    used: dict[str, None] = {}
+    for cell in cells:
+        with suppress(Fault):  # the reader tells of it with its line, as of a label that is too long
+            label = table_cell(cell, "label")
+            if label and label == one_line(label) and len(label) <= 64:
+                used[label] = None
     spellings = defaultdict[str, list[str]](list)
     for label in used:
         spellings[label.casefold()].append(label)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.corpora.inventory import list_corpora as list_corpora
+from dialoguellm_release.corpora.check import list_corpora as list_corpora
 from dialoguellm_release.corpora.registry import CorpusFolders, bundled_corpora, load_dataset_recipe
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.schemas.labels import CorpusName
@@ -16,8 +16,8 @@ from dialoguellm_release.step import StrPath
 if TYPE_CHECKING:
     from dialoguellm_release.corpora.check import CheckedCorpus as CheckedCorpus
     from dialoguellm_release.corpora.check import CheckedSplit as CheckedSplit
+    from dialoguellm_release.corpora.check import ListedCorpus as ListedCorpus
     from dialoguellm_release.corpora.fetch import FetchedFile
-    from dialoguellm_release.corpora.inventory import ListedCorpus as ListedCorpus
 
 
 def fetch_corpora(

@@ -18,7 +18,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from packaging.requirements import Requirement
 
-from dialoguellm_release.corpora.inventory import list_corpora
+from dialoguellm_release.corpora.check import list_corpora
 from dialoguellm_release.resources import constraints
 from dialoguellm_release.step import StrPath
 

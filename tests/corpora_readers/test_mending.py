@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialoguellm_release.corpora.labels import NativeLabels
+from dialoguellm_release.corpora.cells import NativeLabels, c1_as_cp1252, seconds, utf8_as_utf8
 from dialoguellm_release.corpora.notes import Fault, Notes
 from dialoguellm_release.corpora.readers.dailydialog import mended
 from dialoguellm_release.corpora.registry import corpus_entry
-from dialoguellm_release.corpora.text import c1_as_cp1252, seconds, utf8_as_utf8
 from dialoguellm_release.schemas.labels import CorpusName
 from tests.corpus_names import CORPORA
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dialoguellm_release.corpora.text import one_line
+from dialoguellm_release.corpora.cells import one_line
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.records import read_records
 from dialoguellm_release.steps.dataset import build_dataset

@@ -106,6 +106,13 @@ def test_a_parquet_table_with_stated_columns(tmp_path: Path) -> None:
     assert (first.speaker, second.speaker, second.label) == ("Kim", None, "boredom")
 
 
+def test_what_is_not_stated_of_two_corpora_is_not_one_licence(tmp_path: Path) -> None:
+    for name in ("my 1", "my_2"):
+        made = new_recipe("tiny", table(tmp_path, TABLE, f"{name}.csv"), tmp_path / name)
+        text = made.corpus.read_text(encoding="utf-8")
+        assert text.count(f"id: LicenseRef-{name.translate({32: '-', 95: '-'})}-not-stated\n") == 2
+
+
 def test_a_name_that_is_taken_or_no_identifier(tmp_path: Path) -> None:
     text = "text,label\nFine.,neutral\n"
     for name, corpus in (("meld.csv", "own_meld"), ("clean.csv", "own_clean"), ("2 x.csv", "table_2_x")):
@@ -158,7 +165,7 @@ def test_every_wrong_row_is_named_by_its_line(tmp_path: Path) -> None:
     wrong = "text,label,split\n ,neutral,\nGood.,neutral,later\nShort.\nOh,,\n\nFine.,anger,\n"
     with pytest.raises(DataError) as raised:
         new_recipe("tiny", table(tmp_path, wrong), tmp_path / "own")
-    assert ("4", "corpora.wrong_width") in codes(raised.value)
+    assert ("4", "table.width") in codes(raised.value)
     wrong = wrong.replace("Short.\n", "")
     with pytest.raises(DataError) as raised:
         new_recipe("tiny", table(tmp_path, wrong), tmp_path / "own")
@@ -176,8 +183,8 @@ def test_every_wrong_row_is_named_by_its_line(tmp_path: Path) -> None:
         ("txt,label\na,anger\n", "corpora.no_column"),
         ("", "corpora.empty"),
         ("text,label,emotion\na,anger,fear\n", "corpora.ambiguous_column"),
-        ("text,label,label\na,anger,fear\n", "corpora.ambiguous_column"),
-        ('text,label\n"a,anger\n', "corpora.not_csv"),
+        ("text,label,label\na,anger,fear\n", "table.columns"),
+        ('text,label\n"a,anger\n', "table.csv"),
         ("text,label,split\na,anger,test\n", "corpora.nothing_to_train_on"),
     ],
 )
@@ -189,11 +196,11 @@ def test_a_wrong_table_is_refused(text: str, code: str, tmp_path: Path) -> None:
 
 def test_a_table_that_is_missing_or_not_text(tmp_path: Path) -> None:
     (tmp_path / "my.csv").write_bytes(b"text,label\n\xff\xfe,anger\n")
-    wrong = {"absent.csv": "not_a_table", "my.csv": "not_a_table", "my.txt": "table_format"}
+    wrong = {"absent.csv": "not_found", "my.csv": "encoding", "my.txt": "format"}
     for name, code in wrong.items():
         with pytest.raises(DataError) as raised:
             new_recipe("tiny", tmp_path / name, tmp_path / "own")
-        assert [problem.code for problem in raised.value.problems] == [f"corpora.{code}"]
+        assert [problem.code for problem in raised.value.problems] == [f"table.{code}"]
 
 
 def test_an_edited_file_is_not_overwritten(tmp_path: Path) -> None:

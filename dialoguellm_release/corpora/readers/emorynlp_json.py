@@ -8,11 +8,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from dialoguellm_release.corpora.cells import NativeLabels
 from dialoguellm_release.corpora.files import CorpusFolder
-from dialoguellm_release.corpora.labels import NativeLabels
 from dialoguellm_release.corpora.notes import Fault
-from dialoguellm_release.corpora.readers.table import joined
-from dialoguellm_release.corpora.tables import DialogueRows
+from dialoguellm_release.corpora.readers.table import DialogueRows, joined
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.schemas.labels import Split
 from dialoguellm_release.schemas.record import Dialogue, Utterance

@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from dialoguellm_release.corpora.cells import NativeLabels, check_unicode
 from dialoguellm_release.corpora.files import CorpusFolder
-from dialoguellm_release.corpora.labels import NativeLabels
 from dialoguellm_release.corpora.notes import Fault
-from dialoguellm_release.corpora.text import check_unicode
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.schemas.corpus import JsonFormat
 from dialoguellm_release.schemas.labels import SPLITS, Split

@@ -8,11 +8,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
+from dialoguellm_release.corpora.cells import NativeLabels, c1_as_cp1252, seconds, utf8_as_utf8
 from dialoguellm_release.corpora.files import CorpusFolder
-from dialoguellm_release.corpora.labels import NativeLabels
 from dialoguellm_release.corpora.notes import Fault, Notes, whole_number
-from dialoguellm_release.corpora.tables import Row, read_table
-from dialoguellm_release.corpora.text import c1_as_cp1252, seconds, utf8_as_utf8
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.record import Dialogue, Utterance
 
@@ -40,7 +38,7 @@ def read_meisd(folder: CorpusFolder) -> Iterator[Dialogue]:
 def _dialogues(folder: CorpusFolder) -> Iterator[Dialogue]:
     labels = NativeLabels(folder.entry, folder.notes, ignores_case=True)
     begun: dict[str, int] = {}
-    numbered_rows = read_table(folder, FILE, COLUMNS)
+    numbered_rows = ((line, tuple(cells.values())) for line, cells in folder.read_table(FILE, COLUMNS))
     for (series, dialogue_id), group in itertools.groupby(numbered_rows, lambda numbered: numbered[1][:2]):
         rows = list(group)
         line = rows[0][0]
@@ -81,7 +79,9 @@ def _refuse_second(dialogue_id: str, line: int, begun: dict[str, int]) -> None:
         )
 
 
-def _utterances(rows: list[tuple[int, Row]], labels: NativeLabels, folder: CorpusFolder) -> list[Utterance]:
+def _utterances(
+    rows: list[tuple[int, tuple[str, ...]]], labels: NativeLabels, folder: CorpusFolder
+) -> list[Utterance]:
     utterances = []
     for line, row in rows:
         try:
@@ -97,7 +97,7 @@ def _utterances(rows: list[tuple[int, Row]], labels: NativeLabels, folder: Corpu
     return [utterance.model_copy(update={"index": index}) for index, utterance in pairs]
 
 
-def _utterance(row: Row, labels: NativeLabels, folder: CorpusFolder) -> Utterance:
+def _utterance(row: tuple[str, ...], labels: NativeLabels, folder: CorpusFolder) -> Utterance:
     _, _, number, text, start, end, *cells = row
     native, label = labels.read(cells[0])
     return Utterance(

@@ -8,12 +8,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from operator import attrgetter
+from typing import Any
 
+from dialoguellm_release.corpora.cells import NativeLabels, c1_as_cp1252, seconds
 from dialoguellm_release.corpora.files import CorpusFolder
-from dialoguellm_release.corpora.labels import NativeLabels
 from dialoguellm_release.corpora.notes import Fault, whole_number
-from dialoguellm_release.corpora.tables import DialogueRows, read_table
-from dialoguellm_release.corpora.text import c1_as_cp1252, seconds
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.schemas.corpus import TableFormat
 from dialoguellm_release.schemas.labels import SPLITS, Split
@@ -68,6 +68,51 @@ def _dialogues(folder: CorpusFolder, form: TableFormat) -> Iterator[Dialogue]:
             yield from dialogues.dialogues()
 
 
+_FIELDS = tuple(Utterance.model_fields)
+_values = attrgetter(*_FIELDS)
+
+
+class DialogueRows:
+    """The dialogues of one split in the order in which they begin; each utterance key stands once.
+
+    Utterances stand by their index, which in the public files is the order of the rows too.
+
+    Why: the rows of a dialogue may stand anywhere, so those of the whole split have to be held; as tuples,
+    which take a fifth of what the models take.
+    """
+
+    def __init__(self, folder: CorpusFolder, split: Split | None) -> None:
+        self._folder = folder
+        self.split = split
+        self._dialogues: dict[str, dict[int, tuple[int, tuple[Any, ...]]]] = {}
+
+    def add(self, dialogue_id: str, utterance: Utterance, line: int) -> None:
+        """Adds the utterance of a line.
+
+        Raises:
+            Fault: An earlier line has the same key.
+        """
+        rows = self._dialogues.setdefault(dialogue_id, {})
+        if utterance.index in rows:
+            first, _ = rows[utterance.index]
+            what = f"dialogue {dialogue_id}, utterance {utterance.index} a second time; first on line {first}"
+            raise Fault(what, fix="keep one of the two lines", code="corpora.utterance_twice")
+        rows[utterance.index] = line, _values(utterance)
+
+    def dialogues(self) -> Iterator[Dialogue]:
+        """The dialogues; counts them as what the public file holds."""
+        self._folder.notes.public_dialogues[self.split] += len(self._dialogues)
+        self._folder.notes.public_utterances[self.split] += sum(map(len, self._dialogues.values()))
+        for dialogue_id, rows in self._dialogues.items():
+            utterances = (dict(zip(_FIELDS, rows[index][1], strict=True)) for index in sorted(rows))
+            yield Dialogue(
+                corpus=self._folder.entry.name,
+                split=self.split,
+                id=dialogue_id,
+                utterances=tuple(map(Utterance.model_validate, utterances)),
+            )
+
+
 @dataclass
 class _Rows:
     """The rows of the tables of a corpus.
@@ -88,15 +133,14 @@ class _Rows:
         named = self.form.columns.dialogue
         return () if named is None else (named,) if isinstance(named, str) else named
 
-    def of(self, name: str) -> Iterator[tuple[int, Mapping[str, str]]]:
+    def of(self, name: str) -> Iterator[tuple[int, dict[str, str]]]:
         """The line and the cells of each row by column."""
         columns = self.form.columns
         single = (columns.text, columns.label, columns.speaker, columns.utterance, columns.split)
         wanted = (*single, columns.start, columns.end, *self.dialogue_columns)
         names = tuple(dict.fromkeys(column for column in wanted if column is not None))
         lists = (columns.speaker,) if columns.speaker and self.form.speakers == "list" else ()
-        for line, row in read_table(self.folder, name, names, lists):
-            yield line, dict(zip(names, row, strict=True))
+        return self.folder.read_table(name, names, lists)
 
     def by_split(self, name: str) -> dict[Split | None, DialogueRows]:
         """The rows of a file of all splits."""

@@ -1,0 +1,210 @@
+"""Cells of native files: texts on one line, broken characters, clock times, and labels."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import unicodedata
+from typing import Any
+
+from dialoguellm_release.corpora.notes import Fault, Notes
+from dialoguellm_release.schemas.corpus import CorpusEntry
+from dialoguellm_release.schemas.labels import Label
+
+_C1 = re.compile("[\x80-\x9f]")
+_CP1252 = {code: bytes([code]).decode("cp1252", errors="ignore") or chr(code) for code in range(0x80, 0xA0)}
+
+_RUNS = re.compile("[\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
+"""White space of any script, line and paragraph separators, and control characters."""
+
+_NOT_ASCII = re.compile("[\x80-\xff]+")
+_LOST_CAPITALS: tuple[dict[int, str], ...] = ({}, {ord("ã"): "Ã"}, {ord("ã"): "Ã", ord("â"): "Â"})
+
+
+def one_line(text: str) -> str:
+    r"""The text with every run of white space and control characters as one space, and none around it.
+
+    >>> one_line(" First line\r\nsecond\x85 line ")
+    'First line second line'
+    """
+    return _RUNS.sub(" ", text).strip()
+
+
+def is_blank(text: str) -> bool:
+    r"""Whether a text has nothing to read: white space, control and format characters alone.
+
+    >>> is_blank(" \u200b\ufeff"), is_blank("\u200f!")
+    (True, False)
+    """
+    return all(char.isspace() or unicodedata.category(char) in ("Cc", "Cf") for char in text)
+
+
+def check_unicode(text: str, name: str) -> str:
+    """The text, which UTF-8 can encode; JSON can hold half of a surrogate pair, which is no character.
+
+    Raises:
+        Fault: It has such a half.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise Fault(
+            f"{name} has half of a surrogate pair, which is no character",
+            expected="Unicode text",
+            got=f"{text[error.start]!a} at character {error.start + 1:,}",
+            fix="write the file again with whole characters",
+            code="corpora.not_unicode",
+        ) from error
+    return text
+
+
+def table_cell(value: Any, column: str, may_be_list: bool = False) -> str:
+    """A JSON or Parquet value as the text that a CSV cell would have.
+
+    Raises:
+        Fault: It is not one value, such as a list, an object or bytes.
+    """
+    if isinstance(value, str):
+        return check_unicode(value, column)
+    if value is None or value != value:  # NaN is what pandas writes for an empty cell
+        return ""
+    if isinstance(value, (bytes, dict)) or (isinstance(value, list) and not may_be_list):
+        kind = "bytes" if isinstance(value, bytes) else "an object" if isinstance(value, dict) else "a list"
+        raise Fault(
+            f"{column} is {kind}",
+            expected="text or a number",
+            got=repr(value)[:80],
+            fix="write one text in each cell",
+            code="corpora.not_a_text",
+        )
+    return json.dumps(value, default=str, ensure_ascii=False)
+
+
+def c1_as_cp1252(text: str) -> str:
+    r"""The text with C1 control characters read as the cp1252 characters that they once were.
+
+    Why: the older MELD files and MEISD hold cp1252 bytes read as latin-1 (`must\x92ve`). The five codes
+    that cp1252 leaves open stay as they are.
+
+    >>> c1_as_cp1252("must\x92ve")
+    'must’ve'
+    """
+    return text if text.isascii() or not _C1.search(text) else text.translate(_CP1252)
+
+
+def utf8_as_utf8(text: str) -> str:
+    r"""The text with UTF-8 that was read as latin-1, once or several times, read as UTF-8.
+
+    Why: MEISD holds some such text, lower-cased afterwards, so that the lead bytes `Ã` and `Â` stand
+    there as `ã` and `â`. A run of characters that makes no UTF-8 in any of these readings is left alone.
+
+    >>> utf8_as_utf8("rã\x83â©sumã©")
+    'résumé'
+    """
+    return text if text.isascii() else _NOT_ASCII.sub(_reread, text)
+
+
+def _reread(run: re.Match[str]) -> str:
+    for capitals in _LOST_CAPITALS:
+        try:
+            text = run.group().translate(capitals).encode("latin-1").decode("utf-8")
+        except UnicodeDecodeError:
+            continue
+        return utf8_as_utf8(text)
+    return run.group()
+
+
+_CLOCK = re.compile(r"(\d{1,2}):([0-5]?\d):([0-5]?\d)[,.:](\d{1,3})", re.ASCII)
+
+
+def seconds(clock: str) -> float:
+    """Seconds of a clock time; what follows the last mark is a decimal fraction (`,82` is 0.82 s).
+
+    >>> seconds("0:16:31,240"), seconds("00:02:27:589"), seconds("00:00:02.877")
+    (991.24, 147.589, 2.877)
+
+    Raises:
+        Fault: It is no clock time.
+    """
+    match = _CLOCK.fullmatch(clock)
+    if match is None:
+        raise Fault(
+            "not a time",
+            expected="hours:minutes:seconds,thousandths",
+            got=repr(clock),
+            code="corpora.wrong_time",
+        )
+    hours, minutes, whole, fraction = match.groups()
+    return float(f"{int(hours) * 3600 + int(minutes) * 60 + int(whole)}.{fraction}")
+
+
+NativeLabel = tuple[str, Label]
+
+
+class NativeLabels:
+    """Reads native labels, counts what it mends or drops, and refuses what no table knows.
+
+    Args:
+        ignores_case: Whether case and outer white space of a label mean nothing in this corpus.
+    """
+
+    def __init__(self, entry: CorpusEntry, notes: Notes, *, ignores_case: bool = False) -> None:
+        self._entry = entry
+        self._repairs = notes.repairs
+        self._ignores_case = ignores_case
+
+    def read(self, cell: str) -> NativeLabel:
+        """The native label, mended, and its canonical one.
+
+        Raises:
+            Fault: The label is unknown, or one that the registry drops.
+        """
+        found = self.read_or_drop(cell)
+        if found is None:
+            raise Fault(
+                "a label that names no emotion",
+                got=repr(cell),
+                fix="correct the label",
+                code="corpora.dropped_label",
+            )
+        return found
+
+    def read_or_drop(self, cell: str) -> NativeLabel | None:
+        """The native label, mended, and its canonical one; None where the label is dropped, which is counted.
+
+        Raises:
+            Fault: The label is unknown; names the nearest one.
+        """
+        entry = self._entry
+        native = cell
+        if native not in entry.native_labels:
+            native = self._mended(cell)
+        if native in entry.dropped_labels:
+            self._repairs[f"{entry.name}.dropped_label_{native}"] += 1
+            return None
+        label = entry.native_labels.get(native)
+        if label is None:
+            raise Fault(
+                "unknown label",
+                expected=", ".join(entry.native_labels),
+                got=repr(cell),
+                fix=self._hint(native),
+                code="corpora.unknown_label",
+            )
+        return native, label
+
+    def _mended(self, cell: str) -> str:
+        name = self._entry.name
+        native = cell.strip().lower() if self._ignores_case else cell
+        if native != cell:
+            self._repairs[f"{name}.label_case_or_space"] += 1
+        if native in self._entry.spellings:
+            self._repairs[f"{name}.label_respelled"] += 1
+            return self._entry.spellings[native]
+        return native
+
+    def _hint(self, native: str) -> str:
+        known = {label.lower(): label for label in self._entry.native_labels}
+        nearest = difflib.get_close_matches(native.strip().lower(), known, n=1, cutoff=0.0)
+        return f"did you mean {known[nearest[0]]}?"
