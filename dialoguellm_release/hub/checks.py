@@ -213,7 +213,7 @@ def origin_problems(
             "was trained on another dataset than the one of this release",
             expected=f"content {dataset.content_sha256}",
             got=f"content {figures.dataset_content_sha256}",
-            fix="train it again on this dataset",
+            fix="train it again on this dataset, with adapter train --again",
             code="checks.other_dataset",
         )
     if dataset and figures.prompt_sha256 != dataset.figures.prompt_sha256:

@@ -223,6 +223,7 @@ def trained(
     from dialoguellm_release.cards.model import render_adapter_card
     from dialoguellm_release.training import train
     from dialoguellm_release.training.checkpoints import checkpoints_of
+    from dialoguellm_release.training.data import records_read
     from dialoguellm_release.training.devices import first_alone
     from dialoguellm_release.training.train import init_adapter_sha256
 
@@ -233,10 +234,19 @@ def trained(
     load_prompt(loaded.recipe.prompt)
     init = init_adapter_sha256(loaded.recipe.init_adapter)
     base = {"backbone": canonical_json(base_of(backbone.recipe, backbone_folder).as_data())}
+    read = records_read(training.dataset, loaded.recipe)
     inputs = Inputs(
         loaded.stamp,
-        folders={"dataset": built.content_sha256, **base, **({"init adapter": init} if init else {})},
-        settings={"dataset": built.request, "backbone": backbone.recipe.source.model_dump(mode="json")},
+        folders={
+            **{f"{split} records": digest for split, digest in read.items()},
+            **base,
+            **({"init adapter": init} if init else {}),
+        },
+        settings={
+            # The longest of them decides how much of a record fits.
+            "labels": list(built.figures.class_labels),
+            "backbone": backbone.recipe.source.model_dump(mode="json"),
+        },
         packages=train.PACKAGES,
     )
     checkpoints = checkpoints_of(out)
@@ -249,6 +259,7 @@ def trained(
             backbone_folder,
             training.dataset,
             folder,
+            records_sha256=read,
             checkpoints=checkpoints,
             unfinished=unfinished,
         )

@@ -12,7 +12,7 @@ from dialoguellm_release.encoding import EncodedPrompt, Encoder
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.knowledge import each_with_knowledge
 from dialoguellm_release.prompts import Prompt
-from dialoguellm_release.records import draw_records, read_records
+from dialoguellm_release.records import draw_records, read_records, shown_sha256
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import Split
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, Packing
@@ -31,11 +31,7 @@ def records_of(
             shuffle.
     """
     _check_prompt(prompt, built, dataset)
-    if split == "train":
-        found = training_records(dataset, recipe)
-    else:
-        every = read_records(dataset, recipe.data.config, split)
-        found = draw_records(every, recipe.data.max_validation_records, recipe.seed)
+    found = drawn_records(dataset, recipe, split)
     label_spaces = {name: corpus.label_space for name, corpus in built.figures.corpora.items()}
     records = each_with_knowledge(found, recipe.data.knowledge, prompt, label_spaces)
     if recipe.data.knowledge.video_descriptions != "shuffled":
@@ -53,10 +49,20 @@ def records_of(
     return iter(shuffled)
 
 
-def training_records(dataset: Path, recipe: AdapterRecipe) -> Iterator[Record]:
-    """The training records of a recipe as the dataset has them."""
-    every = read_records(dataset, recipe.data.config, "train")
-    return draw_records(every, recipe.data.max_records, recipe.seed)
+def splits_of(recipe: AdapterRecipe) -> tuple[Split, ...]:
+    """The splits that a training reads."""
+    return ("train", "validation") if recipe.trainer.eval_steps else ("train",)
+
+
+def records_read(dataset: Path, recipe: AdapterRecipe) -> dict[Split, str]:
+    """A hash of the records of each split that a training reads, whichever other corpora the dataset has."""
+    return {split: shown_sha256(drawn_records(dataset, recipe, split)) for split in splits_of(recipe)}
+
+
+def drawn_records(dataset: Path, recipe: AdapterRecipe, split: Split) -> Iterator[Record]:
+    """The records of a recipe as the dataset has them."""
+    most = recipe.data.max_records if split == "train" else recipe.data.max_validation_records
+    return draw_records(read_records(dataset, recipe.data.config, split), most, recipe.seed)
 
 
 def _check_prompt(prompt: Prompt, built: DatasetManifest, dataset: Path) -> None:

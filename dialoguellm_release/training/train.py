@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +31,7 @@ from dialoguellm_release.folders import (
 from dialoguellm_release.progress import progress
 from dialoguellm_release.prompts import Prompt, load_prompt
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.records import record_files, shown_sha256
+from dialoguellm_release.records import record_files
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import Split
 from dialoguellm_release.schemas.manifests import TRAINING_LOG, AdapterFigures, FileStamp, TrainingRun
@@ -47,7 +47,7 @@ from dialoguellm_release.training.checkpoints import (
     steps_done,
     tracking_of,
 )
-from dialoguellm_release.training.data import Row, records_of, training_records, training_rows
+from dialoguellm_release.training.data import Row, records_of, splits_of, training_rows
 from dialoguellm_release.training.devices import first_alone, rank, share_of, training_run
 from dialoguellm_release.training.sft import Tuned, Work, tune
 
@@ -153,6 +153,7 @@ def train_adapter(
     dataset: Path,
     folder: Path,
     *,
+    records_sha256: Mapping[Split, str],
     checkpoints: Path,
     unfinished: Unfinished = "refuse",
 ) -> Trained:
@@ -160,6 +161,7 @@ def train_adapter(
 
     Args:
         backbone_folder: Where a backbone was built here; None for one from the Hub.
+        records_sha256: What `records_read` gave.
         checkpoints: Where the checkpoints of the training are, if the recipe saves any.
         unfinished: What to do with a training that did not end there.
 
@@ -173,7 +175,7 @@ def train_adapter(
     share_of(settings.trainer.gradient_accumulation_steps)
     prompt = load_prompt(settings.prompt)
     built = read_manifest(dataset, DatasetManifest)
-    splits = _splits(settings)
+    splits = splits_of(settings)
     inputs = [file for split in splits for file in record_files(dataset, settings.data.config, split)]
     base = base_of(backbone.recipe, backbone_folder)
     model_recipe = pinned(backbone.recipe, base.revision)
@@ -182,7 +184,7 @@ def train_adapter(
     with ExitStack() as around:
         with first_alone():
             if saved and not rank():
-                identity = _identity(recipe, base, init_sha256, built, prompt, package_versions(*PACKAGES))
+                identity = _identity(recipe, base, init_sha256, records_sha256, prompt)
                 open_run(saved, identity, unfinished)
                 around.enter_context(cleared_unless_useful(saved))
         tokenizer = load_tokenizer(model_recipe, backbone_folder)
@@ -216,7 +218,7 @@ def train_adapter(
         return Trained(
             content_sha256(tuned.model, settings.lora, base, prompt),
             _figures(settings, base, init_sha256, built, prompt, read, tuned).model_copy(
-                update={"records_sha256": shown_sha256(training_records(dataset, settings))}
+                update={"records_sha256": records_sha256["train"]}
             ),
             training_run(tuned, settings.trainer, tuned.steps - before),
             tuple(inputs),
@@ -258,26 +260,21 @@ def _parts_of(record: Record) -> int:
     return bool(record.context) + bool(record.video_description) + bool(record.speaker)
 
 
-def _splits(recipe: AdapterRecipe) -> tuple[Split, ...]:
-    return ("train", "validation") if recipe.trainer.eval_steps else ("train",)
-
-
 def _identity(
     recipe: Loaded[AdapterRecipe],
     base: Base,
     init_sha256: str | None,
-    built: DatasetManifest,
+    records_sha256: Mapping[Split, str],
     prompt: Prompt,
-    versions: dict[str, str],
 ) -> str:
     """One hash over all that decides what a training gives."""
     parts: dict[str, object] = {
         "recipe": recipe.sha256,
         "base": base.as_data(),
         "init_adapter": init_sha256,
-        "dataset": built.content_sha256,
+        "records": dict(records_sha256),
         "prompt": prompt.sha256,
-        "versions": versions,
+        "versions": package_versions(*PACKAGES),
     }
     return sha256_of_text(canonical_json(parts))
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
+from dialoguellm_release import records
+from dialoguellm_release.errors import DataError
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.records import read_records
+from dialoguellm_release.schemas.labels import Split
+from dialoguellm_release.schemas.manifests import AdapterManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.adapter import train_adapter
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.steps.score import ModelChoice, WorkFolders, score
-from dialoguellm_release.training.data import training_records
+from dialoguellm_release.training.data import drawn_records
 
 SETTINGS = ("trainer.max_steps=3", "data.max_records=40")
 
@@ -54,6 +60,51 @@ def test_the_same_records_give_the_same_adapter(
         assert leak_policy(adapter.folder, datasets[1], tiny_backbone.parent) == "kept in training"
 
 
+def train_into(folder: Path, dataset: Path, backbone: Path, *settings: str) -> StepResult[AdapterManifest]:
+    overrides = [*SETTINGS, *settings]
+    return train_adapter("tiny", dataset, folder, backbones=backbone.parent, overrides=overrides)
+
+
+@pytest.mark.parametrize(
+    "settings", [(), ("data.config=meld", "trainer.eval_steps=2", "data.max_validation_records=4")]
+)
+def test_an_adapter_stays_current_when_other_corpora_change(
+    datasets: tuple[Path, Path], tiny_backbone: Path, tmp_path: Path, settings: tuple[str, ...]
+) -> None:
+    both, one = datasets
+    first = train_into(tmp_path / "adapter", one, tiny_backbone, *settings)
+    again = train_into(tmp_path / "adapter", both, tiny_backbone, *settings)
+    assert again.was_current
+    assert again.manifest == first.manifest
+
+
+@pytest.mark.parametrize(
+    ("settings", "split"),
+    [
+        (("data.config=default", "data.max_records=null"), "train"),
+        (("data.config=meld", "trainer.eval_steps=2", "data.max_validation_records=null"), "validation"),
+    ],
+)
+def test_an_adapter_is_not_current_when_its_own_records_change(
+    datasets: tuple[Path, Path],
+    tiny_backbone: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: tuple[str, ...],
+    split: Split,
+) -> None:
+    both, one = datasets
+    train_into(tmp_path / "adapter", one, tiny_backbone, *settings)
+    if split == "validation":
+        read = records.read_records
+        without = lambda *asked: islice(read(*asked), 1 if asked[2] == split else 0, None)  # noqa: E731
+        monkeypatch.setattr("dialoguellm_release.training.data.read_records", without)
+    with pytest.raises(DataError) as raised:
+        train_into(tmp_path / "adapter", both, tiny_backbone, *settings)
+    assert raised.value.problems[0].code == "step.finished_work"
+    assert f"another {split} records" in raised.value.problems[0].what
+
+
 def test_other_records_are_another_training(
     datasets: tuple[Path, Path], tiny_backbone: Path, tmp_path: Path
 ) -> None:
@@ -72,7 +123,7 @@ def test_fewer_records_come_from_every_corpus_and_are_drawn_by_the_seed(datasets
 
     def drawn(*settings: str) -> list[Record]:
         recipe = load_recipe("tiny", "adapter", AdapterRecipe, ["data.config=default", *settings]).recipe
-        return list(training_records(datasets[0], recipe))
+        return list(drawn_records(datasets[0], recipe, "train"))
 
     some = drawn("data.max_records=30")
     assert len(some) == 30
