@@ -1,8 +1,4 @@
-"""One file from the first of several servers that gives it whole: resumed, tried again, checked.
-
-Why: pooch keeps a file under another name until its hash is right, but does not resume, has no
-mirrors and does not wait when a server asks for it. So the bytes are brought here, and pooch is handed them.
-"""
+"""One file from the first of several servers that gives it whole: resumed, tried again, checked."""
 
 from __future__ import annotations
 
@@ -16,18 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.corpora.files import Identity
-from dialoguellm_release.errors import DataError, MissingExtraError, Problem
+from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.progress import progress
-from dialoguellm_release.retry import RetryPolicy, retry_after_s
+from dialoguellm_release.retry import PASSING_STATUS, RetryPolicy, retry_after_s
 
 if TYPE_CHECKING:
-    from requests import Response
+    from httpx2 import Response
 
 MAX_BYTES = 64 * 2**20
 """What is read of a file whose size is not known: several times the largest file of the registry."""
-
-_CHUNK = 2**16
-_ASKS_TO_WAIT = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 
 
 @dataclass(frozen=True)
@@ -61,7 +54,7 @@ class _Failed(Exception):
 def download(
     addresses: Sequence[str], path: Path, wanted: Identity | None, policy: DownloadPolicy, *, where: str
 ) -> None:
-    """Brings a file to a path where there is none; a partial download is kept beside it as `NAME.partial`.
+    """Downloads a file to a path where there is none; a partial download is kept beside it as `NAME.partial`.
 
     Args:
         addresses: Tried in this order, all of them before any is tried again.
@@ -70,59 +63,39 @@ def download(
 
     Raises:
         DataError: No address gives it, with what each of them did.
-        MissingExtraError: The extra `fetch` is not installed.
     """
     open_addresses = list(addresses)
     failures: dict[str, str] = {}
     with progress(f"fetching {path.name}", wanted.size if wanted else None, in_bytes=True) as advance:
-        bring = _Downloader(path, wanted, policy.timeout_s, advance)
-        for number in range(policy.attempts):
-            wait_s = policy.wait_s(number + 1)
+        attempt = _Attempt(path, wanted, policy.timeout_s, advance)
+        for backoff_s in (*policy.waits(), None):
+            asked_s = 0.0
             for url in tuple(open_addresses):
                 try:
-                    _retrieve(url, path, wanted, bring)
+                    attempt.fetch(url)
+                    return
                 except _Failed as failure:
                     failures[url] = str(failure)
+                    asked_s = max(asked_s, failure.wait_s)
                     if failure.is_final or failure.wait_s > policy.longest_asked_s:
                         open_addresses.remove(url)
-                    else:
-                        wait_s = max(wait_s, failure.wait_s)
-                else:
-                    return
             if not open_addresses:
                 break
-            if number + 1 < policy.attempts:
-                time.sleep(wait_s)
+            if backoff_s is not None:
+                time.sleep(max(backoff_s, min(asked_s, policy.longest_asked_s)))
     said = "\n       ".join(f"{url}: {failure}" for url, failure in failures.items())
     fix = "run the same command again later: it goes on where it stopped"
-    raise DataError(
-        Problem(
-            where,
-            "could not be fetched",
-            str(wanted) if wanted else None,
-            said,
-            fix,
-            code="corpora.fetch_failed",
-        )
-    )
+    expected = str(wanted) if wanted else None
+    raise DataError(Problem(where, "could not be fetched", expected, said, fix, code="corpora.fetch_failed"))
 
 
-def _retrieve(url: str, path: Path, wanted: Identity | None, bring: _Downloader) -> None:
-    try:
-        import pooch
-    except ImportError as error:
-        raise MissingExtraError("fetch", "pooch") from error
-    pooch.get_logger().setLevel("ERROR")
-    known_hash = f"sha256:{wanted.digest}" if wanted and wanted.algorithm == "sha256" else None
-    pooch.retrieve(url, known_hash, fname=path.name, path=path.parent, downloader=bring)
-
-
-class _Downloader:
-    """What pooch calls to fill the file that it will check and move: one try at one address."""
+class _Attempt:
+    """One attempt at one address after the other to complete the same partial file."""
 
     def __init__(
         self, path: Path, wanted: Identity | None, timeout_s: float, advance: Callable[[int], None]
     ) -> None:
+        self.path = path
         self.partial = path.with_name(f"{path.name}.partial")
         self.wanted = wanted
         self.size = wanted.size if wanted else None
@@ -130,31 +103,33 @@ class _Downloader:
         self.advance = advance
         self.shown = 0
 
-    def __call__(self, url: str, output_file: str, _pooch: object) -> None:
-        """Goes on with the partial file, and gives it the name that pooch asks for when it is right."""
+    def fetch(self, url: str) -> None:
+        """Completes the partial file, and gives it its name when it is right."""
         begun = self.partial.stat().st_size if self.partial.exists() else 0
         if self.size is None or begun < self.size:
             self._append(url, begun)
         self._check(was_resumed=begun > 0)
-        self.partial.replace(output_file)
+        self.partial.replace(self.path)
 
     def _append(self, url: str, begun: int) -> None:
-        import requests
+        import httpx2
 
         headers = {
             "Accept-Encoding": "identity",
             "User-Agent": f"dialoguellm-release/{version('dialoguellm-release')}",
+            **({"Range": f"bytes={begun}-"} if begun else {}),
         }
-        if begun:
-            headers["Range"] = f"bytes={begun}-"
+        hopeless = (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.TooManyRedirects)
         try:
-            with requests.get(url, headers=headers, stream=True, timeout=self.timeout_s) as response:
+            with httpx2.stream(
+                "GET", url, headers=headers, timeout=self.timeout_s, follow_redirects=True
+            ) as response:
                 self._write(response, begun)
-        except requests.Timeout as error:
+        except httpx2.TimeoutException as error:
             raise _Failed(f"did not answer within {self.timeout_s:g} s") from error
-        except requests.RequestException as error:
-            is_final = isinstance(error, ValueError | requests.TooManyRedirects)
-            raise _Failed(str(error), is_final=is_final) from error
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            what = str(error) or type(error).__name__
+            raise _Failed(what, is_final=isinstance(error, hopeless)) from error
 
     def _write(self, response: Response, begun: int) -> None:
         """Appends what a server sends, or starts again where the server does not resume."""
@@ -176,18 +151,20 @@ class _Downloader:
             raise _Failed(f"sent {self.shown} of {total} bytes")
 
     def _copy(self, response: Response, start: int, limit: int) -> None:
-        """Writes what arrives as it arrives: a larger read would lose what came before a cut."""
-        from urllib3.exceptions import HTTPError, ReadTimeoutError
+        """Writes what arrives as it arrives, so that nothing is lost when the connection breaks."""
+        import httpx2
 
         with self.partial.open("ab" if start else "wb") as file:
             self._show(start)
             try:
-                while self.shown <= limit and (chunk := response.raw.read1(_CHUNK, decode_content=True)):
+                for chunk in response.iter_bytes():
                     file.write(chunk)
                     self._show(self.shown + len(chunk))
-            except ReadTimeoutError as error:
+                    if self.shown > limit:
+                        break
+            except httpx2.TimeoutException as error:
                 raise _Failed(f"sent nothing for {self.timeout_s:g} s after {self.shown} bytes") from error
-            except HTTPError as error:
+            except httpx2.HTTPError as error:
                 raise _Failed(f"cut the connection after {self.shown} bytes") from error
         if self.shown > limit:
             self.partial.unlink()
@@ -212,11 +189,11 @@ def _refuse_status(response: Response) -> None:
     status = response.status_code
     if status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
         return
-    if status not in _ASKS_TO_WAIT and status < HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise _Failed(f"answered {status} {response.reason}", is_final=True)
+    what = f"answered {status} {response.reason_phrase}"
+    if status not in PASSING_STATUS:
+        raise _Failed(what, is_final=True)
     wait_s = retry_after_s(response.headers) or 0.0
-    asks = f" and asks to wait {wait_s:.0f} s" if wait_s else ""
-    raise _Failed(f"answered {status} {response.reason}{asks}", wait_s=wait_s)
+    raise _Failed(what + (f" and asks to wait {wait_s:.0f} s" if wait_s else ""), wait_s=wait_s)
 
 
 def _extent(response: Response) -> tuple[int, int | None]:

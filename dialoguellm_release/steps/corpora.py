@@ -37,7 +37,6 @@ def fetch_corpora(
     Raises:
         DataError: A corpus has to be asked for (and whom), a file that is there is another one, or a
             file could not be fetched.
-        MissingExtraError: The extra `fetch` is not installed.
 
     Example:
         >>> fetch_corpora(["meld"], "corpora")  # doctest: +SKIP

@@ -30,7 +30,6 @@ LEAST_FREE_BYTES = 1_000_000_000
 
 COMMANDS: dict[str, str] = {
     "demo": "demo",
-    "fetch": "corpora fetch",
     "figures": "pictures in the card of dataset build",
     "quantize": "backbones that are loaded in 4 or 8 bits (NVIDIA GPU)",
     "score": "score run, predict, verify (predictions)",

@@ -105,7 +105,7 @@ def test_redirects_in_a_circle_are_told(offered: Any, site: Any, tmp_path: Path)
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        (hangs_up, "without response"),
+        (hangs_up, "disconnected without sending a response"),
         (says_nothing, "did not answer within 0.2 s"),
         (stalls, "sent nothing for 0.2 s after 100000 bytes"),
         (never_ends, "sends more than 300000 bytes"),
