@@ -14,7 +14,7 @@ from typing import Any
 
 from dialoguellm_release.corpora.cells import one_line, table_cell
 from dialoguellm_release.corpora.notes import Fault, Notes
-from dialoguellm_release.corpora.read import read_corpus
+from dialoguellm_release.corpora.readers import read_corpus
 from dialoguellm_release.corpora.registry import bundled_corpora
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.schemas.corpus import CorpusEntry, CorpusLicense, TableColumns, TableFormat

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dialoguellm_release.corpora.notes import Notes
-from dialoguellm_release.corpora.read import read_corpus
+from dialoguellm_release.corpora.readers import read_corpus
 from dialoguellm_release.corpora.registry import CorpusFolders, entry_of
 from dialoguellm_release.dataset.counts import check_counts, reconcile, turn_statistics
 from dialoguellm_release.dataset.reading import CorpusContent, ReadCorpus, read_corpora

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dialoguellm_release.corpora.notes import Notes
-from dialoguellm_release.corpora.read import read_corpus
+from dialoguellm_release.corpora.readers import read_corpus
 from dialoguellm_release.corpora.registry import bundled_entry, entry_of, title_of
 from dialoguellm_release.dataset.build import Build, write_dataset
 from dialoguellm_release.dataset.records import RecordMaker
