@@ -230,8 +230,6 @@ def _spread(value: MeanAndDeviation | None) -> str:
 
 def check_as_text(check: Check) -> str:
     """The check in paragraphs: sizes and steps, lengths, memory, and what is not known."""
-    from dialoguellm_release.steps.adapter import gigabytes
-
     sizes = {
         "parameters": check.parameters,
         "trainable parameters": check.trainable_parameters,
@@ -250,10 +248,12 @@ def check_as_text(check: Check) -> str:
         parts.append(_lengths(check.tokens))
     if check.memory:
         memory = {**asdict(check.memory), "total": check.memory.total}
-        rows = [(name, gigabytes(size)) for name, size in memory.items()]
+        rows = [(name, numbers.size(size)) for name, size in memory.items()]
         parts.append(Table(("memory (bf16)", ""), rows).text())
-    unknown = [f"  {line}" for line in check.unknown]
-    return "\n\n".join([*parts, "\n".join(["not known, or taken on trust", *unknown])])
+    for title, lines in (("advice", check.advice), ("not known, or taken on trust", check.unknown)):
+        if lines:
+            parts.append("\n".join([title, *(f"  {line}" for line in lines)]))
+    return "\n\n".join(parts)
 
 
 def _lengths(tokens: Tokens) -> str:

@@ -32,8 +32,7 @@ from dialoguellm_release.step import (
     run_step,
 )
 from dialoguellm_release.steps.model import built_backbone
-from dialoguellm_release.training.check import gigabytes as gigabytes
-from dialoguellm_release.training.check import survival_table as survival_table
+from dialoguellm_release.training.data import survival_table as survival_table
 from dialoguellm_release.training.devices import rank as rank
 
 if TYPE_CHECKING:

@@ -3,300 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from dialoguellm_release.encoding import EncodedPrompt, Encoder, RecordLengths, in_batches
-from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.encoding import Encoder, RecordLengths, in_batches
+from dialoguellm_release.errors import Problem
 from dialoguellm_release.progress import Advance, progress
 from dialoguellm_release.prompts import Prompt
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.render import numbers
-from dialoguellm_release.render.tables import Column, Table
 from dialoguellm_release.schemas.counts import Spread
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, QuantizationRecipe
 from dialoguellm_release.schemas.recipes.backbone import Architecture, BackboneRecipe
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.training.data import EpochOrder, Sequences, training_rows
+from dialoguellm_release.training.data import EpochOrder, Sequences, Survival, survival, training_rows
 from dialoguellm_release.training.packs import division, parity_of
-
-CUTOFFS = (128, 256, 384, 512, 768, 1024, 2048)
-"""The lengths that the table shows, besides the recipe's own."""
-
-
-@dataclass(frozen=True)
-class Survival:
-    """What becomes of records at a length.
-
-    Attributes:
-        max_length: Tokens of prompt and completion.
-        is_of_recipe: Whether the recipe says this length.
-        whole: Records that fit as they are.
-        shortened: Records that fit with less context or a shorter description.
-        refused: Records that do not fit without a loss of instruction, input or label: nothing is trained.
-        labels_lost: Records whose label, or a part of it, a plain cut at this length would take away, as
-            the paper's and most trainers' do.
-    """
-
-    max_length: int
-    is_of_recipe: bool
-    whole: int
-    shortened: int
-    refused: int
-    labels_lost: int
-
-
-def survival(lengths: Sequence[RecordLengths], max_length: int) -> list[Survival]:
-    """What becomes of the records at each length of the table, the shortest first."""
-    return [_at(lengths, cutoff, cutoff == max_length) for cutoff in sorted({*CUTOFFS, max_length})]
-
-
-def survival_table(rows: Iterable[Survival]) -> str:
-    """The rows as text for a terminal."""
-    header = ("max_length", "whole", "shortened", "refused", "label lost by a plain cut")
-    cells = (
-        (
-            f"{'recipe: ' if row.is_of_recipe else ''}{numbers.count(row.max_length)}",
-            *map(numbers.count, (row.whole, row.shortened, row.refused, row.labels_lost)),
-        )
-        for row in rows
-    )
-    return Table([Column(name, "right") for name in header], cells).text()
-
-
-def encode_or_show_survival(
-    encoder: Encoder, read: Callable[[], Iterable[Record]]
-) -> Iterator[EncodedPrompt]:
-    """The encoded prompts of the records, one after the other.
-
-    Args:
-        read: Gives the records; called once more where a table is to be shown.
-
-    Raises:
-        DataError: Some cannot be made to fit; told after the last of all, with the table of lengths.
-    """
-    try:
-        yield from encoder.encode_each(read())
-    except DataError as error:
-        lengths = [one for some in in_batches(read()) for one in encoder.lengths(encoder.fit_all(some))]
-        table = survival_table(survival(lengths, encoder.max_length))
-        raise DataError(error.problems, table=table) from error
-
-
-def _at(lengths: Sequence[RecordLengths], cutoff: int, is_of_recipe: bool) -> Survival:
-    whole = sum(one.whole <= cutoff for one in lengths)
-    refused = sum(one.shortest > cutoff for one in lengths)
-    lost = sum(one.with_label > cutoff for one in lengths)
-    return Survival(cutoff, is_of_recipe, whole, len(lengths) - whole - refused, refused, lost)
-
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 GUESSED_TARGETS = 4
-"""Tokens of a completion where no tokenizer tells: a label of at most three, and the end of the sequence."""
+"""Tokens of a completion without a tokenizer: a label of at most three, and the end of the sequence."""
 
-
-@dataclass(frozen=True)
-class Tokens:
-    """What a tokenizer tells of the training records.
-
-    Attributes:
-        lengths: Of prompt and longest label, before anything is shortened.
-        shortened: Records that lose context or description to fit.
-        per_epoch: Of all sequences, each in full.
-        computed_per_epoch: That pass through the model in the first epoch, by the recipe's packing.
-        largest_micro_batch: The most of these in one forward pass of that epoch.
-    """
-
-    lengths: Spread
-    survival: tuple[Survival, ...]
-    shortened: int
-    per_epoch: int
-    computed_per_epoch: int
-    largest_micro_batch: int
-
-
-@dataclass(frozen=True)
-class Check:
-    """What is known of a training; None and a line in `unknown` for what is not.
-
-    Attributes:
-        records: Training records; None without a dataset.
-        memory: Of one step, in the precision that the recipe's hardware favours (bf16), or float32.
-        seconds: Of the whole training at the throughput that was stated.
-    """
-
-    recipe: str
-    backbone: str
-    parameters: int | None
-    trainable_parameters: int | None
-    batch_size: int
-    records: int | None
-    steps_per_epoch: int | None
-    steps: int | None
-    tokens: Tokens | None
-    memory: Footprint | None
-    seconds: float | None
-    unknown: tuple[str, ...]
-
-    @property
-    def refused(self) -> int:
-        """Records that would stop the training; 0 where that is not known."""
-        if self.tokens is None:
-            return 0
-        return next(row.refused for row in self.tokens.survival if row.is_of_recipe)
-
-    def as_data(self) -> dict[str, Any]:
-        """The check as JSON data; bytes and seconds as numbers."""
-        data = asdict(self)
-        if self.tokens is not None:
-            data["tokens"]["lengths"] = self.tokens.lengths.model_dump()
-        if self.memory is not None:
-            data["memory"]["total"] = self.memory.total
-        return data
-
-
-def check_adapter(
-    recipe: Loaded[AdapterRecipe],
-    backbone: Loaded[BackboneRecipe],
-    records: Iterable[Record] | None,
-    prompt: Prompt,
-    tokenizer: PreTrainedTokenizerBase | None,
-    *,
-    tokens_per_second: float | None = None,
-) -> Check:
-    """What is known of a training from its recipe, its records and a tokenizer, as far as there are any.
-
-    Args:
-        records: As the adapter sees them, gone through once; None where there is no dataset.
-        tokenizer: Of the backbone; None where there is none at hand.
-        tokens_per_second: A throughput to estimate the time with, as `run` in an adapter's manifest has it.
-    """
-    settings, architecture = recipe.recipe, backbone.recipe.source.architecture
-    trainer = settings.trainer
-    tokens = targets = count = None
-    if records is not None:
-        with progress("read", None) as advance:
-            if tokenizer is None:
-                count = sum(1 for _ in _counted(records, advance))
-            else:
-                encoder = Encoder(prompt, tokenizer, trainer.max_length)
-                parity = parity_of(architecture) if architecture else math.inf
-                count, tokens, targets = _tokens(settings, _counted(records, advance), encoder, parity)
-    per_epoch = None if count is None else steps_per_epoch(settings, count)
-    steps = per_epoch and math.ceil(trainer.num_train_epochs * per_epoch)
-    if trainer.max_steps > 0:
-        steps = trainer.max_steps
-    seconds = None
-    if tokens and tokens_per_second and steps and per_epoch:
-        seconds = tokens.per_epoch * steps / per_epoch / tokens_per_second
-    at_most = trainer.per_device_train_batch_size * trainer.max_length
-    guessed = trainer.per_device_train_batch_size * GUESSED_TARGETS
-    memory = None
-    if architecture:
-        memory = footprint(
-            architecture,
-            settings,
-            tokens.largest_micro_batch if tokens else at_most,
-            targets or (guessed if trainer.completion_only_loss else at_most),
-        )
-    return Check(
-        recipe=recipe.name,
-        backbone=backbone.name,
-        parameters=architecture.parameters if architecture else None,
-        trainable_parameters=trainable_parameters(architecture, settings) if architecture else None,
-        batch_size=trainer.per_device_train_batch_size * trainer.gradient_accumulation_steps,
-        records=count,
-        steps_per_epoch=per_epoch,
-        steps=steps,
-        tokens=tokens,
-        memory=memory,
-        seconds=seconds,
-        unknown=tuple(_unknown(backbone, count, tokenizer, tokens_per_second)),
-    )
-
-
-def steps_per_epoch(recipe: AdapterRecipe, records: int) -> int:
-    """Optimiser steps of one epoch on one device; the last batch may be smaller."""
-    trainer = recipe.trainer
-    micro_batches = math.ceil(records / trainer.per_device_train_batch_size)
-    return math.ceil(micro_batches / trainer.gradient_accumulation_steps)
-
-
-def _tokens(
-    recipe: AdapterRecipe, records: Iterable[Record], encoder: Encoder, parity: float
-) -> tuple[int, Tokens, int]:
-    """How many records there are, what a tokenizer tells of them, and the targets of the largest micro-batch.
-
-    Why: of a record only ids and lengths are kept, so that the check of a large dataset takes little memory.
-    """
-    rows, first_targets = Sequences(), list[int]()
-    lengths, shortened = list[RecordLengths](), 0
-    for some in in_batches(records):
-        prompts = encoder.fit_all(some)
-        lengths += encoder.lengths(prompts)
-        shortened += sum(prompt.is_shortened for prompt in prompts)
-        for row in training_rows(encoder, prompts, completion_only=recipe.trainer.completion_only_loss):
-            rows.append(row["input_ids"])
-            first_targets.append(row["first_target"])
-    computed, largest, targets = 0, 0, 0
-    for batch in _micro_batches(recipe, rows):
-        tokens = _computed(recipe, [rows[index] for index in batch], parity)
-        computed += tokens
-        if tokens > largest:
-            largest = tokens
-            targets = sum(len(rows[index]) - first_targets[index] for index in batch)
-    found = Tokens(
-        lengths=Spread.of(one.whole for one in lengths),
-        survival=tuple(survival(lengths, encoder.max_length)),
-        shortened=shortened,
-        per_epoch=rows.tokens,
-        computed_per_epoch=computed,
-        largest_micro_batch=largest,
-    )
-    return len(rows), found, targets
-
-
-def _micro_batches(recipe: AdapterRecipe, rows: Sequences) -> Iterator[list[int]]:
-    size = recipe.trainer.per_device_train_batch_size
-    step = size * recipe.trainer.gradient_accumulation_steps
-    order = iter(EpochOrder(rows, step, recipe.packing, recipe.seed))
-    while batch := list(islice(order, size)):
-        yield batch
-
-
-def _computed(recipe: AdapterRecipe, sequences: list[list[int]], parity: float) -> int:
-    if recipe.packing == "shared_prefix":
-        return division(sorted(sequences), parity).tokens
-    return len(sequences) * max(map(len, sequences))
-
-
-def _counted(records: Iterable[Record], advance: Advance) -> Iterator[Record]:
-    for record in records:
-        advance(1)
-        yield record
-
-
-def _unknown(
-    backbone: Loaded[BackboneRecipe],
-    records: int | None,
-    tokenizer: PreTrainedTokenizerBase | None,
-    tokens_per_second: float | None,
-) -> Iterator[str]:
-    if backbone.recipe.source.architecture is None:
-        yield f"parameters and memory: the backbone recipe {backbone.name} states no architecture"
-    if records is None:
-        yield "records and steps: no dataset is built; name its folder with --dataset"
-    if tokenizer is None:
-        yield "token lengths, and which records fit: no tokenizer is here; name its folder with --tokenizer"
-        yield "memory: taken as if every sequence had max_length tokens"
-    if tokens_per_second is None:
-        yield "time: no throughput is stated; give one with --tokens-per-second"
-    yield "memory of CUDA itself and its allocator: about 1 GB more; estimates were not tried on a GPU"
-
+SMALL_PACK, LARGE_MODEL = 32, 1_000_000_000
+"""Packs of fewer records were slower than padding on a GPU, with a model of 7 billion weights."""
 
 _SAVED_BYTES = {2: (17.4, 6.7, 6.1), 4: (26.6, 13.4, 8.1)}
 """What autograd keeps of one token and block: bytes per hidden unit, per inner unit, and per input of a layer
@@ -307,6 +39,28 @@ mask). Kernels of a GPU may keep less."""
 
 _BYTES_PER_LOGIT = 16
 """The logit, its copy in float32, its log-probability and its gradient."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The training records as a tokenizer sees them.
+
+    Attributes:
+        lengths: Of prompt and longest label, before anything is shortened.
+        shortened: Records that lose context or description to fit.
+        per_epoch: Of all sequences, each in full.
+        computed_per_epoch: That pass through the model in the first epoch, by the recipe's packing.
+        largest_micro_batch: The most of these in one forward pass of that epoch.
+        targets: What that micro-batch has to predict.
+    """
+
+    lengths: Spread
+    survival: tuple[Survival, ...]
+    shortened: int
+    per_epoch: int
+    computed_per_epoch: int
+    largest_micro_batch: int
+    targets: int
 
 
 @dataclass(frozen=True)
@@ -333,6 +87,183 @@ class Footprint:
     def total(self) -> int:
         """All parts together."""
         return sum(asdict(self).values())
+
+
+@dataclass(frozen=True)
+class Check:
+    """What is known of a training; None and a line in `unknown` for what is not.
+
+    Attributes:
+        records: Training records; None without a dataset.
+        memory: Of one step in bf16.
+        seconds: Of the whole training at the throughput that was stated.
+        advice: What would make the training faster.
+    """
+
+    recipe: str
+    backbone: str
+    parameters: int | None
+    trainable_parameters: int | None
+    batch_size: int
+    records: int | None
+    steps_per_epoch: int | None
+    steps: int | None
+    tokens: Tokens | None
+    memory: Footprint | None
+    seconds: float | None
+    advice: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+    @property
+    def refused(self) -> int:
+        """Records that would stop the training; 0 where that is not known."""
+        return sum(row.refused for row in self.tokens.survival if row.is_of_recipe) if self.tokens else 0
+
+    def as_data(self) -> dict[str, Any]:
+        """The check as JSON data; bytes and seconds as numbers."""
+        data = asdict(self)
+        if self.tokens is not None:
+            data["tokens"]["lengths"] = self.tokens.lengths.model_dump()
+        if self.memory is not None:
+            data["memory"]["total"] = self.memory.total
+        return data
+
+
+def check_adapter(
+    recipe: Loaded[AdapterRecipe],
+    backbone: Loaded[BackboneRecipe],
+    records: Iterable[Record] | None,
+    prompt: Prompt,
+    tokenizer: PreTrainedTokenizerBase | None,
+    *,
+    tokens_per_second: float | None = None,
+) -> Check:
+    """What is known of a training from its recipe, its records and a tokenizer, as far as there are any.
+
+    Args:
+        records: As the adapter sees them, read once; None where there is no dataset.
+        tokenizer: Of the backbone; None where there is none at hand.
+        tokens_per_second: A throughput to estimate the time with, as `run` in an adapter's manifest has it.
+    """
+    settings, architecture = recipe.recipe, backbone.recipe.source.architecture
+    trainer, micro_batch = settings.trainer, settings.trainer.per_device_train_batch_size
+    tokens = count = None
+    if records is not None:
+        with progress("read", None) as advance:
+            if tokenizer is None:
+                count = sum(1 for _ in _counted(records, advance))
+            else:
+                encoder = Encoder(prompt, tokenizer, trainer.max_length)
+                parity = parity_of(architecture) if architecture else math.inf
+                count, tokens = _tokens(settings, _counted(records, advance), encoder, parity)
+    per_epoch = None if count is None else steps_per_epoch(settings, count)
+    steps = per_epoch and math.ceil(trainer.num_train_epochs * per_epoch)
+    if trainer.max_steps > 0:
+        steps = trainer.max_steps
+    seconds = memory = None
+    if tokens and tokens_per_second and steps and per_epoch:
+        seconds = tokens.per_epoch * steps / per_epoch / tokens_per_second
+    if architecture and tokens:
+        memory = footprint(architecture, settings, tokens.largest_micro_batch, tokens.targets)
+    elif architecture:
+        targets = GUESSED_TARGETS if trainer.completion_only_loss else trainer.max_length
+        memory = footprint(architecture, settings, micro_batch * trainer.max_length, micro_batch * targets)
+    return Check(
+        recipe=recipe.name,
+        backbone=backbone.name,
+        parameters=architecture.parameters if architecture else None,
+        trainable_parameters=trainable_parameters(architecture, settings) if architecture else None,
+        batch_size=micro_batch * trainer.gradient_accumulation_steps,
+        records=count,
+        steps_per_epoch=per_epoch,
+        steps=steps,
+        tokens=tokens,
+        memory=memory,
+        seconds=seconds,
+        advice=tuple(_advice(settings, architecture)),
+        unknown=tuple(_unknown(backbone, count, tokenizer, tokens_per_second)),
+    )
+
+
+def steps_per_epoch(recipe: AdapterRecipe, records: int) -> int:
+    """Optimiser steps of one epoch on one device; the last batch may be smaller."""
+    trainer = recipe.trainer
+    micro_batches = math.ceil(records / trainer.per_device_train_batch_size)
+    return math.ceil(micro_batches / trainer.gradient_accumulation_steps)
+
+
+def _tokens(
+    recipe: AdapterRecipe, records: Iterable[Record], encoder: Encoder, parity: float
+) -> tuple[int, Tokens]:
+    """How many records there are, and their tokens; of a record only ids and lengths are kept in memory."""
+    rows, first_targets = Sequences(), list[int]()
+    lengths, shortened = list[RecordLengths](), 0
+    for some in in_batches(records):
+        prompts = encoder.fit_all(some)
+        lengths += encoder.lengths(prompts)
+        shortened += sum(prompt.is_shortened for prompt in prompts)
+        for row in training_rows(encoder, prompts, completion_only=recipe.trainer.completion_only_loss):
+            rows.append(row["input_ids"])
+            first_targets.append(row["first_target"])
+    size = recipe.trainer.per_device_train_batch_size
+    step = size * recipe.trainer.gradient_accumulation_steps
+    order = iter(EpochOrder(rows, step, recipe.packing, recipe.seed))
+    computed, largest, targets = 0, 0, 0
+    while batch := list(islice(order, size)):
+        sequences = [rows[index] for index in batch]
+        tokens = len(sequences) * max(map(len, sequences))
+        if recipe.packing == "shared_prefix":
+            tokens = division(sorted(sequences), parity).tokens
+        computed += tokens
+        if tokens > largest:
+            largest = tokens
+            targets = sum(len(rows[index]) - first_targets[index] for index in batch)
+    found = Tokens(
+        lengths=Spread.of(one.whole for one in lengths),
+        survival=tuple(survival(lengths, encoder.max_length)),
+        shortened=shortened,
+        per_epoch=rows.tokens,
+        computed_per_epoch=computed,
+        largest_micro_batch=largest,
+        targets=targets,
+    )
+    return len(rows), found
+
+
+def _counted(records: Iterable[Record], advance: Advance) -> Iterator[Record]:
+    for record in records:
+        advance(1)
+        yield record
+
+
+def _advice(recipe: AdapterRecipe, architecture: Architecture | None) -> Iterator[str]:
+    micro_batch = recipe.trainer.per_device_train_batch_size
+    batch = micro_batch * recipe.trainer.gradient_accumulation_steps
+    is_large = architecture is not None and architecture.parameters >= LARGE_MODEL
+    if recipe.packing == "shared_prefix" and is_large and micro_batch < SMALL_PACK:
+        yield (
+            f"packs of {micro_batch} records were slower than padding on an H100, packs of 64 were 3.5 times "
+            f"as fast: raise trainer.per_device_train_batch_size as far as memory allows, and lower "
+            f"trainer.gradient_accumulation_steps so that the batch stays {batch}; or set packing: none"
+        )
+
+
+def _unknown(
+    backbone: Loaded[BackboneRecipe],
+    records: int | None,
+    tokenizer: PreTrainedTokenizerBase | None,
+    tokens_per_second: float | None,
+) -> Iterator[str]:
+    if backbone.recipe.source.architecture is None:
+        yield f"parameters and memory: the backbone recipe {backbone.name} states no architecture"
+    if records is None:
+        yield "records and steps: no dataset is built; name its folder with --dataset"
+    if tokenizer is None:
+        yield "token lengths, and which records fit: no tokenizer is here; name its folder with --tokenizer"
+        yield "memory: taken as if every sequence had max_length tokens"
+    if tokens_per_second is None:
+        yield "time: no throughput is stated; give one with --tokens-per-second"
+    yield "memory of CUDA itself and its allocator: about 1 GB more"
 
 
 def trainable_parameters(architecture: Architecture, recipe: AdapterRecipe) -> int | None:
@@ -368,46 +299,8 @@ def footprint(
     )
 
 
-def out_of_memory(recipe: AdapterRecipe, estimate: Footprint | None, said: str) -> Problem:
-    """What to tell whoever ran out of memory, from the estimate."""
-    advice = []
-    micro_batch = recipe.trainer.per_device_train_batch_size
-    if not recipe.trainer.activation_checkpointing:
-        advice.append("set trainer.activation_checkpointing: true")
-    if micro_batch > 1:
-        half, twice = micro_batch // 2, recipe.trainer.gradient_accumulation_steps * 2
-        advice.append(
-            f"set trainer.per_device_train_batch_size: {half} with "
-            f"trainer.gradient_accumulation_steps: {twice} (the same batch in smaller parts)"
-        )
-    if recipe.quantization is None:
-        advice.append("set quantization: {load_in_4bit: true}")
-    return Problem(
-        "the training",
-        f"ran out of memory: {said}",
-        expected=f"about {as_text(estimate)}" if estimate else None,
-        fix="; or ".join(advice) or "use a device with more memory",
-        code="training.out_of_memory",
-    )
-
-
-def as_text(estimate: Footprint) -> str:
-    """The estimate in one line."""
-    parts = ", ".join(f"{name} {gigabytes(size)}" for name, size in asdict(estimate).items())
-    return f"{gigabytes(estimate.total)}: {parts}"
-
-
-def gigabytes(size: int) -> str:
-    """A size in GB of 10^9 bytes.
-
-    >>> gigabytes(13_476_839_424)
-    '13.48 GB'
-    """
-    return f"{size / 1e9:.2f} GB"
-
-
 def _weight_bytes(architecture: Architecture, quantization: QuantizationRecipe | None, width: int) -> int:
-    """Quantisation is of the linear layers of the blocks; embeddings and output layer stay as they are."""
+    """Only the linear layers of the blocks are quantised; embeddings and output layer stay as they are."""
     if quantization is None:
         return architecture.parameters * width
     linear = architecture.linear_parameters
@@ -425,12 +318,31 @@ def _bytes_per_token(architecture: Architecture, recipe: AdapterRecipe, width: i
     per_hidden, per_inner, per_input = _SAVED_BYTES[width]
     layers = architecture.linear_layers
     targeted = sum(layers[name][0] for name in recipe.lora.target_modules if name in layers)
-    block = (
-        per_hidden * architecture.hidden_size
-        + per_inner * architecture.intermediate_size
-        + per_input * targeted
-    )
+    hidden, inner = architecture.hidden_size, architecture.intermediate_size
+    block = per_hidden * hidden + per_inner * inner + per_input * targeted
     if not recipe.trainer.activation_checkpointing:
         return block * architecture.num_hidden_layers
     # Of each block its input stays; one block at a time is computed again.
-    return block + width * architecture.hidden_size * architecture.num_hidden_layers
+    return block + width * hidden * architecture.num_hidden_layers
+
+
+def out_of_memory(recipe: AdapterRecipe, estimate: Footprint | None, said: str) -> Problem:
+    """The problem of a training that ran out of memory, with advice from the estimate."""
+    advice, expected = list[str](), None
+    micro_batch = recipe.trainer.per_device_train_batch_size
+    if not recipe.trainer.activation_checkpointing:
+        advice.append("set trainer.activation_checkpointing: true")
+    if micro_batch > 1:
+        half, twice = micro_batch // 2, recipe.trainer.gradient_accumulation_steps * 2
+        advice.append(
+            f"set trainer.per_device_train_batch_size: {half} with "
+            f"trainer.gradient_accumulation_steps: {twice} (the same batch in smaller parts)"
+        )
+    if recipe.quantization is None:
+        advice.append("set quantization: {load_in_4bit: true}")
+    if estimate:
+        parts = ", ".join(f"{name} {numbers.size(size)}" for name, size in asdict(estimate).items())
+        expected = f"about {numbers.size(estimate.total)}: {parts}"
+    fix = "; or ".join(advice) or "use a device with more memory"
+    what = f"ran out of memory: {said}"
+    return Problem("the training", what, expected, fix=fix, code="training.out_of_memory")

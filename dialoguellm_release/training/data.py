@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import random
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict, overload
 
-from dialoguellm_release.encoding import EncodedPrompt, Encoder
+from dialoguellm_release.encoding import EncodedPrompt, Encoder, RecordLengths, in_batches
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.knowledge import each_with_knowledge
 from dialoguellm_release.prompts import Prompt
 from dialoguellm_release.records import draw_records, read_records, shown_sha256
+from dialoguellm_release.render import numbers
+from dialoguellm_release.render.tables import Column, Table
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import Split
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, Packing
@@ -104,6 +107,76 @@ def training_rows(
         first_target = len(prompt.ids) if completion_only else 1
         rows.append({"input_ids": prompt.ids + completion, "first_target": first_target})
     return rows
+
+
+CUTOFFS = (128, 256, 384, 512, 768, 1024, 2048)
+"""The lengths that the table shows, besides the recipe's own."""
+
+
+@dataclass(frozen=True)
+class Survival:
+    """What becomes of records at a length.
+
+    Attributes:
+        max_length: Tokens of prompt and completion.
+        is_of_recipe: Whether the recipe says this length.
+        whole: Records that fit as they are.
+        shortened: Records that fit with less context or a shorter description.
+        refused: Records that do not fit without a loss of instruction, input or label: nothing is trained.
+        labels_lost: Records whose label, or a part of it, a plain cut at this length would take away, as
+            the paper's and most trainers' do.
+    """
+
+    max_length: int
+    is_of_recipe: bool
+    whole: int
+    shortened: int
+    refused: int
+    labels_lost: int
+
+
+def survival(lengths: Sequence[RecordLengths], max_length: int) -> list[Survival]:
+    """What becomes of the records at each length of the table, the shortest first."""
+    found = []
+    for cutoff in sorted({*CUTOFFS, max_length}):
+        whole = sum(one.whole <= cutoff for one in lengths)
+        refused = sum(one.shortest > cutoff for one in lengths)
+        lost = sum(one.with_label > cutoff for one in lengths)
+        shortened = len(lengths) - whole - refused
+        found.append(Survival(cutoff, cutoff == max_length, whole, shortened, refused, lost))
+    return found
+
+
+def survival_table(rows: Iterable[Survival]) -> str:
+    """The rows as text for a terminal."""
+    header = ("max_length", "whole", "shortened", "refused", "label lost by a plain cut")
+    cells = (
+        (
+            f"{'recipe: ' if row.is_of_recipe else ''}{numbers.count(row.max_length)}",
+            *map(numbers.count, (row.whole, row.shortened, row.refused, row.labels_lost)),
+        )
+        for row in rows
+    )
+    return Table([Column(name, "right") for name in header], cells).text()
+
+
+def encode_or_show_survival(
+    encoder: Encoder, read: Callable[[], Iterable[Record]]
+) -> Iterator[EncodedPrompt]:
+    """The encoded prompts of the records, one after the other.
+
+    Args:
+        read: Gives the records; called once more where a table is to be shown.
+
+    Raises:
+        DataError: Some records do not fit; raised after the last one, with the table of lengths.
+    """
+    try:
+        yield from encoder.encode_each(read())
+    except DataError as error:
+        lengths = [one for some in in_batches(read()) for one in encoder.lengths(encoder.fit_all(some))]
+        table = survival_table(survival(lengths, encoder.max_length))
+        raise DataError(error.problems, table=table) from error
 
 
 class EpochOrder:

@@ -22,8 +22,7 @@ from dialoguellm_release.schemas.labels import Label, Split
 from dialoguellm_release.schemas.manifests import ExportFigures, FileStamp
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, TrainerRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource, HubSource
-from dialoguellm_release.training.check import encode_or_show_survival
-from dialoguellm_release.training.data import records_of
+from dialoguellm_release.training.data import encode_or_show_survival, records_of
 
 Settings = dict[str, object]
 Tool = Literal["trl", "messages", "axolotl", "llama-factory"]

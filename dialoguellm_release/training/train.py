@@ -39,7 +39,6 @@ from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, InitAdapt
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.training.adapter_folder import content_sha256, write_adapter, write_loss_curve
-from dialoguellm_release.training.check import encode_or_show_survival
 from dialoguellm_release.training.checkpoints import (
     Unfinished,
     cleared_unless_useful,
@@ -47,7 +46,13 @@ from dialoguellm_release.training.checkpoints import (
     steps_done,
     tracking_of,
 )
-from dialoguellm_release.training.data import Row, records_of, splits_of, training_rows
+from dialoguellm_release.training.data import (
+    Row,
+    encode_or_show_survival,
+    records_of,
+    splits_of,
+    training_rows,
+)
 from dialoguellm_release.training.devices import first_alone, rank, share_of, training_run
 from dialoguellm_release.training.sft import Tuned, Work, tune
 

@@ -25,6 +25,28 @@ def test_the_paper_s_numbers_of_trainable_parameters(name: str, expected: int, r
     assert memory["weights"] == 2 * shown["parameters"]
 
 
+@pytest.mark.parametrize(
+    ("name", "settings", "is_advised"),
+    [
+        ("llama-2-7b", (), True),
+        (
+            "llama-2-7b",
+            ("trainer.per_device_train_batch_size=64", "trainer.gradient_accumulation_steps=2"),
+            False,
+        ),
+        ("llama-2-7b", ("packing=none",), False),
+        ("tiny", (), False),
+    ],
+)
+def test_small_packs_of_a_large_model_are_advised_against(
+    name: str, settings: tuple[str, ...], is_advised: bool, run: Any
+) -> None:
+    options = [part for setting in settings for part in ("--set", setting)]
+    (advice,) = json.loads(run("adapter", "check", name, *options, "--json").out)["advice"] or [""]
+    assert ("the batch stays 128" in advice) == is_advised
+    assert ("\nadvice\n" in run("adapter", "check", name, *options).out) == is_advised
+
+
 def test_what_would_be_refused_is_shown_with_the_lengths(
     run: Any,
     tmp_path: Path,
