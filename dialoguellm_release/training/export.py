@@ -1,9 +1,12 @@
-"""An adapter recipe for other trainers: the same rows as each takes them, and a configuration."""
+"""An adapter recipe for other trainers: the same rows as each takes them, and a configuration.
+
+Paths in a configuration are relative to it; what of the recipe a tool has no key for is named.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,13 +27,27 @@ from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, TrainerRe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource, HubSource
 from dialoguellm_release.training.data import encode_or_show_survival, records_of
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 Settings = dict[str, object]
+Row = dict[str, Any]
 Tool = Literal["trl", "messages", "axolotl", "llama-factory"]
+TOOLS: tuple[Tool, ...] = get_args(Tool)
 
 ROWS = "rows"
 """The folder of the rows, beside the configuration; each tool is started in the folder of both."""
 
-CPU_NOTE = {
+PACKAGES = ("transformers", "tokenizers")
+"""Whose versions shape an export."""
+
+FILES: dict[Tool, str] = {
+    "trl": "trl-sft.yaml",
+    "messages": "trl-sft.yaml",
+    "axolotl": "axolotl.yaml",
+    "llama-factory": "llama-factory.yaml",
+}
+CPU_NOTE: dict[Tool, str] = {
     "trl": "On a machine without a GPU add: bf16: false, use_cpu: true",
     "messages": "On a machine without a GPU add: bf16: false, use_cpu: true",
     "llama-factory": "On a machine without a GPU set: bf16: false",
@@ -49,231 +66,27 @@ _AXOLOTL = {
     "num_train_epochs": "num_epochs",
     "optim": "optimizer",
     "per_device_train_batch_size": "micro_batch_size",
-    **{name: name for name in _SAME},
+    **dict(zip(_SAME, _SAME, strict=True)),
 }
 _LLAMA_FACTORY = {
-    "lr_scheduler_kwargs": "lr_scheduler_kwargs",
-    "lr_scheduler_type": "lr_scheduler_type",
     "max_length": "cutoff_len",
-    "num_train_epochs": "num_train_epochs",
-    "optim": "optim",
-    "per_device_train_batch_size": "per_device_train_batch_size",
-    **{name: name for name in _SAME},
+    **{
+        name: name
+        for name in (
+            *("lr_scheduler_kwargs", "lr_scheduler_type", "num_train_epochs", "optim"),
+            *("per_device_train_batch_size", *_SAME),
+        )
+    },
 }
+_KNOWN: dict[Tool, set[str]] = {
+    "trl": set(TrainerRecipe.model_fields) - {"threads"},
+    "messages": set(TrainerRecipe.model_fields) - {"threads"},
+    "axolotl": {*_AXOLOTL, "lr_scheduler_type", "lr_scheduler_kwargs", "report_to"},
+    "llama-factory": {*_LLAMA_FACTORY, "activation_checkpointing", "report_to"},
+}
+"""The recipe's keys that each tool's configuration states, besides those below."""
+
 _WRITTEN_BY_STEPS = frozenset({"completion_only_loss", "eval_steps", "save_steps", "warmup_steps"})
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """The settings of a tool.
-
-    Attributes:
-        left_out: Settings of the recipe that the tool has no key for, and that are not its default.
-    """
-
-    settings: Settings
-    left_out: tuple[str, ...]
-
-
-def configuration(
-    tool: Tool, recipe: AdapterRecipe, backbone: BackboneRecipe, *, has_validation: bool
-) -> Configuration:
-    """An adapter recipe in the keys of a tool."""
-    match tool:
-        case "trl" | "messages":
-            settings, known = _trl(recipe, backbone), set(TrainerRecipe.model_fields) - {"threads"}
-        case "axolotl":
-            settings, known = _axolotl(recipe, backbone, has_validation=has_validation), {*_AXOLOTL}
-            known |= {"lr_scheduler_type", "lr_scheduler_kwargs", "report_to"}
-        case "llama-factory":
-            settings, known = (
-                _llama_factory(recipe, backbone, has_validation=has_validation),
-                {*_LLAMA_FACTORY},
-            )
-            known |= {"activation_checkpointing", "report_to"}
-    settings |= _by_steps(recipe.trainer, has_validation=has_validation)
-    return Configuration(settings, tuple(_left_out(tool, recipe, backbone, known | _WRITTEN_BY_STEPS)))
-
-
-def _left_out(tool: Tool, recipe: AdapterRecipe, backbone: BackboneRecipe, known: set[str]) -> list[str]:
-    found = []
-    for name, field in TrainerRecipe.model_fields.items():
-        value = getattr(recipe.trainer, name)
-        if name not in known and value != field.default:
-            found.append(f"trainer.{name}: {value}")
-    if tool == "axolotl":
-        found += [f"trainer.report_to: {name}" for name in recipe.trainer.report_to if name == "trackio"]
-    if recipe.packing == "shared_prefix":
-        found.append("packing: shared_prefix (records are padded: slower, the same loss)")
-    quantization = recipe.quantization
-    if quantization and quantization.load_in_4bit:
-        if quantization.bnb_4bit_compute_dtype != "bfloat16":
-            found.append(f"quantization.bnb_4bit_compute_dtype: {quantization.bnb_4bit_compute_dtype}")
-        if tool == "axolotl" and quantization.bnb_4bit_quant_type != "nf4":
-            found.append(f"quantization.bnb_4bit_quant_type: {quantization.bnb_4bit_quant_type}")
-        if tool == "axolotl" and not quantization.bnb_4bit_use_double_quant:
-            found.append("quantization.bnb_4bit_use_double_quant: false")
-    if recipe.init_adapter and tool in ("trl", "messages"):
-        found.append(f"init_adapter: {recipe.init_adapter.path}")
-    if recipe.init_adapter and recipe.init_adapter.revision:
-        found.append(f"init_adapter.revision: {recipe.init_adapter.revision}")
-    if recipe.seeds:
-        found.append(f"seeds: {', '.join(map(str, recipe.seeds))} (one run has the seed {recipe.seed})")
-    source = backbone.source
-    if isinstance(source, BuiltSource):
-        found.append("backbone: the folder of a built backbone; name it in place of its repository id")
-    elif source.gguf_file:
-        found.append(f"backbone: the weights of {source.gguf_file}; the original's are loaded in their place")
-    elif not isinstance(source, HubSource):
-        found.append("backbone: the folder of its recipe; name it in place of its repository id")
-    return found
-
-
-def _by_steps(trainer: TrainerRecipe, *, has_validation: bool) -> Settings:
-    """What is done every so many steps, in the keys that all tools take from `TrainingArguments`."""
-    settings: Settings = {"eval_strategy": "steps" if has_validation else "no"}
-    if has_validation and trainer.eval_steps:
-        settings["eval_steps"] = trainer.eval_steps
-    settings["save_strategy"] = "steps" if trainer.save_steps else "no"
-    if trainer.save_steps:
-        settings["save_steps"] = trainer.save_steps
-    return settings
-
-
-def _trl(recipe: AdapterRecipe, backbone: BackboneRecipe) -> Settings:
-    """For `trl sft --config trl-sft.yaml`: keys of its ScriptArguments, SFTConfig and ModelConfig."""
-    trainer = recipe.trainer.model_dump(mode="json", exclude_none=True, exclude={"threads", "precision"})
-    if recipe.trainer.precision != "auto":
-        trainer["bf16"] = recipe.trainer.precision == "bf16"
-    quantization = recipe.quantization
-    return {
-        "model_name_or_path": backbone.source.repo_id,
-        **_revision(backbone, "model_revision"),
-        "dataset_name": ROWS,
-        "dataset_test_split": "validation",
-        "output_dir": "out",
-        "use_peft": True,
-        **_lora(recipe),
-        "load_in_4bit": bool(quantization and quantization.load_in_4bit),
-        "load_in_8bit": bool(quantization and quantization.load_in_8bit),
-        **({"bnb_4bit_quant_type": quantization.bnb_4bit_quant_type} if quantization else {}),
-        **({"use_bnb_nested_quant": quantization.bnb_4bit_use_double_quant} if quantization else {}),
-        **trainer,
-        "report_to": ",".join(recipe.trainer.report_to) or "none",
-        "seed": recipe.seed,
-    }
-
-
-def _axolotl(recipe: AdapterRecipe, backbone: BackboneRecipe, *, has_validation: bool) -> Settings:
-    """For `axolotl train axolotl.yaml`.
-
-    Source: axolotl's documentation, template-free prompts (`type: input_output`) and configuration reference.
-    """
-    trainer = recipe.trainer
-    rows = {"ds_type": "json", "type": "input_output"}
-    held_out = [{"path": f"{ROWS}/validation.jsonl", "split": "train", **rows}]
-    floor = trainer.lr_scheduler_kwargs.get("min_lr_rate")
-    if "min_lr" in trainer.lr_scheduler_kwargs:
-        floor = trainer.lr_scheduler_kwargs["min_lr"] / trainer.learning_rate
-    is_cosine = trainer.lr_scheduler_type.startswith("cosine")
-    return {
-        "base_model": backbone.source.repo_id,
-        **_revision(backbone, "model_revision"),
-        "datasets": [{"path": f"{ROWS}/train.jsonl", **rows}],
-        **({"test_datasets": held_out} if has_validation else {}),
-        "train_on_inputs": not trainer.completion_only_loss,
-        "adapter": "qlora" if recipe.quantization and recipe.quantization.load_in_4bit else "lora",
-        "load_in_4bit": bool(recipe.quantization and recipe.quantization.load_in_4bit),
-        "load_in_8bit": bool(recipe.quantization and recipe.quantization.load_in_8bit),
-        **_lora(recipe),
-        **({"lora_model_dir": recipe.init_adapter.path} if recipe.init_adapter else {}),
-        "sample_packing": False,
-        **_renamed(trainer, _AXOLOTL),
-        "lr_scheduler": "cosine" if is_cosine else trainer.lr_scheduler_type,
-        **({"cosine_min_lr_ratio": floor} if floor is not None else {}),
-        **_warmup(trainer),
-        **{f"use_{name}": True for name in trainer.report_to if name != "trackio"},
-        "bf16": "auto",
-        "seed": recipe.seed,
-        "output_dir": "out",
-    }
-
-
-def _llama_factory(recipe: AdapterRecipe, backbone: BackboneRecipe, *, has_validation: bool) -> Settings:
-    """For `llamafactory-cli train llama-factory.yaml`; the template adds nothing to prompt and response.
-
-    Source: LLaMA-Factory's data/README.md, its template `empty` and its arguments.
-    """
-    trainer, quantization = recipe.trainer, recipe.quantization
-    bits: Settings = {}
-    if quantization:
-        bits = {"quantization_bit": 4 if quantization.load_in_4bit else 8}
-        if quantization.load_in_4bit:
-            bits["quantization_type"] = quantization.bnb_4bit_quant_type
-            bits["double_quantization"] = quantization.bnb_4bit_use_double_quant
-    return {
-        "model_name_or_path": backbone.source.repo_id,
-        **_revision(backbone, "model_revision"),
-        **({"adapter_name_or_path": recipe.init_adapter.path} if recipe.init_adapter else {}),
-        "stage": "sft",
-        "do_train": True,
-        "finetuning_type": "lora",
-        "lora_rank": recipe.lora.r,
-        "lora_alpha": recipe.lora.lora_alpha,
-        "lora_dropout": recipe.lora.lora_dropout,
-        "lora_target": ",".join(recipe.lora.target_modules),
-        **bits,
-        "dataset_dir": ".",
-        "dataset": "dialoguellm_train",
-        **({"eval_dataset": "dialoguellm_validation"} if has_validation else {}),
-        "template": "empty",
-        "train_on_prompt": not trainer.completion_only_loss,
-        "disable_gradient_checkpointing": not trainer.activation_checkpointing,
-        **_renamed(trainer, _LLAMA_FACTORY),
-        **_warmup(trainer),
-        "report_to": list(trainer.report_to) or "none",
-        "bf16": True,
-        "seed": recipe.seed,
-        "output_dir": "out",
-    }
-
-
-def _lora(recipe: AdapterRecipe) -> Settings:
-    return {
-        "lora_r": recipe.lora.r,
-        "lora_alpha": recipe.lora.lora_alpha,
-        "lora_dropout": recipe.lora.lora_dropout,
-        "lora_target_modules": list(recipe.lora.target_modules),
-    }
-
-
-def _renamed(trainer: TrainerRecipe, keys: Mapping[str, str]) -> Settings:
-    """The trainer's settings under a tool's names; -1 steps and empty settings say nothing."""
-    values = {key: getattr(trainer, name) for name, key in keys.items()}
-    return {key: value for key, value in values.items() if value not in (-1, None, {})}
-
-
-def _warmup(trainer: TrainerRecipe) -> Settings:
-    """A share of all steps has a key of its own in tools that stand on transformers 4."""
-    if 0 < trainer.warmup_steps < 1:
-        return {"warmup_ratio": trainer.warmup_steps}
-    return {"warmup_steps": round(trainer.warmup_steps)}
-
-
-def _revision(backbone: BackboneRecipe, key: str) -> Settings:
-    source = backbone.source
-    return {key: source.revision} if isinstance(source, HubSource) and source.revision else {}
-
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-TOOLS: tuple[Tool, ...] = get_args(Tool)
-Row = dict[str, Any]
-
-
-PACKAGES = ("transformers", "tokenizers")
-"""Whose versions shape an export."""
 
 
 @dataclass(frozen=True)
@@ -313,9 +126,18 @@ def export_training(
         write_text(folder / ROWS / f"{split}.jsonl", "".join(lines))
     found = configuration(tool, recipe.recipe, backbone.recipe, has_validation="validation" in splits)
     notes = [CPU_NOTE[tool], *(f"Left out, because there is no key for it: {one}" for one in found.left_out)]
-    for name, text in _settings(tool, found.settings, notes).items():
-        write_text(folder / name, text)
-    files = [file for split in splits for file in record_files(dataset, recipe.recipe.data.config, split)]
+    settings = yaml.safe_dump(found.settings, sort_keys=False, allow_unicode=True)
+    write_text(folder / FILES[tool], "".join(f"# {note}\n" for note in notes) + settings)
+    if tool == "llama-factory":
+        columns = {"prompt": "prompt", "response": "response"}
+        files = {
+            f"dialoguellm_{split}": {"file_name": f"{ROWS}/{split}.jsonl", "columns": columns}
+            for split in splits
+        }
+        write_text(folder / "dataset_info.json", json.dumps(files, indent=2) + "\n")
+    read_files = [
+        file for split in splits for file in record_files(dataset, recipe.recipe.data.config, split)
+    ]
     figures = ExportFigures(
         tool=tool,
         dataset_content_sha256=built.content_sha256,
@@ -323,45 +145,33 @@ def export_training(
         records=counts,
         left_out=found.left_out,
     )
-    return Exported(sha256_of(folder / ROWS / "train.jsonl"), figures, tuple(files))
+    return Exported(sha256_of(folder / ROWS / "train.jsonl"), figures, tuple(read_files))
 
 
 def _row_maker(
     tool: Tool, encoder: Encoder, tokenizer: PreTrainedTokenizerBase
 ) -> Callable[[EncodedPrompt], Row]:
-    match tool:
-        case "trl":
-            return lambda one: {"prompt": _same(one, tokenizer), "completion": f" {one.record.output}"}
-        case "messages":
-            return lambda one: _messages(one, tokenizer)
-        case "axolotl":
-            segments = Segments(encoder, tokenizer)
-            return lambda one: {
-                "segments": [
-                    {"label": False, "text": segments.prompt(one)},
-                    {"label": True, "text": segments.answer(one.record.output)},
-                ]
-            }
-        case "llama-factory":
-            segments = Segments(encoder, tokenizer)
-            return lambda one: {
-                "prompt": segments.prompt(one),
-                "response": segments.answer(one.record.output),
-            }
+    segments = Segments(encoder, tokenizer)
 
+    def row(one: EncodedPrompt) -> Row:
+        label = one.record.output
+        match tool:
+            case "trl":
+                return {"prompt": _same(one, tokenizer), "completion": f" {label}"}
+            case "messages":  # for chat models, whose own template is put around the prompt
+                asked = {"role": "user", "content": _same(one, tokenizer)}
+                return {"prompt": [asked], "completion": [{"role": "assistant", "content": label}]}
+            case "axolotl":
+                texts = {False: segments.prompt(one), True: segments.answer(label)}
+                return {"segments": [{"label": learnt, "text": text} for learnt, text in texts.items()]}
+            case "llama-factory":
+                return {"prompt": segments.prompt(one), "response": segments.answer(label)}
 
-def _messages(one: EncodedPrompt, tokenizer: PreTrainedTokenizerBase) -> Row:
-    """For chat models, whose own template is put around the prompt."""
-    asked = {"role": "user", "content": _same(one, tokenizer)}
-    return {"prompt": [asked], "completion": [{"role": "assistant", "content": one.record.output}]}
+    return row
 
 
 def _same(one: EncodedPrompt, tokenizer: PreTrainedTokenizerBase) -> str:
-    """The text of a prompt, which these tools tokenise with the special tokens that it spells.
-
-    Raises:
-        DataError: It spells one, so they would train on other tokens.
-    """
+    """The text of a prompt, where the tool's tokens of it are ours: it may spell no special token."""
     ids = tokenizer(one.text, verbose=False).input_ids
     if ids != one.ids:
         raise _other_tokens(one.record.id, one.ids, ids)
@@ -369,23 +179,17 @@ def _same(one: EncodedPrompt, tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def _other_tokens(where: str, expected: Sequence[int], got: Sequence[int]) -> DataError:
-    return DataError(
-        Problem(
-            where,
-            "this tool would train on other tokens than our trainer",
-            expected=str(list(expected)),
-            got=str(list(got)),
-            fix="leave out a text that spells a special token, or export for another tool",
-            code="training.other_tokens",
-        )
-    )
+    what = "this tool would train on other tokens than our trainer"
+    fix = "leave out a text that spells a special token, or export for another tool"
+    code = "training.other_tokens"
+    return DataError(Problem(where, what, str(list(expected)), str(list(got)), fix, code=code))
 
 
 class Segments:
     """Prompt and answer for trainers that tokenise both alone and add no special token.
 
-    Why: a tokenizer with a prefix space puts one before each text, so that the answer must then be written
-    without its own; and the tokens around the whole have to stand in the text.
+    Why: a tokenizer with a prefix space puts one before each text, so the answer must then be written without
+    its own; and the special tokens around the whole have to be in the text.
 
     Raises:
         DataError: No way to write them gives the tokens of our trainer.
@@ -393,45 +197,205 @@ class Segments:
 
     def __init__(self, encoder: Encoder, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
-        self._begin = ""
         self._answers: dict[Label, str] = {}
         self._encoder = encoder
 
     def prompt(self, one: EncodedPrompt) -> str:
         """The text whose tokens, without special ones, are those of the prompt."""
-        bos = self._tokenizer.bos_token or ""
-        for text in (one.text, bos + one.text):
-            if self._ids(text) == one.ids:
-                return text
-        raise _other_tokens(one.record.id, one.ids, self._ids(bos + one.text))
+        return self._fitting(one.record.id, one.ids, one.text, (self._tokenizer.bos_token or "") + one.text)
 
     def answer(self, label: Label) -> str:
         """The text whose tokens, without special ones, are those of the completion."""
         if label not in self._answers:
+            end = self._tokenizer.eos_token
             wanted = self._encoder.completion_ids(label)
-            tried = [f" {label}{self._tokenizer.eos_token}", f"{label}{self._tokenizer.eos_token}"]
-            fitting = [text for text in tried if self._ids(text) == wanted]
-            if not fitting:
-                raise _other_tokens(label, wanted, self._ids(tried[0]))
-            self._answers[label] = fitting[0]
+            self._answers[label] = self._fitting(label, wanted, f" {label}{end}", f"{label}{end}")
         return self._answers[label]
 
-    def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False, verbose=False).input_ids
-        return ids
+    def _fitting(self, where: str, wanted: list[int], *texts: str) -> str:
+        for text in texts:
+            ids: list[int] = self._tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+            if ids == wanted:
+                return text
+        raise _other_tokens(where, wanted, ids)
 
 
-def _settings(tool: Tool, settings: Mapping[str, object], notes: Sequence[str]) -> dict[str, str]:
-    """The text of each file of a configuration, by its name."""
-    names = {"axolotl": "axolotl.yaml", "llama-factory": "llama-factory.yaml"}
-    text = yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)
-    files = {names.get(tool, "trl-sft.yaml"): "".join(f"# {note}\n" for note in notes) + text}
-    if tool == "llama-factory":
-        columns = {"prompt": "prompt", "response": "response"}
-        entries = {
-            f"dialoguellm_{split}": {"file_name": f"{ROWS}/{split}.jsonl", "columns": columns}
-            for split in ("train", "validation")
-            if split == "train" or "eval_dataset" in settings
-        }
-        files["dataset_info.json"] = json.dumps(entries, indent=2) + "\n"
-    return files
+@dataclass(frozen=True)
+class Configuration:
+    """The settings of a tool.
+
+    Attributes:
+        left_out: Settings of the recipe that the tool has no key for, and that are not its default.
+    """
+
+    settings: Settings
+    left_out: tuple[str, ...]
+
+
+def configuration(
+    tool: Tool, recipe: AdapterRecipe, backbone: BackboneRecipe, *, has_validation: bool
+) -> Configuration:
+    """An adapter recipe in the keys of a tool."""
+    make = {"axolotl": _axolotl, "llama-factory": _llama_factory}.get(tool, _trl)
+    # What is done every so many steps has the keys of `TrainingArguments` in all tools.
+    settings = make(recipe, backbone, has_validation) | {
+        "eval_strategy": "steps" if has_validation else "no",
+        **({"eval_steps": recipe.trainer.eval_steps} if has_validation and recipe.trainer.eval_steps else {}),
+        "save_strategy": "steps" if recipe.trainer.save_steps else "no",
+        **({"save_steps": recipe.trainer.save_steps} if recipe.trainer.save_steps else {}),
+    }
+    return Configuration(settings, tuple(_left_out(tool, recipe, backbone)))
+
+
+def _left_out(tool: Tool, recipe: AdapterRecipe, backbone: BackboneRecipe) -> Iterator[str]:
+    for name, field in TrainerRecipe.model_fields.items():
+        value = getattr(recipe.trainer, name)
+        if name not in _KNOWN[tool] | _WRITTEN_BY_STEPS and value != field.default:
+            yield f"trainer.{name}: {value}"
+    is_axolotl = tool == "axolotl"
+    if is_axolotl and "trackio" in recipe.trainer.report_to:
+        yield "trainer.report_to: trackio"
+    if recipe.packing == "shared_prefix":
+        yield "packing: shared_prefix (records are padded: slower, the same loss)"
+    quantization = recipe.quantization
+    if quantization and quantization.load_in_4bit:
+        if quantization.bnb_4bit_compute_dtype != "bfloat16":
+            yield f"quantization.bnb_4bit_compute_dtype: {quantization.bnb_4bit_compute_dtype}"
+        if is_axolotl and quantization.bnb_4bit_quant_type != "nf4":
+            yield f"quantization.bnb_4bit_quant_type: {quantization.bnb_4bit_quant_type}"
+        if is_axolotl and not quantization.bnb_4bit_use_double_quant:
+            yield "quantization.bnb_4bit_use_double_quant: false"
+    if recipe.init_adapter and tool in ("trl", "messages"):
+        yield f"init_adapter: {recipe.init_adapter.path}"
+    if recipe.init_adapter and recipe.init_adapter.revision:
+        yield f"init_adapter.revision: {recipe.init_adapter.revision}"
+    if recipe.seeds:
+        yield f"seeds: {', '.join(map(str, recipe.seeds))} (one run has the seed {recipe.seed})"
+    source = backbone.source
+    if isinstance(source, BuiltSource):
+        yield "backbone: the folder of a built backbone; name it in place of its repository id"
+    elif source.gguf_file:
+        yield f"backbone: the weights of {source.gguf_file}; the original's are loaded in their place"
+    elif not isinstance(source, HubSource):
+        yield "backbone: the folder of its recipe; name it in place of its repository id"
+
+
+def _trl(recipe: AdapterRecipe, backbone: BackboneRecipe, _has_validation: bool) -> Settings:
+    """For `trl sft --config trl-sft.yaml`: keys of its ScriptArguments, SFTConfig and ModelConfig."""
+    trainer = recipe.trainer.model_dump(mode="json", exclude_none=True, exclude={"threads", "precision"})
+    if recipe.trainer.precision != "auto":
+        trainer["bf16"] = recipe.trainer.precision == "bf16"
+    quantization = recipe.quantization
+    return {
+        "model_name_or_path": backbone.source.repo_id,
+        **_revision(backbone, "model_revision"),
+        "dataset_name": ROWS,
+        "dataset_test_split": "validation",
+        "output_dir": "out",
+        "use_peft": True,
+        **_lora(recipe),
+        "load_in_4bit": bool(quantization and quantization.load_in_4bit),
+        "load_in_8bit": bool(quantization and quantization.load_in_8bit),
+        **({"bnb_4bit_quant_type": quantization.bnb_4bit_quant_type} if quantization else {}),
+        **({"use_bnb_nested_quant": quantization.bnb_4bit_use_double_quant} if quantization else {}),
+        **trainer,
+        "report_to": ",".join(recipe.trainer.report_to) or "none",
+        "seed": recipe.seed,
+    }
+
+
+def _axolotl(recipe: AdapterRecipe, backbone: BackboneRecipe, has_validation: bool) -> Settings:
+    """For `axolotl train axolotl.yaml`.
+
+    Source: axolotl's documentation, template-free prompts (`type: input_output`) and configuration reference.
+    """
+    trainer = recipe.trainer
+    rows = {"ds_type": "json", "type": "input_output"}
+    held_out = [{"path": f"{ROWS}/validation.jsonl", "split": "train", **rows}]
+    floor = trainer.lr_scheduler_kwargs.get("min_lr_rate")
+    if "min_lr" in trainer.lr_scheduler_kwargs:
+        floor = trainer.lr_scheduler_kwargs["min_lr"] / trainer.learning_rate
+    is_cosine = trainer.lr_scheduler_type.startswith("cosine")
+    return {
+        "base_model": backbone.source.repo_id,
+        **_revision(backbone, "model_revision"),
+        "datasets": [{"path": f"{ROWS}/train.jsonl", **rows}],
+        **({"test_datasets": held_out} if has_validation else {}),
+        "train_on_inputs": not trainer.completion_only_loss,
+        "adapter": "qlora" if recipe.quantization and recipe.quantization.load_in_4bit else "lora",
+        "load_in_4bit": bool(recipe.quantization and recipe.quantization.load_in_4bit),
+        "load_in_8bit": bool(recipe.quantization and recipe.quantization.load_in_8bit),
+        **_lora(recipe),
+        **({"lora_model_dir": recipe.init_adapter.path} if recipe.init_adapter else {}),
+        "sample_packing": False,
+        **_renamed(trainer, _AXOLOTL),
+        "lr_scheduler": "cosine" if is_cosine else trainer.lr_scheduler_type,
+        **({"cosine_min_lr_ratio": floor} if floor is not None else {}),
+        **_warmup(trainer),
+        **{f"use_{name}": True for name in trainer.report_to if name != "trackio"},
+        "bf16": "auto",
+        "seed": recipe.seed,
+        "output_dir": "out",
+    }
+
+
+def _llama_factory(recipe: AdapterRecipe, backbone: BackboneRecipe, has_validation: bool) -> Settings:
+    """For `llamafactory-cli train llama-factory.yaml`; the template adds nothing to prompt and response.
+
+    Source: LLaMA-Factory's data/README.md, its template `empty` and its arguments.
+    """
+    trainer, quantization = recipe.trainer, recipe.quantization
+    bits: Settings = {}
+    if quantization:
+        bits = {"quantization_bit": 4 if quantization.load_in_4bit else 8}
+        if quantization.load_in_4bit:
+            bits["quantization_type"] = quantization.bnb_4bit_quant_type
+            bits["double_quantization"] = quantization.bnb_4bit_use_double_quant
+    return {
+        "model_name_or_path": backbone.source.repo_id,
+        **_revision(backbone, "model_revision"),
+        **({"adapter_name_or_path": recipe.init_adapter.path} if recipe.init_adapter else {}),
+        "stage": "sft",
+        "do_train": True,
+        "finetuning_type": "lora",
+        "lora_rank": recipe.lora.r,
+        "lora_alpha": recipe.lora.lora_alpha,
+        "lora_dropout": recipe.lora.lora_dropout,
+        "lora_target": ",".join(recipe.lora.target_modules),
+        **bits,
+        "dataset_dir": ".",
+        "dataset": "dialoguellm_train",
+        **({"eval_dataset": "dialoguellm_validation"} if has_validation else {}),
+        "template": "empty",
+        "train_on_prompt": not trainer.completion_only_loss,
+        "disable_gradient_checkpointing": not trainer.activation_checkpointing,
+        **_renamed(trainer, _LLAMA_FACTORY),
+        **_warmup(trainer),
+        "report_to": list(trainer.report_to) or "none",
+        "bf16": True,
+        "seed": recipe.seed,
+        "output_dir": "out",
+    }
+
+
+def _lora(recipe: AdapterRecipe) -> Settings:
+    settings = recipe.lora.model_dump(mode="json")
+    return {f"lora_{name.removeprefix('lora_')}": value for name, value in settings.items()}
+
+
+def _renamed(trainer: TrainerRecipe, keys: Mapping[str, str]) -> Settings:
+    """The trainer's settings under a tool's names; -1 steps and empty settings say nothing."""
+    values = {key: getattr(trainer, name) for name, key in keys.items()}
+    return {key: value for key, value in values.items() if value not in (-1, None, {})}
+
+
+def _warmup(trainer: TrainerRecipe) -> Settings:
+    """A share of all steps has a key of its own in tools that stand on transformers 4."""
+    if 0 < trainer.warmup_steps < 1:
+        return {"warmup_ratio": trainer.warmup_steps}
+    return {"warmup_steps": round(trainer.warmup_steps)}
+
+
+def _revision(backbone: BackboneRecipe, key: str) -> Settings:
+    source = backbone.source
+    return {key: source.revision} if isinstance(source, HubSource) and source.revision else {}
