@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.registry import CorpusFolders
-from dialoguellm_release.dataset.records import HeldDialogue
+from dialoguellm_release.dataset.records import HeldDialogue, SplitTotals
 from dialoguellm_release.dataset.splits import Drawable, draw_split, read_split, series_table
 from dialoguellm_release.errors import DataError, Problem, ReleaseError
 from dialoguellm_release.folders import stamp
@@ -40,6 +40,7 @@ class CorpusContent:
         undrawn: The dialogues to which the corpus gives no split.
         assigned: The split of each of them by its id; one that is not here is left out.
         draw: How they were drawn, for the manifest; None where nothing had to be.
+        totals: What was written of each split.
     """
 
     notes: Notes = field(default_factory=Notes)
@@ -47,10 +48,19 @@ class CorpusContent:
     undrawn: list[Drawable] = field(default_factory=list)
     assigned: dict[str, Split] = field(default_factory=dict)
     draw: dict[str, JsonValue] | None = None
+    totals: dict[Split, SplitTotals] = field(default_factory=dict)
 
     def split_of(self, dialogue: HeldDialogue) -> Split | None:
         """The split of a dialogue; None where it is left out."""
         return dialogue.split or self.assigned.get(dialogue.id)
+
+    @property
+    def sizes(self) -> dict[Split, Sizes]:
+        """How much was written of each split."""
+        return {
+            split: Sizes(dialogues=one.dialogues, utterances=len(one.digests))
+            for split, one in self.totals.items()
+        }
 
     @property
     def unused(self) -> Sizes:

@@ -18,10 +18,9 @@ from dialoguellm_release.dataset.parquet import (
     sft_schema,
 )
 from dialoguellm_release.layout import DataFile
-from dialoguellm_release.leakage.repeats import PART_OF, part_sizes
+from dialoguellm_release.leakage.repeats import PART_OF
 from dialoguellm_release.prompts import Prompt
 from dialoguellm_release.records import record_digest
-from dialoguellm_release.schemas.counts import PartSizes, Sizes
 from dialoguellm_release.schemas.labels import CorpusName, Label, Part, Split
 from dialoguellm_release.schemas.record import Dialogue, Record, Utterance, record_id
 
@@ -150,16 +149,6 @@ class SplitTotals:
     decisions: Counter[int] = field(default_factory=Counter)
     digests: list[bytes] = field(default_factory=list)
     described: int = 0
-
-    @property
-    def sizes(self) -> Sizes:
-        """How much it is."""
-        return Sizes(dialogues=self.dialogues, utterances=len(self.digests))
-
-    @property
-    def parts(self) -> PartSizes:
-        """How many records became what."""
-        return part_sizes(self.decisions)
 
 
 class SplitWriter:
