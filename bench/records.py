@@ -82,7 +82,7 @@ def usual(sources: Path, out: Path, built: Path) -> float:
     import pyarrow.parquet as pq
     from datasets import Dataset, Features, disable_progress_bars
 
-    from dialoguellm_release.dataset.parquet import record_schema
+    from dialoguellm_release.dataset.records import record_schema
     from dialoguellm_release.prompts import load_prompt
 
     disable_progress_bars()

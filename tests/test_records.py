@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dialoguellm_release.dataset.parquet import RowWriter, record_columns, record_schema
+from dialoguellm_release.dataset.records import RowWriter, record_columns, record_schema
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import read_manifest, stamps, write_manifest
 from dialoguellm_release.records import read_records, record_files

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from dialoguellm_release.dataset.parquet import sft_columns
-from dialoguellm_release.dataset.records import line_of
+from dialoguellm_release.dataset.records import line_of, sft_columns
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import combined_sha256, file_problems
 from dialoguellm_release.layout import AUDIT, config_files, data_file
@@ -59,7 +58,9 @@ class _RecordIndex:
         collect(record, self._collector)
         self._lines.append(hash(line_of(record.speaker, record.input)) & _WRAP)
         self._contexts.append(_hash_of(record.context))
-        self._leaks.append(_bits_of(record.leaks, self._bits))
+        named = set(record.leaks or ())
+        is_known = record.leaks is not None and self._bits.keys() >= named
+        self._leaks.append(sum(self._bits[name] for name in named) if is_known else _UNKNOWN)
         self._parts.append(PARTS.index(part))
 
     def problems(self, folder: Path, manifest: DatasetManifest, rules: CleanRules) -> Iterator[Problem]:
@@ -67,18 +68,16 @@ class _RecordIndex:
         import numpy as np
 
         turns = self._collector.turns()
-        found = [
-            *_first_of(list(self._double_problems(turns))),
-            *_first_of(list(self._context_problems(turns, manifest.figures.context_k))),
-        ]
-        yield from found
-        if found:
+        doubles = _first_of(self._double_problems(turns))
+        contexts = _first_of(self._context_problems(turns, manifest.figures.context_k))
+        if found := [*doubles, *contexts]:
+            yield from found
             return
         ledger = make_ledger(turns, rules, lambda _: None)
         leaks = np.array(self._leaks, dtype=np.int64)[turns.place]
         parts = np.array(self._parts, dtype=np.int8)[turns.place]
-        yield from _first_of(list(_leak_problems(turns, ledger, leaks)))
-        yield from _first_of(list(_part_problems(turns, ledger, leaks, parts, manifest)))
+        yield from _first_of(_leak_problems(turns, ledger, leaks))
+        yield from _first_of(_part_problems(turns, ledger, leaks, parts, manifest))
         if manifest.published is None:
             yield from _audit_problems(folder, manifest, turns, ledger)
 
@@ -105,22 +104,18 @@ class _RecordIndex:
         got = np.array(self._contexts, dtype=np.uint64)[turns.place]
         for place in np.flatnonzero((got != expected) | (turns.context != size)).tolist():
             shown = range(place - int(size[place]), place)
-            yield Problem(
-                turns.id_of(place),
-                "its context is not the utterances before it",
-                expected=f"the utterances of {', '.join(map(turns.id_of, shown))}" if shown else "none",
-                fix=AGAIN,
-                code="dataset.wrong_context",
-            )
+            what = "its context is not the utterances before it"
+            wanted = f"the utterances of {', '.join(map(turns.id_of, shown))}" if shown else "none"
+            yield Problem(turns.id_of(place), what, wanted, fix=AGAIN, code="dataset.wrong_context")
 
 
-def _first_of(problems: Sequence[Problem]) -> Iterator[Problem]:
+def _first_of(problems: Iterable[Problem]) -> Iterator[Problem]:
     """The first few problems, and how many more there are."""
-    yield from problems[:MAX_SHOWN]
-    if len(problems) > MAX_SHOWN:
-        more = len(problems) - MAX_SHOWN
-        what = f"and {more} more problems of this kind, the last one here"
-        yield Problem(problems[-1].where, what, code=problems[-1].code)
+    found = list(problems)
+    yield from found[:MAX_SHOWN]
+    if more := found[MAX_SHOWN:]:
+        what = f"and {len(more)} more problems of this kind, the last one here"
+        yield Problem(more[-1].where, what, code=more[-1].code)
 
 
 def _leak_problems(turns: Turns, ledger: Ledger, leaks: Bits) -> Iterator[Problem]:
@@ -131,14 +126,10 @@ def _leak_problems(turns: Turns, ledger: Ledger, leaks: Bits) -> Iterator[Proble
     for place in np.flatnonzero((leaks == _UNKNOWN) | ((leaks & here) != ledger.leaks)).tolist():
         stated = int(leaks[place])
         named = split_names(stated, turns.splits) if stated != _UNKNOWN else ("null, or no splits",)
-        yield Problem(
-            turns.id_of(place),
-            "its leaks are not what an audit finds",
-            expected=", ".join(split_names(int(ledger.leaks[place]), turns.splits)) or "none",
-            got=", ".join(named) or "none",
-            fix=AGAIN,
-            code="dataset.wrong_leaks",
-        )
+        right = split_names(int(ledger.leaks[place]), turns.splits)
+        what, expected, got = "its leaks are not what an audit finds", *map(", ".join, (right, named))
+        where = turns.id_of(place)
+        yield Problem(where, what, expected or "none", got or "none", AGAIN, code="dataset.wrong_leaks")
 
 
 def _part_problems(
@@ -186,12 +177,6 @@ def _audit_problems(
         yield Problem(str(path), "is not what an audit finds", fix=AGAIN, code="dataset.wrong_audit")
 
 
-def _bits_of(leaks: tuple[str, ...] | None, bits: Mapping[str, int]) -> int:
-    if leaks is None or not bits.keys() >= set(leaks):
-        return _UNKNOWN
-    return sum(bits[name] for name in set(leaks))
-
-
 def _hash_of(context: Sequence[str]) -> int:
     """A hash of the lines and their order, which can be made from the hashes of the lines."""
     whole = 0
@@ -205,7 +190,7 @@ class _SplitCheck:
     """Checks one split of one corpus, record by record, with its `sft` rows.
 
     Attributes:
-        labels: Names of the class ids.
+        class_labels: Names of the class ids.
         content: The content hash of the records that were found.
     """
 
@@ -214,7 +199,7 @@ class _SplitCheck:
     split: Split
     corpus: CorpusFigures
     prompt: Prompt
-    labels: Sequence[Label]
+    class_labels: Sequence[Label]
     content: str = ""
     _digests: list[bytes] = field(default_factory=list)
     _labels: Counter[Label] = field(default_factory=Counter)
@@ -223,49 +208,49 @@ class _SplitCheck:
     _of_sft: list[Problem] = field(default_factory=list)
 
     def problems(
-        self, files: Iterable[str], seen: _RecordIndex, advance: Callable[[int], None]
+        self, files: Iterable[str], index: _RecordIndex, advance: Callable[[int], None]
     ) -> Iterator[Problem]:
         """What is wrong in the split.
 
         Args:
             files: Of its records.
-            seen: Takes every record, for the checks that need all of them.
+            index: Takes every record, for the checks that need all of them.
             advance: Called with the number of records that were checked.
         """
         for path in files:
-            yield from self._read(path, seen, advance)
+            yield from self._read(path, index, advance)
         self.content = content_sha256(self._digests)
         yield from self._figure_problems()
         yield from _first_of(self._of_records)
         yield from _first_of(self._of_sft)
 
-    def _read(self, path: str, seen: _RecordIndex, advance: Callable[[int], None]) -> Iterator[Problem]:
+    def _read(self, path: str, index: _RecordIndex, advance: Callable[[int], None]) -> Iterator[Problem]:
         held = data_file(path)
         assert held is not None
         rows = self._sft_rows(self.folder / replace(held, is_sft=True).path)
         lacking = 0
         try:
             for record in records_in(self.folder / path):
-                self._take(record)
-                seen.add(record, held.part)
-                row = next(rows, None)
-                lacking += row is None
-                self._of_sft += [] if row is None else self._sft_problems(record, row)
+                self._digests.append(record_digest(record))
+                self._labels[record.label] += 1
+                self._dialogues.add(record.dialogue_id)
+                self._of_records += self._record_problems(record)
+                index.add(record, held.part)
+                if row := next(rows, None):
+                    self._of_sft += self._sft_problems(record, row)
+                else:
+                    lacking += 1
                 advance(1)
-        except (DataError, OSError) as error:
-            where = str(self.folder / path)
-            yield from error.problems if isinstance(error, DataError) else [_unreadable(where, error)]
+        except DataError as error:
+            yield from error.problems
+        except OSError as error:
+            what = f"cannot be read: {error.strerror or error}"
+            yield Problem(str(self.folder / path), what, fix=AGAIN, code="dataset.unreadable")
         additional = sum(1 for _ in rows)
         if lacking or additional:
             got = f"{lacking} rows fewer" if lacking else f"{additional} rows more"
             what = "the sft table does not have the rows of the records"
             yield self._problem("", what, "as many as records", got, code="dataset.wrong_sft")
-
-    def _take(self, record: Record) -> None:
-        self._digests.append(record_digest(record))
-        self._labels[record.label] += 1
-        self._dialogues.add(record.dialogue_id)
-        self._of_records += self._record_problems(record)
 
     def _figure_problems(self) -> Iterator[Problem]:
         """Counts and hash that are not the manifest's."""
@@ -317,7 +302,7 @@ class _SplitCheck:
 
     def _sft_problems(self, record: Record, row: dict[str, Any]) -> Iterator[Problem]:
         """Whether an `sft` row is not the rendering of its record."""
-        columns = sft_columns([record], self.prompt, self.labels)
+        columns = sft_columns([record], self.prompt, self.class_labels)
         wanted = {name: values[0] for name, values in zip(SFT_COLUMNS, columns, strict=True)}
         if row != wanted:
             what = "its sft row is not its rendering"
@@ -327,11 +312,6 @@ class _SplitCheck:
         self, record_id: str, what: str, expected: str | None = None, got: str | None = None, *, code: str
     ) -> Problem:
         return Problem(record_id or f"{self.name}/{self.split}", what, expected, got, AGAIN, code=code)
-
-
-def _unreadable(path: str, error: OSError) -> Problem:
-    what = f"cannot be read: {error.strerror or error}"
-    return Problem(path, what, fix=AGAIN, code="dataset.unreadable")
 
 
 def dataset_problems(
@@ -354,20 +334,18 @@ def dataset_problems(
         what = f"was built with another {figures.prompt} than the one that is installed"
         shas = (figures.prompt_sha256, prompt.sha256)
         yield Problem(str(folder), what, *shas, AGAIN, code="dataset.other_prompt")
-    digests: dict[str, str] = {}
-    seen = _RecordIndex(tuple(figures.corpora))
+    index, digests = _RecordIndex(tuple(figures.corpora)), dict[str, str]()
     paths = [file.path for file in manifest.outputs]
     for name, corpus in figures.corpora.items():
         for split in corpus.splits:
             files = config_files(paths, name, split, (name,))
-            if not files and manifest.published is not None:
-                continue
-            checked = _SplitCheck(folder, name, split, corpus, prompt, figures.class_labels)
-            yield from checked.problems(files, seen, advance)
-            digests[f"{name}/{split}"] = checked.content
+            if files or manifest.published is None:
+                check = _SplitCheck(folder, name, split, corpus, prompt, figures.class_labels)
+                yield from check.problems(files, index, advance)
+                digests[f"{name}/{split}"] = check.content
     expected = manifest.published.published_sha256 if manifest.published else manifest.content_sha256
     got = combined_sha256(digests.items())
     if got != expected:
         what = "its records are not those of the build"
         yield Problem(str(folder), what, expected, got, AGAIN, code="dataset.wrong_content")
-    yield from seen.problems(folder, manifest, rules)
+    yield from index.problems(folder, manifest, rules)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import JsonValue
 
 from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.registry import CorpusFolders
 from dialoguellm_release.dataset.records import HeldDialogue, SplitTotals
-from dialoguellm_release.dataset.splits import Drawable, draw_split, read_split, series_table
 from dialoguellm_release.errors import DataError, Problem, ReleaseError
 from dialoguellm_release.folders import stamp
 from dialoguellm_release.leakage.leaks import word_for_word
@@ -22,9 +24,128 @@ from dialoguellm_release.leakage.turns import TurnCollector, Turns
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.counts import Sizes
 from dialoguellm_release.schemas.dataset_manifest import VideoProvenance
-from dialoguellm_release.schemas.labels import CorpusName, Split
+from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe, SplitDraw
 from dialoguellm_release.schemas.record import Dialogue
+from dialoguellm_release.tabular import read_rows
+
+SPLIT_COLUMNS = ("dialogue_id", "split")
+
+
+class Drawable(NamedTuple):
+    """A dialogue whose split is still to be drawn.
+
+    Attributes:
+        series: The stratum of the draw; None where the corpus has none.
+        utterances: How many it has.
+    """
+
+    id: str
+    series: str | None
+    utterances: int
+
+
+def read_split(path: Path, dialogues: Sequence[Drawable]) -> dict[str, Split]:
+    """The split of each dialogue that a table with the columns `dialogue_id` and `split` names.
+
+    Raises:
+        DataError: The file cannot be read, or names a dialogue twice, an unknown one, or no split.
+    """
+    known = {dialogue.id for dialogue in dialogues}
+    assigned: dict[str, Split] = {}
+    problems: list[Problem] = []
+    for row in read_rows(path, SPLIT_COLUMNS):
+        dialogue_id, split = (str(row.cells[name]) for name in SPLIT_COLUMNS)
+        if dialogue_id not in known:
+            what, code = f"the corpus has no dialogue {dialogue_id}", "dataset.unknown_dialogue"
+            problems.append(Problem(row.where, what, code=code))
+        elif dialogue_id in assigned:
+            what, code = f"names dialogue {dialogue_id} a second time", "dataset.duplicate_dialogue"
+            problems.append(Problem(row.where, what, code=code))
+        elif split not in SPLITS:
+            expected, code = ", ".join(SPLITS), "dataset.unknown_split"
+            problems.append(Problem(row.where, "not a split", expected, split, code=code))
+        else:
+            assigned[dialogue_id] = split
+    if problems:
+        raise DataError(problems)
+    return assigned
+
+
+def draw_split(
+    dialogues: Sequence[Drawable], draw: SplitDraw, may_be_held_out: Callable[[Drawable], bool]
+) -> dict[str, Split]:
+    """The drawn split of each dialogue; one that is left over is not in the result.
+
+    Every series gives to every split in proportion to its size, as far as it has dialogues that may be
+    held out. Within a series the order is that of a seeded hash of the id, so a dialogue more or less
+    moves few others.
+
+    Args:
+        may_be_held_out: Whether a dialogue may be in validation or test.
+
+    Raises:
+        DataError: There are too few dialogues.
+    """
+
+    def lot(dialogue: Drawable) -> bytes:
+        return hashlib.sha256(f"{draw.seed}/{dialogue.id}".encode()).digest()
+
+    by_series: defaultdict[str, list[Drawable]] = defaultdict(list)
+    for dialogue in sorted(dialogues, key=lot):
+        by_series[dialogue.series or ""].append(dialogue)
+    weights = {series: len(members) for series, members in sorted(by_series.items())}
+    assigned: dict[str, Split] = {}
+    order: tuple[Split, ...] = ("test", "validation", "train")
+    for split in order:
+        eligible = {
+            series: [
+                one.id
+                for one in by_series[series]
+                if one.id not in assigned and (split == "train" or may_be_held_out(one))
+            ]
+            for series in weights
+        }
+        wanted, caps = draw.dialogues[split], {series: len(ids) for series, ids in eligible.items()}
+        if sum(caps.values()) < wanted:
+            what, fix = "there are too few dialogues to draw from", "ask for fewer in the dataset recipe"
+            where, got = f"split.dialogues.{split}", f"{sum(caps.values())} that may be in it"
+            raise DataError(Problem(where, what, str(wanted), got, fix, code="dataset.too_few_dialogues"))
+        for series, share in apportion(wanted, weights, caps).items():
+            assigned |= dict.fromkeys(eligible[series][:share], split)
+    return assigned
+
+
+def apportion(total: int, weights: Mapping[str, int], caps: Mapping[str, int]) -> dict[str, int]:
+    """Whole shares of a total in proportion to weights, by largest remainder, none above its cap.
+
+    What a capped one cannot take is shared among the others in the same way. The sum is `total` where the
+    caps allow it, else the sum of the caps.
+
+    >>> apportion(10, {"a": 5, "b": 3, "c": 2}, {"a": 9, "b": 1, "c": 9})
+    {'a': 6, 'b': 1, 'c': 3}
+    """
+    shares = dict.fromkeys(weights, 0)
+    while left := min(total, sum(caps.values())) - sum(shares.values()):
+        open_weights = {name: weight for name, weight in weights.items() if shares[name] < caps[name]}
+        whole = sum(open_weights.values())
+        exact = {name: Fraction(left * weight, whole) for name, weight in open_weights.items()}
+        given = {name: int(share) for name, share in exact.items()}
+        by_remainder = sorted(exact, key=lambda name: (given[name] - exact[name], name))
+        for name in by_remainder[: left - sum(given.values())]:
+            given[name] += 1
+        for name, share in given.items():
+            shares[name] = min(caps[name], shares[name] + share)
+    return shares
+
+
+def series_table(dialogues: Sequence[Drawable], assigned: Mapping[str, Split]) -> dict[str, JsonValue]:
+    """Dialogues per series and split, `unused` among them."""
+    table: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for dialogue in dialogues:
+        table[dialogue.series or ""][assigned.get(dialogue.id, "unused")] += 1
+    return {series: dict(sorted(counts.items())) for series, counts in sorted(table.items())}
+
 
 ReadCorpus = Callable[[CorpusName, CorpusRecipe, Notes], Iterator[Dialogue]]
 """Gives the dialogues of a corpus; fills the notes while they are read."""

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from pydantic import ValidationError
 
 from dialoguellm_release.cards.licenses import recipe_of
-from dialoguellm_release.dataset.parquet import record_schema, sft_schema, standoff_schema
+from dialoguellm_release.dataset.records import record_schema, sft_schema, standoff_schema
 from dialoguellm_release.errors import Problem, PublishError
 from dialoguellm_release.folders import canonical_json, combined_sha256, sha256_of_text
 from dialoguellm_release.hydration.standoff import write_standoff

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
-from dialoguellm_release.dataset.parquet import RowWriter, standoff_schema
+from dialoguellm_release.dataset.records import RowWriter, standoff_schema
 from dialoguellm_release.errors import DataError, Problem, problems_of
 from dialoguellm_release.folders import stamp
 from dialoguellm_release.layout import StandoffFile, config_files

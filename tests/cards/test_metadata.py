@@ -13,7 +13,7 @@ from dialoguellm_release.cards.configs import dataset_info
 from dialoguellm_release.cards.metadata import OUR_KEYS
 from dialoguellm_release.cards.model import render_adapter_card
 from dialoguellm_release.cards.score import eval_results, model_index
-from dialoguellm_release.dataset.parquet import record_schema, sft_schema
+from dialoguellm_release.dataset.records import record_schema, sft_schema
 from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS

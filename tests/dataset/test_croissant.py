@@ -13,7 +13,7 @@ import pytest
 
 from dialoguellm_release.cards.croissant import COLUMN_TYPES, LIST_COLUMNS, render_croissant
 from dialoguellm_release.corpora.registry import corpus_entry
-from dialoguellm_release.dataset.parquet import record_schema
+from dialoguellm_release.dataset.records import record_schema
 from dialoguellm_release.hub.licenses import publishable_part
 from dialoguellm_release.layout import CROISSANT
 from dialoguellm_release.prompts import load_prompt

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialoguellm_release.dataset.splits import Drawable, apportion, draw_split, read_split, series_table
+from dialoguellm_release.dataset.reading import Drawable, apportion, draw_split, read_split, series_table
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.schemas.recipes.dataset import SplitDraw
 
@@ -96,7 +96,7 @@ def test_a_split_file_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("id,split\n1,train\n", "split.csv:1: not a split file"),
+        ("id,split\n1,train\n", "split.csv:1: lacks dialogue_id"),
         ("dialogue_id,split\n1,dev\n", "split.csv:2: not a split"),
         ("dialogue_id,split\n1,train\n1,test\n", "split.csv:3: names dialogue 1 a second time"),
         ("dialogue_id,split\n99,train\n", "split.csv:2: the corpus has no dialogue 99"),
@@ -109,5 +109,5 @@ def test_a_wrong_split_file_is_told(tmp_path: Path, text: str, said: str) -> Non
 
 
 def test_a_missing_split_file_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="none.csv: cannot be read"):
+    with pytest.raises(DataError, match="none.csv: no such file"):
         read_split(tmp_path / "none.csv", DIALOGUES)

@@ -11,7 +11,7 @@ import pytest
 from pydantic import JsonValue
 
 from dialoguellm_release.corpora.registry import corpus_entry
-from dialoguellm_release.dataset.parquet import (
+from dialoguellm_release.dataset.records import (
     RowWriter,
     record_columns,
     record_schema,

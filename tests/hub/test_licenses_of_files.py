@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 import pytest
 
-from dialoguellm_release.dataset.parquet import RowWriter, sft_schema
+from dialoguellm_release.dataset.records import RowWriter, sft_schema
 from dialoguellm_release.layout import DataFile
 from dialoguellm_release.schemas.corpus import Distribution
 from dialoguellm_release.schemas.record import SFT_COLUMNS

@@ -45,7 +45,7 @@ class SplitDraw(Schema):
     """How held-out dialogues are drawn where a corpus has no public split.
 
     Attributes:
-        split_file: A CSV with the columns `dialogue_id,split`, relative to the corpus folder; None draws.
+        split_file: A table with the columns `dialogue_id` and `split`, below the corpus folder; None draws.
         seed: Of the draw.
         dialogues: How many dialogues each split gets; the rest is left out and counted.
     """
