@@ -179,7 +179,7 @@ def test_an_adapter_is_rendered_with_what_is_at_hand(
     alone = run("card", "render", tiny_adapter, "--backbones", tmp_path)
     assert alone.code == 0
     assert "the dataset that it was trained on (--dataset) and its backbone (--backbones)" in alone.err
-    assert "This release holds no scores of this adapter." in alone.out
+    assert "This release has no scores of this adapter." in alone.out
     write_score(tmp_path / "score", read_manifest(tiny_adapter, AdapterManifest), score_figures_of)
     siblings = ("--dataset", small_dataset, "--backbones", tiny_backbone.parent)
     whole = run("card", "render", tiny_adapter, *siblings, "--score", tmp_path / "score")
