@@ -41,48 +41,25 @@ _CITE_AS = (
     "Emotion Recognition in Conversations}, author={Zhang, Yazhou and Wang, Mengyao and Tiwari, Prayag and "
     "Li, Qiuchi and Wang, Benyou and Qin, Jing}, journal={arXiv preprint arXiv:2310.11374}, year={2023}}"
 )
-_CONTEXT = {
+_TERMS = """
+    arrayShape citeAs column containedIn equivalentProperty extract field fileObject fileProperty fileSet
+    format includes isArray isLiveDataset jsonPath key md5 parentField path recordSet references regex
+    repeated replace samplingRate separator source subField transform
+"""
+_CONTEXT: dict[str, object] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
-    "arrayShape": "cr:arrayShape",
-    "citeAs": "cr:citeAs",
-    "column": "cr:column",
+    **{term: f"cr:{term}" for term in _TERMS.split()},
     "conformsTo": "dct:conformsTo",
-    "containedIn": "cr:containedIn",
     "cr": "http://mlcommons.org/croissant/",
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
     "description": {"@container": "@language"},
-    "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
-    "extract": "cr:extract",
-    "field": "cr:field",
-    "fileObject": "cr:fileObject",
-    "fileProperty": "cr:fileProperty",
-    "fileSet": "cr:fileSet",
-    "format": "cr:format",
-    "includes": "cr:includes",
-    "isArray": "cr:isArray",
-    "isLiveDataset": "cr:isLiveDataset",
-    "jsonPath": "cr:jsonPath",
-    "key": "cr:key",
-    "md5": "cr:md5",
     "name": {"@container": "@language"},
-    "parentField": "cr:parentField",
-    "path": "cr:path",
     "rai": "http://mlcommons.org/croissant/RAI/",
-    "recordSet": "cr:recordSet",
-    "references": "cr:references",
-    "regex": "cr:regex",
-    "repeated": "cr:repeated",
-    "replace": "cr:replace",
-    "samplingRate": "cr:samplingRate",
     "sc": "https://schema.org/",
-    "separator": "cr:separator",
-    "source": "cr:source",
-    "subField": "cr:subField",
-    "transform": "cr:transform",
 }
 """The vocabulary as the format prescribes it, used or not."""
 
@@ -95,13 +72,14 @@ def render_croissant(
 ) -> str:
     """The text of `croissant.json`; it describes the data files that `manifest.outputs` lists, no others.
 
-    A build has neither version nor date; a release has both. No address: a copy may be anywhere.
+    A build has neither version nor date; a release has a version, and a date where its recipe states one.
+    No address: a copy may be anywhere.
 
     Args:
         manifest: Of the build or the published part.
         corpora: The entries of its corpora.
         tag: Of the release, as in v1.0.0.
-        date: Of the release, as in 2026-01-31.
+        date: Of the release, as in 2026-01-31; None where none is stated.
     """
     recipe = recipe_of(manifest, DatasetRecipe)
     files = [(file, held) for file in manifest.outputs if (held := data_file(file.path))]
@@ -110,7 +88,7 @@ def render_croissant(
     class_ids = ", ".join(f"{index} {label}" for index, label in enumerate(manifest.figures.class_labels))
     record_notes = COLUMN_NOTES | {"label": f"{COLUMN_NOTES['label']}: {class_ids}"}
     described = {
-        "@context": _CONTEXT,
+        "@context": dict(sorted(_CONTEXT.items())),
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.1",
         "name": recipe.pretty_name,
@@ -137,9 +115,8 @@ def render_croissant(
 def _description(manifest: DatasetManifest, recipe: DatasetRecipe) -> str:
     synthetic = "Synthetic data, written by the project to show its software. " if recipe.synthetic else ""
     content = manifest.published.published_sha256 if manifest.published else manifest.content_sha256
-    return (
-        f"{synthetic}{recipe.description} Each record is one utterance with its emotion. Content {content}."
-    )
+    text = f"{synthetic}{recipe.description} Each record is one utterance with its emotion."
+    return f"{text} Content {content}."
 
 
 def _license(manifest: DatasetManifest, name: CorpusName, entry: CorpusEntry) -> str:
@@ -165,13 +142,7 @@ def _file_object(file: FileStamp, held: DataFile) -> dict[str, object]:
 
 
 def _file_set(name: str, includes: list[str]) -> dict[str, object]:
-    return {
-        "@type": "cr:FileSet",
-        "@id": name,
-        "name": name,
-        "encodingFormat": PARQUET,
-        "includes": includes,
-    }
+    return {"@type": "cr:FileSet", "@id": name, "name": name, "encodingFormat": PARQUET, "includes": includes}
 
 
 def _record_set(name: str, file_set: str, description: str, columns: Mapping[str, str]) -> dict[str, object]:

@@ -10,12 +10,16 @@ from pydantic import JsonValue
 
 from dialoguellm_release.cards.card import render_card, table
 from dialoguellm_release.cards.configs import configs, corpora_in, dataset_info
-from dialoguellm_release.cards.leakage import (
+from dialoguellm_release.cards.dataset_tables import (
     agreement_matrices,
     agreement_picture,
     agreement_table,
     held_out_part_table,
+    label_share_table,
+    length_table,
     overlap_table,
+    pictures,
+    reconciliation_table,
     repeats_in_words,
     training_part_table,
 )
@@ -24,12 +28,6 @@ from dialoguellm_release.cards.licenses import (
     license_overview,
     recipe_of,
     rights_held,
-)
-from dialoguellm_release.cards.statistics import (
-    label_share_table,
-    length_table,
-    pictures,
-    reconciliation_table,
 )
 from dialoguellm_release.render import numbers
 from dialoguellm_release.schemas.claims import ClaimsRecipe
@@ -62,13 +60,13 @@ COLUMN_NOTES: dict[str, str] = {
 }
 """What each column holds, for the card's table."""
 
-_SIZE_CATEGORIES = (
-    (1_000, "n<1K"),
-    (10_000, "1K<n<10K"),
-    (100_000, "10K<n<100K"),
-    (1_000_000, "100K<n<1M"),
-    (10_000_000, "1M<n<10M"),
-)
+_SIZE_CATEGORIES = {
+    1_000: "n<1K",
+    10_000: "1K<n<10K",
+    100_000: "10K<n<100K",
+    1_000_000: "100K<n<1M",
+    10_000_000: "1M<n<10M",
+}
 
 
 def render_dataset_card(
@@ -96,14 +94,20 @@ def render_dataset_card(
     content = published.published_sha256 if published else manifest.content_sha256
     listed = configs(paths, tuple(figures.corpora), content, figures.prompt_sha256, manifest.content_sha256)
     languages = languages_of(corpora[name] for name in present)
+    works = [work for name in present for work in corpora[name].transcribes]
     metadata: dict[str, object] = {
         **dataset_license_metadata(manifest, corpora),
-        **_language_metadata(languages),
+        **({"language": languages} if languages else {}),
+        **(
+            {"multilinguality": [f"{'mono' if len(languages) == 1 else 'multi'}lingual"]} if languages else {}
+        ),
         "annotations_creators": ["machine-generated" if recipe.synthetic else "found"],
         "language_creators": ["machine-generated" if recipe.synthetic else "found"],
         "task_categories": ["text-classification", "text-generation"],
         "pretty_name": recipe.pretty_name,
-        "size_categories": [_size_category(sum(records.values()))],
+        "size_categories": [
+            next((name for limit, name in _SIZE_CATEGORIES.items() if sum(records.values()) < limit), "n>10M")
+        ],
         "tags": [
             "emotion-recognition-in-conversations",
             "dialogue",
@@ -147,17 +151,23 @@ def render_dataset_card(
         ),
         "reconciliation": reconciliation_table(figures, claims, corpora),
         "claims": claims,
-        "total_is_sum": claims is not None and claims.training_dialogues == _training_dialogues(claims),
+        "total_is_sum": claims is not None
+        and claims.training_dialogues
+        == sum(splits["train"].dialogues for splits in claims.corpora.values() if "train" in splits),
         "repairs": _repairs_table(figures, corpora),
         "unknown_files": [
             (corpora[name].title, path) for name, one in figures.corpora.items() for path in one.unknown_files
         ],
         "drawn": drawn,
-        "draw": _draw_settings(draw),
+        "draw": [
+            f"`{key}`: {value if isinstance(value, str) else json.dumps(value)}"
+            for key, value in draw.items()
+            if not isinstance(value, dict)
+        ],
         "draw_table": _draw_table(draw),
         "licenses": license_overview(manifest, corpora),
         "rights": rights_held(manifest, corpora),
-        "shares_source": _shares_a_source([corpora[name] for name in present]),
+        "shares_source": len(set(works)) < len(works),
     }
     return render_card("dataset_cards", "dataset.md.jinja", metadata, body)
 
@@ -165,20 +175,6 @@ def render_dataset_card(
 def languages_of(entries: Iterable[CorpusEntry]) -> list[str]:
     """The ISO 639 codes of the languages that corpus files state."""
     return sorted({entry.language.partition("-")[0] for entry in entries if entry.language})
-
-
-def _language_metadata(languages: Sequence[str]) -> dict[str, object]:
-    """The keys on languages; none where no corpus file states one."""
-    if not languages:
-        return {}
-    multilinguality = "monolingual" if len(languages) == 1 else "multilingual"
-    return {"language": list(languages), "multilinguality": [multilinguality]}
-
-
-def _shares_a_source(entries: Sequence[CorpusEntry]) -> bool:
-    """Whether several corpora transcribe the same work."""
-    works = [work for entry in entries for work in entry.transcribes]
-    return len(set(works)) < len(works)
 
 
 def _leakage(
@@ -200,14 +196,6 @@ def _leakage(
         "agreement_picture": agreement_picture(audit, corpora, paths),
         "matrices": agreement_matrices(audit, corpora),
     }
-
-
-def _size_category(records: int) -> str:
-    return next((name for limit, name in _SIZE_CATEGORIES if records < limit), "n>10M")
-
-
-def _training_dialogues(claims: ClaimsRecipe) -> int:
-    return sum(splits["train"].dialogues for splits in claims.corpora.values() if "train" in splits)
 
 
 def _sizes_table(records: Mapping[Split, int], dialogues: Mapping[Split, int]) -> str:
@@ -236,14 +224,6 @@ def _repairs_table(figures: DatasetFigures, corpora: Mapping[CorpusName, CorpusE
         for rule, count in corpus.repairs.items()
     ]
     return table(("Corpus", "Rule", "Times"), rows) if rows else ""
-
-
-def _draw_settings(draw: Mapping[str, JsonValue]) -> list[str]:
-    return [
-        f"`{key}`: {value if isinstance(value, str) else json.dumps(value)}"
-        for key, value in draw.items()
-        if not isinstance(value, dict)
-    ]
 
 
 def _draw_table(draw: Mapping[str, JsonValue]) -> str:

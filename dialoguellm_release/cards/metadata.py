@@ -17,12 +17,7 @@ FENCE = "---\n"
 
 
 def read_front_matter(text: str, card: str) -> tuple[Document | None, Sequence[Problem]]:
-    """The metadata of a card, None where it cannot be read, and what is wrong with it as YAML.
-
-    Args:
-        text: Of the whole card.
-        card: For messages.
-    """
+    """The metadata of a card, None where it cannot be read, and what is wrong with it as YAML."""
     head, fence, _ = text.removeprefix(FENCE).partition(f"\n{FENCE}")
     if not text.startswith(FENCE) or not fence:
         fix = "save it as UTF-8 without a byte-order mark" if text.startswith("\ufeff") else None
@@ -38,36 +33,13 @@ def read_front_matter(text: str, card: str) -> tuple[Document | None, Sequence[P
     return document, problems
 
 
-OUR_KEYS = frozenset(
-    {
-        "annotations_creators",
-        "app_file",
-        "base_model",
-        "base_model_relation",
-        "configs",
-        "dataset_info",
-        "datasets",
-        "description",
-        "language",
-        "language_creators",
-        "library_name",
-        "license",
-        "license_link",
-        "license_name",
-        "metrics",
-        "model-index",
-        "multilinguality",
-        "pipeline_tag",
-        "pretty_name",
-        "sdk",
-        "size_categories",
-        "source_datasets",
-        "tags",
-        "task_categories",
-        "task_ids",
-        "title",
-    }
-)
+_OUR_KEYS = """
+    annotations_creators app_file base_model base_model_relation configs dataset_info datasets description
+    language language_creators library_name license license_link license_name metrics model-index
+    multilinguality pipeline_tag pretty_name sdk size_categories source_datasets tags task_categories task_ids
+    title
+"""
+OUR_KEYS = frozenset(_OUR_KEYS.split())
 """The keys that cards of this package may have; publishing changes and removes them."""
 
 _OTHER_KEYS = """
@@ -135,13 +107,11 @@ class _Task(_Open):
     type: str
 
 
-class _Dataset(_Open):
-    type: str
+class _Dataset(_Task):
     name: str
 
 
-class _Metric(_Open):
-    type: str
+class _Metric(_Task):
     value: float | int | str | dict[str, object]
 
 
@@ -208,10 +178,6 @@ def metadata_problems(front: Document, files: Collection[str]) -> Iterator[Probl
     """What the Hub would refuse in the metadata of a card or not understand.
 
     An unknown key is a key of the author's, unless it looks like a misspelt one.
-
-    Args:
-        front: The metadata.
-        files: The files of the repository.
     """
     yield from _problems(front, files, _Metadata)
 

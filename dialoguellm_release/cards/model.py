@@ -16,7 +16,6 @@ from dialoguellm_release.render import numbers
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import (
     LOSS_FIGURE,
-    AdapterFigures,
     AdapterManifest,
     BackboneManifest,
     ScoreManifest,
@@ -53,7 +52,7 @@ def render_backbone_card(manifest: BackboneManifest, repo_id: str) -> str:
         "manifest": manifest,
         "recipe": recipe,
         "repo_id": repo_id,
-        "owner": _owner(repo_id),
+        "owner": repo_id.rpartition("/")[0],
         "parameters": numbers.count(manifest.parameters),
         "settings": _settings(recipe.source),
     }
@@ -85,9 +84,9 @@ def render_adapter_card(
     """
     recipe, figures = recipe_of(manifest, AdapterRecipe), manifest.figures
     runs = [score.figures for score in scores]
-    base_license = recipe_of(backbone, BackboneRecipe).license if backbone else None
     data_licenses = _data_licenses(dataset, figures.dataset_config) if dataset else {}
-    languages = _languages(dataset, figures.dataset_config) if dataset else []
+    entries = corpus_entries(recipe_of(dataset, DatasetRecipe)) if dataset else {}
+    languages = languages_of(one for name, one in entries.items() if _holds(figures.dataset_config, name))
     metadata: dict[str, object] = {
         **adapter_license(manifest, dataset, backbone),
         **({"language": languages} if languages else {}),
@@ -107,7 +106,7 @@ def render_adapter_card(
         "figures": figures,
         "recipe": recipe,
         "repo_id": repo_id,
-        "owner": _owner(repo_id),
+        "owner": repo_id.rpartition("/")[0],
         "languages": languages,
         "dataset_id": dataset_id,
         "is_demonstration": backbone is not None,
@@ -124,7 +123,7 @@ def render_adapter_card(
         "metric_ids": ", ".join(f"[{one}](https://huggingface.co/spaces/{one})" for one in metric_ids),
         "predictions": list(predictions),
         "cost": _cost_table(manifest),
-        "base_license": base_license,
+        "base_license": recipe_of(backbone, BackboneRecipe).license if backbone else None,
         "data_licenses": ", ".join(f"{name} `{license_id}`" for name, license_id in data_licenses.items()),
     }
     return render_card("model_cards", "adapter.md.jinja", metadata, body)
@@ -141,16 +140,6 @@ def adapter_license(
     base = recipe_of(backbone, BackboneRecipe).license if backbone else None
     data = _data_licenses(dataset, manifest.figures.dataset_config).values() if dataset else [None]
     return derived_license_metadata([base, *data])
-
-
-def _owner(repo_id: str) -> str:
-    """The owner of a repository; empty for an adapter that no release has named."""
-    return repo_id.partition("/")[0] if "/" in repo_id else ""
-
-
-def _languages(dataset: DatasetManifest, config: str) -> list[str]:
-    entries = corpus_entries(recipe_of(dataset, DatasetRecipe))
-    return languages_of(entry for name, entry in entries.items() if _holds(config, name))
 
 
 def _data_licenses(dataset: DatasetManifest, config: str) -> dict[str, str]:
@@ -178,7 +167,11 @@ def _training_table(manifest: AdapterManifest) -> str:
         "Trainable parameters": numbers.count(figures.trainable_parameters),
         "Steps": numbers.count(figures.steps),
         "Loss, first and last logged": f"{figures.first_loss:.4f}, {figures.last_loss:.4f}",
-        **_validation(figures),
+    }
+    if figures.validation_loss is not None:
+        records = numbers.count(figures.validation_records)
+        rows["Loss on the validation split"] = f"{figures.validation_loss:.4f} ({records} records)"
+    rows |= {
         "Shown beside the input": _knowledge(figures.knowledge),
         "Seed": str(figures.seed),
         "Packages": ", ".join(f"{name} {version}" for name, version in manifest.created_by.items()),
@@ -190,23 +183,13 @@ def _cost_table(manifest: AdapterManifest) -> str:
     """What the run tells of its cost; empty where nothing was recorded."""
     if manifest.run is None:
         return ""
+    rows = {"Tokens of the training records": numbers.count(manifest.figures.tokens)}
     stated = manifest.run.model_dump()
-    rows = {name: _cost(stated[key]) for key, name in _COSTS.items() if stated[key] is not None}
-    return table(
-        ("Cost", ""),
-        {"Tokens of the training records": numbers.count(manifest.figures.tokens), **rows}.items(),
-    )
-
-
-def _cost(value: str | float) -> str:
-    return value if isinstance(value, str) else f"{value:,.1f}".removesuffix(".0")
-
-
-def _validation(figures: AdapterFigures) -> dict[str, str]:
-    if figures.validation_loss is None:
-        return {}
-    records = numbers.count(figures.validation_records)
-    return {"Loss on the validation split": f"{figures.validation_loss:.4f} ({records} records)"}
+    for key, name in _COSTS.items():
+        value = stated[key]
+        if value is not None:
+            rows[name] = value if isinstance(value, str) else numbers.decimal(value, 1).removesuffix(".0")
+    return table(("Cost", ""), rows.items())
 
 
 def _knowledge(knowledge: Knowledge) -> str:
@@ -220,11 +203,8 @@ def _knowledge(knowledge: Knowledge) -> str:
 
 
 def _settings(settings: BaseModel) -> str:
-    return table(
-        ("Setting", "Value"),
-        [(f"`{name}`", _value(value)) for name, value in settings.model_dump(mode="json").items()],
+    stated = settings.model_dump(mode="json").items()
+    texts = (
+        (name, ", ".join(map(str, value)) if isinstance(value, list) else value) for name, value in stated
     )
-
-
-def _value(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return table(("Setting", "Value"), [(f"`{name}`", str(text)) for name, text in texts])

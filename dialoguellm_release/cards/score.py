@@ -60,7 +60,8 @@ def model_index(
             dataset_split=score.protocol.split,
             dataset_revision=revision,
             metric_type=METRICS[metric].hub_id or metric,
-            metric_name=f"{_hub_title(metric)}{_interval(score, metric, ', interval ')}",
+            metric_name=(METRICS[metric].title if METRICS[metric].hub_id else metric)
+            + _interval(score, metric, ", interval "),
             metric_value=round(value, 6),
             metric_args=METRICS[metric].hub_arguments,
         )
@@ -75,10 +76,6 @@ def hub_metrics(scores: Sequence[ScoreFigures]) -> list[str]:
     """The key `metrics` of a model card."""
     metrics = [metric for score in scores for metric in score.metrics]
     return list(dict.fromkeys(METRICS[metric].hub_id or metric for metric in metrics))
-
-
-def _hub_title(metric: MetricName) -> str:
-    return METRICS[metric].title if METRICS[metric].hub_id else metric
 
 
 def eval_results(scores: Sequence[ScoreFigures], dataset_id: str, revision: str | None) -> dict[str, str]:
@@ -139,7 +136,6 @@ def render_score_report(manifest: ScoreManifest, figure: str | None) -> str:
         "system": figures.system,
         "title": f"{figures.system.name} on {figures.protocol.corpus}, {figures.protocol.split} split",
         "warnings": figures.warnings,
-        **_calibration(figures),
         "level": f"{100 * figures.resampling.level:g} %",
         "resamples": numbers.count(figures.resampling.resamples),
         "metrics": _metrics_table(figures),
@@ -151,75 +147,56 @@ def render_score_report(manifest: ScoreManifest, figure: str | None) -> str:
         "stamp": _stamp_table(figures.protocol.model_dump(mode="json")),
         "system_table": _stamp_table(figures.system.model_dump(mode="json")),
     }
+    if (found := figures.calibration) is not None:
+        body["brier"] = f"{found.brier:.4f} {numbers.interval(found.brier_interval)}"
+        body["ece"] = f"{found.ece:.4f} {numbers.interval(found.ece_interval)}"
     return render_card("model_cards", "score.md.jinja", {"tags": ["evaluation"]}, body)
 
 
 def _metrics_table(figures: ScoreFigures) -> str:
     """Every metric of all records, of the clean ones where they are known, and of the commonest label."""
-    parts = {f"all {numbers.count(figures.records)} records": figures}
-    clean = (
-        {f"{numbers.count(figures.clean.records)} records that share no text": figures.clean}
-        if figures.clean
-        else {}
-    )
-    header = ("", *parts, *clean, f"always {figures.majority_label}")
+    parts: dict[str, Part] = {f"all {numbers.count(figures.records)} records": figures}
+    if figures.clean:
+        parts[f"{numbers.count(figures.clean.records)} records that share no text"] = figures.clean
     rows = [
         (
             METRICS[name].title.format(without=figures.without),
-            *(_with_interval(part, name) for part in [*parts.values(), *clean.values()]),
-            _percent(figures.majority[name]),
+            *(_with_interval(part, name) for part in parts.values()),
+            numbers.points(figures.majority[name]),
         )
         for name in METRICS
         if name in figures.metrics
     ]
-    return table(header, rows)
-
-
-def _calibration(figures: ScoreFigures) -> dict[str, object]:
-    found = figures.calibration
-    if found is None:
-        return {}
-    return {
-        "brier": f"{found.brier:.4f} {numbers.interval(found.brier_interval)}",
-        "ece": f"{found.ece:.4f} {numbers.interval(found.ece_interval)}",
-    }
+    return table(("", *parts, f"always {figures.majority_label}"), rows)
 
 
 def _label_table(figures: ScoreFigures) -> str:
-    return table(
-        ("Label", "Precision", "Recall", "F1", "References", "Predictions"),
-        [
-            (
-                label,
-                _percent(one.precision),
-                _percent(one.recall),
-                _percent(one.f1),
-                numbers.count(one.references),
-                f"{one.predictions:,.0f}",
-            )
-            for label, one in figures.per_label.items()
-        ],
-    )
+    rows = [
+        (
+            label,
+            *map(numbers.points, (one.precision, one.recall, one.f1)),
+            numbers.count(one.references),
+            numbers.decimal(one.predictions, 0),
+        )
+        for label, one in figures.per_label.items()
+    ]
+    return table(("Label", "Precision", "Recall", "F1", "References", "Predictions"), rows)
 
 
 def _confusion_table(figures: ScoreFigures) -> str:
-    labels = list(figures.per_label)
-    rows = [
-        (label, *(f"{count:,.0f}" for count in counts))
-        for label, counts in zip(labels, figures.confusion_matrix, strict=True)
-    ]
-    return table(("Reference", *labels, "invalid"), rows)
+    labelled = zip(figures.per_label, figures.confusion_matrix, strict=True)
+    rows = [(label, *(numbers.decimal(count, 0) for count in counts)) for label, counts in labelled]
+    return table(("Reference", *figures.per_label, "invalid"), rows)
 
 
 def _parts_table(figures: ScoreFigures, parts: Mapping[str, Part]) -> str:
     shown: tuple[MetricName, ...] = tuple(dict.fromkeys(("accuracy", figures.headline)))
-    return table(
-        ("", "Records", *(METRICS[name].title.format(without=figures.without) for name in shown)),
-        [
-            (value, numbers.count(part.records), *(_with_interval(part, name) for name in shown))
-            for value, part in parts.items()
-        ],
-    )
+    titles = (METRICS[name].title.format(without=figures.without) for name in shown)
+    rows = [
+        (value, numbers.count(part.records), *(_with_interval(part, name) for name in shown))
+        for value, part in parts.items()
+    ]
+    return table(("", "Records", *titles), rows)
 
 
 def _stamp_table(stamp: Mapping[str, object]) -> str:
@@ -235,9 +212,4 @@ def _shown(value: object) -> str:
 
 
 def _with_interval(part: Part, name: MetricName) -> str:
-    low, high = part.intervals[name]
-    return f"{_percent(part.metrics[name])} ({_percent(low)} to {_percent(high)})"
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f}"
+    return f"{numbers.points(part.metrics[name])} ({numbers.points_range(part.intervals[name])})"
