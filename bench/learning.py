@@ -53,7 +53,7 @@ from dialoguellm_release.scoring.metrics import figures_of
 from dialoguellm_release.scoring.model import ModelFolders, score_model
 from dialoguellm_release.scoring.scorers import label_tokens, read_reply
 from dialoguellm_release.step import Inputs, Output, run_step
-from dialoguellm_release.steps.adapter import Training, trained
+from dialoguellm_release.steps.adapter import trained
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.steps.model import BACKBONE_PACKAGES as PACKAGES
 from dialoguellm_release.text import normalise
@@ -275,7 +275,7 @@ def adapter_figures(seed: int, dataset: Path, work: Path, backbone_folder: Path)
     recipe = load_recipe(str(NANO / "adapter.yaml"), "adapter", AdapterRecipe, [f"seed={seed}"])
     adapter = work / f"adapter-{seed}"
     if not (adapter / MANIFEST).is_file():
-        trained(recipe, adapter, Training(dataset, backbone_folder.parent, "resume"))
+        trained(recipe, adapter, dataset, backbone_folder.parent, unfinished="resume")
     for line in (adapter / TRAINING_LOG).read_text(encoding="utf-8").splitlines():
         entry = json.loads(line)
         if "eval_loss" in entry:

@@ -21,7 +21,7 @@ from .steps.adapter import train_seeds as train_seeds
 from .steps.card import check_cards as check_cards
 from .steps.card import render_card as render_card
 from .steps.card import write_card as write_card
-from .steps.claims import check_claims as check_claims
+from .steps.compare import check_claims as check_claims
 from .steps.compare import compare_scores as compare_scores
 from .steps.compare import score_table as score_table
 from .steps.corpora import check_corpora as check_corpora
@@ -32,7 +32,6 @@ from .steps.dataset import check_dataset as check_dataset
 from .steps.dataset import hydrate_dataset as hydrate_dataset
 from .steps.doctor import examine as examine
 from .steps.model import ModelChoice as ModelChoice
-from .steps.model import WorkFolders as WorkFolders
 from .steps.model import build_backbone as build_backbone
 from .steps.model import export_training as export_training
 from .steps.model import merge_adapter as merge_adapter

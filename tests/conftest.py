@@ -29,7 +29,7 @@ from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.scores import Protocol, Resampling, ScoreFigures, System
-from dialoguellm_release.steps.adapter import Training, trained
+from dialoguellm_release.steps.adapter import trained
 from dialoguellm_release.steps.model import build_backbone
 from tests.hub_server.accounts import Token
 from tests.hub_server.clients import point_clients_at
@@ -374,5 +374,5 @@ def tiny_adapter(
 ) -> Path:
     """An adapter trained on `small_dataset`."""
     folder = tmp_path_factory.mktemp("adapters") / "tiny"
-    trained(short_adapter_recipe, folder, Training(small_dataset, tiny_backbone.parent))
+    trained(short_adapter_recipe, folder, small_dataset, tiny_backbone.parent)
     return folder

@@ -98,11 +98,11 @@ def test_scoring_shows_what_training_showed(
     from dialoguellm_release.encoding import Encoder
     from dialoguellm_release.schemas.recipes.score import ScoreRecipe
     from dialoguellm_release.scoring.model import ModelFolders, score_model
-    from dialoguellm_release.steps.adapter import Training, trained
+    from dialoguellm_release.steps.adapter import trained
 
     settings = ["trainer.max_steps=2", "data.knowledge.context=false", "trainer.learning_rate=1e-2"]
     recipe = load_recipe("tiny", "adapter", AdapterRecipe, settings)
-    trained(recipe, tmp_path / "adapter", Training(small_dataset, tiny_backbone.parent))
+    trained(recipe, tmp_path / "adapter", small_dataset, tiny_backbone.parent)
 
     shown: list[str] = []
     fit_all = Encoder.fit_all

@@ -19,13 +19,11 @@ from dialoguellm_release.schemas.manifests import BackboneManifest, RecipeStamp
 from dialoguellm_release.step import Inputs, Output, StepResult, folder_name, run_step
 from dialoguellm_release.steps.adapter import train_adapter
 from dialoguellm_release.steps.card import check_cards, render_card
-from dialoguellm_release.steps.claims import check_claims
-from dialoguellm_release.steps.compare import compare_scores, score_table
+from dialoguellm_release.steps.compare import check_claims, compare_scores, score_table
 from dialoguellm_release.steps.dataset import build_dataset, check_dataset
 from dialoguellm_release.steps.model import build_backbone, export_training, merge_adapter
 from dialoguellm_release.steps.score import (
     ModelChoice,
-    WorkFolders,
     score,
     score_baseline,
     score_each_way,
@@ -216,7 +214,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, StepRes
 
 
 FEW = ["intervals.resamples=20", "max_records=8"]
-MODEL = ModelChoice("build/adapters/tiny-trainer.max_steps=2", folders=WorkFolders())
+MODEL = ModelChoice("build/adapters/tiny-trainer.max_steps=2")
 STEPS: dict[str, Callable[..., StepResult[Any]]] = {
     "dataset": lambda **told: build_dataset("demo", **told),
     "backbone": lambda **told: build_backbone("tiny", **told),
@@ -261,7 +259,6 @@ def test_every_declared_input_of_every_step_counts(
     made: dict[str, StepResult[Any]], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(step, "_made", _rebuilt)
-    monkeypatch.setattr("dialoguellm_release.steps.score._write_report", _rebuilt)
     path = made[name].folder / MANIFEST
     whole = path.read_text(encoding="utf-8")
     flipped = 0

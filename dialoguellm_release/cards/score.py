@@ -8,7 +8,7 @@ import yaml
 
 from dialoguellm_release.cards.card import render_card, table
 from dialoguellm_release.render import numbers
-from dialoguellm_release.schemas.manifests import ScoreManifest
+from dialoguellm_release.schemas.manifests import CONFUSION_FIGURE, ScoreManifest
 from dialoguellm_release.schemas.scores import METRICS, MetricName, Part, ScoreFigures
 
 TASK = "text-classification"
@@ -123,12 +123,8 @@ MAX_LISTED = 100
 """More values than these, as the examples of a whole split, are counted and not named."""
 
 
-def render_score_report(manifest: ScoreManifest, figure: str | None) -> str:
-    """The `README.md` of a score folder.
-
-    Args:
-        figure: The heat map of the confusion matrix, relative to the folder; None where there is none.
-    """
+def render_score_report(manifest: ScoreManifest) -> str:
+    """The `README.md` of a score folder."""
     figures = manifest.figures
     body: dict[str, object] = {
         "figures": figures,
@@ -142,7 +138,7 @@ def render_score_report(manifest: ScoreManifest, figure: str | None) -> str:
         "left_to_chance": numbers.count(figures.left_to_chance) if figures.left_to_chance else "",
         "per_label": _label_table(figures),
         "confusion": _confusion_table(figures),
-        "figure": figure,
+        "figure": next((file.path for file in manifest.outputs if file.path == CONFUSION_FIGURE), None),
         "breakdown": {name: _parts_table(figures, parts) for name, parts in figures.breakdown.items()},
         "stamp": _stamp_table(figures.protocol.model_dump(mode="json")),
         "system_table": _stamp_table(figures.system.model_dump(mode="json")),

@@ -39,7 +39,7 @@ def demo(
     from dialoguellm_release.steps.dataset import build_dataset
     from dialoguellm_release.steps.recipe import load_any
     from dialoguellm_release.steps.release import publish as publish_release
-    from dialoguellm_release.steps.score import ModelChoice, WorkFolders, score
+    from dialoguellm_release.steps.score import ModelChoice, score
 
     started = time.monotonic()
     plan = load_any("releases/demo").recipe
@@ -69,7 +69,7 @@ def demo(
         replace=True,
     )
     say(f"3/4  scores: recipe {score_recipe}")
-    model = ModelChoice(trained.folder, folders=WorkFolders(out / "backbones", out / "cache"))
+    model = ModelChoice(trained.folder, backbones=out / "backbones", cache=out / "cache")
     scored = score(score_recipe, built.folder, model, out / score_folder, again=again, replace=True)
     say("4/4  release: recipe demo")
     release = publish_release("demo", out, str(out / "release"))

@@ -60,7 +60,7 @@ def run(
     from dialoguellm_release.schemas.scores import ScorerName
     from dialoguellm_release.steps import score as steps
 
-    model = steps.ModelChoice(adapter, backbone, steps.WorkFolders(backbones, cache))
+    model = steps.ModelChoice(adapter, backbone, backbones, cache)
     overrides = settings or ()
     if scorers is None:
         made = steps.score(recipe, dataset, model, out, overrides=overrides, again=again, replace=replace)
@@ -249,7 +249,7 @@ def table(
 
 
 def _claims(build: Path, paper_table: str | None, form: Format, status: str | None, *, json: bool) -> None:
-    from dialoguellm_release.steps.claims import Status, check_claims
+    from dialoguellm_release.steps.compare import Status, check_claims
 
     if status not in (None, "all"):
         options.choice(str(status), get_args(Status), "--status")

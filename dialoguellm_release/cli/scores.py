@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from dialoguellm_release.schemas.manifests import ScoreManifest
     from dialoguellm_release.schemas.scores import Part, ScorerName
     from dialoguellm_release.steps import StepResult
-    from dialoguellm_release.steps.claims import ClaimReport
-    from dialoguellm_release.steps.compare import Comparison, ScoreTable
+    from dialoguellm_release.steps.compare import ClaimReport, Comparison, ScoreTable
 
 MAX_LISTED = 100
 HASH = 12

@@ -71,6 +71,9 @@ class BackboneManifest(Manifest):
 LOSS_FIGURE = "figures/loss.png"
 """The loss curve of an adapter folder."""
 
+CONFUSION_FIGURE = "figures/confusion.png"
+"""The confusion matrix of a score folder as a picture; not there without matplotlib."""
+
 TRAINING_LOG = "training_log.jsonl"
 """What was measured in training, one JSON object a line."""
 

@@ -60,7 +60,6 @@ def score_baseline(settings: ScoreRecipe, dataset: Path, name: BaselineName) -> 
             answers=[Answer(commonest) if name == "majority" else drawn] * len(task.records),
             protocol=protocol_of(task, leak_policy=policy),
             system=system,
-            packages=("numpy",),
             chances=shares if name == "random" else {},
         )
     with_context = name == "tfidf-context"
@@ -78,7 +77,6 @@ def score_baseline(settings: ScoreRecipe, dataset: Path, name: BaselineName) -> 
         answers=answers,
         protocol=protocol_of(task, context_k=context_k, leak_policy=policy),
         system=system.model_copy(update={"training_sha256": sha256_of_text(canonical_json(settings_of_fit))}),
-        packages=("numpy", "scikit-learn", "scipy"),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import comb
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -165,12 +166,25 @@ class Comparison:
         return pd.DataFrame.from_records(rows)
 
 
-def compare_scores(first: Path, second: Path) -> Comparison:
-    """How a second score folder differs from a first.
+def compare_scores(first: str | PathLike[str], second: str | PathLike[str]) -> Comparison:
+    """How a second score folder differs from a first, with paired tests.
+
+    Args:
+        first: A score folder.
+        second: Another one, of the same records.
+
+    Returns:
+        The difference of each metric with its interval and p-value, and McNemar's test.
 
     Raises:
-        DataError: A folder is not a score folder, its files changed, or the two scored other records.
+        DataError: A folder holds no score, its files changed, or the two scored other records.
+
+    Example:
+        >>> found = compare_scores("build/scores/meld-tfidf", "build/scores/meld-tiny")  # doctest: +SKIP
+        >>> found.differences["weighted_f1"].p_value  # doctest: +SKIP
+        0.0123
     """
+    first, second = Path(first), Path(second)
     manifests = {folder: read_manifest(folder, ScoreManifest) for folder in (first, second)}
     problems = [one for folder, manifest in manifests.items() for one in file_problems(folder, manifest)]
     if problems:

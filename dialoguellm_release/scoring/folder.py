@@ -10,7 +10,7 @@ from dialoguellm_release.errors import MissingExtraError
 from dialoguellm_release.folders import canonical_json, sha256_of_text, write_text
 from dialoguellm_release.records import record_files
 from dialoguellm_release.render.figure_style import drawing
-from dialoguellm_release.schemas.manifests import FileStamp
+from dialoguellm_release.schemas.manifests import CONFUSION_FIGURE, FileStamp
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.scores import ScoreFigures
 from dialoguellm_release.scoring.metrics import figures_of
@@ -57,7 +57,6 @@ def _content_sha256(scored: Scored, figures: ScoreFigures) -> str:
     )
 
 
-CONFUSION = "figures/confusion.png"
 DARK = 0.6
 """From this share of its row on, a cell is dark, and its number white."""
 
@@ -74,7 +73,7 @@ def write_confusion(folder: Path, figures: ScoreFigures) -> None:
     columns = [*labels, "invalid"] if has_invalid else labels
     shares = [[cell / (sum(row) or 1) for cell in row[: len(columns)]] for row in counts]
     width = 2.4 + 0.72 * len(columns)
-    with drawing(folder / CONFUSION, width, 1.4 + 0.62 * len(labels)) as figure:
+    with drawing(folder / CONFUSION_FIGURE, width, 1.4 + 0.62 * len(labels)) as figure:
         axes = figure.subplots()
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         axes.set_xticks(range(len(columns)), columns, rotation=35, ha="right", rotation_mode="anchor")

@@ -133,7 +133,6 @@ def score_model(
                 ),
                 examples=shown.shown if shown else {},
                 system=_system(model, base, trained),
-                packages=(*PACKAGES, "numpy"),
                 truncated_records=sum(one.is_shortened for one in prompts),
                 chances=authors_dice(settings.corpus, task.labels) if name == "authors_parser" else {},
             ),

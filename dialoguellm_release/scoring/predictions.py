@@ -170,5 +170,4 @@ def score_predictions(settings: ScoreRecipe, dataset: Path, predictions: Path) -
         answers=read_answers(predictions, task),
         protocol=protocol_of(task),
         system=System(name=predictions.stem, kind="predictions"),
-        packages=("numpy",),
     )

@@ -101,7 +101,6 @@ def score_served(
         answers=[read[text].answer for text in texts],
         protocol=protocol_of(task, Asked(prompt.sha256, scorer, True, shown.as_stated if shown else None)),
         system=System(name=served.name, kind="model", base=served.model, server_api=_api_of(served)),
-        packages=("openai", "numpy"),
         examples=shown.shown if shown else {},
         served=served_figures(scorer, [read[text] for text in texts]),
     )

@@ -5,16 +5,17 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from os import PathLike
 from pathlib import Path
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
-from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.errors import DataError, Problem, one_of
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.render import numbers
 from dialoguellm_release.render.tables import Table
 from dialoguellm_release.schemas.manifests import ScoreManifest
-from dialoguellm_release.schemas.scores import Interval, MetricName, Protocol, ScoreFigures
+from dialoguellm_release.schemas.scores import METRICS, Interval, MetricName, Protocol, ScoreFigures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,19 +127,27 @@ class ScoreTable:
         return frame.rename(columns={"name": "system"})
 
 
-def table_of(folders: Sequence[Path], metric: MetricName | None = None) -> ScoreTable:
-    """The scores of some folders as a table.
+def score_table(folders: Sequence[str | PathLike[str]], metric: MetricName | None = None) -> ScoreTable:
+    """Score folders side by side: a row for each system (its seeds averaged), a column for each corpus.
 
     The protocol of a column is that of its first complete score; a field that this one does not have is as
     the next score has it. Whatever differs from it is marked, and so is a score of some of the records.
 
     Args:
+        folders: Score folders.
         metric: To show; None for the headline of each corpus.
+
+    Returns:
+        The table; `to_pandas()` gives it as a data frame.
 
     Raises:
         DataError: A folder holds no score, two hold the same, or one was not scored by the metric.
+
+    Example:
+        >>> table = score_table(["build/scores/meld-majority", "build/scores/meld-tiny"])  # doctest: +SKIP
     """
-    runs = {folder: read_manifest(folder, ScoreManifest) for folder in folders}
+    metric = None if metric is None else one_of("metric", metric, METRICS)
+    runs = {folder: read_manifest(folder, ScoreManifest) for folder in map(Path, folders)}
     figures = {folder: manifest.figures for folder, manifest in runs.items()}
     columns = _columns(figures.values(), metric)
     protocols = _column_protocols(figures.values())

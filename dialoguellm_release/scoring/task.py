@@ -34,7 +34,6 @@ class Scored:
     Attributes:
         split: Every record of the split, in the order of the dataset; the first of them were scored.
         chances: The probability of each label where answers are drawn at random.
-        packages: Packages whose versions shaped the answers.
         examples: The examples in the prompt of each record, by its id; empty for prompts without.
         served: How the answers of a server could be read; None for what ran here.
     """
@@ -43,7 +42,6 @@ class Scored:
     answers: Sequence[Answer]
     protocol: Protocol
     system: System
-    packages: tuple[str, ...]
     truncated_records: int = 0
     chances: Mapping[Label, float] = field(default_factory=dict)
     examples: Mapping[str, Sequence[Record]] = field(default_factory=dict)

@@ -147,8 +147,9 @@ def train_adapter(
         fix = "call train_seeds, or set seeds to []"
         raise RecipeError(Problem(loaded.name, "names several seeds", fix=fix, code="training.seeds"))
     target = Path(out or BUILD / "adapters" / folder_name(loaded.name, overrides))
-    training = Training(Path(dataset), Path(backbones), unfinished)
-    return trained(loaded, target, training, again=again, replace=replace)
+    return trained(
+        loaded, target, Path(dataset), Path(backbones), unfinished=unfinished, again=again, replace=replace
+    )
 
 
 def train_seeds(
@@ -189,32 +190,34 @@ def train_seeds(
 
     loaded = main_recipe(recipe, "adapter", AdapterRecipe, overrides)
     folder = Path(out or BUILD / "adapters" / folder_name(loaded.name, overrides))
-    training = Training(Path(dataset), Path(backbones), unfinished)
     made = []
     for seed in loaded.recipe.seeds:
         one = dataclasses.replace(loaded, recipe=loaded.recipe.model_copy(update={"seed": seed, "seeds": ()}))
-        made.append(trained(one, folder / f"seed-{seed}", training, again=again, replace=replace))
+        made.append(
+            trained(
+                one,
+                folder / f"seed-{seed}",
+                Path(dataset),
+                Path(backbones),
+                unfinished=unfinished,
+                again=again,
+                replace=replace,
+            )
+        )
     summary = over_seeds(loaded, [one.manifest for one in made])
     if not rank():
         write_text(folder / SEEDS_FILE, summary.model_dump_json(indent=2) + "\n")
     return TrainedSeeds(folder, tuple(made), summary)
 
 
-@dataclass(frozen=True)
-class Training:
-    """Where a training reads from, and what it does with one that did not end."""
-
-    dataset: Path
-    backbones: Path
-    unfinished: Unfinished = "refuse"
-
-
 @recording()
 def trained(
     loaded: Loaded[AdapterRecipe],
     out: Path,
-    training: Training,
+    dataset: Path,
+    backbones: Path,
     *,
+    unfinished: Unfinished = "refuse",
     again: bool = False,
     replace: bool = False,
 ) -> StepResult[AdapterManifest]:
@@ -226,14 +229,14 @@ def trained(
     from dialoguellm_release.training.devices import first_alone
     from dialoguellm_release.training.train import init_adapter_sha256
 
-    built = read_manifest(training.dataset, DatasetManifest)
+    built = read_manifest(dataset, DatasetManifest)
     backbone = main_recipe(loaded.recipe.backbone, "backbone", BackboneRecipe)
     with first_alone():
-        backbone_folder = built_backbone(loaded.recipe.backbone, backbone, training.backbones)
+        backbone_folder = built_backbone(loaded.recipe.backbone, backbone, backbones)
     load_prompt(loaded.recipe.prompt)
     init = init_adapter_sha256(loaded.recipe.init_adapter)
     base = {"backbone": canonical_json(base_of(backbone.recipe, backbone_folder).as_data())}
-    read = records_read(training.dataset, loaded.recipe)
+    read = records_read(dataset, loaded.recipe)
     inputs = Inputs(
         loaded.stamp,
         folders={
@@ -251,16 +254,15 @@ def trained(
     checkpoints = checkpoints_of(out)
 
     def make(folder: Path) -> Output:
-        unfinished = "discard" if again else training.unfinished
         done = train.train_adapter(
             loaded,
             backbone,
             backbone_folder,
-            training.dataset,
+            dataset,
             folder,
             records_sha256=read,
             checkpoints=checkpoints,
-            unfinished=unfinished,
+            unfinished="discard" if again else unfinished,
         )
         run = _first_run(out, loaded, done.content_sha256) or done.run
         return Output(done.content_sha256, {"figures": done.figures, "run": run}, done.files)

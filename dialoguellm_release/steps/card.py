@@ -102,6 +102,8 @@ def render_card(
     Example:
         >>> print(render_card("build/adapters/tiny").text)  # doctest: +SKIP
     """
+    from dialoguellm_release.cards.score import render_score_report
+
     folder = Path(folder)
     kind = kind_of(folder)
     if kind == "dataset":
@@ -112,7 +114,7 @@ def render_card(
         data = Path(dataset) if dataset else None
         return _adapter_card(folder, data, Path(backbones), [Path(one) for one in scores])
     if kind == "score":
-        return RenderedCard(kind, _score_card(folder))
+        return RenderedCard(kind, render_score_report(read_manifest(folder, ScoreManifest)))
     what = f"a folder of kind {kind} has no card" if kind else f"holds no {MANIFEST} of this package"
     expected = "the folder of a dataset, backbone, adapter or score"
     raise CardError(Problem(str(folder / MANIFEST), what, expected, code="card.no_folder"))
@@ -165,15 +167,6 @@ def _backbone_card(folder: Path) -> str:
 
     manifest = read_manifest(folder, BackboneManifest)
     return render_backbone_card(manifest, recipe_of(manifest, BackboneRecipe).source.repo_id)
-
-
-def _score_card(folder: Path) -> str:
-    from dialoguellm_release.cards.score import render_score_report
-    from dialoguellm_release.scoring.folder import CONFUSION
-
-    manifest = read_manifest(folder, ScoreManifest)
-    figure = next((file.path for file in manifest.outputs if file.path == CONFUSION), None)
-    return render_score_report(manifest, figure)
 
 
 def _adapter_card(

@@ -1,62 +1,122 @@
-"""The steps that set score folders side by side."""
+"""The steps that compare what was made: scores with each other, and a paper's claims with all of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from os import PathLike
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.errors import one_of
-from dialoguellm_release.schemas.scores import METRICS, MetricName
+from dialoguellm_release.claims.verdicts import Status as Status
+from dialoguellm_release.recipes.catalogue import load_recipe
+from dialoguellm_release.render.tables import Table
+from dialoguellm_release.schemas.claims import Claim, ClaimsRecipe
+from dialoguellm_release.scoring.compare import Comparison as Comparison
+from dialoguellm_release.scoring.compare import compare_scores as compare_scores
+from dialoguellm_release.scoring.table import ScoreTable as ScoreTable
+from dialoguellm_release.scoring.table import score_table as score_table
+from dialoguellm_release.step import BUILD, StrPath
 
 if TYPE_CHECKING:
-    from dialoguellm_release.scoring.compare import Comparison as Comparison
-    from dialoguellm_release.scoring.table import ScoreTable as ScoreTable
+    import pandas as pd
+
+    from dialoguellm_release.claims.tables import PaperTable
+    from dialoguellm_release.claims.verdicts import Verdict
+
+PAPER = "dialoguellm-2310.11374"
 
 
-def compare_scores(first: str | PathLike[str], second: str | PathLike[str]) -> Comparison:
-    """How a second score folder differs from a first, with paired tests.
+@dataclass(frozen=True, repr=False)
+class ClaimReport:
+    """A paper's claims, what became of each, and its tables of results with what was measured.
+
+    Attributes:
+        claims: By id, as `verdicts`.
+        tables: By the number that the paper gives them; empty where it has no results.
+    """
+
+    claims: Mapping[str, Claim]
+    verdicts: Mapping[str, Verdict]
+    tables: Mapping[str, PaperTable]
+
+    def __repr__(self) -> str:
+        counts = Counter(verdict.status for verdict in self.verdicts.values())
+        return f"ClaimReport({', '.join(f'{count} {status}' for status, count in counts.most_common())})"
+
+    def _repr_html_(self) -> str:
+        return self.as_table().html()
+
+    def as_table(self, status: str | None = None) -> Table:
+        """The claims with their verdicts, to be written in any format.
+
+        Args:
+            status: Of the claims to list; None for all.
+        """
+        rows = []
+        for name, claim in self.claims.items():
+            verdict = self.verdicts[name]
+            printed = "" if claim.value is None else figure_text(claim.value)
+            others = (f" or {figure_text(value)} ({place})" for place, value in claim.other_readings.items())
+            if status in (None, verdict.status):
+                texts = (claim.place, claim.says, printed + "".join(others), verdict.status, verdict.by)
+                rows.append((name, *texts))
+        return Table(("claim", "place", "says", "paper", "status", "by, or what is missing"), rows)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A data frame with a row for each claim."""
+        import pandas as pd
+
+        return pd.DataFrame.from_records(
+            [
+                {
+                    "claim": name,
+                    "place": claim.place,
+                    "says": claim.says,
+                    "value": claim.value,
+                    "status": self.verdicts[name].status,
+                    "measured": self.verdicts[name].measured,
+                    "by": self.verdicts[name].by,
+                }
+                for name, claim in self.claims.items()
+            ]
+        )
+
+
+def figure_text(value: float) -> str:
+    """A figure of the paper; whole numbers from 100 on with separators.
+
+    >>> figure_text(13517.0), figure_text(0.0003)
+    ('13,517', '0.0003')
+    """
+    return f"{value:,.0f}" if value == int(value) and abs(value) >= 100 else f"{value:g}"
+
+
+def check_claims(build: StrPath = BUILD, claims: StrPath = PAPER) -> ClaimReport:
+    """Compares the claims of a paper with the manifests in a folder.
 
     Args:
-        first: A score folder.
-        second: Another one, of the same records.
+        build: Every manifest below it is evidence.
+        claims: Name of a bundled claims recipe, or a path.
 
     Returns:
-        The difference of each metric with its interval and p-value, and McNemar's test.
+        Each claim as reproduced, contradicted or not yet testable, and the paper's tables.
 
     Raises:
-        DataError: A folder holds no score, its files changed, or the two scored other records.
+        DataError: There is no such folder, or a manifest in it is damaged.
 
     Example:
-        >>> found = compare_scores("build/scores/meld-tfidf", "build/scores/meld-tiny")  # doctest: +SKIP
-        >>> found.differences["weighted_f1"].p_value  # doctest: +SKIP
-        0.0123
+        >>> check_claims("build")  # doctest: +SKIP
+        ClaimReport(41 not yet testable, 12 reproduced, 7 contradicted)
     """
-    from dialoguellm_release.scoring import compare
+    from dialoguellm_release.claims.claims import all_claims
+    from dialoguellm_release.claims.evidence import find_manifests
+    from dialoguellm_release.claims.tables import table_3, table_4
+    from dialoguellm_release.claims.verdicts import verdicts
 
-    return compare.compare_scores(Path(first), Path(second))
-
-
-def score_table(folders: Sequence[str | PathLike[str]], metric: MetricName | None = None) -> ScoreTable:
-    """Score folders side by side: a row for each system (its seeds averaged), a column for each corpus.
-
-    Scores whose protocol differs from that of their column, and scores of some records only, are marked.
-
-    Args:
-        folders: Score folders.
-        metric: To show; None for the headline of each corpus.
-
-    Returns:
-        The table; `to_pandas()` gives it as a data frame.
-
-    Raises:
-        DataError: A folder holds no score, two hold the same, or one was not scored by the metric.
-
-    Example:
-        >>> table = score_table(["build/scores/meld-majority", "build/scores/meld-tiny"])  # doctest: +SKIP
-    """
-    from dialoguellm_release.scoring import table
-
-    known = None if metric is None else one_of("metric", metric, METRICS)
-    return table.table_of([Path(one) for one in folders], known)
+    recipe = load_recipe(os.fspath(claims), "claims", ClaimsRecipe).recipe
+    found = find_manifests(Path(build))
+    results = recipe.results
+    tables = {"3": table_3(results, found), "4": table_4(results, found)} if results else {}
+    return ClaimReport(all_claims(recipe), verdicts(recipe, found), tables)

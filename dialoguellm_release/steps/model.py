@@ -212,22 +212,6 @@ def export_training(
 
 
 @dataclass(frozen=True)
-class WorkFolders:
-    """Where scoring keeps what it makes on the way.
-
-    Attributes:
-        backbones: Backbones that are built from a recipe.
-        cache: Answers of models, each kept at once, so that an interrupted run continues.
-    """
-
-    backbones: StrPath = BUILD / "backbones"
-    cache: StrPath = BUILD / "cache"
-
-
-WORK_FOLDERS = WorkFolders()
-
-
-@dataclass(frozen=True)
 class ModelChoice:
     """A model to score.
 
@@ -235,12 +219,14 @@ class ModelChoice:
         adapter: Folder of an adapter, or its repository on the Hub (`owner/name@revision`); None for the
             backbone alone.
         backbone: A backbone recipe; None for the one of the adapter.
-        folders: Where backbones are built and answers are kept.
+        backbones: Where backbones are built, each under the name of its recipe.
+        cache: Keeps each answer at once, so that an interrupted run continues.
     """
 
     adapter: StrPath | None = None
     backbone: str | None = None
-    folders: WorkFolders = WORK_FOLDERS
+    backbones: StrPath = BUILD / "backbones"
+    cache: StrPath = BUILD / "cache"
 
 
 def model_folders(model: ModelChoice) -> ModelFolders:
@@ -253,7 +239,7 @@ def model_folders(model: ModelChoice) -> ModelFolders:
     trained = read_manifest(adapter, AdapterManifest) if adapter else None
     reference = model.backbone or _backbone_of(trained)
     loaded = load_recipe(reference, "backbone", BackboneRecipe)
-    backbone = built_backbone(reference, loaded, Path(model.folders.backbones))
+    backbone = built_backbone(reference, loaded, Path(model.backbones))
     return ModelFolders(loaded, backbone, adapter, name)
 
 

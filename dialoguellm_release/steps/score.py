@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from dialoguellm_release.backbones.weights import base_of, pinned
 from dialoguellm_release.errors import DataError, Problem
@@ -29,7 +29,6 @@ from dialoguellm_release.step import (
     run_step,
 )
 from dialoguellm_release.steps.model import ModelChoice as ModelChoice
-from dialoguellm_release.steps.model import WorkFolders as WorkFolders
 from dialoguellm_release.steps.model import model_folders
 
 if TYPE_CHECKING:
@@ -80,15 +79,15 @@ def score(
     loaded = main_recipe(recipe, "score", ScoreRecipe, overrides)
     chosen = _choice(model)
     folders = model_folders(chosen)
-    name = f"{folder_name(loaded.name, overrides)}-{folders.name}"
-    wanted = _Wanted(loaded, Path(dataset), Path(out or BUILD / "scores" / name), again, replace)
+    data, target = Path(dataset), _folder(out, loaded, overrides, folders.name)
 
     def answer() -> Scored:
-        scorers, cache = [loaded.recipe.scorer], Path(chosen.folders.cache)
-        ((_, scored),) = score_model(loaded.recipe, wanted.dataset, folders, scorers, cache, again=again)
+        scorers, cache = [loaded.recipe.scorer], Path(chosen.cache)
+        ((_, scored),) = score_model(loaded.recipe, data, folders, scorers, cache, again=again)
         return scored
 
-    return wanted.result(answer, _model_inputs(loaded, wanted.dataset, folders))
+    inputs = _model_inputs(loaded, data, folders)
+    return _scored(target, loaded, data, inputs, answer, again=again, replace=replace)
 
 
 @recording()
@@ -132,25 +131,26 @@ def score_each_way(
     each = {
         name: main_recipe(recipe, "score", ScoreRecipe, [*overrides, f"scorer={name}"]) for name in scorers
     }
-    above = Path(out or BUILD / "scores" / f"{folder_name(loaded.name, overrides)}-{folders.name}-scorers")
-    made: dict[ScorerName, StepResult[ScoreManifest]] = {}
-    stale = {}
-    for name, one in each.items():
-        wanted = _Wanted(one, Path(dataset), above / name, again, replace)
-        inputs = _model_inputs(one, wanted.dataset, folders)
-        found = current_result(ScoreManifest, wanted.out, inputs, again=again, replace=replace)
-        if found:
-            made[name] = found
-        else:
-            stale[name] = wanted, inputs
-    if stale:
-        cache = Path(chosen.folders.cache)
+    data, above = Path(dataset), _folder(out, loaded, overrides, f"{folders.name}-scorers")
+    inputs = {name: _model_inputs(one, data, folders) for name, one in each.items()}
+    made = {
+        name: found
+        for name in each
+        if (found := current_result(ScoreManifest, above / name, inputs[name], again=again, replace=replace))
+    }
+    if stale := [name for name in each if name not in made]:
         answers = score_model(
-            loaded.recipe, Path(dataset), folders, list(stale), cache, again=again, leave_out_unfit=True
+            loaded.recipe, data, folders, stale, Path(chosen.cache), again=again, leave_out_unfit=True
         )
         for name, scored in answers:
-            wanted, inputs = stale[name]
-            made[name] = wanted.result(lambda scored=scored: scored, inputs)
+
+            def answered(found: Scored = scored) -> Scored:
+                return found
+
+            target = above / name
+            made[name] = _scored(
+                target, each[name], data, inputs[name], answered, again=again, replace=replace
+            )
     return {name: made[name] for name in each if name in made}
 
 
@@ -193,10 +193,10 @@ def score_baseline(
         known = ", ".join(get_args(BaselineName))
         raise DataError(Problem("baseline", "no such baseline", known, baseline, code="scoring.no_baseline"))
     loaded = main_recipe(recipe, "score", ScoreRecipe, overrides)
-    name = f"{folder_name(loaded.name, overrides)}-{baseline}"
-    wanted = _Wanted(loaded, Path(dataset), Path(out or BUILD / "scores" / name), again, replace)
-    inputs = _inputs(loaded, wanted.dataset, {"baseline": baseline}, {}, BASELINE_PACKAGES)
-    return wanted.result(lambda: baselines.score_baseline(loaded.recipe, wanted.dataset, baseline), inputs)
+    data, target = Path(dataset), _folder(out, loaded, overrides, baseline)
+    inputs = _inputs(loaded, data, {"baseline": baseline}, {}, BASELINE_PACKAGES)
+    answer = partial(baselines.score_baseline, loaded.recipe, data, baseline)
+    return _scored(target, loaded, data, inputs, answer, again=again, replace=replace)
 
 
 @recording()
@@ -234,12 +234,12 @@ def score_predictions(
     from dialoguellm_release.scoring import predictions as scoring
 
     loaded = main_recipe(recipe, "score", ScoreRecipe, overrides)
-    file = Path(predictions)
-    name = f"{folder_name(loaded.name, overrides)}-{file.stem}"
-    wanted = _Wanted(loaded, Path(dataset), Path(out or BUILD / "scores" / name), again, replace)
+    data, file = Path(dataset), Path(predictions)
+    target = _folder(out, loaded, overrides, file.stem)
     content = {"predictions": sha256_of(file)} if file.is_file() else {}
-    inputs = _inputs(loaded, wanted.dataset, {"predictions": file.name}, content, PREDICTION_PACKAGES)
-    return wanted.result(lambda: scoring.score_predictions(loaded.recipe, wanted.dataset, file), inputs)
+    inputs = _inputs(loaded, data, {"predictions": file.name}, content, PREDICTION_PACKAGES)
+    answer = partial(scoring.score_predictions, loaded.recipe, data, file)
+    return _scored(target, loaded, data, inputs, answer, again=again, replace=replace)
 
 
 @recording()
@@ -280,50 +280,40 @@ def score_served(
     from dialoguellm_release.scoring import served as scoring
 
     loaded = main_recipe(recipe, "score", ScoreRecipe, overrides)
-    name = f"{folder_name(loaded.name, overrides)}-{served.name}"
-    wanted = _Wanted(loaded, Path(dataset), Path(out or BUILD / "scores" / name), again, replace)
-    settings = {
-        "served model": served.model,
-        "server address": served.sha256,
-        "server API": served.api,
-    }
-    inputs = _inputs(loaded, wanted.dataset, settings, {}, SERVED_PACKAGES)
-
-    def answer() -> Scored:
-        return scoring.score_served(loaded.recipe, wanted.dataset, served, Path(cache), again=again)
-
-    return wanted.result(answer, inputs)
+    data, target = Path(dataset), _folder(out, loaded, overrides, served.name)
+    settings = {"served model": served.model, "server address": served.sha256, "server API": served.api}
+    inputs = _inputs(loaded, data, settings, {}, SERVED_PACKAGES)
+    answer = partial(scoring.score_served, loaded.recipe, data, served, Path(cache), again=again)
+    return _scored(target, loaded, data, inputs, answer, again=again, replace=replace)
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    """A score folder that is asked for."""
-
-    loaded: Loaded[ScoreRecipe]
-    dataset: Path
-    out: Path
-    again: bool
-    replace: bool
-
-    def result(self, answer: Any, inputs: Inputs) -> StepResult[ScoreManifest]:
-        """The folder; `answer` gives its answers, and is called only where it is not current."""
-        from dialoguellm_release.scoring.folder import write_scores
-
-        def make(folder: Path) -> Output:
-            written = write_scores(self.loaded.recipe, self.dataset, answer(), folder)
-            return Output(written.content_sha256, {"figures": written.figures}, written.files)
-
-        return run_step(
-            ScoreManifest, self.out, inputs, make, _write_report, again=self.again, replace=self.replace
-        )
+def _folder(out: StrPath | None, loaded: Loaded[ScoreRecipe], overrides: Sequence[str], system: str) -> Path:
+    """The folder that was named, or the default one."""
+    return Path(out or BUILD / "scores" / f"{folder_name(loaded.name, overrides)}-{system}")
 
 
-def _write_report(folder: Path, manifest: ScoreManifest) -> None:
+def _scored(
+    folder: Path,
+    loaded: Loaded[ScoreRecipe],
+    dataset: Path,
+    inputs: Inputs,
+    answer: Callable[[], Scored],
+    *,
+    again: bool,
+    replace: bool,
+) -> StepResult[ScoreManifest]:
+    """The score folder; `answer` is called only where it is not current."""
     from dialoguellm_release.cards.score import render_score_report
-    from dialoguellm_release.scoring.folder import CONFUSION
+    from dialoguellm_release.scoring.folder import write_scores
 
-    figure = CONFUSION if (folder / CONFUSION).is_file() else None
-    write_text(folder / "README.md", render_score_report(manifest, figure))
+    def make(staged: Path) -> Output:
+        written = write_scores(loaded.recipe, dataset, answer(), staged)
+        return Output(written.content_sha256, {"figures": written.figures}, written.files)
+
+    def finish(staged: Path, manifest: ScoreManifest) -> None:
+        write_text(staged / "README.md", render_score_report(manifest))
+
+    return run_step(ScoreManifest, folder, inputs, make, finish, again=again, replace=replace)
 
 
 def _inputs(

@@ -338,7 +338,7 @@ def score(score_figures_of: Callable[..., ScoreFigures]) -> ScoreManifest:
         created_by={"dialoguellm-release": "0.1.0"},
         recipe=_stamp("meld", {}),
         inputs=(),
-        outputs=(_file("scores.json"),),
+        outputs=(_file("figures/confusion.png"), _file("scores.json")),
         content_sha256="9" * 64,
         figures=score_figures_of(
             protocol={"dataset_content_sha256": DATASET, "prompt_sha256": PROMPT},

@@ -119,9 +119,9 @@ def test_what_the_published_dataset_lacks_is_told_of_an_adapter_that_saw_it(
 def test_a_score_folder_has_this_report(
     score: ScoreManifest, golden: Callable[[str, str], None], score_figures_of: Any
 ) -> None:
-    golden("cards/score.md", render_score_report(score, "figures/confusion.png"))
+    golden("cards/score.md", render_score_report(score))
     drawn = score_figures_of(left_to_chance=1_200, chances={"anger": 0.25, "neutral": 0.75})
-    report = render_score_report(score.model_copy(update={"figures": drawn}), None)
+    report = render_score_report(score.model_copy(update={"figures": drawn, "outputs": ()}))
     assert "The system draws the label of 1,200 records at random" in report
     assert "was not audited" in report
     assert "![" not in report

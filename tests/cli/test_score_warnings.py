@@ -62,7 +62,7 @@ def test_the_report_begins_with_the_warning(score_figures_of: Callable[..., Any]
         content_sha256="1" * 64,
         figures=figures,
     )
-    report = render_score_report(manifest, None)
+    report = render_score_report(manifest)
     assert report.index("**Warning**: every answer is neutral") < report.index("## Labels")
 
 

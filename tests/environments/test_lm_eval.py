@@ -12,7 +12,7 @@ import yaml
 
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.steps.dataset import build_dataset
-from dialoguellm_release.steps.score import ModelChoice, WorkFolders, score
+from dialoguellm_release.steps.score import ModelChoice, score
 from tests.corpus_names import CORPORA
 
 TASKS = Path(__file__).parents[2] / "lm_eval_tasks"
@@ -52,7 +52,7 @@ def test_the_harness_finds_the_same_accuracy(environment: Any, tmp_path: Path, t
         ours = score(
             name,
             dataset,
-            ModelChoice(None, "tiny", WorkFolders(tiny_backbone.parent, tmp_path / "cache")),
+            ModelChoice(None, "tiny", tiny_backbone.parent, tmp_path / "cache"),
             tmp_path / name,
             overrides=("scorer=full_likelihood", "intervals.resamples=50"),
         )

@@ -43,7 +43,7 @@ from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.scores import ScoreFigures
 from dialoguellm_release.steps.adapter import train_adapter
 from dialoguellm_release.steps.dataset import build_dataset
-from dialoguellm_release.steps.score import ModelChoice, WorkFolders, score
+from dialoguellm_release.steps.score import ModelChoice, score
 
 CORPORA: tuple[CorpusName, ...] = ("meld", "meisd")
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -70,7 +70,7 @@ def demo_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     few = ["trainer.max_steps=12", "trainer.learning_rate=1e-2", "data.max_records=96"]
     adapter = path / "adapters" / "tiny"
     train_adapter("tiny", dataset, adapter, backbones=path / "backbones", overrides=few)
-    model = ModelChoice(adapter, folders=WorkFolders(path / "backbones"))
+    model = ModelChoice(adapter, backbones=path / "backbones")
     score("meld", dataset, model, path / "scores" / "meld-tiny")
     return path
 

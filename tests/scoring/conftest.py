@@ -17,7 +17,7 @@ from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.scoring.answers import Scorer
 from dialoguellm_release.steps.model import build_backbone
-from dialoguellm_release.steps.score import ModelChoice, WorkFolders, score
+from dialoguellm_release.steps.score import ModelChoice, score
 
 SPACE = LABELS[:7]
 FEW = "intervals.resamples=50"
@@ -145,7 +145,7 @@ def run(tiny_adapter: Path, tiny_backbone: Path, audited_dataset: Path, tmp_path
         made = score(
             "meld",
             dataset,
-            ModelChoice(adapter, backbone, WorkFolders(tiny_backbone.parent, cache or tmp_path / "cache")),
+            ModelChoice(adapter, backbone, tiny_backbone.parent, cache or tmp_path / "cache"),
             tmp_path / name,
             **options,
             overrides=(FEW, *settings),

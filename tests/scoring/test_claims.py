@@ -11,7 +11,7 @@ from dialoguellm_release.errors import DataError, RecipeError
 from dialoguellm_release.folders import MANIFESTS
 from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.base import Kind
-from dialoguellm_release.steps.claims import PAPER, check_claims
+from dialoguellm_release.steps.compare import PAPER, check_claims
 
 
 def test_every_number_of_the_paper_is_a_claim_with_a_place() -> None:

@@ -14,7 +14,7 @@ from dialoguellm_release.schemas.counts import Sizes
 from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures, DatasetManifest
 from dialoguellm_release.schemas.labels import BASIC_LABELS, Label
 from dialoguellm_release.schemas.manifests import AdapterFigures, AdapterManifest, RecipeStamp
-from dialoguellm_release.steps.claims import PAPER, ClaimReport, check_claims
+from dialoguellm_release.steps.compare import PAPER, ClaimReport, check_claims
 
 SHARES: dict[Label, int] = {
     "happiness": 312,

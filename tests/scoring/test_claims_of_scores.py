@@ -10,7 +10,7 @@ import pytest
 
 from dialoguellm_release.folders import write_manifest
 from dialoguellm_release.schemas.manifests import RecipeStamp, ScoreManifest
-from dialoguellm_release.steps.claims import check_claims
+from dialoguellm_release.steps.compare import check_claims
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.scoring.few_shot import Examples, PromptWithExamples, draw_examples
 from dialoguellm_release.scoring.task import read_task
 from dialoguellm_release.steps.dataset import build_dataset
-from dialoguellm_release.steps.score import ModelChoice, WorkFolders, score
+from dialoguellm_release.steps.score import ModelChoice, score
 
 SPACE = LABELS[:7]
 FEW = "intervals.resamples=50"
@@ -126,7 +126,7 @@ def test_a_model_is_scored_with_examples(
         made = score(
             "meld",
             audited_dataset,
-            ModelChoice(None, "tiny", WorkFolders(tiny_backbone.parent, tmp_path / "cache")),
+            ModelChoice(None, "tiny", tiny_backbone.parent, tmp_path / "cache"),
             folder,
             overrides=(FEW, *overrides),
         )
@@ -150,7 +150,7 @@ def test_prompts_that_grew_too_long_say_what_to_set(audited_dataset: Path, tiny_
         score(
             "meld",
             audited_dataset,
-            ModelChoice(None, "tiny", WorkFolders(tiny_backbone.parent)),
+            ModelChoice(None, "tiny", tiny_backbone.parent),
             overrides=("few_shot.shots=14", FEW),
         )
 

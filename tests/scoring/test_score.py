@@ -20,7 +20,7 @@ from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS
 from dialoguellm_release.schemas.manifests import AdapterManifest, ScoreManifest
 from dialoguellm_release.schemas.scores import ScorerName
-from dialoguellm_release.steps.score import ModelChoice, WorkFolders, score, score_each_way
+from dialoguellm_release.steps.score import ModelChoice, score, score_each_way
 
 SPACE = LABELS[:7]
 FEW = "intervals.resamples=50"
@@ -278,7 +278,7 @@ def test_every_way_of_reading_the_answer_is_scored_on_its_own(
             "meld",
             names or get_args(ScorerName),
             audited_dataset,
-            ModelChoice(tiny_adapter, folders=WorkFolders(tiny_backbone.parent, tmp_path / "cache")),
+            ModelChoice(tiny_adapter, backbones=tiny_backbone.parent, cache=tmp_path / "cache"),
             tmp_path / out,
             overrides=[FEW, "max_new_tokens=4"],
         )
@@ -316,7 +316,7 @@ def test_labels_that_begin_alike_need_full_likelihood(
         return score(
             "meld",
             audited_dataset,
-            ModelChoice(None, str(bytes_recipe), WorkFolders(backbones, tmp_path / "cache")),
+            ModelChoice(None, str(bytes_recipe), backbones, tmp_path / "cache"),
             tmp_path / scorer,
             overrides=["max_length=1000", "max_records=2", FEW, f"scorer={scorer}"],
         )
@@ -331,7 +331,7 @@ def test_labels_that_begin_alike_need_full_likelihood(
         "meld",
         ["first_token", "full_likelihood", "full_likelihood_per_token"],
         audited_dataset,
-        ModelChoice(None, str(bytes_recipe), WorkFolders(backbones, tmp_path / "cache")),
+        ModelChoice(None, str(bytes_recipe), backbones, tmp_path / "cache"),
         tmp_path / "ways",
         overrides=["max_length=1000", "max_records=2", FEW],
     )

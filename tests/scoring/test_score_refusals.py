@@ -12,7 +12,7 @@ from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import read_manifest, write_manifest
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import ScoreManifest
-from dialoguellm_release.steps.score import ModelChoice, WorkFolders, score
+from dialoguellm_release.steps.score import ModelChoice, score
 
 
 def test_a_dataset_of_another_prompt_and_another_base_are_refused_together(
@@ -31,7 +31,7 @@ def test_a_dataset_of_another_prompt_and_another_base_are_refused_together(
         score(
             "meld",
             dataset,
-            ModelChoice(tiny_adapter, str(bytes_recipe), WorkFolders(backbones, tmp_path / "cache")),
+            ModelChoice(tiny_adapter, str(bytes_recipe), backbones, tmp_path / "cache"),
             tmp_path / "out",
         )
     prompt_problem, base_problem = raised.value.problems

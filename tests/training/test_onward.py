@@ -29,8 +29,8 @@ from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, InitAdapt
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.step import StepResult
-from dialoguellm_release.steps.adapter import Training, trained
 from dialoguellm_release.steps.adapter import train_adapter as train_step
+from dialoguellm_release.steps.adapter import trained
 from dialoguellm_release.steps.model import export_training, merge_adapter
 from dialoguellm_release.training import merge
 from dialoguellm_release.training.export import Segments, Tool, configuration
@@ -310,8 +310,9 @@ def test_a_training_goes_on_from_an_adapter(
     def onward(*settings: str) -> AdapterManifest:
         stated = [*few, f"init_adapter.path={tiny_adapter}", *settings]
         recipe = load_recipe("tiny", "adapter", AdapterRecipe, stated)
-        onward = Training(small_dataset, tiny_backbone.parent)
-        return trained(recipe, tmp_path / "onward", onward, replace=True).manifest
+        return trained(
+            recipe, tmp_path / "onward", small_dataset, tiny_backbone.parent, replace=True
+        ).manifest
 
     first = read_manifest(tiny_adapter, AdapterManifest)
     manifest = onward()

@@ -18,7 +18,7 @@ from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.adapter import train_adapter
 from dialoguellm_release.steps.dataset import build_dataset
-from dialoguellm_release.steps.score import ModelChoice, WorkFolders, score
+from dialoguellm_release.steps.score import ModelChoice, score
 from dialoguellm_release.training.data import drawn_records
 
 SETTINGS = ("trainer.max_steps=3", "data.max_records=40")
@@ -37,7 +37,7 @@ def datasets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def leak_policy(adapter: Path, dataset: Path, backbones: Path) -> str | None:
     """What a score of the adapter on MELD's test split says of training records that leak."""
     work = adapter.parent
-    model = ModelChoice(adapter, folders=WorkFolders(backbones, work / "cache"))
+    model = ModelChoice(adapter, backbones=backbones, cache=work / "cache")
     made = score("meld", dataset, model, work / f"{adapter.name}-score", overrides=["max_records=4"])
     return made.manifest.figures.protocol.leak_policy
 

@@ -18,7 +18,7 @@ from dialoguellm_release.folders import read_manifest, stamps
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.manifests import AdapterManifest, FileStamp
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
-from dialoguellm_release.steps.adapter import Training, trained
+from dialoguellm_release.steps.adapter import trained
 from dialoguellm_release.training.checkpoints import checkpoints_of, last_whole_checkpoint
 
 SETTINGS = (
@@ -51,7 +51,9 @@ def train(tiny_backbone: Path, dataset: Path) -> Callable[..., Any]:
         return trained(
             recipe,
             out,
-            Training(dataset, tiny_backbone.parent, "resume" if resume else "refuse"),
+            dataset,
+            tiny_backbone.parent,
+            unfinished="resume" if resume else "refuse",
             again=again,
         ).manifest
 
@@ -66,7 +68,7 @@ def unbroken(
 ) -> Path:
     out = tmp_path_factory.mktemp("unbroken") / "tiny"
     recipe = load_recipe("tiny", "adapter", AdapterRecipe, SETTINGS)
-    trained(recipe, out, Training(dataset, tiny_backbone.parent))
+    trained(recipe, out, dataset, tiny_backbone.parent)
     return out
 
 
@@ -198,7 +200,7 @@ def test_a_recipe_that_looks_at_validation_needs_the_split(
 ) -> None:
     recipe = load_recipe("tiny", "adapter", AdapterRecipe, SETTINGS)
     with pytest.raises(DataError, match="no records of config meld, split validation"):
-        trained(recipe, tmp_path / "out", Training(small_dataset, tiny_backbone.parent))
+        trained(recipe, tmp_path / "out", small_dataset, tiny_backbone.parent)
 
 
 def test_too_little_memory_gets_advice_from_the_estimate(

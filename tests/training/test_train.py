@@ -23,7 +23,7 @@ from dialoguellm_release.schemas.manifests import AdapterManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, Packing
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.steps.adapter import Training, trained
+from dialoguellm_release.steps.adapter import trained
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.training import packs, sft
 from dialoguellm_release.training.data import training_rows
@@ -33,10 +33,10 @@ import sys
 from pathlib import Path
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
-from dialoguellm_release.steps.adapter import Training, trained
+from dialoguellm_release.steps.adapter import trained
 backbone, dataset, out, *settings = sys.argv[1:]
 adapter = load_recipe("tiny", "adapter", AdapterRecipe, settings)
-trained(adapter, Path(out), Training(Path(dataset), Path(backbone).parent))
+trained(adapter, Path(out), Path(dataset), Path(backbone).parent)
 """
 SETTINGS = ("trainer.max_steps=12", "trainer.per_device_train_batch_size=8", "trainer.learning_rate=1e-2")
 
@@ -50,7 +50,7 @@ def train(tiny_backbone: Path, small_dataset: Path, tmp_path: Path) -> Any:
     """Trains on `small_dataset` into `tmp_path/out`, with settings."""
 
     def run(*settings: str, dataset: Path = small_dataset) -> AdapterManifest:
-        made = trained(recipe_with(*settings), tmp_path / "out", Training(dataset, tiny_backbone.parent))
+        made = trained(recipe_with(*settings), tmp_path / "out", dataset, tiny_backbone.parent)
         return made.manifest
 
     return run
