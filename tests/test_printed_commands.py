@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dialoguellm_release.errors import PublishError
-from dialoguellm_release.hub.sources import read_sources
+from dialoguellm_release.hub.plan import read_sources
 from dialoguellm_release.hydration.hydrate import how_to_get
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe

@@ -17,8 +17,7 @@ from dialoguellm_release.render import numbers
 from dialoguellm_release.render.tables import Table
 
 if TYPE_CHECKING:
-    from dialoguellm_release.schemas.release import Link
-    from dialoguellm_release.steps.release import Collected, Publication, Published
+    from dialoguellm_release.steps.release import Check, Collected, Publication, Published, Verified
 
 HUB = "hub"
 """The `--to` of the Hugging Face Hub; a folder of this name is `./hub`."""
@@ -99,11 +98,11 @@ def as_plan(publication: Publication) -> str:
     """What would be done in each repository, file by file, and every check."""
     parts = ["\n".join(_planned(one)) for one in publication.repositories]
     if publication.upstream:
-        parts.append("\n".join(_left_alone(link, publication.tag) for link in publication.upstream))
+        left = f"left as it is, {publication.tag} at commit"
+        parts.append("\n".join(f"{link.repository}: {left} {link.commit}" for link in publication.upstream))
     if publication.collection:
         parts.append(_collection(publication.collection))
-    gates = [(one.name, one.outcome, one.note) for one in publication.checks]
-    return "\n\n".join([*parts, Table(("gate", "verdict", ""), gates).text()])
+    return "\n\n".join([*parts, check_table("gate", publication.checks)])
 
 
 def as_data(publication: Publication) -> dict[str, Any]:
@@ -167,25 +166,12 @@ def _planned(one: Published) -> Iterator[str]:
         yield Table(("  change", "file", "size"), rows).text()
 
 
-def _left_alone(link: Link, tag: str) -> str:
-    return f"{link.repository}: left as it is, {tag} at commit {link.commit}"
-
-
 def _collection(collection: Collected) -> str:
     """What becomes of a collection."""
-    state = (
-        "new"
-        if collection.is_new
-        else f"gets {len(collection.added)} more"
-        if collection.added
-        else "no change"
-    )
+    state = f"gets {len(collection.added)} more" if collection.added else "no change"
+    state = "new" if collection.is_new else state
     lines = [f"collection {collection.title}: {state}, {collection.where}"]
     return "\n".join([*lines, *(f"  listed  {name}" for name in collection.added)])
-
-
-if TYPE_CHECKING:
-    from dialoguellm_release.steps.release import Check, Verified
 
 
 def verify(
@@ -224,22 +210,12 @@ def verify(
 def verified_text(verified: Verified) -> str:
     """The checks on a repository as a table."""
     at = f" at {verified.revision} ({verified.commit})" if verified.revision else ""
-    return f"{verified.where}{at}\n{check_table(verified.checks)}"
+    return f"{verified.where}{at}\n{check_table('item', verified.checks)}"
 
 
-def check_table(checks: Sequence[Check]) -> str:
-    """Checks as a table: the item, its outcome, and what was checked or why not."""
-    return Table(("item", "verdict", ""), [(one.name, one.outcome, one.note) for one in checks]).text()
-
-
-def check_data(check: Check) -> dict[str, Any]:
-    """A check as data."""
-    return {
-        "name": check.name,
-        "outcome": check.outcome,
-        "note": check.note,
-        "problems": [asdict(problem) for problem in check.problems],
-    }
+def check_table(title: str, checks: Sequence[Check]) -> str:
+    """Checks as a table: what was checked, its outcome, and a note or why it was not."""
+    return Table((title, "verdict", ""), [(one.name, one.outcome, one.note) for one in checks]).text()
 
 
 def _verified_data(verified: Verified) -> dict[str, Any]:
@@ -247,5 +223,5 @@ def _verified_data(verified: Verified) -> dict[str, Any]:
         "repository": verified.where,
         "revision": verified.revision,
         "commit": verified.commit,
-        "checks": [check_data(one) for one in verified.checks],
+        "checks": [asdict(one) for one in verified.checks],
     }

@@ -15,13 +15,12 @@ from typing import Any, Literal
 from dialoguellm_release.cards.check import check_our_card, repository_card_problems
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.folders import file_problems
-from dialoguellm_release.hub.contents import PREDICTIONS, SCORES, PlannedFile
+from dialoguellm_release.hub.contents import PREDICTIONS, SCORES, PlannedFile, Source, Sources
 from dialoguellm_release.hub.secrets import secret_problems
-from dialoguellm_release.hub.sources import Source, Sources
 from dialoguellm_release.layout import data_file
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName
-from dialoguellm_release.schemas.manifests import AdapterManifest, BackboneManifest, Manifest, ScoreManifest
+from dialoguellm_release.schemas.manifests import AdapterManifest, BackboneManifest, Manifest
 from dialoguellm_release.schemas.release import RepositoryName
 
 Outcome = Literal["pass", "fail", "not checked"]
@@ -79,11 +78,7 @@ _BITS = {
 
 
 def weight_problems(path: Path, rank: int | None = None) -> Iterator[Problem]:
-    """Where a safetensors file is missing, damaged, empty, all zeros, or has NaN.
-
-    Args:
-        rank: The `r` of LoRA that the matrices must have; None leaves that out.
-    """
+    """Where a safetensors file is missing, damaged, empty, all zeros, has NaN or matrices of another rank."""
     if not path.is_file():
         yield Problem(str(path), "not found", fix=AGAIN, code="checks.no_weights")
         return
@@ -140,28 +135,27 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 def source_checks(sources: Sources) -> list[Check]:
     """The checks of the folders that a release is made from."""
-    scores = [score for scores in sources.scores.values() for score in scores]
-    groups = (sources.dataset.values(), sources.backbones.values(), sources.adapters.values(), scores)
-    folders: list[Source[Manifest]] = [source for group in groups for source in group]
-    dataset = next((source.manifest for source in sources.dataset.values()), None)
-    backbones = {repo_id: source.manifest for repo_id, source in sources.backbones.items()}
+    adapters = [(one.folder, one.manifest) for one in sources.adapters.values()]
+    runs = [run for held in sources.scores.values() for run in held]
+    datasets = [sources.dataset] if sources.dataset else []
+    folders: list[Source[Manifest]] = [
+        *datasets,
+        *sources.backbones.values(),
+        *sources.adapters.values(),
+        *runs,
+    ]
     hashes = [problem for one in folders for problem in file_problems(one.folder, one.manifest)]
     checks = [check_of("hashes", hashes, counted(len(folders), "folder"))]
-    if sources.adapters:
-        adapters = list(sources.adapters.values())
-        weights = [problem for one in adapters for problem in adapter_problems(one.folder, one.manifest)]
-        labels = [problem for one in adapters for problem in label_problems(one.folder, one.manifest)]
-        origins = [
-            problem
-            for one in adapters
-            for problem in origin_problems(one.folder, one.manifest, dataset, backbones)
-        ]
+    if adapters:
+        dataset = sources.dataset.manifest if sources.dataset else None
+        backbones = {repo_id: one.manifest for repo_id, one in sources.backbones.items()}
+        origins = [found for one in adapters for found in origin_problems(*one, dataset, backbones)]
         note = counted(len(adapters), "adapter")
         checks += [
-            check_of("weights", weights, note),
-            check_of("label survival", labels, note),
+            check_of("weights", [found for one in adapters for found in adapter_problems(*one)], note),
+            check_of("label survival", [found for one in adapters for found in label_problems(*one)], note),
             check_of("origin", origins, note),
-            check_of("scores", _all_score_problems(sources), counted(len(scores), "score folder")),
+            check_of("scores", _score_problems(sources), counted(len(runs), "score folder")),
         ]
     return checks
 
@@ -206,73 +200,54 @@ def origin_problems(
         dataset: None where the release has none.
         backbones: The release's own, by repository id.
     """
-    figures = adapter.figures
+    figures, where = adapter.figures, str(folder)
     if dataset and figures.dataset_content_sha256 != dataset.content_sha256:
-        yield Problem(
-            str(folder),
-            "was trained on another dataset than the one of this release",
-            expected=f"content {dataset.content_sha256}",
-            got=f"content {figures.dataset_content_sha256}",
-            fix="train it again on this dataset, with adapter train --again",
-            code="checks.other_dataset",
-        )
+        what = "was trained on another dataset than the one of this release"
+        contents = f"content {dataset.content_sha256}", f"content {figures.dataset_content_sha256}"
+        fix = "train it again on this dataset, with adapter train --again"
+        yield Problem(where, what, *contents, fix, code="checks.other_dataset")
     if dataset and figures.prompt_sha256 != dataset.figures.prompt_sha256:
-        yield Problem(
-            str(folder),
-            "was trained with another prompt than the one of this release's dataset",
-            expected=f"{dataset.figures.prompt}, sha256 {dataset.figures.prompt_sha256}",
-            got=figures.prompt_sha256,
-            fix="train it again on this dataset",
-            code="checks.other_prompt",
-        )
+        what = "was trained with another prompt than the one of this release's dataset"
+        expected = f"{dataset.figures.prompt}, sha256 {dataset.figures.prompt_sha256}"
+        fix = "train it again on this dataset"
+        yield Problem(where, what, expected, figures.prompt_sha256, fix, code="checks.other_prompt")
     if figures.base not in backbones and not _HUB_ID.fullmatch(figures.base):
-        yield Problem(
-            str(folder),
-            "its base is neither a backbone of this release nor the id of a model on the Hub",
-            expected=" or ".join(sorted(backbones)) or "owner/name",
-            got=figures.base,
-            code="checks.unknown_base",
-        )
+        what = "its base is neither a backbone of this release nor the id of a model on the Hub"
+        expected = " or ".join(sorted(backbones)) or "owner/name"
+        yield Problem(where, what, expected, figures.base, code="checks.unknown_base")
     backbone = backbones.get(figures.base)
     if backbone is None and figures.base_content_sha256 is not None and not figures.base_is_folder:
         what, fix = "its base is a backbone that this release lacks", "add it to backbones and depends_on"
-        yield Problem(str(folder), what, got=figures.base, fix=fix, code="checks.base_not_in_release")
+        yield Problem(where, what, got=figures.base, fix=fix, code="checks.base_not_in_release")
     if backbone and figures.base_content_sha256 != backbone.content_sha256:
-        yield Problem(
-            str(folder),
-            "was trained on other weights than those of the backbone of this release",
-            expected=f"content {backbone.content_sha256}",
-            got=f"content {figures.base_content_sha256}",
-            fix="train it again on this backbone",
-            code="checks.other_weights",
-        )
+        what = "was trained on other weights than those of the backbone of this release"
+        contents = f"content {backbone.content_sha256}", f"content {figures.base_content_sha256}"
+        yield Problem(where, what, *contents, "train it again on this backbone", code="checks.other_weights")
 
 
-def _all_score_problems(sources: Sources) -> Iterator[Problem]:
+def _score_problems(sources: Sources) -> Iterator[Problem]:
+    """Adapters without scores, and scores of another adapter, dataset, prompt or base."""
     for repo_id, adapter in sources.adapters.items():
         if not sources.scores[repo_id]:
             what = "the adapter was never scored, so its card could not say what it does"
             fix = "dlm-release score run, then name the folder under scores in the release recipe"
             yield Problem(str(adapter.folder), what, fix=fix, code="checks.not_scored")
+        figures = adapter.manifest.figures
         for score in sources.scores[repo_id]:
-            yield from score_problems(score.folder, score.manifest, adapter.manifest)
-
-
-def score_problems(folder: Path, score: ScoreManifest, adapter: AdapterManifest) -> Iterator[Problem]:
-    """Where a score folder belongs to another adapter, dataset, prompt or base."""
-    protocol, system, figures = score.figures.protocol, score.figures.system, adapter.figures
-    compared = (
-        ("adapter", system.adapter_content_sha256, adapter.content_sha256),
-        ("dataset", protocol.dataset_content_sha256, figures.dataset_content_sha256),
-        ("prompt", protocol.prompt_sha256, figures.prompt_sha256),
-        ("base", system.base, figures.base),
-        ("base's content", system.base_content_sha256, figures.base_content_sha256),
-        ("base's revision", system.base_revision, figures.base_revision),
-    )
-    for name, got, expected in compared:
-        if got != expected:
-            what, fix = f"was scored with another {name}", "score the adapter again"
-            yield Problem(str(folder), what, str(expected), str(got), fix, code="checks.score_of_another")
+            protocol, system = score.manifest.figures.protocol, score.manifest.figures.system
+            compared = (
+                ("adapter", system.adapter_content_sha256, adapter.manifest.content_sha256),
+                ("dataset", protocol.dataset_content_sha256, figures.dataset_content_sha256),
+                ("prompt", protocol.prompt_sha256, figures.prompt_sha256),
+                ("base", system.base, figures.base),
+                ("base's content", system.base_content_sha256, figures.base_content_sha256),
+                ("base's revision", system.base_revision, figures.base_revision),
+            )
+            for name, got, expected in compared:
+                if got != expected:
+                    what, fix = f"was scored with another {name}", "score the adapter again"
+                    where, code = str(score.folder), "checks.score_of_another"
+                    yield Problem(where, what, str(expected), str(got), fix, code=code)
 
 
 LARGEST_FILE = 50_000_000_000
@@ -287,11 +262,7 @@ _ZIP_START = b"PK\x03\x04"
 
 
 def repository_checks(name: RepositoryName, files: Mapping[str, PlannedFile]) -> list[Check]:
-    """The checks of a repository as it would be published.
-
-    Args:
-        files: What it would hold.
-    """
+    """The checks of a repository as it would be published."""
     note = f"{name}, {counted(len(files), 'file')}"
     found = {
         "card": list(repository_card_problems(files, lambda path: files[path].text(), check_our_card)),
@@ -300,7 +271,7 @@ def repository_checks(name: RepositoryName, files: Mapping[str, PlannedFile]) ->
         "sizes": list(size_problems(files)),
     }
     return [
-        check_of(gate, [_placed(problem, name) for problem in problems], note)
+        check_of(gate, [replace(one, where=f"{name}: {one.where}") for one in problems], note)
         for gate, problems in found.items()
     ]
 
@@ -359,7 +330,3 @@ def size_problems(files: Mapping[str, PlannedFile]) -> Iterator[Problem]:
         if count > MOST_FILES_A_FOLDER:
             what, expected = "holds too many files for the Hub", f"at most {MOST_FILES_A_FOLDER:,}"
             yield Problem(folder or ".", what, expected, f"{count:,}", code="checks.too_many_files")
-
-
-def _placed(problem: Problem, repository: str) -> Problem:
-    return replace(problem, where=f"{repository}: {problem.where}")

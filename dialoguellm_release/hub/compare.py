@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,8 +15,7 @@ from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import MANIFEST
 from dialoguellm_release.hub.checks import Check, check_of
 from dialoguellm_release.hub.contents import PlannedFile, RepoPlan, parse_release_file
-from dialoguellm_release.hub.plan import plan_release
-from dialoguellm_release.hub.sources import part_of
+from dialoguellm_release.hub.plan import part_of, plan_release
 from dialoguellm_release.hub.store import RepoState, Store, Tree, is_stored
 from dialoguellm_release.layout import CARD
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
@@ -36,17 +36,13 @@ class FileChange:
 
 def changes(files: Mapping[str, PlannedFile], tree: Tree) -> tuple[FileChange, ...]:
     """The changes from a tree to the planned files, by path; empty where they are equal."""
-    return tuple(_changes(files, tree))
-
-
-def _changes(files: Mapping[str, PlannedFile], tree: Tree) -> Iterator[FileChange]:
-    for path in sorted({*files, *tree}):
+    found = [FileChange(path, "deleted", stored.size) for path, stored in tree.items() if path not in files]
+    for path, file in files.items():
         if path not in tree:
-            yield FileChange(path, "added", files[path].size)
-        elif path not in files:
-            yield FileChange(path, "deleted", tree[path].size)
-        elif not is_stored(files[path], tree[path]):
-            yield FileChange(path, "changed", files[path].size)
+            found.append(FileChange(path, "added", file.size))
+        elif not is_stored(file, tree[path]):
+            found.append(FileChange(path, "changed", file.size))
+    return tuple(sorted(found, key=lambda one: one.path))
 
 
 @dataclass(frozen=True)
@@ -127,12 +123,9 @@ def compare_release(
             commits[one.name] = commit
         steps.append(Step(one, store.where(one.name), state, files, commit))
     problems = [problem for step in steps for problem in step_problems(step, store, recipe.tag)]
-    problems += [
-        problem
-        for step in steps
-        if step.commit is None
-        for problem in store.card_problems(step.plan.name, step.files[CARD].text())
-    ]
+    for step in steps:
+        if step.commit is None:
+            problems += store.card_problems(step.plan.name, step.files[CARD].text())
     checks = [*plan.checks, check_of("target", problems, "tags, changes by others, cards")]
     if plan.upstream:
         checks.append(check_of("upstream", missing, f"left as they are: {', '.join(plan.upstream)}"))
@@ -155,37 +148,24 @@ def step_problems(step: Step, store: Store, tag: str) -> Iterator[Problem]:
         if state.tagged is None:
             yield from _foreign_problems(step.files, state, where)
         elif different := [one.path for one in changes(step.files, state.tagged_files)]:
-            yield Problem(
-                where,
-                f"the tag {tag} has other content",
-                expected=f"the planned files; these differ: {', '.join(different)}",
-                got=f"commit {state.tagged}",
-                fix="give the release a new tag; a published tag does not move",
-                code="hub.tag_has_other_content",
-            )
+            what, got = f"the tag {tag} has other content", f"commit {state.tagged}"
+            expected = f"the planned files; these differ: {', '.join(different)}"
+            fix = "give the release a new tag; a published tag does not move"
+            yield Problem(where, what, expected, got, fix, code="hub.tag_has_other_content")
     yield from store.edit_problems(step.plan.name, state, list(step.files))
 
 
 def _exposure_problems(plan: RepoPlan, state: RepoState, where: str) -> Iterator[Problem]:
     """Where a repository is more open than the release says; its history would be open with it."""
     if state.visibility and state.visibility != plan.visibility:
-        yield Problem(
-            where,
-            f"is {state.visibility}, but the release has it as {plan.visibility}",
-            expected=f"visibility: {plan.visibility}",
-            got=f"visibility: {state.visibility}",
-            fix="publish under another repo_id, or change the release recipe",
-            code="hub.other_visibility",
-        )
+        what = f"is {state.visibility}, but the release has it as {plan.visibility}"
+        expected, got = f"visibility: {plan.visibility}", f"visibility: {state.visibility}"
+        fix = "publish under another repo_id, or change the release recipe"
+        yield Problem(where, what, expected, got, fix, code="hub.other_visibility")
     if plan.gated and state.visibility and state.gated != plan.gated and not state.is_fresh:
-        yield Problem(
-            where,
-            "is not gated as the release says",
-            expected=str(plan.gated),
-            got=str(state.gated or "not gated"),
-            fix="change it in the settings of the repository, or in the release recipe",
-            code="hub.not_gated",
-        )
+        what, got = "is not gated as the release says", str(state.gated or "not gated")
+        fix = "change it in the settings of the repository, or in the release recipe"
+        yield Problem(where, what, plan.gated, got, fix, code="hub.not_gated")
 
 
 def _foreign_problems(files: Mapping[str, PlannedFile], state: RepoState, where: str) -> Iterator[Problem]:
@@ -195,21 +175,15 @@ def _foreign_problems(files: Mapping[str, PlannedFile], state: RepoState, where:
         now, before = state.files.get(path), released.get(path)
         if now == before:
             continue
+        at = f"{where}: {path}"
         if now is None:
             if path in files:
-                what, fix = (
-                    "was deleted by somebody else, and would come back",
-                    "restore it, or plan without it",
-                )
-                yield Problem(f"{where}: {path}", what, fix=fix, code="hub.foreign_deletion")
+                what = "was deleted by somebody else, and would come back"
+                yield Problem(at, what, fix="restore it, or plan without it", code="hub.foreign_deletion")
         elif path not in files or not is_stored(files[path], now):
-            yield Problem(
-                f"{where}: {path}",
-                "was added or changed by somebody else, and would be lost",
-                got=f"at commit {state.head}",
-                fix="remove it there with a commit, or publish to another repository",
-                code="hub.foreign_file",
-            )
+            what, got = "was added or changed by somebody else, and would be lost", f"at commit {state.head}"
+            fix = "remove it there with a commit, or publish to another repository"
+            yield Problem(at, what, got=got, fix=fix, code="hub.foreign_file")
 
 
 def _link_problems(
@@ -223,12 +197,9 @@ def _link_problems(
     where, needed = store.where(other.name), f"{', '.join(sorted(needed_by))} was made from it"
     if state is None or state.tagged is None:
         what = "was not found, or this token may not see it" if state is None else f"has no tag {tag}"
-        fix = f"publish it as well: --only {other.name}"
-        if state is not None:
-            fix += " (where nothing changed it gets the tag alone)"
-        yield Problem(
-            where, f"{what}, and {needed}", expected=f"the tag {tag}", fix=fix, code="hub.link_not_published"
-        )
+        alone = " (where nothing changed it gets the tag alone)" if state else ""
+        what, fix = f"{what}, and {needed}", f"publish it as well: --only {other.name}{alone}"
+        yield Problem(where, what, f"the tag {tag}", fix=fix, code="hub.link_not_published")
         return
     if RELEASE_FILE not in state.tagged_files:
         what = f"has no {RELEASE_FILE} at the tag {tag}, and {needed}"
@@ -242,20 +213,15 @@ def _link_problems(
         return
     if release.content_sha256 != other.content_sha256:
         what = f"has other content at the tag {tag} than this build, and {needed}"
-        got = f"content {release.content_sha256}"
-        expected, code = f"content {other.content_sha256}", "hub.link_has_other_content"
-        yield Problem(where, what, expected, got, _SAME_BUILD, code=code)
+        contents = f"content {other.content_sha256}", f"content {release.content_sha256}"
+        yield Problem(where, what, *contents, _SAME_BUILD, code="hub.link_has_other_content")
         return
     if isinstance(other.manifest, DatasetManifest):
-        is_listed = MANIFEST in state.tagged_files
-        published = _manifest_of(store.read(other.name, state.tagged, MANIFEST)) if is_listed else None
-        if published is None or published.published != other.manifest.published:
+        published = None
+        with suppress(ValidationError):
+            if MANIFEST in state.tagged_files:
+                text = store.read(other.name, state.tagged, MANIFEST)
+                published = DatasetManifest.model_validate_json(text).published
+        if published is None or published != other.manifest.published:
             what = f"publishes another part of the dataset at the tag {tag} than this build, and {needed}"
             yield Problem(where, what, fix=_SAME_BUILD, code="hub.link_has_other_part")
-
-
-def _manifest_of(text: str) -> DatasetManifest | None:
-    try:
-        return DatasetManifest.model_validate_json(text)
-    except ValidationError:
-        return None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self
+from typing import Generic, Literal, Self, TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -23,11 +23,16 @@ from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.errors import DataError, Problem, problems_of
 from dialoguellm_release.folders import MANIFEST, combined_sha256, git_blob_id, sha256_of
 from dialoguellm_release.hub.licenses import published_audit, standoff_rows
-from dialoguellm_release.hub.sources import Source, Sources
 from dialoguellm_release.layout import AUDIT, CARD, CROISSANT, LICENSES
 from dialoguellm_release.recipes.catalogue import load_claims
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, PublishedSubset
-from dialoguellm_release.schemas.manifests import BackboneManifest, FileStamp, Manifest, ScoreManifest
+from dialoguellm_release.schemas.manifests import (
+    AdapterManifest,
+    BackboneManifest,
+    FileStamp,
+    Manifest,
+    ScoreManifest,
+)
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe, Visibility
 from dialoguellm_release.schemas.release import (
@@ -47,11 +52,32 @@ EVAL_TASKS = "eval.yaml"
 SCORES = "scores"
 """The folder of an adapter's repository that holds its score folders."""
 
+Held = TypeVar("Held", bound=Manifest, covariant=True)
+
 Commits = Mapping[RepositoryName, str]
 """The known commits of repositories."""
 
 UNKNOWN_COMMIT = "0" * 40
 """In the place of a commit that is not made yet; no repository has it, so what names it counts as changed."""
+
+
+@dataclass(frozen=True)
+class Source(Generic[Held]):
+    """A folder that a step made."""
+
+    folder: Path
+    manifest: Held
+
+
+@dataclass
+class Sources:
+    """The folders of a release, by repository id."""
+
+    dataset: Source[DatasetManifest] | None = None
+    backbones: dict[str, Source[BackboneManifest]] = field(default_factory=dict)
+    adapters: dict[str, Source[AdapterManifest]] = field(default_factory=dict)
+    scores: dict[str, list[Source[ScoreManifest]]] = field(default_factory=dict)
+    metrics: dict[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,14 +113,10 @@ class PlannedFile:
         return cls(folder / file.path, file.bytes, file.sha256)
 
     @classmethod
-    def rendered(cls, text: str) -> Self:
-        """A text that was rendered for the release."""
-        return cls.made(text.encode())
-
-    @classmethod
-    def made(cls, content: bytes) -> Self:
-        """A content that was made for the release."""
-        return cls(content, len(content), hashlib.sha256(content).hexdigest())
+    def rendered(cls, content: str | bytes) -> Self:
+        """A content that was rendered for the release."""
+        data = content.encode() if isinstance(content, str) else content
+        return cls(data, len(data), hashlib.sha256(data).hexdigest())
 
 
 @dataclass(frozen=True)
@@ -134,11 +156,7 @@ class RepoPlan:
         return repository_of(self.name)[1]
 
     def files_at(self, commits: Commits) -> dict[str, PlannedFile]:
-        """Its files by path, `release.json` among them.
-
-        Args:
-            commits: Of what it depends on; one that is not known is named by `UNKNOWN_COMMIT`.
-        """
+        """Its files by path; a dependency whose commit is not known is named by `UNKNOWN_COMMIT`."""
         known = {name: commits.get(name, UNKNOWN_COMMIT) for name in self.depends_on}
         texts = dict(self.texts(known))
         texts[CARD] = merged_card(texts[CARD], self.existing_card)
@@ -179,7 +197,7 @@ def dataset(
     """The part of a build that may be published, with its rows without text."""
     assert part.published is not None
     standoff = standoff_rows(build.manifest, part.published.standoff, build.folder)
-    rows = {path: PlannedFile.made(content) for path, content in standoff.items()}
+    rows = {path: PlannedFile.rendered(content) for path, content in standoff.items()}
     manifest = part.model_copy(update={"outputs": (*part.outputs, *map(stamp_of, rows, rows.values()))})
     recipe = recipe_of(manifest, DatasetRecipe)
     claims, registry = load_claims(recipe), corpus_entries(recipe)
@@ -203,10 +221,7 @@ def dataset(
 
 
 def _eval_tasks(manifest: DatasetManifest, published: PublishedSubset) -> str | None:
-    """The tasks that the `.eval_results` of adapters refer to: a config and its test split, by corpus.
-
-    The form is that of `eval-results.md` of huggingface/hub-docs; None where no test split is published.
-    """
+    """The tasks that `.eval_results` refer to, as in `eval-results.md` of huggingface/hub-docs."""
     withheld = {*published.left_out, *published.standoff}
     tasks = [
         {"id": name, "config": name, "split": "test"}
@@ -225,9 +240,8 @@ def _eval_tasks(manifest: DatasetManifest, published: PublishedSubset) -> str | 
 def backbone(repo_id: str, source: Source[BackboneManifest]) -> RepoPlan:
     """A backbone that is part of the release."""
     texts = {CARD: render_backbone_card(source.manifest, repo_id)}
-    name = repository_name("model", repo_id)
-    content = source.manifest.content_sha256
-    return RepoPlan(name, content, _files_of(source), source.manifest, lambda _commits: texts)
+    name, manifest = repository_name("model", repo_id), source.manifest
+    return RepoPlan(name, manifest.content_sha256, _files_of(source), manifest, lambda _commits: texts)
 
 
 def space(repo_id: str, folder: Path) -> RepoPlan:
@@ -240,22 +254,21 @@ def space(repo_id: str, folder: Path) -> RepoPlan:
 
 
 def adapter(
-    repo_id: str,
-    depends_on: tuple[RepositoryName, ...],
-    sources: Sources,
-    datasets: Mapping[str, Source[DatasetManifest]],
+    repo_id: str, depends_on: tuple[RepositoryName, ...], sources: Sources, part: DatasetManifest | None
 ) -> RepoPlan:
-    """An adapter with its scores, and its predictions where the text of their corpus is published."""
+    """An adapter with its scores, and its predictions where the text of their corpus is published.
+
+    Args:
+        part: Of the dataset, what is published.
+    """
     source, scores = sources.adapters[repo_id], sources.scores[repo_id]
     figures = source.manifest.figures
     parts = [(name, *repository_of(name)) for name in depends_on]
     data_name, data_id = next(((name, one) for name, kind, one in parts if kind == "dataset"), (None, None))
-    data = datasets[data_id].manifest if data_id else None
+    data = part if data_id else None
     base = sources.backbones.get(figures.base)
-    files, published = (
-        _files_of(source),
-        corpora_in((file.path for file in data.outputs), data.figures.corpora) if data else (),
-    )
+    files = _files_of(source)
+    published = corpora_in((file.path for file in data.outputs), data.figures.corpora) if data else ()
     for score in scores:
         files |= _score_files(score, score.manifest.figures.protocol.corpus in published)
     runs = [score.manifest.figures for score in scores]
@@ -310,11 +323,7 @@ def _manifest_of(manifest: Manifest, files: Mapping[str, PlannedFile]) -> Planne
 
 
 def read_release_file(path: Path) -> ReleaseFile:
-    """A `release.json`.
-
-    Raises:
-        DataError: It does not exist or is damaged.
-    """
+    """A `release.json`; raises a `DataError` where it does not exist or is damaged."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -324,14 +333,7 @@ def read_release_file(path: Path) -> ReleaseFile:
 
 
 def parse_release_file(content: bytes | str, where: str) -> ReleaseFile:
-    """The content of a `release.json`.
-
-    Args:
-        where: Its origin, for messages.
-
-    Raises:
-        DataError: It is damaged.
-    """
+    """The content of a `release.json`; raises a `DataError` where it is damaged."""
     try:
         return ReleaseFile.model_validate_json(content)
     except ValidationError as error:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from subprocess import PIPE, Popen
 
 from dialoguellm_release.errors import Problem, PublishError
-from dialoguellm_release.hub.store import BRANCH, UNFINISHED
+from dialoguellm_release.hub.store import BRANCH, UNFINISHED, StoredFile
 
 _FILE_MODE = "100644"
 _PRIVATE = "dlm-release-private"
@@ -39,14 +38,6 @@ _SETTINGS = {
     "commit.gpgSign": "false",
     "gc.auto": "0",
 }
-
-
-@dataclass(frozen=True)
-class Blob:
-    """A file of a commit; `size` is in bytes."""
-
-    blob_id: str
-    size: int
 
 
 class GitRepository:
@@ -96,15 +87,15 @@ class GitRepository:
         found = self.run("log", "-1", "--format=%H", "--fixed-strings", f"--grep={line}", commit)
         return found.strip() or None
 
-    def tree(self, commit: str) -> dict[str, Blob]:
+    def tree(self, commit: str) -> dict[str, StoredFile]:
         """Every file of a commit, by path."""
         entries = self.run("ls-tree", "-r", "-l", "-z", "--full-tree", commit).split("\0")
         parted = [entry.partition("\t") for entry in entries if entry]
-        return {path: Blob(head.split()[2], int(head.split()[3])) for head, _, path in parted}
+        return {path: StoredFile(int(head.split()[3]), head.split()[2]) for head, _, path in parted}
 
     def sha256_of_blob(self, blob: str) -> str:
         """The SHA-256 of a file's content as git gives it back."""
-        with self._start("cat-file", "blob", blob, stdout=subprocess.PIPE) as process:
+        with self._start("cat-file", "blob", blob) as process:
             assert process.stdout is not None
             digest = hashlib.sha256()
             for part in iter(partial(process.stdout.read, 1 << 20), b""):
@@ -149,9 +140,7 @@ class GitRepository:
         Raises:
             PublishError: git is not installed, or the command failed.
         """
-        process = self._start(
-            *arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        process = self._start(*arguments)
         out, err = process.communicate(given)
         if process.returncode:
             raise self._failure(arguments[0], err.decode(errors="replace").strip())
@@ -164,40 +153,25 @@ class GitRepository:
             entries.append(f"040000 tree {self._write_tree(inside)}\t{folder}")
         return self.run("mktree", "-z", given="".join(f"{entry}\0" for entry in entries).encode()).strip()
 
-    def _start(
-        self, *arguments: str, stdin: int | None = None, stdout: int | None = None, stderr: int | None = None
-    ) -> subprocess.Popen[bytes]:
+    def _start(self, *arguments: str) -> Popen[bytes]:
         settings = {**_SETTINGS, "safe.directory": str(self.path)}
         command = ["git", f"--git-dir={self._folder}", f"--work-tree={self.path}"]
         command += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
         try:
-            return subprocess.Popen(
+            return Popen(
                 [*command, *arguments],
                 cwd=self.path,
                 env=inherited | _ENVIRONMENT,
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=PIPE,
             )
         except FileNotFoundError:
-            raise PublishError(
-                Problem(
-                    "git",
-                    "is not installed; a folder is published as git repositories",
-                    fix="install git",
-                    code="hub.no_git",
-                )
-            ) from None
+            what = "is not installed; a folder is published as git repositories"
+            raise PublishError(Problem("git", what, fix="install git", code="hub.no_git")) from None
 
     def _failure(self, command: str, said: str) -> PublishError:
-        return PublishError(
-            Problem(
-                str(self.path),
-                f"git {command} failed",
-                got=said,
-                fix="repair it, and publish again",
-                code="hub.git_failed",
-            ),
-            outcome=UNFINISHED,
-        )
+        what, fix = f"git {command} failed", "repair it, and publish again"
+        problem = Problem(str(self.path), what, got=said, fix=fix, code="hub.git_failed")
+        return PublishError(problem, UNFINISHED)

@@ -29,7 +29,7 @@ from dialoguellm_release.retry import PASSING_STATUS, RetryPolicy, retry_after_s
 
 Result = TypeVar("Result")
 
-_POLICY = RetryPolicy(attempts=6, first_wait_s=1.0, longest_backoff_s=8.0, longest_asked_s=600.0)
+POLICY = RetryPolicy(attempts=6, first_wait_s=1.0, longest_backoff_s=8.0, longest_asked_s=600.0)
 _PASSING_STATUS = PASSING_STATUS - {409, 425}
 FAILURES = (HfHubHTTPError, httpx2.TransportError, json.JSONDecodeError)
 """What a request to the Hub may raise. The page of a proxy in trouble is not JSON, and `huggingface_hub`
@@ -60,12 +60,7 @@ def retry(call: Callable[[], Result]) -> Result:
             raise error
         pause(error, wait_s)
 
-    return _POLICY.call(call, FAILURES, pause_or_raise)
-
-
-def waits() -> Iterator[float]:
-    """How long to wait after each failure, in seconds."""
-    return _POLICY.waits()
+    return POLICY.call(call, FAILURES, pause_or_raise)
 
 
 def is_transient(error: Exception) -> bool:
@@ -81,13 +76,9 @@ def status_of(error: BaseException | None) -> int | None:
 
 
 def pause(error: Exception, wait_s: float) -> None:
-    """Waits as long as the Hub asks for, else for `wait_s` seconds.
-
-    Raises:
-        PublishError: The Hub asks for more than ten minutes.
-    """
+    """Waits as long as the Hub asks for, up to ten minutes, else for `wait_s` seconds."""
     asked_s = _asked_wait_s(error)
-    if asked_s is not None and asked_s > _POLICY.longest_asked_s:
+    if asked_s is not None and asked_s > POLICY.longest_asked_s:
         what = f"asks to wait for {asked_s:.0f} s"
         problem = Problem("the Hub", what, fix=f"{_RUN_AGAIN} then", code="hub.asks_to_wait")
         raise PublishError(problem, UNFINISHED) from error
@@ -158,29 +149,26 @@ def no_token(*, writing: bool = True) -> Problem:
 def _refusal(error: HfHubHTTPError, where: str, *, writing: bool) -> Problem:
     status = error.response.status_code
     said = without_secrets(error.server_message or str(error))
-    got = f"{status}: {said}"
     if "/xet-" in _url_of(error):
         return _xet_problem(where, f"({status} {error.response.reason_phrase}) {said}", status)
+    what, fix, code = "the Hub refused", None, "hub.refused"
     if isinstance(error, GatedRepoError):
+        what, code = "is gated, and this token has no access", "hub.gated"
         fix = f"ask for access at {where}, then log in as the account that has it (hf auth login)"
-        return Problem(where, "is gated, and this token has no access", got=got, fix=fix, code="hub.gated")
-    if status in (402, 403, 413) and _QUOTA.search(said):
+    elif status in (402, 403, 413) and _QUOTA.search(said):
+        what, code = "the storage of its owner is full", "hub.storage_full"
         fix = "free storage of the owner of the repository, or raise its limit"
-        return Problem(where, "the storage of its owner is full", got=got, fix=fix, code="hub.storage_full")
-    if status == 401:
+    elif status == 401:
+        what, code = "the Hub does not accept the token: it is wrong or has expired", "hub.bad_token"
         fix = "hf auth login, or put a valid token into HF_TOKEN"
-        what = "the Hub does not accept the token: it is wrong or has expired"
-        return Problem(where, what, got=got, fix=fix, code="hub.bad_token")
-    if status == 403:
+    elif status == 403:
         right = "write there" if writing else "read it"
-        what, fix = f"the token may not {right}", f"use a token that may {right}"
-        return Problem(where, what, got=got, fix=fix, code="hub.no_permission")
-    if status == 404:
-        return Problem(where, "was not found, or this token may not see it", got=got, code="hub.not_found")
-    if status in _PASSING_STATUS:
-        what = "the Hub keeps failing"
-        return Problem(where, what, got=got, fix=f"{_RUN_AGAIN} later", code="hub.keeps_failing")
-    return Problem(where, "the Hub refused", got=got, code="hub.refused")
+        what, fix, code = f"the token may not {right}", f"use a token that may {right}", "hub.no_permission"
+    elif status == 404:
+        what, code = "was not found, or this token may not see it", "hub.not_found"
+    elif status in _PASSING_STATUS:
+        what, fix, code = "the Hub keeps failing", f"{_RUN_AGAIN} later", "hub.keeps_failing"
+    return Problem(where, what, got=f"{status}: {said}", fix=fix, code=code)
 
 
 def _url_of(error: HfHubHTTPError) -> str:
@@ -206,20 +194,16 @@ def _is_of_xet(error: BaseException) -> bool:
 def _xet_problem(where: str, said: str, status: int | None = None) -> Problem:
     found = _XET_STATUS.search(said)
     status = status or (int(found[1]) if found else None)
-    where = f"Xet storage of {where}"
+    what, code = "failed", "hub.xet_failed"
     without = "set HF_HUB_DISABLE_XET=1 to transfer files without Xet"
+    fix = f"{_RUN_AGAIN}; if it keeps failing, {without}"
     if status in (401, 403):
         what, code = "does not accept the token", "hub.xet_refused"
         fix = f"hf auth login, then {_RUN_AGAIN}; or {without}"
     elif status == 404:
-        what, code, fix = (
-            "was not found; not every Hub has one",
-            "hub.xet_not_found",
-            f"{without}, and {_RUN_AGAIN}",
-        )
-    else:
-        what, code, fix = "failed", "hub.xet_failed", f"{_RUN_AGAIN}; if it keeps failing, {without}"
-    return Problem(where, what, got=said, fix=fix, code=code)
+        what, code = "was not found; not every Hub has one", "hub.xet_not_found"
+        fix = f"{without}, and {_RUN_AGAIN}"
+    return Problem(f"Xet storage of {where}", what, got=said, fix=fix, code=code)
 
 
 def without_secrets(text: str) -> str:

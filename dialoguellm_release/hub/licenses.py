@@ -29,12 +29,9 @@ from dialoguellm_release.schemas.audit import Audit
 from dialoguellm_release.schemas.corpus import (
     DISTRIBUTIONS,
     CorpusEntry,
-    CorpusLicense,
-    Distribution,
 )
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, PublishedSubset
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
-from dialoguellm_release.schemas.manifests import FileStamp
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.recipes.release import Visibility
 
@@ -51,46 +48,41 @@ def license_problems(
 ) -> Iterator[Problem]:
     """Where more of a corpus would be published than its licences allow, or that is unknown.
 
-    A right that the recipe states counts in a private repository only.
-
-    Args:
-        recipe: The one in the manifest.
-        corpora: The corpus files; they decide, whatever a manifest says.
-        visibility: Of the repository.
+    A right that the recipe states counts in a private repository only. The corpus files decide, whatever a
+    manifest says.
     """
     if sha256_of_text(canonical_json(dict(manifest.recipe.resolved))) != manifest.recipe.sha256:
-        where = f"{folder}: recipe {manifest.recipe.name}"
-        what = "was changed after the build"
+        where, what = f"{folder}: recipe {manifest.recipe.name}", "was changed after the build"
         yield Problem(where, what, fix=_AGAIN, code="licenses.recipe_changed")
-    asked = recipe.corpora
     for name, figures in manifest.figures.corpora.items():
-        if name not in asked:
+        where = f"{folder}: {name}"
+        if name not in recipe.corpora:
             what = "is in the dataset, but not in its recipe"
-            yield Problem(f"{folder}: {name}", what, fix=_AGAIN, code="licenses.not_in_recipe")
+            yield Problem(where, what, fix=_AGAIN, code="licenses.not_in_recipe")
             continue
-        entry = corpora[name]
-        of_registry = entry.text_license.id, entry.text_license.redistribute == "yes"
-        if (figures.license, figures.may_redistribute) != of_registry:
-            yield Problem(
-                f"{folder}: {name}",
-                "its manifest states another licence than the corpus file",
-                expected="{}, may be redistributed: {}".format(*of_registry),
-                got=f"{figures.license}, may be redistributed: {figures.may_redistribute}",
-                fix=_AGAIN,
-                code="licenses.other_license",
-            )
-        if _rank(asked[name].distribution) > _rank(entry.allowed) and not (
-            visibility == "private" and name in recipe.rights
-        ):
-            yield Problem(
-                f"{folder}: corpora.{name}.distribution",
+        entry, text, labels = corpora[name], corpora[name].text_license, corpora[name].label_license
+        known = f"{text.id}, may be redistributed: {text.redistribute == 'yes'}"
+        stated = f"{figures.license}, may be redistributed: {figures.may_redistribute}"
+        if stated != known:
+            what = "its manifest states another licence than the corpus file"
+            yield Problem(where, what, known, stated, _AGAIN, code="licenses.other_license")
+        asked, has_right = recipe.corpora[name].distribution, name in recipe.rights
+        allowed = DISTRIBUTIONS[: DISTRIBUTIONS.index(entry.allowed) + 1]
+        if asked not in allowed and not (visibility == "private" and has_right):
+            what = (
                 f"the recipe {manifest.recipe.name} publishes more of {entry.title} than its licences allow "
-                f"(text: {_terms(entry.text_license)}; labels: {_terms(entry.label_license)})",
-                expected=" or ".join(DISTRIBUTIONS[: _rank(entry.allowed) + 1]),
-                got=asked[name].distribution,
-                fix=_fix(name, entry, name in recipe.rights),
-                code="licenses.not_allowed",
+                f"(text: {text.id}, may be redistributed: {text.redistribute}; "
+                f"labels: {labels.id}, may be redistributed: {labels.redistribute})"
             )
+            private = (
+                f"rights.{name} counts in a private repository only: set dataset.visibility in the release"
+                if has_right
+                else f"if you hold the right, say which in the recipe under rights.{name}, and set "
+                "dataset.visibility to private in the release"
+            )
+            fix = f"build with --set corpora.{name}.distribution={entry.allowed}; or, {private}"
+            where, expected = f"{folder}: corpora.{name}.distribution", " or ".join(allowed)
+            yield Problem(where, what, expected, asked, fix, code="licenses.not_allowed")
 
 
 def row_problems(path: Path, held: DataFile) -> Iterator[Problem]:
@@ -128,12 +120,7 @@ def copy_problems(
     corpora: Mapping[CorpusName, CorpusEntry],
     visibility: Visibility,
 ) -> Iterator[Problem]:
-    """Where a published copy has more of a corpus than its recipe and its corpus file allow.
-
-    Args:
-        corpora: The corpus files.
-        visibility: Of the repository that the copy is from.
-    """
+    """Where a published copy has more of a corpus than its recipe and its corpus file allow."""
     recipe = recipe_of(manifest, DatasetRecipe)
     yield from license_problems(folder, manifest, recipe, corpora, visibility)
     asked = {name: one.distribution for name, one in recipe.corpora.items()}
@@ -153,25 +140,6 @@ def copy_problems(
             yield Problem(name, _UNKNOWN_FILE, code="licenses.unknown_file")
 
 
-def _rank(distribution: Distribution) -> int:
-    return DISTRIBUTIONS.index(distribution)
-
-
-def _terms(terms: CorpusLicense) -> str:
-    return f"{terms.id}, may be redistributed: {terms.redistribute}"
-
-
-def _fix(name: CorpusName, entry: CorpusEntry, is_right_stated: bool) -> str:
-    if is_right_stated:
-        private = f"rights.{name} counts in a private repository only: set dataset.visibility in the release"
-    else:
-        private = (
-            f"if you hold the right, say which in the recipe under rights.{name}, and set "
-            "dataset.visibility to private in the release"
-        )
-    return f"build with --set corpora.{name}.distribution={entry.allowed}; or, {private}"
-
-
 _RENDERED_AGAIN = (CARD, CROISSANT, LICENSES, AUDIT)
 """Files about the whole build; a published copy gets its own."""
 
@@ -188,34 +156,32 @@ def publishable_part(
     of counts (`FIGURE_FILES`, by their exact names) are published as well: they show no text. The rows of
     `published.standoff` are not among the files: they are made for the copy.
 
-    Args:
-        corpora: The corpus files.
-        visibility: Of the repository.
-        folder: The folder of the dataset.
-
     Raises:
         PublishError: The recipe asks for more than its licences allow, or for nothing, or a file has other
             rows than its path says.
-        CardError: The dataset was built by a recipe of another version.
     """
     if manifest.published is not None:
         what = "is a published copy, which does not have all that its manifest counts"
         fix = "name the folder that dlm-release dataset build made"
         raise PublishError(Problem(str(folder), what, fix=fix, code="licenses.already_published"))
     recipe, figures = recipe_of(manifest, DatasetRecipe), manifest.figures.corpora
-    problems = [
-        *license_problems(folder, manifest, recipe, corpora, visibility),
-        *_stray_files(folder, manifest.outputs),
-    ]
+    problems = list(license_problems(folder, manifest, recipe, corpora, visibility))
+    for file in manifest.outputs:
+        if data_file(file.path) is None and file.path not in (*_RENDERED_AGAIN, *FIGURE_FILES):
+            where = str(folder / file.path)
+            problems.append(Problem(where, _UNKNOWN_FILE, fix=_AGAIN, code="licenses.unknown_file"))
     if problems:
         raise PublishError(problems)
     asked = {name: one.distribution for name, one in recipe.corpora.items() if name in figures}
     full = [name for name in figures if asked[name] == "full"]
     if not full:
-        raise PublishError(_nothing_to_publish(folder, figures))
+        what = "its recipe publishes the text of no corpus"
+        expected, got = "distribution: full for one corpus at least", ", ".join(figures) or "no corpus"
+        fix, code = "set it in the dataset recipe, and build the dataset again", "licenses.nothing_to_publish"
+        raise PublishError(Problem(str(folder), what, expected, got, fix, code=code))
     held = [(file, data_file(file.path)) for file in manifest.outputs]
     data = [(file, one) for file, one in held if one and asked[one.corpus] != "exclude"]
-    if problems := list(_row_problems(folder, data)):
+    if problems := [found for file, one in data for found in row_problems(folder / file.path, one)]:
         raise PublishError(problems)
     published_paths = {file.path for file, one in data if one.corpus in full} | set(FIGURE_FILES)
     sizes = [(split, size) for name in full for split, size in figures[name].splits.items()]
@@ -236,39 +202,10 @@ def publishable_part(
 
 
 def standoff_rows(manifest: DatasetManifest, corpora: Sequence[CorpusName], folder: Path) -> dict[str, bytes]:
-    """The files without text, of corpora that are published without it, by path in the repository.
-
-    Args:
-        manifest: Of the whole build.
-        folder: The folder of the dataset.
-    """
+    """The files without text of some corpora of a build, by path in the repository."""
     with TemporaryDirectory(prefix="dlm-release-") as scratch:
         written = write_standoff(folder, manifest, corpora, Path(scratch))
         return {file.path: (Path(scratch) / file.path).read_bytes() for file in written}
-
-
-def _nothing_to_publish(folder: Path, names: Mapping[CorpusName, object]) -> Problem:
-    return Problem(
-        str(folder),
-        "its recipe publishes the text of no corpus",
-        expected="distribution: full for one corpus at least",
-        got=", ".join(names) or "no corpus",
-        fix="set it in the dataset recipe, and build the dataset again",
-        code="licenses.nothing_to_publish",
-    )
-
-
-def _stray_files(folder: Path, files: Sequence[FileStamp]) -> Iterator[Problem]:
-    """Files that belong to no corpus."""
-    for file in files:
-        if data_file(file.path) is None and file.path not in (*_RENDERED_AGAIN, *FIGURE_FILES):
-            where = str(folder / file.path)
-            yield Problem(where, _UNKNOWN_FILE, fix=_AGAIN, code="licenses.unknown_file")
-
-
-def _row_problems(folder: Path, data: Sequence[tuple[FileStamp, DataFile]]) -> Iterator[Problem]:
-    for file, held in data:
-        yield from row_problems(folder / file.path, held)
 
 
 _RECORD_ID = re.compile(rf"[a-z][a-z0-9_]*/({'|'.join(SPLITS)})/[^/\s]+/\d+")
@@ -278,9 +215,6 @@ def published_audit(path: Path, published: PublishedSubset) -> str:
     """The text of `audit.json` in a published copy.
 
     Why: the id of a withheld record beside that of a published one would reveal the text of the first.
-
-    Args:
-        path: The audit of the build.
 
     Raises:
         PublishError: It is not an audit, or something else is in the place of an id.
@@ -306,18 +240,17 @@ def _without(audit: Audit, left_out: Collection[CorpusName]) -> Audit:
         return record_id.partition("/")[0] not in left_out
 
     duplicates = [
-        group.model_copy(update={"ids": tuple(filter(is_published, group.ids))}) for group in audit.duplicates
+        one.model_copy(update={"ids": tuple(filter(is_published, one.ids))}) for one in audit.duplicates
     ]
     conflicts = [
-        group.model_copy(update={"records": tuple(one for one in group.records if is_published(one.id))})
-        for group in audit.conflicts
+        one.model_copy(update={"records": tuple(record for record in one.records if is_published(record.id))})
+        for one in audit.conflicts
     ]
-    return audit.model_copy(
-        update={
-            "duplicates": tuple(group for group in duplicates if len(group.ids) > 1),
-            "conflicts": tuple(group for group in conflicts if len(group.records) > 1),
-        }
-    )
+    kept = {
+        "duplicates": tuple(one for one in duplicates if len(one.ids) > 1),
+        "conflicts": tuple(one for one in conflicts if len(one.records) > 1),
+    }
+    return audit.model_copy(update=kept)
 
 
 def _damaged(path: Path, got: str) -> Problem:

@@ -50,11 +50,7 @@ class Copy:
 
     @cached_property
     def release(self) -> ReleaseFile:
-        """Its `release.json`.
-
-        Raises:
-            DataError: It does not exist or is damaged.
-        """
+        """Its `release.json`."""
         return read_release_file(self.folder / RELEASE_FILE)
 
     @cached_property
@@ -88,10 +84,10 @@ class Copy:
 
     def at(self, link: Link) -> Copy | None:
         """The repository that a link names, at its commit; None where that does not exist."""
-        store = self.store
-        if store is None or store.resolve(link.repository, link.commit) is None:
+        store, name, commit = self.store, link.repository, link.commit
+        if store is None or store.resolve(name, commit) is None:
             return None
-        return Copy(store.download(link.repository, link.commit), link.repository, None, link.commit, store)
+        return Copy(store.download(name, commit), name, None, commit, store)
 
     def _manifest(self, model: type[Kind]) -> Kind | None:
         if not (self.folder / MANIFEST).is_file():
@@ -119,11 +115,6 @@ def find_published(what: str, at: str, scratch: Path) -> Iterator[Copy | Absent]
             `datasets/owner/name@v1.0.0`, or the name or path of a release recipe.
         at: `hub`, or a folder that was published to.
         scratch: For the files of a folder.
-
-    Raises:
-        DataError: The folder is not a published repository, or the name is ambiguous.
-        RecipeError: There is no such release recipe.
-        PublishError: The Hub cannot be reached or does not answer.
     """
     match = _REPOSITORY.fullmatch(what)
     is_recipe = what.endswith((".yaml", ".yml"))
@@ -148,8 +139,7 @@ def _work_tree(folder: Path, scratch: Path) -> Copy:
     known = published_name(folder)
     if known is None:
         return Copy(folder, read_release_file(folder / RELEASE_FILE).repository, None, None, None)
-    root, name = known
-    return Copy(folder, name, None, None, FolderStore(root, scratch))
+    return Copy(folder, known[1], None, None, FolderStore(known[0], scratch))
 
 
 def _copy(store: Store, name: RepositoryName, revision: str) -> Copy | Absent:
@@ -178,9 +168,6 @@ def published_folder(place: str) -> Path:
 
     Args:
         place: A folder, or `owner/name` with an optional `@revision`; a folder that exists wins.
-
-    Raises:
-        DataError: It is neither, or the Hub refuses it.
     """
     match = _DATASET_REPOSITORY.fullmatch(place)
     if Path(place).is_dir() or match is None:

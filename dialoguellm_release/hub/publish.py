@@ -25,13 +25,15 @@ from dialoguellm_release.hub.compare import (
     step_problems,
 )
 from dialoguellm_release.hub.contents import PlannedFile
-from dialoguellm_release.hub.sources import chosen
-from dialoguellm_release.hub.store import TRAILER, UNCHANGED, UNFINISHED, CollectionPage, Store, outcome
+from dialoguellm_release.hub.plan import chosen
+from dialoguellm_release.hub.store import CHANGED, TRAILER, UNCHANGED, UNFINISHED, Collected, Store, outcome
 from dialoguellm_release.progress import progress
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe, Visibility
 from dialoguellm_release.schemas.release import Link, RepositoryName, RepoType, repository_of
 
 NO_COLLECTIONS = "the Hub has no collections; the repositories are published without one"
+
+AGAIN = "run the same command again"
 
 _READ_AGAIN_AFTER_S = 1.0
 
@@ -76,21 +78,6 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Collected:
-    """The collection of a release.
-
-    Attributes:
-        where: Its address, or that of its owner's collections where it is new.
-        added: The repositories that are not in it yet.
-    """
-
-    title: str
-    where: str
-    is_new: bool
-    added: tuple[RepositoryName, ...]
-
-
-@dataclass(frozen=True)
 class Publication:
     """A release in its store, or what a dry run says of it.
 
@@ -119,30 +106,13 @@ def publish_release(
     dry_run: bool = False,
     approve: Callable[[Publication], bool] | None = None,
 ) -> Publication:
-    """Publishes a release to a store.
-
-    Args:
-        recipe: The release.
-        build: The folder that the recipe's folders are relative to (`--from`).
-        store: Where to publish.
-        only: The repositories to publish, by key, name or id; empty for all. What they were made from must
-            be in the store already, under the tag of the release.
-        dry_run: Plan and compare, write nothing; problems are in the checks.
-        approve: Called with the plan before anything is written; None publishes without asking.
-
-    Returns:
-        Each repository with its commit, and every check.
-
-    Raises:
-        PublishError: Something is missing, fails a check, is refused by the store, or was not approved.
-        CardError: A folder was made by a recipe of another version.
-    """
+    """Publishes a release to a store; see `steps.release.publish`."""
     names = chosen(recipe, only)
     with _file_errors():
         if dry_run:
             with outcome(UNCHANGED):
                 compared = compare_release(recipe, build, store, names)
-                return _publication(recipe, compared, _page(recipe, store))
+                return _publication(recipe, compared, store)
         with store.lock():
             return _publish(recipe, build, store, names, approve)
 
@@ -162,7 +132,7 @@ def _publish(
         if problems := problems_of(compared.checks):
             raise PublishError(problems)
         is_out = all(step.is_tagged for step in compared.steps)
-        planned = _publication(recipe, compared, _page(recipe, store) if approve and not is_out else None)
+        planned = _publication(recipe, compared, store if approve and not is_out else None)
         if approve and not is_out and not approve(planned):
             raise PublishError(Problem(f"publish {recipe.tag}", "was not approved", code="hub.not_approved"))
     with outcome(UNFINISHED):
@@ -170,37 +140,31 @@ def _publish(
         notes = planned.notes
         if recipe.collection:
             description = recipe.collection.description or recipe.description
-            if not store.collect(recipe.collection, description, names):
+            if not store.collect(recipe.collection, description, names) and store.has_collections:
                 notes = (NO_COLLECTIONS,)
     done = tuple(replace(one, commit=commits[one.name]) for one in planned.repositories)
     return replace(planned, repositories=done, notes=notes)
 
 
-def _page(recipe: ReleaseRecipe, store: Store) -> CollectionPage | None:
-    return store.collection_page(recipe.collection) if recipe.collection else None
-
-
-def _publication(recipe: ReleaseRecipe, compared: Comparison, page: CollectionPage | None) -> Publication:
-    """What the steps of a release would do; `page` is None where it is not to be shown."""
-    is_shown = page is not None and page.is_supported
+def _publication(recipe: ReleaseRecipe, compared: Comparison, store: Store | None) -> Publication:
+    """What the steps of a release would do; with a store, in its collection as well."""
+    collection, has_none = None, False
+    if store and store.has_collections and recipe.collection:
+        collection = store.collected(recipe.collection, [step.plan.name for step in compared.steps])
+        has_none = collection is None
     return Publication(
         tag=recipe.tag,
         repositories=tuple(_published(recipe.tag, step) for step in compared.steps),
         checks=tuple(compared.checks),
         upstream=tuple(compared.upstream.values()),
-        collection=_collected(recipe, compared, page) if page and is_shown else None,
-        notes=(NO_COLLECTIONS,) if page and not is_shown else (),
+        collection=collection,
+        notes=(NO_COLLECTIONS,) if has_none else (),
     )
 
 
-def _collected(recipe: ReleaseRecipe, compared: Comparison, page: CollectionPage) -> Collected:
-    assert recipe.collection is not None
-    listed = page.listed or frozenset()
-    added = tuple(step.plan.name for step in compared.steps if step.plan.name not in listed)
-    return Collected(recipe.collection.title, page.where, page.listed is None, added)
-
-
 def _published(tag: str, step: Step) -> Published:
+    state = step.state
+    before = {} if state is None else state.tagged_files if state.tagged else state.files
     return Published(
         name=step.plan.name,
         where=step.where,
@@ -210,9 +174,7 @@ def _published(tag: str, step: Step) -> Published:
         gated=step.plan.gated,
         license=_as_text(step.card_metadata().get("license")),
         size=sum(file.size for file in step.files.values()),
-        changes=changes(step.files, step.state.tagged_files)
-        if step.state and step.is_tagged
-        else step.changes(step.files),
+        changes=changes(step.files, before),
         commit=step.commit,
         state="unchanged" if step.commit else "committed",
     )
@@ -260,27 +222,18 @@ def _upload(steps: Sequence[Step], store: Store, started_ns: int) -> None:
     """Uploads all files before the first commit: a failure leaves the branches as they were."""
     pending = [(step, _to_send(step, step.files)) for step in steps if step.commit is None]
     total = sum(file.size for _, files in pending for file in files.values())
-    bar = nullcontext(_ignore) if store.shows_uploads else progress("uploading", total, in_bytes=True)
+    bar = nullcontext(_no_progress) if store.shows_uploads else progress("uploading", total, in_bytes=True)
     with bar as advance:
         for step, files in pending:
             store.put(step.plan.name, files, advance)
     problems = [
-        Problem(
-            str(file.content),
-            "was changed while it was being published",
-            fix="run the same command again",
-            code="hub.changed_while_publishing",
-        )
+        Problem(str(file.content), CHANGED, fix=AGAIN, code="hub.changed_while_publishing")
         for _, files in pending
         for file in files.values()
         if _was_written(file, started_ns)
     ]
     if problems:
         raise PublishError(problems)
-
-
-def _ignore(_bytes: int) -> None:
-    """Shows no progress."""
 
 
 def _to_send(step: Step, files: Mapping[str, PlannedFile]) -> dict[str, PlannedFile]:
@@ -300,19 +253,12 @@ def _commit(step: Step, store: Store, commits: Mapping[RepositoryName, str], mes
     name, files = step.plan.name, step.plan.files_at(commits)
     changed = [one.path for one in step.changes(files)]
     late = {path: file for path, file in _to_send(step, files).items() if step.files.get(path) != file}
-    store.put(name, late, _ignore)
+    store.put(name, late, _no_progress)
     commit = store.commit(name, files, changed, step.parent, message)
     if different := _read_back(lambda: changes(files, store.tree(name, commit)), lambda found: not found):
-        paths = ", ".join(one.path for one in different)
-        problem = Problem(
-            step.where,
-            "does not have what was sent, so no tag is set",
-            expected="the planned files",
-            got=f"commit {commit}, where these differ: {paths}",
-            fix="run the same command again",
-            code="hub.commit_differs",
-        )
-        raise PublishError(problem)
+        what, expected = "does not have what was sent, so no tag is set", "the planned files"
+        got = f"commit {commit}, where these differ: {', '.join(one.path for one in different)}"
+        raise PublishError(Problem(step.where, what, expected, got, AGAIN, code="hub.commit_differs"))
     return commit
 
 
@@ -321,14 +267,14 @@ def _tag(step: Step, store: Store, tag: str, commit: str, message: str) -> None:
     store.tag(name, tag, commit, message)
     found = _read_back(lambda: store.resolve(name, tag), lambda one: one is not None and one.commit == commit)
     if found is None or found.commit != commit:
-        what = (
-            f"somebody else has set the tag {tag} in the meantime"
-            if found
-            else f"has no tag {tag} after it was set"
-        )
-        got = f"commit {found.commit}" if found else "no such tag"
-        problem = Problem(step.where, what, f"commit {commit}", got, code="hub.tag_differs")
-        raise PublishError(problem)
+        what, got = f"has no tag {tag} after it was set", "no such tag"
+        if found:
+            what, got = f"somebody else has set the tag {tag} in the meantime", f"commit {found.commit}"
+        raise PublishError(Problem(step.where, what, f"commit {commit}", got, code="hub.tag_differs"))
+
+
+def _no_progress(_bytes: int) -> None:
+    """Takes the place of a progress bar."""
 
 
 def _read_back(read: Callable[[], Value], is_right: Callable[[Value], bool]) -> Value:

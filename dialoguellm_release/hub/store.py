@@ -29,6 +29,8 @@ UNFINISHED = "the release is not complete; run the same command again to continu
 
 UNCHANGED = "nothing was changed"
 
+CHANGED = "was changed while it was being published"
+
 HUB_FILES = frozenset({".gitattributes"})
 """Files that the Hub adds to a repository; a release ignores them."""
 
@@ -37,16 +39,15 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file of a commit, with the one hash that its store has of the content.
+    """A file of a commit.
 
     Attributes:
-        sha256: Of a file in large-file storage; else None.
-        blob_id: Of a file in git; else None.
+        hash: Its SHA-256 where it is in large-file storage (`is_lfs`), else its blob id in git.
     """
 
     size: int
-    sha256: str | None
-    blob_id: str | None
+    hash: str
+    is_lfs: bool = False
 
 
 Tree = Mapping[str, StoredFile]
@@ -88,22 +89,24 @@ class Revision:
 
 
 @dataclass(frozen=True)
-class CollectionPage:
-    """A collection as its store has it.
+class Collected:
+    """What a release changes in its collection.
 
     Attributes:
-        where: Its address, or that of its owner's collections where it does not exist yet.
-        listed: The repositories in it; None where it does not exist yet.
-        is_supported: False where the store has no collections.
+        where: Its address, or that of its owner's collections where it is new.
+        added: The repositories that are not in it yet.
     """
 
+    title: str
     where: str
-    listed: frozenset[RepositoryName] | None
-    is_supported: bool = True
+    is_new: bool
+    added: tuple[RepositoryName, ...]
 
 
 class Store(ABC):
     """Repositories with branches, tags and commits, by name; what a store lacks has a default here."""
+
+    has_collections = False
 
     @property
     def shows_uploads(self) -> bool:
@@ -194,13 +197,13 @@ class Store(ABC):
     def tag(self, name: RepositoryName, tag: str, commit: str, message: str) -> None:
         """Sets a tag; a tag that exists is kept."""
 
-    def collection_page(self, _collection: Collection) -> CollectionPage | None:
-        """The page of a collection; None where the store has no such pages."""
+    def collected(self, _collection: Collection, _names: Sequence[RepositoryName]) -> Collected | None:
+        """What a release of these repositories would change in a collection; None without collections."""
         return None
 
     def collect(self, _collection: Collection, _description: str, _names: Sequence[RepositoryName]) -> bool:
-        """Adds repositories to a collection; False on a Hub without collections."""
-        return True
+        """Adds repositories to a collection; False without collections."""
+        return False
 
 
 def open_store(where: str, scratch: Path | None = None) -> Store:
@@ -208,9 +211,6 @@ def open_store(where: str, scratch: Path | None = None) -> Store:
 
     Args:
         scratch: To read from a folder: a place for the files of its commits; the folder must exist then.
-
-    Raises:
-        PublishError: There is no such folder to read from.
     """
     if where == HUB:
         from dialoguellm_release.hub.store_hub import HubStore
@@ -219,10 +219,8 @@ def open_store(where: str, scratch: Path | None = None) -> Store:
     from dialoguellm_release.hub.store_folder import FolderStore
 
     if scratch and not Path(where).is_dir():
-        problem = Problem(
-            where, "no such folder", fix="--at hub, or a folder published to", code="hub.folder_not_found"
-        )
-        raise PublishError(problem, UNCHANGED)
+        fix = "--at hub, or a folder published to"
+        raise PublishError(Problem(where, "no such folder", fix=fix, code="hub.folder_not_found"), UNCHANGED)
     return FolderStore(Path(where), scratch)
 
 
@@ -237,8 +235,4 @@ def outcome(what: str) -> Iterator[None]:
 
 def is_stored(file: PlannedFile, stored: StoredFile) -> bool:
     """Whether a stored file has the content of a planned one."""
-    if file.size != stored.size:
-        return False
-    if stored.sha256 is not None:
-        return file.sha256 == stored.sha256
-    return file.blob_id == stored.blob_id
+    return file.size == stored.size and stored.hash == (file.sha256 if stored.is_lfs else file.blob_id)

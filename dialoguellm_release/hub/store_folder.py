@@ -15,6 +15,7 @@ from dialoguellm_release.hub.contents import PlannedFile, RepoPlan
 from dialoguellm_release.hub.git import GitRepository
 from dialoguellm_release.hub.store import (
     BRANCH,
+    CHANGED,
     HUB_FILES,
     TRAILER,
     UNCHANGED,
@@ -22,7 +23,6 @@ from dialoguellm_release.hub.store import (
     RepoState,
     Revision,
     Store,
-    StoredFile,
     Tree,
 )
 from dialoguellm_release.layout import CARD
@@ -58,12 +58,8 @@ class FolderStore(Store):
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                problem = Problem(
-                    str(self._folder),
-                    "another publish is running here",
-                    fix="wait for it to end",
-                    code="hub.folder_locked",
-                )
+                where, what = str(self._folder), "another publish is running here"
+                problem = Problem(where, what, fix="wait for it to end", code="hub.folder_locked")
                 raise PublishError(problem) from None
             yield
 
@@ -95,13 +91,9 @@ class FolderStore(Store):
         path = git.path
         if state is None:
             if path.exists() and set(os.listdir(path)) - {".git"}:
+                what = "holds files, but is not a git repository"
                 fix = "move them away, or publish to another folder"
-                yield Problem(
-                    str(path),
-                    "holds files, but is not a git repository",
-                    fix=fix,
-                    code="hub.not_a_repository",
-                )
+                yield Problem(str(path), what, fix=fix, code="hub.not_a_repository")
             return
         if self._mark(git).exists():
             return
@@ -131,16 +123,12 @@ class FolderStore(Store):
 
     def tree(self, name: RepositoryName, commit: str) -> Tree:
         """The files of a commit, as git lists them."""
-        return {
-            path: StoredFile(file.size, None, file.blob_id)
-            for path, file in self._git(name).tree(commit).items()
-            if path not in HUB_FILES
-        }
+        return {path: file for path, file in self._git(name).tree(commit).items() if path not in HUB_FILES}
 
     def read(self, name: RepositoryName, commit: str, path: str) -> str:
         """The text of a file of a commit."""
         git = self._git(name)
-        return git.run("cat-file", "blob", git.tree(commit)[path].blob_id)
+        return git.run("cat-file", "blob", f"{commit}:{path}")
 
     def download(self, name: RepositoryName, commit: str, _only: Sequence[str] | None = None) -> Path:
         """A folder with the files of a commit, as git gives them."""
@@ -168,13 +156,9 @@ class FolderStore(Store):
         git, problems = self._git(name), []
         for path, file in files.items():
             blob = git.write_blob(file.content)
-            got = git.sha256_of_blob(blob)
-            if got != file.sha256:
-                what = "was changed while it was being published"
-                where = str(git.path / path)
-                problems.append(
-                    Problem(where, what, file.sha256, got, "try again", code="hub.changed_while_publishing")
-                )
+            if (got := git.sha256_of_blob(blob)) != file.sha256:
+                where, what, code = str(git.path / path), CHANGED, "hub.changed_while_publishing"
+                problems.append(Problem(where, what, file.sha256, got, "try again", code=code))
             self._blobs[name, path] = blob
             advance(file.size)
         if problems:
@@ -191,8 +175,8 @@ class FolderStore(Store):
         """Makes a commit; no branch points to it yet."""
         git = self._git(name)
         held = git.tree(parent) if parent else {}
-        kept = {path: held[path].blob_id for path in held if path in HUB_FILES}
-        blobs = {path: self._blobs[name, path] if path in changed else held[path].blob_id for path in files}
+        kept = {path: held[path].hash for path in held if path in HUB_FILES}
+        blobs = {path: self._blobs[name, path] if path in changed else held[path].hash for path in files}
         return git.write_commit(kept | blobs, parent, message)
 
     def set_branch(self, name: RepositoryName, commit: str) -> None:

@@ -7,8 +7,11 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
+from typing import cast, get_args
 
+from huggingface_hub import Collection as HubCollection
 from huggingface_hub import (
     CommitOperationAdd,
     CommitOperationDelete,
@@ -32,10 +35,10 @@ from huggingface_hub.utils import (
 from dialoguellm_release.errors import Problem, PublishError
 from dialoguellm_release.hub.compare import changes
 from dialoguellm_release.hub.contents import PlannedFile, RepoPlan
-from dialoguellm_release.hub.hub_collections import collect, collection_page
 from dialoguellm_release.hub.hub_errors import (
     FAILURES,
     NOT_SUPPORTED,
+    POLICY,
     hub_errors,
     is_transient,
     no_token,
@@ -43,7 +46,6 @@ from dialoguellm_release.hub.hub_errors import (
     retry,
     status_of,
     uses_xet,
-    waits,
     without_secrets,
 )
 from dialoguellm_release.hub.store import (
@@ -52,7 +54,7 @@ from dialoguellm_release.hub.store import (
     TRAILER,
     UNFINISHED,
     Advance,
-    CollectionPage,
+    Collected,
     RepoState,
     Revision,
     Store,
@@ -62,7 +64,7 @@ from dialoguellm_release.hub.store import (
 from dialoguellm_release.layout import CARD
 from dialoguellm_release.progress import progress
 from dialoguellm_release.schemas.recipes.release import Collection, Visibility
-from dialoguellm_release.schemas.release import RepositoryName, repository_of
+from dialoguellm_release.schemas.release import RepositoryName, RepoType, repository_name, repository_of
 
 _FIRST_COMMIT = "initial commit"
 """The title of the commit that the Hub makes in a new repository, with a card and a page in a Space."""
@@ -73,6 +75,8 @@ _XET_ATTEMPTS = ("HF_XET_CLIENT_RETRY_MAX_ATTEMPTS", "3")
 
 class HubStore(Store):
     """The Hub with the token of this machine (`HF_TOKEN`, or `hf auth login`)."""
+
+    has_collections = True
 
     def __init__(self) -> None:
         self._api = HfApi()
@@ -101,15 +105,10 @@ class HubStore(Store):
         if role != "write":
             return []  # The Hub decides for each repository what a fine-grained token may do.
         owners = [found["name"], *(one["name"] for one in found.get("orgs", []))]
+        what, expected = "the token belongs to another owner", f"one of {', '.join(owners)}"
+        fix, code = "use a token of a member, or change repo_id in the release recipe", "hub.other_owner"
         return [
-            Problem(
-                self.where(name),
-                "the token belongs to another owner",
-                expected=f"one of {', '.join(owners)}",
-                got=owner,
-                fix="use a token of a member, or change repo_id in the release recipe",
-                code="hub.other_owner",
-            )
+            Problem(self.where(name), what, expected, owner, fix, code=code)
             for name in names
             if (owner := repository_of(name)[1].split("/")[0]) not in owners
         ]
@@ -182,18 +181,13 @@ class HubStore(Store):
     def tree(self, name: RepositoryName, commit: str) -> Tree:
         """The files of a commit, as the Hub lists them."""
         repo_type, repo_id = repository_of(name)
+        list_tree = partial(self._api.list_repo_tree, repo_id, recursive=True, repo_type=repo_type)
         with hub_errors(self.where(name)):
-            listed = retry(
-                lambda: list(
-                    self._api.list_repo_tree(repo_id, recursive=True, revision=commit, repo_type=repo_type)
-                )
-            )
+            listed = retry(lambda: list(list_tree(revision=commit)))
+        files = [one for one in listed if isinstance(one, RepoFile) and one.path not in HUB_FILES]
         return {
-            one.path: StoredFile(
-                one.size, one.lfs.sha256 if one.lfs else None, None if one.lfs else one.blob_id
-            )
-            for one in listed
-            if isinstance(one, RepoFile) and one.path not in HUB_FILES
+            one.path: StoredFile(one.size, one.lfs.sha256 if one.lfs else one.blob_id, one.lfs is not None)
+            for one in files
         }
 
     def read(self, name: RepositoryName, commit: str, path: str) -> str:
@@ -226,15 +220,9 @@ class HubStore(Store):
         repo_type, repo_id = repository_of(plan.name)
         with hub_errors(self.where(plan.name), writing=True):
             if state is None:
-                retry(
-                    lambda: self._api.create_repo(
-                        repo_id,
-                        repo_type=repo_type,
-                        visibility=plan.visibility,
-                        space_sdk=sdk if repo_type == "space" else None,
-                        exist_ok=True,
-                    )
-                )
+                space_sdk = sdk if repo_type == "space" else None
+                create = partial(self._api.create_repo, repo_id, repo_type=repo_type, space_sdk=space_sdk)
+                retry(partial(create, visibility=plan.visibility, exist_ok=True))
             if plan.gated and (state is None or (state.is_fresh and state.gated != plan.gated)):
                 retry(lambda: self._api.update_repo_settings(repo_id, gated=plan.gated, repo_type=repo_type))
 
@@ -246,9 +234,8 @@ class HubStore(Store):
         operations = {path: _addition(path, file) for path, file in files.items()}
         self._sent |= {(name, path): (files[path], one) for path, one in operations.items()}
         with hub_errors(self.where(name), writing=True), _bars_on_a_terminal():
-            self._api.preupload_lfs_files(
-                repo_id, list(operations.values()), repo_type=repo_type, revision=BRANCH
-            )
+            additions = list(operations.values())
+            self._api.preupload_lfs_files(repo_id, additions, repo_type=repo_type, revision=BRANCH)
         for file in files.values():
             advance(file.size)
 
@@ -266,23 +253,17 @@ class HubStore(Store):
         """
         repo_type, repo_id = repository_of(name)
         summary, _, description = message.partition("\n")
+        create = partial(self._api.create_commit, repo_id, repo_type=repo_type, parent_commit=parent)
+        create = partial(create, commit_message=summary, commit_description=description.strip())
 
         def attempt() -> str:
             with warnings.catch_warnings():
                 # An adapter's repository has the predictions behind its scores.
                 warnings.filterwarnings("ignore", "It seems that you are about to commit a data file")
-                done = self._api.create_commit(
-                    repo_id,
-                    self._operations(name, files, changed),
-                    commit_message=summary,
-                    commit_description=description.strip(),
-                    repo_type=repo_type,
-                    parent_commit=parent,
-                )
-            return done.oid
+                return create(operations=self._operations(name, files, changed)).oid
 
         with hub_errors(self.where(name), writing=True):
-            for wait_s in waits():
+            for wait_s in POLICY.waits():
                 try:
                     return attempt()
                 except FAILURES as error:
@@ -298,25 +279,48 @@ class HubStore(Store):
     def tag(self, name: RepositoryName, tag: str, commit: str, message: str) -> None:
         """Sets a tag; a tag that exists is kept."""
         repo_type, repo_id = repository_of(name)
+        create = partial(self._api.create_tag, repo_id, tag=tag, tag_message=message, revision=commit)
         with hub_errors(self.where(name), writing=True):
-            retry(
-                lambda: self._api.create_tag(
-                    repo_id,
-                    tag=tag,
-                    tag_message=message,
-                    revision=commit,
-                    repo_type=repo_type,
-                    exist_ok=True,
-                )
-            )
+            retry(partial(create, repo_type=repo_type, exist_ok=True))
 
-    def collection_page(self, collection: Collection) -> CollectionPage | None:
-        """The page of a collection, as far as this token may see it."""
-        return collection_page(self._api, collection)
+    def collected(self, collection: Collection, names: Sequence[RepositoryName]) -> Collected | None:
+        """What a release of these repositories would change in a collection; None without collections."""
+        where = self._collections_of(collection)
+        try:
+            with hub_errors(f"{where}: {collection.title}"):
+                pages = retry(lambda: list(self._api.list_collections(owner=collection.namespace)))
+                slug = next((one.slug for one in pages if one.title == collection.title), None)
+                # The list has only a few items of each.
+                page = retry(lambda: self._api.get_collection(slug)) if slug else None
+        except PublishError as error:
+            if status_of(error.__cause__) not in NOT_SUPPORTED:
+                raise
+            return None
+        listed = _listed(page) if page else set()
+        added = tuple(name for name in names if name not in listed)
+        return Collected(collection.title, page.url if page else where, page is None, added)
 
     def collect(self, collection: Collection, description: str, names: Sequence[RepositoryName]) -> bool:
         """Adds repositories to a collection, created if needed; False on a Hub without collections."""
-        return collect(self._api, collection, description, names)
+        where, namespace = self._collections_of(collection), collection.namespace
+        create = partial(self._api.create_collection, collection.title, namespace=namespace)
+        add = self._api.add_collection_item
+        try:
+            with hub_errors(f"{where}: {collection.title}", writing=True):
+                page = retry(partial(create, description=description, exists_ok=True))
+                listed = _listed(page)
+                for name in names:
+                    if name not in listed:
+                        repo_type, repo_id = repository_of(name)
+                        retry(partial(add, page.slug, repo_id, repo_type, exists_ok=True))
+        except PublishError as error:
+            if status_of(error.__cause__) not in NOT_SUPPORTED:
+                raise
+            return False
+        return True
+
+    def _collections_of(self, collection: Collection) -> str:
+        return f"{self._api.endpoint}/collections/{collection.namespace}"
 
     def _refs(self, name: RepositoryName) -> tuple[dict[str, str], dict[str, str]]:
         """The commits of branches and of tags."""
@@ -356,14 +360,19 @@ class HubStore(Store):
         """The commit on top of the parent, if it holds what was sent: ours, whose answer did not arrive."""
         if head and not changes(files, self.tree(name, head)):
             return head
-        problem = Problem(
-            self.where(name),
-            "somebody else made a commit in the meantime",
-            got=f"commit {head}",
-            fix="look at that commit, then run the same command again",
-            code="hub.other_commit",
-        )
+        what, got = "somebody else made a commit in the meantime", f"commit {head}"
+        fix = "look at that commit, then run the same command again"
+        problem = Problem(self.where(name), what, got=got, fix=fix, code="hub.other_commit")
         raise PublishError(problem, UNFINISHED)
+
+
+def _listed(page: HubCollection) -> set[RepositoryName]:
+    """The repositories of a collection, which may have papers and other collections as well."""
+    return {
+        repository_name(cast("RepoType", item.item_type), item.item_id)
+        for item in page.items
+        if item.item_type in get_args(RepoType)
+    }
 
 
 def _addition(path: str, file: PlannedFile) -> CommitOperationAdd:

@@ -22,6 +22,7 @@ from dialoguellm_release.hub.checks import (
     label_problems,
     not_checked,
     pickle_problems,
+    problems_of,
 )
 from dialoguellm_release.hub.contents import files_sha256, read_release_file
 from dialoguellm_release.hub.licenses import copy_problems
@@ -42,9 +43,8 @@ NAME = "card licence"
 def license_check(copy: Copy) -> Check:
     """Whether the card states the licence of data and base."""
     if copy.dataset:
-        expected = dataset_license_metadata(
-            copy.dataset, corpus_entries(recipe_of(copy.dataset, DatasetRecipe))
-        )
+        registry = corpus_entries(recipe_of(copy.dataset, DatasetRecipe))
+        expected = dataset_license_metadata(copy.dataset, registry)
         source = "of the corpora in it"
     elif copy.backbone:
         expected = {"license": hub_license(recipe_of(copy.backbone, BackboneRecipe).license)}
@@ -59,17 +59,12 @@ def license_check(copy: Copy) -> Check:
     else:
         return not_checked(NAME, "a metric has no licence of others")
     metadata, _ = split_card((copy.folder / CARD).read_text(encoding="utf-8"))
-    problems = [
-        Problem(
-            f"{CARD}: {key}",
-            f"is not the licence {source}",
-            expected=str(expected.get(key, "nothing")),
-            got=str(metadata.get(key, "nothing")),
-            code="verify.card_license",
-        )
-        for key in ("license", "license_name", "license_link")
-        if metadata.get(key) != expected.get(key)
-    ]
+    problems = []
+    for key in ("license", "license_name", "license_link"):
+        if metadata.get(key) != expected.get(key):
+            stated = str(expected.get(key, "nothing")), str(metadata.get(key, "nothing"))
+            what = f"is not the licence {source}"
+            problems.append(Problem(f"{CARD}: {key}", what, *stated, code="verify.card_license"))
     return check_of(NAME, problems, f"against that {source}")
 
 
@@ -99,9 +94,8 @@ def saved_check(copy: Copy, saved: ReleaseFile | None) -> Check:
         problems = []
         if saved != copy.release:
             what = "is not what the saved release.json describes: the revision was moved"
-            got = f"files {copy.release.files_sha256}"
-            expected = f"files {saved.files_sha256}"
-            problems.append(Problem(RELEASE_FILE, what, expected, got, code="verify.saved_differs"))
+            hashes = f"files {saved.files_sha256}", f"files {copy.release.files_sha256}"
+            problems.append(Problem(RELEASE_FILE, what, *hashes, code="verify.saved_differs"))
         return check_of("saved", problems, "against the saved release.json of the repository itself")
     links = [link for link in saved.depends_on if link.repository == copy.name]
     if not links:
@@ -164,14 +158,9 @@ def _origins(copy: Copy, adapter: AdapterManifest) -> Iterator[tuple[str, str, l
         yield "base's revision", str(figures.base_revision), [str(named.revision)]
 
 
-def _moved(what: str, link: Link, commit: str | None) -> Problem:
-    return Problem(
-        what,
-        "is at another commit than the one that was linked to: it was moved",
-        expected=link.commit,
-        got=commit or "no commit",
-        code="verify.tag_moved",
-    )
+def _moved(where: str, link: Link, commit: str | None) -> Problem:
+    what = "is at another commit than the one that was linked to: it was moved"
+    return Problem(where, what, link.commit, commit or "no commit", code="verify.tag_moved")
 
 
 @dataclass(frozen=True)
@@ -192,30 +181,11 @@ class Verified:
     @property
     def problems(self) -> list[Problem]:
         """Every problem, with the repository in front."""
-        return [
-            replace(one, where=f"{self.where}: {one.where}")
-            for check in self.checks
-            for one in check.problems
-        ]
+        return [replace(one, where=f"{self.where}: {one.where}") for one in problems_of(self.checks)]
 
 
 def verify_release(what: str, at: str, *, sample: int, saved: Path | None) -> list[Verified]:
-    """Verifies a published repository, or all of a release.
-
-    Args:
-        what: A folder, a repository `owner/name@v1.0.0`, or a release recipe.
-        at: `hub`, or a folder that was published to.
-        sample: How many records of each score folder are scored again; 0 for none.
-        saved: A `release.json` that was saved before; None for none.
-
-    Returns:
-        The checks of each repository.
-
-    Raises:
-        DataError: `what` is ambiguous, or the saved file is not a `release.json`.
-        PublishError: The Hub cannot be reached or does not answer.
-        RecipeError: There is no such release recipe.
-    """
+    """Verifies a published repository, or all of a release; see `steps.release.verify_release`."""
     before = read_release_file(saved) if saved else None
     with tempfile.TemporaryDirectory(prefix="dlm-verify-") as scratch, outcome(UNCHANGED):
         found = find_published(what, at, Path(scratch) / "files")
@@ -228,20 +198,11 @@ def verify_release(what: str, at: str, *, sample: int, saved: Path | None) -> li
 
 
 def verify_copy(copy: Copy, sample: int, saved: ReleaseFile | None, scratch: Path) -> Verified:
-    """The checks on one repository.
-
-    Args:
-        sample: How many records are scored again; 0 for none.
-        saved: A `release.json` that was saved before; None for none.
-        scratch: An empty folder for what loading and scoring write.
-    """
+    """The checks on one repository."""
     items: list[tuple[str, Callable[[], Check]]] = [
         ("transfer", lambda: _transfer_check(copy)),
         ("release.json", lambda: check_of("release.json", _release_problems(copy), "names itself")),
-        (
-            "hashes",
-            lambda: check_of("hashes", _hash_problems(copy), "every file, by both lists"),
-        ),
+        ("hashes", lambda: check_of("hashes", _hash_problems(copy), "every file, by both lists")),
         ("content", lambda: _content_check(copy)),
         ("card", lambda: _card_check(copy)),
         ("card licence", lambda: license_check(copy)),
@@ -277,15 +238,10 @@ def _made(name: str, check: Callable[[], Check], folder: Path) -> Check:
         # A repository is foreign data: a library may raise anything on it.
         what = f"could not be checked: {type(error).__name__}: {error}"
         found = check_of(name, [Problem(name, what, code="verify.check_failed")])
-    shown = tuple(
-        replace(
-            problem,
-            where=problem.where.removeprefix(f"{folder}/"),
-            fix=problem.fix if name == "transfer" else None,
-        )
-        for problem in found.problems
-    )
-    return replace(found, problems=shown)
+    shown = [replace(one, where=one.where.removeprefix(f"{folder}/")) for one in found.problems]
+    if name != "transfer":
+        shown = [replace(one, fix=None) for one in shown]
+    return replace(found, problems=tuple(shown))
 
 
 def _transfer_check(copy: Copy) -> Check:
@@ -301,15 +257,12 @@ def _transfer_problems(tree: Tree, folder: Path) -> Iterator[Problem]:
     fix = "delete it from the cache (hf cache) and verify again"
     for file, stored in tree.items():
         path = folder / file
-        expected = stored.sha256 or stored.blob_id
         if not path.is_file():
-            code = "verify.not_downloaded"
-            yield Problem(file, "is missing after the download", f"hash {expected}", fix=fix, code=code)
-            continue
-        got = sha256_of(path) if stored.sha256 else git_blob_id(path)
-        if got != expected:
-            code = "verify.other_download"
-            yield Problem(file, "is not the file that the store lists", expected, got, fix, code=code)
+            what, code = "is missing after the download", "verify.not_downloaded"
+            yield Problem(file, what, f"hash {stored.hash}", fix=fix, code=code)
+        elif (got := sha256_of(path) if stored.is_lfs else git_blob_id(path)) != stored.hash:
+            what, code = "is not the file that the store lists", "verify.other_download"
+            yield Problem(file, what, stored.hash, got, fix, code=code)
 
 
 def _release_problems(copy: Copy) -> Iterator[Problem]:

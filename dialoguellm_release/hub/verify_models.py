@@ -40,10 +40,8 @@ def loading_check(copy: Copy, scratch: Path) -> Check:
     """
     if copy.dataset:
         return _dataset_check(copy, copy.dataset, scratch)
-    if copy.adapter:
-        return _adapter_check(copy, copy.adapter)
-    if copy.backbone:
-        return _backbone_check(copy)
+    if copy.adapter or copy.backbone:
+        return _model_check(copy, copy.adapter)
     return not_checked(NAME, "a metric is loaded by `evaluate`, which would run its code")
 
 
@@ -56,10 +54,9 @@ def base_folder(copy: Copy, adapter: AdapterManifest) -> Path | str | None:
         return None
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(
-        adapter.figures.base, "config.json", revision=adapter.figures.base_revision
-    )
-    return adapter.figures.base if isinstance(found, str) else None
+    name, revision = adapter.figures.base, adapter.figures.base_revision
+    found = try_to_load_from_cache(name, "config.json", revision=revision)
+    return name if isinstance(found, str) else None
 
 
 def why_no_base(adapter: AdapterManifest) -> str:
@@ -82,88 +79,69 @@ def _dataset_check(copy: Copy, dataset: DatasetManifest, scratch: Path) -> Check
     listed = metadata.get("configs")
     names = [config["config_name"] for config in listed] if isinstance(listed, list) else []
     problems: list[Problem] = []
-    for name in names:
-        try:
-            loaded = load_dataset(str(copy.folder), name, cache_dir=str(scratch))
-        except (DatasetsError, ValueError, OSError, RuntimeError) as error:
-            what, code = f"load_dataset fails: {error}", "verify.not_loadable"
-            problems.append(Problem(f"{CARD}: config {name}", what, code=code))
-            continue
-        problems += _split_problems(name, loaded, dataset)
     if not names:
         what = "lists no configs, so load_dataset cannot tell records from prompts"
         problems.append(Problem(CARD, what, code="verify.no_configs"))
+    for name in names:
+        where = f"{CARD}: config {name}"
+        try:
+            loaded = load_dataset(str(copy.folder), name, cache_dir=str(scratch))
+        except (DatasetsError, ValueError, OSError, RuntimeError) as error:
+            problems.append(Problem(where, f"load_dataset fails: {error}", code="verify.not_loadable"))
+            continue
+        if name == "default":
+            problems += _split_problems(where, loaded, dataset)
     return check_of(NAME, problems, f"load_dataset, configs {', '.join(names)}")
 
 
-def _split_problems(name: str, loaded: Any, dataset: DatasetManifest) -> Iterator[Problem]:
+def _split_problems(where: str, loaded: Any, dataset: DatasetManifest) -> Iterator[Problem]:
     """Where the default config has other counts than the manifest, or labels of other names."""
-    if name != "default":
-        return
     records = (dataset.published or dataset.figures).records
     expected = {split: count for split, count in records.items() if count}
     got = {split: rows.num_rows for split, rows in loaded.items()}
     if got != expected:
-        where, what = f"{CARD}: config {name}", "gives other counts than the manifest"
+        what = "gives other counts than the manifest"
         yield Problem(where, what, str(expected), str(got), code="verify.other_counts")
+    labels = list(dataset.figures.class_labels)
     for split, rows in loaded.items():
         names = getattr(rows.features.get("label"), "names", None)
-        if names != list(dataset.figures.class_labels):
-            where, what = f"{CARD}: config {name}", f"its label has other names, split {split}"
-            yield Problem(
-                where, what, ", ".join(dataset.figures.class_labels), str(names), code="verify.other_labels"
-            )
+        if names != labels:
+            what, code = f"its label has other names, split {split}", "verify.other_labels"
+            yield Problem(where, what, ", ".join(labels), str(names), code=code)
 
 
-def _adapter_check(copy: Copy, adapter: AdapterManifest) -> Check:
+def _model_check(copy: Copy, adapter: AdapterManifest | None) -> Check:
+    """Whether `transformers` loads a backbone, or `peft` an adapter on its base."""
     try:
         from transformers import AutoTokenizer
     except ModuleNotFoundError as error:
         return not_checked(NAME, f"the extra train is not installed (no {error.name})")
-    place = base_folder(copy, adapter)
-    if place is None:
+    source = base_folder(copy, adapter) if adapter else copy.folder
+    if adapter and source is None:
         return not_checked(NAME, why_no_base(adapter))
+    assert source is not None
     silence_transformers()
-    revision = adapter.figures.base_revision if place == adapter.figures.base else None
+    revision = adapter.figures.base_revision if adapter and source == adapter.figures.base else None
+    problems = []
     try:
-        base = load_model(place, revision=revision)
-        model = load_adapter(base, copy.folder)
+        model = load_model(source, revision=revision)
+        if adapter:
+            model = load_adapter(model, copy.folder)
         AutoTokenizer.from_pretrained(copy.folder, trust_remote_code=False)
     except MissingExtraError:
         return not_checked(NAME, "the extra train is not installed (no peft)")
     except DataError as error:
         return check_of(NAME, error.problems)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        return _not_loadable(copy, error)
+        what = f"transformers cannot read it: {error}"
+        return check_of(NAME, [Problem(str(copy.folder), what, code="verify.not_loadable")])
+    if adapter is None:
+        return check_of(NAME, [], "AutoModelForCausalLM")
     count = sum(parameter.numel() for name, parameter in model.named_parameters() if "lora_" in name)
-    expected = adapter.figures.trainable_parameters
-    problems = []
-    if count != expected:
-        what = "has another number of LoRA parameters than the manifest says"
-        code = "verify.other_parameters"
+    if count != (expected := adapter.figures.trainable_parameters):
+        what, code = "has another number of LoRA parameters than the manifest says", "verify.other_parameters"
         problems.append(Problem(str(copy.folder), what, f"{expected:,}", f"{count:,}", code=code))
     return check_of(NAME, problems, f"PeftModel on {adapter.figures.base}")
-
-
-def _not_loadable(copy: Copy, error: Exception) -> Check:
-    what = f"transformers cannot read it: {error}"
-    return check_of(NAME, [Problem(str(copy.folder), what, code="verify.not_loadable")])
-
-
-def _backbone_check(copy: Copy) -> Check:
-    try:
-        from transformers import AutoTokenizer
-    except ModuleNotFoundError as error:
-        return not_checked(NAME, f"the extra train is not installed (no {error.name})")
-    silence_transformers()
-    try:
-        load_model(copy.folder)
-        AutoTokenizer.from_pretrained(copy.folder, trust_remote_code=False)
-    except DataError as error:
-        return check_of(NAME, error.problems)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        return _not_loadable(copy, error)
-    return check_of(NAME, [], "AutoModelForCausalLM")
 
 
 TOLERANCE = 0.02
@@ -236,7 +214,7 @@ def _figure_problems(folder: Path) -> Iterator[Problem]:
     for name, stated in figures.metrics.items():
         if not math.isclose(found[name], stated, abs_tol=1e-9):
             where, what = f"{SCORES}/{folder.name}: {name}", "does not follow from the published predictions"
-            yield Problem(where, what, f"{found[name]}", f"{stated}", code="verify.other_score")
+            yield Problem(where, what, str(found[name]), str(stated), code="verify.other_score")
 
 
 def _listing_problems(copy: Copy, folders: list[Path]) -> Iterator[Problem]:
@@ -246,14 +224,12 @@ def _listing_problems(copy: Copy, folders: list[Path]) -> Iterator[Problem]:
         manifest = read_manifest(folder, ScoreManifest)
         where = f"{SCORES}/{folder.name}"
         if listed.get(folder.name) != manifest.content_sha256:
-            what = "is not the score folder that release.json lists"
-            expected, code = listed.get(folder.name, "none"), "verify.unlisted_score"
-            yield Problem(where, what, expected, manifest.content_sha256, code=code)
+            what, code = "is not the score folder that release.json lists", "verify.unlisted_score"
+            yield Problem(where, what, listed.get(folder.name, "none"), manifest.content_sha256, code=code)
         made_with = manifest.figures.system.adapter_content_sha256
         if copy.adapter and made_with != copy.adapter.content_sha256:
-            what = "is the score of another adapter"
-            expected, code = copy.adapter.content_sha256, "verify.score_of_another"
-            yield Problem(where, what, expected, str(made_with), code=code)
+            what, expected = "is the score of another adapter", copy.adapter.content_sha256
+            yield Problem(where, what, expected, str(made_with), code="verify.score_of_another")
 
 
 def _sampled(manifest: ScoreManifest, sample: int) -> ScoreRecipe | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
 import shlex
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
@@ -39,10 +39,6 @@ COMMANDS: dict[str, str] = {
 }
 """Which commands need an extra."""
 
-_NOT_FOR_USERS = {"all", "dev"}
-
-State = Literal["ok", "missing", "wrong", "unknown"]
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -50,11 +46,10 @@ class Finding:
 
     Attributes:
         state: With `missing` some commands do not work, `wrong` has to be fixed, `unknown` was not answered.
-        fix: None where there is nothing to do.
     """
 
     name: str
-    state: State
+    state: Literal["ok", "missing", "wrong", "unknown"]
     note: str
     fix: str | None = None
 
@@ -72,7 +67,7 @@ def examine(sources: StrPath | None = None) -> list[Finding]:
         >>> [one.name for one in examine() if one.state != "ok"]  # doctest: +SKIP
     """
     return [
-        *_packages(),
+        _packages(),
         *_extras(),
         _pins(),
         _git(),
@@ -84,52 +79,38 @@ def examine(sources: StrPath | None = None) -> list[Finding]:
     ]
 
 
-def extras() -> tuple[str, ...]:
-    """The extras of this package for its users, as its metadata lists them."""
-    listed = metadata(PACKAGE).get_all("Provides-Extra") or []
-    return tuple(sorted(set(listed) - _NOT_FOR_USERS))
+def _faults(extra: str = "") -> list[str]:
+    """What is wrong with the libraries of an extra, or of the core: missing, or of another version."""
+
+    def is_needed(one: Requirement, extra: str) -> bool:
+        return one.marker is None or one.marker.evaluate({"extra": extra})
+
+    listed = [Requirement(line) for line in requires(PACKAGE) or []]
+    core = [one for one in listed if is_needed(one, "")]
+    added = [one for one in listed if one not in core and is_needed(one, extra)]
+    faults = []
+    for needed in added if extra else core:
+        try:
+            found = version(needed.name)
+        except PackageNotFoundError:
+            faults.append(f"{needed.name} is not installed")
+            continue
+        if not needed.specifier.contains(found, prereleases=True):
+            faults.append(f"{needed.name} {found} is not {needed.specifier}")
+    return faults
 
 
-def _requirements() -> Iterator[tuple[Requirement, str | None]]:
-    """What this package needs: each library with the extra that brings it, None for the core."""
-    for line in requires(PACKAGE) or []:
-        requirement = Requirement(line)
-        names = [
-            one for one in extras() if requirement.marker and requirement.marker.evaluate({"extra": one})
-        ]
-        is_core = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-        for extra in [None] if is_core else names:
-            yield requirement, extra
-
-
-def _fault(requirement: Requirement) -> str | None:
-    """What is wrong with a library: missing, or of another version; None where nothing is."""
-    try:
-        found = version(requirement.name)
-    except PackageNotFoundError:
-        return f"{requirement.name} is not installed"
-    if not requirement.specifier.contains(found, prereleases=True):
-        return f"{requirement.name} {found} is not {requirement.specifier}"
-    return None
-
-
-def _packages() -> Iterator[Finding]:
-    core = [requirement for requirement, extra in _requirements() if extra is None]
-    faults = [fault for requirement in core if (fault := _fault(requirement))]
-    python = ".".join(map(str, sys.version_info[:3]))
-    note = f"{PACKAGE} {version(PACKAGE)} on Python {python}, with all {len(core)} libraries that it needs"
-    if faults:
-        yield Finding("packages", "wrong", "; ".join(faults), f"pip install --upgrade {PACKAGE}")
-    else:
-        yield Finding("packages", "ok", note)
+def _packages() -> Finding:
+    if faults := _faults():
+        return Finding("packages", "wrong", "; ".join(faults), f"pip install --upgrade {PACKAGE}")
+    on = f"{PACKAGE} {version(PACKAGE)} on Python {platform.python_version()}"
+    return Finding("packages", "ok", f"{on}, with all libraries that it needs")
 
 
 def _extras() -> Iterator[Finding]:
-    for extra in extras():
+    for extra in sorted(set(metadata(PACKAGE).get_all("Provides-Extra") or []) - {"all", "dev"}):
         commands = COMMANDS.get(extra, f"the extra {extra}")
-        needed = [requirement for requirement, one in _requirements() if one == extra]
-        faults = [fault for requirement in needed if (fault := _fault(requirement))]
-        if faults:
+        if faults := _faults(extra):
             note = f"{'; '.join(faults)}; needed by: {commands}"
             yield Finding(f"extra {extra}", "missing", note, f"pip install '{PACKAGE}[{extra}]'")
         else:
@@ -225,9 +206,8 @@ def _token() -> Finding:
     owners = ", ".join([found["name"], *(one["name"] for one in found.get("orgs", []))])
     note = f"from {source}; {role}; of {owners}"
     if role == "read":
-        return Finding(
-            "token", "missing", f"{note}; publish --to hub needs one that may write", "hf auth login"
-        )
+        note = f"{note}; publish --to hub needs one that may write"
+        return Finding("token", "missing", note, "hf auth login")
     return Finding("token", "ok", note)
 
 
@@ -254,9 +234,9 @@ def _corpora(sources: Path | None) -> Iterator[Finding]:
     for listed in list_corpora(folder):
         name = f"corpus {listed.entry.name}"
         if not listed.is_there:
-            fetched = f"dlm-release corpora fetch {listed.entry.name} --out {shlex.quote(str(folder))}"
-            asked_for = "dlm-release corpora list  (it says whom to ask)"
-            fix = asked_for if listed.entry.request else fetched
+            fix = f"dlm-release corpora fetch {listed.entry.name} --out {shlex.quote(str(folder))}"
+            if listed.entry.request:
+                fix = "dlm-release corpora list  (it says whom to ask)"
             yield Finding(name, "missing", f"not in {folder}", fix)
             continue
         known = sum(file.state == "known" for file in listed.files)

@@ -15,9 +15,9 @@ from dialoguellm_release.step import BUILD, StrPath
 
 if TYPE_CHECKING:
     from dialoguellm_release.hub.checks import Check as Check
-    from dialoguellm_release.hub.publish import Collected as Collected
     from dialoguellm_release.hub.publish import Publication as Publication
     from dialoguellm_release.hub.publish import Published as Published
+    from dialoguellm_release.hub.store import Collected as Collected
     from dialoguellm_release.hub.verify import Verified as Verified
 
 

@@ -19,7 +19,7 @@ from dialoguellm_release.dataset.records import (
     sft_schema,
 )
 from dialoguellm_release.folders import combined_sha256, read_manifest, sha256_of_text, stamps, write_manifest
-from dialoguellm_release.hub import sources
+from dialoguellm_release.hub import plan
 from dialoguellm_release.hub.publish import publish_release
 from dialoguellm_release.hub.store_folder import FolderStore
 from dialoguellm_release.layout import DataFile
@@ -84,7 +84,7 @@ def metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "erc_scores" / "erc_scores.py").write_text("DESCRIPTION = 'a metric'\n", encoding="utf-8")
     card = "---\ntitle: ERC scores\nsdk: gradio\n---\n# ERC scores\n"
     (folder / "erc_scores" / "README.md").write_text(card, encoding="utf-8")
-    monkeypatch.setattr(sources, "resource_folder", {"metrics": folder}.__getitem__)
+    monkeypatch.setattr(plan, "resource_folder", {"metrics": folder}.__getitem__)
     return folder
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from graphlib import CycleError, TopologicalSorter
+from itertools import chain
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from dialoguellm_release.schemas.base import Schema, Text
-from dialoguellm_release.schemas.release import RepoId, RepositoryName, Tag, repository_name
+from dialoguellm_release.schemas.release import RepoId, RepositoryName, RepoType, Tag, repository_name
 
 COLLECTION_TEXT = 150
 """Longest description of a collection that the Hub takes, in characters."""
@@ -157,10 +159,18 @@ class ReleaseRecipe(Schema):
                 raise ValueError(f"{adapter.repo_id} depends on several backbones: {', '.join(named)}")
         return self
 
+    def by_key(self) -> dict[str, list[tuple[RepositoryName, Repository]]]:
+        """The repositories of each key of the recipe, with their names."""
+        listed: dict[str, tuple[RepoType, Sequence[Repository]]] = {
+            "dataset": ("dataset", [self.dataset] if self.dataset else []),
+            "backbones": ("model", self.backbones),
+            "adapters": ("model", self.adapters),
+            "spaces": ("space", self.spaces),
+        }
+        return {
+            key: [(repository_name(repo_type, one.repo_id), one) for one in held]
+            for key, (repo_type, held) in listed.items()
+        }
+
     def _named(self) -> list[tuple[RepositoryName, Repository]]:
-        models: tuple[Repository, ...] = (*self.backbones, *self.adapters)
-        return [
-            *((repository_name("dataset", one.repo_id), one) for one in [self.dataset] if one),
-            *((repository_name("model", one.repo_id), one) for one in models),
-            *((repository_name("space", one.repo_id), one) for one in self.spaces),
-        ]
+        return list(chain.from_iterable(self.by_key().values()))
