@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,13 +15,16 @@ from dialoguellm_release.cards.card import split_card
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import MANIFEST
 from dialoguellm_release.hub.checks import Check, check_of
-from dialoguellm_release.hub.contents import PlannedFile, RepoPlan, parse_release_file
+from dialoguellm_release.hub.contents import Commits, PlannedFile, RepoPlan, parse_release_file
 from dialoguellm_release.hub.plan import part_of, plan_release
 from dialoguellm_release.hub.store import RepoState, Store, Tree, is_stored
-from dialoguellm_release.layout import CARD
+from dialoguellm_release.layout import CARD, CROISSANT
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
 from dialoguellm_release.schemas.release import RELEASE_FILE, Link, RepositoryName
+
+_VERSION = re.compile(r'^  "(version|datePublished)": .*\n', re.MULTILINE)
+"""The lines of `croissant.json` with the version and the day of a release."""
 
 _SAME_BUILD = "publish from the build that it was published from, or give the release a new tag"
 
@@ -117,8 +121,8 @@ def compare_release(
                 )
     steps, commits = list[Step](), {name: link.commit for name, link in upstream.items()}
     for one in plan.repositories:
-        files, state = one.files_at(commits), states[one.name]
-        commit = _existing_commit(files, state)
+        state = states[one.name]
+        files, commit = _existing(one, commits, state, store)
         if commit:
             commits[one.name] = commit
         steps.append(Step(one, store.where(one.name), state, files, commit))
@@ -132,12 +136,25 @@ def compare_release(
     return Comparison(steps, checks, upstream)
 
 
-def _existing_commit(files: Mapping[str, PlannedFile], state: RepoState | None) -> str | None:
-    """The commit that has exactly the planned files already: that of the tag, else the newest one."""
+def _existing(
+    plan: RepoPlan, commits: Commits, state: RepoState | None, store: Store
+) -> tuple[Mapping[str, PlannedFile], str | None]:
+    """The planned files, and the commit that has exactly them: that of the tag, else the newest one.
+
+    Why `croissant.json` is read: it states the version of a release, and a dataset that did not change keeps
+    its commit, and so the version under which it last changed.
+    """
+    files = plan.files_at(commits)
     if state is None:
-        return None
+        return files, None
     commit, tree = (state.tagged, state.tagged_files) if state.tagged else (state.head, state.files)
-    return commit if commit and not changes(files, tree) else None
+    if commit and CROISSANT in files and CROISSANT in tree and changes(files, tree):
+        before = store.read(plan.name, commit, CROISSANT)
+        if _VERSION.sub("", before) == _VERSION.sub("", files[CROISSANT].text()):
+            texts = plan.texts
+            kept = replace(plan, texts=lambda known: {**texts(known), CROISSANT: before}).files_at(commits)
+            files = files if changes(kept, tree) else kept
+    return files, commit if commit and not changes(files, tree) else None
 
 
 def step_problems(step: Step, store: Store, tag: str) -> Iterator[Problem]:

@@ -110,6 +110,21 @@ def test_a_change_makes_a_commit_there_and_in_what_depends_on_it(
     assert broken_tags(hub_server.store) == []
 
 
+def test_croissant_states_the_release_in_which_the_dataset_last_changed(
+    build: Build, hub_server: HubServer, request: pytest.FixtureRequest
+) -> None:
+    def version() -> str:
+        files = hub_server.store.repositories["dataset", "dialoguellm/instructions"].head.files
+        return str(json.loads(files["croissant.json"].content)["version"])
+
+    dated = build.recipe.model_copy(update={"tag": "v1.0.1", "date": "2026-02-01"})
+    for recipe in (build.recipe, dated, dated):
+        publish(replace(build, recipe=recipe))
+        assert version() == "1.0.0"
+    publish(request.getfixturevalue("next_build"))
+    assert version() == "1.1.0"
+
+
 def test_a_dry_run_needs_no_token_and_writes_nothing(
     build: Build, hub_server: HubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
