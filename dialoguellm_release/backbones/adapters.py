@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, replace
 from functools import cache
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dialoguellm_release.backbones.load import MAX_NAMED, refused_by_hub
+from dialoguellm_release.backbones.load import MAX_NAMED, location_at, refused_by_hub
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.folders import combined_sha256, sha256_of
 from dialoguellm_release.schemas.manifests import AdapterManifest
@@ -54,17 +54,35 @@ def find_adapter(reference: str | PathLike[str]) -> Path:
     repo_id, _, revision = str(reference).partition("@")
     if Path(reference).is_dir() or not re.fullmatch(r"[\w.-]+/[\w.-]+", repo_id):
         return Path(reference)
+    fix = "name the folder of an adapter, or a repository on the Hub"
+    try:
+        return downloaded(repo_id, revision or None, fix, files=None)
+    except DataError as error:
+        (problem,) = error.problems
+        raise DataError(replace(problem, what=f"no such folder, and {problem.what}")) from error
+
+
+def downloaded(
+    repo_id: str, revision: str | None, fix: str, files: Sequence[str] | None = (CONFIG, WEIGHTS)
+) -> Path:
+    """The local copy of an adapter's repository on the Hub; a pickle in place of safetensors is left there.
+
+    Args:
+        fix: What to do where the Hub fails in an unknown way.
+        files: Which to download; None takes all.
+
+    Raises:
+        DataError: The Hub does not give it.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        return Path(snapshot_download(repo_id, revision=revision or None))
+        return Path(snapshot_download(repo_id, revision=revision, allow_patterns=[*files] if files else None))
     except (OSError, HfHubHTTPError, HFValidationError) as error:
-        fix = "name the folder of an adapter, or a repository on the Hub"
-        problem = refused_by_hub(repo_id, revision or None, error) or Problem(
-            str(reference), f"not available on the Hub: {error}", fix=fix, code="adapters.not_on_hub"
-        )
-        raise DataError(replace(problem, what=f"no such folder, and {problem.what}")) from error
+        where, what = location_at(repo_id, revision), f"cannot be downloaded from the Hub: {error}"
+        problem = Problem(where, what, fix=fix, code="adapters.not_available")
+        raise DataError(refused_by_hub(repo_id, revision, error) or problem) from error
 
 
 _DECIDING = frozenset(

@@ -11,11 +11,13 @@ from typing import Literal
 
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import write_text
+from dialoguellm_release.progress import say
+from dialoguellm_release.schemas.manifests import TRAINING_LOG
 
 
 @contextmanager
-def writing_weights(place: Path) -> Iterator[None]:
-    """Tells what safetensors and torch raise where a file cannot be written as a problem of the user.
+def writing_weights(folder: Path) -> Iterator[None]:
+    """Turns what safetensors and torch raise where a file cannot be written into a problem.
 
     Raises:
         DataError: Something could not be written.
@@ -24,22 +26,14 @@ def writing_weights(place: Path) -> Iterator[None]:
 
     try:
         yield
-    except SafetensorError as error:
-        raise DataError(_not_written(place, error)) from error
-    except RuntimeError as error:
+    except (SafetensorError, RuntimeError) as error:
         # torch has no exception of its own for this: its zip writer fails an assertion.
-        if "inline_container" not in str(error) and "PytorchStreamWriter" not in str(error):
+        is_of_torch = "inline_container" in str(error) or "PytorchStreamWriter" in str(error)
+        if not isinstance(error, SafetensorError) and not is_of_torch:
             raise
-        raise DataError(_not_written(place, error)) from error
-
-
-def _not_written(place: Path, error: Exception) -> Problem:
-    return Problem(
-        str(place),
-        f"cannot be written: {error}",
-        fix="free some space and run the same command again (with --resume, if the recipe has save_steps)",
-        code="training.disk_full",
-    )
+        fix = "free some space and run the same command again (with --resume, if the recipe has save_steps)"
+        what = f"cannot be written: {error}"
+        raise DataError(Problem(str(folder), what, fix=fix, code="training.disk_full")) from error
 
 
 RUN = "run.json"
@@ -47,11 +41,10 @@ Unfinished = Literal["refuse", "resume", "discard"]
 
 
 def last_whole_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint to go on from: the latest that was written to its end and has steps left to do.
+    """The checkpoint to resume from: the latest that is complete and has steps left to do.
 
     The trainer writes `trainer_state.json` last, so a checkpoint that was cut off has none, or half of one.
-    It always takes a step more, also from a checkpoint of the last one; so that one is passed over, and the
-    steps before it are taken again.
+    It always takes a step more, also from a checkpoint of the last step, so that one is not used.
     """
     found = {int(path.name.rpartition("-")[2]): path for path in folder.glob("checkpoint-*")}
     usable = [step for step, path in found.items() if _has_steps_left(path)]
@@ -76,58 +69,54 @@ def open_run(folder: Path, run: str, unfinished: Unfinished) -> None:
     """Makes the folder ready for a training, empty or with the checkpoints of the same one.
 
     Args:
-        run: What the training is of: a hash over recipe, dataset, backbone and versions.
+        run: Identifies the training: a hash over recipe, records, backbone and versions.
         unfinished: Refuse an unfinished training, resume one of the same, or discard it.
 
     Raises:
-        DataError: There is an unfinished run and neither is asked for, or it is of something else.
+        DataError: There is an unfinished training and neither is asked for, or it is another one.
     """
-    checkpoint = last_whole_checkpoint(folder)
-    if checkpoint is not None and unfinished != "discard":
-        steps = checkpoint.name.rpartition("-")[2]
-        if unfinished == "refuse":
-            raise DataError(
-                Problem(
-                    str(folder),
-                    f"an unfinished training of {steps} steps lies here",
-                    fix="go on with --resume, or begin anew with --again",
-                    code="training.unfinished",
-                )
-            )
-        if _run_of(folder) != run:
-            raise DataError(
-                Problem(
-                    str(folder),
-                    f"the unfinished training of {steps} steps that lies here is of something else",
-                    expected=f"the same recipe, dataset, backbone and package versions ({run})",
-                    got=str(_run_of(folder)),
-                    fix="run the command that began it, with --resume; or begin anew with --again",
-                    code="training.other_run",
-                )
-            )
+    steps = steps_done(folder)
+    if not steps or unfinished == "discard":
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        write_text(folder / RUN, json.dumps({"run": run}) + "\n")
         return
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    write_text(folder / RUN, json.dumps({"run": run}) + "\n")
+    if unfinished == "refuse":
+        what = f"holds an unfinished training of {steps} steps"
+        fix = "continue it with --resume, or start again with --again"
+        raise DataError(Problem(str(folder), what, fix=fix, code="training.unfinished"))
+    try:
+        stored = json.loads((folder / RUN).read_bytes())["run"]
+    except (OSError, ValueError, KeyError):
+        stored = None
+    if stored != run:
+        raise DataError(
+            Problem(
+                str(folder),
+                f"holds an unfinished training of {steps} steps with other inputs",
+                expected=f"the same recipe, dataset, backbone and package versions ({run})",
+                got=str(stored),
+                fix="run the command that started it, with --resume; or start again with --again",
+                code="training.other_run",
+            )
+        )
 
 
 @contextmanager
-def cleared_unless_useful(folder: Path) -> Iterator[None]:
-    """On a failure of the block, removes the folder where it holds no whole checkpoint to go on from."""
+def kept_on_failure(folder: Path) -> Iterator[None]:
+    """Where the block fails, keeps of the folder what is of use: whole checkpoints, else the log alone."""
     try:
         yield
     except BaseException:
-        if last_whole_checkpoint(folder) is None:
-            shutil.rmtree(folder, ignore_errors=True)
+        log = folder / TRAINING_LOG
+        if not steps_done(folder):
+            for path in set(folder.iterdir()) - {log}:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            if not log.is_file() or not log.stat().st_size:
+                shutil.rmtree(folder)
+        if log.is_file():
+            say(f"What was logged is in {log}.")
         raise
-
-
-def _run_of(folder: Path) -> str | None:
-    try:
-        run = json.loads((folder / RUN).read_bytes())["run"]
-    except (OSError, ValueError, KeyError):
-        return None
-    return str(run)
 
 
 def checkpoints_of(out: Path) -> Path:

@@ -10,18 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dialoguellm_release.backbones.adapters import (
-    CONFIG,
-    WEIGHTS,
     adapter_files_sha256,
     check_adapter_files,
     config_problems,
+    downloaded,
     load_adapter,
     read_config,
 )
-from dialoguellm_release.backbones.load import load_backbone, load_tokenizer, location_at, refused_by_hub
+from dialoguellm_release.backbones.load import load_backbone, load_tokenizer, location_at
 from dialoguellm_release.backbones.weights import Base, base_of, pinned
 from dialoguellm_release.encoding import Encoder
-from dialoguellm_release.errors import DataError, MissingExtraError, Problem, RecipeError
+from dialoguellm_release.errors import MissingExtraError, Problem, RecipeError
 from dialoguellm_release.folders import (
     canonical_json,
     package_versions,
@@ -29,7 +28,7 @@ from dialoguellm_release.folders import (
     sha256_of_text,
 )
 from dialoguellm_release.progress import progress
-from dialoguellm_release.prompts import Prompt, load_prompt
+from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import record_files
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
@@ -41,7 +40,7 @@ from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.training.adapter_folder import content_sha256, write_adapter, write_loss_curve
 from dialoguellm_release.training.checkpoints import (
     Unfinished,
-    cleared_unless_useful,
+    kept_on_failure,
     open_run,
     steps_done,
     tracking_of,
@@ -54,7 +53,7 @@ from dialoguellm_release.training.data import (
     training_rows,
 )
 from dialoguellm_release.training.devices import first_alone, rank, share_of, training_run
-from dialoguellm_release.training.sft import Tuned, Work, tune
+from dialoguellm_release.training.sft import Work, tune
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -96,14 +95,7 @@ def init_adapter_sha256(init: InitAdapter | None) -> str | None:
 
 
 def _fetched(init: InitAdapter) -> Path:
-    """Where the configuration and weights of an adapter on the Hub lie on this machine.
-
-    Why: PEFT itself takes a pickle where a repository has no safetensors, and tells nobody why the Hub
-    refused.
-    """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
+    """The local copy of an adapter on the Hub."""
     if init.revision is None:
         raise RecipeError(
             Problem(
@@ -114,17 +106,7 @@ def _fetched(init: InitAdapter) -> Path:
                 code="adapters.no_revision",
             )
         )
-    try:
-        return Path(snapshot_download(init.path, revision=init.revision, allow_patterns=[CONFIG, WEIGHTS]))
-    except (OSError, HFValidationError) as error:
-        fix = "check init_adapter.path and init_adapter.revision"
-        problem = refused_by_hub(init.path, init.revision, error) or Problem(
-            location_at(init.path, init.revision),
-            f"cannot be downloaded from the Hub: {error}",
-            fix=fix,
-            code="adapters.not_available",
-        )
-        raise DataError(problem) from error
+    return downloaded(init.path, init.revision, "check init_adapter.path and init_adapter.revision")
 
 
 def _base_problems(config: dict[str, Any], base: Base, location: str) -> Iterator[Problem]:
@@ -167,7 +149,7 @@ def train_adapter(
     Args:
         backbone_folder: Where a backbone was built here; None for one from the Hub.
         records_sha256: What `records_read` gave.
-        checkpoints: Where the checkpoints of the training are, if the recipe saves any.
+        checkpoints: Holds the log while the training runs, and its checkpoints if the recipe saves any.
         unfinished: What to do with a training that did not end there.
 
     Raises:
@@ -185,13 +167,19 @@ def train_adapter(
     base = base_of(backbone.recipe, backbone_folder)
     model_recipe = pinned(backbone.recipe, base.revision)
     init_sha256 = init_adapter_sha256(settings.init_adapter)
-    saved = checkpoints if settings.trainer.save_steps else None
+    identity: dict[str, object] = {
+        "recipe": recipe.sha256,
+        "base": base.as_data(),
+        "init_adapter": init_sha256,
+        "records": dict(records_sha256),
+        "prompt": prompt.sha256,
+        "versions": package_versions(*PACKAGES),
+    }
     with ExitStack() as around:
         with first_alone():
-            if saved and not rank():
-                identity = _identity(recipe, base, init_sha256, records_sha256, prompt)
-                open_run(saved, identity, unfinished)
-                around.enter_context(cleared_unless_useful(saved))
+            if not rank():
+                open_run(checkpoints, sha256_of_text(canonical_json(identity)), unfinished)
+                around.enter_context(kept_on_failure(checkpoints))
         tokenizer = load_tokenizer(model_recipe, backbone_folder)
         encoder = Encoder(prompt, tokenizer, settings.trainer.max_length, built.figures.class_labels)
         read = {
@@ -205,14 +193,18 @@ def train_adapter(
         )
         if settings.init_adapter:
             model = with_init_adapter(model, settings.init_adapter, settings.lora, base)
-        before = steps_done(saved) if saved else 0
+        before = steps_done(checkpoints)
         tuned = tune(
             model,
             tokenizer,
             read["train"].rows,
             settings,
             validation=read["validation"].rows if "validation" in read else (),
-            work=Work(saved, (saved or folder) / TRAINING_LOG, tracking_of(checkpoints)),
+            work=Work(
+                checkpoints if settings.trainer.save_steps else None,
+                checkpoints / TRAINING_LOG,
+                tracking_of(checkpoints),
+            ),
             architecture=backbone.recipe.source.architecture,
         )
         example = read["train"].example
@@ -222,8 +214,29 @@ def train_adapter(
             write_loss_curve(folder, tuned.log)
         return Trained(
             content_sha256(tuned.model, settings.lora, base, prompt),
-            _figures(settings, base, init_sha256, built, prompt, read, tuned).model_copy(
-                update={"records_sha256": records_sha256["train"]}
+            AdapterFigures(
+                base=base.repo_id,
+                base_revision=base.revision,
+                base_content_sha256=base.content_sha256,
+                base_is_folder=base.is_folder,
+                base_gguf_file=base.gguf_file,
+                base_dequantized_to=base.dequantized_to,
+                dataset_config=settings.data.config,
+                dataset_content_sha256=built.content_sha256,
+                records_sha256=records_sha256["train"],
+                prompt_sha256=prompt.sha256,
+                knowledge=settings.data.knowledge,
+                init_adapter_sha256=init_sha256,
+                records=len(read["train"].rows),
+                truncated_records=read["train"].shortened,
+                tokens=tuned.row_tokens,
+                trainable_parameters=tuned.trainable_parameters,
+                steps=tuned.steps,
+                first_loss=tuned.losses[0],
+                last_loss=tuned.losses[-1],
+                validation_records=len(read["validation"].rows) if "validation" in read else 0,
+                validation_loss=tuned.validation_loss,
+                seed=settings.seed,
             ),
             training_run(tuned, settings.trainer, tuned.steps - before),
             tuple(inputs),
@@ -248,71 +261,16 @@ class _Read:
 def _read(
     encoder: Encoder, records: Callable[[], Iterable[Record]], recipe: AdapterRecipe, split: Split
 ) -> _Read:
-    rows, shortened, example = list[Row](), 0, None
+    rows, shortened, example, most = list[Row](), 0, None, -1
     completion_only = recipe.trainer.completion_only_loss or split == "validation"
     with progress(f"read {split}", None) as advance:
         for prompt in encode_or_show_survival(encoder, records):
             rows += training_rows(encoder, [prompt], completion_only=completion_only)
             shortened += prompt.is_shortened
-            if example is None or _parts_of(prompt.record) > _parts_of(example):
-                example = prompt.record
+            record = prompt.record
+            parts = sum(map(bool, (record.context, record.video_description, record.speaker)))
+            if parts > most:
+                example, most = record, parts
             advance(1)
     assert example is not None, "records_of refuses a split without records"
     return _Read(rows, shortened, example)
-
-
-def _parts_of(record: Record) -> int:
-    return bool(record.context) + bool(record.video_description) + bool(record.speaker)
-
-
-def _identity(
-    recipe: Loaded[AdapterRecipe],
-    base: Base,
-    init_sha256: str | None,
-    records_sha256: Mapping[Split, str],
-    prompt: Prompt,
-) -> str:
-    """One hash over all that decides what a training gives."""
-    parts: dict[str, object] = {
-        "recipe": recipe.sha256,
-        "base": base.as_data(),
-        "init_adapter": init_sha256,
-        "records": dict(records_sha256),
-        "prompt": prompt.sha256,
-        "versions": package_versions(*PACKAGES),
-    }
-    return sha256_of_text(canonical_json(parts))
-
-
-def _figures(
-    recipe: AdapterRecipe,
-    base: Base,
-    init_sha256: str | None,
-    built: DatasetManifest,
-    prompt: Prompt,
-    read: dict[Split, _Read],
-    tuned: Tuned,
-) -> AdapterFigures:
-    return AdapterFigures(
-        base=base.repo_id,
-        base_revision=base.revision,
-        base_content_sha256=base.content_sha256,
-        base_is_folder=base.is_folder,
-        base_gguf_file=base.gguf_file,
-        base_dequantized_to=base.dequantized_to,
-        dataset_config=recipe.data.config,
-        dataset_content_sha256=built.content_sha256,
-        prompt_sha256=prompt.sha256,
-        knowledge=recipe.data.knowledge,
-        init_adapter_sha256=init_sha256,
-        records=len(read["train"].rows),
-        truncated_records=read["train"].shortened,
-        tokens=tuned.row_tokens,
-        trainable_parameters=tuned.trainable_parameters,
-        steps=tuned.steps,
-        first_loss=tuned.losses[0],
-        last_loss=tuned.losses[-1],
-        validation_records=len(read["validation"].rows) if "validation" in read else 0,
-        validation_loss=tuned.validation_loss,
-        seed=recipe.seed,
-    )

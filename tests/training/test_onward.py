@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -168,8 +169,6 @@ def test_trl_and_chat_models_get_prompt_and_completion(
 def test_trl_knows_every_key_of_its_configuration(
     tiny_backbone: Path, small_dataset: Path, tmp_path: Path
 ) -> None:
-    import dataclasses
-
     from trl import ModelConfig, ScriptArguments, SFTConfig
 
     exported("trl", tiny_backbone, small_dataset, tmp_path / "trl")
@@ -427,6 +426,53 @@ def test_an_adapter_that_the_hub_does_not_give_says_why(
         init = init.model_copy(update={"revision": commit.oid})
     with pytest.raises(DataError, match=said):
         begun_with(init, tiny_backbone, tiny_recipe)
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "loaded", "code"),
+    [
+        ("1a" * 20, "2b" * 20, "adapters.other_revision"),
+        ("1a" * 20, "1a" * 20, None),
+        ("1a" * 20, None, None),
+        (None, "2b" * 20, None),
+    ],
+    ids=["another", "the same", "no commit of the base", "no commit in the adapter"],
+)
+def test_an_adapter_of_another_revision_of_its_base_is_refused(
+    trained_on: str | None,
+    loaded: str | None,
+    code: str | None,
+    tiny_adapter: Path,
+    tiny_backbone: Path,
+    tiny_recipe: Loaded[BackboneRecipe],
+    tmp_path: Path,
+) -> None:
+    start = shutil.copytree(tiny_adapter, tmp_path / "start")
+    path = start / "adapter_config.json"
+    config = json.loads(path.read_text(encoding="utf-8")) | {"revision": trained_on}
+    path.write_text(json.dumps(config), encoding="utf-8")
+    lora = load_recipe("tiny", "adapter", AdapterRecipe).recipe.lora
+    model, _ = load_backbone(tiny_recipe.recipe, tiny_backbone)
+    base = dataclasses.replace(base_of(tiny_recipe.recipe, tiny_backbone), revision=loaded)
+    init = InitAdapter(path=str(start))
+    if code is None:
+        assert with_init_adapter(model, init, lora, base).peft_config
+        return
+    with pytest.raises(RecipeError) as raised:
+        with_init_adapter(model, init, lora, base)
+    (problem,) = raised.value.problems
+    assert (problem.code, problem.expected, problem.got) == (code, trained_on, loaded)
+
+
+def test_an_adapter_of_another_base_is_refused(
+    tiny_adapter: Path, tiny_backbone: Path, tiny_recipe: Loaded[BackboneRecipe]
+) -> None:
+    lora = load_recipe("tiny", "adapter", AdapterRecipe).recipe.lora
+    model, _ = load_backbone(tiny_recipe.recipe, tiny_backbone)
+    base = dataclasses.replace(base_of(tiny_recipe.recipe, tiny_backbone), repo_id="someone/other")
+    with pytest.raises(RecipeError) as raised:
+        with_init_adapter(model, InitAdapter(path=str(tiny_adapter)), lora, base)
+    assert [problem.code for problem in raised.value.problems] == ["adapters.other_base"]
 
 
 @pytest.fixture

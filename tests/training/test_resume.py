@@ -152,12 +152,20 @@ def test_an_unfinished_training_is_neither_lost_nor_mixed_up(
         cut_after(patch, 10)
         with pytest.raises(Cut):
             train(out)
-    with pytest.raises(DataError, match="an unfinished training of 4 steps lies here") as raised:
+    with pytest.raises(DataError) as raised:
         train(out)
-    assert "--resume" in str(raised.value)
-    assert "--again" in str(raised.value)
-    with pytest.raises(DataError, match="is of something else"):
+    (problem,) = raised.value.problems
+    assert problem.code == "training.unfinished"
+    assert "4 steps" in problem.what
+    assert "--resume" in str(problem.fix)
+    assert "--again" in str(problem.fix)
+    with pytest.raises(DataError) as raised:
         train(out, *SETTINGS, "trainer.learning_rate=1e-4", resume=True)
+    assert raised.value.problems[0].code == "training.other_run"
+    without_checkpoints = [setting for setting in SETTINGS if "save_steps" not in setting]
+    with pytest.raises(DataError) as raised:
+        train(out, *without_checkpoints)
+    assert raised.value.problems[0].code == "training.unfinished"
     assert last_whole_checkpoint(checkpoints_of(out)) is not None
     assert train(out, again=True).figures.steps == 16
     assert not checkpoints_of(out).exists()
@@ -193,6 +201,23 @@ def test_the_best_weights_on_the_validation_split_are_kept_in_a_resumed_training
             train(again, *restless)
     train(again, *restless, resume=True)
     assert made_files(again) == made_files(tmp_path / "best")
+
+
+@pytest.mark.parametrize("save_steps", ["null", "12"])
+def test_the_log_survives_a_failure_before_the_first_checkpoint(
+    save_steps: str, train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    settings = [setting for setting in SETTINGS if "save_steps" not in setting]
+    with monkeypatch.context() as patch:
+        cut_after(patch, 9)
+        with pytest.raises(Cut):
+            train(tmp_path / "tiny", *settings, f"trainer.save_steps={save_steps}")
+    (log,) = checkpoints_of(tmp_path / "tiny").iterdir()
+    steps = [json.loads(line)["step"] for line in log.read_text(encoding="utf-8").splitlines()]
+    assert steps == [1, 2, 4, 4]
+    assert str(log) in capsys.readouterr().err
+    train(tmp_path / "tiny", "trainer.max_steps=3")
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
 
 
 def test_a_recipe_that_looks_at_validation_needs_the_split(
