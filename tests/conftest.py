@@ -221,7 +221,6 @@ def write_dataset(folder: Path, records: Mapping[Split, Sequence[Record]]) -> Pa
         context_k=1,
         prompt=prompt.name,
         prompt_sha256=prompt.sha256,
-        split_draw=None,
         relabelled={},
         reconciliation=(),
     )

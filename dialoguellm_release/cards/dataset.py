@@ -87,8 +87,7 @@ def render_dataset_card(
     paths = [file.path for file in manifest.outputs]
     present = corpora_in(paths, figures.corpora)
     published = manifest.published
-    drawn = [corpora[name].title for name in present if corpora[name].splits != "native"]
-    draw = (figures.split_draw or {}) if drawn else {}
+    draws = {name: figures.split_draws[name] for name in present if name in figures.split_draws}
     records = published.records if published else figures.records
     dialogues = published.dialogues if published else figures.dialogues
     content = published.published_sha256 if published else manifest.content_sha256
@@ -158,13 +157,9 @@ def render_dataset_card(
         "unknown_files": [
             (corpora[name].title, path) for name, one in figures.corpora.items() for path in one.unknown_files
         ],
-        "drawn": drawn,
-        "draw": [
-            f"`{key}`: {value if isinstance(value, str) else json.dumps(value)}"
-            for key, value in draw.items()
-            if not isinstance(value, dict)
+        "draws": [
+            (corpora[name].title, _draw_settings(draw), _draw_table(draw)) for name, draw in draws.items()
         ],
-        "draw_table": _draw_table(draw),
         "licenses": license_overview(manifest, corpora),
         "rights": rights_held(manifest, corpora),
         "shares_source": len(set(works)) < len(works),
@@ -224,6 +219,14 @@ def _repairs_table(figures: DatasetFigures, corpora: Mapping[CorpusName, CorpusE
         for rule, count in corpus.repairs.items()
     ]
     return table(("Corpus", "Rule", "Times"), rows) if rows else ""
+
+
+def _draw_settings(draw: Mapping[str, JsonValue]) -> list[str]:
+    return [
+        f"`{key}`: {value if isinstance(value, str) else json.dumps(value)}"
+        for key, value in draw.items()
+        if not isinstance(value, dict)
+    ]
 
 
 def _draw_table(draw: Mapping[str, JsonValue]) -> str:

@@ -154,7 +154,7 @@ def write_dataset(
         context_k=recipe.context_k,
         prompt=writer.prompt.name,
         prompt_sha256=writer.prompt.sha256,
-        split_draw=next((one.draw for one in contents.values() if one.draw), None),
+        split_draws={name: one.draw for name, one in contents.items() if one.draw},
         relabelled=dict(sorted(writer.relabelled.items())),
         reconciliation=tuple(rows),
         audit=audit,

@@ -171,7 +171,7 @@ def _as_published(made: DatasetFigures, published: DatasetFigures) -> DatasetFig
         name: figures.model_copy(update={"unused": published.corpora[name].unused})
         for name, figures in made.corpora.items()
     }
-    return made.model_copy(update={"corpora": corpora, "split_draw": published.split_draw})
+    return made.model_copy(update={"corpora": corpora, "split_draws": published.split_draws})
 
 
 def _cause(copy: PublishedCopy, name: CorpusName, files: Iterable[FileStamp], sources: Path) -> Problem:

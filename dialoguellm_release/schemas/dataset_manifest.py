@@ -71,6 +71,7 @@ class DatasetFigures(Schema):
 
     Attributes:
         class_labels: Names of the ClassLabel `label`, in the order of their ids.
+        split_draws: How the splits of each corpus without splits of its own came about.
         audit: What splits have in common and what contradicts itself; None where nobody looked.
         video: None where no video folder was given.
         statistics: Lengths and gaps per corpus and split; empty where nobody counted them.
@@ -84,7 +85,7 @@ class DatasetFigures(Schema):
     context_k: Count
     prompt: Text
     prompt_sha256: Sha256
-    split_draw: dict[str, JsonValue] | None
+    split_draws: dict[CorpusName, dict[str, JsonValue]] = {}
     relabelled: dict[str, Count]
     reconciliation: tuple[Reconciliation, ...]
     audit: AuditFigures | None = None

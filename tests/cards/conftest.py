@@ -219,7 +219,7 @@ def dataset(registry: dict[CorpusName, CorpusEntry]) -> DatasetManifest:
             context_k=1,
             prompt="dialogue-v1",
             prompt_sha256=PROMPT,
-            split_draw={"seed": 7, "dialogues": {"GA": {"train": 5, "test": 2, "unused": 1}}},
+            split_draws={"meisd": {"seed": 7, "dialogues": {"GA": {"train": 5, "test": 2, "unused": 1}}}},
             relabelled={},
             reconciliation=tuple(
                 Reconciliation.model_validate({**dict(zip(names, row, strict=True)), "expected": None})

@@ -96,8 +96,7 @@ def test_held_out_meisd_shares_no_text_with_other_training_splits(demo_dataset: 
     assert not [
         one.id for one in held_out if len(normalise(one.input).split()) >= 5 and normalise(one.input) in other
     ]
-    draw = demo_dataset.manifest.figures.split_draw
-    assert draw is not None
+    draw = demo_dataset.manifest.figures.split_draws["meisd"]
     assert draw["barred_from_held_out"] > 0  # type: ignore[operator]
 
 
@@ -191,7 +190,48 @@ def test_a_split_file_takes_the_place_of_the_draw(sources: Path, tmp_path: Path)
     built = made.manifest.figures.corpora["meisd"]
     assert {split: sizes.dialogues for split, sizes in built.splits.items()} == dict.fromkeys(SPLITS, 1)
     assert built.files[-1].path == "meisd/split.csv"
-    assert made.manifest.figures.split_draw["split_file"] == "split.csv"  # type: ignore[index]
+    assert made.manifest.figures.split_draws["meisd"]["split_file"] == "split.csv"
+
+
+LICENSE = (
+    "{id: CC0-1.0, name: CC0, stated_in: its readme, verified: true, redistribute: 'yes', share_alike: 'no',"
+    " non_commercial: 'no', research_only: 'no', signed_form: 'no'}"
+)
+DRAWN = """\
+version: 1
+kind: corpus
+name: {name}
+title: The {name}
+description: lines of an invented {name}
+text_license: {license}
+label_license: {license}
+format: {{type: table, file: lines.csv, columns: {{text: text, label: label, dialogue: dialogue}}}}
+label_space: [anger, fear]
+splits: drawn
+"""
+
+
+def test_the_draw_of_each_corpus_is_kept_and_shown(tmp_path: Path) -> None:
+    listed = ""
+    for seed, (name, sizes) in enumerate([("ferry", (3, 1, 1)), ("tram", (2, 1, 2))]):
+        (tmp_path / name).mkdir()
+        words = ("the rope", "a lamp", "the sail", "an oar", "the wheel")
+        rows = "".join(f"d{place},{name} {word} broke,anger\n" for place, word in enumerate(words))
+        (tmp_path / name / "lines.csv").write_text(f"dialogue,text,label\n{rows}")
+        (tmp_path / f"{name}.yaml").write_text(DRAWN.format(name=name, license=LICENSE))
+        drawn = dict(zip(SPLITS, sizes, strict=True))
+        listed += f"  {name}:\n    file: {name}.yaml\n    split: {{seed: {seed}, dialogues: {drawn}}}\n"
+    (tmp_path / "both.yaml").write_text(
+        "version: 1\nkind: dataset\ndescription: Both.\npretty_name: Both\nprompt: dialogue-v1\n"
+        f"context_k: 1\ncorpora:\n{listed}"
+    )
+    made = build_dataset(tmp_path / "both.yaml", tmp_path, tmp_path / "out")
+    draws = made.manifest.figures.split_draws
+    assert {name: draw["seed"] for name, draw in draws.items()} == {"ferry": 0, "tram": 1}
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    first, _, second = card.partition("### The split of The ferry")[2].partition("### The split of The tram")
+    assert "`seed`: 0" in first
+    assert "`seed`: 1" in second
 
 
 def test_a_count_that_misses_shows_the_table_and_the_files(sources: Path, tmp_path: Path) -> None:

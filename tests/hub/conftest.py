@@ -141,7 +141,6 @@ def write_dataset(folder: Path, text: str) -> DatasetManifest:
             context_k=1,
             prompt="dialogue-v1",
             prompt_sha256=PROMPT,
-            split_draw=None,
             relabelled={},
             reconciliation=(),
         ),

@@ -69,7 +69,6 @@ def write_dataset(
         context_k=1,
         prompt="dialogue-v1",
         prompt_sha256="0" * 64,
-        split_draw=None,
         relabelled={},
         reconciliation=(),
     )
