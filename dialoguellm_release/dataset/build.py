@@ -18,8 +18,7 @@ from dialoguellm_release.dataset.records import RecordMaker, SplitWriter
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import combined_sha256, write_text
 from dialoguellm_release.layout import AUDIT
-from dialoguellm_release.leakage.audit import Ledger, audit_as_json, make_ledger
-from dialoguellm_release.leakage.repeats import part_sizes
+from dialoguellm_release.leakage.audit import Ledger, audit_as_json, make_ledger, part_sizes
 from dialoguellm_release.leakage.shared import split_names
 from dialoguellm_release.leakage.turns import Turns, dialogue_starts
 from dialoguellm_release.prompts import load_prompt
@@ -130,7 +129,7 @@ def write_dataset(
     corpora, recipe = build.corpora(), build.recipe
     named = {name: one.recipe for name, one in corpora.items()}
     turns, contents = read_corpora(named, recipe, build.folders, read or build.read, advance)
-    ledger = make_ledger(turns, recipe.clean, lambda _: None)
+    ledger = make_ledger(turns, recipe.clean)
     write_text(folder / AUDIT, audit_as_json(ledger.audit))
     statistics, audit = turn_statistics(turns), ledger.audit.figures
     labels = class_labels(one.label_space for one in corpora.values())

@@ -16,10 +16,9 @@ from dialoguellm_release.dataset.records import line_of, sft_columns
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import combined_sha256, file_problems
 from dialoguellm_release.layout import AUDIT, config_files, data_file
-from dialoguellm_release.leakage.audit import Ledger, make_ledger
-from dialoguellm_release.leakage.repeats import PART_OF, part_sizes
+from dialoguellm_release.leakage.audit import PART_OF, Ledger, make_ledger, part_sizes
 from dialoguellm_release.leakage.shared import bit_of, split_names
-from dialoguellm_release.leakage.turns import TurnCollector, Turns, collect, turns_before
+from dialoguellm_release.leakage.turns import TurnCollector, Turns, turns_before
 from dialoguellm_release.prompts import Prompt, load_prompt
 from dialoguellm_release.records import ROWS_AT_ONCE, content_sha256, record_digest, records_in
 from dialoguellm_release.schemas.audit import Audit
@@ -55,7 +54,7 @@ class _RecordIndex:
 
     def add(self, record: Record, part: Part) -> None:
         """Takes a record of a part."""
-        collect(record, self._collector)
+        self._collector.add_record(record)
         self._lines.append(hash(line_of(record.speaker, record.input)) & _WRAP)
         self._contexts.append(_hash_of(record.context))
         named = set(record.leaks or ())
@@ -73,7 +72,7 @@ class _RecordIndex:
         if found := [*doubles, *contexts]:
             yield from found
             return
-        ledger = make_ledger(turns, rules, lambda _: None)
+        ledger = make_ledger(turns, rules)
         leaks = np.array(self._leaks, dtype=np.int64)[turns.place]
         parts = np.array(self._parts, dtype=np.int8)[turns.place]
         yield from _first_of(_leak_problems(turns, ledger, leaks))

@@ -18,8 +18,7 @@ from dialoguellm_release.corpora.registry import CorpusFolders
 from dialoguellm_release.dataset.records import HeldDialogue, SplitTotals
 from dialoguellm_release.errors import DataError, Problem, ReleaseError
 from dialoguellm_release.folders import stamp
-from dialoguellm_release.leakage.leaks import word_for_word
-from dialoguellm_release.leakage.shared import find_shared
+from dialoguellm_release.leakage.shared import find_shared, word_for_word
 from dialoguellm_release.leakage.turns import TurnCollector, Turns
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.counts import Sizes

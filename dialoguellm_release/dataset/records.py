@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from dialoguellm_release.layout import DataFile
-from dialoguellm_release.leakage.repeats import PART_OF
+from dialoguellm_release.leakage.audit import PART_OF
 from dialoguellm_release.prompts import Prompt
 from dialoguellm_release.records import record_digest
 from dialoguellm_release.schemas.labels import LABELS, CorpusName, Label, Part, Split

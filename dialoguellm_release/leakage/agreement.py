@@ -29,13 +29,34 @@ def find_agreement(turns: Turns) -> list[Agreement]:
     """
     speech = turns.where(turns.words > 0)
     runs = _runs_by_corpus(speech)
+    label_of = [speech.labels[one] for one in speech.label.tolist()]
     found = []
     for first, second in combinations(runs, 2):
         pairs, ambiguous = _counterparts(runs[first], runs[second], speech.words)
-        labels = [
-            (speech.labels[speech.label[one]], speech.labels[speech.label[other]]) for one, other in pairs
-        ]
-        found.append(_agreement(first, second, labels, ambiguous))
+        labels = [(label_of[one], label_of[other]) for one, other in pairs]
+        counted = Counter(labels)
+        known = class_labels(counted)
+        rows, columns = (
+            [label for label in known if label in used]
+            for used in ({one for one, _ in counted}, {other for _, other in counted})
+        )
+        counts = {row: {column: counted[row, column] for column in columns} for row in rows}
+        totals = {row: sum(cells.values()) for row, cells in counts.items()}
+        found.append(
+            Agreement(
+                first=first,
+                second=second,
+                utterances=len(labels),
+                ambiguous=ambiguous,
+                counts=counts,
+                shares={
+                    row: {column: count / totals[row] for column, count in cells.items()}
+                    for row, cells in counts.items()
+                },
+                observed=sum(one == other for one, other in labels) / len(labels) if labels else None,
+                kappa=cohen_kappa(labels),
+            )
+        )
     return found
 
 
@@ -56,29 +77,6 @@ def cohen_kappa(labels: Sequence[tuple[Label, Label]]) -> float | None:
         return None
     agreed = sum(first == second for first, second in labels)
     return (total * agreed - by_chance) / (total**2 - by_chance)
-
-
-def _agreement(
-    first: CorpusName, second: CorpusName, labels: Sequence[tuple[Label, Label]], ambiguous: int
-) -> Agreement:
-    counted = Counter(labels)
-    known = class_labels(counted)
-    rows = [label for label in known if any(label == one for one, _ in counted)]
-    columns = [label for label in known if any(label == other for _, other in counted)]
-    counts = {row: {column: counted[row, column] for column in columns} for row in rows}
-    return Agreement(
-        first=first,
-        second=second,
-        utterances=len(labels),
-        ambiguous=ambiguous,
-        counts=counts,
-        shares={
-            row: {column: count / sum(cells.values()) for column, count in cells.items()}
-            for row, cells in counts.items()
-        },
-        observed=sum(one == other for one, other in labels) / len(labels) if labels else None,
-        kappa=cohen_kappa(labels),
-    )
 
 
 def _runs_by_corpus(speech: Turns) -> dict[CorpusName, Places]:

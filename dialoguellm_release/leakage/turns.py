@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,10 +72,7 @@ class Turns:
 
     def where(self, chosen: Flags) -> Turns:
         """The turns that are chosen, in their order."""
-        columns = (self.place, self.text, self.words, self.split, self.dialogue)
-        more = (self.index, self.label, self.context)
-        chosen_columns = (column[chosen] for column in (*columns, *more))
-        return Turns(self.splits, self.labels, self.dialogue_ids, self.texts, *chosen_columns)
+        return replace(self, **{name: getattr(self, name)[chosen] for name in _COLUMNS})
 
     def id_of(self, turn: int) -> str:
         """The id of the record of a turn."""
@@ -88,6 +85,9 @@ class Turns:
 
         of_corpus = [number for number, (name, _) in enumerate(self.splits) if name == corpus]
         return {self.dialogue_ids[one] for one in np.unique(self.dialogue[np.isin(self.split, of_corpus)])}
+
+
+_COLUMNS = ("place", "text", "words", "split", "dialogue", "index", "label", "context")
 
 
 class TurnCollector:
@@ -104,10 +104,8 @@ class TurnCollector:
         self._splits: CorpusSplits = tuple(product(corpora, SPLITS))
         if len(self._splits) > MAX_SPLITS:
             most, got = MAX_SPLITS // len(SPLITS), len(self._splits) // len(SPLITS)
-            what = "an audit cannot compare so many corpora"
-            raise DataError(
-                Problem("the dataset", what, f"at most {most}", str(got), code="leakage.too_many_corpora")
-            )
+            what, code = "an audit cannot compare so many corpora", "leakage.too_many_corpora"
+            raise DataError(Problem("the dataset", what, f"at most {most}", str(got), code=code))
         self._numbers = {name: number for number, name in enumerate(self._splits)}
         self._labels = defaultdict[Label, int](
             count(len(LABELS)).__next__, zip(LABELS, count(), strict=False)
@@ -127,9 +125,6 @@ class TurnCollector:
         """Adds utterances of a dialogue.
 
         Args:
-            corpus: The corpus of the dialogue.
-            split: The split of the dialogue.
-            dialogue_id: The id of the dialogue.
             utterances: The index, text and label of each, and how many turns before it its record shows.
         """
         key = (self._numbers[corpus, split], dialogue_id)
@@ -140,6 +135,11 @@ class TurnCollector:
         for index, text, label, context in utterances:
             rows += (self._texts[normalise(text)], dialogue, index, self._labels[label], context)
         self._rows.extend(rows)
+
+    def add_record(self, record: Record) -> None:
+        """Adds the utterance of a record."""
+        turn = (record.utterance_index, record.input, record.label, len(record.context))
+        self.add(record.corpus, record.split, record.dialogue_id, [turn])
 
     def assign(self, corpus: CorpusName, splits: Mapping[str, Split]) -> None:
         """Moves the dialogues of a corpus to other splits; one without a split is left out of the turns."""
@@ -189,19 +189,16 @@ def read_turns(
     names = {name: f"other_{name}" if name in corpora else name for name in second}
 
     def records() -> Iterator[Record]:
-        yield from _records_of(dataset)
-        for record in _records_of(against) if against else ():
-            yield record.model_copy(update={"corpus": names[record.corpus]})
+        for folder in (dataset, against) if against else (dataset,):
+            manifest = read_manifest(folder, DatasetManifest)
+            counts = (manifest.published or manifest.figures).records
+            for split in (split for split, number in counts.items() if number):
+                for record in read_records(folder, DEFAULT_CONFIG, split):
+                    advance(1)
+                    is_second = folder is against
+                    yield record.model_copy(update={"corpus": names[record.corpus]}) if is_second else record
 
-    return as_turns(_counted(records(), advance), [*corpora, *names.values()]), tuple(names.values())
-
-
-def _records_of(dataset: Path) -> Iterator[Record]:
-    """All records of a dataset folder."""
-    manifest = read_manifest(dataset, DatasetManifest)
-    counts = (manifest.published or manifest.figures).records
-    for split in (split for split, records in counts.items() if records):
-        yield from read_records(dataset, DEFAULT_CONFIG, split)
+    return as_turns(records(), [*corpora, *names.values()]), tuple(names.values())
 
 
 def as_turns(records: Iterable[Record], corpora: Iterable[CorpusName]) -> Turns:
@@ -213,18 +210,21 @@ def as_turns(records: Iterable[Record], corpora: Iterable[CorpusName]) -> Turns:
     Raises:
         DataError: A record shows more turns of its dialogue than there are before it.
     """
+    import numpy as np
+
     collector = TurnCollector(corpora)
     for record in records:
-        collect(record, collector)
+        collector.add_record(record)
     turns = collector.turns()
-    _check_dialogues_are_whole(turns)
+    before = turns_before(turns)
+    lacking = np.flatnonzero(turns.context > before)
+    if len(lacking):
+        first = lacking[0]
+        where, what = turns.id_of(first), "its context shows turns that are not in the dataset"
+        expected = f"{turns.context[first]} turns of its dialogue before it"
+        got, fix = f"{before[first]}; {len(lacking)} records are like this one", "build the dataset again"
+        raise DataError(Problem(where, what, expected, got, fix, code="leakage.incomplete_dialogue"))
     return turns
-
-
-def collect(record: Record, collector: TurnCollector) -> None:
-    """Adds a record to a collector."""
-    turn = (record.utterance_index, record.input, record.label, len(record.context))
-    collector.add(record.corpus, record.split, record.dialogue_id, [turn])
 
 
 def dialogue_starts(turns: Turns) -> Numbers:
@@ -241,28 +241,3 @@ def turns_before(turns: Turns) -> Numbers:
     starts = dialogue_starts(turns)
     lengths = np.diff(starts, append=len(turns.dialogue))
     return np.arange(len(turns.dialogue)) - np.repeat(starts, lengths)
-
-
-def _check_dialogues_are_whole(turns: Turns) -> None:
-    import numpy as np
-
-    before = turns_before(turns)
-    lacking = np.flatnonzero(turns.context > before)
-    if len(lacking):
-        first = lacking[0]
-        raise DataError(
-            Problem(
-                turns.id_of(first),
-                "its context shows turns that are not in the dataset",
-                expected=f"{turns.context[first]} turns of its dialogue before it",
-                got=f"{before[first]}; {len(lacking)} records are like this one",
-                fix="build the dataset again",
-                code="leakage.incomplete_dialogue",
-            )
-        )
-
-
-def _counted(records: Iterable[Record], advance: Callable[[int], None]) -> Iterator[Record]:
-    for record in records:
-        advance(1)
-        yield record

@@ -265,7 +265,7 @@ def audit_dataset(dataset: StrPath = BUILD / "dataset", against: StrPath | None 
         7
     """
     from dialoguellm_release.cards.licenses import recipe_of
-    from dialoguellm_release.leakage.audit import COMPARISONS, audit_between, make_ledger
+    from dialoguellm_release.leakage.audit import audit_between, make_ledger
     from dialoguellm_release.leakage.turns import read_turns
     from dialoguellm_release.progress import progress
 
@@ -275,8 +275,7 @@ def audit_dataset(dataset: StrPath = BUILD / "dataset", against: StrPath | None 
     records = sum(sum((one.published or one.figures).records.values()) for one in manifests)
     with progress(f"reading {first.name}", records) as advance:
         turns, second = read_turns(first, advance, other)
-    with progress("comparing", COMPARISONS) as advance:
-        audit = make_ledger(turns, rules, advance).audit
+    audit = make_ledger(turns, rules).audit
     return audit_between(audit, second) if other else audit
 
 

@@ -21,7 +21,7 @@ DialogueOf = Callable[..., list[Record]]
 
 
 def audit_of(records: list[Record]) -> Audit:
-    return make_ledger(as_turns(records, CORPORA), CleanRules(), lambda _: None).audit
+    return make_ledger(as_turns(records, CORPORA), CleanRules()).audit
 
 
 def test_the_folder_holds_what_a_new_audit_finds(demo_dataset: Dataset) -> None:

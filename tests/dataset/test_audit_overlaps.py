@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import stamps, write_manifest
-from dialoguellm_release.leakage.leaks import find_overlaps
-from dialoguellm_release.leakage.shared import find_ngrams, find_shared, number_stretches
+from dialoguellm_release.leakage.shared import find_ngrams, find_overlaps, find_shared, number_stretches
 from dialoguellm_release.leakage.turns import NONE, Turns, as_turns, read_turns
 from dialoguellm_release.schemas.audit import Overlap
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, PublishedSubset

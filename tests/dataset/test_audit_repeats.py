@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from dialoguellm_release.leakage.repeats import find_conflicts, find_duplicates, find_repeats
+from dialoguellm_release.leakage.audit import find_conflicts, find_duplicates, find_repeats
 from dialoguellm_release.leakage.turns import as_turns
 from dialoguellm_release.schemas.audit import Conflict, Duplicate
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialoguellm_release.leakage.audit import make_ledger
-from dialoguellm_release.leakage.repeats import PART_OF
+from dialoguellm_release.leakage.audit import PART_OF, make_ledger
 from dialoguellm_release.leakage.turns import as_turns
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
@@ -27,7 +26,7 @@ DialogueOf = Callable[..., list[Record]]
 def clean_of(records: Sequence[Record], rules: CleanRules) -> set[str]:
     """The training records that stay."""
     turns = as_turns(records, CORPORA)
-    decisions = make_ledger(turns, rules, lambda _: None).decisions.tolist()
+    decisions = make_ledger(turns, rules).decisions.tolist()
     kept = {turns.id_of(place) for place, decision in enumerate(decisions) if PART_OF[decision] == "clean"}
     return {name for name in kept if "/train/" in name}
 

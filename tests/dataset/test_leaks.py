@@ -35,7 +35,7 @@ BOAT = "You never told me about the boat!"
 def leaks_of(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
     """The leaks of the records that have some."""
     turns = as_turns(records, CORPORA)
-    leaks = make_ledger(turns, CleanRules(), lambda _: None).leaks.tolist()
+    leaks = make_ledger(turns, CleanRules()).leaks.tolist()
     return {turns.id_of(place): split_names(bits, turns.splits) for place, bits in enumerate(leaks) if bits}
 
 

@@ -11,8 +11,7 @@ import pytest
 
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.leakage.audit import make_ledger
-from dialoguellm_release.leakage.leaks import find_overlaps
-from dialoguellm_release.leakage.shared import find_ngrams, find_shared, split_names
+from dialoguellm_release.leakage.shared import find_ngrams, find_overlaps, find_shared, split_names
 from dialoguellm_release.leakage.turns import as_turns
 from dialoguellm_release.schemas.recipes.dataset import CleanRules
 from dialoguellm_release.schemas.record import Record
@@ -74,7 +73,7 @@ FORMS: dict[str, Callable[[str], str]] = {
 
 def leaks_of(records: list[Record]) -> dict[str, set[str]]:
     turns = as_turns(records, ["meld"])
-    leaks = make_ledger(turns, CleanRules(), lambda _: None).leaks.tolist()
+    leaks = make_ledger(turns, CleanRules()).leaks.tolist()
     return {
         turns.id_of(place): set(split_names(bits, turns.splits)) for place, bits in enumerate(leaks) if bits
     }
@@ -181,7 +180,7 @@ def test_forty_splits_are_told_apart(dialogue_of: DialogueOf) -> None:
         )
     ]
     turns = as_turns(records, names)
-    leaks = make_ledger(turns, CleanRules(), lambda _: None).leaks.tolist()
+    leaks = make_ledger(turns, CleanRules()).leaks.tolist()
     found = {turns.id_of(place): set(split_names(bits, turns.splits)) for place, bits in enumerate(leaks)}
     training = {split for split in splits if split.endswith("/train")}
     for split in splits:
@@ -202,7 +201,7 @@ def test_what_cannot_be_compared_is_unknown_and_not_nothing(dialogue_of: Dialogu
     }
     texts[wordless] = ["🙂🙂🙂", "…", "🙂"]
     records = [one for name, said in texts.items() for one in dialogue_of(f"{name}/1", said)]
-    audit = make_ledger(as_turns(records, ["meld", "meisd"]), CleanRules(), lambda _: None).audit
+    audit = make_ledger(as_turns(records, ["meld", "meisd"]), CleanRules()).audit
     for row in audit.overlaps:
         counts = (row.utterances_found, row.dialogues_with_run, row.dialogues_identical)
         assert (counts == (None, None, None)) == (wordless in (row.held_out, row.training))
