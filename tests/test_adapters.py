@@ -97,6 +97,24 @@ def test_an_adapter_whose_weights_do_not_fit_is_refused_with_counts(
     assert counts in str(problem.got)
 
 
+def test_an_adapter_whose_weights_are_not_finite_is_refused(
+    tiny_adapter: Path, tiny_backbone: Path, tiny_recipe: Loaded[BackboneRecipe], tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(tiny_adapter, tmp_path / "changed")
+    weights = load_file(folder / "adapter_model.safetensors")
+    name = sorted(weights)[0]
+    weights[name][0, 0] = float("nan")
+    save_file(weights, folder / "adapter_model.safetensors")
+    model, _ = load_backbone(tiny_recipe.recipe, tiny_backbone)
+    with pytest.raises(DataError) as raised:
+        load_adapter(model, folder)
+    (problem,) = raised.value.problems
+    assert problem.code == "backbones.not_finite"
+    assert problem.got == f"1 of 28: {name}"
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [

@@ -103,6 +103,31 @@ def test_a_weight_of_another_shape_is_refused(folder: Path) -> None:
     assert "1 of another shape: model.norm.weight (63,), not (64,)" in str(problem.got)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("name", ["model.embed_tokens.weight", "model.layers.1.mlp.up_proj.weight"])
+def test_weights_that_are_not_finite_are_named(name: str, value: float, folder: Path) -> None:
+    def damaged(weights: Tensors) -> Tensors:
+        halves = {name: weight.half() for name, weight in weights.items()}
+        halves[name][-1, 0] = value
+        return halves
+
+    edit_weights(folder, damaged)
+    problem = problem_of(folder)
+    assert (problem.code, problem.where) == ("backbones.not_finite", str(folder))
+    assert problem.got == f"1 of 21: {name}"
+
+
+def test_integers_without_a_quantization_are_not_cast(folder: Path) -> None:
+    import torch
+
+    edit_weights(
+        folder, lambda weights: {n: w.to(torch.int8) if "mlp" in n else w for n, w in weights.items()}
+    )
+    problem = problem_of(folder)
+    assert problem.code == "backbones.integer_weights"
+    assert str(problem.got).startswith("6 in I8: model.layers.0.mlp.down_proj.weight")
+
+
 def test_tied_weights_and_old_buffers_are_no_difference(folder: Path) -> None:
     import torch
 

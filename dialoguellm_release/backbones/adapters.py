@@ -12,7 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dialoguellm_release.backbones.load import MAX_NAMED, location_at, refused_by_hub
+from dialoguellm_release.backbones.load import MAX_NAMED, check_finite, location_at, refused_by_hub
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.folders import combined_sha256, sha256_of
 from dialoguellm_release.schemas.manifests import AdapterManifest
@@ -132,6 +132,8 @@ def load_adapter(
     wanted = set(get_peft_model_state_dict(loaded, save_embedding_layers=False))
     if wanted != stored:
         raise DataError(_weights_do_not_fit(where, wanted, stored))
+    weights = get_peft_model_state_dict(loaded, save_embedding_layers=False)
+    check_finite(weights, f"{where}: {WEIGHTS}", "download or train the adapter again")
     return loaded
 
 

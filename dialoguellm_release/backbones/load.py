@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext, redirect_stderr
 from io import StringIO
 from pathlib import Path
@@ -16,6 +16,7 @@ from dialoguellm_release.schemas.recipes.adapter import QuantizationRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource, FolderSource, HubSource
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 MAX_NAMED = 5
@@ -126,7 +127,60 @@ def load_model(location: str | Path, *, fix: str = _FIX, **options: Any) -> PreT
                 code="backbones.weights_do_not_fit",
             )
         )
+    check_finite(dict(model.named_parameters()), at, f"use an undamaged checkpoint; {fix}")
+    if "gguf_file" not in options and getattr(model.config, "quantization_config", None) is None:
+        _check_not_integer(location, options.get("revision"), at)
     return model
+
+
+def check_finite(weights: Mapping[str, Tensor], at: str, fix: str) -> None:
+    """Checks that weights are numbers: a model with NaN or infinity in one gives no usable answer.
+
+    Raises:
+        DataError: With the count and the first names of those that are not.
+    """
+    import torch
+
+    wrong = [
+        name
+        for name, weight in weights.items()
+        if weight.is_floating_point() and not bool(torch.isfinite(weight).all())
+    ]
+    if wrong:
+        raise DataError(
+            Problem(
+                at,
+                "has weights that are not finite",
+                expected="no NaN and no infinity",
+                got=f"{len(wrong):,} of {len(weights):,}: {_first(wrong)}",
+                fix=fix,
+                code="backbones.not_finite",
+            )
+        )
+
+
+def _check_not_integer(location: str | Path, revision: str | None, at: str) -> None:
+    """Checks that a checkpoint that says nothing of quantisation has no integers, which would be cast."""
+    from safetensors import safe_open
+    from transformers.utils import cached_file
+
+    config = cached_file(str(location), "config.json", revision=revision, local_files_only=True)
+    kinds: dict[str, str] = {}
+    for path in sorted(Path(str(config)).parent.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            kinds |= {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+    wrong = {name: kind for name, kind in kinds.items() if kind.startswith(("I", "U", "BOOL"))}
+    if wrong:
+        raise DataError(
+            Problem(
+                at,
+                "has weights that are integers, but config.json states no quantization_config",
+                expected="weights in floating point",
+                got=f"{len(wrong):,} in {', '.join(sorted(set(wrong.values())))}: {_first(wrong)}",
+                fix="use the unquantised model, or a checkpoint whose config.json is complete",
+                code="backbones.integer_weights",
+            )
+        )
 
 
 def load_tokenizer(recipe: BackboneRecipe, folder: Path | None) -> PreTrainedTokenizerFast:
