@@ -119,13 +119,23 @@ def _csv_rows(path: str, text: str, columns: Sequence[str], delimiter: str) -> I
         yield Problem(f"{path}:{line}", what, fix=fix, code="table.csv")
 
 
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; of a name that it has twice, `json` would keep the last value alone."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"an object has {', '.join(twice)} twice")
+    return found
+
+
 def _json_rows(path: str, text: str, columns: Sequence[str]) -> Iterator[TableRow | Problem]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         where = f"{path}:{number}"
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=_unique)
         except (ValueError, RecursionError) as error:
             yield Problem(where, f"not JSON: {error}", fix="one JSON object a line", code="table.json")
             continue

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from dialoguellm_release.cli import (
     adapter,
@@ -48,6 +48,18 @@ class _InOrder(TyperGroup):
         return sorted(super().list_commands(ctx), key=ORDER.index)
 
 
+class _Once(TyperCommand):
+    """A command that refuses an option given twice, of which the first would be dropped silently."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        for param in {one.name: one for one in given}.values():
+            takes_one = param.param_type_name == "option" and param.nargs == 1 and not param.multiple
+            if takes_one and not getattr(param, "is_flag", False) and given.count(param) > 1:
+                ctx.fail(f"{param.opts[0]} takes one value and was given {given.count(param)} times")
+        return super().parse_args(ctx, args)
+
+
 app = typer.Typer(
     name="dlm-release",
     help="Build, train, score and publish the release of DialogueLLM. Start with: dlm-release demo",
@@ -62,6 +74,9 @@ for _name, _command in COMMANDS.items():
         app.add_typer(_command, name=_name)
     else:
         app.command(name=_name)(_command)
+for _group in (app, *(one.typer_instance for one in app.registered_groups)):
+    for _info in _group.registered_commands if _group else ():
+        _info.cls = _Once
 
 
 def _show_version(wanted: bool) -> None:

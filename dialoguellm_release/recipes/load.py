@@ -80,6 +80,10 @@ def load_file(
     """
     document = _extended(path, (), kind)
     _place_references(document)
+    keys = [override.partition("=")[0] for override in overrides]
+    if twice := sorted({key for key in keys if keys.count(key) > 1}):
+        what, fix = "sets a key more than once", "set each key once"
+        raise RecipeError(Problem("--set", what, got=", ".join(twice), fix=fix, code="recipe.set_twice"))
     for override in overrides:
         _override(document, override)
     return Loaded(path.stem, validated(document, model, path), document.positions)

@@ -117,3 +117,18 @@ def test_a_reader_that_stops_early_is_no_error() -> None:
 
 def test_completion_is_offered(run: Any) -> None:
     assert "--install-completion" in run("--help").out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("recipe", "new", "--extends", "tiny", "--data", "a.csv", "--data", "b.csv"),
+        ("score", "baseline", "meld", "majority", "--out", "a", "--out=b"),
+        ("verify", "owner/name", "--sample", "1", "--sample", "1"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_an_option_that_is_given_twice_is_refused(arguments: tuple[str, ...], run: Any) -> None:
+    ended = run(*arguments)
+    assert ended.code == 2
+    assert "takes one value and was given 2 times" in ended.err

@@ -207,3 +207,11 @@ def test_an_ambiguous_name_lists_every_recipe_of_that_name() -> None:
     assert problem.code == "recipe.ambiguous_name"
     assert problem.expected == "backbones/tiny or adapters/tiny"
     assert load_any("adapter/tiny").recipe.kind == "adapter"
+
+
+def test_a_key_that_is_set_twice_is_refused(tmp_path: Path) -> None:
+    settings = ["seed=1", "trainer.learning_rate=1e-4", "seed=2"]
+    with pytest.raises(RecipeError) as raised:
+        load_file(adapter(tmp_path), AdapterRecipe, settings)
+    (problem,) = raised.value.problems
+    assert (problem.code, problem.got) == ("recipe.set_twice", "seed")

@@ -144,6 +144,7 @@ HEADER = b"id,prediction\n"
         ("mine.jsonl", b"\n[1]\n", "table.json", ":2"),
         ("mine.jsonl", b"[" * 100_000, "table.json", ":1"),
         ("mine.jsonl", b'{"id": "a"}\n', "table.columns", ":1"),
+        ("mine.jsonl", b'{"id": "a", "prediction": "fear", "prediction": "anger"}', "table.json", ":1"),
         ("mine.jsonl", b'{"id": 1, "prediction": "anger"}\n', "predictions.id_type", ":1"),
         ("mine.jsonl", b'{"id": ["a"], "prediction": "anger"}\n', "predictions.id_type", ":1"),
         ("mine.parquet", b"PAR1", "table.parquet", ""),
