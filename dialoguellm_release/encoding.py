@@ -21,7 +21,7 @@ ENCODED_AT_ONCE = 2_000
 """Records: a tokenizer takes a list of texts much faster than one after the other."""
 
 GOLDEN_RECORD = Record(
-    id="meld/train/golden/1",
+    id="example/train/golden/1",
     instruction=f"Name the emotion of the input. Answer with one of these labels: {', '.join(LABELS[:7])}.",
     video_description="A woman puts a letter on the kitchen table and looks out of the window.",
     context=("Robin: The letter came this morning.",),
@@ -30,7 +30,7 @@ GOLDEN_RECORD = Record(
     label="happiness",
     source_label="joy",
     other_labels=(),
-    corpus="meld",
+    corpus="example",
     split="train",
     dialogue_id="golden",
     utterance_index=1,

@@ -15,13 +15,7 @@ from pydantic import BaseModel, ValidationError
 from dialoguellm_release.errors import Problem, RecipeError
 from dialoguellm_release.folders import canonical_json, sha256_of_text
 from dialoguellm_release.recipes.names import MAX_PATH, is_path, path_of
-from dialoguellm_release.recipes.yaml_reader import (
-    Document,
-    KeyPath,
-    Position,
-    read_scalar,
-    read_yaml,
-)
+from dialoguellm_release.recipes.yaml_reader import Document, KeyPath, Position, read_scalar, read_yaml
 from dialoguellm_release.schemas.manifests import RecipeStamp
 from dialoguellm_release.schemas.recipes.kinds import RecipeKind
 
@@ -120,7 +114,10 @@ def _extended(path: Path, below: tuple[Path, ...], kind: RecipeKind | None) -> D
         what = f"extends more than {MAX_DEPTH} recipes deep"
         raise RecipeError(Problem(where, what, code="recipe.extends_depth"))
     del document.data["extends"], document.positions[("extends",)]
-    return _merged(_extended(parent_path, chain, kind), document)
+    base = _extended(parent_path, chain, kind)
+    positions = dict(base.positions)
+    data = _merge(base.data, document.data, (), positions)
+    return Document(data, positions | document.positions)
 
 
 def parent_of(name: str, kind: RecipeKind | None, path: Path, document: Document) -> Path:
@@ -157,12 +154,6 @@ def _place_references(document: Document) -> None:
         value, position = document.data.get(key), document.positions.get((key,))
         if isinstance(value, str) and is_path(value) and position and not Path(value).is_absolute():
             document.data[key] = os.path.relpath(Path(position.file).parent / value)
-
-
-def _merged(parent: Document, child: Document) -> Document:
-    positions = dict(parent.positions)
-    data = _merge(parent.data, child.data, (), positions)
-    return Document(data, positions | child.positions)
 
 
 def _merge(
@@ -208,37 +199,34 @@ def _problems(
     errors: list[ErrorDetails], document: Document, model: type[BaseModel], path: Path
 ) -> list[Problem]:
     """The problems in the order of the file; a misspelt key is not also reported as missing."""
-    unknown = {
-        details["loc"]: _close_name(details, document, model)
-        for details in errors
-        if details["type"] == "extra_forbidden"
-    }
-    meant = {(*location[:-1], name) for location, name in unknown.items()}
+    hints, meant = dict[KeyPath, str](), set[KeyPath]()
+    for details in errors:
+        if details["type"] == "extra_forbidden":
+            location = details["loc"]
+            known = _field_names(model, _known_part(location, document.data)[:-1], document.data)
+            close = difflib.get_close_matches(str(location[-1]), known, n=1)
+            hints[location] = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+            meant |= {(*location[:-1], name) for name in close}
     found = []
     for details in errors:
-        if details["type"] == "missing" and details["loc"] in meant:
-            continue
-        position = _position(_known_part(details["loc"], document.data), document, path)
-        found.append((position, _problem(details, position, document, model)))
+        if details["type"] != "missing" or details["loc"] not in meant:
+            location = _known_part(details["loc"], document.data)
+            written = (document.positions.get(location[:end]) for end in range(len(location), 0, -1))
+            position = next(filter(None, written), Position(str(path), 1, 1))
+            where = position.file if position.file.startswith("--set") else str(position)
+            found.append((position, _problem(details, where, location, hints.get(details["loc"], ""))))
     found.sort(key=lambda pair: (pair[0].file, pair[0].line, pair[0].column))
     return [problem for _, problem in found]
 
 
-def _problem(
-    details: ErrorDetails, position: Position, document: Document, model: type[BaseModel]
-) -> Problem:
-    location = _known_part(details["loc"], document.data)
+def _problem(details: ErrorDetails, where: str, location: KeyPath, hint: str) -> Problem:
     key = ".".join(map(str, location))
-    where = position.file if position.file.startswith("--set") else str(position)
     match details["type"]:
         case "extra_forbidden":
-            close = _close_name(details, document, model)
-            known = ", ".join(_field_names(model, location[:-1], document.data))
-            what = f"{key}: unknown key; {f'did you mean {close}?' if close else f'known: {known}'}"
-            return Problem(where, what, code="recipe.unknown_key")
+            return Problem(where, f"{key}: unknown key; {hint}", code="recipe.unknown_key")
         case "missing":
-            what = f"{'.'.join([*filter(None, [key]), str(details['loc'][-1])])}: missing"
-            return Problem(where, what, code="recipe.missing_key")
+            missing = ".".join(map(str, (*location, details["loc"][-1])))
+            return Problem(where, f"{missing}: missing", code="recipe.missing_key")
         case "value_error":
             return Problem(where, f"{key or 'the recipe'}: {details['ctx']['error']}", code="recipe.value")
         case "union_tag_invalid" | "union_tag_not_found":
@@ -247,21 +235,6 @@ def _problem(
     said = details["msg"].removeprefix("Input ")
     got = json.dumps(details["input"], ensure_ascii=False)
     return Problem(where, f"{key}: {said}", got=got, code="recipe.value")
-
-
-def _close_name(details: ErrorDetails, document: Document, model: type[BaseModel]) -> str | None:
-    """The closest known key, if any."""
-    location = _known_part(details["loc"], document.data)
-    names = _field_names(model, location[:-1], document.data)
-    return next(iter(difflib.get_close_matches(str(location[-1]), names, n=1)), None)
-
-
-def _position(location: KeyPath, document: Document, path: Path) -> Position:
-    for length in range(len(location), 0, -1):
-        position = document.positions.get(location[:length])
-        if position is not None:
-            return position
-    return Position(str(path), 1, 1)
 
 
 def _known_part(location: tuple[str | int, ...], data: Any) -> KeyPath:

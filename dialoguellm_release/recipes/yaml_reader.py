@@ -7,6 +7,7 @@ second of two equal keys wins silently.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -51,8 +52,10 @@ class Document:
         return f"{found.file}:{found.line}"
 
 
-class _Yaml12Resolver(yaml.resolver.BaseResolver):
+class _Yaml12Loader(yaml.SafeLoader):
     """The scalars of YAML 1.2's core schema, without infinities and not-a-numbers."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
 
 
 for _tag, _pattern, _first in (
@@ -61,24 +64,16 @@ for _tag, _pattern, _first in (
     ("int", r"[-+]?[0-9]+", list("-+0123456789")),
     ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", list("-+.0123456789")),
 ):
-    _Yaml12Resolver.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _first
-    )
+    _Yaml12Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _first)
 
-
-class _Composer(
-    yaml.reader.Reader,
-    yaml.scanner.Scanner,
-    yaml.parser.Parser,
-    yaml.composer.Composer,
-    _Yaml12Resolver,
-):
-    def __init__(self, text: str) -> None:
-        yaml.reader.Reader.__init__(self, text)
-        yaml.scanner.Scanner.__init__(self)
-        yaml.parser.Parser.__init__(self)
-        yaml.composer.Composer.__init__(self)
-        _Yaml12Resolver.__init__(self)
+_SCALARS: dict[str, Callable[[str], Any]] = {
+    "str": str,
+    "null": lambda _: None,
+    "bool": "true".__eq__,
+    "int": int,
+    "float": float,
+}
+"""From the text of a scalar of YAML 1.2 to its value."""
 
 
 def read_yaml(path: Path) -> Document:
@@ -121,9 +116,9 @@ def parse_yaml(
         RecipeError: It is not YAML, or far larger than its text because of aliases.
     """
     try:
-        loader = yaml.SafeLoader(text) if alias == "allow" else _Composer(text)
+        loader = (yaml.SafeLoader if alias == "allow" else _Yaml12Loader)(text)
         node = loader.get_single_node()
-        walk = _Walk(file, first_line, loader if isinstance(loader, yaml.SafeLoader) else None)
+        walk = _Walk(file, first_line, loader if alias == "allow" else None)
         data = None if node is None else walk.value(node, ())
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -187,27 +182,16 @@ class _Walk:
         return data
 
     def _scalar(self, node: yaml.Node) -> Any:
-        text = str(node.value)
-        match node.tag.removeprefix("tag:yaml.org,2002:"):
-            case "str":
-                return text
-            case "null":
-                return None
-            case "bool":
-                return text == "true"
-            case "int":
-                return int(text)
-            case "float":
-                return float(text)
-        self._refuse(node, f"the tag {node.tag}", "write a plain value")
-        return None
+        value_of = _SCALARS.get(node.tag.removeprefix("tag:yaml.org,2002:"))
+        if value_of is None:
+            self._refuse(node, f"the tag {node.tag}", "write a plain value")
+            return None
+        return value_of(str(node.value))
 
     def _position(self, node: yaml.Node) -> Position:
         mark = node.start_mark
         return Position(self._file, mark.line + self._first_line, mark.column + 1)
 
     def _refuse(self, node: yaml.Node, what: str, fix: str) -> None:
-        problem = Problem(
-            str(self._position(node)), f"{what} is not allowed", fix=fix, code="yaml.not_allowed"
-        )
-        self.problems.append(problem)
+        where = str(self._position(node))
+        self.problems.append(Problem(where, f"{what} is not allowed", fix=fix, code="yaml.not_allowed"))

@@ -86,4 +86,4 @@ def test_mistakes_are_told(run: Any, arguments: Any, tmp_path: Path, monkeypatch
     assert "no ledger of video descriptions here" in ended.err
     ended = run("video", "describe", "demo", *arguments[:-1], "corpora=[dailydialog]")
     assert ended.code == 1
-    assert "corpora" in ended.err
+    assert "has no corpus that the video recipe describes" in ended.err
