@@ -30,7 +30,8 @@ from dialoguellm_release.folders import (
 )
 from dialoguellm_release.progress import say
 from dialoguellm_release.recipes.catalogue import load_recipe
-from dialoguellm_release.recipes.load import Loaded, Model
+from dialoguellm_release.recipes.load import NAMED_BY, Loaded, Model
+from dialoguellm_release.recipes.names import is_path
 from dialoguellm_release.resources import is_recording, recorded, recording, resource_at, resource_sha256
 from dialoguellm_release.schemas.base import Kind
 from dialoguellm_release.schemas.manifests import FileStamp, Manifest, RecipeStamp
@@ -325,8 +326,17 @@ def _recipe_differences(old: RecipeStamp, new: RecipeStamp) -> Iterator[Differen
         yield Difference("request", f"recipe: {old.name} -> {new.name}")
     if old.sha256 != new.sha256:
         before, now = _leaves(old.resolved), _leaves(new.resolved)
+        for key in NAMED_BY:
+            # Its path depends on the current directory; its content is compared as a resource or a folder.
+            if _is_same_file_name(before.get(key), now.get(key)):
+                del before[key], now[key]
         for one in _value_differences("recipe", before, now):
             yield replace(one, text=f"recipe {one.text}")
+
+
+def _is_same_file_name(old: JsonValue, new: JsonValue) -> bool:
+    paths = [Path(one) for one in (old, new) if isinstance(one, str) and is_path(one)]
+    return len(paths) == 2 and paths[0].name == paths[1].name
 
 
 def _leaves(value: JsonValue, path: str = "") -> dict[str, JsonValue]:

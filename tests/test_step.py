@@ -328,6 +328,38 @@ def test_an_edited_corpus_file_builds_the_dataset_again(
     assert "recipes/corpora/meld.yaml changed" in capsys.readouterr().err
 
 
+def test_a_recipe_that_names_files_beside_it_is_the_same_from_any_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("dialoguellm_release.dataset.figures.write_figures", lambda *_, **__: None)
+    folder = tmp_path / "recipes"
+    folder.mkdir()
+    for kind, name in (("prompts", "dialogue-v1"), ("backbones", "tiny")):
+        shutil.copy(resources.resource_folder("recipes") / kind / f"{name}.yaml", folder)
+    dataset, adapter = folder / "mine.yaml", folder / "adapter.yaml"
+    dataset.write_text("extends: dataset/demo\nprompt: dialogue-v1.yaml\n")
+    adapter.write_text(
+        "extends: adapter/tiny\nprompt: dialogue-v1.yaml\nbackbone: tiny.yaml\ntrainer: {max_steps: 2}\n"
+    )
+
+    def made_in(place: Path) -> list[bool]:
+        place.mkdir(exist_ok=True, parents=True)
+        monkeypatch.chdir(place)
+        built = build_dataset(dataset, out=tmp_path / "dataset")
+        trained = train_adapter(adapter, built.folder, tmp_path / "adapter", backbones=tmp_path / "backbones")
+        return [built.was_current, trained.was_current]
+
+    assert made_in(tmp_path) == [False, False]
+    assert made_in(tmp_path / "some" / "where" / "else") == [True, True]
+    prompt = folder / "dialogue-v1.yaml"
+    text = prompt.read_text(encoding="utf-8")
+    prompt.write_text(text.replace("instruction: >-\n  ", "instruction: >-\n  Now: "), encoding="utf-8")
+    assert prompt.read_text(encoding="utf-8") != text
+    capsys.readouterr()
+    assert not build_dataset(dataset, out=tmp_path / "dataset").was_current
+    assert "dialogue-v1.yaml changed" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("template", ["dataset_cards", "recipes/prompts/dialogue-v1.yaml"])
 def test_an_edited_template_and_an_edited_prompt_count(bundled: Path, tmp_path: Path, template: str) -> None:
     out = tmp_path / "dataset"
