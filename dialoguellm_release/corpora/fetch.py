@@ -17,7 +17,7 @@ from dialoguellm_release.corpora.download import DownloadPolicy, download
 from dialoguellm_release.corpora.files import Identity, identities, state_of
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import alone
-from dialoguellm_release.schemas.corpus import CorpusEntry, Download, Request
+from dialoguellm_release.schemas.corpus import CorpusEntry, Download
 from dialoguellm_release.schemas.labels import CorpusName
 
 DAMAGED_ZIP = (
@@ -58,31 +58,20 @@ def read_members(
         raise DataError(
             Problem(where, f"cannot be unzipped: {error}", fix=_AGAIN, code="corpora.bad_archive")
         ) from error
-    problems = [
-        _wrong(target, found[target], names, identity, where)
-        for target, (names, identity) in wanted.items()
-        if not _is_right(found[target], identity)
-    ]
+    contents, problems = dict[str, bytes](), list[Problem]()
+    for target, (names, identity) in wanted.items():
+        content = found[target]
+        if content is None:
+            what, code = f"does not hold {target}", "corpora.archive_lacks_file"
+            problems.append(Problem(where, what, " or ".join(names), code=code))
+        elif not identity.fits(content):
+            what, code = f"holds another {target} than the known one", "corpora.archive_has_another_file"
+            problems.append(Problem(where, what, str(identity), str(identity.of(content)), code=code))
+        else:
+            contents[target] = content
     if problems:
         raise DataError(problems)
-    return {target: content for target, content in found.items() if content is not None}
-
-
-def _is_right(content: bytes | None, identity: Identity) -> bool:
-    return content is not None and identity.fits(content)
-
-
-def _wrong(
-    target: str, content: bytes | None, names: Sequence[str], identity: Identity, where: str
-) -> Problem:
-    if content is None:
-        return Problem(
-            where, f"does not hold {target}", expected=" or ".join(names), code="corpora.archive_lacks_file"
-        )
-    what = f"holds another {target} than the known one"
-    return Problem(
-        where, what, str(identity), str(identity.of(content)), code="corpora.archive_has_another_file"
-    )
+    return contents
 
 
 def _refuse_unsafe(archive: zipfile.ZipFile, where: str) -> None:
@@ -90,14 +79,8 @@ def _refuse_unsafe(archive: zipfile.ZipFile, where: str) -> None:
     unsafe = [member.filename for member in archive.infolist() if _reaches_out(member)]
     if unsafe:
         what = f"would write outside its folder: {', '.join(unsafe)}"
-        raise DataError(
-            Problem(
-                where,
-                what,
-                fix="tell whoever runs the server; nothing of it was used",
-                code="corpora.unsafe_archive",
-            )
-        )
+        fix = "tell whoever runs the server; nothing of it was used"
+        raise DataError(Problem(where, what, fix=fix, code="corpora.unsafe_archive"))
 
 
 def _reaches_out(member: zipfile.ZipInfo) -> bool:
@@ -127,13 +110,8 @@ def _content(archive: zipfile.ZipFile, name: str, where: str) -> bytes:
     with archive.open(name) as member:
         content = member.read(MAX_MEMBER_BYTES + 1)
     if len(content) > MAX_MEMBER_BYTES:
-        raise DataError(
-            Problem(
-                where,
-                f"unpacks {name} to more than {MAX_MEMBER_BYTES} bytes",
-                code="corpora.archive_too_large",
-            )
-        )
+        what = f"unpacks {name} to more than {MAX_MEMBER_BYTES} bytes"
+        raise DataError(Problem(where, what, code="corpora.archive_too_large"))
     return content
 
 
@@ -169,16 +147,18 @@ def fetch_corpora(
     files: list[FetchedFile] = []
     problems: list[Problem] = []
     for entry in entries:
-        corpus = _Corpus(entry, (to / entry.name).resolve(), mirror, policy or DownloadPolicy())
-        missing = corpus.missing()
+        folder = to / entry.name
+        targets = [path for one in entry.downloads for path in one.targets]
+        missing = [path for path in targets if not (folder / path).exists()]
+        source = _Source(entry, folder.resolve(), mirror, policy or DownloadPolicy())
         try:
-            corpus.fetch(missing)
+            problems += source.fetch(missing) if missing else []
         except DataError as error:
             problems += error.problems
         files += [
-            FetchedFile(entry.name, to / entry.name / path, path not in missing)
-            for path in corpus.targets()
-            if (to / entry.name / path).exists()
+            FetchedFile(entry.name, folder / path, path not in missing)
+            for path in targets
+            if (folder / path).exists()
         ]
     if problems:
         fetched = sum(not file.was_there for file in files)
@@ -187,7 +167,17 @@ def fetch_corpora(
 
 
 def _refuse(entries: Sequence[CorpusEntry], to: Path) -> None:
-    problems = [_must_be_asked_for(entry, entry.request, to) for entry in entries if entry.request]
+    problems = [
+        Problem(
+            entry.name,
+            f"{entry.title} cannot be fetched, it has to be asked for ({entry.homepage})",
+            fix=f"whom to ask: {entry.request.whom}\n  what to ask for: {entry.request.what}\n"
+            f"  where to put it: {to / entry.name}",
+            code="corpora.must_be_asked_for",
+        )
+        for entry in entries
+        if entry.request
+    ]
     for entry in entries:
         known = identities(entry)
         for path in (path for one in entry.downloads for path in one.targets):
@@ -196,16 +186,6 @@ def _refuse(entries: Sequence[CorpusEntry], to: Path) -> None:
                 problems.append(_another(place, known[path][0]))
     if problems:
         raise DataError(problems)
-
-
-def _must_be_asked_for(entry: CorpusEntry, request: Request, to: Path) -> Problem:
-    return Problem(
-        entry.name,
-        f"{entry.title} cannot be fetched, it has to be asked for ({entry.homepage})",
-        fix=f"whom to ask: {request.whom}\n  what to ask for: {request.what}\n"
-        f"  where to put it: {to / entry.name}",
-        code="corpora.must_be_asked_for",
-    )
 
 
 def _another(place: Path, known: Identity) -> Problem:
@@ -217,7 +197,7 @@ def _another(place: Path, known: Identity) -> Problem:
 
 
 @dataclass(frozen=True)
-class _Corpus:
+class _Source:
     """One corpus, the folder that it goes to, and where its files come from."""
 
     entry: CorpusEntry
@@ -225,52 +205,36 @@ class _Corpus:
     mirror: str | None
     policy: DownloadPolicy
 
-    def targets(self) -> list[str]:
-        return [path for one in self.entry.downloads for path in one.targets]
-
-    def missing(self) -> list[str]:
-        return [path for path in self.targets() if not (self.folder / path).exists()]
-
-    def fetch(self, missing: list[str]) -> None:
-        """Brings the missing files.
-
-        Raises:
-            DataError: With what went wrong with some of them; the others are in place.
-        """
-        if not missing:
-            return
+    def fetch(self, missing: list[str]) -> list[Problem]:
+        """Fetches the missing files; what went wrong with some of them, while the others are in place."""
         staging = self.folder.with_name(f".{self.folder.name}.partial")
         self.folder.parent.mkdir(parents=True, exist_ok=True)
+        problems: list[Problem] = []
         with alone(self.folder.with_name(f".{self.folder.name}.lock"), self.folder):
             staging.mkdir(exist_ok=True)
             try:
-                self._bring_all(missing, staging)
-                shutil.rmtree(staging)
+                for one in self.entry.downloads:
+                    wanted = [path for path in one.targets if path in missing]
+                    try:
+                        if wanted:
+                            self._fetch(one, wanted, staging)
+                    except DataError as error:
+                        problems += error.problems
+                if not problems:
+                    shutil.rmtree(staging)
             finally:
                 if staging.exists() and not any(staging.iterdir()):
                     staging.rmdir()
+        return problems
 
-    def _bring_all(self, missing: list[str], staging: Path) -> None:
-        problems: list[Problem] = []
-        for one in self.entry.downloads:
-            wanted = [path for path in one.targets if path in missing]
-            try:
-                if wanted:
-                    self._bring(one, wanted, staging)
-            except DataError as error:
-                problems += error.problems
-        if problems:
-            raise DataError(problems)
-
-    def _bring(self, one: Download, wanted: list[str], staging: Path) -> None:
-        own = [f"{self.mirror.rstrip('/')}/{self.entry.name}/{one.path}"] if self.mirror else []
+    def _fetch(self, one: Download, wanted: list[str], staging: Path) -> None:
         known = identities(self.entry)
         arrived = staging / one.path
-        where = str(self.folder / one.path)
+        own = [f"{self.mirror.rstrip('/')}/{self.entry.name}/{one.path}"] if self.mirror else []
         identity = None if one.members else known[one.path][0]
-        download([*own, *one.addresses], arrived, identity, self.policy, where=where)
-        if not one.members:
-            self._place(arrived, one.path, known[one.path][0])
+        download([*own, *one.addresses], arrived, identity, self.policy, where=str(self.folder / one.path))
+        if identity:
+            self._place(arrived, one.path, identity)
             return
         members = {path: (one.members[path], known[path][0]) for path in wanted}
         try:

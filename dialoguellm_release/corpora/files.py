@@ -127,27 +127,22 @@ class CorpusFolder:
         self.notes.files.append(stamp)
         if self.entry.files and stamp.sha256 not in _known_files():
             self.notes.unknown_files.append(stamp.path)
-        return content if self.belongs(name, content, str(path)) else None
+        return content if self.belongs(name, content, name) else None
 
-    def belongs(self, name: str, content: bytes, where: str) -> bool:
-        """Whether a content is not known as that of another file; if it is, that is noted."""
+    def belongs(self, name: str, content: bytes, place: str) -> bool:
+        """Whether a content is not known as that of another file; if it is, that is noted at its place."""
         owners = _known_files().get(hashlib.sha256(content).hexdigest(), ())
         if not owners or (self.entry.name, name) in owners:
             return True
         corpus, path = owners[0]
-        problem = Problem(
-            where,
-            f"holds the content of another file: {path} of {corpus}",
-            fix=f"put the right {name} here",
-            code="corpora.another_file",
-        )
-        self.notes.problems.append(problem)
+        what, fix = f"holds the content of another file: {path} of {corpus}", f"put the right {name} here"
+        self.note(Fault(what, fix=fix, code="corpora.another_file"), place)
         return False
 
     def read_text(self, name: str) -> str | None:
         """The content of a text file in UTF-8; None where it cannot be used, which is noted."""
         content = self.read_bytes(name)
-        return None if content is None else self.decode(content, str(self.path / name))
+        return None if content is None else self.decode(content, name)
 
     def read_table(
         self, name: str, columns: Sequence[str], lists: Collection[str] = ()
@@ -181,16 +176,28 @@ class CorpusFolder:
             return []
         texts = [child for child in children if child.endswith(".txt") and not child.startswith("._")]
         if not texts:
-            self.notes.problems.append(Problem(str(path), "holds no .txt file", code="corpora.no_texts"))
+            self.note(Fault("holds no .txt file", code="corpora.no_texts"), name)
         return texts
 
-    def decode(self, content: bytes, where: str) -> str | None:
+    def decode(self, content: bytes, name: str) -> str | None:
         """Bytes as UTF-8 text without a byte order mark; None where they are none, which is noted."""
-        text = _decoded(content, where)
-        if isinstance(text, str):
-            return text
-        self.notes.problems.append(text)
-        return None
+        again = "fetch the file again"
+        if not content.strip():
+            self.note(Fault("is empty", fix=again, code="corpora.empty_file"), name)
+            return None
+        try:
+            text = content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            what = f"not UTF-8: byte 0x{content[error.start]:02x} at offset {error.start}"
+            fault = Fault(what, fix="convert the file to UTF-8", code="corpora.not_utf8")
+            self.note(fault, name, _line_at(content, error.start))
+            return None
+        nul = content.find(b"\0")
+        if nul >= 0:
+            fault = Fault(f"a NUL byte at offset {nul}", fix=again, code="corpora.nul_byte")
+            self.note(fault, name, _line_at(content, nul))
+            return None
+        return text.removeprefix("\ufeff")
 
     def line(self, cell: str, name: str) -> str:
         """A text or a name as one line, without outer white space; what changes inside is counted.
@@ -207,9 +214,10 @@ class CorpusFolder:
             self.notes.repairs[f"{self.entry.name}.white_space"] += 1
         return text
 
-    def note(self, fault: Fault, name: str, line: int) -> None:
-        """Keeps a fault of a line, counted from 1, as a problem."""
-        self.notes.problems.append(fault.at(f"{self.path / name}:{line}"))
+    def note(self, fault: Fault, name: str, line: int | None = None) -> None:
+        """Keeps a fault of a file, or of a line of it counted from 1, as a problem."""
+        place = str(self.path / name) if line is None else f"{self.path / name}:{line}"
+        self.notes.problems.append(fault.at(place))
 
     def _looks_like(self, name: CorpusName) -> bool:
         entry = corpus_entry(name)
@@ -244,29 +252,6 @@ def _known_files() -> dict[str, list[tuple[CorpusName, str]]]:
 
 def _unreadable(path: Path, error: OSError) -> Problem:
     return Problem(str(path), f"cannot be read: {error.strerror}", code="corpora.unreadable")
-
-
-def _decoded(content: bytes, where: str) -> str | Problem:
-    if not content.strip():
-        return Problem(where, "is empty", fix="fetch the file again", code="corpora.empty_file")
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        byte = f"byte 0x{content[error.start]:02x} at offset {error.start}"
-        line = _line_at(content, error.start)
-        return Problem(
-            f"{where}:{line}", f"not UTF-8: {byte}", fix="convert the file to UTF-8", code="corpora.not_utf8"
-        )
-    nul = content.find(b"\0")
-    if nul >= 0:
-        line = _line_at(content, nul)
-        return Problem(
-            f"{where}:{line}",
-            f"a NUL byte at offset {nul}",
-            fix="fetch the file again",
-            code="corpora.nul_byte",
-        )
-    return text.removeprefix("\ufeff")
 
 
 def _line_at(content: bytes, offset: int) -> int:

@@ -25,7 +25,8 @@ def test_a_missing_key(corpora: Corpora) -> None:
 
     problem = corpora.problem("emorynlp", json=True)
 
-    assert problem.startswith(f"{EMORY_JSON}: episodes.0.scenes.0.utterances.0.transcript: Field required")
+    place = "episodes.0.scenes.0.utterances.0.transcript"
+    assert problem.startswith(f"{EMORY_JSON}: not the JSON release: {place}: Field required")
 
 
 def test_an_utterance_a_second_time(corpora: Corpora) -> None:

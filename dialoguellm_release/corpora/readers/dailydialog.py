@@ -80,15 +80,9 @@ def read_split(folder: CorpusFolder, split: Split) -> SplitLines | None:
         return None
     if len(texts) == len(labels):
         return SplitLines(folder, texts, labels, text_place, label_place)
-    problem = Problem(
-        str(folder.path / label_place),
-        f"has not as many lines as {text_place}",
-        expected=f"{len(texts)} lines",
-        got=f"{len(labels)} lines",
-        fix="fetch both files again, from the same release",
-        code="corpora.lines_differ",
-    )
-    folder.notes.problems.append(problem)
+    what, fix = f"has not as many lines as {text_place}", "fetch both files again, from the same release"
+    sizes = f"{len(texts)} lines", f"{len(labels)} lines"
+    folder.note(Fault(what, *sizes, fix, code="corpora.lines_differ"), label_place)
     return None
 
 
@@ -106,11 +100,8 @@ def _members(folder: CorpusFolder, split: Split) -> dict[str, bytes] | None:
                 raise zipfile.BadZipFile(f"members of {sizes} bytes, where {MAX_MEMBER_BYTES} are allowed")
             return {member: archive.read(member) for member in sizes}
     except DAMAGED_ZIP as error:
-        what = f"cannot be unzipped: {error}"
         fix = "fetch the file again: it may be cut off"
-        folder.notes.problems.append(
-            Problem(str(folder.path / name), what, fix=fix, code="corpora.bad_archive")
-        )
+        folder.note(Fault(f"cannot be unzipped: {error}", fix=fix, code="corpora.bad_archive"), name)
         return None
 
 
@@ -119,30 +110,24 @@ def _lines(
 ) -> tuple[str, list[str] | None]:
     """Where a file was found, and its lines; None for these where there are none to use, which is noted."""
     member = members.get(name)
-    if not folder.has(name):
-        place = f"{zip_file(split)}/{name}"
-        return place, _lines_of_member(folder, name, member, str(folder.path / place))
-    where = str(folder.path / name)
-    content = folder.read_bytes(name)
-    if content is not None and member is not None and member != content:
-        what = f"differs from the same file in {zip_file(split)}"
-        fix = "remove the folder or the zip, whichever is wrong"
-        folder.notes.problems.append(Problem(where, what, fix=fix, code="corpora.zip_differs"))
-        return name, None
-    return name, None if content is None else _split(folder.decode(content, where))
-
-
-def _lines_of_member(folder: CorpusFolder, name: str, member: bytes | None, where: str) -> list[str] | None:
-    if member is None:
-        folder.notes.problems.append(
-            Problem(where, "is not in the zip", fix="fetch the zip again", code="corpora.zip_lacks_file")
-        )
-        return None
-    return _split(folder.decode(member, where)) if folder.belongs(name, member, where) else None
-
-
-def _split(text: str | None) -> list[str] | None:
-    return None if text is None else text.removesuffix("\n").split("\n")
+    if folder.has(name):
+        place, content = name, folder.read_bytes(name)
+        if content is not None and member is not None and member != content:
+            what, fix = (
+                f"differs from the same file in {zip_file(split)}",
+                "remove the folder or the zip, whichever is wrong",
+            )
+            folder.note(Fault(what, fix=fix, code="corpora.zip_differs"), name)
+            return name, None
+    else:
+        place, content = f"{zip_file(split)}/{name}", member
+        if member is None:
+            fault = Fault("is not in the zip", fix="fetch the zip again", code="corpora.zip_lacks_file")
+            folder.note(fault, place)
+        elif not folder.belongs(name, member, place):
+            content = None
+    text = None if content is None else folder.decode(content, place)
+    return place, None if text is None else text.removesuffix("\n").split("\n")
 
 
 EMOTIONS = {

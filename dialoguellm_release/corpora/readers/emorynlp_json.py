@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -11,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dialoguellm_release.corpora.cells import NativeLabels
 from dialoguellm_release.corpora.files import CorpusFolder
 from dialoguellm_release.corpora.notes import Fault
+from dialoguellm_release.corpora.readers.json_files import parsed_json
 from dialoguellm_release.corpora.readers.table import DialogueRows, joined
-from dialoguellm_release.errors import Problem
+from dialoguellm_release.errors import Problem, problems_of
 from dialoguellm_release.schemas.labels import Split
 from dialoguellm_release.schemas.record import Dialogue, Utterance
 
@@ -70,8 +70,14 @@ def _dialogues(folder: CorpusFolder) -> Iterator[Dialogue]:
     labels = NativeLabels(folder.entry, folder.notes)
     for split, name in FILES.items():
         text = folder.read_text(name)
-        season = None if text is None else _parsed(text, name, folder)
-        if text is None or season is None:
+        document = None if text is None else parsed_json(folder, name, text)
+        if text is None or document is None:
+            continue
+        try:
+            season = _Season.model_validate(document)
+        except ValidationError as error:
+            where, what = str(folder.path / name), "not the JSON release"
+            folder.notes.problems += problems_of(error, where, what, code="corpora.json_layout")
             continue
         rows = DialogueRows(folder, split)
         lines = _Lines(text)
@@ -85,26 +91,6 @@ def _dialogues(folder: CorpusFolder) -> Iterator[Dialogue]:
                     except Fault as fault:
                         folder.note(fault, name, line)
         yield from rows.dialogues()
-
-
-def _parsed(text: str, name: str, folder: CorpusFolder) -> _Season | None:
-    where = str(folder.path / name)
-    try:
-        return _Season.model_validate(json.loads(text))
-    except json.JSONDecodeError as error:
-        what = f"not JSON: {error.msg}"
-        fix = "fetch the file again: it may be cut off"
-        folder.notes.problems.append(
-            Problem(f"{where}:{error.lineno}:{error.colno}", what, fix=fix, code="corpora.not_json")
-        )
-    except ValidationError as error:
-        for details in error.errors():
-            place = ".".join(map(str, details["loc"])) or "the file"
-            problem = Problem(
-                where, f"{place}: {details['msg']}", got=repr(details["input"]), code="corpora.json_layout"
-            )
-            folder.notes.problems.append(problem)
-    return None
 
 
 class _Lines:

@@ -14,16 +14,12 @@ from dataclasses import dataclass
 from dialoguellm_release.corpora.cells import NativeLabel, NativeLabels
 from dialoguellm_release.corpora.files import CorpusFolder
 from dialoguellm_release.corpora.notes import Fault
-from dialoguellm_release.errors import Problem
 from dialoguellm_release.schemas.labels import Split
 from dialoguellm_release.schemas.record import Dialogue, Utterance
 
 RELEASE = "IEMOCAP_full_release"
 SESSIONS: dict[str, Split] = {
-    "Session1": "train",
-    "Session2": "train",
-    "Session3": "train",
-    "Session4": "train",
+    **{f"Session{number}": "train" for number in range(1, 5)},
     "Session5": "test",
 }
 
@@ -70,10 +66,10 @@ def _dialogues(folder: CorpusFolder, root: str) -> Iterator[Dialogue]:
         names = folder.list_texts(transcriptions)
         for name in folder.list_texts(evaluations):
             if name not in names:
-                where, what = str(folder.path / evaluations / name), "has no transcription of the same name"
+                what = "has no transcription of the same name"
                 fix = "unpack dialog/transcriptions of this session again"
-                problem = Problem(where, what, fix=fix, code="corpora.transcription_missing")
-                folder.notes.problems.append(problem)
+                fault = Fault(what, fix=fix, code="corpora.transcription_missing")
+                folder.note(fault, f"{evaluations}/{name}")
         for name in names:
             noted = len(folder.notes.problems)
             turns = _turns(folder, f"{transcriptions}/{name}")
@@ -102,9 +98,8 @@ def _refuse_unread(
         what = "no turn has the name of an evaluated one"
     else:
         return
-    where = str(folder.path / name)
     expected = "TURN_NAME [START-END]: TEXT, and an evaluation of TURN_NAME"
-    folder.notes.problems.append(Problem(where, what, expected, code="corpora.unread_dialogue"))
+    folder.note(Fault(what, expected, code="corpora.unread_dialogue"), name)
 
 
 def _turns(folder: CorpusFolder, name: str) -> dict[str, _Turn]:

@@ -67,7 +67,8 @@ class _File:
             items = [(str(position), value) for position, value in enumerate(document)]
         else:
             steps = " > ".join(self._form.dialogues) or "the file"
-            self._note(f"{steps} is no list of dialogues", str(self._path), code="corpora.json_layout")
+            fault = Fault(f"{steps} is no list of dialogues", code="corpora.json_layout")
+            self._folder.notes.problems.append(fault.at(str(self._path)))
             return
         seen: dict[str, int] = {}
         for number, (key, value) in enumerate(items):
@@ -154,6 +155,3 @@ class _File:
             name = self._form.speaker
             raise Fault(f"{name} is no name", got=repr(value)[:80], code="corpora.json_layout")
         return self._folder.line(value, self._form.speaker)
-
-    def _note(self, what: str, where: str, code: str) -> None:
-        self._folder.notes.problems.append(Problem(where, what, code=code))
