@@ -111,8 +111,8 @@ class StandoffFile:
 def data_file(path: str) -> DataFile | None:
     """What the file at a path of a dataset folder holds; None where it is no data file.
 
-    >>> data_file("data/meld/train-clean-00000.parquet")
-    DataFile(corpus='meld', split='train', part='clean', is_sft=False)
+    >>> data_file("data/my_corpus/train-clean-00000.parquet")
+    DataFile(corpus='my_corpus', split='train', part='clean', is_sft=False)
     """
     for pattern, is_sft in ((_RECORDS, False), (_SFT, True)):
         match = pattern.fullmatch(path)
@@ -129,8 +129,8 @@ def data_file(path: str) -> DataFile | None:
 def standoff_file(path: str) -> StandoffFile | None:
     """What the file at a path of a published copy holds; None where it holds no stand-off rows.
 
-    >>> standoff_file("standoff/meld/train-00000.parquet")
-    StandoffFile(corpus='meld', split='train')
+    >>> standoff_file("standoff/my_corpus/train-00000.parquet")
+    StandoffFile(corpus='my_corpus', split='train')
     """
     match = _STANDOFF.fullmatch(path)
     return match and StandoffFile(match["corpus"], cast("Split", match["split"]))

@@ -20,7 +20,7 @@ NGRAM = 8
 """Words of the n-grams that find a text that was cut into other utterances or edited."""
 
 SplitName = Annotated[str, Field(pattern=r"^[^/\s]+/(train|validation|test)$")]
-"""A split of a corpus, as in `meld/test`."""
+"""A split of a corpus, as in `my_corpus/test`."""
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 

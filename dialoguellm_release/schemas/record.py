@@ -67,8 +67,8 @@ class Dialogue(Schema):
 def record_id(corpus: CorpusName, split: Split, dialogue_id: str, utterance_index: int) -> str:
     """What names a record: unique in the dataset.
 
-    >>> record_id("meld", "train", "12", 3)
-    'meld/train/12/3'
+    >>> record_id("my_corpus", "train", "12", 3)
+    'my_corpus/train/12/3'
     """
     return f"{corpus}/{split}/{dialogue_id}/{utterance_index}"
 

@@ -39,7 +39,7 @@ def fetch_corpora(
             file could not be fetched.
 
     Example:
-        >>> fetch_corpora(["meld"], "corpora")  # doctest: +SKIP
+        >>> fetch_corpora(bundled_corpora(), "corpora")  # doctest: +SKIP
     """
     from dialoguellm_release.corpora import fetch
     from dialoguellm_release.corpora.registry import corpus_entry

@@ -71,8 +71,8 @@ def score(
         MissingExtraError: The extra `score` is not installed.
 
     Example:
-        >>> score("meld", model="build/adapters/tiny")  # doctest: +SKIP
-        StepResult(build/scores/meld-tiny: score, new, content 1f0c2d3e4a5b)
+        >>> score("my-recipe.yaml", model="build/adapters/tiny")  # doctest: +SKIP
+        StepResult(build/scores/my-recipe-tiny: score, new, content 1f0c2d3e4a5b)
     """
     from dialoguellm_release.scoring.model import score_model
 
@@ -121,7 +121,7 @@ def score_each_way(
         DataError: As `score`.
 
     Example:
-        >>> score_each_way("meld", ["likelihood", "free_generation"])  # doctest: +SKIP
+        >>> score_each_way("my-recipe.yaml", ["likelihood", "free_generation"])  # doctest: +SKIP
     """
     from dialoguellm_release.scoring.model import score_model
 
@@ -184,8 +184,8 @@ def score_baseline(
         MissingExtraError: The extra `score` is not installed.
 
     Example:
-        >>> score_baseline("meld", "majority")  # doctest: +SKIP
-        StepResult(build/scores/meld-majority: score, new, content 5d0c2d3e4a5b)
+        >>> score_baseline("my-recipe.yaml", "majority")  # doctest: +SKIP
+        StepResult(build/scores/my-recipe-majority: score, new, content 5d0c2d3e4a5b)
     """
     from dialoguellm_release.scoring import baselines
 
@@ -228,8 +228,8 @@ def score_predictions(
         DataError: The file does not hold one prediction for each record, and nothing else.
 
     Example:
-        >>> score_predictions("meld", "mine.csv")  # doctest: +SKIP
-        StepResult(build/scores/meld-mine: score, new, content 9a0c2d3e4a5b)
+        >>> score_predictions("my-recipe.yaml", "mine.csv")  # doctest: +SKIP
+        StepResult(build/scores/my-recipe-mine: score, new, content 9a0c2d3e4a5b)
     """
     from dialoguellm_release.scoring import predictions as scoring
 
@@ -274,8 +274,8 @@ def score_served(
         MissingExtraError: The extra `served` is not installed.
 
     Example:
-        >>> score_served("meld", ServedModel("http://127.0.0.1:8000/v1", "my-model"))  # doctest: +SKIP
-        StepResult(build/scores/meld-my-model: score, new, content 3c0c2d3e4a5b)
+        >>> score_served("my-recipe.yaml", ServedModel("http://127.0.0.1:8000/v1", "my-model"))  # doctest: +SKIP
+        StepResult(build/scores/my-recipe-my-model: score, new, content 3c0c2d3e4a5b)
     """
     from dialoguellm_release.scoring import served as scoring
 
