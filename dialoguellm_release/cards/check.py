@@ -27,7 +27,7 @@ from dialoguellm_release.cards.metadata import (
 from dialoguellm_release.errors import Problem, RecipeError
 from dialoguellm_release.folders import kind_of
 from dialoguellm_release.layout import CARD
-from dialoguellm_release.recipes.yaml_reader import Document, parse_yaml
+from dialoguellm_release.recipes.yaml_reader import parse_yaml
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
@@ -65,34 +65,20 @@ class Reference:
         return path in (None, "", ".") or path in files or any(one.startswith(f"{path}/") for one in files)
 
 
-@dataclass(frozen=True)
-class Body:
-    """References of a card, and the lines of its code blocks, counted from 1."""
-
-    references: Sequence[Reference]
-    code_lines: Collection[int]
-
-
-def read_body(text: str, first_line: int) -> Body:
-    """References and code lines of the body of a card.
-
-    Args:
-        text: Without the metadata.
-        first_line: Its line in the card, counted from 1.
-    """
+def read_body(text: str, first_line: int) -> tuple[list[Reference], set[int]]:
+    """The references of the body of a card that begins at a line, and the lines of its code blocks."""
     from markdown_it import MarkdownIt
 
-    tokens = MarkdownIt("commonmark").enable("table").parse(text)
-    found, code = list[Reference](), set[int]()
-    for token in tokens:
+    references, code = list[Reference](), set[int]()
+    for token in MarkdownIt("commonmark").enable("table").parse(text):
         start, end = token.map or (0, 0)
         if token.type in ("fence", "code_block"):
             code |= set(range(first_line + start, first_line + end))
         elif token.type == "html_block":
-            found += _in_html(token.content, first_line + start)
+            references += _in_html(token.content, first_line + start)
         else:
-            found += _inline(token.children or [], first_line + start)
-    return Body(found, code)
+            references += _inline(token.children or [], first_line + start)
+    return references, code
 
 
 def _inline(tokens: Sequence[Token], line: int) -> Iterator[Reference]:
@@ -204,12 +190,7 @@ def check_card(text: str, files: Sequence[str]) -> list[Problem]:
         text: Of the card.
         files: Paths of the repository's files, relative to it.
     """
-    text, front, body, problems = _read(text)
-    if front is not None:
-        problems += [*metadata_problems(front, files), *config_problems(front, files)]
-    problems += _reference_problems(body, files)
-    problems += _stray_text(_without_code(text, body.code_lines))
-    return sorted(problems, key=_line_of)
+    return _checked(text, files, is_ours=False)
 
 
 def check_our_card(text: str, files: Sequence[str]) -> list[Problem]:
@@ -218,36 +199,34 @@ def check_our_card(text: str, files: Sequence[str]) -> list[Problem]:
     A licence, ids with their owner, configs with their files, pictures with alternative text, and no
     placeholder or local path even in code.
     """
-    text, front, body, problems = _read(text)
-    if front is not None:
-        problems += [*our_metadata_problems(front, files), *our_config_problems(front, files)]
-    problems += _reference_problems(body, files)
-    problems += _stray_text(text)
-    for one in body.references:
-        if one.words is not None and not one.words.strip():
-            where, what = f"{CARD}:{one.line}", "a picture has no alternative text"
-            problems.append(Problem(where, what, got=one.address, code="card.picture_without_text"))
-    return sorted(problems, key=_line_of)
+    return _checked(text, files, is_ours=True)
 
 
 CardCheck = Callable[[str, Sequence[str]], list[Problem]]
 
 
-def _read(text: str) -> tuple[str, Document | None, Body, list[Problem]]:
-    """The text with plain line ends, its metadata and body, and what is wrong with the metadata as YAML."""
+def _checked(text: str, files: Sequence[str], *, is_ours: bool) -> list[Problem]:
     text = text.replace("\r\n", "\n")
     text += "" if text.endswith("\n") else "\n"
-    front, problems = read_front_matter(text, CARD)
-    head, fence, below = text.partition(f"\n{FENCE}") if text.startswith(FENCE) else ("", "", text)
-    return text, front, read_body(below, first_line=(head + fence).count("\n") + 1), list(problems)
-
-
-def _reference_problems(body: Body, files: Sequence[str]) -> Iterator[Problem]:
-    for one in body.references:
+    front, found = read_front_matter(text, CARD)
+    problems = list(found)
+    if front is not None:
+        of_metadata, of_configs = (
+            (our_metadata_problems, our_config_problems) if is_ours else (metadata_problems, config_problems)
+        )
+        problems += [*of_metadata(front, files), *of_configs(front, files)]
+    head, fence, body = text.partition(f"\n{FENCE}") if text.startswith(FENCE) else ("", "", text)
+    references, code_lines = read_body(body, first_line=(head + fence).count("\n") + 1)
+    for one in references:
+        where, kind = f"{CARD}:{one.line}", "link" if one.words is None else "picture"
         if not one.exists(files):
-            kind = "picture" if one.words is not None else "link"
             what = f"a {kind} leads to a file that does not exist"
-            yield Problem(f"{CARD}:{one.line}", what, got=one.address, code=f"card.broken_{kind}")
+            problems.append(Problem(where, what, got=one.address, code=f"card.broken_{kind}"))
+        if is_ours and one.words is not None and not one.words.strip():
+            what = "a picture has no alternative text"
+            problems.append(Problem(where, what, got=one.address, code="card.picture_without_text"))
+    problems += _stray_text(text if is_ours else _without_code(text, code_lines))
+    return sorted(problems, key=_line_of)
 
 
 def _stray_text(text: str) -> Iterator[Problem]:

@@ -83,13 +83,12 @@ def derived_license_metadata(license_ids: Iterable[str | None]) -> dict[str, obj
     return {"license": "other", "license_name": "see-base-model-and-data"}
 
 
-HELD: dict[Distribution, str] = {
+_HELD: dict[Distribution, str] = {
     "full": "text and labels",
     "standoff": "labels, no text",
     "exclude": "nothing",
 }
 """What of a corpus a copy holds, for readers."""
-
 
 _QUESTIONS: tuple[tuple[str, Callable[[CorpusLicense], str]], ...] = (
     ("Licence", lambda terms: f"{terms.name} (`{terms.id}`)"),
@@ -134,7 +133,7 @@ def license_overview(manifest: DatasetManifest, corpora: Mapping[CorpusName, Cor
             f"`{name}`" if what == "full" else "`standoff`" if what == "standoff" else "none",
             f"{corpora[name].text_license.name} (`{corpora[name].text_license.id}`)",
             f"{corpora[name].label_license.name} (`{corpora[name].label_license.id}`)",
-            HELD[what],
+            _HELD[what],
         )
         for name, what in held.items()
     ]

@@ -274,8 +274,8 @@ def score_served(
         MissingExtraError: The extra `served` is not installed.
 
     Example:
-        >>> score_served("my-recipe.yaml", ServedModel("http://127.0.0.1:8000/v1", "my-model"))  # doctest: +SKIP
-        StepResult(build/scores/my-recipe-my-model: score, new, content 3c0c2d3e4a5b)
+        >>> score_served("my.yaml", ServedModel("http://127.0.0.1:8000/v1", "my-model"))  # doctest: +SKIP
+        StepResult(build/scores/my-my-model: score, new, content 3c0c2d3e4a5b)
     """
     from dialoguellm_release.scoring import served as scoring
 

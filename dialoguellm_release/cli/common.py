@@ -1,0 +1,87 @@
+"""What all commands share: options, and data on stdout with everything else on stderr."""
+
+from __future__ import annotations
+
+import json as json_module
+from collections.abc import Collection, Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+BUILD = Path("build")
+"""Where commands write and look, unless an option says otherwise."""
+
+
+def group(help_text: str) -> typer.Typer:
+    """A group of commands."""
+    return typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=help_text)
+
+
+def setting(example: str) -> Any:
+    """The option `--set`, with an example of what it may change."""
+    help_text = f"Change a value of the recipe, as in {example}; may be repeated."
+    return typer.Option("--set", metavar="KEY=VALUE", help=help_text)
+
+
+def output(default: str) -> Any:
+    """The option `--out` of a folder whose default depends on the other options."""
+    return typer.Option("--out", help=f"The folder to write. [default: {default}]")
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
+Again = Annotated[bool, typer.Option("--again", help="Do the work even where the output is current.")]
+Replace = Annotated[
+    bool, typer.Option("--replace", help="Replace finished work of another recipe or with other settings.")
+]
+Skip = Annotated[list[str] | None, typer.Option(help="A corpus to leave out; may be repeated.")]
+DatasetFolder = Annotated[Path, typer.Option("--dataset", help="Folder that `dataset build` made.")]
+BackbonesFolder = Annotated[
+    Path, typer.Option("--backbones", help="Folder of the backbones that this package builds.")
+]
+
+
+def choice(name: str, known: Collection[Any], option: str) -> Any:
+    """A name that an option takes, where it is one of the known ones."""
+    if name not in known:
+        raise typer.BadParameter(f"{option}: {name} is none of {', '.join(map(str, known))}")
+    return name
+
+
+if TYPE_CHECKING:
+    from dialoguellm_release.errors import Problem
+    from dialoguellm_release.steps import StepResult
+
+
+def say(text: object) -> None:
+    """A line for people, on stderr."""
+    typer.echo(text, err=True)
+
+
+def say_made(made: StepResult[Any], done: str) -> None:
+    """What a step did, on stderr: `done`, as in "trained", or nothing where its folder is current."""
+    say(f"{made.folder} is current; nothing was done." if made.was_current else f"{made.folder} is {done}.")
+
+
+def show(text: object) -> None:
+    """Data as text, on stdout."""
+    typer.echo(text)
+
+
+def show_json(data: Any) -> None:
+    """Data as one JSON object, on stdout."""
+    typer.echo(json_module.dumps(data, ensure_ascii=False, indent=2))
+
+
+def show_result(data: Any, text: object, *, json: bool) -> None:
+    """A result on stdout: its data as JSON, or its text."""
+    if json:
+        show_json(data)
+    else:
+        show(text)
+
+
+def problem_data(problems: Iterable[Problem]) -> list[dict[str, Any]]:
+    """Problems as data."""
+    return [asdict(problem) for problem in problems]
