@@ -347,10 +347,13 @@ def test_a_recipe_that_names_files_beside_it_is_the_same_from_any_directory(
         monkeypatch.chdir(place)
         built = build_dataset(dataset, out=tmp_path / "dataset")
         trained = train_adapter(adapter, built.folder, tmp_path / "adapter", backbones=tmp_path / "backbones")
-        return [built.was_current, trained.was_current]
+        exported = export_training(
+            adapter, "trl", built.folder, tmp_path / "export", backbones=tmp_path / "backbones"
+        )
+        return [built.was_current, trained.was_current, exported.was_current]
 
-    assert made_in(tmp_path) == [False, False]
-    assert made_in(tmp_path / "some" / "where" / "else") == [True, True]
+    assert made_in(tmp_path) == [False, False, False]
+    assert made_in(tmp_path / "some" / "where" / "else") == [True, True, True]
     prompt = folder / "dialogue-v1.yaml"
     text = prompt.read_text(encoding="utf-8")
     prompt.write_text(text.replace("instruction: >-\n  ", "instruction: >-\n  Now: "), encoding="utf-8")

@@ -233,7 +233,7 @@ def trained(
     backbone = main_recipe(loaded.recipe.backbone, "backbone", BackboneRecipe)
     with first_alone():
         backbone_folder = built_backbone(loaded.recipe.backbone, backbone, backbones)
-    load_prompt(loaded.recipe.prompt)
+    load_prompt(loaded.recipe.prompt)  # a resource, which is compared by its path where it is not bundled
     init = init_adapter_sha256(loaded.recipe.init_adapter)
     base = {"backbone": canonical_json(base_of(backbone.recipe, backbone_folder).as_data())}
     read = records_read(dataset, loaded.recipe)

@@ -11,6 +11,7 @@ from dialoguellm_release.backbones.adapters import find_adapter
 from dialoguellm_release.backbones.weights import base_of, pinned
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import canonical_json, read_manifest, sha256_of_text
+from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.resources import recording
@@ -191,6 +192,7 @@ def export_training(
         fix = "name its folder with --tokenizer"
         what = "its tokenizer is not on this machine"
         raise DataError(Problem(backbone.name, what, fix=fix, code="training.no_tokenizer"))
+    load_prompt(loaded.recipe.prompt)
     data = Path(dataset)
     built = read_manifest(data, DatasetManifest)
     # The tokenizer is an input as much as the dataset; its name says nothing of its content.
