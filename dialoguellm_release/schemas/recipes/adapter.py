@@ -133,7 +133,7 @@ class InitAdapter(Schema):
     """An adapter to go on from: its weights and LoRA settings are the start.
 
     Attributes:
-        path: A folder, or the id of a repository on the Hub.
+        path: A folder, absolute or relative to the recipe, or the id of a repository on the Hub.
         revision: Commit of the repository; None for a folder.
     """
 

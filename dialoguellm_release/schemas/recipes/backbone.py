@@ -99,7 +99,8 @@ class FolderSource(Schema):
     """A model in a folder: what `save_pretrained` writes, or a GGUF file.
 
     Attributes:
-        path: The folder, absolute or relative to the current directory.
+        path: The folder, absolute or relative to the recipe; in a bundled recipe and with `--set` relative to
+            the current directory.
         repo_id: The name by which adapters refer to their base.
         gguf_file: As in `HubSource`.
         dequantized_to: As in `HubSource`.
