@@ -48,45 +48,26 @@ def configs(
         build: Hash of the records of the whole build, which shapes the rows of `standoff`.
     """
     found: list[dict[str, object]] = []
-    for name in config_names(corpora):
+    for name in (*config_names(corpora), STANDOFF_CONFIG):
         data_files = [
             {"split": split, "path": globs}
             for split in SPLITS
-            if (globs := _globs(paths, name, split, corpora))
+            if (globs := list(dict.fromkeys(_globs(paths, name, split, corpora))))
         ]
-        if not data_files:
-            continue
-        entry: dict[str, object] = {"config_name": name}
-        if name == DEFAULT_CONFIG:
-            entry["default"] = True
-        prompt = f" prompt {prompt_sha256}" if name == SFT_CONFIG else ""
-        entry["description"] = f"content {content}{prompt}"
-        entry["data_files"] = data_files
-        found.append(entry)
-    return [*found, *_standoff_config(paths, build)]
+        if data_files:
+            entry: dict[str, object] = {"config_name": name}
+            if name == DEFAULT_CONFIG:
+                entry["default"] = True
+            prompt = f" prompt {prompt_sha256}" if name == SFT_CONFIG else ""
+            entry["description"] = f"content {build if name == STANDOFF_CONFIG else content}{prompt}"
+            found.append({**entry, "data_files": data_files})
+    return found
 
 
-def _standoff_config(paths: Iterable[str], build: str) -> Iterator[dict[str, object]]:
-    files = [file for file in map(standoff_file, paths) if file]
-    splits = [split for split in SPLITS if any(file.split == split for file in files)]
-    if splits:
-        yield {
-            "config_name": STANDOFF_CONFIG,
-            "description": f"content {build}",
-            "data_files": [
-                {"split": split, "path": _once(file.glob for file in files if file.split == split)}
-                for split in splits
-            ],
-        }
-
-
-def _globs(paths: Iterable[str], config: str, split: Split, corpora: Sequence[CorpusName]) -> list[str]:
-    files = map(data_file, config_files(paths, config, split, corpora))
-    return _once(file.glob for file in files if file)
-
-
-def _once(globs: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(globs))
+def _globs(paths: Iterable[str], config: str, split: Split, corpora: Sequence[CorpusName]) -> Iterator[str]:
+    if config == STANDOFF_CONFIG:
+        return (file.glob for file in map(standoff_file, paths) if file and file.split == split)
+    return (file.glob for file in map(data_file, config_files(paths, config, split, corpora)) if file)
 
 
 _LISTS = frozenset({"context", "other_labels", "leaks"})

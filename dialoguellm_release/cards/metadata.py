@@ -239,9 +239,8 @@ def validation_problems(
     """
     for details in error.errors(include_url=False):
         path = (*below, *details["loc"])
-        name = ".".join(map(str, path)) or "the file"
-        where, got = document.where(*path), repr(details["input"])
-        yield Problem(where, f"{name}: {details['msg']}", got=got, code=code)
+        what = f"{'.'.join(map(str, path)) or 'the file'}: {details['msg']}"
+        yield Problem(document.where(*path), what, got=repr(details["input"]), code=code)
 
 
 def _license_problems(front: Document, files: Collection[str]) -> Iterator[Problem]:

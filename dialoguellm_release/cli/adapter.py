@@ -260,7 +260,7 @@ def _lengths(tokens: Tokens) -> str:
     from dialoguellm_release.steps.adapter import survival_table
 
     share = 1 - tokens.computed_per_epoch / tokens.per_epoch
-    saved = f"{share:.1%} fewer" if share > 0 else f"{-share:.1%} more, for padding"
+    saved = f"{numbers.percent(abs(share))} {'fewer' if share > 0 else 'more, for padding'}"
     spread = tokens.lengths
     return (
         f"tokens of a record, label included: mean {spread.mean:.1f}, median {spread.median}, "
