@@ -48,10 +48,9 @@ from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.scores import ScoreFigures
 from dialoguellm_release.scoring.baselines import score_baseline
-from dialoguellm_release.scoring.likelihood import LikelihoodScorer
 from dialoguellm_release.scoring.metrics import figures_of
 from dialoguellm_release.scoring.model import ModelFolders, score_model
-from dialoguellm_release.scoring.scorers import label_tokens, read_reply
+from dialoguellm_release.scoring.scorers import LikelihoodScorer, label_tokens, read_reply
 from dialoguellm_release.step import Inputs, Output, run_step
 from dialoguellm_release.steps.adapter import trained
 from dialoguellm_release.steps.dataset import build_dataset

@@ -35,8 +35,7 @@ from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.labels import LABELS, Label
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.scoring.answers import Scorer
-from dialoguellm_release.scoring.likelihood import LikelihoodScorer
-from dialoguellm_release.scoring.scorers import label_tokens
+from dialoguellm_release.scoring.scorers import LikelihoodScorer, label_tokens
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.steps.model import build_backbone
 

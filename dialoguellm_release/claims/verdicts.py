@@ -1,17 +1,21 @@
-"""Each claim of a paper compared with what was built: reproduced, contradicted, or not yet testable."""
+"""Each claim of a paper compared with manifests: reproduced, contradicted, or not yet testable."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, Literal
 
 from dialoguellm_release.claims.claims import all_claims, paper_figures
-from dialoguellm_release.claims.evidence import Found, FoundManifests, figure_at, is_met
-from dialoguellm_release.errors import Problem, RecipeError
+from dialoguellm_release.errors import DataError, Problem, RecipeError
+from dialoguellm_release.folders import MANIFEST, MANIFESTS, AnyManifest, kind_of, read_manifest
+from dialoguellm_release.schemas.base import Kind
 from dialoguellm_release.schemas.claims import (
     Claim,
     ClaimsRecipe,
@@ -28,7 +32,105 @@ from dialoguellm_release.schemas.claims import (
 )
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName
+from dialoguellm_release.schemas.manifests import ScoreManifest
 from dialoguellm_release.scoring.table import differences_text
+
+FIX = "make the folder again, or move it elsewhere"
+
+
+@dataclass(frozen=True)
+class Found(Generic[AnyManifest]):
+    """A manifest and its folder."""
+
+    folder: Path
+    manifest: AnyManifest
+
+    @cached_property
+    def data(self) -> Any:
+        """The manifest as plain data."""
+        return self.manifest.model_dump(mode="json")
+
+
+FoundManifests = Mapping[Kind, list[Found[Any]]]
+"""Manifests by kind; copies of the same content count once."""
+
+
+def find_manifests(folder: Path) -> FoundManifests:
+    """Every manifest below a folder, except in hidden folders, which are being written or belong to git.
+
+    Raises:
+        DataError: There is no such folder, or manifests in it are damaged.
+    """
+    problems: list[Problem] = []
+    if not folder.is_dir():
+        fix = "name the folder that holds what was built"
+        problems.append(Problem(str(folder), "no such folder", fix=fix, code="claims.no_folder"))
+    found: defaultdict[Kind, list[Found[Any]]] = defaultdict(list)
+    for path in sorted(folder.rglob(MANIFEST)):
+        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+            continue
+        kind: Any = kind_of(path.parent)
+        if not isinstance(kind, str):
+            problems.append(Problem(str(path), "not a manifest", fix=FIX, code="claims.not_a_manifest"))
+            continue
+        if kind not in MANIFESTS:
+            what, expected = "not a known kind of manifest", ", ".join(MANIFESTS)
+            problems.append(Problem(str(path), what, expected, kind, FIX, code="claims.unknown_kind"))
+            continue
+        try:
+            manifest = read_manifest(path.parent, MANIFESTS[kind])
+        except DataError as error:
+            problems += error.problems
+            continue
+        if all(one.manifest.content_sha256 != manifest.content_sha256 for one in found[kind]):
+            found[kind].append(Found(path.parent, manifest))
+    if problems:
+        raise DataError(problems, outcome="nothing was tested")
+    return found
+
+
+def figure_at(data: Any, path: str) -> float | None:
+    """The figure at a path of keys; `*` sums over all keys, a list counts as its length.
+
+    None where there is none.
+
+    >>> figure_at({"a": {"x": {"n": 2}, "y": {"n": 3}, "z": {}}}, "a.*.n")
+    5.0
+    >>> figure_at({"a": {"names": ["x", "y"]}}, "a.names")
+    2.0
+    >>> figure_at({"a": {}}, "a.x") is None
+    True
+    """
+    numbers = [number for value in _values(data, path.split(".")) if (number := _number(value)) is not None]
+    return sum(numbers) if numbers or "*" in path else None
+
+
+def is_met(data: Any, where: Mapping[str, Iterable[Any]]) -> bool:
+    """Whether the value at each path is one of the accepted ones.
+
+    >>> is_met({"recipe": {"name": "x"}}, {"recipe.name": ["x", "y"]})
+    True
+    """
+    return all(
+        any(value in accepted for value in _values(data, path.split("."))) for path, accepted in where.items()
+    )
+
+
+def _values(data: Any, keys: list[str]) -> Iterator[Any]:
+    if not keys:
+        yield data
+    elif isinstance(data, dict):
+        first, *rest = keys
+        for key in data if first == "*" else [first]:
+            if key in data:
+                yield from _values(data[key], rest)
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, list):
+        return float(len(value))
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
 
 Status = Literal["reproduced", "contradicted", "not yet testable"]
 EXACT = 1e-9
@@ -72,15 +174,7 @@ def measured_score(
     system: ScoredSystem, corpus: CorpusName, metric: PaperMetric, found: FoundManifests
 ) -> MeasuredScore:
     """A metric of a system on the whole test split of a corpus, over the seeds that were scored."""
-    runs = [one for one in found.scores if _is_of(one.manifest.figures.system.model_dump(), system)]
-    runs = [
-        one
-        for one in runs
-        if (one.manifest.figures.protocol.corpus, one.manifest.figures.protocol.split) == (corpus, "test")
-        and one.manifest.recipe.resolved.get("max_records") is None
-        and not one.manifest.figures.is_partial
-        and not one.manifest.figures.protocol.shots
-    ]
+    runs = [one for one in found.get("score", []) if _is_of(one.manifest, system, corpus)]
     wanted = f"a score of {' or '.join(system.names)} on the test split of {corpus}"
     if not runs:
         is_file = system.kind == "predictions"
@@ -93,10 +187,7 @@ def measured_score(
         if unlike or other.system.training_sha256 != first.system.training_sha256:
             differs = unlike or "they are not seeds of one training"
             return MeasuredScore(None, f"{wanted}, alone: {folders} are several ({differs})")
-    return MeasuredScore(
-        statistics.mean(100 * one.manifest.figures.metrics[metric] for one in runs),
-        folders,
-    )
+    return MeasuredScore(statistics.mean(100 * one.manifest.figures.metrics[metric] for one in runs), folders)
 
 
 def _verdict(
@@ -118,7 +209,7 @@ def _verdict(
             return _compared(claim, score.value, "equal", test.tolerance, f"{score.value:.2f} in {score.by}")
         case _ as test:
             evidence = recipe.evidence[test.evidence]
-            fit = [one for one in found.of_kind(evidence.kind) if is_met(one.data, evidence.where)]
+            fit = [one for one in found.get(evidence.kind, []) if is_met(one.data, evidence.where)]
             if not fit:
                 return Verdict("not yet testable", evidence.missing)
             each = [_by_manifest(claim, test, one, recipe) for one in fit]
@@ -132,20 +223,17 @@ def _by_manifest(
     found: Found[DatasetManifest],
     recipe: ClaimsRecipe,
 ) -> Verdict:
-    match test:
-        case ManifestTest():
-            values = [figure_at(found.data, path) for path in test.figures]
-            absent = [path for path, value in zip(test.figures, values, strict=True) if value is None]
-            if absent:
-                return Verdict("not yet testable", f"{found.folder} has no {', '.join(absent)}")
-            known = [value for value in values if value is not None]
-            value = sum(known) if test.combine == "sum" else math.prod(known)
-            by = f"{_shown(value)} in {found.folder}: {', '.join(test.figures)}"
-            return _compared(claim, value, test.relation, test.tolerance, by)
-        case TrainingTotalTest():
-            return _by_training_total(claim, test, found, recipe)
-        case LabelShareTest():
-            return _by_label_share(claim, test, found, recipe)
+    if isinstance(test, TrainingTotalTest):
+        return _by_training_total(claim, test, found, recipe)
+    if isinstance(test, LabelShareTest):
+        return _by_label_share(claim, test, found, recipe)
+    values = {path: figure_at(found.data, path) for path in test.figures}
+    if absent := [path for path, value in values.items() if value is None]:
+        return Verdict("not yet testable", f"{found.folder} has no {', '.join(absent)}")
+    known = [value for value in values.values() if value is not None]
+    value = sum(known) if test.combine == "sum" else math.prod(known)
+    by = f"{_shown(value)} in {found.folder}: {', '.join(test.figures)}"
+    return _compared(claim, value, test.relation, test.tolerance, by)
 
 
 def _by_training_total(
@@ -190,24 +278,24 @@ def _compared(claim: Claim, measured: float, relation: Relation, tolerance: floa
     """Whether a figure is that of the claim, in any of its readings."""
     readings = {claim.place: _value(claim), **claim.other_readings}
     for place, value in readings.items():
-        if relation == "at least":
-            is_met = measured >= value - tolerance - EXACT
-        else:
-            is_met = abs(measured - value) <= tolerance + EXACT
-        if is_met:
+        distance = value - measured if relation == "at least" else abs(value - measured)
+        if distance <= tolerance + EXACT:
             reading = f", as {place} reads" if claim.other_readings else ""
             return Verdict("reproduced", f"{by}{reading}", measured)
     return Verdict("contradicted", by, measured)
 
 
 def _computed(test: PaperTest, printed: Mapping[str, float]) -> float:
-    groups = [[value for name, value in printed.items() if _matches(name, pattern)] for pattern in test.of]
+    """The figure that follows from others of the paper."""
+    groups = [
+        {name: value for name, value in printed.items() if _matches(name, pattern)} for pattern in test.of
+    ]
     if not all(groups):
         what = f"no figure of the paper is called {', '.join(test.of)}"
         raise RecipeError(
             Problem("claims", what, fix="correct `of` of this test", code="claims.unknown_figure")
         )
-    terms = [sum(group) for group in groups]
+    terms = [sum(group.values()) for group in groups]
     match test.compute:
         case "same" | "sum":
             return sum(terms)
@@ -219,9 +307,7 @@ def _computed(test: PaperTest, printed: Mapping[str, float]) -> float:
             return terms[0] - sum(terms[1:])
         case "margin":
             others = {
-                name: value
-                for name, value in printed.items()
-                if name != test.of[0] and any(_matches(name, pattern) for pattern in test.of[1:])
+                name: value for group in groups[1:] for name, value in group.items() if name not in groups[0]
             }
             return terms[0] - max(others.values())
 
@@ -232,9 +318,19 @@ def _matches(name: str, pattern: str) -> bool:
     return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
 
 
-def _is_of(system: Mapping[str, object], wanted: ScoredSystem) -> bool:
-    is_tuned = system["adapter_content_sha256"] is not None
-    return system["kind"] == wanted.kind and system["name"] in wanted.names and is_tuned == wanted.is_tuned
+def _is_of(manifest: ScoreManifest, wanted: ScoredSystem, corpus: CorpusName) -> bool:
+    """Whether a score is of a system, on the whole test split of a corpus, without examples."""
+    figures = manifest.figures
+    system, protocol = figures.system, figures.protocol
+    is_tuned = system.adapter_content_sha256 is not None
+    is_whole = manifest.recipe.resolved.get("max_records") is None and not figures.is_partial
+    return (
+        (system.kind, is_tuned) == (wanted.kind, wanted.is_tuned)
+        and system.name in wanted.names
+        and (protocol.corpus, protocol.split) == (corpus, "test")
+        and is_whole
+        and not protocol.shots
+    )
 
 
 def _value(claim: Claim) -> float:

@@ -26,8 +26,8 @@ from dialoguellm_release.schemas.manifests import AdapterManifest, ScoreManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.scores import METRIC_MODULE
+from dialoguellm_release.scoring.folder import write_predictions
 from dialoguellm_release.scoring.model import ModelFolders, score_model
-from dialoguellm_release.scoring.predictions import write_predictions
 
 NAME = "loading"
 

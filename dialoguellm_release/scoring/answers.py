@@ -1,15 +1,19 @@
-"""Replies of a model, the answers that they become, and how free text is read as a label."""
+"""Replies of a model, how they are kept, and the answers that they become."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 from dialoguellm_release.corpora.registry import bundled_entry
 from dialoguellm_release.encoding import EncodedPrompt
+from dialoguellm_release.folders import sha256_of_text
+from dialoguellm_release.progress import progress
 from dialoguellm_release.schemas.corpus import AuthorsScript
 from dialoguellm_release.schemas.labels import CorpusName, Label
+from dialoguellm_release.serve.store import StoredAnswer, forget, keep, open_store, request_key
 
 
 @dataclass(frozen=True)
@@ -129,3 +133,48 @@ def authors_dice(corpus: CorpusName, labels: Sequence[Label]) -> dict[Label, flo
 def _script_of(corpus: CorpusName) -> AuthorsScript:
     entry = bundled_entry(corpus)
     return entry.authors_script if entry else AuthorsScript()
+
+
+STORE = "answers.sqlite"
+"""The file in a cache folder that holds every reply."""
+
+
+def kept_replies(
+    scorer: Scorer,
+    prompts: Sequence[EncodedPrompt],
+    asked: Mapping[str, object],
+    folder: Path,
+    *,
+    again: bool = False,
+) -> list[Reply]:
+    """The reply to each prompt, from the store or the model; prompts of the same text are asked once.
+
+    Args:
+        asked: What, with the text of a prompt, decides the reply: model, revision, way of asking, versions.
+        folder: Holds the store.
+        again: Forget what the store holds of these prompts.
+    """
+    distinct = list({prompt.text: prompt for prompt in prompts}.values())
+    keys = [request_key(**asked, prompt=sha256_of_text(prompt.text)) for prompt in distinct]
+    batches = scorer.plan(distinct)
+    with open_store(folder / STORE) as store, progress("score", len(distinct)) as advance:
+        if again:
+            store.commit([forget(keys)])
+        known = {
+            key: Reply(None if answer.data is None else tuple(answer.data), answer.text)
+            for key, answer in store.answers(keys).items()
+        }
+        for batch in batches:
+            wanted = [keys[place] for place in batch.places]
+            if any(key not in known for key in wanted):
+                replies = dict(zip(wanted, scorer.replies(distinct, batch), strict=True))
+                store.commit(
+                    [
+                        keep(key, StoredAnswer("answered", reply.text, data=reply.log_probs))
+                        for key, reply in replies.items()
+                    ]
+                )
+                known.update(replies)
+            advance(len(batch.places))
+    by_text = {prompt.text: known[key] for prompt, key in zip(distinct, keys, strict=True)}
+    return [by_text[prompt.text] for prompt in prompts]

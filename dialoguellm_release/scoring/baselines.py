@@ -16,7 +16,14 @@ from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.scores import BaselineName, System
 from dialoguellm_release.scoring.answers import Answer
-from dialoguellm_release.scoring.task import Scored, Task, leak_policy_of, protocol_of, read_task
+from dialoguellm_release.scoring.task import (
+    Scored,
+    Task,
+    check_references,
+    leak_policy_of,
+    protocol_of,
+    read_task,
+)
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -64,12 +71,8 @@ def score_baseline(settings: ScoreRecipe, dataset: Path, name: BaselineName) -> 
         )
     with_context = name == "tfidf-context"
     context_k = task.dataset.figures.context_k if with_context else 0
-    settings_of_fit = {
-        "words": WORDS,
-        "characters": CHARACTERS,
-        "context_weight": CONTEXT_WEIGHT,
-        "regression": REGRESSION,
-    }
+    weights = {"context_weight": CONTEXT_WEIGHT, "regression": REGRESSION}
+    settings_of_fit: dict[str, object] = {"words": WORDS, "characters": CHARACTERS, **weights}
     with progress("fit", None):
         answers = _regression(training, task, with_context=with_context)
     return Scored(
@@ -81,19 +84,8 @@ def score_baseline(settings: ScoreRecipe, dataset: Path, name: BaselineName) -> 
 
 
 def _shares(training: Sequence[Record], labels: Sequence[Label]) -> dict[Label, float]:
+    check_references(training, labels)
     counts = Counter(record.output for record in training)
-    outside = sorted(set(counts) - set(labels))
-    if outside:
-        raise DataError(
-            Problem(
-                training[0].corpus,
-                "the training records hold labels that the label space of the corpus lacks",
-                expected=", ".join(labels),
-                got=", ".join(outside),
-                fix="build the dataset again",
-                code="score.label_outside_space",
-            )
-        )
     return {label: counts[label] / len(training) for label in labels}
 
 

@@ -18,8 +18,8 @@ from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.manifests import ScoreManifest
 from dialoguellm_release.schemas.scores import Interval, MetricName, Resampling, ScoreFigures
 from dialoguellm_release.scoring.answers import Answer
+from dialoguellm_release.scoring.folder import PREDICTIONS, own_answers
 from dialoguellm_release.scoring.metrics import cells_of, interval, metrics_of, resampled_sums
-from dialoguellm_release.scoring.predictions import PREDICTIONS, own_answers
 
 if TYPE_CHECKING:
     import numpy as np

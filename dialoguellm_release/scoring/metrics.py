@@ -61,6 +61,9 @@ def figures_of(scored: Scored, settings: ScoreRecipe) -> ScoreFigures:
     whole, clean = parts.pop(ALL), parts.pop(CLEAN, None)
     total = cells[:, 0].sum(0)
     majority_label = max(labels, key=references.count)
+    breakdown: dict[str, dict[str, Part]] = {}
+    for (name, value), part in parts.items():
+        breakdown.setdefault(name, {})[value] = part
     return ScoreFigures(
         **dict(whole),
         protocol=scored.protocol,
@@ -77,7 +80,7 @@ def figures_of(scored: Scored, settings: ScoreRecipe) -> ScoreFigures:
         clean=clean,
         per_label=_per_label(total, chances, labels),
         confusion_matrix=tuple(tuple(row) for row in expected_counts(total, chances).tolist()),
-        breakdown=_by_what_divides(parts),
+        breakdown=breakdown,
         calibration=calibration_of(scored, settings.intervals),
         served=scored.served,
     )
@@ -200,15 +203,14 @@ def _per_label(total: Cells, chances: Cells, labels: Sequence[Label]) -> dict[La
     values.
     """
     counts = expected_counts(total, chances)
-    hits, references, predictions = counts.diagonal(), total.sum(-1), counts[:, :-1].sum(0)
-    f1 = f1_per_label(total, chances)
+    found = metric_functions(METRIC_MODULE).per_label(labels, counts)
+    exact = {"f1": f1_per_label(total, chances), "predictions": counts[:, :-1].sum(0)}
+    references = total.sum(-1)
     return {
         label: LabelFigures(
-            precision=float(hits[place] / predictions[place]) if predictions[place] else 0.0,
-            recall=float(hits[place] / references[place]) if references[place] else 0.0,
-            f1=float(f1[place]),
-            references=int(references[place]),
-            predictions=float(predictions[place]),
+            **found[label]
+            | {name: float(values[place]) for name, values in exact.items()}
+            | {"references": int(references[place])}
         )
         for place, label in enumerate(labels)
     }
@@ -249,13 +251,6 @@ def calibration_of(scored: Scored, resampling: Resampling) -> Calibration | None
         ece_interval=intervals[1],
         bins=BINS,
     )
-
-
-def _by_what_divides(parts: Mapping[Key, Part]) -> dict[str, dict[str, Part]]:
-    nested: dict[str, dict[str, Part]] = {}
-    for (name, value), part in parts.items():
-        nested.setdefault(name, {})[value] = part
-    return nested
 
 
 NODES = 32
@@ -361,38 +356,22 @@ def divided(records: Sequence[Record]) -> dict[str, dict[str, str]]:
     Args:
         records: The whole split, because the utterances before a record decide where it belongs.
     """
-    dialogues: dict[str, list[Record]] = {}
+    found: dict[str, dict[str, str]] = {"context length": {}, "speaker": {}, "emotion of the speaker": {}}
+    before: dict[str, Record] = {}
+    of_speaker: dict[tuple[str, str], Record] = {}
     for record in sorted(records, key=lambda record: record.utterance_index):
-        dialogues.setdefault(record.dialogue_id, []).append(record)
-    turns = [dialogue[: place + 1] for dialogue in dialogues.values() for place in range(len(dialogue))]
-    return {
-        "context length": {turn[-1].id: _context_length(turn[-1]) for turn in turns},
-        "speaker": {turn[-1].id: _speaker_change(turn) for turn in turns},
-        "emotion of the speaker": {turn[-1].id: _emotion_shift(turn) for turn in turns},
-    }
-
-
-def _context_length(record: Record) -> str:
-    """How many utterances the record shows before its own."""
-    return [name for least, name in CONTEXT_LENGTHS if len(record.context) >= least][-1]
-
-
-def _speaker_change(turns: Sequence[Record]) -> str:
-    """Whether the last utterance has another speaker than the one before it in the split."""
-    *before, last = turns
-    if last.speaker is None:
-        return "unknown"
-    if not before:
-        return "first of the dialogue"
-    return "same as before" if before[-1].speaker == last.speaker else "changed"
-
-
-def _emotion_shift(turns: Sequence[Record]) -> str:
-    """Whether the speaker of the last utterance showed another emotion in their previous utterance."""
-    *before, last = turns
-    if last.speaker is None:
-        return "unknown speaker"
-    own = [turn for turn in before if turn.speaker == last.speaker]
-    if not own:
-        return "first of the speaker"
-    return "same as before" if own[-1].output == last.output else "shifted"
+        length = [name for least, name in CONTEXT_LENGTHS if len(record.context) >= least][-1]
+        change, emotion = "unknown", "unknown speaker"
+        last = before.get(record.dialogue_id)
+        if record.speaker is not None:
+            own = of_speaker.get((record.dialogue_id, record.speaker))
+            is_same = last is not None and last.speaker == record.speaker
+            change = "first of the dialogue" if last is None else "same as before" if is_same else "changed"
+            emotion = "first of the speaker"
+            if own is not None:
+                emotion = "same as before" if own.output == record.output else "shifted"
+            of_speaker[record.dialogue_id, record.speaker] = record
+        before[record.dialogue_id] = record
+        for name, value in zip(found, (length, change, emotion), strict=True):
+            found[name][record.id] = value
+    return found

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from dialoguellm_release.backbones.adapters import check_unchanged, load_adapter
 from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.backbones.weights import Base, base_of, pinned
-from dialoguellm_release.encoding import EncodedPrompt, Encoder
+from dialoguellm_release.encoding import Encoder
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import canonical_json, package_versions, read_manifest, sha256_of_text
 from dialoguellm_release.knowledge import with_knowledge
@@ -18,28 +19,23 @@ from dialoguellm_release.prompts import Prompt, load_prompt, read_prompt
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import draw_records, read_records, shown_sha256
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
-from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.manifests import AdapterManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.prompt import Knowledge
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.scores import LeakPolicy, ScorerName, SelectedOn, System
-from dialoguellm_release.scoring.answers import Reply, authors_dice
+from dialoguellm_release.scoring.answers import Reply, authors_dice, kept_replies
 from dialoguellm_release.scoring.few_shot import PromptWithExamples, examples_of
-from dialoguellm_release.scoring.kept_replies import kept_replies
 from dialoguellm_release.scoring.scorers import (
+    WAYS,
     Way,
     alike_at_first,
     chosen_scorer,
     label_tokens,
     make_scorer,
     read_reply,
-    way_of,
 )
 from dialoguellm_release.scoring.task import Asked, Scored, Task, leak_policy_of, protocol_of, read_task
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 PACKAGES = ("torch", "transformers", "peft")
 
@@ -70,7 +66,7 @@ def score_model(
     dataset: Path,
     model: ModelFolders,
     scorers: Sequence[Literal["auto"] | ScorerName],
-    cache: Path,
+    folder: Path,
     *,
     again: bool = False,
     leave_out_unfit: bool = False,
@@ -78,7 +74,7 @@ def score_model(
     """The answers of a model by each scorer; scorers share replies where they can.
 
     Args:
-        cache: Keeps each reply at once.
+        folder: Keeps each reply at once.
         again: Ask for every reply again.
         leave_out_unfit: Where two labels share their first token, leave out `first_token` and do not refuse.
 
@@ -113,18 +109,31 @@ def score_model(
     if model.adapter is not None and trained is not None:
         check_unchanged(model.adapter, trained)
         language_model = load_adapter(language_model, model.adapter)
-    asked_model = _Model(language_model.eval(), tokenizer, encoder, task.labels, settings, cache, again)
+    language_model = language_model.eval()
     identity = {**base.as_data(), "adapter_content_sha256": trained.content_sha256 if trained else None}
-    replies: dict[Way, list[Reply]] = {}
+
+    @cache
+    def replies(way: Way) -> list[Reply]:
+        stated = {
+            **identity,
+            # Of a model from the Hub, also where no revision is pinned; one from a folder has none.
+            "commit": getattr(language_model.config, "_commit_hash", None),
+            "way": way,
+            "labels": list(task.labels),
+            "max_new_tokens": settings.max_new_tokens if way == "free_generation" else None,
+            "dtype": str(language_model.dtype),
+            "device": language_model.device.type,
+            "packages": package_versions(*PACKAGES),
+        }
+        scorer = make_scorer(way, language_model, tokenizer, encoder, task.labels, settings)
+        return kept_replies(scorer, prompts, stated, folder, again=again)
+
     for name in chosen:
-        way = way_of(name)
-        if way not in replies:
-            replies[way] = asked_model.replies(way, prompts, identity)
         yield (
             name,
             Scored(
                 split=task.split,
-                answers=[read_reply(name, reply, tokens, settings.corpus) for reply in replies[way]],
+                answers=[read_reply(name, reply, tokens, settings.corpus) for reply in replies(WAYS[name])],
                 protocol=protocol_of(
                     task,
                     Asked(prompt.sha256, name, knowledge.context, shown.as_stated if shown else None),
@@ -137,35 +146,6 @@ def score_model(
                 chances=authors_dice(settings.corpus, task.labels) if name == "authors_parser" else {},
             ),
         )
-
-
-@dataclass(frozen=True)
-class _Model:
-    """A loaded model."""
-
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    encoder: Encoder
-    labels: tuple[Label, ...]
-    settings: ScoreRecipe
-    cache: Path
-    again: bool
-
-    def replies(self, way: Way, prompts: Sequence[EncodedPrompt], identity: dict[str, object]) -> list[Reply]:
-        """The replies to the prompts, from the store or the model."""
-        asked = {
-            **identity,
-            # Of a model from the Hub, also where no revision is pinned; one from a folder has none.
-            "commit": getattr(self.model.config, "_commit_hash", None),
-            "way": way,
-            "labels": list(self.labels),
-            "max_new_tokens": self.settings.max_new_tokens if way == "free_generation" else None,
-            "dtype": str(self.model.dtype),
-            "device": self.model.device.type,
-            "packages": package_versions(*PACKAGES),
-        }
-        scorer = make_scorer(way, self.model, self.tokenizer, self.encoder, self.labels, self.settings)
-        return kept_replies(scorer, prompts, asked, self.cache, again=self.again)
 
 
 def _prompt_of(built: DatasetManifest, adapter: Path | None) -> Prompt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -153,7 +154,10 @@ def score_table(folders: Sequence[str | PathLike[str]], metric: MetricName | Non
     protocols = _column_protocols(figures.values())
     notes = {folder: _differences(protocols[_corpus_of(one)], one) for folder, one in figures.items()}
     texts = dict.fromkeys(text for note in notes.values() for text in note)
-    letters = {text: _letter(place) for place, text in enumerate(texts)}
+    names = (
+        "".join(one) for size in itertools.count(1) for one in itertools.product(ascii_lowercase, repeat=size)
+    )
+    letters = dict(zip(texts, names, strict=False))
     grouped = _grouped(runs)
     cells = {}
     for row, by_corpus in grouped.items():
@@ -220,23 +224,24 @@ def _grouped(runs: Mapping[Path, ScoreManifest]) -> dict[Row, dict[tuple[str, st
     groups: dict[tuple[Row, int], dict[tuple[str, str], list[Path]]] = {}
     problems = []
     for folder, manifest in runs.items():
-        row, corpus, seed = _row(manifest.figures), _corpus_of(manifest.figures), manifest.figures.system.seed
+        system, protocol = manifest.figures.system, manifest.figures.protocol
+        shown = protocol.scorer, protocol.context_k, protocol.shots
+        row = Row(system.name, system.kind, system.base, system.training_sha256, *shown)
+        corpus, seed = _corpus_of(manifest.figures), system.seed
         version = 0
-        while alike := _with_seed(groups.get((row, version), {}).get(corpus, []), seed, runs):
-            if runs[alike].content_sha256 == manifest.content_sha256:
-                what = f"holds the same score as {alike}"
-                problems.append(
-                    Problem(str(folder), what, fix="leave one of them out", code="score_table.repeated")
-                )
+        while alike := [
+            one
+            for one in groups.get((row, version), {}).get(corpus, [])
+            if runs[one].figures.system.seed == seed
+        ]:
+            if runs[alike[0]].content_sha256 == manifest.content_sha256:
+                what, fix = f"holds the same score as {alike[0]}", "leave one of them out"
+                problems.append(Problem(str(folder), what, fix=fix, code="score_table.repeated"))
             version += 1
         groups.setdefault((row, version), {}).setdefault(corpus, []).append(folder)
     if problems:
         raise DataError(problems, outcome="no table was made")
     return dict(zip(_named(groups), groups.values(), strict=True))
-
-
-def _with_seed(folders: Sequence[Path], seed: int | None, runs: Mapping[Path, ScoreManifest]) -> Path | None:
-    return next((folder for folder in folders if runs[folder].figures.system.seed == seed), None)
 
 
 def _named(groups: Mapping[tuple[Row, int], Mapping[Any, Sequence[Path]]]) -> list[Row]:
@@ -254,43 +259,13 @@ def _named(groups: Mapping[tuple[Row, int], Mapping[Any, Sequence[Path]]]) -> li
     ]
 
 
-def _row(figures: ScoreFigures) -> Row:
-    system, protocol = figures.system, figures.protocol
-    return Row(
-        name=system.name,
-        kind=system.kind,
-        base=system.base,
-        training_sha256=system.training_sha256,
-        scorer=protocol.scorer,
-        context_k=protocol.context_k,
-        shots=protocol.shots,
-    )
-
-
 def _cell(figures: Sequence[ScoreFigures], metric: MetricName, mark: str) -> Cell:
     missing = [one.system.name for one in figures if metric not in one.metrics]
     if missing:
-        raise DataError(
-            Problem(
-                missing[0],
-                f"was not scored by {metric}",
-                expected=f"one of {', '.join(figures[0].metrics)}",
-                fix="name another metric",
-                code="score_table.metric",
-            ),
-            outcome="no table was made",
-        )
+        what, expected = f"was not scored by {metric}", f"one of {', '.join(figures[0].metrics)}"
+        fix, code = "name another metric", "score_table.metric"
+        raise DataError(Problem(missing[0], what, expected, fix=fix, code=code), outcome="no table was made")
     values = [one.metrics[metric] for one in figures]
     if len(values) == 1:
         return Cell(values[0], figures[0].intervals[metric], None, 1, mark)
     return Cell(statistics.mean(values), None, statistics.stdev(values), len(values), mark)
-
-
-def _letter(place: int) -> str:
-    """a, b, ..., z, aa, ab, ...
-
-    >>> _letter(0), _letter(26)
-    ('a', 'aa')
-    """
-    rounds, rest = divmod(place, len(ascii_lowercase))
-    return (_letter(rounds - 1) if rounds else "") + ascii_lowercase[rest]

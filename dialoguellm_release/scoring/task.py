@@ -77,7 +77,7 @@ def read_task(settings: ScoreRecipe, dataset: Path) -> Task:
     built = read_manifest(dataset, DatasetManifest)
     split = list(read_records(dataset, settings.corpus, settings.split))
     labels = built.figures.corpora[settings.corpus].label_space
-    _check_references(split, labels)
+    check_references(split, labels)
     return Task(settings, built, split, list(islice(split, settings.max_records)), labels)
 
 
@@ -163,14 +163,15 @@ def leak_policy_of(task: Task, config: str, content_sha256: str) -> LeakPolicy:
     return "removed from training" if config == CLEAN_CONFIG else "kept in training"
 
 
-def _check_references(records: Sequence[Record], labels: Sequence[Label]) -> None:
+def check_references(records: Sequence[Record], labels: Sequence[Label]) -> None:
+    """Refuses records with labels that the label space lacks, with a DataError."""
     outside = [record.output for record in records if record.output not in labels]
     if outside:
         counts = {label: outside.count(label) for label in sorted(set(outside))}
         raise DataError(
             Problem(
                 records[0].corpus,
-                "the records hold labels that the label space of the corpus lacks",
+                f"the {records[0].split} records hold labels that the label space of the corpus lacks",
                 expected=", ".join(labels),
                 got=", ".join(f"{label} ({count})" for label, count in counts.items()),
                 fix="build the dataset again",

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.serve import store
-from dialoguellm_release.serve.client import Client, Failure, ServedModel
+from dialoguellm_release.serve.client import Failure, ServedModel
 from dialoguellm_release.serve.store import AnswerStore, Change, StoredAnswer
 
 MAX_IN_A_ROW = 20
@@ -143,7 +143,7 @@ class Asking:
     Args:
         store: Keeps the answers.
         server: How many requests are open at once, and how often each is sent.
-        client: Sends them.
+        send: Sends a request with its id; gives the body of the answer, or raises a Failure.
         read: Reads the body of an answer; None where it is no answer of the protocol.
         cost_usd: Of an answer; None where it is not known.
         budget: What may be asked and spent.
@@ -159,7 +159,7 @@ class Asking:
 
     store: AnswerStore
     server: ServedModel
-    client: Client
+    send: Callable[[dict[str, Any], str], Awaitable[str]]
     read: Callable[[str], StoredAnswer | None]
     cost_usd: Callable[[StoredAnswer], float | None] = lambda _answer: None
     budget: Budget = field(default_factory=Budget)
@@ -277,7 +277,7 @@ class Asking:
                 raise Failure("declined", "the run has ended")
             await self._write(*changes, store.send(request_id, key))
             try:
-                answer = self.read(await self.client.send(body, request_id))
+                answer = self.read(await self.send(body, request_id))
                 if answer is None:
                     raise Failure("lost", "the answer is no completion")
             except Failure as failure:

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
@@ -35,8 +35,6 @@ _TOO_LONG = re.compile(
 )
 
 POLICY = RetryPolicy(attempts=6, first_wait_s=0.5, longest_backoff_s=30.0, longest_asked_s=120.0, jitter=0.5)
-
-FailureKind = Literal["lost", "declined", "refused", "hopeless"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +79,7 @@ class ServedModel:
         return re.sub(r"//[^/@]*@", "//", self.base_url)
 
 
+@dataclass(eq=False)
 class Failure(Exception):
     """A request that gave no answer.
 
@@ -95,40 +94,23 @@ class Failure(Exception):
         problem: Of a `hopeless` one.
     """
 
-    def __init__(
-        self,
-        kind: FailureKind,
-        reason: str,
-        *,
-        status: int | None = None,
-        wait_s: float | None = None,
-        is_of_prompt: bool = False,
-        words: str = "",
-        problem: Problem | None = None,
-    ) -> None:
-        super().__init__(reason)
-        self.kind = kind
-        self.reason = reason
-        self.status = status
-        self.wait_s = wait_s
-        self.is_of_prompt = is_of_prompt
-        self.got = f"{reason}: {words}" if words else reason
-        self.problem = problem
+    kind: Literal["lost", "declined", "refused", "hopeless"]
+    reason: str
+    status: int | None = None
+    wait_s: float | None = None
+    is_of_prompt: bool = False
+    words: str = ""
+    problem: Problem | None = None
+
+    @property
+    def got(self) -> str:
+        """What happened, with the server's words."""
+        return f"{self.reason}: {self.words}" if self.words else self.reason
 
     @property
     def is_server_error(self) -> bool:
         """Whether a server may answer so to a parameter that it does not know."""
         return self.status is not None and self.status >= 500 and self.status != 503
-
-
-class Client(Protocol):
-    """Sends one request at a time; many may be under way."""
-
-    async def send(self, body: dict[str, Any], request_id: str) -> str:
-        """The body of the answer; raises a Failure where there is none."""
-
-    async def aclose(self) -> None:
-        """Closes the connections."""
 
 
 class OpenAIClient:
@@ -152,7 +134,7 @@ class OpenAIClient:
         if not is_address:
             expected = "an address such as http://127.0.0.1:8000/v1"
             raise DataError(Problem("--base-url", "no address", expected, server.where, code="serve.bad_url"))
-        self._server = server
+        self.server = server
         self._key = _key_of(server)
         headers = {}
         if address.username is not None:
@@ -172,13 +154,13 @@ class OpenAIClient:
         await self._client.close()
 
     async def send(self, body: dict[str, Any], request_id: str) -> str:
-        """The body of the server's answer; see `Client`."""
+        """The body of the server's answer; raises a Failure where there is none."""
         import httpx2
         import openai
 
         try:
             response = await self._client.post(
-                PATHS[self._server.api],
+                PATHS[self.server.api],
                 body=body,
                 cast_to=httpx2.Response,
                 options={"headers": {REQUEST_ID: request_id}},
@@ -197,7 +179,7 @@ class OpenAIClient:
 
     def _refusal(self, error: APIStatusError, body: dict[str, Any]) -> Failure:
         """What an HTTP error means for this request, or for all."""
-        server, status = self._server, error.status_code
+        server, status = self.server, error.status_code
         codes = {word for word in (error.code, error.type) if isinstance(word, str) and _WORD.fullmatch(word)}
         reason = " ".join([f"HTTP {status}", *sorted(codes)])
         message = _message(error)
@@ -256,10 +238,10 @@ class OpenAIClient:
             return Failure("declined", "the server cannot be reached")
         if has(aiohttp.TooManyRedirects, httpx2.TooManyRedirects):
             what = "redirects in a circle"
-            problem = Problem(self._server.where, what, fix="check the address", code="serve.redirects")
+            problem = Problem(self.server.where, what, fix="check the address", code="serve.redirects")
             return Failure("hopeless", what, problem=problem)
         if has(TimeoutError):
-            return Failure("lost", f"no answer within {self._server.timeout_s:g} s")
+            return Failure("lost", f"no answer within {self.server.timeout_s:g} s")
         return Failure("lost", "the connection broke")
 
 

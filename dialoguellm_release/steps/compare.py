@@ -111,9 +111,8 @@ def check_claims(build: StrPath = BUILD, claims: StrPath = PAPER) -> ClaimReport
         ClaimReport(41 not yet testable, 12 reproduced, 7 contradicted)
     """
     from dialoguellm_release.claims.claims import all_claims
-    from dialoguellm_release.claims.evidence import find_manifests
     from dialoguellm_release.claims.tables import table_3, table_4
-    from dialoguellm_release.claims.verdicts import verdicts
+    from dialoguellm_release.claims.verdicts import find_manifests, verdicts
 
     recipe = load_recipe(os.fspath(claims), "claims", ClaimsRecipe).recipe
     found = find_manifests(Path(build))

@@ -285,7 +285,7 @@ def _descriptions(video: Path | None) -> tuple[dict[str, str], VideoProvenance |
     """Descriptions by record id, and where they are from; none without a video folder."""
     if video is None:
         return {}, None
-    from dialoguellm_release.video.status import read_descriptions
+    from dialoguellm_release.video.ledger import read_descriptions
 
     found = read_descriptions(video)
     return found.texts, found.provenance

@@ -231,14 +231,14 @@ def score_predictions(
         >>> score_predictions("my-recipe.yaml", "mine.csv")  # doctest: +SKIP
         StepResult(build/scores/my-recipe-mine: score, new, content 9a0c2d3e4a5b)
     """
-    from dialoguellm_release.scoring import predictions as scoring
+    from dialoguellm_release.scoring.folder import score_predictions as scored
 
     loaded = main_recipe(recipe, "score", ScoreRecipe, overrides)
     data, file = Path(dataset), Path(predictions)
     target = _folder(out, loaded, overrides, file.stem)
     content = {"predictions": sha256_of(file)} if file.is_file() else {}
     inputs = _inputs(loaded, data, {"predictions": file.name}, content, PREDICTION_PACKAGES)
-    answer = partial(scoring.score_predictions, loaded.recipe, data, file)
+    answer = partial(scored, loaded.recipe, data, file)
     return _scored(target, loaded, data, inputs, answer, again=again, replace=replace)
 
 

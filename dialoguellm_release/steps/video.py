@@ -130,7 +130,7 @@ def video_status(folder: StrPath = BUILD / "video") -> VideoStatus:
         >>> video_status("build/video").described  # doctest: +SKIP
         13708
     """
-    from dialoguellm_release.video.status import read_ledgers, summary
+    from dialoguellm_release.video.ledger import read_ledgers, summary
 
     return summary(read_ledgers(Path(folder)))
 
@@ -141,7 +141,7 @@ def video_failures(folder: StrPath = BUILD / "video") -> dict[str, str]:
     Raises:
         DataError: There is no ledger, or one cannot be used.
     """
-    from dialoguellm_release.video.status import failures, read_ledgers
+    from dialoguellm_release.video.ledger import failures, read_ledgers
 
     return failures(read_ledgers(Path(folder)))
 

@@ -7,7 +7,7 @@ import itertools
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,9 +86,11 @@ def find_clips(
     several: dict[str, tuple[str, ...]] = {}
     without_record: list[str] = []
     for corpus, wanted in by_corpus.items():
-        naming = _Naming(
-            _stated_naming(entries[corpus] if entries else corpus_entry(corpus)), videos / corpus
-        )
+        entry = entries[corpus] if entries else corpus_entry(corpus)
+        if entry.clips is None:
+            fix = "leave it out of the video recipe's corpora, or add `clips` to the corpus file"
+            raise DataError(Problem(entry.name, "has no video", fix=fix, code="video.no_clip_naming"))
+        naming = _Naming(entry.clips, videos / corpus)
         files, unknown = _files(videos, corpus, naming)
         used: set[Key] = set()
         for record in wanted:
@@ -116,13 +118,6 @@ def find_clips(
         several=several,
         without_record=tuple(sorted(without_record)),
     )
-
-
-def _stated_naming(entry: CorpusEntry) -> ClipNaming:
-    if entry.clips is None:
-        fix = "leave it out of the video recipe's corpora, or add `clips` to the corpus file"
-        raise DataError(Problem(entry.name, "has no video", fix=fix, code="video.no_clip_naming"))
-    return entry.clips
 
 
 class _Naming:
@@ -229,18 +224,13 @@ def _episodes(table: EpisodeTable, folder: Path) -> dict[tuple[str, int], Key]:
         raise DataError(Problem(str(path), what, got=", ".join(missing), code="video.no_episode_table"))
     found: dict[tuple[str, int], Key] = {}
     for dialogue, group in itertools.groupby(rows, lambda row: row[table.dialogue]):
-        whole = [
-            row for row in group if all(row[name] for name in columns) and row[table.utterance].isdigit()
-        ]
-        for index, row in zip(_indexes([int(row[table.utterance]) for row in whole]), whole, strict=True):
+        whole = [one for one in group if all(map(one.get, columns)) and one[table.utterance].isdigit()]
+        numbers = [int(row[table.utterance]) for row in whole]
+        grows = all(before < after for before, after in itertools.pairwise(numbers))
+        # Numbers that repeat or go backwards are none of utterances: the position counts.
+        for index, row in zip(numbers if grows else itertools.count(), whole, strict=False):
             found[dialogue, index] = _key({name: row[column].upper() for name, column in table.parts.items()})
     return found
-
-
-def _indexes(numbers: Sequence[int]) -> Sequence[int]:
-    """The numbers of utterances, or their positions where the numbers repeat or go backwards."""
-    grows = all(before < after for before, after in itertools.pairwise(numbers))
-    return numbers if grows else range(len(numbers))
 
 
 def _no_folder(folder: Path) -> Problem:

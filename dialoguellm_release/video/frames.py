@@ -16,7 +16,6 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -181,22 +180,18 @@ class _Clip:
 
     def _seek(self, target: int) -> None:
         """Goes to the last key frame before the target, unless the decoder is past it already."""
+        import av
+
         place = self.coming or self.shown
         if place is not None and self._key_before(target) <= self._pts(place):
             return
         for back_s in BACK_S:
-            self.decoded = self._decoded_from(target - round(back_s / self._unit_s))
+            with suppress(av.FFmpegError):  # a file without seeking is decoded from the present position
+                self.container.seek(target - round(back_s / self._unit_s), stream=self.stream)
+            self.decoded = self._decode()
             self.shown, self.coming = None, next(self.decoded, None)
             if self.coming is not None and self._pts(self.coming) <= target:
                 return
-
-    def _decoded_from(self, time: int) -> Iterator[VideoFrame]:
-        """The pictures from the last key frame before a time, or from the first one of the file."""
-        import av
-
-        with suppress(av.FFmpegError):  # a file without seeking is decoded from the present position
-            self.container.seek(time, stream=self.stream)
-        return self._decode()
 
     def _key_before(self, target: int) -> int:
         """The time of the last key frame before a target, as the file's index knows it; else the target."""
@@ -349,17 +344,15 @@ def extract_all(
     """
     count = workers or os.cpu_count() or 1
     seen = dict(known)
-    source = iter(clips)
     coming: deque[Future[Extracted]] = deque()
     with ThreadPoolExecutor(count, thread_name_prefix="frames") as pool:
         try:
-            for clip in islice(source, AHEAD * count):
+            for clip in clips:
                 coming.append(pool.submit(_extract, clip, rule, seen))
+                if len(coming) > AHEAD * count:
+                    yield coming.popleft().result()
             while coming:
-                extracted = coming.popleft().result()
-                for clip in islice(source, 1):
-                    coming.append(pool.submit(_extract, clip, rule, seen))
-                yield extracted
+                yield coming.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
 

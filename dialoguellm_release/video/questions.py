@@ -21,7 +21,7 @@ from dialoguellm_release.schemas.recipes.video import (
     VideoRecipe,
 )
 from dialoguellm_release.schemas.video import ClipDescription
-from dialoguellm_release.serve.client import POLICY, Client, OpenAIClient, ServedModel
+from dialoguellm_release.serve.client import POLICY, ServedModel
 from dialoguellm_release.serve.protocol import read_completion
 from dialoguellm_release.serve.store import State, StoredAnswer
 from dialoguellm_release.video.frames import Frame
@@ -37,11 +37,12 @@ def model_of(recipe: VideoRecipe) -> str:
 
 def prompt_sha256(prompt: DescribingPrompt) -> str:
     """The hash of all text that a model gets: the prompt, and the schema of the answer."""
-    return sha256_of_text(
-        canonical_json(
-            {"instructions": prompt.instructions, "question": prompt.question, "schema": answer_schema()}
-        )
-    )
+    shown: dict[str, object] = {
+        "instructions": prompt.instructions,
+        "question": prompt.question,
+        "schema": answer_schema(),
+    }
+    return sha256_of_text(canonical_json(shown))
 
 
 def asking_sha256(recipe: VideoRecipe) -> str:
@@ -52,15 +53,12 @@ def asking_sha256(recipe: VideoRecipe) -> str:
     describer = recipe.describer
     shaping = {"model", "detail", "reasoning_effort", "max_output_tokens"}
     asked = describer.model_dump(include=shaping) if isinstance(describer, ServedDescriber) else {}
-    return sha256_of_text(
-        canonical_json(
-            {
-                "frames": recipe.frames.model_dump(exclude={"longest_s"}),
-                "prompt": prompt_sha256(recipe.prompt),
-                "describer": {"type": describer.type, **asked},
-            }
-        )
-    )
+    shaped: dict[str, object] = {
+        "frames": recipe.frames.model_dump(exclude={"longest_s"}),
+        "prompt": prompt_sha256(recipe.prompt),
+        "describer": {"type": describer.type, **asked},
+    }
+    return sha256_of_text(canonical_json(shaped))
 
 
 def question_key(asking: str, frames: Sequence[Frame]) -> str:
@@ -87,34 +85,16 @@ SYNTHETIC = ServedModel("http://localhost", SYNTHETIC_MODEL, concurrency=8, poli
 """No server: the synthetic describer answers as one does."""
 
 
-class SyntheticClient:
-    """States how large the frames are, and that no model saw them."""
-
-    async def send(self, body: dict[str, Any], request_id: str) -> str:  # noqa: ARG002 - the form of a client
-        """A description that names itself synthetic."""
-        text = (
-            f"Synthetic description, written without looking: {body['count']} frames of {body['width']} by "
-            f"{body['height']} pixels, the first with the hash {body['sha256'][:12]}."
-        )
-        description = ClipDescription(description=text, people=[], refusal=None)
-        message = {"role": "assistant", "content": description.model_dump_json()}
-        usage = {"prompt_tokens": 0, "completion_tokens": 0}
-        return json.dumps({"model": SYNTHETIC_MODEL, "choices": [{"message": message}], "usage": usage})
-
-    async def aclose(self) -> None:
-        """There is nothing to close."""
-
-
-def client_of(recipe: VideoRecipe) -> Client:
-    """The client of the describer that a recipe names.
-
-    Raises:
-        DataError: The key is not in the environment.
-        MissingExtraError: The extra `video` is not installed.
-    """
-    if isinstance(recipe.describer, ServedDescriber):
-        return OpenAIClient(served_model(recipe.describer))
-    return SyntheticClient()
+async def answer_synthetic(body: dict[str, Any], _request_id: str) -> str:
+    """How large the frames are; the description names itself synthetic, as no model saw them."""
+    text = (
+        f"Synthetic description, written without looking: {body['count']} frames of {body['width']} by "
+        f"{body['height']} pixels, the first with the hash {body['sha256'][:12]}."
+    )
+    description = ClipDescription(description=text, people=[], refusal=None)
+    message = {"role": "assistant", "content": description.model_dump_json()}
+    usage = {"prompt_tokens": 0, "completion_tokens": 0}
+    return json.dumps({"model": SYNTHETIC_MODEL, "choices": [{"message": message}], "usage": usage})
 
 
 def request_body(
@@ -126,23 +106,25 @@ def request_body(
         return {"count": len(frames), "width": first.width, "height": first.height, "sha256": first.sha256}
     images = [f"data:image/jpeg;base64,{base64.b64encode(frame.content).decode()}" for frame in frames]
     schema = {"name": "clip_description", "strict": True, "schema": answer_schema()}
-    effort = describer.reasoning_effort
+    model, effort, detail = describer.model, describer.reasoning_effort, describer.detail
     if describer.type == "responses":
-        parts = [{"type": "input_image", "image_url": url, "detail": describer.detail} for url in images]
+        parts = [{"type": "input_image", "image_url": url, "detail": detail} for url in images]
+        content = [{"type": "input_text", "text": prompt.question}, *parts]
         return {
-            "model": describer.model,
+            "model": model,
             "instructions": prompt.instructions,
-            "input": [{"role": "user", "content": [{"type": "input_text", "text": prompt.question}, *parts]}],
+            "input": [{"role": "user", "content": content}],
             "text": {"format": {"type": "json_schema", **schema}},
             "max_output_tokens": describer.max_output_tokens,
             "store": False,
             **({"reasoning": {"effort": effort}} if effort else {}),
         }
-    shown = [{"type": "image_url", "image_url": {"url": url, "detail": describer.detail}} for url in images]
+    shown = [{"type": "image_url", "image_url": {"url": url, "detail": detail}} for url in images]
+    system = {"role": "system", "content": prompt.instructions}
     return {
-        "model": describer.model,
+        "model": model,
         "messages": [
-            {"role": "system", "content": prompt.instructions},
+            system,
             {"role": "user", "content": [{"type": "text", "text": prompt.question}, *shown]},
         ],
         "response_format": {"type": "json_schema", "json_schema": schema},
@@ -163,27 +145,24 @@ def read_answer(body: str) -> StoredAnswer:
     if found is None:
         return StoredAnswer("failed", reason="no_json")
 
-    def answer(
-        state: State, reason: str | None = None, text: str | None = None, data: Any = None
-    ) -> StoredAnswer:
-        counted = found.input_tokens, found.output_tokens
-        return StoredAnswer(state, text, data, reason, found.model, *counted)
+    def answer(state: State, reason: str | None, text: str | None = None, data: Any = None) -> StoredAnswer:
+        return StoredAnswer(state, text, data, reason, found.model, found.input_tokens, found.output_tokens)
 
     if found.refusal is not None:
         return answer("refused", found.refusal)
+    if found.cut_off == "content_filter":
+        return answer("refused", "cut off by the server's content filter")
     if found.cut_off is not None:
-        if found.cut_off == "content_filter":
-            return answer("refused", reason="cut off by the server's content filter")
-        return answer("failed", reason="cut_off")
+        return answer("failed", "cut_off")
     try:
         description = ClipDescription.model_validate_json(found.text)
     except ValidationError:
-        return answer("failed", reason="malformed")
+        return answer("failed", "malformed")
     if description.refusal:
-        return answer("refused", reason=description.refusal)
+        return answer("refused", description.refusal)
     text = " ".join(description.description.split())
     if not text:
-        return answer("failed", reason="empty")
+        return answer("failed", "empty")
     return answer("answered", None, text, [person.model_dump() for person in description.people])
 
 

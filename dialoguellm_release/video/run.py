@@ -6,8 +6,7 @@ import asyncio
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,12 +25,14 @@ from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import SPLITS
 from dialoguellm_release.schemas.recipes.video import ServedDescriber, VideoRecipe
 from dialoguellm_release.serve.asking import Asking, Budget, Question
+from dialoguellm_release.serve.client import OpenAIClient
 from dialoguellm_release.serve.store import FORGET_FAILED
 from dialoguellm_release.video.clips import FoundClips, find_clips
 from dialoguellm_release.video.frames import Extracted, extract_all
 from dialoguellm_release.video.ledger import (
     SUFFIX,
     Setup,
+    answered_elsewhere,
     noted,
     read_setup,
     reading,
@@ -40,8 +41,8 @@ from dialoguellm_release.video.ledger import (
 )
 from dialoguellm_release.video.questions import (
     SYNTHETIC,
+    answer_synthetic,
     asking_sha256,
-    client_of,
     cost_usd,
     estimate_usd,
     model_of,
@@ -51,7 +52,6 @@ from dialoguellm_release.video.questions import (
     request_body,
     served_model,
 )
-from dialoguellm_release.video.status import answered_elsewhere
 
 SHAPED_BY = ("av", "pillow", "openai")
 
@@ -154,13 +154,10 @@ def survey_clips(loaded: Loaded[VideoRecipe], dataset: Path, videos: Path, out: 
         answered=len(found.clips) - len(waiting),
         questions=len(shown),
         skipped=skipped,
-        cost_usd=_sum_usd(recipe, shown),
+        cost_usd=None
+        if recipe.prices is None
+        else sum(estimate_usd(recipe, n) or 0.0 for n in shown.values()),
     )
-
-
-def _sum_usd(recipe: VideoRecipe, shown: Mapping[str, int]) -> float | None:
-    costs = [estimate_usd(recipe, frames) for frames in shown.values()]
-    return None if recipe.prices is None else sum(cost or 0.0 for cost in costs)
 
 
 def describe_clips(
@@ -186,7 +183,7 @@ def describe_clips(
         DataError: The dataset, the videos or the ledger cannot be used, or the server answers no question.
     """
     recipe, describer = loaded.recipe, loaded.recipe.describer
-    client = client_of(recipe)
+    client = OpenAIClient(served_model(describer)) if isinstance(describer, ServedDescriber) else None
     setup = Setup(
         recipe=loaded.name,
         recipe_sha256=loaded.sha256,
@@ -213,8 +210,8 @@ def describe_clips(
         ):
             asking = Asking(
                 ledger.store,
-                served_model(describer) if isinstance(describer, ServedDescriber) else SYNTHETIC,
-                client,
+                client.server if client else SYNTHETIC,
+                client.send if client else answer_synthetic,
                 read_answer,
                 cost_usd=partial(cost_usd, recipe),
                 budget=Budget(limit, max_cost_usd, estimate_usd(recipe), *ledger.store.money()),
@@ -223,7 +220,7 @@ def describe_clips(
             )
 
             async def run() -> None:
-                async with aclosing(client):
+                async with aclosing(client) if client else nullcontext():
                     await asking.over(_question(one, recipe, setup.asking) for one in extracted)
 
             asyncio.run(run())

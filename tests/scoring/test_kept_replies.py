@@ -14,8 +14,7 @@ from dialoguellm_release.encoding import EncodedPrompt
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.schemas.labels import Split
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.scoring.answers import Batch, Reply
-from dialoguellm_release.scoring.kept_replies import kept_replies
+from dialoguellm_release.scoring.answers import Batch, Reply, kept_replies
 
 ASKED = {"model": "a/b", "revision": None}
 

@@ -11,8 +11,7 @@ import pytest
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.schemas.labels import LABELS, Split
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.scoring.likelihood import LikelihoodScorer
-from dialoguellm_release.scoring.scorers import label_tokens
+from dialoguellm_release.scoring.scorers import LikelihoodScorer, label_tokens
 
 SPACE = LABELS[:7]
 

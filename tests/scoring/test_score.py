@@ -244,7 +244,7 @@ def test_a_run_that_is_current_asks_nobody(run: Any, tmp_path: Path, monkeypatch
 def test_a_run_that_was_cut_off_goes_on_and_ends_the_same(
     run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dialoguellm_release.scoring.likelihood import LikelihoodScorer
+    from dialoguellm_release.scoring.scorers import LikelihoodScorer
 
     whole = run("whole", "batch_size=8", cache=tmp_path / "whole cache")
     replies = LikelihoodScorer.replies

@@ -20,7 +20,7 @@ from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import build_dataset, check_dataset, hydrate_dataset
 from dialoguellm_release.steps.video import describe_clips
-from dialoguellm_release.video.status import Descriptions, read_descriptions
+from dialoguellm_release.video.ledger import Descriptions, read_descriptions
 from tests.dataset.conftest import publish_copy
 
 FOLDERS = {

@@ -15,7 +15,7 @@ from dialoguellm_release.errors import DataError
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.recipes.video import VideoRecipe
 from dialoguellm_release.steps.video import Limits, describe_clips, survey_clips, video_failures, video_status
-from dialoguellm_release.video.status import read_descriptions
+from dialoguellm_release.video.ledger import read_descriptions
 
 
 def describe(filmed: Any, out: Path, settings: list[str], **options: Any) -> str | None:

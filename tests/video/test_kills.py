@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dialoguellm_release.steps.video import video_failures, video_status
-from dialoguellm_release.video.status import read_descriptions
+from dialoguellm_release.video.ledger import read_descriptions
 
 FAULTS = {
     "429": 0.10,
