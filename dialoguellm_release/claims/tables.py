@@ -57,7 +57,7 @@ class PaperTable:
     note: str
 
     def as_table(self) -> Table:
-        """The table, to be written in any format; figures that differ elsewhere stand in brackets."""
+        """The table, to be written in any format; in brackets the figures of the other source that differ."""
         rows = [(*row.names, row.source, *(self._cell(one) for one in row.figures)) for row in self.rows]
         return Table(self.header, rows)
 

@@ -107,11 +107,11 @@ def parse_as_authors(text: str, corpus: CorpusName) -> Label | Drawn:
     a script adds for its corpus is in the corpus file (`authors_script`). Their fallback "Neutral" for a
     missing `### Response:` cannot occur, as only what follows the prompt is read.
 
-    Source: Dreamyao516/DialogueLLM, `py/myllama-generate-test.py`, `-emory.py`, `-test-IEMOCAP.py`.
+    Source: Dreamyao516/DialogueLLM, the three scripts `py/myllama-generate-*.py`.
 
-    >>> parse_as_authors("I am unhappy", "meld")
+    >>> parse_as_authors("I am unhappy", "my-corpus")
     'happiness'
-    >>> parse_as_authors("bored", "meld")
+    >>> parse_as_authors("bored", "my-corpus")
     'drawn'
     """
     script = _script_of(corpus)
@@ -123,7 +123,7 @@ def parse_as_authors(text: str, corpus: CorpusName) -> Label | Drawn:
 def authors_dice(corpus: CorpusName, labels: Sequence[Label]) -> dict[Label, float]:
     """How likely the authors' scripts draw each label; the rest to 1 are labels outside the label space.
 
-    >>> authors_dice("iemocap", ["happiness", "frustration"])
+    >>> authors_dice("my-corpus", ["happiness", "frustration"])
     {'happiness': 0.14285714285714285, 'frustration': 0.0}
     """
     thrown = _script_of(corpus).ids[:_DICE]

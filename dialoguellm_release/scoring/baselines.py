@@ -32,13 +32,11 @@ WORDS = {"ngram_range": (1, 2), "min_df": 2, "sublinear_tf": True}
 CHARACTERS = {"analyzer": "char_wb", "ngram_range": (2, 4), "min_df": 2, "sublinear_tf": True}
 CONTEXT_WEIGHT = 0.3
 REGRESSION = {"C": 3.0, "max_iter": 1000, "solver": "newton-cg", "tol": 1e-9}
-"""One setting for every corpus, chosen on the validation splits of MELD, EmoryNLP, MEISD and DailyDialog.
+"""One setting for every corpus, chosen on validation splits; `docs/scores.md` has the figures.
 
-The characters bring the punctuation, which words of two letters and more leave out: weighted F1 on MELD's
-validation split is 43 without them and 52 with them. Class weights cost 4 points on EmoryNLP's.
-
-The fit ends at the optimum, of which there is one: the default solver stops so far from it that MELD's
-predictions change with the number of threads.
+The characters bring the punctuation, which words of two letters and more leave out. The fit ends at the
+optimum, of which there is one: the default solver stops so far from it that predictions change with the
+number of threads.
 """
 
 

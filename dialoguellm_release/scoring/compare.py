@@ -180,7 +180,7 @@ def compare_scores(first: str | PathLike[str], second: str | PathLike[str]) -> C
         DataError: A folder holds no score, its files changed, or the two scored other records.
 
     Example:
-        >>> found = compare_scores("build/scores/meld-tfidf", "build/scores/meld-tiny")  # doctest: +SKIP
+        >>> found = compare_scores("build/scores/tfidf", "build/scores/tiny")  # doctest: +SKIP
         >>> found.differences["weighted_f1"].p_value  # doctest: +SKIP
         0.0123
     """

@@ -95,11 +95,11 @@ def draw_examples(few_shot: FewShot, task: Task, dataset: Path) -> Examples:
     settings = task.settings
     training = list(read_records(dataset, settings.corpus, "train"))
     held_out = f"{settings.corpus}/{settings.split}"
-    texts = {text for record in task.split for text in _telling(record)}
+    texts = {text for record in task.split for text in _long_texts(record)}
     candidates = [
         record
         for record in training
-        if held_out not in (record.leaks or ()) and texts.isdisjoint(_telling(record))
+        if held_out not in (record.leaks or ()) and texts.isdisjoint(_long_texts(record))
     ]
     if len(candidates) < few_shot.shots:
         raise DataError(
@@ -158,7 +158,7 @@ def _nearest(
             yield tuple(candidates[place] for place in reversed(nearest))
 
 
-def _telling(record: Record) -> set[str]:
+def _long_texts(record: Record) -> set[str]:
     """What a record shows, as words, where it is long enough to tell where it comes from."""
     lines = (line.partition(": ")[2] or line for line in record.context)
     texts = map(normalise, (record.input, *lines))

@@ -305,7 +305,7 @@ def expected_counts(cells: Cells, chances: Cells) -> Cells:
 def _f1_over(cells: Cells, chances: Cells, labels: list[int]) -> Cells:
     """The expected value of 2·hits / (references + predictions), both over some labels together.
 
-    A draw that hits is itself a prediction, so beside it stand the other draws: with m draws that give
+    A draw that hits is itself a prediction, beside the other draws: with m draws that give
     one of the labels with probability s, and B(m) of them doing so, the expected value is
     2·(hits·E[1/(n + B(m))] + expected drawn hits·E[1/(n + 1 + B(m - 1))]), n the references and the
     predictions that are not drawn.

@@ -18,7 +18,6 @@ from dialoguellm_release.knowledge import with_knowledge
 from dialoguellm_release.prompts import Prompt, load_prompt, read_prompt
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import draw_records, read_records, shown_sha256
-from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import AdapterManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.prompt import Knowledge
@@ -35,7 +34,15 @@ from dialoguellm_release.scoring.scorers import (
     make_scorer,
     read_reply,
 )
-from dialoguellm_release.scoring.task import Asked, Scored, Task, leak_policy_of, protocol_of, read_task
+from dialoguellm_release.scoring.task import (
+    Asked,
+    Scored,
+    Task,
+    leak_policy_of,
+    prompt_problem,
+    protocol_of,
+    read_task,
+)
 
 PACKAGES = ("torch", "transformers", "peft")
 
@@ -88,8 +95,9 @@ def score_model(
     backbone = pinned(model.backbone.recipe, trained.figures.base_revision if trained else None)
     base = base_of(backbone, model.backbone_folder)
     backbone = pinned(backbone, base.revision)
-    prompt = _prompt_of(task.dataset, model.adapter)
-    _check_inputs(task.dataset, dataset, trained, model.adapter, base, prompt)
+    stated = task.dataset.figures.prompt
+    prompt = load_prompt(stated) if model.adapter is None else read_prompt(model.adapter / "prompt.json")
+    _check_inputs(task, dataset, model, trained, base, prompt)
     shown = examples_of(task, dataset)
     knowledge = trained.figures.knowledge if trained else Knowledge()
     label_spaces = {name: corpus.label_space for name, corpus in task.dataset.figures.corpora.items()}
@@ -146,10 +154,6 @@ def score_model(
                 chances=authors_dice(settings.corpus, task.labels) if name == "authors_parser" else {},
             ),
         )
-
-
-def _prompt_of(built: DatasetManifest, adapter: Path | None) -> Prompt:
-    return load_prompt(built.figures.prompt) if adapter is None else read_prompt(adapter / "prompt.json")
 
 
 def _leak_policy(task: Task, dataset: Path, trained: AdapterManifest | None) -> LeakPolicy | None:
@@ -210,48 +214,33 @@ def _system(model: ModelFolders, base: Base, trained: AdapterManifest | None) ->
 
 
 def _check_inputs(
-    built: DatasetManifest,
+    task: Task,
     dataset: Path,
+    model: ModelFolders,
     trained: AdapterManifest | None,
-    adapter: Path | None,
     base: Base,
     prompt: Prompt,
 ) -> None:
-    problems = []
-    if built.figures.prompt_sha256 != prompt.sha256:
-        holder = "the present prompt recipe" if adapter is None else f"the adapter {adapter}"
+    """Refuses a dataset with another prompt and an adapter of another backbone, with a DataError."""
+    holder = "the present prompt recipe" if trained is None else f"the adapter {model.adapter}"
+    problems = [prompt_problem(task, dataset, prompt, holder)]
+    wanted = base if trained is None else Base.of(trained.figures)
+    if wanted != base:
         problems.append(
             Problem(
-                str(dataset),
-                f"was built with another prompt than {holder}",
-                expected=f"{prompt.name}, sha256 {prompt.sha256}",
-                got=f"{built.figures.prompt}, sha256 {built.figures.prompt_sha256}",
-                fix="build the dataset again, or train the adapter on this one",
-                code="score.other_prompt",
+                str(model.adapter),
+                "was trained on another backbone",
+                expected=_described(wanted),
+                got=_described(base),
+                fix="name the backbone of the adapter, or train the adapter again",
+                code="score.other_backbone",
             )
         )
-    if trained is not None:
-        figures = trained.figures
-        wanted = Base.of(figures)
-        if wanted != base:
-            problems.append(
-                Problem(
-                    str(adapter),
-                    "was trained on another backbone",
-                    expected=_described(wanted),
-                    got=_described(base),
-                    fix="name the backbone of the adapter, or train the adapter again",
-                    code="score.other_backbone",
-                )
-            )
-    if problems:
-        raise DataError(problems)
+    if found := [one for one in problems if one is not None]:
+        raise DataError(found)
 
 
 def _described(base: Base) -> str:
-    parts = [base.repo_id]
-    if base.revision is not None:
-        parts.append(f"at {base.revision}")
-    if base.content_sha256 is not None:
-        parts.append(f"with content {base.content_sha256}")
-    return " ".join(parts)
+    revision = f" at {base.revision}" if base.revision is not None else ""
+    content = f" with content {base.content_sha256}" if base.content_sha256 is not None else ""
+    return f"{base.repo_id}{revision}{content}"

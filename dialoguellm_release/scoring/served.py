@@ -14,14 +14,14 @@ from typing import Any, Literal
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import sha256_of_text
 from dialoguellm_release.progress import progress
-from dialoguellm_release.prompts import Prompt, load_prompt
+from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.scores import ScorerName, ServedFigures, ServerApi, System
 from dialoguellm_release.scoring.answers import STORE, Answer, parse
 from dialoguellm_release.scoring.few_shot import PromptWithExamples, examples_of
 from dialoguellm_release.scoring.scorers import softmax
-from dialoguellm_release.scoring.task import Asked, Scored, Task, protocol_of, read_task
+from dialoguellm_release.scoring.task import Asked, Scored, prompt_problem, protocol_of, read_task
 from dialoguellm_release.serve.asking import Asking, Question
 from dialoguellm_release.serve.client import OpenAIClient, ServedModel
 from dialoguellm_release.serve.protocol import plain_token, read_completion
@@ -75,7 +75,9 @@ def score_served(
         what = "not possible with a server"
         raise DataError(Problem("scorer", what, expected, settings.scorer, code="score.not_served"))
     task = read_task(settings, dataset)
-    prompt = _prompt_of(task, dataset)
+    prompt = load_prompt(task.dataset.figures.prompt)
+    if problem := prompt_problem(task, dataset, prompt, "the present prompt recipe"):
+        raise DataError(problem)
     shown = examples_of(task, dataset)
     asked = prompt if shown is None else PromptWithExamples(prompt, shown)
     texts = [asked.prompt(record) for record in task.records]
@@ -204,17 +206,6 @@ def _api_of(served: ServedModel) -> ServerApi:
     return served.api
 
 
-def _prompt_of(task: Task, dataset: Path) -> Prompt:
-    built = task.dataset.figures
-    prompt = load_prompt(built.prompt)
-    if prompt.sha256 != built.prompt_sha256:
-        what = "was built with another version of its prompt recipe"
-        fix = "build the dataset again"
-        code = "score.other_prompt"
-        raise DataError(Problem(str(dataset), what, prompt.sha256, built.prompt_sha256, fix, code=code))
-    return prompt
-
-
 def _scorer(
     settings: ScoreRecipe, probes: Sequence[StoredAnswer], labels: Sequence[Label], served: ServedModel
 ) -> ScorerName:
@@ -338,7 +329,7 @@ def read_reply(
     beginnings: set[str],
     max_new_tokens: int,
 ) -> ReadReply:
-    """What a scorer makes of a reply."""
+    """The answer that a scorer reads in a reply."""
     text = reply.text
     data = reply.data or {}
     if reply.state != "answered":

@@ -86,7 +86,7 @@ class ScoreTable:
         marks: For each letter, what differs from the protocol of the column.
 
     Example:
-        >>> table = score_table(["build/scores/meld-tfidf", "build/scores/meld-tiny"])  # doctest: +SKIP
+        >>> table = score_table(["build/scores/tfidf", "build/scores/tiny"])  # doctest: +SKIP
         >>> table.to_pandas().pivot(index="system", columns="corpus", values="value")  # doctest: +SKIP
     """
 
@@ -145,7 +145,7 @@ def score_table(folders: Sequence[str | PathLike[str]], metric: MetricName | Non
         DataError: A folder holds no score, two hold the same, or one was not scored by the metric.
 
     Example:
-        >>> table = score_table(["build/scores/meld-majority", "build/scores/meld-tiny"])  # doctest: +SKIP
+        >>> table = score_table(["build/scores/majority", "build/scores/tiny"])  # doctest: +SKIP
     """
     metric = None if metric is None else one_of("metric", metric, METRICS)
     runs = {folder: read_manifest(folder, ScoreManifest) for folder in map(Path, folders)}

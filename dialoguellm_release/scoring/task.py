@@ -10,6 +10,7 @@ from pathlib import Path
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import read_manifest, sha256_of_text
 from dialoguellm_release.layout import CLEAN_CONFIG
+from dialoguellm_release.prompts import Prompt
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import Label
@@ -161,6 +162,21 @@ def leak_policy_of(task: Task, config: str, content_sha256: str) -> LeakPolicy:
     if any(record.leaks is None for record in task.split):
         return "not audited"
     return "removed from training" if config == CLEAN_CONFIG else "kept in training"
+
+
+def prompt_problem(task: Task, dataset: Path, prompt: Prompt, holder: str) -> Problem | None:
+    """What is wrong where a dataset was built with another prompt than its holder has; None where nothing."""
+    built = task.dataset.figures
+    if built.prompt_sha256 == prompt.sha256:
+        return None
+    return Problem(
+        str(dataset),
+        f"was built with another prompt than {holder}",
+        expected=f"{prompt.name}, sha256 {prompt.sha256}",
+        got=f"{built.prompt}, sha256 {built.prompt_sha256}",
+        fix="build the dataset again, or train the adapter on this one",
+        code="score.other_prompt",
+    )
 
 
 def check_references(records: Sequence[Record], labels: Sequence[Label]) -> None:

@@ -13,8 +13,7 @@ from pathlib import Path
 
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.schemas.clips import ClipNaming, EpisodeTable
-from dialoguellm_release.schemas.corpus import CorpusEntry
+from dialoguellm_release.schemas.corpus import ClipNaming, CorpusEntry, EpisodeTable
 from dialoguellm_release.schemas.record import Record
 
 SUFFIXES = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".ogv"}

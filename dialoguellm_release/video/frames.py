@@ -45,29 +45,20 @@ SLACK_S = 1.0
 """How far a clip may end before its own duration; sound often outlasts the pictures by less."""
 
 
+@dataclass(eq=False)
 class ClipFault(Exception):
-    """A clip that gives no frames.
+    """A clip that gives no frames: which fault, and what was found, in numbers where there are some."""
 
-    Args:
-        name: Which fault.
-        detail: What was found, in numbers where there are some.
-    """
+    name: FaultName
+    detail: str
 
-    def __init__(self, name: FaultName, detail: str) -> None:
-        super().__init__(f"{name}: {detail}")
-        self.name: FaultName = name
-        self.detail = detail
+    def __str__(self) -> str:
+        return f"{self.name}: {self.detail}"
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A picture of a clip as it is shown to a model, upright.
-
-    Attributes:
-        time_s: When it is shown, from the start of the file.
-        content: A JPEG.
-        sha256: Of that JPEG.
-    """
+    """A picture of a clip as it is shown to a model, upright: a JPEG, and its time from the file's start."""
 
     time_s: float
     width: int

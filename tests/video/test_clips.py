@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.records import read_records
-from dialoguellm_release.schemas.clips import ClipNaming
+from dialoguellm_release.schemas.corpus import ClipNaming
 from dialoguellm_release.schemas.labels import CorpusName, Split
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps.dataset import build_dataset
