@@ -11,11 +11,12 @@ from dialoguellm_release.claims.verdicts import EXACT, FoundManifests, measured_
 from dialoguellm_release.corpora.registry import title_of
 from dialoguellm_release.render import numbers
 from dialoguellm_release.render.tables import Table
-from dialoguellm_release.schemas.claims import PRINTED, PaperMetric, PrintedScores, Results, ScoredSystem
+from dialoguellm_release.schemas.claims import PRINTED, PaperMetric, PrintedGains, PrintedScores, Results
 from dialoguellm_release.schemas.labels import CorpusName
 
 Source = Literal["reported", "measured"]
-Column = tuple[CorpusName | Literal["average"], PaperMetric]
+Column = tuple[CorpusName, PaperMetric]
+AVERAGE = "average"
 HEADINGS: dict[PaperMetric, str] = {"accuracy": "Acc", "weighted_f1": "w-F1"}
 
 
@@ -74,40 +75,32 @@ class PaperTable:
 def table_3(results: Results, found: FoundManifests) -> PaperTable:
     """Accuracy and weighted F1 of every row on each corpus, with averages and improvements computed."""
     corpora = tuple(results.rows[results.own].corpora)
-    columns: list[Column] = [(corpus, metric) for corpus in corpora for metric in HEADINGS]
-    averages: list[Column] = [("average", metric) for metric in HEADINGS]
+    columns: list[Column] = [(corpus, metric) for corpus in (*corpora, AVERAGE) for metric in HEADINGS]
     rows: list[PaperRow] = []
     reported: dict[str, dict[Column, float]] = {}
     measured: dict[str, dict[Column, float]] = {}
     for name, row in results.rows.items():
-        reported[name] = _with_averages(
-            {
-                (corpus, metric): value
-                for corpus, scores in row.corpora.items()
-                for metric in HEADINGS
-                if (value := getattr(scores, metric)) is not None
-            },
-            reported_in=row.corpora,
+        reported[name] = _with_averages(_figures(row.corpora), reported_in=row.corpora)
+        rows.append(
+            _row((name, row.size), "reported", columns, reported[name], _figures({AVERAGE: row.average}))
         )
-        printed: dict[Column, float | None] = {column: getattr(row.average, column[1]) for column in averages}
-        rows.append(_row((name, row.size), "reported", [*columns, *averages], reported[name], printed))
-        own = _measured(row.system, corpora, found)
+        own = {
+            (corpus, metric): value
+            for corpus in corpora
+            for metric in HEADINGS
+            if (value := measured_score(row.system, corpus, metric, found).value) is not None
+        }
         if own:
             measured[name] = _with_averages(own, reported_in=row.corpora)
-            rows.append(_row((name, row.size), "measured", [*columns, *averages], measured[name], {}))
-    size = results.rows[results.own].size
-    gains: dict[Column, float | None] = {
-        column: getattr(results.improvements[column[0]], column[1])
-        for column in [*columns, *averages]
-        if column[0] in results.improvements
-    }
-    improved = _improvement(results.own, reported, reported)
-    rows.append(_row(("Improve", size), "reported", [*columns, *averages], improved, gains))
+            rows.append(_row((name, row.size), "measured", columns, measured[name], {}))
+    names = ("Improve", results.rows[results.own].size)
+    gains = _figures(results.improvements)
+    rows.append(_row(names, "reported", columns, _improvement(results.own, reported, reported), gains))
     if results.own in measured:
         best_known = {name: {**values, **measured.get(name, {})} for name, values in reported.items()}
         gained = _improvement(results.own, measured, best_known)
-        rows.append(_row(("Improve", size), "measured", [*columns, *averages], gained, {}))
-    headings = (f"{_title(corpus)} {HEADINGS[metric]}" for corpus, metric in [*columns, *averages])
+        rows.append(_row(names, "measured", columns, gained, {}))
+    headings = (f"{_title(corpus)} {HEADINGS[metric]}" for corpus, metric in columns)
     return PaperTable(
         title="Table 3: comparison of methods, in percent",
         header=("Method", "Parameters", "Figures", *headings),
@@ -143,14 +136,13 @@ def table_4(results: Results, found: FoundManifests) -> PaperTable:
     )
 
 
-def _measured(
-    system: ScoredSystem, corpora: Sequence[CorpusName], found: FoundManifests
-) -> dict[Column, float]:
+def _figures(printed: Mapping[CorpusName, PrintedScores | PrintedGains]) -> dict[Column, float]:
+    """The printed figures by column."""
     return {
         (corpus, metric): value
-        for corpus in corpora
+        for corpus, scores in printed.items()
         for metric in HEADINGS
-        if (value := measured_score(system, corpus, metric, found).value) is not None
+        if (value := getattr(scores, metric)) is not None
     }
 
 
@@ -166,7 +158,7 @@ def _with_averages(
         corpora = [corpus for corpus, scores in reported_in.items() if getattr(scores, metric) is not None]
         terms = [values[corpus, metric] for corpus in corpora if (corpus, metric) in values]
         if len(terms) == len(corpora) > 1:
-            complete["average", metric] = statistics.mean(terms)
+            complete[AVERAGE, metric] = statistics.mean(terms)
     return complete
 
 
@@ -186,7 +178,7 @@ def _row(
     source: Source,
     columns: Sequence[Column],
     values: Mapping[Column, float],
-    printed: Mapping[Column, float | None],
+    printed: Mapping[Column, float],
 ) -> PaperRow:
     figures = tuple(_figure(values.get(column), printed.get(column)) for column in columns)
     return PaperRow(names, source, figures)
@@ -198,5 +190,5 @@ def _figure(value: float | None, elsewhere: float | None) -> Figure:
     return Figure(value, elsewhere if differs else None)
 
 
-def _title(corpus: CorpusName | Literal["average"]) -> str:
-    return "Average" if corpus == "average" else title_of(corpus)
+def _title(corpus: CorpusName) -> str:
+    return "Average" if corpus == AVERAGE else title_of(corpus)

@@ -56,11 +56,7 @@ FoundManifests = Mapping[Kind, list[Found[Any]]]
 
 
 def find_manifests(folder: Path) -> FoundManifests:
-    """Every manifest below a folder, except in hidden folders, which are being written or belong to git.
-
-    Raises:
-        DataError: There is no such folder, or manifests in it are damaged.
-    """
+    """Every manifest below a folder, except in hidden folders, which are being written or belong to git."""
     problems: list[Problem] = []
     if not folder.is_dir():
         fix = "name the folder that holds what was built"

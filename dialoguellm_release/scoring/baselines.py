@@ -47,10 +47,6 @@ def score_baseline(settings: ScoreRecipe, dataset: Path, name: BaselineName) -> 
         name: `majority` gives the commonest label of the training split; `random` draws labels with
             their frequencies there, and is scored by its expected value; `tfidf` is a logistic regression on
             words and characters of the utterance, `tfidf-context` on the words of the context as well.
-
-    Raises:
-        DataError: The dataset has no such records, or no training split of the corpus.
-        MissingExtraError: scikit-learn is not installed.
     """
     task = read_task(settings, dataset)
     training = list(read_records(dataset, settings.corpus, "train"))

@@ -87,10 +87,6 @@ def draw_examples(few_shot: FewShot, task: Task, dataset: Path) -> Examples:
 
     Training records that leak into the scored split are left out: those that the audit of the dataset names,
     and those whose input or a line of whose context occurs there too, word for word.
-
-    Raises:
-        DataError: There is no training split, or too little is left of it.
-        MissingExtraError: `nearest` needs scikit-learn, which is not installed.
     """
     settings = task.settings
     training = list(read_records(dataset, settings.corpus, "train"))

@@ -63,11 +63,7 @@ DARK = 0.6
 
 
 def write_confusion(folder: Path, figures: ScoreFigures) -> None:
-    """Writes the heat map of a score folder: shade by the share of the reference, numbers by count.
-
-    Raises:
-        MissingExtraError: The extra `figures` is not installed.
-    """
+    """Writes the heat map of a score folder: shade by the share of the reference, numbers by count."""
     labels = list(figures.per_label)
     counts = figures.confusion_matrix
     has_invalid = any(row[-1] for row in counts)
@@ -140,10 +136,6 @@ def read_answers(path: Path, task: Task) -> list[Answer]:
     Args:
         path: CSV with a header, JSON Lines or Parquet, with the columns `id` and `prediction`. Null, the
             empty text and `invalid` stand for an answer that names no label; all else has to be a label.
-
-    Raises:
-        DataError: With every fault of the file: ids that are missing, repeated or unknown, labels outside the
-            label space, or another dataset.
     """
     rows = read_rows(path, ("id", "prediction"))
     problems = [
@@ -228,11 +220,7 @@ def _named(names: Sequence[str]) -> str:
 
 
 def score_predictions(settings: ScoreRecipe, dataset: Path, predictions: Path) -> Scored:
-    """The answers in a file; the protocol says nothing of how they came about, for nobody here knows it.
-
-    Raises:
-        DataError: The file does not hold one prediction for each record, and nothing else.
-    """
+    """The answers in a file; the protocol says nothing of how they came about, for nobody here knows it."""
     task = read_task(settings, dataset)
     return Scored(
         split=task.split,

@@ -84,11 +84,6 @@ def score_model(
         folder: Keeps each reply at once.
         again: Ask for every reply again.
         leave_out_unfit: Where two labels share their first token, leave out `first_token` and do not refuse.
-
-    Raises:
-        DataError: Dataset, adapter and backbone do not belong together, there is no such record, or a
-            record does not fit.
-        MissingExtraError: A library of the extra `score` is not installed.
     """
     task = read_task(settings, dataset)
     trained = None if model.adapter is None else read_manifest(model.adapter, AdapterManifest)

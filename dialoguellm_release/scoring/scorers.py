@@ -46,11 +46,7 @@ class LikelihoodScorer:
         ]
 
     def replies(self, prompts: Sequence[EncodedPrompt], batch: Batch) -> list[Reply]:
-        """The log-probabilities of one batch.
-
-        Raises:
-            DataError: A log-probability is NaN.
-        """
+        """The log-probabilities of one batch."""
         import torch
 
         ids = [prompts[place].ids for place in batch.places]
@@ -257,11 +253,7 @@ def alike_at_first(tokens: dict[Label, list[int]]) -> list[Label]:
 
 
 def chosen_scorer(wanted: Literal["auto"] | ScorerName, tokens: dict[Label, list[int]]) -> ScorerName:
-    """The scorer to take: `auto` is `first_token` where no two labels share their first token.
-
-    Raises:
-        DataError: `first_token` is asked for, but two labels begin with the same token.
-    """
+    """The scorer to take: `auto` is `first_token` where no two labels share their first token."""
     alike = alike_at_first(tokens)
     if wanted == "auto":
         return "full_likelihood" if alike else "first_token"

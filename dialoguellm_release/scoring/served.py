@@ -64,10 +64,6 @@ def score_served(
     Args:
         cache: Holds the store of answers.
         again: Ask for every answer again.
-
-    Raises:
-        DataError: The server refuses or gives no answer, or cannot do what the recipe demands.
-        MissingExtraError: The extra `served` is not installed.
     """
     _api_of(served)
     if settings.scorer not in ("auto", *SERVED_SCORERS):
@@ -330,29 +326,29 @@ def read_reply(
     max_new_tokens: int,
 ) -> ReadReply:
     """The answer that a scorer reads in a reply."""
-    text = reply.text
-    data = reply.data or {}
+    text, data = reply.text, reply.data or {}
+
+    def invalid(reason: str, mass: float | None = None) -> ReadReply:
+        return ReadReply(Answer(None, text=text), mass, reason)
+
     if reply.state != "answered":
-        return ReadReply(
-            Answer(None, text=text), invalid=f"refused: {(reply.reason or '').partition(':')[0]}"
-        )
+        return invalid(f"refused: {(reply.reason or '').partition(':')[0]}")
     if scorer == "first_token":
         if data.get("first") is None:
-            return ReadReply(Answer(None, text=text), invalid="no log-probabilities")
+            return invalid("no log-probabilities")
         masses = label_masses(data["first"], labels, beginnings)
         mass = min(1.0, sum(masses.values()))
         if not mass:
-            return ReadReply(Answer(None, text=text), mass, "no label among the likeliest first tokens")
+            return invalid("no label among the likeliest first tokens", mass)
         scores = [math.log(value) if value else -math.inf for value in masses.values()]
         return ReadReply(Answer(labels[scores.index(max(scores))], scores=softmax(scores), text=text), mass)
     label = parse(text or "", labels)
     if label is not None:
         return ReadReply(Answer(label, text=text))
-    if data.get("cut_off") == "length" and (data.get("thought") or not (text or "").strip()):
-        return ReadReply(
-            Answer(None, text=text), invalid=f"cut off while reasoning (max_new_tokens: {max_new_tokens})"
-        )
-    return ReadReply(Answer(None, text=text), invalid="empty" if not (text or "").strip() else "not a label")
+    is_empty = not (text or "").strip()
+    if data.get("cut_off") == "length" and (data.get("thought") or is_empty):
+        return invalid(f"cut off while reasoning (max_new_tokens: {max_new_tokens})")
+    return invalid("empty" if is_empty else "not a label")
 
 
 def served_figures(scorer: ScorerName, read: Sequence[ReadReply]) -> ServedFigures:

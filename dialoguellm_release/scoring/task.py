@@ -70,11 +70,7 @@ class Task:
 
 
 def read_task(settings: ScoreRecipe, dataset: Path) -> Task:
-    """The task that a recipe sets on a dataset folder.
-
-    Raises:
-        DataError: The folder is no dataset, has no such records, or labels outside its label space.
-    """
+    """The task that a recipe sets on a dataset folder."""
     built = read_manifest(dataset, DatasetManifest)
     split = list(read_records(dataset, settings.corpus, settings.split))
     labels = built.figures.corpora[settings.corpus].label_space

@@ -69,10 +69,6 @@ def find_clips(
         videos: The folder.
         left_out: Ids of records that are not wanted, each with the reason.
         entries: The corpus files; None for the bundled ones.
-
-    Raises:
-        DataError: There is no folder for one of the corpora, its file states no clip naming, or a table of
-            episodes is missing or wrong.
     """
     by_corpus: defaultdict[str, list[Record]] = defaultdict(list)
     for record in records:
@@ -204,11 +200,7 @@ def _videos_below(folder: Path) -> Iterator[Path]:
 
 
 def _episodes(table: EpisodeTable, folder: Path) -> dict[tuple[str, int], Key]:
-    """The key of each utterance by a table that lies beside the videos.
-
-    Raises:
-        DataError: The table is missing or lacks a column.
-    """
+    """The key of each utterance by a table that lies beside the videos."""
     path = folder / table.file
     columns = [table.dialogue, table.utterance, *table.parts.values()]
     try:

@@ -87,10 +87,6 @@ def extract_frames(
     Args:
         start_s: Where in the file the clip begins; None for the whole file.
         end_s: Where it ends; None likewise.
-
-    Raises:
-        ClipFault: The clip gives no frames, or not those that were asked for.
-        MissingExtraError: The extra `video` is not installed.
     """
     try:
         import av

@@ -72,9 +72,6 @@ def reading(folder: Path, but: str | None = None) -> Iterator[list[tuple[Path, s
     Args:
         folder: The video folder.
         but: The name of a ledger that is not opened; None opens all.
-
-    Raises:
-        DataError: One is no ledger, or damaged.
     """
     path = folder
     try:
@@ -153,11 +150,7 @@ def noted(extracted: Extracted, asking: str) -> tuple[str | None, tuple[Change, 
 
 @contextmanager
 def writing(path: Path, setup: Setup) -> Iterator[Ledger]:
-    """The ledger at a path, created where there is none; requests that a killed run left open are marked so.
-
-    Raises:
-        DataError: Another run writes it, or it holds answers to something else.
-    """
+    """The ledger at a path, created where there is none; requests that a killed run left open are marked."""
     path.parent.mkdir(parents=True, exist_ok=True)
     stated = ("INSERT OR IGNORE INTO setup VALUES ('setup', ?)", (canonical_json(vars(setup)),))
     with (
@@ -233,11 +226,7 @@ FROM request GROUP BY fate, reason
 
 
 def read_ledgers(folder: Path) -> Ledgers:
-    """Everything that the ledgers of a folder say.
-
-    Raises:
-        DataError: There is none, one is damaged, or they hold answers to different prompts or models.
-    """
+    """Everything that the ledgers of a folder say."""
     with reading(folder) as open_ledgers:
         if not open_ledgers:
             what, fix = "no ledger of video descriptions here", "make it with: dlm-release video describe"
@@ -367,11 +356,7 @@ class Descriptions:
 
 
 def read_descriptions(folder: Path) -> Descriptions:
-    """The descriptions in the ledgers of a video folder.
-
-    Raises:
-        DataError: There is no ledger, or one cannot be used.
-    """
+    """The descriptions in the ledgers of a video folder."""
     ledgers = read_ledgers(folder)
     setup = ledgers.setup
     texts = {

@@ -127,9 +127,6 @@ def survey_clips(loaded: Loaded[VideoRecipe], dataset: Path, videos: Path, out: 
 
     Args:
         out: A video folder whose answers are not asked for again; it may not exist.
-
-    Raises:
-        DataError: There is no dataset, or no folder with the videos of a corpus.
     """
     recipe = loaded.recipe
     found = shard.of(_clips(recipe, dataset, videos))
@@ -178,9 +175,6 @@ def describe_clips(
         limit: How many questions this run asks; None for no limit.
         max_cost_usd: What the ledger may come to; None for no limit.
         retry_failed: Ask again where an answer could not be used.
-
-    Raises:
-        DataError: The dataset, the videos or the ledger cannot be used, or the server answers no question.
     """
     recipe, describer = loaded.recipe, loaded.recipe.describer
     client = OpenAIClient(served_model(describer)) if isinstance(describer, ServedDescriber) else None
