@@ -127,7 +127,7 @@ def video_status(folder: StrPath = BUILD / "video") -> VideoStatus:
         DataError: There is no such folder, or it cannot be used.
 
     Example:
-        >>> video_status("build/video").described  # doctest: +SKIP
+        >>> video_status("build/video").records.described  # doctest: +SKIP
         13708
     """
     from dialoguellm_release.video.ledger import read_ledgers, summary
