@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dialoguellm_release.prompts import Prompt
 from dialoguellm_release.schemas.labels import CorpusName, Label
-from dialoguellm_release.schemas.recipes.prompt import Knowledge
+from dialoguellm_release.schemas.recipes.dataset import Knowledge
 from dialoguellm_release.schemas.record import Record
 
 _SHUFFLE_SEED = 2310

@@ -15,7 +15,7 @@ from dialoguellm_release.folders import canonical_json, sha256_of_text
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.resources import cached
 from dialoguellm_release.schemas.labels import Label
-from dialoguellm_release.schemas.recipes.prompt import PromptRecipe
+from dialoguellm_release.schemas.recipes.dataset import PromptRecipe
 from dialoguellm_release.schemas.record import Record
 
 INSTRUCTION_FIELDS = ("labels", "knowledge")

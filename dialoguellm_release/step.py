@@ -33,9 +33,8 @@ from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import NAMED_BY, Loaded, Model
 from dialoguellm_release.recipes.names import is_path
 from dialoguellm_release.resources import is_recording, recorded, recording, resource_at, resource_sha256
-from dialoguellm_release.schemas.base import Kind
+from dialoguellm_release.schemas.base import Kind, RecipeKind
 from dialoguellm_release.schemas.manifests import FileStamp, Manifest, RecipeStamp
-from dialoguellm_release.schemas.recipes.kinds import RecipeKind
 
 BUILD = Path("build")
 StrPath = str | os.PathLike[str]

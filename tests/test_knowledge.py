@@ -16,7 +16,7 @@ from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, CorpusName, Label, Split
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
-from dialoguellm_release.schemas.recipes.prompt import Knowledge
+from dialoguellm_release.schemas.recipes.dataset import Knowledge
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.training.data import records_of as records_for
 

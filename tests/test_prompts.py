@@ -6,7 +6,7 @@ import pytest
 
 from dialoguellm_release.errors import RecipeError
 from dialoguellm_release.prompts import Prompt, load_prompt
-from dialoguellm_release.schemas.recipes.prompt import PromptRecipe
+from dialoguellm_release.schemas.recipes.dataset import PromptRecipe
 
 
 def prompt(template: str, instruction: str = "Do.", description: str = "x") -> Prompt:

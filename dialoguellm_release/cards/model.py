@@ -22,8 +22,7 @@ from dialoguellm_release.schemas.manifests import (
 )
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
-from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
-from dialoguellm_release.schemas.recipes.prompt import Knowledge
+from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe, Knowledge
 
 TASK_TAG = "emotion-recognition-in-conversations"
 

@@ -16,9 +16,27 @@ from dialoguellm_release.recipes.load import NAMED_BY, Loaded, Model, load_file,
 from dialoguellm_release.recipes.names import KINDS, path_of
 from dialoguellm_release.recipes.yaml_reader import KeyPath, Position, read_yaml
 from dialoguellm_release.resources import resource_folder
+from dialoguellm_release.schemas.base import Recipe, RecipeKind
 from dialoguellm_release.schemas.claims import ClaimsRecipe
-from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
-from dialoguellm_release.schemas.recipes.kinds import RECIPE_MODELS, Recipe, RecipeKind
+from dialoguellm_release.schemas.corpus import CorpusEntry
+from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
+from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
+from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe, PromptRecipe
+from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
+from dialoguellm_release.schemas.recipes.score import ScoreRecipe
+from dialoguellm_release.schemas.recipes.video import VideoRecipe
+
+RECIPE_MODELS: dict[RecipeKind, type[Recipe]] = {
+    "corpus": CorpusEntry,
+    "dataset": DatasetRecipe,
+    "backbone": BackboneRecipe,
+    "adapter": AdapterRecipe,
+    "score": ScoreRecipe,
+    "release": ReleaseRecipe,
+    "prompt": PromptRecipe,
+    "claims": ClaimsRecipe,
+    "video": VideoRecipe,
+}
 
 
 def load_recipe(

@@ -17,8 +17,8 @@ from dialoguellm_release.folders import canonical_json, sha256_of_text
 from dialoguellm_release.recipes.names import MAX_PATH, is_path, path_of
 from dialoguellm_release.recipes.yaml_reader import Document, KeyPath, Position, read_scalar, read_yaml
 from dialoguellm_release.resources import resource_folder
+from dialoguellm_release.schemas.base import RecipeKind
 from dialoguellm_release.schemas.manifests import RecipeStamp
-from dialoguellm_release.schemas.recipes.kinds import RecipeKind
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -8,7 +8,7 @@ from typing import get_args
 
 from dialoguellm_release.errors import Problem, RecipeError
 from dialoguellm_release.resources import resource_folder
-from dialoguellm_release.schemas.recipes.kinds import RecipeKind
+from dialoguellm_release.schemas.base import RecipeKind
 
 KINDS: tuple[RecipeKind, ...] = get_args(RecipeKind)
 FOLDERS: dict[RecipeKind, str] = {

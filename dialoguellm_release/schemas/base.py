@@ -27,3 +27,16 @@ Count = Annotated[int, Field(ge=0)]
 
 Kind = Literal["dataset", "backbone", "adapter", "score", "merged", "export"]
 """The kinds of folder that a manifest describes."""
+
+RecipeKind = Literal[
+    "corpus", "dataset", "backbone", "adapter", "score", "release", "prompt", "claims", "video"
+]
+"""The kinds of recipe."""
+
+
+class Recipe(Schema):
+    """What every recipe begins with."""
+
+    version: Literal[1]
+    kind: RecipeKind
+    description: Text

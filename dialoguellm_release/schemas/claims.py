@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from dialoguellm_release.schemas.base import Count, Kind, Schema, Text
+from dialoguellm_release.schemas.base import Count, Kind, Recipe, Schema, Text
 from dialoguellm_release.schemas.counts import Sizes
 from dialoguellm_release.schemas.labels import CorpusName, Label, Split
 
@@ -205,7 +205,7 @@ class Results(Schema):
         return self
 
 
-class ClaimsRecipe(Schema):
+class ClaimsRecipe(Recipe):
     """The claims of a publication.
 
     Attributes:
@@ -222,9 +222,7 @@ class ClaimsRecipe(Schema):
         claims: All other claims by id.
     """
 
-    version: Literal[1]
     kind: Literal["claims"]
-    description: Text
     source: Text
     evidence: dict[Text, Evidence] = {}
     corpora: dict[CorpusName, dict[Split, Sizes]]

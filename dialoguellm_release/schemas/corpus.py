@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from dialoguellm_release.schemas.base import Commit, Count, Schema, Sha256, Text
+from dialoguellm_release.schemas.base import Commit, Count, Recipe, Schema, Sha256, Text
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Label, Split
 
 
@@ -281,7 +281,7 @@ class AuthorsScript(Schema):
     ids: tuple[Label, ...] = ("neutral", "happiness", "sadness", "anger", "fear", "disgust", "surprise")
 
 
-class CorpusEntry(Schema):
+class CorpusEntry(Recipe):
     """What is known of a corpus before a file of it is opened.
 
     Attributes:
@@ -312,11 +312,9 @@ class CorpusEntry(Schema):
         clips: How its video files are named; None for a corpus without video.
     """
 
-    version: Literal[1]
     kind: Literal["corpus"]
     name: CorpusName
     title: Text
-    description: Text
     homepage: Text | None = None
     citation: Text | None = None
     language: Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] | None = None

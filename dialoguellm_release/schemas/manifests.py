@@ -8,7 +8,7 @@ from pydantic import Field, JsonValue
 
 from dialoguellm_release.schemas.base import Count, Kind, Schema, Sha256, Text
 from dialoguellm_release.schemas.labels import Split
-from dialoguellm_release.schemas.recipes.prompt import Knowledge
+from dialoguellm_release.schemas.recipes.dataset import Knowledge
 from dialoguellm_release.schemas.scores import ScoreFigures
 
 

@@ -8,7 +8,7 @@ import pytest
 from dialoguellm_release.recipes.catalogue import json_schema
 from dialoguellm_release.recipes.names import FOLDERS
 from dialoguellm_release.resources import resource_folder
-from dialoguellm_release.schemas.recipes.kinds import RecipeKind
+from dialoguellm_release.schemas.base import RecipeKind
 
 
 @pytest.mark.parametrize("kind", FOLDERS)

@@ -6,9 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dialoguellm_release.schemas.base import Commit, Schema, Text
+from dialoguellm_release.schemas.base import Commit, Recipe, Schema, Text
 from dialoguellm_release.schemas.recipes.backbone import Positive
-from dialoguellm_release.schemas.recipes.prompt import Knowledge
+from dialoguellm_release.schemas.recipes.dataset import Knowledge
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Packing = Literal["shared_prefix", "none"]
@@ -141,7 +141,7 @@ class InitAdapter(Schema):
     revision: Commit | None = None
 
 
-class AdapterRecipe(Schema):
+class AdapterRecipe(Recipe):
     """An adapter to train.
 
     Attributes:
@@ -156,9 +156,7 @@ class AdapterRecipe(Schema):
         seeds: Train one adapter for each, in a folder of its own; empty trains one with `seed`.
     """
 
-    version: Literal[1]
     kind: Literal["adapter"]
-    description: Text
     backbone: Text
     prompt: Text
     data: AdapterData

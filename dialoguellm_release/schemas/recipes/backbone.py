@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dialoguellm_release.schemas.base import Commit, Schema, Text
+from dialoguellm_release.schemas.base import Commit, Recipe, Schema, Text
 
 Positive = Annotated[int, Field(gt=0)]
 RepoId = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
@@ -142,11 +142,9 @@ class BuiltSource(Schema):
         return Architecture(model_type="llama", num_key_value_heads=self.num_attention_heads, **shared)
 
 
-class BackboneRecipe(Schema):
+class BackboneRecipe(Recipe):
     """A backbone."""
 
-    version: Literal[1]
     kind: Literal["backbone"]
-    description: Text
     license: Text
     source: Annotated[HubSource | FolderSource | BuiltSource, Field(discriminator="type")]

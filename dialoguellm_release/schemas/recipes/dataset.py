@@ -1,4 +1,4 @@
-"""The dataset recipe: which corpora, how much context, which labels, and the counts to expect."""
+"""The dataset recipe: corpora, context, labels and expected counts; and the prompt recipe."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dialoguellm_release.schemas.base import Count, Schema, Text
+from dialoguellm_release.schemas.base import Count, Recipe, Schema, Text
 from dialoguellm_release.schemas.corpus import CorpusEntry, Distribution
 from dialoguellm_release.schemas.counts import ExpectedSizes
 from dialoguellm_release.schemas.labels import (
@@ -91,7 +91,7 @@ class VideoUse(Schema):
     shuffle_seed: int | None = None
 
 
-class DatasetRecipe(Schema):
+class DatasetRecipe(Recipe):
     """A dataset to build.
 
     Attributes:
@@ -108,9 +108,7 @@ class DatasetRecipe(Schema):
         clean: Which of the training records that repeat or contradict each other the clean part keeps.
     """
 
-    version: Literal[1]
     kind: Literal["dataset"]
-    description: Text
     pretty_name: Text
     synthetic: bool = False
     prompt: Text
@@ -146,3 +144,31 @@ class DatasetRecipe(Schema):
         if others := sorted(set(self.rights) - set(self.corpora)):
             raise ValueError(f"rights names what is not among the corpora: {', '.join(others)}")
         return self
+
+
+class PromptRecipe(Recipe):
+    """How a record becomes a prompt.
+
+    Attributes:
+        instruction: Jinja template of the instruction; sees `labels` (list) and `knowledge` (list of the
+            knowledge that the record really has: `video description`, `context`).
+        template: Jinja template of the prompt; sees the columns of the record. Its result may not end
+            in white space.
+    """
+
+    kind: Literal["prompt"]
+    instruction: Text
+    template: Text
+
+
+class Knowledge(Schema):
+    """The knowledge that an adapter is trained and scored with (paper section 4.5, the ablations).
+
+    Attributes:
+        context: Whether the utterances before it are shown.
+        video_descriptions: As the dataset has them; left out; or each given to another record of its
+            corpus, which tells whether their content matters.
+    """
+
+    context: bool = True
+    video_descriptions: Literal["as_built", "left_out", "shuffled"] = "as_built"

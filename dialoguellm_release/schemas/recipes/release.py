@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dialoguellm_release.schemas.base import Schema, Text
+from dialoguellm_release.schemas.base import Recipe, Schema, Text
 from dialoguellm_release.schemas.release import RepoId, RepositoryName, RepoType, Tag, repository_name
 
 COLLECTION_TEXT = 150
@@ -92,7 +92,7 @@ class Collection(Schema):
     description: Annotated[str, Field(min_length=1, max_length=COLLECTION_TEXT)] | None = None
 
 
-class ReleaseRecipe(Schema):
+class ReleaseRecipe(Recipe):
     """A release: every repository gets the same tag.
 
     Attributes:
@@ -102,9 +102,7 @@ class ReleaseRecipe(Schema):
         collection: None makes none.
     """
 
-    version: Literal[1]
     kind: Literal["release"]
-    description: Text
     tag: Tag
     date: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")] | None = None
     changelog: Text

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from dialoguellm_release.schemas.base import Schema, Text
+from dialoguellm_release.schemas.base import Recipe, Schema
 from dialoguellm_release.schemas.labels import CorpusName, Label, Split
 from dialoguellm_release.schemas.recipes.backbone import Positive
 from dialoguellm_release.schemas.scores import FewShotRule, MetricName, Resampling, ScorerName
@@ -26,7 +26,7 @@ class FewShot(Schema):
     seed: int = 2310
 
 
-class ScoreRecipe(Schema):
+class ScoreRecipe(Recipe):
     """A scoring run.
 
     Attributes:
@@ -42,9 +42,7 @@ class ScoreRecipe(Schema):
         intervals: How intervals are computed.
     """
 
-    version: Literal[1]
     kind: Literal["score"]
-    description: Text
     corpus: CorpusName
     split: Split
     headline: MetricName = "weighted_f1"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dialoguellm_release.schemas.base import Schema, Text
+from dialoguellm_release.schemas.base import Recipe, Schema, Text
 from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.recipes.backbone import Positive
 
@@ -103,7 +103,7 @@ class SyntheticDescriber(Schema):
     type: Literal["synthetic"]
 
 
-class VideoRecipe(Schema):
+class VideoRecipe(Recipe):
     """How clips are described.
 
     Attributes:
@@ -112,9 +112,7 @@ class VideoRecipe(Schema):
         prices: None where there are none to count with.
     """
 
-    version: Literal[1]
     kind: Literal["video"]
-    description: Text
     corpora: Annotated[tuple[CorpusName, ...], Field(min_length=1)]
     wrong_clips: dict[str, Text] = {}
     frames: FramesRecipe
