@@ -150,8 +150,8 @@ class Encoder:
         What goes first is the oldest line of the context, then the next; then the video description
         from its end. Instruction, input and label always stay.
         """
-        text = self._prompt.prompt(record)
-        return self._fitted(record, text, self._ids(text))
+        (encoded,) = self.fit_all([record])
+        return encoded
 
     def encode_all(self, records: Iterable[Record]) -> list[EncodedPrompt]:
         """The prompts of the records, in their order.
@@ -188,13 +188,15 @@ class Encoder:
     def fit_all(self, records: Sequence[Record]) -> list[EncodedPrompt]:
         """The prompts of the records, in their order; some may still be too long."""
         texts = [self._prompt.prompt(record) for record in records]
-        batch = self._ids_of(texts)
-        return [self._fitted(*parts) for parts in zip(records, texts, batch, strict=True)]
+        found = []
+        for record, text, ids in zip(records, texts, self._ids_of(texts), strict=True):
+            shown = (text, ids) if len(ids) <= self._room else self._shortened(record)
+            found.append(EncodedPrompt(record, *shown, whole_length=len(ids)))
+        return found
 
     def lengths(self, prompts: Sequence[EncodedPrompt]) -> list[RecordLengths]:
         """How many tokens each record takes, whatever the budget."""
-        bare = [self._without_knowledge(prompt.record) for prompt in prompts]
-        batch = self._ids_of(bare)
+        batch = self._ids_of([self._text(prompt.record, (), None) for prompt in prompts])
         return [
             RecordLengths(
                 whole=prompt.whole_length + self._longest_completion,
@@ -204,42 +206,28 @@ class Encoder:
             for prompt, ids in zip(prompts, batch, strict=True)
         ]
 
-    def _without_knowledge(self, record: Record) -> str:
-        return self._prompt.prompt(record.model_copy(update={"context": (), "video_description": None}))
-
-    def _fitted(self, record: Record, text: str, ids: list[int]) -> EncodedPrompt:
-        if len(ids) > self._room:
-            text, ids_that_fit = self._shortened(record)
-            return EncodedPrompt(record, text, ids_that_fit, whole_length=len(ids))
-        return EncodedPrompt(record, text, ids, whole_length=len(ids))
-
     def _shortened(self, record: Record) -> tuple[str, list[int]]:
         """The longest prompt that fits, or the shortest there is."""
         for left_out in range(1, len(record.context) + 1):
-            shorter = self._encode(record, record.context[left_out:], record.video_description)
-            if len(shorter[1]) <= self._room:
-                return shorter
-        return self._with_short_description(record)
-
-    def _encode(
-        self, record: Record, context: tuple[str, ...], video_description: str | None
-    ) -> tuple[str, list[int]]:
-        shortened = record.model_copy(update={"context": context, "video_description": video_description})
-        text = self._prompt.prompt(shortened)
-        return text, self._ids(text)
-
-    def _with_short_description(self, record: Record) -> tuple[str, list[int]]:
+            text = self._text(record, record.context[left_out:], record.video_description)
+            if len(ids := self._ids(text)) <= self._room:
+                return text, ids
         words = (record.video_description or "").split()
-        best = self._encode(record, (), None)
+        best = self._text(record, (), None)
         fewest, most = 1, len(words)
         while fewest <= most:
             kept = (fewest + most) // 2
-            candidate = self._encode(record, (), " ".join(words[:kept]))
-            if len(candidate[1]) <= self._room:
-                best, fewest = candidate, kept + 1
+            text = self._text(record, (), " ".join(words[:kept]))
+            if len(self._ids(text)) <= self._room:
+                best, fewest = text, kept + 1
             else:
                 most = kept - 1
-        return best
+        return best, self._ids(best)
+
+    def _text(self, record: Record, context: tuple[str, ...], video_description: str | None) -> str:
+        """The prompt of a record with less knowledge."""
+        shorter = record.model_copy(update={"context": context, "video_description": video_description})
+        return self._prompt.prompt(shorter)
 
     def _ids(self, text: str) -> list[int]:
         return self._ids_of([text])[0]
