@@ -39,6 +39,7 @@ def fetch_corpora(
             file could not be fetched.
 
     Example:
+        >>> from dialoguellm_release.corpora.registry import bundled_corpora
         >>> fetch_corpora(bundled_corpora(), "corpora")  # doctest: +SKIP
     """
     from dialoguellm_release.corpora import fetch

@@ -121,7 +121,8 @@ def score_each_way(
         DataError: As `score`.
 
     Example:
-        >>> score_each_way("my-recipe.yaml", ["likelihood", "free_generation"])  # doctest: +SKIP
+        >>> both = ["likelihood", "free_generation"]
+        >>> score_each_way("my-recipe.yaml", both, model="build/adapters/tiny")  # doctest: +SKIP
     """
     from dialoguellm_release.scoring.model import score_model
 
