@@ -25,6 +25,7 @@ from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import content_sha256
 from dialoguellm_release.schemas.claims import ClaimsRecipe
+from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures, VideoProvenance
 from dialoguellm_release.schemas.labels import BASIC_LABELS, SPLITS, CorpusName, Label, Split, class_labels
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe
@@ -35,23 +36,6 @@ SHAPED_BY = ("pyarrow", "pydantic", "jinja2", "matplotlib", "pillow")
 
 STAGES = 2
 """Each dialogue is reported twice: when it is read, and when its records are written."""
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """A corpus of a dataset.
-
-    Attributes:
-        recipe: What the dataset recipe says of it.
-        license: Of its text.
-        may_redistribute: Whether the text may be passed on.
-        label_space: The labels that its instruction shows.
-    """
-
-    recipe: CorpusRecipe
-    license: str
-    may_redistribute: bool
-    label_space: tuple[Label, ...]
 
 
 @dataclass(frozen=True)
@@ -79,17 +63,17 @@ class Build:
         """The recipe as it was resolved."""
         return self.loaded.recipe
 
-    def corpora(self) -> dict[CorpusName, Corpus]:
-        """The corpora that are built, in the order of the recipe.
+    def corpora(self) -> dict[CorpusName, CorpusEntry]:
+        """The corpora that are built, in the order of the recipe, with the label space that they get.
 
         Raises:
-            DataError: None is left.
+            DataError: None is left, or what the recipe says of one does not suffice.
         """
-        named = {name: one for name, one in self.recipe.corpora.items() if name not in self.skip}
-        if not named:
+        names = [name for name in self.recipe.corpora if name not in self.skip]
+        if not names:
             what = "no corpus is left to build from"
             raise DataError(Problem(self.loaded.name, what, fix="skip fewer", code="dataset.no_corpus"))
-        return {name: _of_registry(name, one, self.recipe) for name, one in named.items()}
+        return {name: _checked_entry(name, self.recipe) for name in names}
 
     def read(self, name: CorpusName, corpus: CorpusRecipe, notes: Notes) -> Iterator[Dialogue]:
         """The dialogues of a corpus from its native files."""
@@ -127,7 +111,7 @@ def write_dataset(
         DataError: With everything that is wrong in the corpora, or the counts that do not match.
     """
     corpora, recipe = build.corpora(), build.recipe
-    named = {name: one.recipe for name, one in corpora.items()}
+    named = {name: recipe.corpora[name] for name in corpora}
     turns, contents = read_corpora(named, recipe, build.folders, read or build.read, advance)
     ledger = make_ledger(turns, recipe.clean)
     write_text(folder / AUDIT, audit_as_json(ledger.audit))
@@ -135,8 +119,8 @@ def write_dataset(
     labels = class_labels(one.label_space for one in corpora.values())
     writer = _Writer(build, folder, labels, _Decisions(turns, ledger), advance)
     del turns, ledger
-    for name, corpus in corpora.items():
-        writer.write(name, corpus, contents[name])
+    for name, entry in corpora.items():
+        writer.write(name, entry, contents[name])
     rows = [
         row
         for name, content in contents.items()
@@ -147,7 +131,7 @@ def write_dataset(
     return DatasetFigures(
         records={split: sum(one[split].utterances for one in sizes if split in one) for split in SPLITS},
         dialogues={split: sum(one[split].dialogues for one in sizes if split in one) for split in SPLITS},
-        corpora={name: _corpus_figures(corpus, contents[name]) for name, corpus in corpora.items()},
+        corpora={name: _corpus_figures(entry, contents[name]) for name, entry in corpora.items()},
         skipped=tuple(sorted(build.skip)),
         class_labels=labels,
         context_k=recipe.context_k,
@@ -206,10 +190,10 @@ class _Writer:
         self._build, self._folder, self._labels = build, folder, labels
         self._decisions, self._advance = decisions, advance
 
-    def write(self, name: CorpusName, corpus: Corpus, content: CorpusContent) -> None:
+    def write(self, name: CorpusName, entry: CorpusEntry, content: CorpusContent) -> None:
         """Writes the records of a corpus, whose dialogues are then no longer held."""
         recipe, descriptions = self._build.recipe, self._build.descriptions or {}
-        terms = (corpus.license, corpus.label_space)
+        terms = (entry.text_license.id, entry.label_space)
         maker = RecordMaker(self.prompt, *terms, recipe.basic7, recipe.context_k, descriptions)
         writers: dict[Split, SplitWriter] = {}
         dialogues, content.dialogues = content.dialogues, []
@@ -226,20 +210,20 @@ class _Writer:
         self.relabelled += maker.relabelled
 
 
-def _of_registry(name: CorpusName, corpus: CorpusRecipe, recipe: DatasetRecipe) -> Corpus:
+def _checked_entry(name: CorpusName, recipe: DatasetRecipe) -> CorpusEntry:
+    corpus = recipe.corpora[name]
     entry = entry_of(name, corpus)
     if entry.splits != "native" and corpus.split is None:
         what = f"the files of {name} state no splits, and the recipe does not say how they come about"
         fix = f"add corpora.{name}.split: a seed and how many dialogues, or a split file"
         where = f"corpora.{name}.split"
         raise DataError(Problem(where, what, fix=fix, code="dataset.split_missing"))
-    terms = entry.text_license
     label_space = entry.label_space if recipe.label_space == "corpus" else BASIC_LABELS
     if lacking := [label for label in entry.label_space if label not in (*label_space, *recipe.basic7)]:
-        what = f"basic7 does not say which of the seven labels stands for {', '.join(lacking)} of {name}"
+        what = f"basic7 does not say which of the seven labels replaces {', '.join(lacking)} of {name}"
         fix = "add them to basic7 in the dataset recipe"
         raise DataError(Problem("basic7", what, fix=fix, code="dataset.basic7_incomplete"))
-    return Corpus(corpus, terms.id, terms.redistribute == "yes", label_space)
+    return entry.model_copy(update={"label_space": label_space})
 
 
 def _described(contents: Mapping[CorpusName, CorpusContent]) -> dict[CorpusName, dict[Split, int]]:
@@ -251,12 +235,12 @@ def _described(contents: Mapping[CorpusName, CorpusContent]) -> dict[CorpusName,
     return {name: splits for name, splits in counts.items() if any(splits.values())}
 
 
-def _corpus_figures(corpus: Corpus, content: CorpusContent) -> CorpusFigures:
+def _corpus_figures(entry: CorpusEntry, content: CorpusContent) -> CorpusFigures:
     notes, totals = content.notes, content.totals
     return CorpusFigures(
-        license=corpus.license,
-        may_redistribute=corpus.may_redistribute,
-        label_space=corpus.label_space,
+        license=entry.text_license.id,
+        may_redistribute=entry.text_license.redistribute == "yes",
+        label_space=entry.label_space,
         files=tuple(notes.files),
         unknown_files=tuple(notes.unknown_files),
         repairs=dict(sorted(notes.repairs.items())),
@@ -264,7 +248,7 @@ def _corpus_figures(corpus: Corpus, content: CorpusContent) -> CorpusFigures:
         splits=content.sizes,
         parts={split: part_sizes(one.decisions) for split, one in totals.items()},
         labels={
-            split: {label: one.labels[label] for label in corpus.label_space} for split, one in totals.items()
+            split: {label: one.labels[label] for label in entry.label_space} for split, one in totals.items()
         },
         content_sha256={split: content_sha256(one.digests) for split, one in totals.items()},
     )

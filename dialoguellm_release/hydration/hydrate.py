@@ -80,8 +80,8 @@ def write_hydrated(
         folder: An empty folder.
         advance: As for `write_dataset`.
 
-    Where corpora are left out, `leaks` name no split of theirs and the content hash is another one: what a
-    build without them has. Texts are then proven by the stand-off rows, or by the files that were read.
+    Where corpora are left out, `leaks` do not name their splits, and the content hash is that of a build
+    without them. Texts are then proven by the stand-off rows, or by the files that were read.
 
     Raises:
         DataError: What was made is not the dataset that was built; says which corpora and splits.
@@ -197,7 +197,7 @@ def content_problems(copy: PublishedCopy, made: DatasetFigures, sources: Path) -
     """The splits whose content is not that of the build, with what can be said of the reason.
 
     Why: a record's `leaks` name other corpora, so that one that differs changes others. Those are named
-    whose files are not the build's, and of them those that no stand-off rows speak for.
+    whose files are not the build's, and of them those without stand-off rows.
     """
     built, now = copy.manifest.figures.corpora, made.corpora
     changed = [
@@ -226,7 +226,7 @@ def part_problems(copy: PublishedCopy, made: DatasetFigures) -> Iterator[Problem
         built, draw = copy.manifest.figures.corpora[name], copy.loaded.recipe.corpora[name].split
         fix, is_drawn = f"hydrate all corpora, or add --skip {name}", draw and draw.split_file is None
         if copy.held[name] == "nothing" and (is_drawn or now.files != built.files):
-            drawn = "its splits were drawn beside all corpora of the build"
+            drawn = "its splits were drawn together with all corpora of the build"
             why = drawn if now.files == built.files else "these are not the files of the build"
             what = f"nothing of it is published, and {why}: it cannot be proven"
             yield Problem(name, what, fix=fix, code="hydration.not_proven")
@@ -237,7 +237,7 @@ def part_problems(copy: PublishedCopy, made: DatasetFigures) -> Iterator[Problem
 
 
 def how_to_get(name: CorpusName, sources: Path) -> str:
-    """How to get a corpus: the command that fetches it, or whom to ask for what."""
+    """How to get a corpus: the command that fetches it, or where to request it."""
     entry = bundled_entry(name)
     request = entry.request if entry else None
     if request is None:

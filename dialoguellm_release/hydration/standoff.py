@@ -116,8 +116,9 @@ def window_hmacs(salt: str, turns: Sequence[Turn]) -> list[str | None]:
 def window_hmac(salt: str, record_id: str, window: Sequence[Turn]) -> str:
     """The hash of one window of two turns or three.
 
-    >>> window_hmac("00" * 32, "meld/test/0/0", [Turn("", "Robin", "Hello!"), Turn("", None, "Hi.")])[:16]
-    '86cbe378931dfd43'
+    >>> turns = [Turn("", "Robin", "Hello!"), Turn("", None, "Hi.")]
+    >>> window_hmac("00" * 32, "my_corpus/test/0/0", turns)[:16]
+    '0accfefd6212bb77'
     """
     parts = [record_id, [[turn.speaker, turn.text] for turn in window]]
     message = json.dumps(parts, ensure_ascii=False, separators=(",", ":")).encode()
@@ -189,7 +190,7 @@ def by_split(differences: Iterable[Problem], sizes: Mapping[str, int]) -> Iterat
     """One problem for each record, or one for a split where one cause explains most of its records.
 
     Args:
-        sizes: How many records the build has of each split, by names as in `my-corpus/test`.
+        sizes: How many records the build has of each split, by names as in `my_corpus/test`.
     """
     groups: defaultdict[tuple[str, str], list[Problem]] = defaultdict(list)
     for problem in differences:

@@ -25,7 +25,7 @@ def find_agreement(turns: Turns) -> list[Agreement]:
     Two utterances are the same one when they have the same text of 5 words or more and the same position
     in a run of 3 or more consecutive utterances that both corpora have, in whatever splits. Where an
     utterance has more than one such counterpart in the other corpus, or its counterpart has, it is
-    ambiguous and left out. Labels are canonical; further labels of an utterance are not looked at.
+    ambiguous and left out. Labels are canonical; further labels of an utterance are ignored.
     """
     speech = turns.where(turns.words > 0)
     runs = _runs_by_corpus(speech)
@@ -96,7 +96,7 @@ def _runs_by_corpus(speech: Turns) -> dict[CorpusName, Places]:
 def _counterparts(first: Places, second: Places, words: Numbers) -> tuple[list[tuple[int, int]], int]:
     """The utterances that are the same one, place by place, and how many of the first are ambiguous.
 
-    Why: two counterparts are as ambiguous as a hundred, so no more of a run are looked at, and the work
+    Why: two counterparts are as ambiguous as a hundred, so no more of a run are compared, and the work
     grows with the utterances and not with the ways to pair them.
     """
     of_first: defaultdict[int, set[int]] = defaultdict(set)

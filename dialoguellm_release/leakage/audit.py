@@ -32,8 +32,8 @@ def find_repeats(turns: Turns) -> list[Group]:
     """Groups of two or more turns with the same text in the same context, in the order of the turns.
 
     The text is the record's input; its context is the turns before it that the record shows. Both are
-    normalised and without speakers, whom one corpus names in full, another by the first name, a third not
-    at all. Short texts count, and so do records without context; an input of no words does not.
+    normalised and without speakers, which corpora spell differently or
+    leave out. Short texts count, and so do records without context; an input of no words does not.
     """
     import numpy as np
 
@@ -169,7 +169,7 @@ def audit_as_json(audit: Audit) -> str:
 
 
 def publishable_audit(audit: Audit, withheld: Collection[CorpusName]) -> Audit:
-    """The audit with the names of splits in the place of the ids of withheld corpora; every count stays.
+    """The audit with the ids of withheld corpora replaced by the names of their splits; counts stay.
 
     Why: that a withheld split has a published text too is a finding; which of its records has it may not be
     published.

@@ -22,8 +22,8 @@ class CorpusFigures(Schema):
         repairs: How often each named rule mended or dropped something.
         unused: Dialogues and utterances that the drawn split left over.
         splits: What was built.
-        parts: How many records of each split are clean, and why the others are not; empty where nobody
-            looked.
+        parts: How many records of each split are clean, and why the others are not; empty without an
+            audit.
         labels: Records per label and split.
         content_sha256: Hash of the records of each split.
     """
@@ -47,7 +47,7 @@ class VideoProvenance(Schema):
     Attributes:
         recipe: Name of the video recipe; its model and prompt were asked.
         model_versions: The versions that answered, as the server names them, with the records they described.
-        prompt_sha256: Hash of everything that the model was told.
+        prompt_sha256: Hash of the whole prompt of the model.
         content_sha256: Hash of the descriptions, whether or not their records are in this build.
         refused: Records that the model would not describe.
         records: Described records of this build, per corpus and split.
@@ -72,9 +72,9 @@ class DatasetFigures(Schema):
     Attributes:
         class_labels: Names of the ClassLabel `label`, in the order of their ids.
         split_draws: How the splits of each corpus without splits of its own came about.
-        audit: What splits have in common and what contradicts itself; None where nobody looked.
+        audit: What splits have in common and what contradicts itself; None without an audit.
         video: None where no video folder was given.
-        statistics: Lengths and gaps per corpus and split; empty where nobody counted them.
+        statistics: Lengths and gaps per corpus and split; empty where they were not counted.
     """
 
     records: dict[Split, Count]
@@ -114,7 +114,7 @@ class DatasetFigures(Schema):
 
 
 class PublishedSubset(Schema):
-    """What a published copy holds of a dataset; `figures` still tell of the whole build.
+    """What a published copy holds of a dataset; `figures` are those of the whole build.
 
     Attributes:
         left_out: Corpora of which nothing is in the copy.

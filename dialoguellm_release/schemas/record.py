@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Self
+from typing import Annotated, Self, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,8 @@ from dialoguellm_release.schemas.base import Count, Schema, Sha256, Text
 from dialoguellm_release.schemas.labels import CorpusName, Label, Split
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+Row = TypeVar("Row", "Record", "StandoffRow")
 
 DialogueId = Annotated[str, Field(pattern=r"^[^/\s]+$")]
 """A part of a record's id: without `/` and white space."""
@@ -23,12 +25,12 @@ class Utterance(Schema):
         index: The corpus's own number of the turn in its dialogue where it has one that is unique there,
             else the position from 0. A gap means that the corpus left turns out.
         text: What is said, as in the corpus but for mended encodings and outer white space.
-        speaker: Who says it; None where the corpus does not tell.
+        speaker: Who says it; None where the corpus does not say.
         label: The canonical label.
         source_label: The label as the corpus spells it.
         other_labels: Further canonical labels where annotators gave several; never `label` itself.
         start_s: Start in the video in seconds; None where there is no video.
-        end_s: Likewise its end; may precede `start_s` where the corpus has it so.
+        end_s: The end in seconds; may precede `start_s` where the corpus has it so.
     """
 
     index: Count
@@ -46,8 +48,8 @@ class Dialogue(Schema):
 
     Attributes:
         id: The corpus's own id, unique in its corpus and split; without `/`.
-        split: None where the corpus has no official split and one has still to be drawn.
-        series: The stratum of such a draw (for MEISD the TV series); None elsewhere.
+        split: None where the corpus has no official split, so that one is drawn.
+        series: The stratum of such a draw, as the TV series; None where there is none.
     """
 
     corpus: CorpusName
@@ -73,6 +75,14 @@ def record_id(corpus: CorpusName, split: Split, dialogue_id: str, utterance_inde
     return f"{corpus}/{split}/{dialogue_id}/{utterance_index}"
 
 
+def _id_and_labels_agree(row: Row) -> Row:
+    if row.id != record_id(row.corpus, row.split, row.dialogue_id, row.utterance_index):
+        raise ValueError("id is not corpus/split/dialogue_id/utterance_index")
+    if row.output != row.label:
+        raise ValueError("output and label differ")
+    return row
+
+
 class Record(Schema):
     """One utterance as an instruction (paper section 3.3), in the column order of the dataset.
 
@@ -81,7 +91,7 @@ class Record(Schema):
         instruction: The task and the labels to choose from.
         video_description: None where there is none.
         context: The utterances before this one, oldest first, as `Speaker: text`, or `text` where the
-            corpus does not tell the speakers. Past only, same dialogue.
+            corpus does not name the speakers. Past only, same dialogue.
         input: The utterance to label.
         output: The label that is trained and scored.
         label: The same as a class id (in Parquet a ClassLabel over the canonical vocabulary).
@@ -110,13 +120,7 @@ class Record(Schema):
     license: Text
     leaks: tuple[Text, ...] | None
 
-    @model_validator(mode="after")
-    def _id_and_labels_agree(self) -> Self:
-        if self.id != record_id(self.corpus, self.split, self.dialogue_id, self.utterance_index):
-            raise ValueError("id is not corpus/split/dialogue_id/utterance_index")
-        if self.output != self.label:
-            raise ValueError("output and label differ")
-        return self
+    _agree = model_validator(mode="after")(_id_and_labels_agree)
 
 
 COLUMNS: tuple[str, ...] = tuple(Record.model_fields)
@@ -153,13 +157,7 @@ class StandoffRow(Schema):
     leaks: tuple[Text, ...] | None
     window_hmac: Sha256 | None
 
-    @model_validator(mode="after")
-    def _id_and_labels_agree(self) -> Self:
-        if self.id != record_id(self.corpus, self.split, self.dialogue_id, self.utterance_index):
-            raise ValueError("id is not corpus/split/dialogue_id/utterance_index")
-        if self.output != self.label:
-            raise ValueError("output and label differ")
-        return self
+    _agree = model_validator(mode="after")(_id_and_labels_agree)
 
 
 STANDOFF_COLUMNS: tuple[str, ...] = tuple(StandoffRow.model_fields)
