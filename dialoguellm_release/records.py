@@ -23,7 +23,7 @@ from dialoguellm_release.layout import CLEAN_CONFIG, DEFAULT_CONFIG, SFT_CONFIG,
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, Label, Split
 from dialoguellm_release.schemas.manifests import FileStamp
-from dialoguellm_release.schemas.record import COLUMNS, Record
+from dialoguellm_release.schemas.record import COLUMNS, Record, Row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -120,22 +120,22 @@ def _check(dataset: Path, files: tuple[FileStamp, ...]) -> None:
         raise DataError(problems)
 
 
-def records_in(path: Path) -> Iterator[Record]:
-    """The records of one Parquet file in the order of its rows, each checked by the schema.
+def rows_in(path: Path, model: type[Row]) -> Iterator[Row]:
+    """The rows of one Parquet file in their order, each checked by the schema.
 
     Raises:
-        DataError: The file is not Parquet, lacks a column, or does not hold records.
+        DataError: The file is not Parquet, lacks a column, or does not hold such rows.
     """
-    row = 0
-    with _opened(path) as file:
-        labels = labels_in(file.schema_arrow)
-        for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(COLUMNS)):
+    row, columns = 0, list(model.model_fields)
+    with _opened(path, columns) as file:
+        labels = _labels_in(file.schema_arrow)
+        for batch in file.iter_batches(ROWS_AT_ONCE, columns=columns):
             for values in batch.to_pylist():
                 row += 1
-                yield _record(values, labels, f"{path}, row {row}")
+                yield _checked(values, labels, f"{path}, row {row}", model)
 
 
-def labels_in(schema: pa.Schema) -> tuple[Label, ...]:
+def _labels_in(schema: pa.Schema) -> tuple[Label, ...]:
     """The names of the class ids in the metadata of a Parquet file; without any, the canonical ones."""
     try:
         described = json.loads((schema.metadata or {})[b"huggingface"])
@@ -146,20 +146,20 @@ def labels_in(schema: pa.Schema) -> tuple[Label, ...]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[pq.ParquetFile]:
-    """A Parquet file with the columns of records."""
+def _opened(path: Path, columns: Iterable[str]) -> Iterator[pq.ParquetFile]:
+    """A Parquet file that has some columns."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
-            missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
+            missing = [name for name in columns if name not in file.schema_arrow.names]
             if missing:
                 what = f"lacks the columns {', '.join(missing)}"
                 raise DataError(Problem(str(path), what, code="records.columns_missing"))
             yield file
-    except pa.ArrowInvalid as error:
-        problem = Problem(str(path), f"not a Parquet file: {error}", code="records.not_parquet")
+    except (pa.ArrowInvalid, OSError) as error:
+        problem = Problem(str(path), f"cannot be read: {error}", code="records.not_parquet")
         raise DataError(problem) from error
 
 
@@ -169,9 +169,9 @@ def _sorted_records(paths: Sequence[Path]) -> Iterator[Record]:
 
     tables = []
     for path in paths:
-        with _opened(path) as file:
+        with _opened(path, COLUMNS) as file:
             tables.append(file.read(columns=list(COLUMNS)))
-    labels = labels_in(tables[0].schema)
+    labels = _labels_in(tables[0].schema)
     starts = list(accumulate((table.num_rows for table in tables), initial=0))
     table = pa.concat_tables(tables, promote_options="permissive").combine_chunks()
     order = _canonical_order(table)
@@ -179,7 +179,7 @@ def _sorted_records(paths: Sequence[Path]) -> Iterator[Record]:
         rows = order[start : start + ROWS_AT_ONCE]
         for row, values in zip(rows.tolist(), table.take(rows).to_pylist(), strict=True):
             file = bisect_right(starts, row) - 1
-            yield _record(values, labels, f"{paths[file]}, row {row - starts[file] + 1}")
+            yield _checked(values, labels, f"{paths[file]}, row {row - starts[file] + 1}", Record)
 
 
 def _canonical_order(table: pa.Table) -> NDArray[np.int64]:
@@ -197,20 +197,20 @@ def _canonical_order(table: pa.Table) -> NDArray[np.int64]:
     return np.lexsort((numbers.to_numpy(), rank[dialogues.indices.to_numpy()]))
 
 
-def _record(values: dict[str, Any], labels: Sequence[Label], where: str) -> Record:
-    for name in ("context", "other_labels", "leaks"):
-        if isinstance(values[name], list):
-            values[name] = tuple(values[name])
+def _checked(values: dict[str, Any], labels: Sequence[Label], where: str, model: type[Row]) -> Row:
+    for name, value in values.items():
+        if isinstance(value, list):
+            values[name] = tuple(value)
     label = values["label"]
     if not isinstance(label, int) or not 0 <= label < len(labels):
         what, expected = "label is no class id", f"0 to {len(labels) - 1}"
         raise DataError(Problem(where, what, expected, repr(label), code="records.unknown_label"))
     values["label"] = labels[label]
     try:
-        return Record.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
-        found = problems_of(error, where, f"{values['id']} is not a record", code="records.not_a_record")
-        raise DataError(found) from error
+        what = f"{values['id']} is not a {'record' if model is Record else 'stand-off row'}"
+        raise DataError(problems_of(error, where, what, code="records.not_a_record")) from error
 
 
 _NUMBER = re.compile("([0-9]+)")

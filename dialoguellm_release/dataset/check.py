@@ -20,7 +20,7 @@ from dialoguellm_release.leakage.audit import PART_OF, Ledger, make_ledger, part
 from dialoguellm_release.leakage.shared import bit_of, split_names
 from dialoguellm_release.leakage.turns import TurnCollector, Turns, turns_before
 from dialoguellm_release.prompts import Prompt, load_prompt
-from dialoguellm_release.records import ROWS_AT_ONCE, content_sha256, record_digest, records_in
+from dialoguellm_release.records import ROWS_AT_ONCE, content_sha256, record_digest, rows_in
 from dialoguellm_release.schemas.audit import Audit
 from dialoguellm_release.schemas.counts import Sizes
 from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetManifest
@@ -229,7 +229,7 @@ class _SplitCheck:
         rows = self._sft_rows(self.folder / replace(held, is_sft=True).path)
         lacking = 0
         try:
-            for record in records_in(self.folder / path):
+            for record in rows_in(self.folder / path, Record):
                 self._digests.append(record_digest(record))
                 self._labels[record.label] += 1
                 self._dialogues.add(record.dialogue_id)
@@ -242,9 +242,6 @@ class _SplitCheck:
                 advance(1)
         except DataError as error:
             yield from error.problems
-        except OSError as error:
-            what = f"cannot be read: {error.strerror or error}"
-            yield Problem(str(self.folder / path), what, fix=AGAIN, code="dataset.unreadable")
         additional = sum(1 for _ in rows)
         if lacking or additional:
             got = f"{lacking} rows fewer" if lacking else f"{additional} rows more"

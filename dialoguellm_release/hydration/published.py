@@ -22,9 +22,8 @@ from dialoguellm_release.folders import (
     sha256_of_text,
     stamp,
 )
-from dialoguellm_release.hydration.standoff import read_standoff
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.records import natural_order, records_in
+from dialoguellm_release.records import natural_order, rows_in
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName, Label
 from dialoguellm_release.schemas.manifests import FileStamp
@@ -100,7 +99,7 @@ class PublishedCopy:
     def rows(self, name: CorpusName) -> Iterator[StandoffRow]:
         """The stand-off rows of a corpus."""
         for file in self._files(f"standoff/{name}/"):
-            yield from read_standoff(self.folder / file.path)
+            yield from rows_in(self.folder / file.path, StandoffRow)
 
     def dialogues(self, name: CorpusName, label_map: Mapping[str, Label], notes: Notes) -> Iterator[Dialogue]:
         """The dialogues of a corpus from its published records, by id; what the manifest notes of it as well.
@@ -119,7 +118,7 @@ class PublishedCopy:
         for split in figures.splits:
             turns: defaultdict[str, list[Utterance]] = defaultdict(list)
             for file in self._files(f"data/{name}/{split}-"):
-                for record in records_in(self.folder / file.path):
+                for record in rows_in(self.folder / file.path, Record):
                     turns[record.dialogue_id].append(_utterance(record, label_map))
             for dialogue_id in sorted(turns, key=natural_order):
                 utterances = sorted(turns[dialogue_id], key=lambda utterance: utterance.index)

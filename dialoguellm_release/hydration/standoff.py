@@ -9,15 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import ValidationError
-
 from dialoguellm_release.dataset.records import RowWriter, standoff_schema
-from dialoguellm_release.errors import DataError, Problem, problems_of
+from dialoguellm_release.errors import Problem
 from dialoguellm_release.folders import stamp
 from dialoguellm_release.layout import StandoffFile, config_files
-from dialoguellm_release.records import labels_in, natural_order
+from dialoguellm_release.records import natural_order
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
-from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Label, Split
+from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
 from dialoguellm_release.schemas.manifests import FileStamp
 from dialoguellm_release.schemas.record import STANDOFF_COLUMNS, Record, StandoffRow
 
@@ -66,32 +64,6 @@ def write_standoff(
                     rows.add(_columns(_in_order(files), manifest.content_sha256))
                 written.append(stamp(path, folder))
     return tuple(written)
-
-
-def read_standoff(path: Path) -> Iterator[StandoffRow]:
-    """The rows of a stand-off file, each checked by the schema.
-
-    Raises:
-        DataError: The file is not Parquet, lacks a column, or holds something else than stand-off rows.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            missing = [name for name in STANDOFF_COLUMNS if name not in file.schema_arrow.names]
-            if missing:
-                what = f"lacks the columns {', '.join(missing)}"
-                raise DataError(Problem(str(path), what, code="hydration.columns_missing"))
-            row, labels = 0, labels_in(file.schema_arrow)
-            for batch in file.iter_batches(columns=list(STANDOFF_COLUMNS)):
-                for values in batch.to_pylist():
-                    row += 1
-                    yield _row(values, labels, f"{path}, row {row}")
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(
-            Problem(str(path), f"cannot be read: {error}", code="hydration.unreadable_rows")
-        ) from error
 
 
 def window_hmacs(salt: str, turns: Sequence[Turn]) -> list[str | None]:
@@ -144,19 +116,6 @@ def _columns(table: pa.Table, salt: str) -> list[list[Any]]:
         dialogues[dialogue].append(Turn(*values))
     hashes = [one for turns in dialogues.values() for one in window_hmacs(salt, turns)]
     return [hashes if name == "window_hmac" else table[name].to_pylist() for name in STANDOFF_COLUMNS]
-
-
-def _row(values: dict[str, Any], labels: Sequence[Label], where: str) -> StandoffRow:
-    for name in ("other_labels", "leaks"):
-        if values[name] is not None:
-            values[name] = tuple(values[name])
-    label = values["label"]
-    values["label"] = labels[label] if isinstance(label, int) and 0 <= label < len(labels) else label
-    try:
-        return StandoffRow.model_validate(values)
-    except ValidationError as error:
-        what = f"{values['id']} is not a stand-off row"
-        raise DataError(problems_of(error, where, what, code="hydration.not_a_row")) from error
 
 
 def find_differences(

@@ -187,10 +187,6 @@ def _words(turns: Turns) -> Numbers:
     return np.array(words, dtype=np.int32)
 
 
-if TYPE_CHECKING:
-    from dialoguellm_release.leakage.turns import Bits
-
-
 def find_overlaps(turns: Turns, shared: Shared, ngrams: Ngrams) -> list[Overlap]:
     """One row for each held-out split with each training split, also where they have nothing in common."""
     import numpy as np

@@ -11,7 +11,7 @@ import pytest
 
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import read_manifest, stamps, write_manifest
-from dialoguellm_release.records import records_in
+from dialoguellm_release.records import rows_in
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.step import StepResult
@@ -64,7 +64,7 @@ def a_record(dataset: Dataset, corpus: str, wanted: Callable[[list[Record], int]
     """A record of the test split, by its dialogue and its place in it."""
     dialogues: dict[str, list[Record]] = {}
     for path in sorted((dataset.folder / "data" / corpus).glob("test-*.parquet")):
-        for record in records_in(path):
+        for record in rows_in(path, Record):
             dialogues.setdefault(record.dialogue_id, []).append(record)
     texts = [record.input for turns in dialogues.values() for record in turns]
     for turns in dialogues.values():

@@ -19,12 +19,11 @@ from dialoguellm_release.folders import stamps
 from dialoguellm_release.hydration.standoff import (
     Turn,
     find_differences,
-    read_standoff,
     summary,
     window_hmacs,
     write_standoff,
 )
-from dialoguellm_release.records import read_records
+from dialoguellm_release.records import read_records, rows_in
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, SPLITS
 from dialoguellm_release.schemas.record import STANDOFF_COLUMNS, Record, StandoffRow
@@ -44,7 +43,7 @@ def standoff(demo_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def rows_of(folder: Path) -> list[StandoffRow]:
-    return [row for path in sorted(folder.rglob("*.parquet")) for row in read_standoff(path)]
+    return [row for path in sorted(folder.rglob("*.parquet")) for row in rows_in(path, StandoffRow)]
 
 
 def records_of_demo(dataset: Dataset) -> dict[str, Record]:
@@ -156,7 +155,7 @@ def test_no_hash_is_that_of_a_text_alone(demo_dataset: Dataset, standoff: Path) 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda rows: rows[0].update(label=99), "label: "),
+        (lambda rows: rows[0].update(label=99), "label is no class id"),
         (lambda rows: rows[0].update(window_hmac="Yeah."), "window_hmac: "),
         (lambda rows: rows[0].update(id="meld/train/0/77"), "id is not corpus/split"),
         (lambda rows: [row.pop("leaks") for row in rows], "lacks the columns leaks"),
@@ -172,16 +171,16 @@ def test_rows_that_are_none_are_told(
     path = tmp_path / "rows.parquet"
     pq.write_table(pa.Table.from_pylist(rows), path)
     with pytest.raises(DataError, match="rows.parquet") as caught:
-        list(read_standoff(path))
+        list(rows_in(path, StandoffRow))
     assert said in str(caught.value)
 
 
 def test_a_file_that_is_no_parquet_is_told(tmp_path: Path) -> None:
     (tmp_path / "rows.parquet").write_bytes(b"not Parquet")
     with pytest.raises(DataError, match=r"rows\.parquet: cannot be read"):
-        list(read_standoff(tmp_path / "rows.parquet"))
+        list(rows_in(tmp_path / "rows.parquet", StandoffRow))
     with pytest.raises(DataError, match=r"none\.parquet: cannot be read"):
-        list(read_standoff(tmp_path / "none.parquet"))
+        list(rows_in(tmp_path / "none.parquet", StandoffRow))
 
 
 SPEAKERS = st.sampled_from([None, "Robin", "Alex"])
