@@ -13,7 +13,7 @@ from dialoguellm_release.render.tables import Table
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.counts import ExpectedSizes, Reconciliation, Sizes, SplitStatistics, Spread
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
-from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, Expectation
+from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe
 
 
 def reconcile(
@@ -37,7 +37,8 @@ def reconcile(
                 split=split,
                 paper=claimed.get(split),
                 public=public if public.utterances else None,
-                expected=_expected(expectation),
+                expected=expectation
+                and ExpectedSizes(dialogues=expectation.dialogues, utterances=expectation.utterances),
                 built=built.get(split, Sizes(dialogues=0, utterances=0)),
                 reason=expectation.reason if expectation else None,
             )
@@ -51,26 +52,18 @@ def check_counts(rows: Sequence[Reconciliation], notes: Mapping[CorpusName, Note
     Raises:
         DataError: With the files read for each row that misses, and the whole table.
     """
-    missed = [row for row in rows if row.misses]
-    if missed:
-        raise DataError([_problem(row, notes[row.corpus]) for row in missed], table=as_text(rows))
-
-
-def as_text(rows: Sequence[Reconciliation]) -> str:
-    """The table for a terminal."""
-    header = ("corpus", "split", "paper", "public files", "expected", "built", "")
-    return Table(header, map(_cells, rows)).text()
-
-
-def _cells(row: Reconciliation) -> tuple[str, ...]:
-    sides = (row.paper, row.public, row.expected, row.built)
-    return (row.corpus, row.split, *(_sizes(side) for side in sides), "<- misses" if row.misses else "")
-
-
-def _expected(expectation: Expectation | None) -> ExpectedSizes | None:
-    if expectation is None:
-        return None
-    return ExpectedSizes(dialogues=expectation.dialogues, utterances=expectation.utterances)
+    if missed := [_problem(row, notes[row.corpus]) for row in rows if row.misses]:
+        header = ("corpus", "split", "paper", "public files", "expected", "built", "")
+        cells = [
+            (
+                row.corpus,
+                row.split,
+                *map(_sizes, (row.paper, row.public, row.expected, row.built)),
+                "<- misses" if row.misses else "",
+            )
+            for row in rows
+        ]
+        raise DataError(missed, table=Table(header, cells).text())
 
 
 def _sizes(sizes: Sizes | ExpectedSizes | None) -> str:
