@@ -194,12 +194,7 @@ def origin_problems(
     dataset: DatasetManifest | None,
     backbones: Mapping[str, BackboneManifest],
 ) -> Iterator[Problem]:
-    """Where an adapter does not belong to the dataset and the backbones of the release.
-
-    Args:
-        dataset: None where the release has none.
-        backbones: The release's own, by repository id.
-    """
+    """Where an adapter does not belong to the dataset and the backbones (by repository id) of the release."""
     figures, where = adapter.figures, str(folder)
     if dataset and figures.dataset_content_sha256 != dataset.content_sha256:
         what = "was trained on another dataset than the one of this release"
@@ -282,12 +277,7 @@ def leaving_problems(
     left_out: Collection[CorpusName],
     scores: Mapping[str, CorpusName],
 ) -> Iterator[Problem]:
-    """Files of corpora whose text may not be published: checked again, whatever made the plan.
-
-    Args:
-        left_out: The corpora that the published dataset lacks.
-        scores: The corpus of each score folder.
-    """
+    """Files of corpora that are left out (`scores`: the corpus of each score folder)."""
     for path in files:
         held = data_file(path)
         folder, _, file = path.removeprefix(f"{SCORES}/").partition("/")

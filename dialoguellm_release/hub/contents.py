@@ -41,7 +41,6 @@ from dialoguellm_release.schemas.release import (
     Link,
     ReleaseFile,
     RepositoryName,
-    RepoType,
     ScoreLink,
     repository_name,
     repository_of,
@@ -103,16 +102,6 @@ class PlannedFile:
         return git_blob_id(self.content)
 
     @classmethod
-    def on_disk(cls, path: Path) -> Self:
-        """A file on disk, hashed."""
-        return cls(path, path.stat().st_size, sha256_of(path))
-
-    @classmethod
-    def stamped(cls, file: FileStamp, folder: Path) -> Self:
-        """A file of a folder whose stamps were checked."""
-        return cls(folder / file.path, file.bytes, file.sha256)
-
-    @classmethod
     def rendered(cls, content: str | bytes) -> Self:
         """A content that was rendered for the release."""
         data = content.encode() if isinstance(content, str) else content
@@ -144,16 +133,6 @@ class RepoPlan:
     existing_card: str | None = None
     visibility: Visibility = "public"
     gated: Literal[False, "auto", "manual"] = False
-
-    @property
-    def repo_type(self) -> RepoType:
-        """`dataset`, `model` or `space`."""
-        return repository_of(self.name)[0]
-
-    @property
-    def repo_id(self) -> str:
-        """`owner/name`."""
-        return repository_of(self.name)[1]
 
     def files_at(self, commits: Commits) -> dict[str, PlannedFile]:
         """Its files by path; a dependency whose commit is not known is named by `UNKNOWN_COMMIT`."""
@@ -247,7 +226,10 @@ def backbone(repo_id: str, source: Source[BackboneManifest]) -> RepoPlan:
 def space(repo_id: str, folder: Path) -> RepoPlan:
     """A metric, as it is in `metrics/`."""
     paths = [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    files = {path.relative_to(folder).as_posix(): PlannedFile.on_disk(path) for path in sorted(paths)}
+    files = {
+        path.relative_to(folder).as_posix(): PlannedFile(path, path.stat().st_size, sha256_of(path))
+        for path in sorted(paths)
+    }
     content = combined_sha256((path, file.sha256) for path, file in files.items())
     texts = {CARD: (folder / CARD).read_text(encoding="utf-8")}
     return RepoPlan(repository_name("space", repo_id), content, files, None, lambda _commits: texts)
@@ -311,7 +293,10 @@ def _score_files(score: Source[ScoreManifest], with_predictions: bool) -> dict[s
 
 
 def _files_of(source: Source[Manifest]) -> dict[str, PlannedFile]:
-    return {file.path: PlannedFile.stamped(file, source.folder) for file in source.manifest.outputs}
+    return {
+        file.path: PlannedFile(source.folder / file.path, file.bytes, file.sha256)
+        for file in source.manifest.outputs
+    }
 
 
 def _manifest_of(manifest: Manifest, files: Mapping[str, PlannedFile]) -> PlannedFile:

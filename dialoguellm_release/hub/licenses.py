@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from dialoguellm_release.cards.licenses import recipe_of
 from dialoguellm_release.dataset.records import record_schema, sft_schema, standoff_schema
-from dialoguellm_release.errors import Problem, PublishError
+from dialoguellm_release.errors import Problem, PublishError, problems_of
 from dialoguellm_release.folders import canonical_json, combined_sha256, sha256_of_text
 from dialoguellm_release.hydration.standoff import write_standoff
 from dialoguellm_release.layout import (
@@ -219,40 +219,14 @@ def published_audit(path: Path, published: PublishedSubset) -> str:
     Raises:
         PublishError: It is not an audit, or something else is in the place of an id.
     """
+    where, what = str(path), "is not the audit of a dataset, so it is unknown whose text is in it"
     try:
         audit = Audit.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise PublishError(_damaged(path, str(error))) from error
+        problems = problems_of(error, where, what, code="licenses.bad_audit", fix=_AGAIN)
+        raise PublishError(problems) from error
     ids = [one for group in audit.duplicates for one in group.ids]
     ids += [one.id for group in audit.conflicts for one in group.records]
     if strays := [one for one in ids if not _RECORD_ID.fullmatch(one)]:
-        raise PublishError(_damaged(path, strays[0]))
-    return audit_as_json(publishable_audit(_without(audit, published.left_out), published.standoff))
-
-
-def _without(audit: Audit, left_out: Collection[CorpusName]) -> Audit:
-    """The audit without the records of some corpora; one record alone repeats and contradicts nothing.
-
-    Why: a label beside the text that it was given to is a label, whoever else is named there.
-    """
-
-    def is_published(record_id: str) -> bool:
-        return record_id.partition("/")[0] not in left_out
-
-    duplicates = [
-        one.model_copy(update={"ids": tuple(filter(is_published, one.ids))}) for one in audit.duplicates
-    ]
-    conflicts = [
-        one.model_copy(update={"records": tuple(record for record in one.records if is_published(record.id))})
-        for one in audit.conflicts
-    ]
-    kept = {
-        "duplicates": tuple(one for one in duplicates if len(one.ids) > 1),
-        "conflicts": tuple(one for one in conflicts if len(one.records) > 1),
-    }
-    return audit.model_copy(update=kept)
-
-
-def _damaged(path: Path, got: str) -> Problem:
-    what = "is not the audit of a dataset, so it is unknown whose text is in it"
-    return Problem(str(path), what, got=got, fix=_AGAIN, code="licenses.bad_audit")
+        raise PublishError(Problem(where, what, got=strays[0], fix=_AGAIN, code="licenses.bad_audit"))
+    return audit_as_json(publishable_audit(audit, published.standoff, published.left_out))

@@ -164,11 +164,7 @@ def _name(match: re.Match[str], what: str, store: Store) -> RepositoryName:
 
 
 def published_folder(place: str) -> Path:
-    """The folder of a published dataset: the one that is named, or one with the files from the Hub.
-
-    Args:
-        place: A folder, or `owner/name` with an optional `@revision`; a folder that exists wins.
-    """
+    """The folder of a published dataset: an existing one, or the files of `owner/name@revision` of the Hub."""
     match = _DATASET_REPOSITORY.fullmatch(place)
     if Path(place).is_dir() or match is None:
         return Path(place)

@@ -165,11 +165,7 @@ class Store(ABC):
 
     @abstractmethod
     def put(self, name: RepositoryName, files: Mapping[str, PlannedFile], advance: Advance) -> None:
-        """Uploads the content of files, which no reader sees before the commit.
-
-        Args:
-            advance: Called with the number of bytes that arrived.
-        """
+        """Uploads the content of files, which no reader sees before the commit."""
 
     @abstractmethod
     def commit(

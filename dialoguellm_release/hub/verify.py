@@ -27,7 +27,7 @@ from dialoguellm_release.hub.checks import (
 from dialoguellm_release.hub.contents import files_sha256, read_release_file
 from dialoguellm_release.hub.licenses import copy_problems
 from dialoguellm_release.hub.lookup import Absent, Copy, find_published
-from dialoguellm_release.hub.store import UNCHANGED, Store, Tree, outcome
+from dialoguellm_release.hub.store import UNCHANGED, Store, outcome
 from dialoguellm_release.hub.verify_models import figures_check, loading_check, predictions_check
 from dialoguellm_release.layout import CARD
 from dialoguellm_release.progress import progress
@@ -37,7 +37,7 @@ from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.release import RELEASE_FILE, Link, ReleaseFile
 
-NAME = "card licence"
+CARD_LICENSE = "card licence"
 
 
 def license_check(copy: Copy) -> Check:
@@ -51,13 +51,13 @@ def license_check(copy: Copy) -> Check:
         source = "of its recipe"
     elif copy.adapter:
         if copy.store is None:
-            return not_checked(NAME, "for a single folder, its dataset and base are unknown")
+            return not_checked(CARD_LICENSE, "for a single folder, its dataset and base are unknown")
         dataset = next((one.dataset for one in copy.linked if one.dataset), None)
         backbone = next((one.backbone for one in copy.linked if one.backbone), None)
         expected = adapter_license(copy.adapter, dataset, backbone)
         source = "of data and base"
     else:
-        return not_checked(NAME, "a metric has no licence of others")
+        return not_checked(CARD_LICENSE, "a metric has no licence of others")
     metadata, _ = split_card((copy.folder / CARD).read_text(encoding="utf-8"))
     problems = []
     for key in ("license", "license_name", "license_link"):
@@ -65,7 +65,7 @@ def license_check(copy: Copy) -> Check:
             stated = str(expected.get(key, "nothing")), str(metadata.get(key, "nothing"))
             what = f"is not the licence {source}"
             problems.append(Problem(f"{CARD}: {key}", what, *stated, code="verify.card_license"))
-    return check_of(NAME, problems, f"against that {source}")
+    return check_of(CARD_LICENSE, problems, f"against that {source}")
 
 
 def link_check(copy: Copy) -> Check:
@@ -134,28 +134,24 @@ def _link_problems(copy: Copy, store: Store, link: Link, tag: str | None) -> Ite
 
 def _origin_problems(copy: Copy) -> Iterator[Problem]:
     """Links of an adapter that differ from what its manifest says it was trained on."""
-    adapter = copy.adapter
-    if adapter is None:
+    if copy.adapter is None:
         return
-    for what, expected, found in _origins(copy, adapter):
+    figures, named = copy.adapter.figures, copy.release.base
+    datasets = [one.dataset for one in copy.linked if one.dataset]
+    stated = [
+        ("dataset", figures.dataset_content_sha256, [one.content_sha256 for one in datasets]),
+        ("prompt", figures.prompt_sha256, [one.figures.prompt_sha256 for one in datasets]),
+    ]
+    if figures.base_content_sha256 is not None and not figures.base_is_folder:
+        backbones = [one.backbone.content_sha256 for one in copy.linked if one.backbone]
+        stated.append(("base", figures.base_content_sha256, backbones or ["no backbone at all"]))
+    if named is not None:
+        stated.append(("base", figures.base, [named.repo_id]))
+        stated.append(("base's revision", str(figures.base_revision), [str(named.revision)]))
+    for what, expected, found in stated:
         if found and expected not in found:
             problem = f"links to another {what} than it was trained on"
             yield Problem(RELEASE_FILE, problem, expected, found[0], code="verify.other_origin")
-
-
-def _origins(copy: Copy, adapter: AdapterManifest) -> Iterator[tuple[str, str, list[str]]]:
-    """What the adapter's manifest states, and what its links lead to."""
-    figures = adapter.figures
-    datasets = [one.dataset for one in copy.linked if one.dataset]
-    yield "dataset", figures.dataset_content_sha256, [one.content_sha256 for one in datasets]
-    yield "prompt", figures.prompt_sha256, [one.figures.prompt_sha256 for one in datasets]
-    if figures.base_content_sha256 is not None and not figures.base_is_folder:
-        backbones = [one.backbone.content_sha256 for one in copy.linked if one.backbone]
-        yield "base", figures.base_content_sha256, backbones or ["no backbone at all"]
-    named = copy.release.base
-    if named is not None:
-        yield "base", figures.base, [named.repo_id]
-        yield "base's revision", str(figures.base_revision), [str(named.revision)]
 
 
 def _moved(where: str, link: Link, commit: str | None) -> Problem:
@@ -199,13 +195,14 @@ def verify_release(what: str, at: str, *, sample: int, saved: Path | None) -> li
 
 def verify_copy(copy: Copy, sample: int, saved: ReleaseFile | None, scratch: Path) -> Verified:
     """The checks on one repository."""
+    what_of_a_card = "metadata, configs, links, pictures, paths"
     items: list[tuple[str, Callable[[], Check]]] = [
         ("transfer", lambda: _transfer_check(copy)),
         ("release.json", lambda: check_of("release.json", _release_problems(copy), "names itself")),
         ("hashes", lambda: check_of("hashes", _hash_problems(copy), "every file, by both lists")),
         ("content", lambda: _content_check(copy)),
-        ("card", lambda: _card_check(copy)),
-        ("card licence", lambda: license_check(copy)),
+        ("card", lambda: check_of("card", problems_in(copy.folder, check_our_card), what_of_a_card)),
+        (CARD_LICENSE, lambda: license_check(copy)),
         ("corpus licences", lambda: _licences_check(copy)),
         ("links", lambda: link_check(copy)),
         ("saved", lambda: saved_check(copy, saved)),
@@ -245,24 +242,19 @@ def _made(name: str, check: Callable[[], Check], folder: Path) -> Check:
 
 
 def _transfer_check(copy: Copy) -> Check:
+    """Finds files that are missing after the download, or whose hash is not the one that the store lists."""
     if copy.store is None or copy.commit is None or copy.name is None:
         return not_checked("transfer", "a work tree was not transferred")
-    tree = copy.store.tree(copy.name, copy.commit)
-    problems = _transfer_problems(tree, copy.folder)
-    return check_of("transfer", problems, f"commit {copy.commit} of {copy.store.where(copy.name)}")
-
-
-def _transfer_problems(tree: Tree, folder: Path) -> Iterator[Problem]:
-    """Files that are missing after the download, or whose hash is not the one that the store lists."""
-    fix = "delete it from the cache (hf cache) and verify again"
-    for file, stored in tree.items():
-        path = folder / file
+    fix, problems = "delete it from the cache (hf cache) and verify again", []
+    for file, stored in copy.store.tree(copy.name, copy.commit).items():
+        path = copy.folder / file
         if not path.is_file():
             what, code = "is missing after the download", "verify.not_downloaded"
-            yield Problem(file, what, f"hash {stored.hash}", fix=fix, code=code)
+            problems.append(Problem(file, what, f"hash {stored.hash}", fix=fix, code=code))
         elif (got := sha256_of(path) if stored.is_lfs else git_blob_id(path)) != stored.hash:
             what, code = "is not the file that the store lists", "verify.other_download"
-            yield Problem(file, what, stored.hash, got, fix, code=code)
+            problems.append(Problem(file, what, stored.hash, got, fix, code=code))
+    return check_of("transfer", problems, f"commit {copy.commit} of {copy.store.where(copy.name)}")
 
 
 def _release_problems(copy: Copy) -> Iterator[Problem]:
@@ -328,11 +320,6 @@ def _adapter_problems(copy: Copy, adapter: AdapterManifest) -> Iterator[Problem]
         what = "is not the prompt that the adapter was trained with"
         expected = adapter.figures.prompt_sha256
         yield Problem("prompt.json", what, expected, prompt.sha256, code="verify.other_prompt")
-
-
-def _card_check(copy: Copy) -> Check:
-    problems = problems_in(copy.folder, check_our_card)
-    return check_of("card", problems, "metadata, configs, links, pictures, paths")
 
 
 def _licences_check(copy: Copy) -> Check:

@@ -29,20 +29,16 @@ from dialoguellm_release.schemas.scores import METRIC_MODULE
 from dialoguellm_release.scoring.folder import write_predictions
 from dialoguellm_release.scoring.model import ModelFolders, score_model
 
-NAME = "loading"
+LOADING = "loading"
 
 
 def loading_check(copy: Copy, scratch: Path) -> Check:
-    """Whether `load_dataset` reads every config, or `PeftModel` the adapter on its base.
-
-    Args:
-        scratch: For the cache of `datasets`.
-    """
+    """Whether `load_dataset` reads every config, or `PeftModel` the adapter on its base."""
     if copy.dataset:
         return _dataset_check(copy, copy.dataset, scratch)
     if copy.adapter or copy.backbone:
         return _model_check(copy, copy.adapter)
-    return not_checked(NAME, "a metric is loaded by `evaluate`, which would run its code")
+    return not_checked(LOADING, "a metric is loaded by `evaluate`, which would run its code")
 
 
 def base_folder(copy: Copy, adapter: AdapterManifest) -> Path | str | None:
@@ -91,7 +87,7 @@ def _dataset_check(copy: Copy, dataset: DatasetManifest, scratch: Path) -> Check
             continue
         if name == "default":
             problems += _split_problems(where, loaded, dataset)
-    return check_of(NAME, problems, f"load_dataset, configs {', '.join(names)}")
+    return check_of(LOADING, problems, f"load_dataset, configs {', '.join(names)}")
 
 
 def _split_problems(where: str, loaded: Any, dataset: DatasetManifest) -> Iterator[Problem]:
@@ -115,10 +111,10 @@ def _model_check(copy: Copy, adapter: AdapterManifest | None) -> Check:
     try:
         from transformers import AutoTokenizer
     except ModuleNotFoundError as error:
-        return not_checked(NAME, f"the extra train is not installed (no {error.name})")
+        return not_checked(LOADING, f"the extra train is not installed (no {error.name})")
     source = base_folder(copy, adapter) if adapter else copy.folder
     if adapter and source is None:
-        return not_checked(NAME, why_no_base(adapter))
+        return not_checked(LOADING, why_no_base(adapter))
     assert source is not None
     silence_transformers()
     revision = adapter.figures.base_revision if adapter and source == adapter.figures.base else None
@@ -129,19 +125,19 @@ def _model_check(copy: Copy, adapter: AdapterManifest | None) -> Check:
             model = load_adapter(model, copy.folder)
         AutoTokenizer.from_pretrained(copy.folder, trust_remote_code=False)
     except MissingExtraError:
-        return not_checked(NAME, "the extra train is not installed (no peft)")
+        return not_checked(LOADING, "the extra train is not installed (no peft)")
     except DataError as error:
-        return check_of(NAME, error.problems)
+        return check_of(LOADING, error.problems)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         what = f"transformers cannot read it: {error}"
-        return check_of(NAME, [Problem(str(copy.folder), what, code="verify.not_loadable")])
+        return check_of(LOADING, [Problem(str(copy.folder), what, code="verify.not_loadable")])
     if adapter is None:
-        return check_of(NAME, [], "AutoModelForCausalLM")
+        return check_of(LOADING, [], "AutoModelForCausalLM")
     count = sum(parameter.numel() for name, parameter in model.named_parameters() if "lora_" in name)
     if count != (expected := adapter.figures.trainable_parameters):
         what, code = "has another number of LoRA parameters than the manifest says", "verify.other_parameters"
         problems.append(Problem(str(copy.folder), what, f"{expected:,}", f"{count:,}", code=code))
-    return check_of(NAME, problems, f"PeftModel on {adapter.figures.base}")
+    return check_of(LOADING, problems, f"PeftModel on {adapter.figures.base}")
 
 
 TOLERANCE = 0.02

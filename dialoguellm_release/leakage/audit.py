@@ -168,26 +168,37 @@ def audit_as_json(audit: Audit) -> str:
     return audit.model_dump_json(indent=2) + "\n"
 
 
-def publishable_audit(audit: Audit, withheld: Collection[CorpusName]) -> Audit:
+def publishable_audit(
+    audit: Audit, withheld: Collection[CorpusName], left_out: Collection[CorpusName] = ()
+) -> Audit:
     """The audit with the ids of withheld corpora replaced by the names of their splits; counts stay.
 
     Why: that a withheld split has a published text too is a finding; which of its records has it may not be
-    published.
+    published. The records of corpora that are left out are not named at all: a label beside the text that it
+    was given to is a label. One record alone repeats and contradicts nothing.
     """
 
     def shown(record_id: str) -> str:
         corpus, split, _ = record_id.split("/", 2)
         return f"{corpus}/{split}" if corpus in withheld else record_id
 
-    duplicates = [one.model_copy(update={"ids": tuple(map(shown, one.ids))}) for one in audit.duplicates]
-    conflicts = [
-        Conflict(
-            words=group.words,
-            records=tuple(LabelledId(id=shown(one.id), label=one.label) for one in group.records),
-        )
-        for group in audit.conflicts
+    def is_named(record_id: str) -> bool:
+        return record_id.partition("/")[0] not in left_out
+
+    def labelled(records: Iterable[LabelledId]) -> tuple[LabelledId, ...]:
+        return tuple(one.model_copy(update={"id": shown(one.id)}) for one in records if is_named(one.id))
+
+    duplicates = [
+        one.model_copy(update={"ids": tuple(map(shown, filter(is_named, one.ids)))})
+        for one in audit.duplicates
     ]
-    return audit.model_copy(update={"duplicates": tuple(duplicates), "conflicts": tuple(conflicts)})
+    conflicts = [one.model_copy(update={"records": labelled(one.records)}) for one in audit.conflicts]
+    return audit.model_copy(
+        update={
+            "duplicates": tuple(one for one in duplicates if len(one.ids) > 1),
+            "conflicts": tuple(one for one in conflicts if len(one.records) > 1),
+        }
+    )
 
 
 def audit_between(audit: Audit, second: Collection[CorpusName]) -> Audit:

@@ -18,7 +18,7 @@ from dialoguellm_release.hub.plan import plan_release
 from dialoguellm_release.layout import COUNT_FIGURES, CROISSANT, FIGURE_FILES
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import AdapterManifest, Manifest, ScoreManifest
-from dialoguellm_release.schemas.release import RELEASE_FILE
+from dialoguellm_release.schemas.release import RELEASE_FILE, repository_of
 from tests.hub.codes import refuses
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def planned(build: Build) -> dict[str, Planned]:
     problems = problems_of(plan.checks)
     if problems:
         raise PublishError(problems)
-    return {f"{one.repo_type} {one.repo_id}": Planned(one.files_at({})) for one in plan.repositories}
+    return {" ".join(repository_of(one.name)): Planned(one.files_at({})) for one in plan.repositories}
 
 
 def text_of(repository: Planned, path: str) -> str:
