@@ -164,7 +164,7 @@ def _name(match: re.Match[str], what: str, store: Store) -> RepositoryName:
 
 
 def published_folder(place: str) -> Path:
-    """The folder of a published dataset: an existing one, or the files of `owner/name@revision` of the Hub."""
+    """The folder of a published dataset: an existing one, or the files of `owner/name@revision`."""
     match = _DATASET_REPOSITORY.fullmatch(place)
     if Path(place).is_dir() or match is None:
         return Path(place)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,7 @@ from dialoguellm_release.hub.hub_errors import (
     FAILURES,
     NOT_SUPPORTED,
     POLICY,
+    Result,
     hub_errors,
     is_transient,
     no_token,
@@ -115,10 +116,9 @@ class HubStore(Store):
 
     def state(self, name: RepositoryName, tag: str) -> RepoState | None:
         """The state of a repository; None where it does not exist, or this token may not see it."""
-        repo_type, repo_id = repository_of(name)
         with hub_errors(self.where(name)):
             try:
-                info = retry(lambda: self._api.repo_info(repo_id, repo_type=repo_type))
+                info = self._ask(name, self._api.repo_info)
                 branches, tags = self._refs(name)
             except GatedRepoError:
                 raise
@@ -156,7 +156,6 @@ class HubStore(Store):
 
     def resolve(self, name: RepositoryName, revision: str) -> Revision | None:
         """The commit of a tag, a branch or a commit id; None where it does not exist."""
-        repo_type, repo_id = repository_of(name)
         with hub_errors(self.where(name)):
             try:
                 branches, tags = self._refs(name)
@@ -164,7 +163,7 @@ class HubStore(Store):
                     return Revision(tags[revision], is_tag=True)
                 if revision in branches:
                     return Revision(branches[revision], is_tag=False)
-                found = retry(lambda: self._api.repo_info(repo_id, revision=revision, repo_type=repo_type))
+                found = self._ask(name, self._api.repo_info, revision=revision)
             except GatedRepoError:
                 raise
             except (RepositoryNotFoundError, RevisionNotFoundError):
@@ -173,10 +172,8 @@ class HubStore(Store):
 
     def visibility(self, name: RepositoryName) -> Visibility:
         """Who may read a repository."""
-        repo_type, repo_id = repository_of(name)
         with hub_errors(self.where(name)):
-            found = retry(lambda: self._api.repo_info(repo_id, repo_type=repo_type))
-        return "private" if found.private else "public"
+            return "private" if self._ask(name, self._api.repo_info).private else "public"
 
     def tree(self, name: RepositoryName, commit: str) -> Tree:
         """The files of a commit, as the Hub lists them."""
@@ -217,14 +214,13 @@ class HubStore(Store):
 
         A run that stopped between the two requests left a repository without gating: a fresh one is gated.
         """
-        repo_type, repo_id = repository_of(plan.name)
+        create = partial(self._api.create_repo, visibility=plan.visibility, exist_ok=True)
+        space_sdk = sdk if repository_of(plan.name)[0] == "space" else None
         with hub_errors(self.where(plan.name), writing=True):
             if state is None:
-                space_sdk = sdk if repo_type == "space" else None
-                create = partial(self._api.create_repo, repo_id, repo_type=repo_type, space_sdk=space_sdk)
-                retry(partial(create, visibility=plan.visibility, exist_ok=True))
+                self._ask(plan.name, create, space_sdk=space_sdk)
             if plan.gated and (state is None or (state.is_fresh and state.gated != plan.gated)):
-                retry(lambda: self._api.update_repo_settings(repo_id, gated=plan.gated, repo_type=repo_type))
+                self._ask(plan.name, self._api.update_repo_settings, gated=plan.gated)
 
     def put(self, name: RepositoryName, files: Mapping[str, PlannedFile], advance: Advance) -> None:
         """Uploads large files; small ones travel in the commit itself."""
@@ -278,10 +274,9 @@ class HubStore(Store):
 
     def tag(self, name: RepositoryName, tag: str, commit: str, message: str) -> None:
         """Sets a tag; a tag that exists is kept."""
-        repo_type, repo_id = repository_of(name)
-        create = partial(self._api.create_tag, repo_id, tag=tag, tag_message=message, revision=commit)
+        create = partial(self._api.create_tag, tag=tag, tag_message=message, exist_ok=True)
         with hub_errors(self.where(name), writing=True):
-            retry(partial(create, repo_type=repo_type, exist_ok=True))
+            self._ask(name, create, revision=commit)
 
     def collected(self, collection: Collection, names: Sequence[RepositoryName]) -> Collected | None:
         """What a release of these repositories would change in a collection; None without collections."""
@@ -322,10 +317,14 @@ class HubStore(Store):
     def _collections_of(self, collection: Collection) -> str:
         return f"{self._api.endpoint}/collections/{collection.namespace}"
 
+    def _ask(self, name: RepositoryName, request: Callable[..., Result], **options: object) -> Result:
+        """The result of a request about a repository, tried again where its failure may pass."""
+        repo_type, repo_id = repository_of(name)
+        return retry(partial(request, repo_id, repo_type=repo_type, **options))
+
     def _refs(self, name: RepositoryName) -> tuple[dict[str, str], dict[str, str]]:
         """The commits of branches and of tags."""
-        repo_type, repo_id = repository_of(name)
-        refs = retry(lambda: self._api.list_repo_refs(repo_id, repo_type=repo_type))
+        refs = self._ask(name, self._api.list_repo_refs)
         return (
             {one.name: one.target_commit for one in refs.branches},
             {one.name: one.target_commit for one in refs.tags},
