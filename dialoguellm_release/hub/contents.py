@@ -57,7 +57,7 @@ Commits = Mapping[RepositoryName, str]
 """The known commits of repositories."""
 
 UNKNOWN_COMMIT = "0" * 40
-"""In the place of a commit that is not made yet; no repository has it, so what names it counts as changed."""
+"""Stands for a commit that is not made yet; no repository has it, so what names it counts as changed."""
 
 
 @dataclass(frozen=True)

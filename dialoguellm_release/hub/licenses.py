@@ -217,7 +217,7 @@ def published_audit(path: Path, published: PublishedSubset) -> str:
     Why: the id of a withheld record beside that of a published one would reveal the text of the first.
 
     Raises:
-        PublishError: It is not an audit, or something else is in the place of an id.
+        PublishError: It is not an audit, or an id in it is not that of a record.
     """
     where, what = str(path), "is not the audit of a dataset, so it is unknown whose text is in it"
     try:

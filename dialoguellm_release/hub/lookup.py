@@ -163,11 +163,11 @@ def _name(match: re.Match[str], what: str, store: Store) -> RepositoryName:
     return found[0] if found else repo_id
 
 
-def published_folder(place: str) -> Path:
+def published_folder(source: str) -> Path:
     """The folder of a published dataset: an existing one, or the files of `owner/name@revision`."""
-    match = _DATASET_REPOSITORY.fullmatch(place)
-    if Path(place).is_dir() or match is None:
-        return Path(place)
+    match = _DATASET_REPOSITORY.fullmatch(source)
+    if Path(source).is_dir() or match is None:
+        return Path(source)
 
     from huggingface_hub.errors import HFValidationError
 
@@ -178,10 +178,10 @@ def published_folder(place: str) -> Path:
         return HubStore().download(f"datasets/{match['repo_id']}", match["revision"] or BRANCH, NEEDED)
     except HFValidationError as error:
         what = f"is neither a folder nor the name of a repository: {error}"
-        raise DataError(Problem(place, what, fix=fix, code="hub.bad_name")) from error
+        raise DataError(Problem(source, what, fix=fix, code="hub.bad_name")) from error
     except PublishError as error:
         problems = [
-            replace(one, what=f"{one.what}; {place} is not a folder either", fix=one.fix or fix)
+            replace(one, what=f"{one.what}; {source} is not a folder either", fix=one.fix or fix)
             for one in error.problems
         ]
         raise DataError(problems) from error

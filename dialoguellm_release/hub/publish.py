@@ -274,7 +274,7 @@ def _tag(step: Step, store: Store, tag: str, commit: str, message: str) -> None:
 
 
 def _no_progress(_bytes: int) -> None:
-    """Takes the place of a progress bar."""
+    """Shows no progress."""
 
 
 def _read_back(read: Callable[[], Value], is_right: Callable[[Value], bool]) -> Value:

@@ -206,7 +206,7 @@ def open_store(where: str, scratch: Path | None = None) -> Store:
     """The store that `--to` or `--at` names: `hub`, or a folder.
 
     Args:
-        scratch: To read from a folder: a place for the files of its commits; the folder must exist then.
+        scratch: To read from a folder: takes the files of its commits; the folder must exist then.
     """
     if where == HUB:
         from dialoguellm_release.hub.store_hub import HubStore

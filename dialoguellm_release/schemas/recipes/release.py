@@ -17,7 +17,7 @@ COLLECTION_TEXT = 150
 
 
 Visibility = Literal["public", "private"]
-"""Who may read a repository: everybody, or those whom its owner lets in."""
+"""Who may read a repository: everybody, or the members of its owner."""
 
 
 class Repository(Schema):
@@ -25,7 +25,7 @@ class Repository(Schema):
 
     Attributes:
         depends_on: The repositories of this release that it was made from, by their names.
-        gated: Who gets at the files: all, who accepts the terms (`auto`), who is let in (`manual`).
+        gated: Who may download: everybody, users who accept the terms (`auto`), approved users (`manual`).
     """
 
     repo_id: RepoId
