@@ -249,10 +249,8 @@ def _key_of(server: ServedModel) -> str:
     variable = server.key_variable
     key = os.environ.get(variable, "").strip() if variable else ""
     if variable and server.needs_key and not key:
-        what, fix = (
-            "is not set, but the API asks for a key",
-            f"export {variable}=..., or set key_variable: null",
-        )
+        what = "is not set, but the API asks for a key"
+        fix = f"export {variable}=..., or --set describer.key_variable=null"
         raise DataError(Problem(variable, what, fix=fix, code="serve.no_key"))
     return key
 
