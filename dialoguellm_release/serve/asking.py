@@ -19,6 +19,9 @@ MAX_IN_A_ROW = 20
 """After so many questions in a row that came to nothing, the server is given up."""
 
 KEPT = "what was answered is kept: run the same command again"
+MAX_UNWRITTEN = 100
+"""So many changes wait for a commit where no request brings one."""
+
 SLOWER = 0.8
 LOOK_AGAIN_S = 0.5
 
@@ -318,6 +321,8 @@ class Asking:
                 break
             if question.key is None or question.key in self.known:
                 self._unwritten += question.changes
+                if len(self._unwritten) >= MAX_UNWRITTEN:
+                    await self._write()
                 self.advance(1)
             elif stopped := await self._why_not():
                 self.stopped = self.stopped or stopped
