@@ -177,7 +177,8 @@ def settings() -> Callable[..., list[str]]:
     """The overrides with which the recipe `openai` asks a server of ours."""
 
     def make(server: Server, *more: str) -> list[str]:
-        return ["corpora=[meld]", "frames.count=2", f"describer.base_url={server.address}/v1", *more]
+        ours = ["corpora=[meld]", "frames.count=2", f"describer.base_url={server.address}/v1"]
+        return list({one.partition("=")[0]: one for one in [*ours, *more]}.values())
 
     return make
 
