@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from dialoguellm_release.cards.check import check_our_card
 from dialoguellm_release.errors import RecipeError
+from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.labels import LABELS
+from dialoguellm_release.schemas.recipes.video import ServedDescriber, VideoRecipe
+from dialoguellm_release.schemas.scores import METRICS, MetricName
+from dialoguellm_release.steps.adapter import check_adapter
 from dialoguellm_release.steps.card import check_cards
 from dialoguellm_release.steps.dataset import audit_dataset, build_dataset, check_dataset
 
@@ -116,6 +120,26 @@ def test_masac_from_one_file(tmp_path: Path, synthetic_dir: Path) -> None:
     assert seven.class_labels == LABELS
     counts = [labels.get("contempt", 0) for labels in figures.corpora["masac"].labels.values()]
     assert seven.relabelled == {"contempt -> disgust": sum(counts)}
+
+
+def test_a_backbone_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ferry.yaml").write_text(blocks("yaml")[2], encoding="utf-8")
+    check = check_adapter("tiny", overrides=[f"backbone={tmp_path / 'ferry.yaml'}"])
+    attention, mlp, norms = 64 * 64 * 2 + 64 * 32 * 2, 3 * 64 * 128, 2 * 64
+    assert check.parameters == 2 * 1000 * 64 + 2 * (attention + mlp + norms) + 64
+
+
+def test_a_describer_is_one_file(tmp_path: Path) -> None:
+    (tmp_path / "ferry.yaml").write_text(blocks("yaml")[3], encoding="utf-8")
+    recipe = load_recipe(str(tmp_path / "ferry.yaml"), "video", VideoRecipe).recipe
+    assert isinstance(recipe.describer, ServedDescriber)
+    assert (recipe.describer.model, recipe.describer.type) == ("your-name/ferry-vision", "chat")
+    assert recipe.prompt.name == "describe-v1"
+
+
+def test_a_metric_that_is_named_is_shown() -> None:
+    assert set(METRICS) == set(get_args(MetricName))
 
 
 @pytest.mark.corpora
