@@ -121,7 +121,7 @@ def score_each_way(
         DataError: As `score`.
 
     Example:
-        >>> both = ["likelihood", "free_generation"]
+        >>> both = ["full_likelihood", "free_generation"]
         >>> score_each_way("my-recipe.yaml", both, model="build/adapters/tiny")  # doctest: +SKIP
     """
     from dialoguellm_release.scoring.model import score_model
