@@ -61,7 +61,8 @@ def test_the_same_records_give_the_same_adapter(
 
 
 def train_into(folder: Path, dataset: Path, backbone: Path, *settings: str) -> StepResult[AdapterManifest]:
-    overrides = [*SETTINGS, *settings]
+    keys = {one.partition("=")[0] for one in settings}
+    overrides = [*(one for one in SETTINGS if one.partition("=")[0] not in keys), *settings]
     return train_adapter("tiny", dataset, folder, backbones=backbone.parent, overrides=overrides)
 
 
