@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -12,6 +13,7 @@ from dialoguellm_release.schemas.labels import LABELS, Label, class_labels
 from dialoguellm_release.schemas.record import Record
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerBase
 
     from dialoguellm_release.prompts import Prompt
@@ -135,6 +137,7 @@ class Encoder:
     ) -> None:
         self._prompt = prompt
         self._tokenizer = tokenizer
+        self._plain = _without_added_marks(tokenizer)
         self.max_length = max_length
         self._completions = self._completion_ids(class_labels([labels]))
         self._longest_completion = max(map(len, self._completions.values()))
@@ -236,6 +239,8 @@ class Encoder:
         """The ids of texts, in which what is spelled like a special token (`</s>`) is text like any other."""
         if not texts:
             return []
+        if self._plain is not None:
+            return [encoding.ids for encoding in self._plain.encode_batch(list(texts))]
         ids: list[list[int]] = self._tokenizer(
             list(texts), split_special_tokens=True, verbose=False
         ).input_ids
@@ -260,3 +265,28 @@ class Encoder:
                 )
             completions[label] = [*joined[len(prompt_ids) :], self._tokenizer.eos_token_id]
         return completions
+
+
+def _without_added_marks(tokenizer: PreTrainedTokenizerBase) -> Tokenizer | None:
+    """The tokenizer without added marks that are not special (`<think>`, `<tool_call>`); None without such.
+
+    Why: `split_special_tokens` splits special tokens alone, so a text could still spell one of these.
+    """
+    marks = {
+        token.content
+        for token in tokenizer.added_tokens_decoder.values()
+        if not token.special
+        and any(map(str.isalnum, token.content))
+        and not (token.content[0].isalnum() or token.content[-1].isalnum())
+    }
+    if not marks or not tokenizer.is_fast:
+        return None
+    from tokenizers import Tokenizer
+
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    state["added_tokens"] = [one for one in state["added_tokens"] if one["content"] not in marks]
+    plain = Tokenizer.from_str(json.dumps(state))
+    plain.encode_special_tokens = True
+    plain.no_truncation()
+    plain.no_padding()
+    return plain

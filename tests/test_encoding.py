@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -193,3 +194,16 @@ def test_what_is_spelled_like_a_special_token_is_text(spelled: str, tokenizer: A
     assert encoder.encode_all([record])[0].ids == ids
     (lengths,) = encoder.lengths(encoder.encode_all([record]))
     assert lengths.whole >= len(ids)
+
+
+@pytest.mark.parametrize("mark", ["<think>", "<tool_call>", "[TOOL]"])
+def test_what_is_spelled_like_an_added_mark_is_text(mark: str, tokenizer: Any, prompt: Prompt) -> None:
+    marked = copy.deepcopy(tokenizer)
+    marked.add_tokens([mark, "unbelievable"])
+    record = GOLDEN_RECORD.model_copy(update={"input": f"I {mark} so.", "context": (f"{mark}: Hm.",)})
+    encoder = Encoder(prompt, marked, ROOMY, LABELS)
+    ids = encoder.encode(record).ids
+    assert marked.convert_tokens_to_ids(mark) not in ids
+    assert ids == Encoder(prompt, tokenizer, ROOMY, LABELS).encode(record).ids
+    word = GOLDEN_RECORD.model_copy(update={"input": "unbelievable"})
+    assert encoder.encode(word).ids != ids
