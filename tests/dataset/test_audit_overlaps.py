@@ -349,5 +349,7 @@ def test_the_shares_that_the_readme_tells_are_those_of_the_audit(
         return f"{100 * overlap.utterances_found / overlap.utterances:.0f} %"
 
     own, other = percent("dailydialog/test", "dailydialog/train"), percent("meld/test", "emorynlp/train")
-    assert f"{own} of DailyDialog's longer test utterances stand word for word" in readme
-    assert f"{other} of MELD's in EmoryNLP's" in readme
+    assert (
+        f"{own} of DailyDialog's longer test utterances are in its own training split word for word" in readme
+    )
+    assert f"{other} of MELD's are in EmoryNLP's" in readme
