@@ -54,9 +54,6 @@ MADE_BY: dict[Kind, str] = {
 }
 """The command that makes a folder of each kind."""
 
-_CHECKOUT = (".git/", ".gitattributes", ".cache/")
-"""What a git clone or a download from the Hub adds to a published folder."""
-
 AnyManifest = TypeVar("AnyManifest", bound=Manifest)
 
 
@@ -191,7 +188,7 @@ def kind_of(folder: Path) -> object:
 def file_problems(folder: Path, manifest: Manifest) -> Iterator[Problem]:
     """Files that are not as the manifest of their folder says."""
     stated = {file.path: file for file in manifest.outputs}
-    found = {file.path: file for file in stamps(folder) if not file.path.startswith(_CHECKOUT)}
+    found = {file.path: file for file in stamps(folder)}
     again = f"make the {manifest.kind} again"
     for path in sorted({*stated, *found}):
         where = str(folder / path)
@@ -262,10 +259,12 @@ def clear_left_over(out: Path) -> None:
 
 def _siblings(out: Path) -> tuple[Path, Path, Path]:
     """Where a folder is made, where the one before it waits until it is, and the lock."""
-    partial, previous, lock = (
-        out.with_name(f".{out.name}.{name}") for name in ("partial", "previous", "lock")
+    hidden = f".{out.name}"
+    return (
+        out.with_name(f"{hidden}.partial"),
+        out.with_name(f"{hidden}.previous"),
+        out.with_name(f"{hidden}.lock"),
     )
-    return partial, previous, lock
 
 
 @contextmanager
