@@ -32,7 +32,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +79,9 @@ def some_tokenizer() -> Any:
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
-    empty = Tokenizer(models.BPE())
-    return PreTrainedTokenizerFast(tokenizer_object=empty, eos_token="</s>", pad_token="<pad>")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.BPE()), eos_token="</s>", pad_token="<pad>"
+    )
 
 
 def recipe_of(tiny: bool, steps: int, *settings: str) -> Any:
@@ -136,13 +137,9 @@ def now() -> float:
 def part_device(_: argparse.Namespace) -> dict[str, Any]:
     import torch
 
-    names = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "pyarrow")
-    versions = {}
-    for name in (*names, "bitsandbytes", "deepspeed", "huggingface_hub", "gguf", "pydantic"):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "missing"
+    names = {"torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "pyarrow"}
+    names |= {"bitsandbytes", "deepspeed", "huggingface_hub", "gguf", "pydantic"}
+    versions = {one.name: one.version for one in distributions() if one.name in names}
     return {
         "device": torch.cuda.get_device_name() if on_gpu() else platform.machine(),
         "python": platform.python_version(),
@@ -178,8 +175,7 @@ def timed_training(trainer: Any, shape: Any, rows: Any, batch: int) -> dict[str,
     computed, marks = [0], list[tuple[float, int]]()
 
     def count(_module: Any, given: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        ids = keywords["input_ids"] if "input_ids" in keywords else given[0]
-        computed[0] += int(ids.numel())
+        computed[0] += int(keywords.get("input_ids", *given[:1]).numel())
 
     class Clock(TrainerCallback):  # type: ignore[misc]
         def on_step_end(self, *_: Any, **__: Any) -> None:
@@ -390,13 +386,11 @@ def main() -> None:
     os.environ.setdefault("HF_HOME", tempfile.mkdtemp(prefix="gpu-hub-"))
     os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
     os.environ["PYTHONPATH"] = os.pathsep.join([str(BENCH.parent), os.environ.get("PYTHONPATH", "")])
-    started = time.perf_counter()
+    ends = time.perf_counter() + arguments.budget_s
     for name in arguments.parts.split(","):
-        left = arguments.budget_s - (time.perf_counter() - started)
-        if left < 20:
-            result: dict[str, Any] = {"part": name, "error": "no time left"}
-        else:
-            result = run_part(name, arguments, min(left, LIMIT_S))
+        left = ends - time.perf_counter()
+        late: dict[str, Any] = {"part": name, "error": "no time left"}
+        result = late if left < 20 else run_part(name, arguments, min(left, LIMIT_S))
         with (arguments.out / "results.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(result) + "\n")
         print(json.dumps(result), flush=True)

@@ -95,21 +95,13 @@ def content_sha256(model: PeftModel, lora: LoraRecipe, base: Base, prompt: Promp
 
 
 def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Saves the tokenizer without how this machine came by it, with the chat template of our prompt.
-
-    Why: a template of the base, which some ship untrained, would put text around the prompt that the adapter
-    has never seen.
-    """
-    template = tokenizer.chat_template
-    tokenizer.chat_template = chat_template(begins_with_bos=_begins_with_bos(tokenizer))
+    """Saves the tokenizer with the chat template of our prompt: the base's may add text around the prompt."""
+    template, bos = tokenizer.chat_template, tokenizer.bos_token_id
+    begins_with_bos = bos is not None and tokenizer("a").input_ids[0] == bos
+    tokenizer.chat_template = chat_template(begins_with_bos=begins_with_bos)
     tokenizer.save_pretrained(folder)
     tokenizer.chat_template = template
     write_for_earlier_versions(folder)
-
-
-def _begins_with_bos(tokenizer: PreTrainedTokenizerBase) -> bool:
-    ids = tokenizer("a").input_ids
-    return tokenizer.bos_token_id is not None and ids[0] == tokenizer.bos_token_id
 
 
 def _golden_prompt(encoder: Encoder, prompt: Prompt, like: Record, labels: Sequence[Label]) -> str:

@@ -288,7 +288,7 @@ def _trl(recipe: AdapterRecipe, backbone: BackboneRecipe, _has_validation: bool)
     quantization = recipe.quantization
     return {
         "model_name_or_path": backbone.source.repo_id,
-        **_revision(backbone, "model_revision"),
+        **_revision(backbone),
         "dataset_name": ROWS,
         "dataset_test_split": "validation",
         "output_dir": "out",
@@ -318,7 +318,7 @@ def _axolotl(recipe: AdapterRecipe, backbone: BackboneRecipe, has_validation: bo
     is_cosine = trainer.lr_scheduler_type.startswith("cosine")
     return {
         "base_model": backbone.source.repo_id,
-        **_revision(backbone, "model_revision"),
+        **_revision(backbone),
         "datasets": [{"path": f"{ROWS}/train.jsonl", **rows}],
         **({"test_datasets": held_out} if has_validation else {}),
         "train_on_inputs": not trainer.completion_only_loss,
@@ -353,7 +353,7 @@ def _llama_factory(recipe: AdapterRecipe, backbone: BackboneRecipe, has_validati
             bits["double_quantization"] = quantization.bnb_4bit_use_double_quant
     return {
         "model_name_or_path": backbone.source.repo_id,
-        **_revision(backbone, "model_revision"),
+        **_revision(backbone),
         **({"adapter_name_or_path": recipe.init_adapter.path} if recipe.init_adapter else {}),
         "stage": "sft",
         "do_train": True,
@@ -391,11 +391,10 @@ def _renamed(trainer: TrainerRecipe, keys: Mapping[str, str]) -> Settings:
 
 def _warmup(trainer: TrainerRecipe) -> Settings:
     """A share of all steps has a key of its own in tools that stand on transformers 4."""
-    if 0 < trainer.warmup_steps < 1:
-        return {"warmup_ratio": trainer.warmup_steps}
-    return {"warmup_steps": round(trainer.warmup_steps)}
+    steps = trainer.warmup_steps
+    return {"warmup_ratio": steps} if 0 < steps < 1 else {"warmup_steps": round(steps)}
 
 
-def _revision(backbone: BackboneRecipe, key: str) -> Settings:
-    source = backbone.source
-    return {key: source.revision} if isinstance(source, HubSource) and source.revision else {}
+def _revision(backbone: BackboneRecipe) -> Settings:
+    revision = getattr(backbone.source, "revision", None)
+    return {"model_revision": revision} if revision else {}
