@@ -106,11 +106,20 @@ def hub_errors(where: str, *, writing: bool = False) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, RuntimeError, ValueError, httpx2.HTTPError) as error:
+    except (OSError, RuntimeError, ValueError, LookupError, TypeError, httpx2.HTTPError) as error:
         problem = _problem(error, where, writing=writing)
         if problem is None:
             raise
         raise PublishError(problem, UNFINISHED if writing else UNCHANGED) from error
+
+
+def _is_unexpected_answer(error: BaseException) -> bool:
+    """Whether `huggingface_hub` failed on an answer that lacks what it reads, as that of a redirect."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    module = trace.tb_frame.f_globals.get("__name__", "") if trace is not None else ""
+    return isinstance(error, KeyError | IndexError | TypeError) and module.startswith("huggingface_hub")
 
 
 def _problem(error: BaseException, where: str, *, writing: bool) -> Problem | None:
@@ -129,9 +138,10 @@ def _problem(error: BaseException, where: str, *, writing: bool) -> Problem | No
     if isinstance(error, (httpx2.TransportError, OfflineModeIsEnabled, LocalEntryNotFoundError)):
         got = f"{type(error).__name__}: {without_secrets(str(error))}"
         return Problem(where, "the Hub cannot be reached", got=got, fix=_RUN_AGAIN, code="hub.unreachable")
-    if isinstance(error, json.JSONDecodeError | FileMetadataError):
+    if isinstance(error, json.JSONDecodeError | FileMetadataError) or _is_unexpected_answer(error):
         what = "the Hub's answer cannot be read"
-        return Problem(where, what, got=_first_line(error), fix=f"{_RUN_AGAIN} later", code="hub.unreadable")
+        got = f"{type(error).__name__}: {_first_line(error)}"
+        return Problem(where, what, got=got, fix=f"{_RUN_AGAIN} later", code="hub.unreadable")
     if isinstance(error, ValueError) and str(error).startswith(_REFUSALS_AS_VALUE_ERRORS):
         got = without_secrets(str(error))
         return Problem(where, "the Hub refused", got=got, code="hub.refused")

@@ -364,3 +364,19 @@ def test_a_hub_that_is_not_there_is_told(
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with refuses("hub.unreachable"):
         publish(build)
+
+
+@pytest.mark.usefixtures("pauses")
+@pytest.mark.parametrize("kind", ["info", "refs"])
+@pytest.mark.parametrize("body", [b"{}", b"[1]"])
+def test_an_answer_of_another_form_is_a_problem(
+    kind: str, body: bytes, build: Build, hub_server: HubServer
+) -> None:
+    publish(build)
+    json_type = {"Content-Type": "application/json"}
+    hub_server.faults.add(Fault(kind, times=ENDLESS, status=200, body=body, headers=json_type))
+    with refuses("hub.unreadable"):
+        publish(build)
+    hub_server.faults.clear()
+    publish(build)
+    assert_released(hub_server)
