@@ -41,7 +41,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.training import lora_of, made_up_rows, padded_on_the_left
 
 BENCH = Path(__file__).parent
-LIMIT_S = 120
 BATCH = 128
 COMMAND_LINE = "from dialoguellm_release.cli.main import main; main()"
 COMMIT = "0" * 40
@@ -390,7 +389,7 @@ def main() -> None:
     for name in arguments.parts.split(","):
         left = ends - time.perf_counter()
         late: dict[str, Any] = {"part": name, "error": "no time left"}
-        result = late if left < 20 else run_part(name, arguments, min(left, LIMIT_S))
+        result = late if left < 20 else run_part(name, arguments, min(left, 120))
         with (arguments.out / "results.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(result) + "\n")
         print(json.dumps(result), flush=True)

@@ -70,7 +70,8 @@ def merge_adapter(
     _check_base(trained, base, adapter)
     model, _ = load_backbone(recipe, backbone_folder)
     tuned = load_adapter(model, adapter).eval()
-    ids = _golden_ids(adapter)
+    golden = json.loads((adapter / "golden_prompt.json").read_text(encoding="utf-8"))
+    ids = golden["prompt_ids"] + golden["completion_ids"]
     expected = _logits(tuned, ids)
     merged = tuned.merge_and_unload(safe_merge=True)
     merged.config._name_or_path = ""
@@ -92,12 +93,6 @@ def merge_adapter(
         largest_logit=largest,
     )
     return Merged(weights_sha256(merged.state_dict()), figures)
-
-
-def _golden_ids(adapter: Path) -> list[int]:
-    golden = json.loads((adapter / "golden_prompt.json").read_text(encoding="utf-8"))
-    ids: list[int] = golden["prompt_ids"] + golden["completion_ids"]
-    return ids
 
 
 def _logits(model: PreTrainedModel, ids: list[int]) -> torch.Tensor:
