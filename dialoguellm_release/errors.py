@@ -46,7 +46,7 @@ class Problem:
     expected: str | None = None
     got: str | None = None
     fix: str | None = None
-    code: str = field(default="", kw_only=True)
+    code: str = field(kw_only=True)
 
     def __str__(self) -> str:
         lines = [f"{self.where}: {visible(self.what)}"]

@@ -66,7 +66,6 @@ def render_adapter_card(
     dataset_id: str | None = None,
     backbone: BackboneManifest | None = None,
     *,
-    dataset_revision: str | None = None,
     metric_ids: Sequence[str] = (),
     predictions: Sequence[str] = (),
 ) -> str:
@@ -75,13 +74,13 @@ def render_adapter_card(
     Args:
         scores: Scoring runs of this adapter, in the order of the table.
         dataset: What it was trained on, as published; None where the release does not hold it.
-        dataset_id: Its repository; None where the release does not hold it.
+        dataset_id: Its repository, `owner/name` or `owner/name@commit`; None where it is not in the release.
         backbone: Its base, where this package built it; None for any other model.
-        dataset_revision: The dataset's commit; None where it is not known.
         metric_ids: The Spaces of the metrics.
         predictions: Files of the repository that hold the answers to single records.
     """
     recipe, figures = recipe_of(manifest, AdapterRecipe), manifest.figures
+    dataset_id, _, revision = (dataset_id or "").partition("@")
     runs = [score.figures for score in scores]
     data_licenses = _data_licenses(dataset, figures.dataset_config) if dataset else {}
     entries = corpus_entries(recipe_of(dataset, DatasetRecipe)) if dataset else {}
@@ -99,7 +98,7 @@ def render_adapter_card(
     }
     if runs and dataset and dataset_id:
         name = recipe_of(dataset, DatasetRecipe).pretty_name
-        metadata["model-index"] = model_index(runs, repo_id, dataset_id, name, dataset_revision)
+        metadata["model-index"] = model_index(runs, repo_id, dataset_id, name, revision or None)
     body: dict[str, object] = {
         "manifest": manifest,
         "figures": figures,

@@ -84,7 +84,7 @@ def table_cell(value: Any, column: str, may_be_list: bool = False) -> str:
 def c1_as_cp1252(text: str) -> str:
     r"""The text with C1 control characters read as the cp1252 characters that they once were.
 
-    Why: the older MELD files and MEISD hold cp1252 bytes read as latin-1 (`must\x92ve`). The five codes
+    Why: some files of public corpora hold cp1252 bytes read as latin-1 (`must\x92ve`). The five codes
     that cp1252 leaves open stay as they are.
 
     >>> c1_as_cp1252("must\x92ve")
@@ -96,7 +96,7 @@ def c1_as_cp1252(text: str) -> str:
 def utf8_as_utf8(text: str) -> str:
     r"""The text with UTF-8 that was read as latin-1, once or several times, read as UTF-8.
 
-    Why: MEISD holds some such text, lower-cased afterwards, so that the lead bytes `Ã` and `Â` stand
+    Why: some files hold such text, lower-cased afterwards, so that the lead bytes `Ã` and `Â` stand
     there as `ã` and `â`. A run of characters that makes no UTF-8 in any of these readings is left alone.
 
     >>> utf8_as_utf8("rã\x83â©sumã©")

@@ -262,9 +262,8 @@ def adapter(
             [score.manifest for score in scores],
             repo_id,
             dataset=data,
-            dataset_id=data_id,
+            dataset_id=f"{data_id}@{revision}" if data_id and revision else data_id,
             backbone=base.manifest if base else None,
-            dataset_revision=revision,
             metric_ids=[one for _, kind, one in parts if kind == "space"],
             predictions=[path for path in files if path.endswith(f"/{PREDICTIONS}")],
         )

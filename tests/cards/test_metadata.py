@@ -100,7 +100,7 @@ def test_scores_stand_in_the_metadata_as_the_library_of_the_hub_reads_them(
     from huggingface_hub import ModelCard
 
     commit = "5" * 40
-    text = render_adapter_card(adapter, [score], "o/a", published, "o/data", dataset_revision=commit)
+    text = render_adapter_card(adapter, [score], "o/a", published, f"o/data@{commit}")
     metadata, _ = split_card(text)
     assert set(metadata) <= OUR_KEYS
     results = ModelCard(text).data.get("eval_results")

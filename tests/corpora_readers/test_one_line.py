@@ -68,7 +68,7 @@ def test_what_joins_letters_is_no_space() -> None:
     ],
 )
 def test_a_message_shows_what_cannot_be_seen(text: str, shown: str) -> None:
-    problem = Problem("my.csv:1", "no column id", expected="id", got=text)
+    problem = Problem("my.csv:1", "no column id", expected="id", got=text, code="test.shown")
     assert str(problem).split("got: ")[1] == shown
 
 
