@@ -140,8 +140,8 @@ class Encoder:
         self._plain = _without_added_marks(tokenizer)
         self.max_length = max_length
         self._completions = self._completion_ids(class_labels([labels]))
-        self._longest_completion = max(map(len, self._completions.values()))
-        self._room = max_length - self._longest_completion
+        self.longest_completion = max(map(len, self._completions.values()))
+        self._room = max_length - self.longest_completion
 
     def completion_ids(self, label: Label) -> list[int]:
         """The ids of one space, the label and the end-of-sequence token, as they follow a prompt."""
@@ -177,7 +177,7 @@ class Encoder:
             raise DataError(self._too_long(too_long, count))
 
     def _too_long(self, prompts: Sequence[tuple[str, int]], of: int) -> Problem:
-        needed = max(length for _, length in prompts) + self._longest_completion
+        needed = max(length for _, length in prompts) + self.longest_completion
         named = ", ".join(f"{name} ({length})" for name, length in prompts[:MAX_NAMED])
         return Problem(
             "max_length",
@@ -202,8 +202,8 @@ class Encoder:
         batch = self._ids_of([self._text(prompt.record, (), None) for prompt in prompts])
         return [
             RecordLengths(
-                whole=prompt.whole_length + self._longest_completion,
-                shortest=len(ids) + self._longest_completion,
+                whole=prompt.whole_length + self.longest_completion,
+                shortest=len(ids) + self.longest_completion,
                 with_label=prompt.whole_length + len(self._completions[prompt.record.output]) - 1,
             )
             for prompt, ids in zip(prompts, batch, strict=True)

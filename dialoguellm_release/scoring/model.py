@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from dialoguellm_release.backbones.adapters import check_unchanged, load_adapter
-from dialoguellm_release.backbones.load import load_backbone
+from dialoguellm_release.backbones.load import check_context_window, load_backbone, location_at
 from dialoguellm_release.backbones.weights import Base, base_of, pinned
 from dialoguellm_release.encoding import Encoder
 from dialoguellm_release.errors import DataError, Problem
@@ -109,6 +109,11 @@ def score_model(
     if leave_out_unfit and alike_at_first(tokens):
         scorers = [name for name in scorers if name != "first_token"]
     chosen = list(dict.fromkeys(chosen_scorer(name, tokens) for name in scorers))
+    answer = encoder.longest_completion
+    if "free_generation" in map(WAYS.get, chosen):
+        answer = max(answer, settings.max_new_tokens)
+    longest = max(len(one.ids) for one in prompts) + answer
+    check_context_window(language_model, location_at(base.repo_id, base.revision), longest)
     if model.adapter is not None and trained is not None:
         check_unchanged(model.adapter, trained)
         language_model = load_adapter(language_model, model.adapter)

@@ -17,7 +17,12 @@ from dialoguellm_release.backbones.adapters import (
     load_adapter,
     read_config,
 )
-from dialoguellm_release.backbones.load import load_backbone, load_tokenizer, location_at
+from dialoguellm_release.backbones.load import (
+    check_context_window,
+    load_backbone,
+    load_tokenizer,
+    location_at,
+)
 from dialoguellm_release.backbones.weights import Base, base_of, pinned
 from dialoguellm_release.encoding import Encoder
 from dialoguellm_release.errors import MissingExtraError, Problem, RecipeError
@@ -191,6 +196,8 @@ def train_adapter(
         model, _ = load_backbone(
             model_recipe, backbone_folder, settings.quantization, settings.trainer.precision
         )
+        longest = max(len(row["input_ids"]) for part in read.values() for row in part.rows)
+        check_context_window(model, location_at(base.repo_id, base.revision), longest, "trainer.max_length")
         if settings.init_adapter:
             model = with_init_adapter(model, settings.init_adapter, settings.lora, base)
         before = steps_done(checkpoints)
