@@ -42,7 +42,8 @@ SETTINGS = ("trainer.max_steps=12", "trainer.per_device_train_batch_size=8", "tr
 
 
 def recipe_with(*settings: str) -> Loaded[AdapterRecipe]:
-    return load_recipe("tiny", "adapter", AdapterRecipe, [*SETTINGS, *settings])
+    by_key = {one.partition("=")[0]: one for one in (*SETTINGS, *settings)}
+    return load_recipe("tiny", "adapter", AdapterRecipe, list(by_key.values()))
 
 
 @pytest.fixture
