@@ -18,6 +18,7 @@ _UNSPACED = (
 """Scripts that are written without spaces between words, as ranges of a regular expression."""
 
 _is_unspaced = re.compile(f"[{_UNSPACED}]").match
+_find_unspaced = re.compile(f"[{_UNSPACED}]").search
 _end_of_unspaced = re.compile(rf"(?<=[{_UNSPACED}])(?=[^\s{_UNSPACED}])")
 
 
@@ -61,6 +62,15 @@ def normalise(text: str) -> str:
     kept = unicodedata.normalize("NFKC", folded.translate(_CHARACTERS))  # marks may have become neighbours
     spaced = _end_of_unspaced.sub(" ", kept)
     return " ".join(word for word in spaced.split() if any(map(str.isalnum, word)))
+
+
+def has_unspaced(text: str) -> bool:
+    """Whether a text has characters of a script that is written without spaces between words.
+
+    >>> has_unspaced("我知道"), has_unspaced("I know")
+    (True, False)
+    """
+    return _find_unspaced(text) is not None
 
 
 def count_words(normalised: str) -> int:

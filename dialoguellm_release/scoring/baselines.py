@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from dialoguellm_release.scoring.task import (
     protocol_of,
     read_task,
 )
+from dialoguellm_release.text import has_unspaced, normalise
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -38,6 +40,8 @@ The characters bring the punctuation, which words of two letters and more leave 
 optimum, of which there is one: the default solver stops so far from it that predictions change with the
 number of threads.
 """
+
+_two_letters_or_more = re.compile(r"\b\w\w+\b").findall
 
 
 def score_baseline(settings: ScoreRecipe, dataset: Path, name: BaselineName) -> Scored:
@@ -99,7 +103,8 @@ def _regression(training: Sequence[Record], task: Task, *, with_context: bool) -
     held_out: list[csr_matrix] = []
     try:
         for text, settings, weight in blocks:
-            vectorizer = TfidfVectorizer(**settings)
+            splits_words = {} if "analyzer" in settings else {"tokenizer": _words, "token_pattern": None}
+            vectorizer = TfidfVectorizer(**settings, **splits_words)
             fitted.append(weight * vectorizer.fit_transform(map(text, training)))
             held_out.append(weight * vectorizer.transform(map(text, task.records)))
         references = [record.output for record in training]
@@ -114,6 +119,13 @@ def _regression(training: Sequence[Record], task: Task, *, with_context: bool) -
         scores = tuple(row[place[label]] if label in place else 0.0 for label in task.labels)
         answers.append(Answer(task.labels[scores.index(max(scores))], scores=scores))
     return answers
+
+
+def _words(text: str) -> list[str]:
+    """Words of two letters or more; in a script without spaces between words, each character."""
+    if not has_unspaced(text):
+        return _two_letters_or_more(text)
+    return [word for word in normalise(text).split() if len(word) > 1 or has_unspaced(word)]
 
 
 def _utterance(record: Record) -> str:

@@ -120,6 +120,28 @@ def test_punctuation_is_read(scored: Any, tmp_path: Path, dialogues_of: Any, dat
     assert scored("tfidf", dataset).figures.metrics["accuracy"] == 1.0
 
 
+SCRIPTS = {"Han": ("喜怒怕悲厌惊平", 0x5000), "Kana": ("アイウエオカキ", 0x30B0), "Thai": ("กขคงจฉช", 0x0E15)}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_without_spaces_has_words(
+    script: str, scored: Any, tmp_path: Path, dialogues_of: Any, dataset_of: Any
+) -> None:
+    """No utterance is there twice, so only the character inside them can tell the label."""
+    marks, fillers = SCRIPTS[script]
+    mark_of = dict(zip(SPACE, marks, strict=True))
+
+    def written(split: Any, count: int) -> list[Record]:
+        found = []
+        for place, record in enumerate(dialogues_of(split, count)):
+            before, after = (chr(fillers + number) for number in divmod(place, 10))
+            found.append(record.model_copy(update={"input": f"{before}{mark_of[record.output]}{after}"}))
+        return found
+
+    dataset = dataset_of(tmp_path / "dataset", {"train": written("train", 70), "test": written("test", 40)})
+    assert scored("tfidf", dataset).figures.metrics["accuracy"] == 1.0
+
+
 def test_the_context_is_read_only_where_it_is_asked_for(
     scored: Any, tmp_path: Path, dialogues_of: Any, dataset_of: Any
 ) -> None:
