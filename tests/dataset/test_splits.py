@@ -96,7 +96,7 @@ def test_a_split_file_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("id,split\n1,train\n", "split.csv:1: lacks dialogue_id"),
+        ("id,split\n1,train\n", "split.csv:1: no column dialogue_id"),
         ("dialogue_id,split\n1,dev\n", "split.csv:2: not a split"),
         ("dialogue_id,split\n1,train\n1,test\n", "split.csv:3: names dialogue 1 a second time"),
         ("dialogue_id,split\n99,train\n", "split.csv:2: the corpus has no dialogue 99"),
