@@ -135,8 +135,9 @@ def _publish(
         planned = _publication(recipe, compared, store if approve and not is_out else None)
         if approve and not is_out and not approve(planned):
             raise PublishError(Problem(f"publish {recipe.tag}", "was not approved", code="hub.not_approved"))
+    steps = _all_prepared(compared.steps, store, recipe.tag)
     with outcome(UNFINISHED):
-        commits = _carry_out(recipe, store, compared, started_ns)
+        commits = _carry_out(recipe, store, replace(compared, steps=steps), started_ns)
         notes = planned.notes
         if recipe.collection:
             description = recipe.collection.description or recipe.description
@@ -190,9 +191,13 @@ def _as_text(value: object) -> str | None:
 def _carry_out(
     recipe: ReleaseRecipe, store: Store, compared: Comparison, started_ns: int
 ) -> dict[RepositoryName, str]:
-    """The commit of every repository, each verified and tagged, and of those that are linked to."""
+    """The commit of every repository, each verified and tagged, and of those that are linked to.
+
+    Args:
+        compared: With steps whose repositories exist.
+    """
     message = f"{recipe.tag}\n\n{recipe.changelog.strip()}\n\n{TRAILER}"
-    steps = [_prepared(step, store, recipe.tag) for step in compared.steps]
+    steps = compared.steps
     _upload(steps, store, started_ns)
     commits = {name: link.commit for name, link in compared.upstream.items()}
     for step in steps:
@@ -205,6 +210,27 @@ def _carry_out(
         if not step.is_tagged:
             _tag(step, store, recipe.tag, commits[step.plan.name], message)
     return commits
+
+
+def _all_prepared(steps: Sequence[Step], store: Store, tag: str) -> list[Step]:
+    """The steps, each with its repository; where the first new one is not created, nothing was changed."""
+    prepared: list[Step] = []
+    for step in steps:
+        try:
+            prepared.append(_prepared(step, store, tag))
+        except PublishError as error:
+            is_first = not any(one.state is None or one.state.is_fresh for one in steps[: len(prepared)])
+            is_unchanged = is_first and step.state is None and _is_absent(step, store, tag)
+            raise PublishError(error.problems, UNCHANGED if is_unchanged else UNFINISHED) from error.__cause__
+    return prepared
+
+
+def _is_absent(step: Step, store: Store, tag: str) -> bool:
+    """Whether a repository is known not to exist: a request that failed may still have created it."""
+    try:
+        return store.state(step.plan.name, tag) is None
+    except PublishError:
+        return False
 
 
 def _prepared(step: Step, store: Store, tag: str) -> Step:

@@ -12,6 +12,7 @@ import pytest
 
 from dialoguellm_release.errors import PublishError
 from dialoguellm_release.hub.publish import Publication, publish_release
+from dialoguellm_release.hub.store import UNFINISHED
 from dialoguellm_release.hub.store_hub import HubStore
 from tests.hub.codes import refuses
 from tests.hub_server.audit import broken_tags, release_commits
@@ -162,7 +163,9 @@ def test_a_storm_that_does_not_end_is_told_and_the_next_run_goes_on(
     with refuses("hub.keeps_failing") as caught:
         publish(build)
     assert pauses
-    assert ("nothing was changed" in str(caught.value)) == (kind in ("whoami", "info", "validate_yaml"))
+    is_before_writing = kind in ("whoami", "info", "validate_yaml") or (kind, first) == ("create_repo", 1)
+    assert ("nothing was changed" in str(caught.value)) == is_before_writing
+    assert not (is_before_writing and hub_server.store.repositories)
     hub_server.faults.clear()
     publish(build)
     assert_released(hub_server)
@@ -302,6 +305,40 @@ def test_rights_that_end_half_way_end_the_run(
     hub_server.faults.add(Fault(kind, first=2, status=status))
     with refuses(code):
         publish(build)
+    publish(build)
+    assert_released(hub_server)
+
+
+@pytest.mark.parametrize("fault", [Fault("create_repo", status=403), Fault("create_repo", status=400)])
+def test_where_the_first_repository_is_refused_nothing_was_changed(
+    fault: Fault, build: Build, hub_server: HubServer
+) -> None:
+    hub_server.faults.add(fault)
+    with pytest.raises(PublishError) as caught:
+        publish(build)
+    assert caught.value.outcome == "nothing was changed"
+    assert not hub_server.store.repositories
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("create_repo", first=2, status=403),
+        Fault("create_repo", times=ENDLESS, lose_answer=True),
+        Fault("refs", times=ENDLESS, status=503),
+    ],
+    ids=["the second", "answer lost", "created and not readable"],
+)
+@pytest.mark.usefixtures("pauses")
+def test_where_a_repository_was_created_the_release_is_not_complete(
+    fault: Fault, build: Build, hub_server: HubServer
+) -> None:
+    hub_server.faults.add(fault)
+    with pytest.raises(PublishError) as caught:
+        publish(build)
+    assert caught.value.outcome == UNFINISHED
+    assert len(hub_server.store.repositories) == 1
+    hub_server.faults.clear()
     publish(build)
     assert_released(hub_server)
 
