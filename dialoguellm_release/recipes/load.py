@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -197,10 +198,12 @@ def _override(document: Document, setting: str) -> None:
     if not separator or not all(keys.split(".")):
         raise RecipeError(Problem("--set", "takes key.key=value", got=setting, code="recipe.set"))
     *parents, last = keys.split(".")
-    target = document.data
+    target, known = document.data, 0
     for key in parents:
         if target.get(key) is None:
             target[key] = {}
+        else:
+            known += 1
         target = target[key]
         if not isinstance(target, dict):
             what = f"{key} is a value, not a group of keys"
@@ -210,9 +213,11 @@ def _override(document: Document, setting: str) -> None:
         del target[last]  # null removes a mapping, such as one corpus of a dataset
     else:
         target[last] = value
-    path = tuple(keys.split("."))
-    for depth in range(1, len(path) + 1):
-        document.positions[path[:depth]] = Position(f"--set {setting}", 1, 1)
+    path, position = tuple(keys.split(".")), Position(f"--set {setting}", 1, 1)
+    for depth in range(1, len(path)):
+        if depth > known:
+            document.positions[path[:depth]] = position
+    document.positions[path] = position
 
 
 def _problems(
@@ -234,9 +239,32 @@ def _problems(
             written = (document.positions.get(location[:end]) for end in range(len(location), 0, -1))
             position = next(filter(None, written), Position(str(path), 1, 1))
             where = position.file if position.file.startswith("--set") else str(position)
+            if details["type"] == "value_error":
+                where = _settings_between(details["msg"], location, document) or where
             found.append((position, _problem(details, where, location, hints.get(details["loc"], ""))))
     found.sort(key=lambda pair: (pair[0].file, pair[0].line, pair[0].column))
     return [problem for _, problem in found]
+
+
+def _settings_between(message: str, location: KeyPath, document: Document) -> str:
+    """The `--set` that state the keys which a problem between several keys names; empty where none does.
+
+    Args:
+        location: Of the group that holds the keys.
+    """
+    words = set(re.findall(r"\w+", message))
+    stated = {
+        path: position.file
+        for path, position in document.positions.items()
+        if path[: len(location)] == location and path != location
+    }
+    named = {path: file for path, file in stated.items() if words & set(map(str, path[len(location) :]))}
+    settings = (
+        file
+        for path, file in (named or stated).items()
+        if file.startswith(f"--set {'.'.join(map(str, path))}=")
+    )
+    return " ".join(dict.fromkeys(settings))
 
 
 def _problem(details: ErrorDetails, where: str, location: KeyPath, hint: str) -> Problem:

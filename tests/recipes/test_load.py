@@ -104,6 +104,36 @@ def test_a_setting_passes_the_same_validation(tmp_path: Path) -> None:
         load_file(path, AdapterRecipe, ["seed.x=1"])
 
 
+BEST, STEPS = "trainer.load_best_model_at_end=true", "trainer.max_steps=5"
+LOGGED = ["trainer.logging_steps=3", "trainer.save_steps=4"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "where"),
+    [
+        ([BEST, STEPS], f"--set {BEST}"),
+        ([STEPS, BEST], f"--set {BEST}"),
+        ([BEST, STEPS, "seed=2"], f"--set {BEST}"),
+        ([*LOGGED, STEPS], f"--set {LOGGED[0]} --set {LOGGED[1]}"),
+        (["seeds=[1, 1]", "seed=2"], "--set seeds=[1, 1]"),
+    ],
+)
+def test_a_problem_between_keys_names_the_settings_of_these(
+    settings: list[str], where: str, tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_file(adapter(tmp_path), AdapterRecipe, settings)
+    assert [problem.where for problem in caught.value.problems] == [where]
+
+
+def test_a_problem_between_keys_of_the_file_names_no_setting(tmp_path: Path) -> None:
+    text = ADAPTER.replace("  max_length: 256", "  max_length: 256\n  load_best_model_at_end: true")
+    path = adapter(tmp_path, text)
+    with pytest.raises(RecipeError) as caught:
+        load_file(path, AdapterRecipe, [STEPS])
+    assert [problem.where for problem in caught.value.problems] == [f"{path}:8:1"]
+
+
 def test_a_setting_fills_a_block_that_is_null(tmp_path: Path) -> None:
     path = adapter(tmp_path, f"{ADAPTER}\ninit_adapter: null\n")
     loaded = load_file(path, AdapterRecipe, ["init_adapter.path=build/adapters/tiny"])

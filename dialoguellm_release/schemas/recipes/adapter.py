@@ -171,5 +171,5 @@ class AdapterRecipe(Recipe):
     @model_validator(mode="after")
     def _seeds_differ(self) -> Self:
         if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError("seeds holds a seed twice")
+            raise ValueError("seeds holds a number twice")
         return self
