@@ -122,7 +122,7 @@ def test_backbones_say_licence_size_and_that_no_commit_is_pinned(name: str) -> N
         ("trainer.save_steps=15", "save_steps must be a multiple of logging_steps"),
         ("trainer.load_best_model_at_end=true", None),
         ("trainer.eval_steps=300", None),
-        ("seeds=[1, 1]", "holds a seed twice"),
+        ("seeds=[1, 1]", "holds a number twice"),
         ("quantization={load_in_4bit: true, load_in_8bit: true}", "set one of load_in_4bit and load_in_8bit"),
     ],
 )
