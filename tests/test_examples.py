@@ -53,9 +53,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         dataset = release.build_dataset("demo").folder
         release.train_adapter("tiny", dataset, "build/adapters/tiny", overrides=["trainer.max_steps=2"])
         for baseline in ("majority", "tfidf"):
-            release.score_baseline("meld", baseline, out=f"build/scores/meld-{baseline}", overrides=FEW)
+            release.score_baseline("meld", baseline, out=f"build/scores/{baseline}", overrides=FEW)
         model = release.ModelChoice("build/adapters/tiny")
-        scored = release.score("meld", model=model, out="build/scores/meld-tiny", overrides=FEW).folder
+        scored = release.score("meld", model=model, out="build/scores/tiny", overrides=FEW).folder
         Path("my-recipe.yaml").write_text(
             "extends: score/meld\nmax_records: 8\nintervals: {resamples: 20}\n", encoding="utf-8"
         )

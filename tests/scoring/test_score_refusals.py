@@ -84,7 +84,8 @@ def test_an_adapter_is_found_on_the_hub(
     shutil.copytree(tiny_adapter, snapshot)
     asked = []
 
-    def download(repo_id: str, revision: str | None) -> str:
+    def download(repo_id: str, revision: str | None, allow_patterns: object) -> str:
+        assert allow_patterns is None
         asked.append((repo_id, revision))
         return str(snapshot)
 
@@ -99,8 +100,8 @@ def test_neither_a_folder_nor_a_repository(run: Any, monkeypatch: pytest.MonkeyP
     import huggingface_hub
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    def refuse(repo_id: str, revision: str | None) -> str:
-        raise LocalEntryNotFoundError(f"{repo_id} at {revision}")
+    def refuse(repo_id: str, revision: str | None, allow_patterns: object) -> str:
+        raise LocalEntryNotFoundError(f"{repo_id} at {revision}: {allow_patterns}")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
     with pytest.raises(DataError) as raised:

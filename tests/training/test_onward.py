@@ -306,8 +306,8 @@ def test_a_training_goes_on_from_an_adapter(
 ) -> None:
     few = ("trainer.max_steps=3", "trainer.per_device_train_batch_size=8")
 
-    def onward(*settings: str) -> AdapterManifest:
-        stated = [*few, f"init_adapter.path={tiny_adapter}", *settings]
+    def onward(*settings: str, start: object = tiny_adapter) -> AdapterManifest:
+        stated = [*few, f"init_adapter.path={start}", *settings]
         recipe = load_recipe("tiny", "adapter", AdapterRecipe, stated)
         return trained(
             recipe, tmp_path / "onward", small_dataset, tiny_backbone.parent, replace=True
@@ -321,11 +321,11 @@ def test_a_training_goes_on_from_an_adapter(
         onward("lora.r=4", "lora.target_modules=[q_proj]")
     assert {problem.where for problem in raised.value.problems} == {"lora.r", "lora.target_modules"}
     with pytest.raises(DataError, match=r"no adapter_model\.safetensors here"):
-        onward(f"init_adapter.path={tiny_backbone}")
+        onward(start=tiny_backbone)
     with pytest.raises(DataError, match="neither in the local cache nor reachable on the Hub"):
-        onward("init_adapter.path=someone/absent", f"init_adapter.revision={'0a' * 20}")
+        onward(f"init_adapter.revision={'0a' * 20}", start="someone/absent")
     with pytest.raises(RecipeError, match="an adapter on the Hub needs its commit"):
-        onward("init_adapter.path=someone/absent")
+        onward(start="someone/absent")
 
 
 def test_an_adapter_whose_start_has_changed_is_not_current(

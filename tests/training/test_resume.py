@@ -251,7 +251,7 @@ def test_too_little_memory_gets_advice_from_the_estimate(
 
 def test_a_training_that_diverges_stops_at_once(train: Any, tmp_path: Path) -> None:
     settings = (
-        *SETTINGS,
+        *(one for one in SETTINGS if not one.startswith("trainer.max_steps=")),
         "trainer.learning_rate=1e30",
         "trainer.max_grad_norm=1e30",
         "trainer.max_steps=1000",
