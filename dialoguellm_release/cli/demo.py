@@ -86,4 +86,4 @@ def demo(
     show(f"\nScores\n{scores.as_text(scored.manifest)}")
     show(f"\nRelease\n{publish.as_text(release)}")
     show(f"\nLoad it\n{loading}")
-    say(f"\nDone in {time.monotonic() - started:.0f} s. Everything lies in {out}.")
+    say(f"\nDone in {time.monotonic() - started:.0f} s. Everything is in {out}.")

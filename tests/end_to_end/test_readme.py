@@ -15,7 +15,7 @@ README = Path(__file__).parents[2] / "README.md"
 
 @pytest.mark.slow
 def test_the_steps_of_the_readme_lead_to_a_release(tmp_path: Path) -> None:
-    text = README.read_text(encoding="utf-8").partition("## Make it")[2].partition("##")[0]
+    text = README.read_text(encoding="utf-8").partition("## Make the release")[2].partition("##")[0]
     commands = re.findall(r"^dlm-release (.*)$", text, re.MULTILINE)
     assert [command.split()[0] for command in commands] == ["dataset", "adapter", "score", "publish"]
     for command in commands:

@@ -25,7 +25,7 @@ def test_the_wheel_works_alone(environment: Any, wheel: Path) -> None:
     built = json.loads(environment.run("dlm-release", "dataset", "build", "demo", "--out", "built", "--json"))
     here = build_dataset("demo", out=environment.folder / "here")
     assert built["content_sha256"] == here.manifest.content_sha256
-    assert len(listed) >= 8
+    assert len(listed["recipes"]) >= 8
     assert (environment.folder / "built" / "README.md").is_file()
 
 
@@ -67,6 +67,7 @@ print(json.dumps({
     assert read["version"] == "3.6.0"
     assert read["default"] == made.manifest.figures.records
     assert read["meld"] == made.manifest.figures.corpora["meld"].splits["test"].utterances
-    assert read["sft"] == ["id", "prompt", "completion"]
+    assert read["sft"][:3] == ["id", "prompt", "completion"]
+    assert read["sft"][3:] == ["label", "corpus", "split", "dialogue_id", "utterance_index"]
     assert read["label"] == list(LABELS)
     assert len(read["context"]) == 1
