@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dialoguellm_release.backbones.load import check_context_window, context_window
+from dialoguellm_release.backbones.context_window import check_context_window, context_window
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import MANIFEST, read_manifest
 from dialoguellm_release.schemas.manifests import AdapterManifest

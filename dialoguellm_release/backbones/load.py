@@ -24,7 +24,6 @@ _FILES = {
     "the model": "config.json and weights in safetensors",
     "the tokenizer": "tokenizer.json and tokenizer_config.json",
 }
-_SCALED = ("linear", "dynamic", "yarn", "llama3")
 _FIX = "check repo_id, revision or path in the backbone recipe"
 
 
@@ -132,49 +131,6 @@ def load_model(location: str | Path, *, fix: str = _FIX, **options: Any) -> PreT
     if "gguf_file" not in options and getattr(model.config, "quantization_config", None) is None:
         _check_not_integer(location, options.get("revision"), at)
     return model
-
-
-def check_context_window(model: PreTrainedModel, at: str, needed: int, setting: str = "max_length") -> None:
-    """Checks that a model reads as many tokens as the longest sequence has; unknown windows pass.
-
-    Args:
-        at: The model in messages.
-        needed: Tokens of the longest sequence that it is to read.
-        setting: The key of the recipe that bounds these.
-
-    Raises:
-        DataError: Its positions end before.
-    """
-    window = context_window(model.config.get_text_config())
-    if window is not None and needed > window:
-        raise DataError(
-            Problem(
-                at,
-                "reads fewer tokens than the longest sequence has",
-                expected=f"at most {window:,} tokens (max_position_embeddings in config.json)",
-                got=f"{needed:,} tokens",
-                fix=f"lower {setting} by {needed - window:,} or more, or choose another backbone",
-                code="backbones.context_window",
-            )
-        )
-
-
-def context_window(config: Any) -> int | None:
-    """The tokens that a model was made to read, with RoPE scaling; None where its config does not say.
-
-    Why the scaling: for `linear`, `dynamic` and `yarn` many configs keep the length before it.
-    """
-    stated = getattr(config, "max_position_embeddings", None)
-    if not isinstance(stated, int) or stated < 1:
-        return None
-    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-    groups = [rope, *(one for one in rope.values() if isinstance(one, dict))]  # one for each type of layer
-    scaled = (
-        int((one.get("original_max_position_embeddings") or stated) * (one.get("factor") or 1))
-        for one in groups
-        if one.get("rope_type", one.get("type")) in _SCALED
-    )
-    return max(stated, *scaled, 0)
 
 
 def check_finite(weights: Mapping[str, Tensor], at: str, fix: str) -> None:

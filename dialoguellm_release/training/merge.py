@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.backbones.adapters import check_unchanged, load_adapter
-from dialoguellm_release.backbones.load import context_window, load_backbone, load_model
+from dialoguellm_release.backbones.context_window import context_window
+from dialoguellm_release.backbones.load import load_backbone, load_model
 from dialoguellm_release.backbones.weights import (
     Base,
     base_of,

@@ -17,8 +17,8 @@ from dialoguellm_release.backbones.adapters import (
     load_adapter,
     read_config,
 )
+from dialoguellm_release.backbones.context_window import check_context_window
 from dialoguellm_release.backbones.load import (
-    check_context_window,
     load_backbone,
     load_tokenizer,
     location_at,
