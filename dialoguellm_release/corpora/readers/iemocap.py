@@ -23,7 +23,7 @@ SESSIONS: dict[str, Split] = {
     "Session5": "test",
 }
 
-_TURN = re.compile(r"(\S+)\s+\[(\d+\.\d+)-(\d+\.\d+)\]:(.*)", re.ASCII)
+_TURN = re.compile(r"(\S+)\s+\[(\d{1,9}\.\d+)-(\d{1,9}\.\d+)\]:(.*)", re.ASCII)
 _NAME = re.compile(r"\S+_([FM])(\d+|XX\d+)", re.ASCII)
 _EVALUATION = re.compile(r"\[[\d.]+ - [\d.]+\]\t(\S+)\t(\w+)\t\[.*\]\s*", re.ASCII)
 

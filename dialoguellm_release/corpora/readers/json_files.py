@@ -31,6 +31,8 @@ def parsed_json(folder: CorpusFolder, name: str, text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         where, what = f"{folder.path / name}:{error.lineno}:{error.colno}", f"not JSON: {error.msg}"
+    except ValueError as error:
+        where, what = str(folder.path / name), f"not JSON: {error}"
     except RecursionError:
         where, what = str(folder.path / name), "nested too deep to be a corpus"
     fix = "get the file again: it may be cut off"
