@@ -244,7 +244,8 @@ def check_dataset(dataset: StrPath = BUILD / "dataset") -> list[Problem]:
         problems = list(dataset_problems(dataset, manifest, rules, advance))
     card = dataset / "README.md"
     if card.is_file():
-        problems += check_our_card(card.read_text(encoding="utf-8"), [file.path for file in manifest.outputs])
+        text = card.read_text(encoding="utf-8", errors="replace")  # a damaged byte is a wrong hash already
+        problems += check_our_card(text, [file.path for file in manifest.outputs])
     return problems
 
 
