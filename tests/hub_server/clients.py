@@ -70,6 +70,13 @@ def _point_evaluate_at(url: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -
     template = f"{url}/spaces/{{path}}/resolve/{{revision}}/{{name}}"
     monkeypatch.setattr(evaluate.config, "HUB_EVALUATE_URL", template)
     monkeypatch.setattr(evaluate.config, "HF_EVALUATE_CACHE", cache / "evaluate")
+    use_empty_metric_modules(cache, monkeypatch)
+
+
+def use_empty_metric_modules(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gives `evaluate` a folder for its modules; those of an earlier test have another, and hide it."""
+    import evaluate.config
+
     monkeypatch.setattr(evaluate.config, "HF_MODULES_CACHE", cache / "modules")
     for name in [name for name in sys.modules if name.partition(".")[0] == "evaluate_modules"]:
         monkeypatch.delitem(sys.modules, name)

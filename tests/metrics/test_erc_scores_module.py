@@ -12,9 +12,15 @@ import pytest
 import yaml
 
 from dialoguellm_release.resources import resource_folder
+from tests.hub_server.clients import use_empty_metric_modules
 
 evaluate = pytest.importorskip("evaluate")
 FOLDER = resource_folder("metrics") / "erc_scores"
+
+
+@pytest.fixture(autouse=True)
+def _modules(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_empty_metric_modules(tmp_path_factory.mktemp("evaluate"), monkeypatch)
 
 
 @pytest.fixture(scope="module")
