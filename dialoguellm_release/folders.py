@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from dialoguellm_release.errors import DataError, Problem, problems_of
 from dialoguellm_release.schemas.base import Kind
+from dialoguellm_release.schemas.calibration import CALIBRATION, Calibration
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import (
     AdapterManifest,
@@ -31,8 +32,8 @@ from dialoguellm_release.schemas.manifests import (
 from dialoguellm_release.schemas.release import RELEASE_FILE
 
 MANIFEST = "manifest.json"
-BOOKS = (RELEASE_FILE, ".git", ".gitattributes", ".cache")
-"""What publishing and downloading add at the top of a folder; no manifest lists it."""
+BOOKS = (RELEASE_FILE, CALIBRATION, ".git", ".gitattributes", ".cache")
+"""What publishing, calibrating and downloading add at the top of a folder; no manifest lists it."""
 
 MANIFESTS: dict[Kind, type[Manifest]] = {
     "dataset": DatasetManifest,
@@ -183,6 +184,35 @@ def kind_of(folder: Path) -> object:
     except (OSError, ValueError, RecursionError):
         return None
     return manifest.get("kind") if isinstance(manifest, dict) else None
+
+
+def read_calibration(folder: Path, adapter: AdapterManifest) -> Calibration | None:
+    """The calibration of an adapter folder; None where it has none.
+
+    Raises:
+        DataError: It is damaged, or of another adapter.
+    """
+    path = folder / CALIBRATION
+    fix = "remove it, or fit it again with: dlm-release score calibrate"
+    try:
+        found = Calibration.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        what = f"cannot be read: {error.strerror}"
+        raise DataError(Problem(str(path), what, code="calibration.damaged")) from error
+    except ValidationError as error:
+        problems = problems_of(error, str(path), "not a calibration", code="calibration.damaged", fix=fix)
+        raise DataError(problems) from error
+    if found.adapter_content_sha256 != adapter.content_sha256:
+        ours, theirs = adapter.content_sha256, found.adapter_content_sha256
+        what = "is the calibration of another adapter"
+        raise DataError(
+            Problem(
+                str(path), what, f"content {ours}", f"content {theirs}", fix, code="calibration.other_adapter"
+            )
+        )
+    return found
 
 
 def file_problems(folder: Path, manifest: Manifest) -> Iterator[Problem]:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dialoguellm_release.cards.check import check_our_card, repository_card_problems
-from dialoguellm_release.errors import Problem
-from dialoguellm_release.folders import file_problems
+from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.folders import file_problems, read_calibration
 from dialoguellm_release.hub.contents import PREDICTIONS, SCORES, PlannedFile, Source, Sources
 from dialoguellm_release.hub.secrets import secret_problems
 from dialoguellm_release.layout import data_file
@@ -161,7 +161,11 @@ def source_checks(sources: Sources) -> list[Check]:
 
 
 def adapter_problems(folder: Path, adapter: AdapterManifest) -> Iterator[Problem]:
-    """Where an adapter has no usable weights, or its configuration does not fit its manifest."""
+    """Where an adapter has no usable weights, or its configuration or calibration is not its own."""
+    try:
+        read_calibration(folder, adapter)
+    except DataError as error:
+        yield from error.problems
     try:
         config = json.loads((folder / CONFIG).read_bytes())
         named, rank = config["base_model_name_or_path"], config.get("r")

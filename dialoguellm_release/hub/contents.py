@@ -25,6 +25,7 @@ from dialoguellm_release.folders import MANIFEST, combined_sha256, git_blob_id, 
 from dialoguellm_release.hub.licenses import published_audit, standoff_rows
 from dialoguellm_release.layout import AUDIT, CARD, CROISSANT, LICENSES
 from dialoguellm_release.recipes.catalogue import load_claims
+from dialoguellm_release.schemas.calibration import CALIBRATION
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, PublishedSubset
 from dialoguellm_release.schemas.manifests import (
     AdapterManifest,
@@ -250,6 +251,8 @@ def adapter(
     data = part if data_id else None
     base = sources.backbones.get(figures.base)
     files = _files_of(source)
+    if (path := source.folder / CALIBRATION).is_file():
+        files[CALIBRATION] = PlannedFile(path, path.stat().st_size, sha256_of(path))
     published = corpora_in((file.path for file in data.outputs), data.figures.corpora) if data else ()
     for score in scores:
         files |= _score_files(score, score.manifest.figures.protocol.corpus in published)
@@ -299,8 +302,9 @@ def _files_of(source: Source[Manifest]) -> dict[str, PlannedFile]:
 
 
 def _manifest_of(manifest: Manifest, files: Mapping[str, PlannedFile]) -> PlannedFile:
-    """A manifest that lists exactly these files."""
-    outputs = tuple(stamp_of(path, file) for path, file in sorted(files.items()) if path != MANIFEST)
+    """A manifest that lists exactly these files, but for itself and the calibration."""
+    listed = ((path, file) for path, file in sorted(files.items()) if path not in (MANIFEST, CALIBRATION))
+    outputs = tuple(stamp_of(path, file) for path, file in listed)
     return PlannedFile.rendered(
         manifest.model_copy(update={"outputs": outputs}).model_dump_json(indent=2) + "\n"
     )

@@ -24,6 +24,7 @@ from dialoguellm_release.hub.plan import plan_release
 from dialoguellm_release.hub.publish import publish_release
 from dialoguellm_release.hub.secrets import secret_problems
 from dialoguellm_release.hub.store_folder import FolderStore
+from dialoguellm_release.schemas.calibration import CALIBRATION, Calibration, CalibrationErrors
 from dialoguellm_release.schemas.manifests import AdapterManifest
 from dialoguellm_release.schemas.release import ReleaseFile
 from tests.hub.codes import refuses
@@ -67,6 +68,43 @@ def test_an_adapter_that_was_never_scored_does_not_leave(build: Build, tmp_path:
     with refuses("checks.not_scored"):
         publish_release(recipe, build.path, FolderStore(tmp_path / "target"))
     assert not list((tmp_path / "target").glob("*/*"))
+
+
+def calibrated(adapter: Path, content_sha256: str) -> None:
+    """Writes a calibration of an adapter of some content into an adapter folder."""
+    errors = CalibrationErrors(nll=1.0, ece=0.1, brier=0.5)
+    found = Calibration(
+        temperature=1.5,
+        corpus="meld",
+        split="validation",
+        label_space=("anger", "neutral"),
+        scorer="first_token",
+        records=500,
+        dataset_content_sha256="0" * 64,
+        adapter_content_sha256=content_sha256,
+        score_content_sha256="1" * 64,
+        before=errors,
+        after=errors,
+    )
+    (adapter / CALIBRATION).write_text(found.model_dump_json(), encoding="utf-8")
+
+
+def test_a_calibration_is_published_with_its_adapter_and_in_no_manifest(build: Build, target: Path) -> None:
+    adapter = build.path / "adapters" / "tiny"
+    calibrated(adapter, read_manifest(adapter, AdapterManifest).content_sha256)
+    assert checks(build)["hashes"] == checks(build)["weights"] == "pass"
+    publish_release(build.recipe, build.path, FolderStore(target))
+    published = target / "models" / "dialoguellm" / "tiny"
+    assert (published / CALIBRATION).read_bytes() == (adapter / CALIBRATION).read_bytes()
+    assert CALIBRATION not in {file.path for file in read_manifest(published, AdapterManifest).outputs}
+    release = ReleaseFile.model_validate_json((published / "release.json").read_bytes())
+    assert CALIBRATION in {file.path for file in release.files}
+
+
+def test_the_calibration_of_another_adapter_stops_the_release(build: Build, target: Path) -> None:
+    calibrated(build.path / "adapters" / "tiny", "f" * 64)
+    with refuses("calibration.other_adapter", "calibration.json"):
+        publish_release(build.recipe, build.path, FolderStore(target))
 
 
 @pytest.mark.parametrize(
