@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import cast
 
 import jinja2
+from pydantic import ValidationError
 
-from dialoguellm_release.errors import DataError, Problem, RecipeError
+from dialoguellm_release.errors import DataError, Problem, RecipeError, problems_of
 from dialoguellm_release.folders import canonical_json, sha256_of_text
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.resources import cached
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import Label
-from dialoguellm_release.schemas.recipes.dataset import PromptRecipe
+from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe, PromptRecipe
 from dialoguellm_release.schemas.record import Record
 
 INSTRUCTION_FIELDS = ("labels", "knowledge")
@@ -118,6 +120,27 @@ def load_prompt(name: str) -> Prompt:
     """
     loaded = load_recipe(name, "prompt", PromptRecipe)
     return Prompt(loaded.name, loaded.recipe)
+
+
+def prompt_of(recipe: DatasetRecipe) -> Prompt:
+    """The prompt of a dataset recipe as it was loaded: a bundled one, or the one that it carries."""
+    return Prompt(recipe.prompt, recipe.own_prompt) if recipe.own_prompt else load_prompt(recipe.prompt)
+
+
+def prompt_of_dataset(manifest: DatasetManifest) -> Prompt:
+    """The prompt of a dataset folder: the bundled one of that name, or the user's that its recipe carries.
+
+    Raises:
+        DataError: What it carries is not a prompt.
+    """
+    carried = manifest.recipe.resolved.get("own_prompt")
+    if carried is None:
+        return load_prompt(manifest.figures.prompt)
+    try:
+        return Prompt(manifest.figures.prompt, PromptRecipe.model_validate(carried))
+    except ValidationError as error:
+        where, what = f"manifest.json of the dataset {manifest.recipe.name}", "recipe.resolved.own_prompt"
+        raise DataError(problems_of(error, where, what, code="prompt.damaged")) from error
 
 
 def prompt_as_json(prompt: Prompt) -> str:

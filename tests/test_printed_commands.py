@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.errors import PublishError
 from dialoguellm_release.hub.plan import read_sources
 from dialoguellm_release.hydration.hydrate import how_to_get
@@ -30,5 +31,5 @@ def test_what_a_release_lacks(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_how_a_corpus_is_fetched(name: str, tmp_path: Path) -> None:
-    command = how_to_get("meld", tmp_path / name)
+    command = how_to_get(corpus_entry("meld"), tmp_path / name)
     assert shlex.split(command) == ["dlm-release", "corpora", "fetch", "meld", "--out", str(tmp_path / name)]

@@ -360,7 +360,7 @@ def test_a_recipe_that_names_files_beside_it_is_the_same_from_any_directory(
     assert prompt.read_text(encoding="utf-8") != text
     capsys.readouterr()
     assert not build_dataset(dataset, out=tmp_path / "dataset").was_current
-    assert "dialogue-v1.yaml changed" in capsys.readouterr().err
+    assert "recipe own_prompt.instruction: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("template", ["dataset_cards", "recipes/prompts/dialogue-v1.yaml"])

@@ -96,10 +96,7 @@ def render_dataset_card(
     works = [work for name in present for work in corpora[name].transcribes]
     metadata: dict[str, object] = {
         **dataset_license_metadata(manifest, corpora),
-        **({"language": languages} if languages else {}),
-        **(
-            {"multilinguality": [f"{'mono' if len(languages) == 1 else 'multi'}lingual"]} if languages else {}
-        ),
+        **language_metadata(languages),
         "annotations_creators": ["machine-generated" if recipe.synthetic else "found"],
         "language_creators": ["machine-generated" if recipe.synthetic else "found"],
         "task_categories": ["text-classification", "text-generation"],
@@ -168,8 +165,23 @@ def render_dataset_card(
 
 
 def languages_of(entries: Iterable[CorpusEntry]) -> list[str]:
-    """The ISO 639 codes of the languages that corpus files state."""
-    return sorted({entry.language.partition("-")[0] for entry in entries if entry.language})
+    """The BCP 47 tags of the languages that corpus files state."""
+    return sorted({tag for entry in entries for tag in entry.languages})
+
+
+def language_metadata(tags: Iterable[str]) -> dict[str, object]:
+    """The language keys of a dataset card: ISO 639 codes, by which the Hub filters, and the whole tags.
+
+    >>> language_metadata(["hi-Latn"])
+    {'language': ['hi'], 'language_details': ['hi-Latn'], 'multilinguality': ['monolingual']}
+    """
+    details = sorted(tags)
+    codes = sorted({tag.partition("-")[0] for tag in details})
+    if not codes:
+        return {}
+    more = {"language_details": details} if details != codes else {}
+    many = "mono" if len(codes) == 1 else "multi"
+    return {"language": codes, **more, "multilinguality": [f"{many}lingual"]}
 
 
 def _leakage(

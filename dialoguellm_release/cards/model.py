@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel
 
 from dialoguellm_release.cards.card import render_card, table
-from dialoguellm_release.cards.dataset import languages_of
+from dialoguellm_release.cards.dataset import language_metadata, languages_of
 from dialoguellm_release.cards.licenses import derived_license_metadata, hub_license, recipe_of
 from dialoguellm_release.cards.score import LABEL_SCORERS, hub_metrics, model_index, score_table
 from dialoguellm_release.corpora.registry import corpus_entries
@@ -87,7 +87,7 @@ def render_adapter_card(
     languages = languages_of(one for name, one in entries.items() if _holds(figures.dataset_config, name))
     metadata: dict[str, object] = {
         **adapter_license(manifest, dataset, backbone),
-        **({"language": languages} if languages else {}),
+        **({"language": language_metadata(languages)["language"]} if languages else {}),
         "library_name": "peft",
         "base_model": figures.base,
         "base_model_relation": "adapter",

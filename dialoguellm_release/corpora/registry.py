@@ -9,10 +9,11 @@ from pathlib import Path
 from dialoguellm_release.errors import Problem, RecipeError
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded, load_file
+from dialoguellm_release.recipes.names import is_path
 from dialoguellm_release.resources import cached, resource_folder
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.labels import CorpusName
-from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe
+from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe, PromptRecipe
 
 
 def bundled_corpora() -> tuple[CorpusName, ...]:
@@ -91,10 +92,11 @@ class CorpusFolders:
 def load_dataset_recipe(
     name: str, overrides: Sequence[str] = ()
 ) -> tuple[Loaded[DatasetRecipe], dict[CorpusName, Path]]:
-    """A dataset recipe with its corpus files in it, and the folders that these files state.
+    """A dataset recipe with its corpus files and its prompt in it, and the folders that corpus files state.
 
     Raises:
-        RecipeError: The recipe or a corpus file is not valid, or a corpus has another name than in its file.
+        RecipeError: The recipe, a corpus file or the prompt is not valid, or a corpus has another name than
+            in its file.
     """
     loaded = load_recipe(name, "dataset", DatasetRecipe, overrides)
     corpora, folders, problems = dict(loaded.recipe.corpora), dict[CorpusName, Path](), list[Problem]()
@@ -119,7 +121,11 @@ def load_dataset_recipe(
             folders[corpus] = path.parent / entry.data
     if problems:
         raise RecipeError(problems)
-    recipe = loaded.recipe.model_copy(update={"corpora": corpora})
+    changes: dict[str, object] = {"corpora": corpora}
+    if is_path(loaded.recipe.prompt):
+        prompt = load_recipe(loaded.recipe.prompt, "prompt", PromptRecipe)
+        changes |= {"prompt": prompt.name, "own_prompt": prompt.recipe}
+    recipe = loaded.recipe.model_copy(update=changes)
     for corpus in corpora:
         entry_of(corpus, corpora[corpus])
     return replace(loaded, recipe=recipe), folders

@@ -21,7 +21,7 @@ from dialoguellm_release.layout import AUDIT
 from dialoguellm_release.leakage.audit import Ledger, audit_as_json, make_ledger, part_sizes
 from dialoguellm_release.leakage.shared import split_names
 from dialoguellm_release.leakage.turns import Turns, dialogue_starts
-from dialoguellm_release.prompts import load_prompt
+from dialoguellm_release.prompts import prompt_of
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import content_sha256
 from dialoguellm_release.schemas.claims import ClaimsRecipe
@@ -185,7 +185,7 @@ class _Writer:
         decisions: _Decisions,
         advance: Callable[[int], None],
     ) -> None:
-        self.prompt = load_prompt(build.recipe.prompt)
+        self.prompt = prompt_of(build.recipe)
         self.relabelled = Counter[str]()
         self._build, self._folder, self._labels = build, folder, labels
         self._decisions, self._advance = decisions, advance

@@ -17,7 +17,7 @@ from dialoguellm_release.layout import AUDIT, config_files, data_file
 from dialoguellm_release.leakage.audit import PART_OF, Ledger, audit_as_json, make_ledger, part_sizes
 from dialoguellm_release.leakage.shared import bit_of, split_names
 from dialoguellm_release.leakage.turns import TurnCollector, Turns, turns_before
-from dialoguellm_release.prompts import Prompt, load_prompt
+from dialoguellm_release.prompts import Prompt, prompt_of_dataset
 from dialoguellm_release.records import ROWS_AT_ONCE, content_sha256, record_digest, rows_in
 from dialoguellm_release.schemas.counts import Sizes
 from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetManifest
@@ -316,7 +316,7 @@ def dataset_problems(
     """
     yield from file_problems(folder, manifest)
     figures = manifest.figures
-    prompt = load_prompt(figures.prompt)
+    prompt = prompt_of_dataset(manifest)
     if prompt.sha256 != figures.prompt_sha256:
         what = f"was built with another {figures.prompt} than the one that is installed"
         shas = (figures.prompt_sha256, prompt.sha256)

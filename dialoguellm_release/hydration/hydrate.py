@@ -9,13 +9,14 @@ from pathlib import Path
 
 from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.readers import read_corpus
-from dialoguellm_release.corpora.registry import bundled_entry, entry_of, title_of
+from dialoguellm_release.corpora.registry import bundled_corpora, entry_of
 from dialoguellm_release.dataset.build import Build, write_dataset
 from dialoguellm_release.dataset.records import RecordMaker
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.hydration.published import PACKAGE, PublishedCopy
 from dialoguellm_release.hydration.standoff import by_split, find_differences, summary
-from dialoguellm_release.prompts import load_prompt
+from dialoguellm_release.prompts import prompt_of, prompt_of_dataset
+from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures
 from dialoguellm_release.schemas.labels import CorpusName, Split
 from dialoguellm_release.schemas.manifests import FileStamp
@@ -40,7 +41,7 @@ def check_sources(copy: PublishedCopy, sources: Path) -> None:
         what = f"the video descriptions of {names} are not published, and cannot be made again"
         skip = f"leave them out, with --skip {' --skip '.join(withheld)}"
         problems.append(Problem(str(copy.folder), what, fix=skip, code="hydration.descriptions_withheld"))
-    prompt = load_prompt(figures.prompt)
+    prompt = prompt_of_dataset(copy.manifest)
     if prompt.sha256 != figures.prompt_sha256:
         what = f"was built with another {figures.prompt} than the one that is installed"
         shas, code = (figures.prompt_sha256, prompt.sha256), "hydration.other_prompt"
@@ -112,17 +113,18 @@ def write_hydrated(
 def _missing_sources(copy: PublishedCopy, sources: Path) -> Iterator[Problem]:
     for name in copy.withheld:
         folder, corpus = sources / name, copy.loaded.recipe.corpora[name]
+        entry = entry_of(name, corpus)
         try:
-            read_corpus(entry_of(name, corpus), folder, corpus, Notes())
+            read_corpus(entry, folder, corpus, Notes())
         except DataError as error:
             if folder.exists() or folder.is_symlink():
                 yield from (replace(problem, fix=None) for problem in error.problems)
             files = [file.path for file in copy.manifest.figures.corpora[name].files]
             yield Problem(
                 str(folder),
-                f"the text of {title_of(name)} is not published and has to come from your own copy",
+                f"the text of {entry.title} is not published and has to come from your own copy",
                 expected=", ".join(files) if len(files) <= MAX_FILES else f"{len(files)} files",
-                fix=how_to_get(name, sources),
+                fix=how_to_get(entry, sources),
                 code="hydration.copy_missing",
             )
 
@@ -132,7 +134,7 @@ def _differences(
 ) -> list[Problem]:
     """A summary and the records that differ; nothing where none does."""
     figures, recipe, notes = copy.manifest.figures.corpora[name], copy.loaded.recipe, Notes()
-    prompt, corpus = load_prompt(recipe.prompt), recipe.corpora[name]
+    prompt, corpus = prompt_of(recipe), recipe.corpora[name]
     maker = RecordMaker(prompt, figures.license, figures.label_space, recipe.basic7, recipe.context_k)
     read = read_corpus(entry_of(name, corpus), sources / name, corpus, notes)
 
@@ -183,7 +185,8 @@ def _cause(copy: PublishedCopy, name: CorpusName, files: Iterable[FileStamp], so
     built_from, read, where = set(copy.manifest.figures.corpora[name].files), set(files), str(sources / name)
     if built_from != read:
         expected, got = _named(built_from - read), _named(read - built_from)
-        what, fix = "not the files of the build", how_to_get(name, sources)
+        entry = entry_of(name, copy.loaded.recipe.corpora[name])
+        what, fix = "not the files of the build", how_to_get(entry, sources)
         return Problem(where, what, expected, got, fix, code="hydration.other_files")
     if copy.other_version is None:
         what = "these are the files of the build: the published copy was changed after it"
@@ -236,15 +239,14 @@ def part_problems(copy: PublishedCopy, made: DatasetFigures) -> Iterator[Problem
             yield Problem(name, what, *sizes, fix, code="hydration.other_splits")
 
 
-def how_to_get(name: CorpusName, sources: Path) -> str:
-    """How to get a corpus: the command that fetches it, or where to request it."""
-    entry = bundled_entry(name)
-    request = entry.request if entry else None
-    if request is None:
-        return f"dlm-release corpora fetch {name} --out {shlex.quote(str(sources))}"
-    return (
-        f"whom to ask: {request.whom}\n  what to ask for: {request.what}\n  where to put it: {sources / name}"
-    )
+def how_to_get(entry: CorpusEntry, sources: Path) -> str:
+    """How to get a corpus: the command that fetches it, where to request it, or where to look for it."""
+    place = f"where to put it: {sources / entry.name}"
+    if request := entry.request:
+        return f"whom to ask: {request.whom}\n  what to ask for: {request.what}\n  {place}"
+    if entry.name in bundled_corpora():
+        return f"dlm-release corpora fetch {entry.name} --out {shlex.quote(str(sources))}"
+    return f"whom to ask: {entry.homepage or 'the publishers of this copy'}\n  {place}"
 
 
 def _named(files: Iterable[FileStamp]) -> str | None:

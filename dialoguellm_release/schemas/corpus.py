@@ -22,6 +22,9 @@ def _a_pattern(text: str) -> str:
 Pattern = Annotated[Text, AfterValidator(_a_pattern)]
 
 
+LanguageTag = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
+
+
 class EpisodeTable(Schema):
     """A CSV table beside the videos that says in which video an utterance is.
 
@@ -295,7 +298,7 @@ class CorpusEntry(Recipe):
         dropped_labels: Native labels that cannot be used, with the reason; each drop is counted.
         landmarks: Further paths by which a folder of the corpus is recognised.
         files: Known public files; one whose hash differs is read with a warning.
-        language: BCP 47 tag of the language of the texts; None where it is not known.
+        language: BCP 47 tag of the language of the texts, or several; None where it is not known.
         format: How the files are read.
         release: Name of the release that `format` reads; None where there is one only.
         releases: Other releases of the corpus by name, each with its format; a dataset recipe chooses one
@@ -317,7 +320,7 @@ class CorpusEntry(Recipe):
     title: Text
     homepage: Text | None = None
     citation: Text | None = None
-    language: Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] | None = None
+    language: tuple[LanguageTag, ...] | LanguageTag | None = None
     text_license: CorpusLicense
     label_license: CorpusLicense
     label_space: tuple[Label, ...]
@@ -337,6 +340,11 @@ class CorpusEntry(Recipe):
     downloads: tuple[Download, ...] = ()
     request: Request | None = None
     clips: ClipNaming | None = None
+
+    @property
+    def languages(self) -> tuple[LanguageTag, ...]:
+        """The languages of the texts; empty where they are not known."""
+        return (self.language,) if isinstance(self.language, str) else self.language or ()
 
     @property
     def native_labels(self) -> dict[str, Label]:

@@ -16,7 +16,7 @@ from dialoguellm_release.encoding import Encoder
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import canonical_json, package_versions, read_manifest, sha256_of_text
 from dialoguellm_release.knowledge import with_knowledge
-from dialoguellm_release.prompts import Prompt, load_prompt, read_prompt
+from dialoguellm_release.prompts import Prompt, prompt_of_dataset, read_prompt
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import draw_records, read_records, shown_sha256
 from dialoguellm_release.schemas.manifests import AdapterManifest
@@ -91,8 +91,11 @@ def score_model(
     backbone = pinned(model.backbone.recipe, trained.figures.base_revision if trained else None)
     base = base_of(backbone, model.backbone_folder)
     backbone = pinned(backbone, base.revision)
-    stated = task.dataset.figures.prompt
-    prompt = load_prompt(stated) if model.adapter is None else read_prompt(model.adapter / "prompt.json")
+    prompt = (
+        prompt_of_dataset(task.dataset)
+        if model.adapter is None
+        else read_prompt(model.adapter / "prompt.json")
+    )
     _check_inputs(task, dataset, model, trained, base, prompt)
     shown = examples_of(task, dataset)
     knowledge = trained.figures.knowledge if trained else Knowledge()

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import sha256_of_text
 from dialoguellm_release.progress import progress
-from dialoguellm_release.prompts import load_prompt
+from dialoguellm_release.prompts import prompt_of_dataset
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.scores import ScorerName, ServedFigures, ServerApi, System
@@ -71,7 +71,7 @@ def score_served(
         what = "not possible with a server"
         raise DataError(Problem("scorer", what, expected, settings.scorer, code="score.not_served"))
     task = read_task(settings, dataset)
-    prompt = load_prompt(task.dataset.figures.prompt)
+    prompt = prompt_of_dataset(task.dataset)
     if problem := prompt_problem(task, dataset, prompt, "the present prompt recipe"):
         raise DataError(problem)
     shown = examples_of(task, dataset)

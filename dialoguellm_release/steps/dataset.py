@@ -14,7 +14,7 @@ from dialoguellm_release.corpora.registry import CorpusFolders, load_dataset_rec
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.folders import canonical_json, read_manifest, sha256_of_text, write_text
 from dialoguellm_release.layout import CROISSANT, LICENSES
-from dialoguellm_release.prompts import load_prompt
+from dialoguellm_release.prompts import prompt_of
 from dialoguellm_release.recipes.catalogue import load_claims
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.resources import recording, resource_folder
@@ -89,7 +89,7 @@ def build_dataset(
     folders = _folders(loaded, own_sources, Path(sources) if sources else None, left_out)
     texts, provenance = arranged(loaded, *_descriptions(Path(video) if video else None))
     claims = load_claims(loaded.recipe)
-    load_prompt(loaded.recipe.prompt)  # a resource, which is compared by its path where it is not bundled
+    prompt_of(loaded.recipe)  # a bundled one is a resource; a user's is part of the recipe
     build = Build(loaded, folders, claims, left_out, texts, provenance)
 
     def make(folder: Path) -> Output:

@@ -139,7 +139,7 @@ def test_no_fact_of_a_card_is_a_literal(
     hindi = published.model_copy(update={"recipe": published.recipe.model_copy(update={"resolved": recipe})})
     card = render_adapter_card(adapter, [], "somebody/mine", hindi)
     assert metadata_of(card)["language"] == ["hi"]
-    assert "- **Language:** hi\n" in card
+    assert "- **Language:** hi-Latn\n" in card
     local = render_adapter_card(adapter, [], "mine")
     assert "language" not in metadata_of(local)
     cards = [

@@ -91,12 +91,29 @@ class VideoUse(Schema):
     shuffle_seed: int | None = None
 
 
+class PromptRecipe(Recipe):
+    """How a record becomes a prompt.
+
+    Attributes:
+        instruction: Jinja template of the instruction; sees `labels` (list) and `knowledge` (list of the
+            knowledge that the record really has: `video description`, `context`).
+        template: Jinja template of the prompt; sees the columns of the record. Its result may not end
+            in white space.
+    """
+
+    kind: Literal["prompt"]
+    instruction: Text
+    template: Text
+
+
 class DatasetRecipe(Recipe):
     """A dataset to build.
 
     Attributes:
         synthetic: True where the sources are the synthetic corpora of this project.
-        prompt: Name of a prompt recipe.
+        prompt: Name of a prompt recipe, or the path of one.
+        own_prompt: The prompt recipe itself where `prompt` is a path, which then becomes a name when the
+            recipe is loaded: a dataset carries the prompt that no installed package has.
         claims: Name of a claims recipe whose counts the card sets beside the built ones; None for none.
         context_k: How many past utterances of the same dialogue are shown (paper section 3.3: 1).
         label_space: `corpus` keeps each corpus's own labels, `basic7` maps the extra ones to the seven.
@@ -112,6 +129,7 @@ class DatasetRecipe(Recipe):
     pretty_name: Text
     synthetic: bool = False
     prompt: Text
+    own_prompt: PromptRecipe | None = None
     claims: Text | None = None
     context_k: Count = Field(le=100)
     label_space: Literal["corpus", "basic7"] = "corpus"
@@ -144,21 +162,6 @@ class DatasetRecipe(Recipe):
         if others := sorted(set(self.rights) - set(self.corpora)):
             raise ValueError(f"rights names what is not among the corpora: {', '.join(others)}")
         return self
-
-
-class PromptRecipe(Recipe):
-    """How a record becomes a prompt.
-
-    Attributes:
-        instruction: Jinja template of the instruction; sees `labels` (list) and `knowledge` (list of the
-            knowledge that the record really has: `video description`, `context`).
-        template: Jinja template of the prompt; sees the columns of the record. Its result may not end
-            in white space.
-    """
-
-    kind: Literal["prompt"]
-    instruction: Text
-    template: Text
 
 
 class Knowledge(Schema):
