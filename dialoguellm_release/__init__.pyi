@@ -10,6 +10,9 @@ from .errors import Problem as Problem
 from .errors import PublishError as PublishError
 from .errors import RecipeError as RecipeError
 from .errors import ReleaseError as ReleaseError
+from .predict.predictor import EmotionPrediction as EmotionPrediction
+from .predict.predictor import EmotionPredictor as EmotionPredictor
+from .predict.predictor import Turn as Turn
 from .prompts import load_prompt as load_prompt
 from .records import read_records as read_records
 from .serve.client import ServedModel as ServedModel

@@ -124,6 +124,9 @@ class Encoder:
         max_length: Longest prompt and completion together, in tokens.
         labels: Those of the dataset; the canonical ones are always known.
 
+    Attributes:
+        room: Tokens that a prompt may have.
+
     Raises:
         DataError: The tokenizer splits a prompt and its completion otherwise alone than together.
     """
@@ -141,7 +144,7 @@ class Encoder:
         self.max_length = max_length
         self._completions = self._completion_ids(class_labels([labels]))
         self.longest_completion = max(map(len, self._completions.values()))
-        self._room = max_length - self.longest_completion
+        self.room = max_length - self.longest_completion
 
     def completion_ids(self, label: Label) -> list[int]:
         """The ids of one space, the label and the end-of-sequence token, as they follow a prompt."""
@@ -170,7 +173,7 @@ class Encoder:
         for some in in_batches(records):
             for prompt in self.fit_all(some):
                 count += 1
-                if len(prompt.ids) > self._room:
+                if len(prompt.ids) > self.room:
                     too_long.append((prompt.record.id, len(prompt.ids)))
                 yield prompt
         if too_long:
@@ -182,7 +185,7 @@ class Encoder:
         return Problem(
             "max_length",
             f"{len(prompts)} of {of} prompts do not fit, even when shortened",
-            expected=f"at most {self._room} tokens, which leaves room for the longest label",
+            expected=f"at most {self.room} tokens, which leaves room for the longest label",
             got=named + (", ..." if len(prompts) > MAX_NAMED else ""),
             fix=f"set max_length to {needed} or more",
             code="encoding.too_long",
@@ -193,7 +196,7 @@ class Encoder:
         texts = [self._prompt.prompt(record) for record in records]
         found = []
         for record, text, ids in zip(records, texts, self._ids_of(texts), strict=True):
-            shown = (text, ids) if len(ids) <= self._room else self._shortened(record)
+            shown = (text, ids) if len(ids) <= self.room else self._shortened(record)
             found.append(EncodedPrompt(record, *shown, whole_length=len(ids)))
         return found
 
@@ -213,7 +216,7 @@ class Encoder:
         """The longest prompt that fits, or the shortest there is."""
         for left_out in range(1, len(record.context) + 1):
             text = self._text(record, record.context[left_out:], record.video_description)
-            if len(ids := self._ids(text)) <= self._room:
+            if len(ids := self._ids(text)) <= self.room:
                 return text, ids
         words = (record.video_description or "").split()
         best = self._text(record, (), None)
@@ -221,7 +224,7 @@ class Encoder:
         while fewest <= most:
             kept = (fewest + most) // 2
             text = self._text(record, (), " ".join(words[:kept]))
-            if len(self._ids(text)) <= self._room:
+            if len(self._ids(text)) <= self.room:
                 best, fewest = text, kept + 1
             else:
                 most = kept - 1

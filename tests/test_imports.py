@@ -13,7 +13,7 @@ FLOORS = (
     {"cli"},
     {"steps"},
     {"step"},
-    {"claims", "hub"},
+    {"claims", "hub", "predict"},
     {"cards", "hydration", "scoring", "training", "video"},
     {"dataset"},
     {"leakage"},

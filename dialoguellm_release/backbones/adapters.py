@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from dialoguellm_release.backbones.load import MAX_NAMED, check_finite, location_at, refused_by_hub
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.folders import combined_sha256, sha256_of
-from dialoguellm_release.schemas.manifests import AdapterManifest
+from dialoguellm_release.schemas.manifests import AdapterManifest, MergedManifest
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -218,8 +218,10 @@ def check_adapter_files(folder: Path, where: str) -> None:
         raise DataError(problems)
 
 
-def check_unchanged(folder: Path, adapter: AdapterManifest) -> None:
+def check_unchanged(folder: Path, adapter: AdapterManifest | MergedManifest) -> None:
     """Checks that the files that decide an adapter's answers are those of its manifest.
+
+    Of a merged model, all but its weights, whose hash would take as long as loading them.
 
     Why: a score or a merged model of other files would be recorded as one of this adapter.
 

@@ -16,6 +16,7 @@ from dialoguellm_release.schemas.recipes.adapter import QuantizationRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource, FolderSource, HubSource
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -32,6 +33,7 @@ def load_backbone(
     folder: Path | None,
     quantization: QuantizationRecipe | None = None,
     precision: Literal["auto", "float32", "bf16"] = "auto",
+    device: str | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """The model, in the precision that the hardware favours, and the tokenizer.
 
@@ -39,9 +41,11 @@ def load_backbone(
         folder: Where a backbone was built; not used for one from the Hub or a folder of the user's.
         quantization: None keeps the weights in that precision.
         precision: `auto` is bf16 where a GPU has it, else float32.
+        device: As torch names it; None takes a GPU where there is one.
 
     Raises:
-        DataError: It is not built, not available, incomplete, or model and tokenizer do not fit together.
+        DataError: It is not built, not available, incomplete, model and tokenizer do not fit together, or
+            there is no such device.
         MissingExtraError: torch, transformers or, for quantisation, bitsandbytes is not installed.
     """
     try:
@@ -51,7 +55,8 @@ def load_backbone(
 
     tokenizer = load_tokenizer(recipe, folder)
     base, location = _base_and_location(recipe, folder)
-    on_gpu = torch.cuda.is_available()
+    target = _device(device)
+    on_gpu = target.type == "cuda"
     is_bf16 = precision == "bf16" or (precision == "auto" and on_gpu and torch.cuda.is_bf16_supported())
     dtype = torch.bfloat16 if is_bf16 else torch.float32
     if base.gguf_file:
@@ -63,7 +68,21 @@ def load_backbone(
         model = load_model(location, fix=_fix(recipe), **options)
     _check_vocabulary(model, tokenizer, base, location)
     # A quantised model is put on its device while it is loaded.
-    return model.to("cuda") if on_gpu and quantization is None else model, tokenizer
+    return model.to(target) if quantization is None else model, tokenizer
+
+
+def _device(name: str | None) -> torch.device:
+    """The device of a name, once a tensor could be put there."""
+    import torch
+
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.zeros(1, device=name).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        what, got = "cannot be used as a device", str(error).partition("\n")[0]
+        expected = "cpu, cuda, cuda:1 or mps, where this machine has it"
+        raise DataError(Problem(name, what, expected, got, code="backbones.device")) from error
 
 
 def load_model(location: str | Path, *, fix: str = _FIX, **options: Any) -> PreTrainedModel:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue
 
 from dialoguellm_release.schemas.base import Count, Kind, Schema, Sha256, Text
-from dialoguellm_release.schemas.labels import Split
+from dialoguellm_release.schemas.labels import CorpusName, Label, Split
 from dialoguellm_release.schemas.recipes.dataset import Knowledge
 from dialoguellm_release.schemas.scores import ScoreFigures
 
@@ -78,6 +78,32 @@ TRAINING_LOG = "training_log.jsonl"
 """What was measured in training, one JSON object a line."""
 
 
+class TrainedCorpus(Schema):
+    """A corpus that a model was trained on.
+
+    Attributes:
+        label_space: The labels that its instruction shows, in their order.
+        languages: BCP 47 tags of its texts; empty where the corpus file states none.
+    """
+
+    label_space: tuple[Label, ...]
+    languages: tuple[Text, ...] = ()
+
+
+class TrainedTask(Schema):
+    """What a model was trained to do, so that it can be asked in the same way without the dataset.
+
+    Attributes:
+        corpora: Those whose records it was trained on.
+        context_k: Utterances before the one to label that its prompts show, at most.
+        max_length: Longest prompt and completion together, in tokens.
+    """
+
+    corpora: dict[CorpusName, TrainedCorpus]
+    context_k: Count
+    max_length: Count
+
+
 class AdapterFigures(Schema):
     """The figures of a training run.
 
@@ -91,6 +117,7 @@ class AdapterFigures(Schema):
         init_adapter_sha256: Settings and weights of the folder that the training went on from; None where it
             started anew, or from a commit on the Hub, which the recipe names.
         knowledge: What its prompts show beside the input; scoring must show the same.
+        task: None in the manifest of an earlier version.
         truncated_records: Records whose context or description was shortened to fit.
         tokens: Of the training records, each counted once.
         first_loss: Mean loss over the first step; `last_loss` over the last logged steps.
@@ -109,6 +136,7 @@ class AdapterFigures(Schema):
     records_sha256: Sha256 | None = None
     prompt_sha256: Sha256
     knowledge: Knowledge = Knowledge()
+    task: TrainedTask | None = None
     init_adapter_sha256: Sha256 | None = None
     records: Count
     truncated_records: Count
@@ -189,6 +217,7 @@ class MergedFigures(Schema):
         dtype: Of the weights.
         largest_difference: Between the logits of the merged model, read back, and of base with adapter.
         largest_logit: In size, to hold the difference against.
+        task: Of the adapter.
     """
 
     adapter_content_sha256: Sha256
@@ -197,6 +226,7 @@ class MergedFigures(Schema):
     dtype: Text
     largest_difference: float
     largest_logit: float
+    task: TrainedTask | None = None
 
 
 class MergedManifest(Manifest):

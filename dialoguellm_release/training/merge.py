@@ -93,6 +93,7 @@ def merge_adapter(
         dtype=str(merged.dtype).removeprefix("torch."),
         largest_difference=difference,
         largest_logit=largest,
+        task=trained.figures.task,
     )
     return Merged(weights_sha256(merged.state_dict()), figures)
 

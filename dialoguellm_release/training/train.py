@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from dialoguellm_release.backbones.adapters import (
     adapter_files_sha256,
     check_adapter_files,
@@ -24,23 +26,33 @@ from dialoguellm_release.backbones.load import (
     location_at,
 )
 from dialoguellm_release.backbones.weights import Base, base_of, pinned
+from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.encoding import Encoder
-from dialoguellm_release.errors import MissingExtraError, Problem, RecipeError
+from dialoguellm_release.errors import DataError, MissingExtraError, Problem, RecipeError, problems_of
 from dialoguellm_release.folders import (
     canonical_json,
     package_versions,
     read_manifest,
     sha256_of_text,
 )
+from dialoguellm_release.layout import JOINT_CONFIGS
 from dialoguellm_release.progress import progress
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import record_files
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import Split
-from dialoguellm_release.schemas.manifests import TRAINING_LOG, AdapterFigures, FileStamp, TrainingRun
+from dialoguellm_release.schemas.manifests import (
+    TRAINING_LOG,
+    AdapterFigures,
+    FileStamp,
+    TrainedCorpus,
+    TrainedTask,
+    TrainingRun,
+)
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, InitAdapter, LoraRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
+from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.training.adapter_folder import content_sha256, write_adapter, write_loss_curve
 from dialoguellm_release.training.checkpoints import (
@@ -233,6 +245,7 @@ def train_adapter(
                 records_sha256=records_sha256["train"],
                 prompt_sha256=prompt.sha256,
                 knowledge=settings.data.knowledge,
+                task=_task(settings, built),
                 init_adapter_sha256=init_sha256,
                 records=len(read["train"].rows),
                 truncated_records=read["train"].shortened,
@@ -248,6 +261,26 @@ def train_adapter(
             training_run(tuned, settings.trainer, tuned.steps - before),
             tuple(inputs),
         )
+
+
+def _task(settings: AdapterRecipe, built: DatasetManifest) -> TrainedTask:
+    """What the adapter is trained to do, for those who use it without the dataset."""
+    try:
+        recipe = DatasetRecipe.model_validate_json(canonical_json(dict(built.recipe.resolved)))
+    except ValidationError as error:
+        what, fix = "recipe.resolved in the manifest of the dataset", "build the dataset again"
+        problems = problems_of(error, built.recipe.name, what, code="training.dataset_recipe", fix=fix)
+        raise DataError(problems) from error
+    entries, config = corpus_entries(recipe), settings.data.config
+    return TrainedTask(
+        corpora={
+            name: TrainedCorpus(label_space=corpus.label_space, languages=entries[name].languages)
+            for name, corpus in built.figures.corpora.items()
+            if config == name or config in JOINT_CONFIGS
+        },
+        context_k=built.figures.context_k if settings.data.knowledge.context else 0,
+        max_length=settings.trainer.max_length,
+    )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Emotions of anybody's conversations, by a trained model."""

@@ -1,0 +1,270 @@
+"""`EmotionPredictor`: conversations in, a label with its probabilities for each turn out."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from dialoguellm_release.corpora.cells import is_blank, one_line
+from dialoguellm_release.dataset.records import line_of
+from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.predict.answering import Answerer, LabelScores, LocalModel
+from dialoguellm_release.predict.trained_model import LabelChoice, TrainedModel, choose_labels, read_model
+from dialoguellm_release.prompts import Prompt
+from dialoguellm_release.schemas.labels import Label
+from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.scoring.scorers import softmax
+
+AT_ONCE = 2_048
+"""Turns that are answered together: batches are made of those of similar length."""
+
+EMPTY = "the turn has no text"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn of a conversation.
+
+    Attributes:
+        text: What is said.
+        speaker: Who says it; None where it is not known.
+        start_s: When it begins in a recording, in seconds; None where there is none.
+        end_s: When it ends.
+
+    Example:
+        >>> Turn("They said yes!", speaker="Alex").speaker
+        'Alex'
+    """
+
+    text: str
+    speaker: str | None = None
+    start_s: float | None = None
+    end_s: float | None = None
+
+
+@dataclass(frozen=True)
+class EmotionPrediction:
+    """The emotion of one turn.
+
+    Attributes:
+        label: The likeliest label; None where there is no answer.
+        probabilities: Of each label, in the order of the label space; empty where there is no answer.
+        margin: Probability of the likeliest label minus that of the second.
+        reason: Why there is no answer; None where there is one.
+
+    Example:
+        >>> EmotionPrediction("anger", {"anger": 0.75, "neutral": 0.25}, margin=0.5).label
+        'anger'
+    """
+
+    label: Label | None
+    probabilities: dict[Label, float]
+    margin: float
+    reason: str | None = None
+
+
+class EmotionPredictor:
+    """Labels the turns of conversations with a trained model.
+
+    Args:
+        answerer: Compares the labels.
+        prompt: The prompt of the training.
+        choice: The labels.
+        context_k: Turns before each one that its prompt shows.
+        temperature: Of the calibration; None where the model is not calibrated.
+
+    Attributes:
+        labels: Those that a prediction may be, in order.
+        temperature: As given.
+        counts: Turns so far: `turns`, and of these `without label`, `shortened` (context left out) and `cut`.
+    """
+
+    def __init__(
+        self,
+        answerer: Answerer,
+        prompt: Prompt,
+        choice: LabelChoice,
+        context_k: int,
+        temperature: float | None = None,
+    ) -> None:
+        self.labels = choice.labels
+        self.temperature = temperature
+        self.context_k = context_k
+        self.corpora = choice.corpora
+        self.counts: Counter[str] = Counter()
+        self._answerer = answerer
+        self._prompt = prompt
+        self._shown = choice.shown
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        adapter: str | PathLike[str],
+        *,
+        revision: str | None = None,
+        backbone: str | PathLike[str] | None = None,
+        labels: Sequence[Label] | None = None,
+        corpus: str | None = None,
+        context_k: int | None = None,
+        batch_size: int = 16,
+        device: str | None = None,
+    ) -> EmotionPredictor:
+        """Loads a trained model, with prompt, labels and context as its folder says.
+
+        Args:
+            adapter: Folder or Hub id of an adapter or of a merged model.
+            revision: Of the repository on the Hub; None is `main`.
+            backbone: Folder of the base of the adapter; None takes it from the Hub, at the commit that the
+                adapter was trained on.
+            labels: Predictions are one of these; None allows the whole label space.
+            corpus: Whose label space, for a model that was trained with several.
+            context_k: Turns of context in a prompt; None is that of the training.
+            batch_size: Turns in one forward pass.
+            device: As torch names it; None takes a GPU where there is one.
+
+        Returns:
+            The predictor.
+
+        Raises:
+            DataError: Model or base are not available, damaged or do not belong together; a label is outside
+                the label space; or several label spaces are possible.
+            MissingExtraError: The extra `score` is not installed.
+
+        Example:
+            >>> predictor = EmotionPredictor.from_pretrained("dialoguellm/llama-2-7b")  # doctest: +SKIP
+            >>> predictor(["The letter came.", "They said yes!"])[1].label  # doctest: +SKIP
+            'happiness'
+        """
+        model = read_model(Path(adapter) if isinstance(adapter, PathLike) else adapter, revision)
+        choice = choose_labels(model, labels, corpus)
+        k = chosen_context(model, context_k)
+        base = None if backbone is None else Path(backbone)
+        answerer = LocalModel(model, choice, base, batch_size, device)
+        return cls(answerer, model.prompt, choice, k)
+
+    def __call__(self, turns: Sequence[str | Turn | Mapping[str, Any]]) -> list[EmotionPrediction]:
+        """The emotion of each turn of one conversation, in its order."""
+        (found,) = self.predict([turns])
+        return found
+
+    def predict(
+        self, conversations: Iterable[Sequence[str | Turn | Mapping[str, Any]]]
+    ) -> Iterator[list[EmotionPrediction]]:
+        """The emotion of each turn of many conversations, one conversation after the other.
+
+        Args:
+            conversations: Each a sequence of turns: texts, `Turn`s, or mappings with `text` and, where known,
+                `speaker`, `start_s` and `end_s`; further keys are ignored.
+
+        Yields:
+            For each conversation its predictions, in the order and number of its turns.
+
+        Raises:
+            DataError: Something is no turn.
+        """
+        waiting, size = list[list[Record | None]](), 0
+        for turns in conversations:
+            context = deque[str](maxlen=self.context_k)
+            waiting.append([self.record_of(turn_of(turn), context) for turn in turns])
+            size += len(waiting[-1])
+            if size >= AT_ONCE:
+                yield from self._answered(waiting)
+                waiting, size = [], 0
+        yield from self._answered(waiting)
+
+    def _answered(self, waiting: list[list[Record | None]]) -> Iterator[list[EmotionPrediction]]:
+        found = iter(self.answer([record for records in waiting for record in records]))
+        for records in waiting:
+            yield [next(found) for _ in records]
+
+    def record_of(self, turn: Turn, context: deque[str]) -> Record | None:
+        """A turn as the model is asked, which joins the context; None for one without text."""
+        if is_blank(turn.text):
+            return None
+        text, speaker = one_line(turn.text), one_line(turn.speaker or "") or None
+        lines = tuple(context)
+        context.append(line_of(speaker, text))
+        instruction = self._prompt.instruction(self._shown, has_video=False, has_context=bool(lines))
+        return Record(
+            id="input/test/0/0",
+            instruction=instruction,
+            video_description=None,
+            context=lines,
+            input=text,
+            output=self._shown[0],  # not known, and in no prompt
+            label=self._shown[0],
+            source_label=self._shown[0],
+            other_labels=(),
+            corpus="input",
+            split="test",
+            dialogue_id="0",
+            utterance_index=0,
+            speaker=speaker,
+            start_s=None,
+            end_s=None,
+            license="none",
+            leaks=None,
+        )
+
+    def answer(self, records: Sequence[Record | None]) -> list[EmotionPrediction]:
+        """The predictions for records, which are counted; None stands for a turn without text."""
+        asked = [record for record in records if record is not None]
+        answers = iter(self._answerer.answers(asked) if asked else ())
+        found = []
+        for record in records:
+            scores = LabelScores(None, EMPTY) if record is None else next(answers)
+            self.counts["turns"] += 1
+            self.counts["without label"] += scores.log_probs is None
+            self.counts["shortened"] += scores.is_shortened
+            self.counts["cut"] += scores.is_cut
+            found.append(self._prediction(scores))
+        return found
+
+    def _prediction(self, scores: LabelScores) -> EmotionPrediction:
+        if scores.log_probs is None:
+            return EmotionPrediction(None, {}, 0.0, scores.reason)
+        values = scores.log_probs
+        if self.temperature is not None:
+            values = tuple(value / self.temperature for value in values)
+        shares = softmax(values)
+        best, second = sorted(shares, reverse=True)[:2]
+        label = self.labels[values.index(max(values))]
+        return EmotionPrediction(label, dict(zip(self.labels, shares, strict=True)), best - second)
+
+
+def chosen_context(model: TrainedModel, context_k: int | None) -> int:
+    """How many turns of context are shown: as asked for, or as in training.
+
+    Raises:
+        DataError: It is negative, or neither is known.
+    """
+    if context_k is not None and context_k < 0:
+        raise DataError(Problem("context_k", "is negative", got=str(context_k), code="predict.context"))
+    if context_k is not None:
+        return context_k
+    if model.task is None:
+        what, fix = "its manifest does not say how much context its prompts show", "state it with --context-k"
+        raise DataError(Problem(model.where, what, fix=fix, code="predict.no_context"))
+    return model.task.context_k
+
+
+def turn_of(value: str | Turn | Mapping[str, Any]) -> Turn:
+    """A turn in any of its forms.
+
+    Raises:
+        DataError: It is none.
+    """
+    if isinstance(value, Turn):
+        return value
+    if isinstance(value, str):
+        return Turn(value)
+    if isinstance(value, Mapping) and isinstance(value.get("text"), str):
+        speaker = value.get("speaker")
+        if speaker is None or isinstance(speaker, str):
+            return Turn(value["text"], speaker, value.get("start_s"), value.get("end_s"))
+    expected = "a text, a Turn, or a mapping with text and perhaps speaker, both str"
+    raise DataError(Problem("turns", "not a turn", expected, repr(value)[:200], code="predict.no_turn"))

@@ -1,0 +1,224 @@
+"""The folder of a trained model: what it says of labels and prompt, and the model loaded as it says."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dialoguellm_release.backbones.adapters import check_unchanged, downloaded, find_adapter, load_adapter
+from dialoguellm_release.backbones.load import load_backbone
+from dialoguellm_release.backbones.weights import Base, base_of
+from dialoguellm_release.errors import DataError, Problem, one_of
+from dialoguellm_release.folders import kind_of, read_manifest
+from dialoguellm_release.prompts import Prompt, read_prompt
+from dialoguellm_release.schemas.labels import CorpusName, Label
+from dialoguellm_release.schemas.manifests import (
+    AdapterFigures,
+    AdapterManifest,
+    BackboneManifest,
+    MergedManifest,
+    TrainedTask,
+)
+from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """The folder of an adapter or of a merged model.
+
+    Attributes:
+        where: The folder or repository as the user named it.
+        prompt: The one that it was trained with.
+    """
+
+    folder: Path
+    where: str
+    manifest: AdapterManifest | MergedManifest
+    prompt: Prompt
+
+    @property
+    def task(self) -> TrainedTask | None:
+        """What it was trained to do; None in the manifest of an earlier version."""
+        return self.manifest.figures.task
+
+    @property
+    def max_length(self) -> int | None:
+        """Longest prompt and completion of its training, in tokens; None where nothing says it."""
+        if self.task is not None:
+            return self.task.max_length
+        trainer = self.manifest.recipe.resolved.get("trainer")
+        length = trainer.get("max_length") if isinstance(trainer, dict) else None
+        return length if isinstance(length, int) else None
+
+
+def read_model(reference: str | Path, revision: str | None = None) -> TrainedModel:
+    """The folder of an adapter or a merged model, downloaded where it is one on the Hub.
+
+    Raises:
+        DataError: There is no such model, or its files are not those of its manifest.
+    """
+    where = f"{reference}@{revision}" if revision else str(reference)
+    folder = find_adapter(where)
+    manifest: AdapterManifest | MergedManifest
+    if kind_of(folder) == "merged":
+        manifest = read_manifest(folder, MergedManifest)
+    else:
+        manifest = read_manifest(folder, AdapterManifest)
+    check_unchanged(folder, manifest)
+    return TrainedModel(folder, where, manifest, read_prompt(folder / "prompt.json"))
+
+
+@dataclass(frozen=True)
+class LabelChoice:
+    """The labels of a run.
+
+    Attributes:
+        shown: Those that the instruction names, as in training.
+        labels: Those that a prediction may be.
+        corpora: Whose label space it is; empty where the model does not say.
+    """
+
+    shown: tuple[Label, ...]
+    labels: tuple[Label, ...]
+    corpora: tuple[CorpusName, ...] = ()
+
+
+def choose_labels(
+    model: TrainedModel, labels: Sequence[Label] | None, corpus: CorpusName | None
+) -> LabelChoice:
+    """The label space of a corpus that the model was trained on, or a part of it.
+
+    Args:
+        labels: Predictions are one of these; None allows the whole label space.
+        corpus: Whose label space; None where the model knows one, or one alone that has all `labels`.
+
+    Raises:
+        DataError: A label is in no label space, or several label spaces are possible.
+    """
+    wanted = tuple(dict.fromkeys(labels)) if labels is not None else None
+    if wanted is not None and len(wanted) < 2:
+        what, got = "there is nothing to choose from", ", ".join(wanted) or "no label"
+        raise DataError(Problem("labels", what, "two labels or more", got, code="predict.labels"))
+    if model.task is None:
+        if wanted is None:
+            what = "its manifest does not say which labels it was trained with"
+            fix = "name the labels of its training with --labels, in their order"
+            raise DataError(Problem(model.where, what, fix=fix, code="predict.no_labels"))
+        return LabelChoice(wanted, wanted)
+    spaces = {name: one.label_space for name, one in model.task.corpora.items()}
+    if corpus is not None:
+        spaces = {name: spaces[name] for name in [one_of("corpus", corpus, spaces)]}
+    fitting = {name: space for name, space in spaces.items() if set(wanted or ()) <= set(space)}
+    if not fitting:
+        raise DataError(_outside(model.where, wanted or (), spaces))
+    if len(set(fitting.values())) > 1:
+        raise DataError(
+            Problem(
+                model.where,
+                "was trained with several label spaces, and each may be meant",
+                got="; ".join(f"{name}: {', '.join(space)}" for name, space in fitting.items()),
+                fix=f"choose with --corpus {next(iter(fitting))}, or another of these",
+                code="predict.several_label_spaces",
+            )
+        )
+    shown = next(iter(fitting.values()))
+    chosen = shown if wanted is None else tuple(label for label in shown if label in wanted)
+    return LabelChoice(shown, chosen, tuple(fitting))
+
+
+def _outside(
+    where: str, wanted: Sequence[Label], spaces: dict[CorpusName, tuple[Label, ...]]
+) -> list[Problem]:
+    """Why labels are in no label space, with the nearest label for each that no label space has."""
+    known = dict.fromkeys(label for space in spaces.values() for label in space)
+    problems = []
+    for label in wanted:
+        if label not in known:
+            near = difflib.get_close_matches(label, known, n=1, cutoff=0.0)
+            what = f"the model was not trained with the label {label}; is it {near[0]}?"
+            problems.append(Problem(where, what, ", ".join(known), label, code="predict.label_outside_space"))
+    if not problems:
+        what = "no label space of the model has all of these labels"
+        expected = "; ".join(f"{name}: {', '.join(space)}" for name, space in spaces.items())
+        problems.append(Problem(where, what, expected, ", ".join(wanted), code="predict.labels_of_several"))
+    return problems
+
+
+def load_model(
+    model: TrainedModel, backbone: Path | None, device: str | None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model and its tokenizer, ready to be asked.
+
+    Args:
+        backbone: Folder of the base; None takes it from the Hub, at the commit that was trained on.
+        device: As torch names it; None takes a GPU where there is one.
+
+    Raises:
+        DataError: The base is not available or another one, or weights do not fit or are damaged.
+        MissingExtraError: torch, transformers or peft is not installed.
+    """
+    manifest = model.manifest
+    if isinstance(manifest, MergedManifest):
+        source = {"type": "folder", "path": str(model.folder), "repo_id": manifest.figures.base}
+        merged, tokenizer = load_backbone(_recipe(source), None, device=device)
+        return merged.eval(), tokenizer
+    recipe = _base_recipe(model.where, manifest.figures, backbone)
+    base, tokenizer = load_backbone(recipe, None, device=device)
+    return load_adapter(base, model.folder, model.where).eval(), tokenizer
+
+
+def _recipe(source: dict[str, Any]) -> BackboneRecipe:
+    described = {"description": "the base that a manifest states", "license": "see its repository"}
+    return BackboneRecipe.model_validate({"version": 1, "kind": "backbone", **described, "source": source})
+
+
+def _base_recipe(where: str, figures: AdapterFigures, folder: Path | None) -> BackboneRecipe:
+    """Where the base of an adapter is loaded from, once it is known to be that base."""
+    stated = Base.of(figures)
+    gguf = {"gguf_file": stated.gguf_file, "dequantized_to": stated.dequantized_to or "float32"}
+    if folder is None and stated.content_sha256 is None:
+        return _recipe({"type": "hub", "repo_id": stated.repo_id, "revision": stated.revision, **gguf})
+    if folder is None and stated.is_folder:
+        what = "its base is a folder, which is not on the Hub"
+        fix = "name the folder with --backbone DIR"
+        raise DataError(Problem(where, what, got=stated.repo_id, fix=fix, code="predict.no_base"))
+    found = folder or _downloaded_base(where, stated.repo_id)
+    recipe = _recipe({"type": "folder", "path": str(found), "repo_id": stated.repo_id, **gguf})
+    base = base_of(recipe, None)
+    if stated.content_sha256 is None:
+        expected, got = stated.revision, _commit_of(found)
+    elif stated.is_folder:
+        expected, got = stated.content_sha256, base.content_sha256
+    else:
+        expected, got = stated.content_sha256, read_manifest(found, BackboneManifest).content_sha256
+    if expected is not None and got is not None and expected != got:
+        what = f"is not the {stated.repo_id} that {where} was trained on"
+        fix = "name the base at the revision of the training, or leave --backbone out to download it"
+        raise DataError(Problem(str(found), what, expected, got, fix, code="predict.other_base"))
+    return recipe
+
+
+def _downloaded_base(where: str, repo_id: str) -> Path:
+    fix = "name the folder of its base with --backbone DIR"
+    try:
+        return downloaded(repo_id, None, fix, files=None)
+    except DataError as error:
+        (problem,) = error.problems
+        what = f"its base cannot be loaded: {problem.where} {problem.what}"
+        raise DataError(replace(problem, where=where, what=what, fix=fix, code="predict.no_base")) from error
+
+
+def _commit_of(folder: Path) -> str | None:
+    """The commit of a folder that was downloaded from the Hub; None where nothing says it."""
+    if folder.resolve().parent.name == "snapshots":
+        return folder.resolve().name
+    metadata = folder / ".cache" / "huggingface" / "download" / "config.json.metadata"
+    first = metadata.read_text(encoding="utf-8").partition("\n")[0].strip() if metadata.is_file() else ""
+    return first if re.fullmatch(r"[0-9a-f]{40}", first) else None
