@@ -34,8 +34,7 @@ from typing import Any
 from dialoguellm_release.backbones.weights import BOS, EOS, PAD, save_backbone
 from dialoguellm_release.encoding import EncodedPrompt, Encoder
 from dialoguellm_release.folders import MANIFEST, read_manifest, write_text
-from dialoguellm_release.knowledge import with_knowledge
-from dialoguellm_release.prompts import load_prompt
+from dialoguellm_release.prompts import load_prompt, with_knowledge
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.records import read_records
 from dialoguellm_release.resources import metric_functions

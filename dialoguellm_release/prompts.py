@@ -1,9 +1,11 @@
-"""A record becomes a prompt and a completion: the one place, for the dataset, training and scoring."""
+"""A record becomes a prompt and a completion, whole or without some of what it has: the one place for it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import cast
@@ -16,12 +18,13 @@ from dialoguellm_release.folders import canonical_json, sha256_of_text
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.resources import cached
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
-from dialoguellm_release.schemas.labels import Label
-from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe, PromptRecipe
+from dialoguellm_release.schemas.labels import CorpusName, Label
+from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe, Knowledge, PromptRecipe
 from dialoguellm_release.schemas.record import Record
 
 INSTRUCTION_FIELDS = ("labels", "knowledge")
 PROMPT_FIELDS = ("instruction", "video_description", "context", "input", "speaker")
+_SHUFFLE_SEED = 2310
 
 
 class Prompt:
@@ -200,6 +203,71 @@ def chat_template(*, begins_with_bos: bool) -> str:
         bos + "{% for message in messages %}{% if message['role'] == 'assistant' %}"
         "{{ ' ' + message['content'] + eos_token }}{% else %}{{ message['content'] }}{% endif %}{% endfor %}"
     )
+
+
+def with_knowledge(
+    records: Iterable[Record],
+    knowledge: Knowledge,
+    prompt: Prompt,
+    label_spaces: Mapping[CorpusName, Sequence[Label]],
+) -> list[Record]:
+    """The records as an adapter of this knowledge sees them, in training and in scoring.
+
+    The instruction names the knowledge that a record has, so it is rendered again.
+
+    Args:
+        label_spaces: The labels that the instruction of each corpus shows.
+    """
+    return list(each_with_knowledge(records, knowledge, prompt, label_spaces))
+
+
+def each_with_knowledge(
+    records: Iterable[Record],
+    knowledge: Knowledge,
+    prompt: Prompt,
+    label_spaces: Mapping[CorpusName, Sequence[Label]],
+) -> Iterator[Record]:
+    """The same one after the other; they are held together only where descriptions are shuffled."""
+    if knowledge == Knowledge():
+        yield from records
+        return
+    for record, description in _described(records, knowledge):
+        yield record.model_copy(
+            update={
+                "context": record.context if knowledge.context else (),
+                "video_description": description,
+                "instruction": prompt.instruction(
+                    label_spaces[record.corpus],
+                    has_video=description is not None,
+                    has_context=knowledge.context and bool(record.context),
+                ),
+            }
+        )
+
+
+def _described(records: Iterable[Record], knowledge: Knowledge) -> Iterator[tuple[Record, str | None]]:
+    match knowledge.video_descriptions:
+        case "as_built":
+            return ((record, record.video_description) for record in records)
+        case "left_out":
+            return ((record, None) for record in records)
+        case "shuffled":
+            found = list(records)
+            return zip(found, _shuffled(found), strict=True)
+
+
+def _shuffled(records: Sequence[Record]) -> list[str | None]:
+    """Each description with another record of its corpus, the same one each time; no record keeps its own."""
+    described = defaultdict[CorpusName, list[int]](list)
+    for index, record in enumerate(records):
+        if record.video_description is not None:
+            described[record.corpus].append(index)
+    shuffled = [record.video_description for record in records]
+    for corpus, indices in described.items():
+        random.Random(f"{_SHUFFLE_SEED} {corpus}").shuffle(indices)
+        for index, giver in zip(indices, [*indices[1:], indices[0]], strict=True):
+            shuffled[index] = records[giver].video_description
+    return shuffled
 
 
 def _compiled(

@@ -115,7 +115,7 @@ def test_masac_from_one_file(tmp_path: Path, synthetic_dir: Path) -> None:
     assert figures.class_labels == (*LABELS, "contempt")
     assert figures.corpora["masac"].labels["train"]["contempt"] > 0
     assert check_dataset(built.folder) == []
-    mapped = ["label_space=basic7", "basic7.contempt=disgust", *overrides]
+    mapped = ["label_space=basic7", "relabel.contempt=disgust", *overrides]
     seven = build_dataset("masac", synthetic_dir, tmp_path / "seven", overrides=mapped).manifest.figures
     assert seven.class_labels == LABELS
     counts = [labels.get("contempt", 0) for labels in figures.corpora["masac"].labels.values()]

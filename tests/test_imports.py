@@ -18,7 +18,7 @@ FLOORS = (
     {"dataset"},
     {"leakage"},
     {"serve"},
-    {"corpora", "prompts", "backbones", "encoding", "knowledge", "records"},
+    {"corpora", "prompts", "backbones", "encoding", "records"},
     {"recipes"},
     {"folders", "layout", "progress", "render", "tabular"},
     {"schemas"},
@@ -41,7 +41,6 @@ HEAVY = {
 NEIGHBOURS = {
     ("records", "prompts"),
     ("encoding", "prompts"),
-    ("knowledge", "prompts"),
 }
 
 

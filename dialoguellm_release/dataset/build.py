@@ -27,7 +27,7 @@ from dialoguellm_release.records import content_sha256
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures, VideoProvenance
-from dialoguellm_release.schemas.labels import BASIC_LABELS, SPLITS, CorpusName, Label, Split, class_labels
+from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Label, Split, class_labels
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe
 from dialoguellm_release.schemas.record import Dialogue
 
@@ -131,7 +131,10 @@ def write_dataset(
     return DatasetFigures(
         records={split: sum(one[split].utterances for one in sizes if split in one) for split in SPLITS},
         dialogues={split: sum(one[split].dialogues for one in sizes if split in one) for split in SPLITS},
-        corpora={name: _corpus_figures(entry, contents[name]) for name, entry in corpora.items()},
+        corpora={
+            name: _corpus_figures(entry, contents[name], recipe.corpora[name])
+            for name, entry in corpora.items()
+        },
         skipped=tuple(sorted(build.skip)),
         class_labels=labels,
         context_k=recipe.context_k,
@@ -193,8 +196,9 @@ class _Writer:
     def write(self, name: CorpusName, entry: CorpusEntry, content: CorpusContent) -> None:
         """Writes the records of a corpus, whose dialogues are then no longer held."""
         recipe, descriptions = self._build.recipe, self._build.descriptions or {}
-        terms = (entry.text_license.id, entry.label_space)
-        maker = RecordMaker(self.prompt, *terms, recipe.basic7, recipe.context_k, descriptions)
+        terms = (entry.text_license.id, entry.label_space, recipe.relabel)
+        shown = (recipe.context_of(name), recipe.speakers)
+        maker = RecordMaker(self.prompt, *terms, *shown, descriptions)
         writers: dict[Split, SplitWriter] = {}
         dialogues, content.dialogues = content.dialogues, []
         with ExitStack() as files:
@@ -218,11 +222,14 @@ def _checked_entry(name: CorpusName, recipe: DatasetRecipe) -> CorpusEntry:
         fix = f"add corpora.{name}.split: a seed and how many dialogues, or a split file"
         where = f"corpora.{name}.split"
         raise DataError(Problem(where, what, fix=fix, code="dataset.split_missing"))
-    label_space = entry.label_space if recipe.label_space == "corpus" else BASIC_LABELS
-    if lacking := [label for label in entry.label_space if label not in (*label_space, *recipe.basic7)]:
-        what = f"basic7 does not say which of the seven labels replaces {', '.join(lacking)} of {name}"
-        fix = "add them to basic7 in the dataset recipe"
-        raise DataError(Problem("basic7", what, fix=fix, code="dataset.basic7_incomplete"))
+    label_space = recipe.shared_labels or entry.label_space
+    if lacking := [label for label in entry.label_space if label not in (*label_space, *recipe.relabel)]:
+        what = (
+            f"{', '.join(lacking)} of {name} is not in label_space, and relabel does not say what replaces it"
+        )
+        fix = f"add to relabel in the dataset recipe: {', '.join(f'{label}: LABEL' for label in lacking)}"
+        expected = ", ".join(label_space)
+        raise DataError(Problem("relabel", what, expected, fix=fix, code="dataset.relabel_incomplete"))
     return entry.model_copy(update={"label_space": label_space})
 
 
@@ -235,12 +242,13 @@ def _described(contents: Mapping[CorpusName, CorpusContent]) -> dict[CorpusName,
     return {name: splits for name, splits in counts.items() if any(splits.values())}
 
 
-def _corpus_figures(entry: CorpusEntry, content: CorpusContent) -> CorpusFigures:
+def _corpus_figures(entry: CorpusEntry, content: CorpusContent, recipe: CorpusRecipe) -> CorpusFigures:
     notes, totals = content.notes, content.totals
     return CorpusFigures(
         license=entry.text_license.id,
         may_redistribute=entry.text_license.redistribute == "yes",
         label_space=entry.label_space,
+        context_k=recipe.context_k,
         files=tuple(notes.files),
         unknown_files=tuple(notes.unknown_files),
         repairs=dict(sorted(notes.repairs.items())),

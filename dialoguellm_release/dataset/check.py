@@ -20,7 +20,7 @@ from dialoguellm_release.leakage.turns import TurnCollector, Turns, turns_before
 from dialoguellm_release.prompts import Prompt, prompt_of_dataset
 from dialoguellm_release.records import ROWS_AT_ONCE, content_sha256, record_digest, rows_in
 from dialoguellm_release.schemas.counts import Sizes
-from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetManifest
+from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures, DatasetManifest
 from dialoguellm_release.schemas.labels import PARTS, SPLITS, CorpusName, Label, Part, Split
 from dialoguellm_release.schemas.recipes.dataset import CleanRules
 from dialoguellm_release.schemas.record import SFT_COLUMNS, Record
@@ -65,7 +65,7 @@ class _RecordIndex:
 
         turns = self._collector.turns()
         doubles = _first_of(self._double_problems(turns))
-        contexts = _first_of(self._context_problems(turns, manifest.figures.context_k))
+        contexts = _first_of(self._context_problems(turns, manifest.figures))
         if found := [*doubles, *contexts]:
             yield from found
             return
@@ -85,11 +85,12 @@ class _RecordIndex:
             where, what = turns.id_of(place), "is there more than once"
             yield Problem(where, what, fix=AGAIN, code="dataset.duplicate_record")
 
-    def _context_problems(self, turns: Turns, context_k: int) -> Iterator[Problem]:
+    def _context_problems(self, turns: Turns, figures: DatasetFigures) -> Iterator[Problem]:
         """Records whose context is not the utterances before them in their dialogue."""
         import numpy as np
 
-        size = np.minimum(turns_before(turns), context_k)
+        context_k = np.array([figures.context_of(corpus) for corpus, _ in turns.splits], dtype=np.int64)
+        size = np.minimum(turns_before(turns), context_k[turns.split])
         lines = np.array(self._lines, dtype=np.uint64)[turns.place]
         expected = np.zeros(len(lines), dtype=np.uint64)
         factor = 1

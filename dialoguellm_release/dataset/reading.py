@@ -231,9 +231,9 @@ def _collect(
     """Adds a dialogue to the turns; one without a split as a held-out one, until its split is drawn."""
     if dialogue.split is None:
         content.undrawn.append(Drawable(dialogue.id, dialogue.series, len(dialogue.utterances)))
-    basic7, context_k = recipe.basic7, recipe.context_k
+    relabel, context_k = recipe.relabel, recipe.context_of(dialogue.corpus)
     turns = (
-        (one.index, one.text, basic7.get(one.label, one.label), min(position, context_k))
+        (one.index, one.text, relabel.get(one.label, one.label), min(position, context_k))
         for position, one in enumerate(dialogue.utterances)
     )
     collector.add(dialogue.corpus, dialogue.split or "test", dialogue.id, turns)

@@ -17,6 +17,7 @@ from dialoguellm_release.leakage.audit import PART_OF
 from dialoguellm_release.prompts import Prompt
 from dialoguellm_release.records import record_digest
 from dialoguellm_release.schemas.labels import LABELS, CorpusName, Label, Part, Split
+from dialoguellm_release.schemas.recipes.dataset import SpeakerNames
 from dialoguellm_release.schemas.record import (
     COLUMNS,
     SFT_COLUMNS,
@@ -184,6 +185,7 @@ class RecordMaker:
         label_space: The labels that the instruction shows.
         relabel: Labels outside the label space to those inside; empty keeps every label.
         context_k: How many past utterances of the same dialogue are shown.
+        speakers: How they are named.
         descriptions: Video descriptions by record id.
 
     Attributes:
@@ -195,6 +197,7 @@ class RecordMaker:
     label_space: tuple[Label, ...]
     relabel: Mapping[Label, Label]
     context_k: int
+    speakers: SpeakerNames = "named"
     descriptions: Mapping[str, str] = field(default_factory=dict)
     relabelled: Counter[str] = field(default_factory=Counter)
 
@@ -207,7 +210,8 @@ class RecordMaker:
             leaks: For each of them, the splits that it shares something with; None where there was no audit.
         """
         utterances: Sequence[Utterance | HeldUtterance] = dialogue.utterances
-        lines = [line_of(utterance.speaker, utterance.text) for utterance in utterances]
+        speakers = _shown_speakers([utterance.speaker for utterance in utterances], self.speakers)
+        lines = [line_of(name, utterance.text) for name, utterance in zip(speakers, utterances, strict=True)]
         for position, utterance in enumerate(utterances):
             context = tuple(lines[max(0, position - self.context_k) : position])
             label = self._label(utterance.label)
@@ -230,7 +234,7 @@ class RecordMaker:
                 split=split,
                 dialogue_id=dialogue.id,
                 utterance_index=utterance.index,
-                speaker=utterance.speaker,
+                speaker=speakers[position],
                 start_s=utterance.start_s,
                 end_s=utterance.end_s,
                 license=self.license,
@@ -246,6 +250,20 @@ class RecordMaker:
             return label
         self.relabelled[f"{label} -> {self.relabel[label]}"] += 1
         return self.relabel[label]
+
+
+def _shown_speakers(names: Sequence[str | None], how: SpeakerNames) -> Sequence[str | None]:
+    """The speakers of a dialogue's utterances, as its records name them.
+
+    >>> _shown_speakers(["Ann", None, "Bob", "Ann"], "numbered")
+    ['Speaker 1', None, 'Speaker 2', 'Speaker 1']
+    """
+    if how == "named":
+        return names
+    if how == "left_out":
+        return [None] * len(names)
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(filter(None, names)), start=1)}
+    return [f"Speaker {numbers[name]}" if name else None for name in names]
 
 
 def line_of(speaker: str | None, text: str) -> str:

@@ -92,7 +92,7 @@ def write_hydrated(
     def read(name: CorpusName, corpus: CorpusRecipe, notes: Notes) -> Iterator[Dialogue]:
         held = copy.held[name]
         if held == "records":
-            label_map = entry_of(name, corpus).native_labels if build.recipe.basic7 else {}
+            label_map = entry_of(name, corpus).native_labels if build.recipe.relabel else {}
             return copy.dialogues(name, label_map, notes)
         dialogues = build.read(name, corpus, notes)
         return dialogues if held == "nothing" else _with_split(dialogues, _splits(copy, name))
@@ -135,7 +135,8 @@ def _differences(
     """A summary and the records that differ; nothing where none does."""
     figures, recipe, notes = copy.manifest.figures.corpora[name], copy.loaded.recipe, Notes()
     prompt, corpus = prompt_of(recipe), recipe.corpora[name]
-    maker = RecordMaker(prompt, figures.license, figures.label_space, recipe.basic7, recipe.context_k)
+    shown = (recipe.relabel, recipe.context_of(name), recipe.speakers)
+    maker = RecordMaker(prompt, figures.license, figures.label_space, *shown)
     read = read_corpus(entry_of(name, corpus), sources / name, corpus, notes)
 
     def records() -> Iterator[list[Record]]:

@@ -19,6 +19,7 @@ class CorpusFigures(Schema):
     Attributes:
         license: Of the text, as every record carries it.
         may_redistribute: Whether the registry let the text be passed on when this was built.
+        context_k: Of its records alone; None is that of the dataset.
         repairs: How often each named rule mended or dropped something.
         unused: Dialogues and utterances that the drawn split left over.
         splits: What was built.
@@ -31,6 +32,7 @@ class CorpusFigures(Schema):
     license: Text
     may_redistribute: bool
     label_space: tuple[Label, ...]
+    context_k: Count | None = None
     files: tuple[FileStamp, ...]
     unknown_files: tuple[Text, ...]
     repairs: dict[str, Count]
@@ -91,6 +93,11 @@ class DatasetFigures(Schema):
     audit: AuditFigures | None = None
     statistics: dict[CorpusName, dict[Split, SplitStatistics]] = {}
     video: VideoProvenance | None = None
+
+    def context_of(self, corpus: CorpusName) -> int:
+        """How many past utterances the records of a corpus show."""
+        stated = self.corpora[corpus].context_k
+        return self.context_k if stated is None else stated
 
     @property
     def training_dialogues(self) -> dict[CorpusName, int]:

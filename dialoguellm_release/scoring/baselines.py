@@ -68,7 +68,7 @@ def score_baseline(settings: ScoreRecipe, dataset: Path, name: BaselineName) -> 
             chances=shares if name == "random" else {},
         )
     with_context = name == "tfidf-context"
-    context_k = task.dataset.figures.context_k if with_context else 0
+    context_k = task.dataset.figures.context_of(task.settings.corpus) if with_context else 0
     weights = {"context_weight": CONTEXT_WEIGHT, "regression": REGRESSION}
     settings_of_fit: dict[str, object] = {"words": WORDS, "characters": CHARACTERS, **weights}
     with progress("fit", None):

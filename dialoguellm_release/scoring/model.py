@@ -15,8 +15,7 @@ from dialoguellm_release.backbones.weights import Base, base_of, pinned
 from dialoguellm_release.encoding import Encoder
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import canonical_json, package_versions, read_manifest, sha256_of_text
-from dialoguellm_release.knowledge import with_knowledge
-from dialoguellm_release.prompts import Prompt, prompt_of_dataset, read_prompt
+from dialoguellm_release.prompts import Prompt, prompt_of_dataset, read_prompt, with_knowledge
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import draw_records, read_records, shown_sha256
 from dialoguellm_release.schemas.manifests import AdapterManifest

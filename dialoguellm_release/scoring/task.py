@@ -125,7 +125,7 @@ def protocol_of(
         leak_policy: What became of training records that share text with held-out ones.
     """
     if asking is not None:
-        context_k = task.dataset.figures.context_k if asking.has_context else 0
+        context_k = task.dataset.figures.context_of(task.settings.corpus) if asking.has_context else 0
     examples = asking.examples if asking else None
     return Protocol(
         corpus=task.settings.corpus,

@@ -11,8 +11,7 @@ from typing import TypedDict, overload
 
 from dialoguellm_release.encoding import EncodedPrompt, Encoder, RecordLengths, in_batches
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.knowledge import each_with_knowledge
-from dialoguellm_release.prompts import Prompt
+from dialoguellm_release.prompts import Prompt, each_with_knowledge
 from dialoguellm_release.records import draw_records, read_records, shown_sha256
 from dialoguellm_release.render import numbers
 from dialoguellm_release.render.tables import Column, Table

@@ -195,7 +195,7 @@ def dataset(registry: dict[CorpusName, CorpusEntry]) -> DatasetManifest:
                 "claims": "dialoguellm-2310.11374",
                 "context_k": 1,
                 "label_space": "corpus",
-                "basic7": {},
+                "relabel": {},
                 "corpora": {"meld": {}},
             },
         ),

@@ -159,7 +159,7 @@ def test_another_context_and_label_space(sources: Path, tmp_path: Path) -> None:
         "demo",
         sources,
         tmp_path / "out",
-        overrides=["context_k=3", "label_space=basic7", f"basic7={{{extras}, acceptance: neutral}}"],
+        overrides=["context_k=3", "label_space=basic7", f"relabel={{{extras}, acceptance: neutral}}"],
     )
     records = list(read_records(made.folder, "emorynlp", "train"))
     assert max(len(record.context) for record in records) == 3

@@ -58,7 +58,7 @@ def test_another_label_space_comes_back_as_well(
         "demo",
         synthetic_dir,
         tmp_path / "built",
-        overrides=["context_k=3", "label_space=basic7", f"basic7={{{extras}, acceptance: neutral}}"],
+        overrides=["context_k=3", "label_space=basic7", f"relabel={{{extras}, acceptance: neutral}}"],
     )
     copy = publish(built, tmp_path / "copy", {"emorynlp", "meisd", "iemocap"}, {"dailydialog", "meld"})
     made = hydrate_dataset(copy, synthetic_dir, tmp_path / "out")

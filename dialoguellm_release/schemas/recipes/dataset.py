@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from dialoguellm_release.schemas.base import Count, Recipe, Schema, Text
 from dialoguellm_release.schemas.corpus import CorpusEntry, Distribution
@@ -16,6 +16,9 @@ from dialoguellm_release.schemas.labels import (
     Label,
     Split,
 )
+
+ContextLength = Annotated[int, Field(ge=0, le=100)]
+"""How many past utterances of the same dialogue are shown."""
 
 
 class CleanRules(Schema):
@@ -61,6 +64,14 @@ class SplitDraw(Schema):
         return self
 
 
+SpeakerNames = Literal["named", "numbered", "left_out"]
+LabelSpace = Annotated[
+    Annotated[Literal["corpus", "basic7"], Tag("name")]
+    | Annotated[tuple[Label, ...], Field(min_length=2), Tag("list")],
+    Discriminator(lambda value: "list" if isinstance(value, list | tuple) else "name"),
+]
+
+
 class CorpusRecipe(Schema):
     """One corpus of a dataset; an empty `expect` checks nothing.
 
@@ -70,6 +81,7 @@ class CorpusRecipe(Schema):
         source: Which release of the corpus is read; None for the format of its file.
         split: How splits come about where the corpus has none.
         distribution: What `publish` sends of it. A build holds everything, whatever is stated here.
+        context_k: For this corpus alone; None takes that of the dataset.
     """
 
     file: Text | None = None
@@ -77,6 +89,7 @@ class CorpusRecipe(Schema):
     source: Text | None = None
     split: SplitDraw | None = None
     distribution: Distribution = "exclude"
+    context_k: ContextLength | None = None
     expect: dict[Split, Expectation] = {}
 
 
@@ -115,13 +128,16 @@ class DatasetRecipe(Recipe):
         own_prompt: The prompt recipe itself where `prompt` is a path, which then becomes a name when the
             recipe is loaded: a dataset carries the prompt that no installed package has.
         claims: Name of a claims recipe whose counts the card sets beside the built ones; None for none.
-        context_k: How many past utterances of the same dialogue are shown (paper section 3.3: 1).
-        label_space: `corpus` keeps each corpus's own labels, `basic7` maps the extra ones to the seven.
+        context_k: How many past utterances of the same dialogue are shown.
+        speakers: How records name who speaks, in the context and before the input: as the corpus does; as
+            `Speaker 1`, `Speaker 2`, in the order in which they first speak in a dialogue; or not at all.
+        label_space: `corpus` keeps the labels of each corpus; `basic7`, or a list of labels, is the label
+            space of all of them.
+        relabel: Which label of that space replaces each label outside it; empty with `corpus`.
         corpora: By name, in the order of configs, class ids and records.
         rights: By corpus, the right that the publisher holds to pass on more of it than its licences allow,
             as a sentence that the card shows; counts only where the repository is private.
         video: None takes descriptions as they are where a video folder is given.
-        basic7: With `label_space: basic7`, which of the seven stands for each other label; else empty.
         clean: Which of the training records that repeat or contradict each other the clean part keeps.
     """
 
@@ -131,9 +147,10 @@ class DatasetRecipe(Recipe):
     prompt: Text
     own_prompt: PromptRecipe | None = None
     claims: Text | None = None
-    context_k: Count = Field(le=100)
-    label_space: Literal["corpus", "basic7"] = "corpus"
-    basic7: dict[Label, Label] = {}
+    context_k: ContextLength
+    speakers: SpeakerNames = "named"
+    label_space: LabelSpace = "corpus"
+    relabel: dict[Label, Label] = {}
     clean: CleanRules = CleanRules()
     video: VideoUse | None = None
     corpora: dict[CorpusName, CorpusRecipe]
@@ -145,16 +162,31 @@ class DatasetRecipe(Recipe):
             raise ValueError(f"no corpus may be named {', '.join(taken)}: it is the name of a config")
         return self
 
-    @model_validator(mode="after")
-    def _extras_have_a_home(self) -> Self:
+    @property
+    def shared_labels(self) -> tuple[Label, ...] | None:
+        """The label space of all corpora; None where each has its own."""
         if self.label_space == "corpus":
-            if self.basic7:
-                raise ValueError("basic7 is set, but label_space is corpus")
+            return None
+        return BASIC_LABELS if self.label_space == "basic7" else self.label_space
+
+    def context_of(self, corpus: CorpusName) -> int:
+        """How many past utterances the records of a corpus show."""
+        stated = self.corpora[corpus].context_k
+        return self.context_k if stated is None else stated
+
+    @model_validator(mode="after")
+    def _relabelling_leads_into_the_label_space(self) -> Self:
+        labels = self.shared_labels
+        if labels is None:
+            if self.relabel:
+                raise ValueError("relabel is set, but label_space is corpus")
             return self
-        if both := sorted(set(self.basic7) & set(BASIC_LABELS)):
-            raise ValueError(f"basic7 maps labels that are among the seven: {', '.join(both)}")
-        if not set(self.basic7.values()) <= set(BASIC_LABELS):
-            raise ValueError(f"basic7 may only lead to {', '.join(BASIC_LABELS)}")
+        if len(set(labels)) != len(labels):
+            raise ValueError("label_space names a label twice")
+        if both := sorted(set(self.relabel) & set(labels)):
+            raise ValueError(f"relabel replaces labels that are in the label space: {', '.join(both)}")
+        if not set(self.relabel.values()) <= set(labels):
+            raise ValueError(f"relabel may only lead to {', '.join(labels)}")
         return self
 
     @model_validator(mode="after")

@@ -10,8 +10,7 @@ import pytest
 
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import read_manifest
-from dialoguellm_release.knowledge import with_knowledge
-from dialoguellm_release.prompts import Prompt, load_prompt
+from dialoguellm_release.prompts import Prompt, load_prompt, with_knowledge
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, CorpusName, Label, Split
