@@ -110,9 +110,12 @@ def new(
     init_adapter: Annotated[
         str | None, typer.Option(help="Start from this adapter: a folder, or a repository id.")
     ] = None,
+    release: Annotated[
+        str | None, typer.Option(metavar="OWNER", help="Write a release recipe too, under this owner.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Write the recipes to build, train and score on a table of yours.
+    """Write the recipes to build, train, score and publish a table of yours.
 
     Example: dlm-release recipe new --extends llama-2-7b --data my.csv
     """
@@ -120,16 +123,19 @@ def new(
 
     named = {"text": text, "label": label, "speaker": speaker, "dialogue": dialogue, "split": split}
     columns = {role: column for role, column in named.items() if column is not None}
-    made = new_recipe(parent, data, out, context_k=context, init_adapter=init_adapter, columns=columns)
+    made = new_recipe(
+        parent, data, out, context_k=context, init_adapter=init_adapter, columns=columns, release=release
+    )
     commands = [shlex.join(words) for words in made.commands]
     say("Look at the corpus file, then run:\n" + "\n".join(commands))
     counts = ", ".join(f"{split} {count:,}" for split, count in made.records.items() if count)
-    files = [path for path in (made.corpus, made.dataset, made.recipe, made.score) if path]
+    files = [path for path in (made.corpus, made.dataset, made.recipe, made.score, made.release) if path]
     data_of_all = {
         "corpus": str(made.corpus),
         "dataset_recipe": str(made.dataset),
         "recipe": str(made.recipe),
         "score_recipe": str(made.score) if made.score else None,
+        "release_recipe": str(made.release) if made.release else None,
         "records": made.records,
         "labels": made.labels,
         "commands": commands,

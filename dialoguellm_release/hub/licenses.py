@@ -80,7 +80,12 @@ def license_problems(
                 else f"if you hold the right, say which in the recipe under rights.{name}, and set "
                 "dataset.visibility to private in the release"
             )
-            fix = f"build with --set corpora.{name}.distribution={entry.allowed}; or, {private}"
+            stated = (
+                "if its licence allows more, state it in its corpus file and build again; else, "
+                if recipe.corpora[name].entry
+                else ""
+            )
+            fix = f"{stated}build with --set corpora.{name}.distribution={entry.allowed}; or, {private}"
             where, expected = f"{folder}: corpora.{name}.distribution", " or ".join(allowed)
             yield Problem(where, what, expected, asked, fix, code="licenses.not_allowed")
 

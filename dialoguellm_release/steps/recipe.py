@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,9 +23,16 @@ from dialoguellm_release.recipes.catalogue import validate_recipes as validate_r
 from dialoguellm_release.recipes.names import as_kind as as_kind
 from dialoguellm_release.recipes.names import bundled as bundled
 from dialoguellm_release.recipes.names import is_path
-from dialoguellm_release.schemas.labels import Label, Split
+from dialoguellm_release.schemas.labels import CorpusName, Label, Split
 from dialoguellm_release.schemas.recipes.adapter import AdapterData, AdapterRecipe, InitAdapter
+from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe
+from dialoguellm_release.schemas.recipes.release import (
+    AdapterRepository,
+    BackboneRepository,
+    DatasetRepository,
+    ReleaseRecipe,
+)
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.step import (
     BUILD,
@@ -47,6 +55,7 @@ class NewRecipe:
         corpus: The corpus file, which says how the table is read.
         dataset: Of the dataset.
         score: Of its scores on the test split, else on the validation split; None where all is to train on.
+        release: Of all of it; None where no owner was named.
         records: Records of each split.
         labels: The label space.
     """
@@ -55,19 +64,24 @@ class NewRecipe:
     corpus: Path
     dataset: Path
     score: Path | None
+    release: Path | None
     records: dict[Split, int]
     labels: tuple[Label, ...]
 
     @property
     def commands(self) -> tuple[tuple[str, ...], ...]:
-        """The commands that build the dataset, train on it and score, as lists of words."""
+        """The commands that build the dataset, train on it, score and publish, as lists of words."""
         built, trained = BUILD / self.dataset.stem, BUILD / "adapters" / self.recipe.stem
         build = ("dlm-release", "dataset", "build", str(self.dataset), "--out", str(built))
         train = ("dlm-release", "adapter", "train", str(self.recipe), "--dataset", str(built), "--out")
-        if self.score is None:
-            return (build, (*train, str(trained)))
-        score = ("dlm-release", "score", "run", str(self.score), "--dataset", str(built))
-        return (build, (*train, str(trained)), (*score, "--adapter", str(trained)))
+        commands = [build, (*train, str(trained))]
+        if self.score:
+            score = ("dlm-release", "score", "run", str(self.score), "--dataset", str(built))
+            commands.append((*score, "--adapter", str(trained)))
+        if self.release:
+            publish = ("dlm-release", "publish", str(self.release), "--from", str(BUILD), "--to", "hub")
+            commands.append((*publish, "--dry-run"))
+        return tuple(commands)
 
 
 def new_recipe(
@@ -78,6 +92,7 @@ def new_recipe(
     context_k: int = 1,
     init_adapter: str | None = None,
     columns: Mapping[str, str] | None = None,
+    release: str | None = None,
 ) -> NewRecipe:
     """Writes the corpus file and the recipes to build, train and score on a table.
 
@@ -93,6 +108,8 @@ def new_recipe(
         init_adapter: A folder or repository id of an adapter to start from; None starts with a new one.
         columns: Names of columns by `text`, `label`, `speaker`, `dialogue` and `split`, where they are not
             the usual ones.
+        release: User or organisation of the Hub under whose name it is published: `NAME-release.yaml` is
+            written too, and a backbone recipe where the backbone is one that is built and has no owner yet.
 
     Returns:
         The paths of the files, and what the table holds.
@@ -125,6 +142,11 @@ def new_recipe(
         "trainer": trainer,
         "init_adapter": init,
     }
+    name, files = data.stem, dict[Path, tuple[BaseModel, str]]()
+    backbone = _named_backbone(settings, release, entry.name)
+    if backbone:
+        files[out / f"{name}-backbone.yaml"] = (backbone, f"The backbone of {name}.yaml, which is built.")
+        changes["backbone"] = f"{name}-backbone.yaml"
     dataset = DatasetRecipe(
         version=1,
         kind="dataset",
@@ -132,7 +154,11 @@ def new_recipe(
         pretty_name=data.stem,
         prompt=settings.prompt,
         context_k=context_k,
-        corpora={entry.name: CorpusRecipe(file=f"{data.stem}-corpus.yaml")},
+        corpora={
+            entry.name: CorpusRecipe(
+                file=f"{data.stem}-corpus.yaml", distribution="full" if release else "exclude"
+            )
+        },
     )
     held_out = next((split for split in HELD_OUT if records[split]), None)
     made = NewRecipe(
@@ -140,10 +166,11 @@ def new_recipe(
         corpus=out / f"{data.stem}-corpus.yaml",
         dataset=out / f"{data.stem}-dataset.yaml",
         score=out / f"{data.stem}-score.yaml" if held_out else None,
+        release=out / f"{data.stem}-release.yaml" if release else None,
         records=records,
         labels=entry.label_space,
     )
-    files = {
+    files |= {
         made.corpus: (entry, f"How {data.name} is read, and what is known of it."),
         made.dataset: (dataset, f"Command: {shlex.join(made.commands[0])}"),
         made.recipe: (settings.model_copy(update=changes), f"Command: {shlex.join(made.commands[1])}"),
@@ -159,8 +186,53 @@ def new_recipe(
             batch_size=SCORED_AT_ONCE,
         )
         files[made.score] = (score, f"Command: {shlex.join(made.commands[2])}")
+    if made.release and release:
+        recipe = _release_of(release, made, entry.name, loaded.name, backbone)
+        files[made.release] = (recipe, f"Command: {shlex.join(made.commands[-1])}")
     _write_new({path: _as_text(recipe, comment) for path, (recipe, comment) in files.items()})
     return made
+
+
+def _named_backbone(settings: AdapterRecipe, owner: str | None, corpus: CorpusName) -> BackboneRecipe | None:
+    """The backbone under the owner's name where it is built, so that it can be published with the adapter."""
+    if owner is None:
+        return None
+    if not re.fullmatch(r"[\w.-]+", owner):
+        what, expected = "is not the name of a user or organisation", "letters, digits, - _ ."
+        raise DataError(Problem("--release", what, expected, owner, code="recipe.bad_owner"))
+    backbone = load_recipe(settings.backbone, "backbone", BackboneRecipe).recipe
+    if not isinstance(backbone.source, BuiltSource):
+        return None
+    source = backbone.source.model_copy(update={"repo_id": f"{owner}/{corpus}-backbone"})
+    return backbone.model_copy(update={"source": source})
+
+
+def _release_of(
+    owner: str, made: NewRecipe, corpus: CorpusName, parent: str, backbone: BackboneRecipe | None
+) -> ReleaseRecipe:
+    """The release of a dataset and an adapter under an owner, from the folders that the commands make."""
+    dataset = f"{owner}/{corpus}"
+    depends_on = [f"datasets/{dataset}", *([backbone.source.repo_id] if backbone else [])]
+    scores = [f"scores/{made.score.stem}-{made.recipe.stem}"] if made.score else []
+    named = re.sub(r"[^\w.-]+", "-", f"{corpus}-{parent}")
+    folder = f"backbones/{made.recipe.stem}-backbone"
+    return ReleaseRecipe(
+        version=1,
+        kind="release",
+        description=f"The dataset of {made.recipe.stem}, and {parent} tuned on it.",
+        tag="v1.0.0",
+        changelog="The first release.",
+        dataset=DatasetRepository(repo_id=dataset, folder=made.dataset.stem),
+        backbones=(BackboneRepository(repo_id=backbone.source.repo_id, folder=folder),) if backbone else (),
+        adapters=(
+            AdapterRepository(
+                repo_id=f"{owner}/{named}",
+                folder=f"adapters/{made.recipe.stem}",
+                scores=tuple(scores),
+                depends_on=tuple(depends_on),
+            ),
+        ),
+    )
 
 
 def _as_text(recipe: BaseModel, comment: str) -> str:

@@ -13,9 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import read_manifest, stamps, write_manifest
 from dialoguellm_release.layout import AUDIT
+from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
+from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
+from dialoguellm_release.steps.recipe import new_recipe
 
 TABLE = """\
 dialogue,speaker,text,label,split
@@ -142,6 +147,26 @@ def test_it_is_never_published(run: Any, own: Path) -> None:
     assert ended.code == 1
     assert "nothing" in ended.err
     assert not (own / "to").exists()
+
+
+def test_a_release_under_an_owner_is_written(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "my.csv").write_text(TABLE, encoding="utf-8")
+    command = ("recipe", "new", "--extends", "tiny", "--data", tmp_path / "my.csv", "--out", tmp_path / "own")
+    with pytest.raises(DataError) as raised:
+        new_recipe("tiny", tmp_path / "my.csv", tmp_path / "own", release="not/an owner")
+    assert [problem.code for problem in raised.value.problems] == ["recipe.bad_owner"]
+    said = json.loads(run(*command, "--release", "river-lab", "--json").out)
+    release = load_recipe(said["release_recipe"], "release", ReleaseRecipe).recipe
+    assert release.in_order() == ("datasets/river-lab/my", "river-lab/my-backbone", "river-lab/my-tiny")
+    backbone = load_recipe(str(tmp_path / "own" / "my-backbone.yaml"), "backbone", BackboneRecipe).recipe
+    assert backbone.source.repo_id == "river-lab/my-backbone"
+    folders = [shlex.split(line)[-1].removeprefix("build/") for line in said["commands"][:2]]
+    assert [release.dataset and release.dataset.folder, release.adapters[0].folder] == folders
+    llama = run(
+        *command[:3], "llama-2-7b", *command[4:6], "--out", tmp_path / "llama", "--release", "river-lab"
+    )
+    assert llama.code == 0
+    assert not (tmp_path / "llama" / "my-backbone.yaml").exists()
 
 
 def restamp(dataset: Path) -> None:
