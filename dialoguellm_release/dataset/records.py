@@ -210,7 +210,7 @@ class RecordMaker:
             leaks: For each of them, the splits that it shares something with; None where there was no audit.
         """
         utterances: Sequence[Utterance | HeldUtterance] = dialogue.utterances
-        speakers = _shown_speakers([utterance.speaker for utterance in utterances], self.speakers)
+        speakers = shown_speakers([utterance.speaker for utterance in utterances], self.speakers)
         lines = [line_of(name, utterance.text) for name, utterance in zip(speakers, utterances, strict=True)]
         for position, utterance in enumerate(utterances):
             context = tuple(lines[max(0, position - self.context_k) : position])
@@ -252,10 +252,10 @@ class RecordMaker:
         return self.relabel[label]
 
 
-def _shown_speakers(names: Sequence[str | None], how: SpeakerNames) -> Sequence[str | None]:
+def shown_speakers(names: Sequence[str | None], how: SpeakerNames) -> Sequence[str | None]:
     """The speakers of a dialogue's utterances, as its records name them.
 
-    >>> _shown_speakers(["Ann", None, "Bob", "Ann"], "numbered")
+    >>> shown_speakers(["Ann", None, "Bob", "Ann"], "numbered")
     ['Speaker 1', None, 'Speaker 2', 'Speaker 1']
     """
     if how == "named":

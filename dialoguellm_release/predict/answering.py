@@ -10,7 +10,7 @@ from typing import Protocol
 from dialoguellm_release.backbones.context_window import context_window
 from dialoguellm_release.encoding import EncodedPrompt, Encoder
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.predict.trained_model import LabelChoice, TrainedModel, load_model
+from dialoguellm_release.predict.trained_model import TaskChoice, TrainedModel, load_model
 from dialoguellm_release.schemas.labels import class_labels
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.scoring.scorers import LikelihoodScorer, chosen_scorer, label_tokens
@@ -51,7 +51,7 @@ class LocalModel:
     def __init__(
         self,
         model: TrainedModel,
-        choice: LabelChoice,
+        choice: TaskChoice,
         backbone: Path | None,
         batch_size: int,
         device: str | None,

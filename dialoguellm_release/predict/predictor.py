@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from dialoguellm_release.corpora.cells import is_blank, one_line
-from dialoguellm_release.dataset.records import line_of
+from dialoguellm_release.dataset.records import line_of, shown_speakers
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.predict.answering import Answerer, LabelScores, LocalModel
-from dialoguellm_release.predict.trained_model import LabelChoice, TrainedModel, choose_labels, read_model
+from dialoguellm_release.predict.trained_model import TaskChoice, choose_task, read_model
 from dialoguellm_release.prompts import Prompt
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.record import Record
@@ -67,14 +67,30 @@ class EmotionPrediction:
     reason: str | None = None
 
 
+class SoFar:
+    """A conversation up to a turn: its last lines, and who has spoken."""
+
+    def __init__(self, choice: TaskChoice) -> None:
+        self.lines = deque[str](maxlen=choice.context_k)
+        self._how = choice.speakers
+        self._names: dict[str, None] = {}
+
+    def speaker(self, name: str | None) -> str | None:
+        """How the prompt names the speaker of the next turn."""
+        name = one_line(name or "") or None
+        if name is None or self._how == "named":
+            return name
+        self._names[name] = None
+        return shown_speakers([*self._names, name], self._how)[-1]
+
+
 class EmotionPredictor:
     """Labels the turns of conversations with a trained model.
 
     Args:
         answerer: Compares the labels.
         prompt: The prompt of the training.
-        choice: The labels.
-        context_k: Turns before each one that its prompt shows.
+        choice: The labels, and what a prompt shows.
         temperature: Of the calibration; None where the model is not calibrated.
 
     Attributes:
@@ -87,18 +103,15 @@ class EmotionPredictor:
         self,
         answerer: Answerer,
         prompt: Prompt,
-        choice: LabelChoice,
-        context_k: int,
+        choice: TaskChoice,
         temperature: float | None = None,
     ) -> None:
         self.labels = choice.labels
         self.temperature = temperature
-        self.context_k = context_k
-        self.corpora = choice.corpora
+        self.choice = choice
         self.counts: Counter[str] = Counter()
         self._answerer = answerer
         self._prompt = prompt
-        self._shown = choice.shown
 
     @classmethod
     def from_pretrained(
@@ -140,11 +153,10 @@ class EmotionPredictor:
             'happiness'
         """
         model = read_model(Path(adapter) if isinstance(adapter, PathLike) else adapter, revision)
-        choice = choose_labels(model, labels, corpus)
-        k = chosen_context(model, context_k)
+        choice = choose_task(model, labels, corpus, context_k)
         base = None if backbone is None else Path(backbone)
         answerer = LocalModel(model, choice, base, batch_size, device)
-        return cls(answerer, model.prompt, choice, k)
+        return cls(answerer, model.prompt, choice)
 
     def __call__(self, turns: Sequence[str | Turn | Mapping[str, Any]]) -> list[EmotionPrediction]:
         """The emotion of each turn of one conversation, in its order."""
@@ -168,8 +180,8 @@ class EmotionPredictor:
         """
         waiting, size = list[list[Record | None]](), 0
         for turns in conversations:
-            context = deque[str](maxlen=self.context_k)
-            waiting.append([self.record_of(turn_of(turn), context) for turn in turns])
+            so_far = SoFar(self.choice)
+            waiting.append([self.record_of(turn_of(turn), so_far) for turn in turns])
             size += len(waiting[-1])
             if size >= AT_ONCE:
                 yield from self._answered(waiting)
@@ -181,23 +193,24 @@ class EmotionPredictor:
         for records in waiting:
             yield [next(found) for _ in records]
 
-    def record_of(self, turn: Turn, context: deque[str]) -> Record | None:
-        """A turn as the model is asked, which joins the context; None for one without text."""
+    def record_of(self, turn: Turn, so_far: SoFar) -> Record | None:
+        """A turn as the model is asked, which then belongs to the conversation; None for one without text."""
         if is_blank(turn.text):
             return None
-        text, speaker = one_line(turn.text), one_line(turn.speaker or "") or None
-        lines = tuple(context)
-        context.append(line_of(speaker, text))
-        instruction = self._prompt.instruction(self._shown, has_video=False, has_context=bool(lines))
+        shown = self.choice.shown
+        text, speaker = one_line(turn.text), so_far.speaker(turn.speaker)
+        context = tuple(so_far.lines)
+        so_far.lines.append(line_of(speaker, text))
+        instruction = self._prompt.instruction(shown, has_video=False, has_context=bool(context))
         return Record(
             id="input/test/0/0",
             instruction=instruction,
             video_description=None,
-            context=lines,
+            context=context,
             input=text,
-            output=self._shown[0],  # not known, and in no prompt
-            label=self._shown[0],
-            source_label=self._shown[0],
+            output=shown[0],  # not known, and in no prompt
+            label=shown[0],
+            source_label=shown[0],
             other_labels=(),
             corpus="input",
             split="test",
@@ -234,22 +247,6 @@ class EmotionPredictor:
         best, second = sorted(shares, reverse=True)[:2]
         label = self.labels[values.index(max(values))]
         return EmotionPrediction(label, dict(zip(self.labels, shares, strict=True)), best - second)
-
-
-def chosen_context(model: TrainedModel, context_k: int | None) -> int:
-    """How many turns of context are shown: as asked for, or as in training.
-
-    Raises:
-        DataError: It is negative, or neither is known.
-    """
-    if context_k is not None and context_k < 0:
-        raise DataError(Problem("context_k", "is negative", got=str(context_k), code="predict.context"))
-    if context_k is not None:
-        return context_k
-    if model.task is None:
-        what, fix = "its manifest does not say how much context its prompts show", "state it with --context-k"
-        raise DataError(Problem(model.where, what, fix=fix, code="predict.no_context"))
-    return model.task.context_k
 
 
 def turn_of(value: str | Turn | Mapping[str, Any]) -> Turn:

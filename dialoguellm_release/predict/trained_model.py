@@ -24,6 +24,7 @@ from dialoguellm_release.schemas.manifests import (
     TrainedTask,
 )
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
+from dialoguellm_release.schemas.recipes.dataset import SpeakerNames
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -76,61 +77,84 @@ def read_model(reference: str | Path, revision: str | None = None) -> TrainedMod
 
 
 @dataclass(frozen=True)
-class LabelChoice:
-    """The labels of a run.
+class TaskChoice:
+    """What is asked in a run.
 
     Attributes:
-        shown: Those that the instruction names, as in training.
+        shown: The labels that the instruction names, as in training.
         labels: Those that a prediction may be.
+        context_k: Turns before each one that its prompt shows, at most.
+        speakers: How the prompt names them.
         corpora: Whose label space it is; empty where the model does not say.
+        languages: BCP 47 tags of their texts.
     """
 
     shown: tuple[Label, ...]
     labels: tuple[Label, ...]
+    context_k: int
+    speakers: SpeakerNames = "named"
     corpora: tuple[CorpusName, ...] = ()
+    languages: tuple[str, ...] = ()
 
 
-def choose_labels(
-    model: TrainedModel, labels: Sequence[Label] | None, corpus: CorpusName | None
-) -> LabelChoice:
-    """The label space of a corpus that the model was trained on, or a part of it.
+def choose_task(
+    model: TrainedModel,
+    labels: Sequence[Label] | None = None,
+    corpus: CorpusName | None = None,
+    context_k: int | None = None,
+) -> TaskChoice:
+    """The task of a corpus that the model was trained on, or a part of its label space.
 
     Args:
         labels: Predictions are one of these; None allows the whole label space.
-        corpus: Whose label space; None where the model knows one, or one alone that has all `labels`.
+        corpus: Whose task; None where the model knows one, or one alone that has all `labels`.
+        context_k: None is that of the training.
 
     Raises:
-        DataError: A label is in no label space, or several label spaces are possible.
+        DataError: A label is in no label space, several tasks are possible, or the model states none.
     """
     wanted = tuple(dict.fromkeys(labels)) if labels is not None else None
     if wanted is not None and len(wanted) < 2:
         what, got = "there is nothing to choose from", ", ".join(wanted) or "no label"
         raise DataError(Problem("labels", what, "two labels or more", got, code="predict.labels"))
+    if context_k is not None and context_k < 0:
+        raise DataError(Problem("context_k", "is negative", got=str(context_k), code="predict.context"))
     if model.task is None:
-        if wanted is None:
-            what = "its manifest does not say which labels it was trained with"
-            fix = "name the labels of its training with --labels, in their order"
-            raise DataError(Problem(model.where, what, fix=fix, code="predict.no_labels"))
-        return LabelChoice(wanted, wanted)
-    spaces = {name: one.label_space for name, one in model.task.corpora.items()}
+        if wanted is None or context_k is None:
+            what = "its manifest does not say which labels and how much context it was trained with"
+            fix = "state both with --labels and --context-k, the labels in the order of the training"
+            raise DataError(Problem(model.where, what, fix=fix, code="predict.no_task"))
+        return TaskChoice(wanted, wanted, context_k)
+    corpora = model.task.corpora
     if corpus is not None:
-        spaces = {name: spaces[name] for name in [one_of("corpus", corpus, spaces)]}
-    fitting = {name: space for name, space in spaces.items() if set(wanted or ()) <= set(space)}
+        corpora = {corpus: corpora[one_of("corpus", corpus, corpora)]}
+    fitting = {name: one for name, one in corpora.items() if set(wanted or ()) <= set(one.label_space)}
+    spaces = {name: one.label_space for name, one in (fitting or corpora).items()}
     if not fitting:
         raise DataError(_outside(model.where, wanted or (), spaces))
-    if len(set(fitting.values())) > 1:
+    contexts = {one.context_k for one in fitting.values()} if context_k is None else {context_k}
+    if len(set(spaces.values())) > 1 or len(contexts) > 1:
         raise DataError(
             Problem(
                 model.where,
-                "was trained with several label spaces, and each may be meant",
-                got="; ".join(f"{name}: {', '.join(space)}" for name, space in fitting.items()),
+                "was trained with several label spaces or contexts, and each may be meant",
+                got="; ".join(
+                    f"{name}: {', '.join(one.label_space)}, {one.context_k} of context"
+                    for name, one in fitting.items()
+                ),
                 fix=f"choose with --corpus {next(iter(fitting))}, or another of these",
                 code="predict.several_label_spaces",
             )
         )
-    shown = next(iter(fitting.values()))
-    chosen = shown if wanted is None else tuple(label for label in shown if label in wanted)
-    return LabelChoice(shown, chosen, tuple(fitting))
+    shown = next(iter(spaces.values()))
+    return TaskChoice(
+        shown,
+        shown if wanted is None else tuple(label for label in shown if label in wanted),
+        contexts.pop(),
+        model.task.speakers,
+        tuple(fitting),
+        tuple(dict.fromkeys(language for one in fitting.values() for language in one.languages)),
+    )
 
 
 def _outside(

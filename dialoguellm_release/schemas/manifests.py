@@ -8,7 +8,7 @@ from pydantic import Field, JsonValue
 
 from dialoguellm_release.schemas.base import Count, Kind, Schema, Sha256, Text
 from dialoguellm_release.schemas.labels import CorpusName, Label, Split
-from dialoguellm_release.schemas.recipes.dataset import Knowledge
+from dialoguellm_release.schemas.recipes.dataset import Knowledge, SpeakerNames
 from dialoguellm_release.schemas.scores import ScoreFigures
 
 
@@ -83,10 +83,12 @@ class TrainedCorpus(Schema):
 
     Attributes:
         label_space: The labels that its instruction shows, in their order.
+        context_k: Utterances before the one to label that its prompts show, at most.
         languages: BCP 47 tags of its texts; empty where the corpus file states none.
     """
 
     label_space: tuple[Label, ...]
+    context_k: Count
     languages: tuple[Text, ...] = ()
 
 
@@ -95,12 +97,12 @@ class TrainedTask(Schema):
 
     Attributes:
         corpora: Those whose records it was trained on.
-        context_k: Utterances before the one to label that its prompts show, at most.
+        speakers: How its prompts name them.
         max_length: Longest prompt and completion together, in tokens.
     """
 
     corpora: dict[CorpusName, TrainedCorpus]
-    context_k: Count
+    speakers: SpeakerNames = "named"
     max_length: Count
 
 

@@ -274,11 +274,15 @@ def _task(settings: AdapterRecipe, built: DatasetManifest) -> TrainedTask:
     entries, config = corpus_entries(recipe), settings.data.config
     return TrainedTask(
         corpora={
-            name: TrainedCorpus(label_space=corpus.label_space, languages=entries[name].languages)
+            name: TrainedCorpus(
+                label_space=corpus.label_space,
+                context_k=built.figures.context_of(name) if settings.data.knowledge.context else 0,
+                languages=entries[name].languages,
+            )
             for name, corpus in built.figures.corpora.items()
             if config == name or config in JOINT_CONFIGS
         },
-        context_k=built.figures.context_k if settings.data.knowledge.context else 0,
+        speakers=recipe.speakers,
         max_length=settings.trainer.max_length,
     )
 
