@@ -1,4 +1,4 @@
-"""Tables in files: the rows of CSV, TSV, JSON Lines and Parquet, each with its line or row number."""
+"""Tables in files: the rows of CSV, TSV, JSON, JSON Lines and Parquet, each with its line or row number."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import difflib
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,11 @@ from typing import Any
 
 from dialoguellm_release.errors import DataError, Problem
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+SEPARATORS = (",", ";", "\t", "|")
+
+_SEPARATOR_LINE = re.compile(r"sep=(.)(?:\r\n?|\n|$)")
+"""What Excel writes before the header, and reads."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +26,10 @@ class TableRow:
     """A row of a table.
 
     Attributes:
-        where: File and line (row for Parquet), as a message shows it.
+        where: File and line (row for JSON and Parquet), as a message shows it.
         line: The number of that line or row, from 1.
-        cells: By column; text in a CSV file, any JSON or Parquet value else.
+        cells: By column; text in a CSV file, any JSON or Parquet value else. What an object in a cell holds
+            is also there by `column.key`.
     """
 
     where: str
@@ -31,14 +37,18 @@ class TableRow:
     cells: Mapping[str, Any]
 
 
-def read_rows(path: Path, columns: Sequence[str] = ()) -> list[TableRow]:
+def read_rows(
+    path: Path, columns: Sequence[str] = (), encoding: str | None = None, separator: str | None = None
+) -> list[TableRow]:
     """The rows of a table that has at least some columns.
 
     A byte-order mark and empty lines are skipped; line numbers count them.
 
     Args:
-        path: CSV or TSV with a header, JSON Lines or Parquet, by its suffix.
+        path: CSV or TSV with a header, JSON, JSON Lines or Parquet, by its suffix.
         columns: Names that every row must have; a cell may be empty or null.
+        encoding: Of a text; None is UTF-8, or UTF-16 with a byte-order mark.
+        separator: Between the cells of a CSV or TSV; None takes that of the suffix.
 
     Raises:
         DataError: The file is missing, is not of its format, or lacks columns; or rows have another number
@@ -51,22 +61,45 @@ def read_rows(path: Path, columns: Sequence[str] = ()) -> list[TableRow]:
         raise DataError(Problem(where, "no such file", code="table.not_found"))
     try:
         content = path.read_bytes()
-        text = content if suffix == ".parquet" else content.decode("utf-8-sig")
+        text = content if suffix == ".parquet" else content.decode(encoding_of(content, encoding))
     except OSError as error:
         raise DataError(
             Problem(where, f"cannot be read: {error.strerror}", code="table.unreadable")
         ) from error
     except UnicodeDecodeError as error:
+        name = (encoding or "utf-8").upper()
         got = f"byte {error.object[error.start]:#04x} at offset {error.start:,}"
-        problem = Problem(where, "not text in UTF-8", got=got, fix="save it as UTF-8", code="table.encoding")
-        raise DataError(problem) from error
-    found = list(parse_rows(path, text, columns))
+        fix = "save it as UTF-8, or state its encoding, as in cp1252"
+        raise DataError(
+            Problem(where, f"not text in {name}", got=got, fix=fix, code="table.encoding")
+        ) from error
+    found = list(parse_rows(path, text, columns, separator))
     if problems := [one for one in found if isinstance(one, Problem)]:
         raise DataError(problems)
     return [one for one in found if isinstance(one, TableRow)]
 
 
-def parse_rows(path: Path, content: str | bytes, columns: Sequence[str]) -> Iterator[TableRow | Problem]:
+def encoding_of(content: bytes, stated: str | None = None) -> str:
+    """The encoding of a text: the stated one, else UTF-16 or UTF-8 by its byte-order mark, else UTF-8."""
+    return stated or ("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+
+
+def separator_of(header: str, suffix: str) -> str:
+    """The separator that is most frequent outside the quotes of a header; else that of the suffix.
+
+    >>> separator_of('text;"label, in words"', ".csv")
+    ';'
+    """
+    if stated := _SEPARATOR_LINE.match(header):
+        return stated[1]
+    bare = re.sub(r'"[^"]*"', "", header)
+    usual = "\t" if suffix == ".tsv" else ","
+    return max((usual, *SEPARATORS), key=bare.count)
+
+
+def parse_rows(
+    path: Path, content: str | bytes, columns: Sequence[str], separator: str | None = None
+) -> Iterator[TableRow | Problem]:
     """The rows of a table whose content was read, and what is wrong in it, in the order of the file.
 
     Args:
@@ -78,9 +111,11 @@ def parse_rows(path: Path, content: str | bytes, columns: Sequence[str]) -> Iter
     if isinstance(content, bytes):
         yield from _parquet_rows(str(path), content, columns)
     elif suffix == ".jsonl":
-        yield from _json_rows(str(path), content, columns)
+        yield from _json_lines(str(path), content, columns)
+    elif suffix == ".json":
+        yield from _json_table(str(path), content, columns)
     elif suffix in SUFFIXES:
-        yield from _csv_rows(str(path), content, columns, "\t" if suffix == ".tsv" else ",")
+        yield from _csv_rows(str(path), content, columns, separator or ("\t" if suffix == ".tsv" else ","))
     else:
         yield _unknown_format(str(path))
 
@@ -91,15 +126,18 @@ def _unknown_format(where: str) -> Problem:
 
 
 def _csv_rows(path: str, text: str, columns: Sequence[str], delimiter: str) -> Iterator[TableRow | Problem]:
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    stated = _SEPARATOR_LINE.match(text)
+    skipped = 1 if stated else 0
+    lines = io.StringIO(text[stated.end() :] if stated else text, newline="")
+    rows = csv.reader(lines, strict=True, delimiter=stated[1] if stated else delimiter)
     line = 1
     try:
         header = next((row for row in rows if row), [])
-        problems = _column_problems(f"{path}:{max(rows.line_num, 1)}", header, columns)
+        problems = _column_problems(f"{path}:{max(rows.line_num, 1) + skipped}", header, columns)
         yield from problems
         if problems:
             return
-        line = rows.line_num + 1
+        line = rows.line_num + skipped + 1
         for row in rows:
             if len(row) == len(header):
                 yield TableRow(f"{path}:{line}", line, dict(zip(header, row, strict=True)))
@@ -112,7 +150,7 @@ def _csv_rows(path: str, text: str, columns: Sequence[str], delimiter: str) -> I
                     fix="mend the row, or get the file again: it may be cut off",
                     code="table.width",
                 )
-            line = rows.line_num + 1
+            line = rows.line_num + skipped + 1
     except csv.Error as error:
         what = f"not CSV in the row that begins here: {error}"
         fix = "close the quotes of this row, or get the file again: it may be cut off"
@@ -129,7 +167,18 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _json_rows(path: str, text: str, columns: Sequence[str]) -> Iterator[TableRow | Problem]:
+def flat(cells: Mapping[str, Any]) -> dict[str, Any]:
+    """The cells, and what objects among them hold by `column.key`."""
+    inner = {
+        f"{name}.{key}": value
+        for name, cell in cells.items()
+        if isinstance(cell, dict)
+        for key, value in cell.items()
+    }
+    return {**inner, **cells}
+
+
+def _json_lines(path: str, text: str, columns: Sequence[str]) -> Iterator[TableRow | Problem]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -139,13 +188,43 @@ def _json_rows(path: str, text: str, columns: Sequence[str]) -> Iterator[TableRo
         except (ValueError, RecursionError) as error:
             yield Problem(where, f"not JSON: {error}", fix="one JSON object a line", code="table.json")
             continue
-        if not isinstance(row, dict):
-            yield Problem(where, "not a JSON object", got=line.strip()[:80], code="table.json")
-            continue
-        problems = _column_problems(where, list(row), columns)
-        yield from problems
-        if not problems:
-            yield TableRow(where, number, row)
+        yield from _json_row(where, number, row, columns)
+
+
+def _json_table(path: str, text: str, columns: Sequence[str]) -> Iterator[TableRow | Problem]:
+    """The rows of a list of objects, or of an object with a list for each column."""
+    try:
+        document = json.loads(text, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        fix = "get the file again: it may be cut off; with one object a line its name ends in .jsonl"
+        yield Problem(path, f"not JSON: {error}", fix=fix, code="table.json")
+        return
+    if isinstance(document, dict):
+        lists = [list(one.values()) if isinstance(one, dict) else one for one in document.values()]
+        if (
+            not lists
+            or not all(isinstance(one, list) for one in lists)
+            or len({len(one) for one in lists}) > 1
+        ):
+            lengths = {name: len(one) for name, one in document.items() if isinstance(one, (list, dict))}
+            got = ", ".join(f"{count} {name}" for name, count in lengths.items()) or "no list"
+            expected = "a list of objects, or an object with one list for each column, all of one length"
+            yield Problem(path, "not a table in JSON", expected, got, code="table.json")
+            return
+        document = [dict(zip(document, cells, strict=True)) for cells in zip(*lists, strict=True)]
+    for number, row in enumerate(document if isinstance(document, list) else [document], start=1):
+        yield from _json_row(f"{path}, row {number}", number, row, columns)
+
+
+def _json_row(where: str, number: int, row: Any, columns: Sequence[str]) -> Iterator[TableRow | Problem]:
+    if not isinstance(row, dict):
+        yield Problem(where, "not a JSON object", got=json.dumps(row)[:80], code="table.json")
+        return
+    cells = flat(row)
+    problems = _column_problems(where, list(cells), columns)
+    yield from problems
+    if not problems:
+        yield TableRow(where, number, cells)
 
 
 def _parquet_rows(path: str, content: bytes, columns: Sequence[str]) -> Iterator[TableRow | Problem]:
@@ -154,15 +233,16 @@ def _parquet_rows(path: str, content: bytes, columns: Sequence[str]) -> Iterator
 
     try:
         with pq.ParquetFile(pa.BufferReader(content)) as file:
-            problems = _column_problems(path, file.schema_arrow.names, columns)
-            rows = [] if problems else file.read(columns=list(columns) or None).to_pylist()
+            wanted = [one if one in file.schema_arrow.names else one.partition(".")[0] for one in columns]
+            problems = _column_problems(path, file.schema_arrow.names, wanted)
+            rows = [] if problems else file.read(columns=list(dict.fromkeys(wanted)) or None).to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
         what = f"not a Parquet file: {' '.join(str(error).split())[:200]}"
         yield Problem(path, what, fix="write the file again", code="table.parquet")
         return
     yield from problems
     for number, row in enumerate(rows, start=1):
-        yield TableRow(f"{path}, row {number}", number, row)
+        yield TableRow(f"{path}, row {number}", number, flat(row))
 
 
 def _column_problems(where: str, header: Sequence[str], columns: Sequence[str]) -> list[Problem]:

@@ -147,12 +147,27 @@ class NativeLabels:
 
     Args:
         ignores_case: Whether case and outer white space of a label mean nothing in this corpus.
+        may_be_empty: Whether utterances without a label are context for others.
     """
 
-    def __init__(self, entry: CorpusEntry, notes: Notes, *, ignores_case: bool = False) -> None:
+    def __init__(
+        self, entry: CorpusEntry, notes: Notes, *, ignores_case: bool = False, may_be_empty: bool = False
+    ) -> None:
         self._entry = entry
         self._repairs = notes.repairs
         self._ignores_case = ignores_case
+        self._may_be_empty = may_be_empty
+
+    def read_any(self, cell: str) -> NativeLabel | tuple[None, None]:
+        """As `read_or_drop`; nothing also for an empty cell where it may be empty, which is counted.
+
+        Raises:
+            Fault: The label is unknown, or missing.
+        """
+        if self._may_be_empty and not cell.strip():
+            self._repairs[f"{self._entry.name}.no_label"] += 1
+            return None, None
+        return self.read_or_drop(cell) or (None, None)
 
     def read(self, cell: str) -> NativeLabel:
         """The native label, mended, and its canonical one.

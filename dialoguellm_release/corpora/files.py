@@ -19,7 +19,7 @@ from dialoguellm_release.resources import recording
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.manifests import FileStamp
-from dialoguellm_release.tabular import parse_rows
+from dialoguellm_release.tabular import TableRow, encoding_of, parse_rows
 
 State = Literal["known", "another", "missing"]
 """What lies at a path: the file that the registry means, something else, or nothing."""
@@ -139,32 +139,55 @@ class CorpusFolder:
         self.note(Fault(what, fix=fix, code="corpora.another_file"), place)
         return False
 
-    def read_text(self, name: str) -> str | None:
-        """The content of a text file in UTF-8; None where it cannot be used, which is noted."""
+    def read_text(self, name: str, encoding: str | None = None) -> str | None:
+        """The content of a text file; None where it cannot be used, which is noted."""
         content = self.read_bytes(name)
-        return None if content is None else self.decode(content, name)
+        return None if content is None else self.decode(content, name, encoding)
 
-    def read_table(
-        self, name: str, columns: Sequence[str], lists: Collection[str] = ()
-    ) -> Iterator[tuple[int, dict[str, str]]]:
-        """The line and the cells of the wanted columns of each row of a table; what is wrong is noted.
+    def read_rows(
+        self,
+        name: str,
+        columns: Sequence[str],
+        encoding: str | None = None,
+        separator: str | None = None,
+    ) -> Iterator[TableRow]:
+        """The rows of a table as they are; what is wrong is noted.
 
         Args:
             columns: Names of columns; the file may have others.
-            lists: Those of them that may be lists in JSON and Parquet.
+            encoding: Of a text; None is UTF-8, or UTF-16 with a byte-order mark.
+            separator: Between the cells of a CSV or TSV; None takes that of the suffix.
         """
         is_binary = name.lower().endswith(".parquet")
-        content = self.read_bytes(name) if is_binary else self.read_text(name)
+        content = self.read_bytes(name) if is_binary else self.read_text(name, encoding)
         if content is None:
             return
-        for row in parse_rows(self.path / name, content, columns):
+        for row in parse_rows(self.path / name, content, columns, separator):
             if isinstance(row, Problem):
                 self.notes.problems.append(row)
-                continue
+            else:
+                yield row
+
+    def read_table(
+        self,
+        name: str,
+        columns: Sequence[str],
+        lists: Collection[str] = (),
+        encoding: str | None = None,
+        separator: str | None = None,
+    ) -> Iterator[TableRow]:
+        """The rows of a table with the wanted columns as texts; what is wrong is noted.
+
+        Args:
+            lists: Columns whose cells may be lists in JSON and Parquet.
+        """
+        for row in self.read_rows(name, columns, encoding, separator):
             try:
-                yield row.line, {one: table_cell(row.cells[one], one, one in lists) for one in columns}
+                cells = {one: table_cell(row.cells[one], one, one in lists) for one in columns}
             except Fault as fault:
                 self.notes.problems.append(fault.at(row.where))
+            else:
+                yield TableRow(row.where, row.line, cells)
 
     def list_texts(self, name: str) -> list[str]:
         """The names of the `.txt` files of a folder, sorted, without AppleDouble files (`._NAME`)."""
@@ -179,23 +202,25 @@ class CorpusFolder:
             self.note(Fault("holds no .txt file", code="corpora.no_texts"), name)
         return texts
 
-    def decode(self, content: bytes, name: str) -> str | None:
-        """Bytes as UTF-8 text without a byte order mark; None where they are none, which is noted."""
+    def decode(self, content: bytes, name: str, encoding: str | None = None) -> str | None:
+        """Bytes as text without a byte-order mark; None where they are none, which is noted."""
         again = "fetch the file again"
         if not content.strip():
             self.note(Fault("is empty", fix=again, code="corpora.empty_file"), name)
             return None
         try:
-            text = content.decode("utf-8")
+            text = content.decode(encoding_of(content, encoding))
         except UnicodeDecodeError as error:
-            what = f"not UTF-8: byte 0x{content[error.start]:02x} at offset {error.start}"
+            what = (
+                f"not {encoding or 'UTF-8'}: byte 0x{error.object[error.start]:02x} at offset {error.start}"
+            )
             fault = Fault(what, fix="convert the file to UTF-8", code="corpora.not_utf8")
             self.note(fault, name, _line_at(content, error.start))
             return None
-        nul = content.find(b"\0")
+        nul = text.find("\0")
         if nul >= 0:
             fault = Fault(f"a NUL byte at offset {nul}", fix=again, code="corpora.nul_byte")
-            self.note(fault, name, _line_at(content, nul))
+            self.note(fault, name, text.count("\n", 0, nul) + 1)
             return None
         return text.removeprefix("\ufeff")
 

@@ -35,7 +35,7 @@ class Drawable(NamedTuple):
     """A dialogue whose split is still to be drawn.
 
     Attributes:
-        series: The stratum of the draw; None where the corpus has none.
+        series: The stratum of the draw; None where none is known.
         utterances: How many it has.
     """
 
@@ -228,15 +228,16 @@ def read_corpora(
 def _collect(
     dialogue: Dialogue, recipe: DatasetRecipe, content: CorpusContent, collector: TurnCollector
 ) -> None:
-    """Adds a dialogue to the turns; one without a split as a held-out one, until its split is drawn."""
+    """Adds the labelled utterances of a dialogue to the turns."""
     if dialogue.split is None:
         content.undrawn.append(Drawable(dialogue.id, dialogue.series, len(dialogue.utterances)))
     relabel, context_k = recipe.relabel, recipe.context_of(dialogue.corpus)
+    labelled = ((one, one.label) for one in dialogue.utterances if one.label is not None)
     turns = (
-        (one.index, one.text, relabel.get(one.label, one.label), min(position, context_k))
-        for position, one in enumerate(dialogue.utterances)
+        (one.index, one.text, relabel.get(label, label), min(position, context_k))
+        for position, (one, label) in enumerate(labelled)
     )
-    collector.add(dialogue.corpus, dialogue.split or "test", dialogue.id, turns)
+    collector.add(dialogue.corpus, dialogue.split, dialogue.id, turns)
 
 
 def _assign(
@@ -256,10 +257,36 @@ def _assign(
     else:
         shared = find_shared(collector.turns())
         barred = shared.speech.where(word_for_word(shared, min_dialogue=1) != 0).dialogues_of(name)
+        _stratify(content)
         content.assigned = draw_split(content.undrawn, draw, lambda one: one.id not in barred)
         drawn = {"seed": draw.seed, "barred_from_held_out": len(barred)}
+    given = {(one.split, one.id) for one in content.dialogues}
+    if twice := [one for one, split in content.assigned.items() if (split, one) in given]:
+        what = f"dialogues are drawn into a split that already has one of the same id: {', '.join(twice[:5])}"
+        fix = "draw none for a split that the files have, or give each dialogue an id of its own"
+        raise DataError(Problem(name, what, fix=fix, code="dataset.duplicate_dialogue"))
     content.draw = {**drawn, "dialogues": series_table(content.undrawn, content.assigned)}
     collector.assign(name, content.assigned)
+
+
+def _stratify(content: CorpusContent) -> None:
+    """Gives undrawn dialogues without a series their rarest label as the stratum of the draw.
+
+    The rarest label first is the order of Sechidis, Tsoumakas and Vlahavas, "On the stratification of
+    multi-label data", ECML PKDD 2011; a dialogue is drawn as a whole, so it counts for one label alone.
+    """
+    undrawn = {
+        one.id: [turn.label for turn in one.utterances if turn.label]
+        for one in content.dialogues
+        if not one.split
+    }
+    counts = Counter(label for labels in undrawn.values() for label in labels)
+    content.undrawn = [
+        one
+        if one.series or not undrawn[one.id]
+        else one._replace(series=min(undrawn[one.id], key=lambda label: (counts[label], label)))
+        for one in content.undrawn
+    ]
 
 
 def arranged(

@@ -150,8 +150,8 @@ class HeldUtterance:
     index: int
     text: str
     speaker: str | None
-    label: Label
-    source_label: str
+    label: Label | None
+    source_label: str | None
     other_labels: tuple[Label, ...]
     start_s: float | None
     end_s: float | None
@@ -204,7 +204,7 @@ class RecordMaker:
     def records(
         self, dialogue: Dialogue | HeldDialogue, split: Split, leaks: Sequence[tuple[str, ...]] | None = None
     ) -> Iterator[Record]:
-        """The records of a dialogue, in its order.
+        """The records of a dialogue, in its order; an utterance without a label is context alone.
 
         Args:
             leaks: For each of them, the splits that it shares something with; None where there was no audit.
@@ -212,7 +212,10 @@ class RecordMaker:
         utterances: Sequence[Utterance | HeldUtterance] = dialogue.utterances
         speakers = shown_speakers([utterance.speaker for utterance in utterances], self.speakers)
         lines = [line_of(name, utterance.text) for name, utterance in zip(speakers, utterances, strict=True)]
+        leaks_of = None if leaks is None else iter(leaks)
         for position, utterance in enumerate(utterances):
+            if utterance.label is None or utterance.source_label is None:
+                continue
             context = tuple(lines[max(0, position - self.context_k) : position])
             label = self._label(utterance.label)
             name = record_id(dialogue.corpus, split, dialogue.id, utterance.index)
@@ -238,7 +241,7 @@ class RecordMaker:
                 start_s=utterance.start_s,
                 end_s=utterance.end_s,
                 license=self.license,
-                leaks=None if leaks is None else leaks[position],
+                leaks=None if leaks_of is None else next(leaks_of),
             )
 
     def _others(self, utterance: Utterance | HeldUtterance, label: Label) -> tuple[Label, ...]:

@@ -111,23 +111,24 @@ class TurnCollector:
             count(len(LABELS)).__next__, zip(LABELS, count(), strict=False)
         )
         self._texts = defaultdict[str, int](count().__next__)
-        self._dialogues: dict[tuple[int, str], int] = {}
+        self._dialogues: dict[tuple[int, str, bool], int] = {}
         self._split_of = array("i")
         self._rows = array("i")  # text, dialogue, index, label, context of each utterance
 
     def add(
         self,
         corpus: CorpusName,
-        split: Split,
+        split: Split | None,
         dialogue_id: str,
         utterances: Iterable[tuple[int, str, Label, int]],
     ) -> None:
         """Adds utterances of a dialogue.
 
         Args:
+            split: None for a dialogue that counts as held out until `assign` moves it.
             utterances: The index, text and label of each, and how many turns before it its record shows.
         """
-        key = (self._numbers[corpus, split], dialogue_id)
+        key = (self._numbers[corpus, split or "test"], dialogue_id, split is None)
         dialogue = self._dialogues.setdefault(key, len(self._dialogues))
         if dialogue == len(self._split_of):
             self._split_of.append(key[0])
@@ -142,9 +143,9 @@ class TurnCollector:
         self.add(record.corpus, record.split, record.dialogue_id, [turn])
 
     def assign(self, corpus: CorpusName, splits: Mapping[str, Split]) -> None:
-        """Moves the dialogues of a corpus to other splits; one without a split is left out of the turns."""
-        for (split, dialogue_id), dialogue in self._dialogues.items():
-            if self._splits[split][0] == corpus:
+        """Moves the dialogues of a corpus that came without a split; one that gets none is left out."""
+        for (split, dialogue_id, is_undrawn), dialogue in self._dialogues.items():
+            if is_undrawn and self._splits[split][0] == corpus:
                 drawn = splits.get(dialogue_id)
                 self._split_of[dialogue] = NONE if drawn is None else self._numbers[corpus, drawn]
 
@@ -153,7 +154,7 @@ class TurnCollector:
         import numpy as np
 
         text, dialogue, index, label, context = np.array(self._rows, dtype=np.int32).reshape(-1, 5).T
-        ids = [dialogue_id for _, dialogue_id in self._dialogues]
+        ids = [dialogue_id for _, dialogue_id, _ in self._dialogues]
         rank = np.empty(len(ids), dtype=np.int32)
         rank[sorted(range(len(ids)), key=lambda number: natural_order(ids[number]))] = np.arange(len(ids))
         split = np.array(self._split_of, dtype=np.int32)[dialogue]

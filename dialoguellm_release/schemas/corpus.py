@@ -25,6 +25,17 @@ Pattern = Annotated[Text, AfterValidator(_a_pattern)]
 LanguageTag = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
 
 
+def _a_text_encoding(name: str) -> str:
+    try:
+        "".encode(name)
+    except LookupError:
+        raise ValueError("no encoding of texts that Python knows") from None
+    return name
+
+
+Encoding = Annotated[Text, AfterValidator(_a_text_encoding)]
+
+
 class EpisodeTable(Schema):
     """A CSV table beside the videos that says in which video an utterance is.
 
@@ -198,18 +209,22 @@ class FilesBySplit(Schema):
 
 
 class TableFormat(Schema):
-    """Tables with one utterance a row: CSV, TSV, JSON Lines or Parquet, by the ending of the name.
+    """Tables with one utterance a row: CSV, TSV, JSON, JSON Lines or Parquet, by the ending of the name.
 
     Attributes:
         files: A file for each split.
         file: One file for all splits, instead of `files`.
-        columns: Which column holds what; further columns are ignored.
+        encoding: Of texts; None is UTF-8, or UTF-16 with a byte-order mark.
+        separator: Between the cells of CSV and TSV; None is a comma, and a tab in TSV.
+        columns: Which column holds what; further columns are ignored. `speaker.name` is the key `name` of
+            objects in the column `speaker`.
         dialogue_id: Template of a dialogue's id from its columns, `{0}` the first one, `{0:02}` as a number
             of at least two digits; None joins the columns with `-`.
         speakers: `list` where the cell of the speaker is a Python list of names.
         split_names: How the table names the splits where the name is not a usual one.
         default_split: The split of rows whose split is empty.
-        may_be_empty: Cells that may be empty: `speaker`, and `times` for start and end.
+        may_be_empty: Cells that may be empty: `speaker`, `times` for start and end, and `label`, whose rows
+            are context and no records.
         repairs: Repairs of text and speaker.
         ignores_case: Whether case and outer white space of a label mean nothing.
     """
@@ -217,12 +232,14 @@ class TableFormat(Schema):
     type: Literal["table"]
     files: dict[Split, Text] = {}
     file: Text | None = None
+    encoding: Encoding | None = None
+    separator: Literal[",", ";", "\t", "|"] | None = None
     columns: TableColumns
     dialogue_id: Text | None = None
     speakers: Literal["name", "list"] = "name"
     split_names: dict[str, Split] = {}
     default_split: Split | None = None
-    may_be_empty: tuple[Literal["speaker", "times"], ...] = ()
+    may_be_empty: tuple[Literal["speaker", "times", "label"], ...] = ()
     repairs: tuple[Repair, ...] = ()
     ignores_case: bool = False
 
@@ -241,25 +258,30 @@ class TableFormat(Schema):
 
 
 class JsonFormat(FilesBySplit):
-    """JSON files that hold a list of dialogues.
+    """Files that hold a list of dialogues: JSON; JSON Lines and Parquet with a dialogue in each row.
 
     Attributes:
+        split_keys: Of a file that holds several splits, the key that leads to each.
         dialogues: Keys that lead to the list of dialogues; empty where the file is the list. Where they
             lead to an object, its values are the dialogues and its keys their ids.
-        utterances: Key of a dialogue's list of utterances, which are objects; None where the dialogue has
-            parallel lists of texts, speakers and labels.
+        utterances: Key of a dialogue's list of utterances, which are objects; a dialogue may also be that
+            list itself. None where the dialogue has parallel lists of texts, speakers and labels.
         id: Key of a dialogue's id; None takes its position from 0.
-        text, speaker, label: Keys of an utterance, or of the parallel lists of a dialogue.
+        text, speaker, label: Keys of an utterance, or of the parallel lists of a dialogue. `speaker.name` is
+            the key `name` of the object `speaker`.
+        may_be_empty: `label` where utterances without one are context and no records.
         ignores_case: Whether case and outer white space of a label mean nothing.
     """
 
     type: Literal["json"]
+    split_keys: dict[Split, Text] = {}
     dialogues: tuple[Text, ...] = ()
     utterances: Text | None = None
     id: Text | None = None
     text: Text
     speaker: Text | None = None
     label: Text
+    may_be_empty: tuple[Literal["label"], ...] = ()
     ignores_case: bool = False
 
 
@@ -304,7 +326,7 @@ class CorpusEntry(Recipe):
         releases: Other releases of the corpus by name, each with its format; a dataset recipe chooses one
             with `source`.
         splits: `native` where the files state them, `file` where a file of the dataset recipe does, `drawn`
-            where the dataset recipe draws them.
+            where the dataset recipe draws them; what the files state to be held out is then not drawn.
         data: Folder of the files, relative to this file; None is the folder of the corpus's name in
             `--sources`.
         transcribes: Works of which the texts are transcripts; corpora of one work may share texts.

@@ -26,7 +26,7 @@ class Utterance(Schema):
             else the position from 0. A gap means that the corpus left turns out.
         text: What is said, as in the corpus but for mended encodings and outer white space.
         speaker: Who says it; None where the corpus does not say.
-        label: The canonical label.
+        label: The canonical label; None for an utterance that is only context, of which no record is made.
         source_label: The label as the corpus spells it.
         other_labels: Further canonical labels where annotators gave several; never `label` itself.
         start_s: Start in the video in seconds; None where there is no video.
@@ -36,8 +36,8 @@ class Utterance(Schema):
     index: Count
     text: Text
     speaker: Text | None = None
-    label: Label
-    source_label: Text
+    label: Label | None
+    source_label: Text | None
     other_labels: tuple[Label, ...] = ()
     start_s: Seconds | None = None
     end_s: Seconds | None = None

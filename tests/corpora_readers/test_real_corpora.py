@@ -28,7 +28,7 @@ def sizes(read: Read) -> Sizes:
     }
 
 
-def labels(read: Read, split: Split | None) -> Counter[Label]:
+def labels(read: Read, split: Split | None) -> Counter[Label | None]:
     return Counter(
         utterance.label
         for dialogue in read.dialogues

@@ -73,9 +73,9 @@ def _checked(
     dialogues: Iterator[Dialogue], splits: Collection[Split], folder: Path, notes: Notes
 ) -> Iterator[Dialogue]:
     """The dialogues; a corpus or a split without any is a problem, and so is what the reader noted."""
-    seen = set[Split | None]()
+    seen = set[Split]()
     for dialogue in dialogues:
-        seen.add(dialogue.split)
+        seen.add(dialogue.split or "train")
         yield dialogue
     empty = [split for split in SPLITS if split in splits and split not in seen]
     if not notes.problems and not seen:

@@ -1,4 +1,4 @@
-"""JSON files that hold a list of dialogues, with utterances as objects or as parallel lists."""
+"""Files that hold a list of dialogues, with utterances as objects or as parallel lists."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dialoguellm_release.corpora.cells import NativeLabels, check_unicode
+from dialoguellm_release.corpora.cells import NativeLabels, check_unicode, table_cell
 from dialoguellm_release.corpora.files import CorpusFolder
 from dialoguellm_release.corpora.notes import Fault
+from dialoguellm_release.corpora.readers.table import given, joined, native_labels
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.schemas.corpus import JsonFormat
 from dialoguellm_release.schemas.labels import SPLITS, Split
 from dialoguellm_release.schemas.record import Dialogue, Utterance
+from dialoguellm_release.tabular import flat
 
 
 def read_json_files(folder: CorpusFolder, form: JsonFormat) -> Iterator[Dialogue]:
-    """The dialogues of JSON files; the index of an utterance is its position from 0.
+    """The dialogues of files; the index of an utterance is its position from 0.
 
     Raises:
         DataError: Files are missing.
@@ -41,34 +43,42 @@ def parsed_json(folder: CorpusFolder, name: str, text: str) -> Any:
 
 
 def _dialogues(folder: CorpusFolder, form: JsonFormat) -> Iterator[Dialogue]:
-    labels = NativeLabels(folder.entry, folder.notes, ignores_case=form.ignores_case)
+    labels = native_labels(folder, form)
     for split in SPLITS:
-        text = folder.read_text(form.files[split]) if split in form.files else None
-        document = None if text is None else parsed_json(folder, form.files[split], text)
-        if document is None:
-            continue
-        file = _File(folder, form, labels, split)
-        yield from file.dialogues(document)
+        if split in form.files:
+            name, problems = form.files[split], len(folder.notes.problems)
+            document = _document(folder, name)
+            if len(folder.notes.problems) == problems:
+                yield from _File(folder, form, labels, split).dialogues(document)
+
+
+def _document(folder: CorpusFolder, name: str) -> Any:
+    """What a file holds; of JSON Lines and Parquet, a list of its rows."""
+    if name.lower().endswith((".jsonl", ".parquet")):
+        return [dict(row.cells) for row in folder.read_rows(name, ())]
+    text = folder.read_text(name)
+    return None if text is None else parsed_json(folder, name, text)
 
 
 class _File:
-    """One file of one split."""
+    """One split of a file."""
 
     def __init__(self, folder: CorpusFolder, form: JsonFormat, labels: NativeLabels, split: Split) -> None:
         self._folder, self._form, self._labels = folder, form, labels
-        self._split: Split = split
+        self._split = given(folder, split)
         self._path = folder.path / form.files[split]
+        self._keys = (*filter(None, [form.split_keys.get(split)]), *form.dialogues)
 
     def dialogues(self, document: Any) -> Iterator[Dialogue]:
         """The dialogues of a file; what is wrong in one is noted, and the next one is read."""
-        for key in self._form.dialogues:
+        for key in self._keys:
             document = document.get(key) if isinstance(document, dict) else None
         if isinstance(document, dict):
             items = list(document.items())
         elif isinstance(document, list):
             items = [(str(position), value) for position, value in enumerate(document)]
         else:
-            steps = " > ".join(self._form.dialogues) or "the file"
+            steps = " > ".join(self._keys) or "the file"
             fault = Fault(f"{steps} is no list of dialogues", code="corpora.json_layout")
             self._folder.notes.problems.append(fault.at(str(self._path)))
             return
@@ -76,11 +86,12 @@ class _File:
         for number, (key, value) in enumerate(items):
             where = f"{self._path}, dialogue {number}"
             try:
-                dialogue_id = self._id(key, value)
+                dialogue = {self._form.utterances or "": value} if isinstance(value, list) else value
+                dialogue_id = self._id(key, dialogue)
                 if seen.setdefault(dialogue_id, number) != number:
                     what = f"dialogue {dialogue_id} a second time; first is dialogue {seen[dialogue_id]}"
                     raise Fault(what, fix="keep one of the two", code="corpora.dialogue_id_twice")
-                utterances = tuple(self._utterances(value, where))
+                utterances = tuple(self._utterances(dialogue, where))
             except Fault as fault:
                 self._folder.notes.problems.append(fault.at(where))
                 continue
@@ -105,13 +116,10 @@ class _File:
             raise Fault("the dialogue has no utterance", code="corpora.empty_dialogue")
         for index, (text, speaker, label) in enumerate(rows):
             try:
-                for name, value in ((self._form.text, text), (self._form.label, label)):
-                    if not isinstance(value, str):
-                        raise Fault(f"{name} is no text", got=repr(value)[:80], code="corpora.json_layout")
-                native, canonical = self._labels.read(label)
+                native, canonical = self._labels.read_any(table_cell(label, self._form.label))
                 yield Utterance(
                     index=index,
-                    text=self._folder.line(text, self._form.text),
+                    text=self._folder.line(table_cell(text, self._form.text), self._form.text),
                     speaker=self._speaker(speaker),
                     label=canonical,
                     source_label=native,
@@ -125,11 +133,8 @@ class _File:
         listed = dialogue.get(name)
         if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
             raise Fault(f"{name} is no list of objects", code="corpora.json_layout")
-        speaker = self._form.speaker
-        return [
-            (one.get(self._form.text), one.get(speaker) if speaker else None, one.get(self._form.label))
-            for one in listed
-        ]
+        keys = (self._form.text, self._form.speaker or "", self._form.label)
+        return [(one.get(keys[0]), one.get(keys[1]), one.get(keys[2])) for one in map(flat, listed)]
 
     def _parallel(self, dialogue: dict[str, Any]) -> list[tuple[Any, Any, Any]]:
         """Text, speaker and label of each utterance, from lists of one length."""
@@ -153,7 +158,6 @@ class _File:
         if value is None or value != value:  # NaN, which is not JSON, but what pandas writes
             self._folder.notes.repairs[f"{self._folder.entry.name}.speaker_missing"] += 1
             return None
-        if not isinstance(value, str):
-            name = self._form.speaker
-            raise Fault(f"{name} is no name", got=repr(value)[:80], code="corpora.json_layout")
-        return self._folder.line(value, self._form.speaker)
+        if isinstance(value, list) and all(isinstance(one, str) for one in value):
+            value = joined(value)
+        return self._folder.line(table_cell(value, self._form.speaker), self._form.speaker)

@@ -38,7 +38,7 @@ def read_meisd(folder: CorpusFolder) -> Iterator[Dialogue]:
 def _dialogues(folder: CorpusFolder) -> Iterator[Dialogue]:
     labels = NativeLabels(folder.entry, folder.notes, ignores_case=True)
     begun: dict[str, int] = {}
-    numbered_rows = ((line, tuple(cells.values())) for line, cells in folder.read_table(FILE, COLUMNS))
+    numbered_rows = ((row.line, tuple(row.cells.values())) for row in folder.read_table(FILE, COLUMNS))
     for (series, dialogue_id), group in itertools.groupby(numbered_rows, lambda numbered: numbered[1][:2]):
         rows = list(group)
         line = rows[0][0]

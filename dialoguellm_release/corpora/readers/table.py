@@ -15,9 +15,10 @@ from dialoguellm_release.corpora.cells import NativeLabels, c1_as_cp1252, second
 from dialoguellm_release.corpora.files import CorpusFolder
 from dialoguellm_release.corpora.notes import Fault, whole_number
 from dialoguellm_release.errors import Problem
-from dialoguellm_release.schemas.corpus import TableFormat
+from dialoguellm_release.schemas.corpus import JsonFormat, TableFormat
 from dialoguellm_release.schemas.labels import SPLITS, Split
 from dialoguellm_release.schemas.record import Dialogue, Utterance
+from dialoguellm_release.tabular import TableRow
 
 SPLIT_NAMES: dict[str, Split] = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
@@ -41,6 +42,17 @@ def read_tables(folder: CorpusFolder, form: TableFormat) -> Iterator[Dialogue]:
     return _dialogues(folder, form)
 
 
+def native_labels(folder: CorpusFolder, form: TableFormat | JsonFormat) -> NativeLabels:
+    """The reader of labels that a format asks for."""
+    may_be_empty = "label" in form.may_be_empty
+    return NativeLabels(folder.entry, folder.notes, ignores_case=form.ignores_case, may_be_empty=may_be_empty)
+
+
+def given(folder: CorpusFolder, split: Split) -> Split | None:
+    """The split that a file states; None for what is drawn, which is all but what is held out."""
+    return None if split == "train" and folder.entry.splits == "drawn" else split
+
+
 def joined(speakers: list[str]) -> str:
     """The speakers of a turn as one name.
 
@@ -53,7 +65,7 @@ def joined(speakers: list[str]) -> str:
 
 
 def _dialogues(folder: CorpusFolder, form: TableFormat) -> Iterator[Dialogue]:
-    rows = _Rows(folder, form, NativeLabels(folder.entry, folder.notes, ignores_case=form.ignores_case))
+    rows = _Rows(folder, form, native_labels(folder, form))
     if form.file is not None:
         found = rows.by_split(form.file)
         for split in (*SPLITS, None):
@@ -62,9 +74,9 @@ def _dialogues(folder: CorpusFolder, form: TableFormat) -> Iterator[Dialogue]:
         return
     for split in SPLITS:
         if split in form.files:
-            dialogues = DialogueRows(folder, split)
-            for line, cells in rows.of(form.files[split]):
-                rows.add(dialogues, cells, form.files[split], line)
+            dialogues = DialogueRows(folder, given(folder, split))
+            for row in rows.of(form.files[split]):
+                rows.add(dialogues, row)
             yield from dialogues.dialogues()
 
 
@@ -133,29 +145,29 @@ class _Rows:
         named = self.form.columns.dialogue
         return () if named is None else (named,) if isinstance(named, str) else named
 
-    def of(self, name: str) -> Iterator[tuple[int, dict[str, str]]]:
-        """The line and the cells of each row by column."""
+    def of(self, name: str) -> Iterator[TableRow]:
+        """The rows of a file, with their cells by column."""
         columns = self.form.columns
         single = (columns.text, columns.label, columns.speaker, columns.utterance, columns.split)
         wanted = (*single, columns.start, columns.end, *self.dialogue_columns)
         names = tuple(dict.fromkeys(column for column in wanted if column is not None))
         lists = (columns.speaker,) if columns.speaker and self.form.speakers == "list" else ()
-        return self.folder.read_table(name, names, lists)
+        return self.folder.read_table(name, names, lists, self.form.encoding, self.form.separator)
 
     def by_split(self, name: str) -> dict[Split | None, DialogueRows]:
         """The rows of a file of all splits."""
         found: dict[Split | None, DialogueRows] = {}
         splits_of: defaultdict[str, dict[Split | None, int]] = defaultdict(dict)
-        for line, cells in self.of(name):
+        for row in self.of(name):
             try:
-                split = self._split(cells)
+                split = self._split(row.cells)
             except Fault as fault:
-                self.folder.note(fault, name, line)
+                self.folder.notes.problems.append(fault.at(row.where))
                 continue
             dialogues = found.setdefault(split, DialogueRows(self.folder, split))
-            dialogue_id = self.add(dialogues, cells, name, line)
+            dialogue_id = self.add(dialogues, row)
             if dialogue_id is not None:
-                splits_of[dialogue_id].setdefault(split, line)
+                splits_of[dialogue_id].setdefault(split, row.line)
         self._refuse_torn(name, splits_of)
         return found
 
@@ -180,28 +192,28 @@ class _Rows:
             )
         )
 
-    def add(self, dialogues: DialogueRows, cells: Mapping[str, str], name: str, line: int) -> str | None:
+    def add(self, dialogues: DialogueRows, row: TableRow) -> str | None:
         """Adds a row to the dialogues of its split; the id of its dialogue, None where the row is wrong."""
         try:
-            dialogue_id = self._dialogue_id(dialogues.split, cells, line)
-            dialogues.add(dialogue_id, self._utterance(dialogues.split, dialogue_id, cells), line)
+            dialogue_id = self._dialogue_id(dialogues.split, row.cells, row.line)
+            dialogues.add(dialogue_id, self._utterance(dialogues.split, dialogue_id, row.cells), row.line)
         except Fault as fault:
-            self.folder.note(fault, name, line)
+            self.folder.notes.problems.append(fault.at(row.where))
             return None
         return dialogue_id
 
     def _split(self, cells: Mapping[str, str]) -> Split | None:
-        column, entry = self.form.columns.split, self.folder.entry
+        column = self.form.columns.split
         if column is None:
-            return (self.form.default_split or "train") if entry.splits == "native" else None
+            return None if self.folder.entry.splits != "native" else self.form.default_split or "train"
         cell = cells[column].strip()
         if not cell and self.form.default_split:
-            return self.form.default_split
+            return given(self.folder, self.form.default_split)
         split = self.form.split_names.get(cell) or SPLIT_NAMES.get(cell.lower())
         if split is None:
             known = ", ".join((*SPLITS, *self.form.split_names))
             raise Fault(f"{column} is no split", known, repr(cell), code="corpora.unknown_split")
-        return split
+        return given(self.folder, split)
 
     def _dialogue_id(self, split: Split | None, cells: Mapping[str, str], line: int) -> str:
         columns = self.dialogue_columns
@@ -220,7 +232,7 @@ class _Rows:
 
     def _utterance(self, split: Split | None, dialogue_id: str, cells: Mapping[str, str]) -> Utterance:
         columns = self.form.columns
-        native, label = self.labels.read(cells[columns.label])
+        native, label = self.labels.read_any(cells[columns.label])
         text, speaker = cells[columns.text], cells[columns.speaker] if columns.speaker else ""
         if "c1_as_cp1252" in self.form.repairs:
             before = text, speaker
