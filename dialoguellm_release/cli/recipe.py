@@ -115,7 +115,7 @@ def new(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write recipes to build, train, score and publish a table of yours.
+    """Write recipes to build, train, score and publish your table.
 
     Example: dlm-release recipe new --extends llama-2-7b --data my.csv
     """
