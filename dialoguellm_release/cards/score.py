@@ -8,8 +8,22 @@ import yaml
 
 from dialoguellm_release.cards.card import render_card, table
 from dialoguellm_release.render import numbers
-from dialoguellm_release.schemas.manifests import CONFUSION_FIGURE, ScoreManifest
-from dialoguellm_release.schemas.scores import METRICS, MetricName, Part, ScoreFigures
+from dialoguellm_release.schemas.calibration import Calibration
+from dialoguellm_release.schemas.manifests import (
+    CONFUSION_FIGURE,
+    COVERAGE_FIGURE,
+    RELIABILITY_FIGURE,
+    ScoreManifest,
+)
+from dialoguellm_release.schemas.scores import (
+    METRICS,
+    PROBABILITY_METRICS,
+    MetricName,
+    Part,
+    Probabilities,
+    ProbabilityFigures,
+    ScoreFigures,
+)
 
 TASK = "text-classification"
 LABEL_SCORERS = ("first_token", "full_likelihood", "full_likelihood_per_token", "constrained_generation")
@@ -126,6 +140,8 @@ MAX_LISTED = 100
 def render_score_report(manifest: ScoreManifest) -> str:
     """The `README.md` of a score folder."""
     figures = manifest.figures
+    drawn = {file.path for file in manifest.outputs}
+    pictures = {"figure": CONFUSION_FIGURE, "reliability": RELIABILITY_FIGURE, "coverage": COVERAGE_FIGURE}
     body: dict[str, object] = {
         "figures": figures,
         "protocol": figures.protocol,
@@ -138,14 +154,15 @@ def render_score_report(manifest: ScoreManifest) -> str:
         "left_to_chance": numbers.count(figures.left_to_chance) if figures.left_to_chance else "",
         "per_label": _label_table(figures),
         "confusion": _confusion_table(figures),
-        "figure": next((file.path for file in manifest.outputs if file.path == CONFUSION_FIGURE), None),
+        **{name: path if path in drawn else None for name, path in pictures.items()},
         "breakdown": {name: _parts_table(figures, parts) for name, parts in figures.breakdown.items()},
         "stamp": _stamp_table(figures.protocol.model_dump(mode="json")),
         "system_table": _stamp_table(figures.system.model_dump(mode="json")),
     }
-    if (found := figures.calibration) is not None:
-        body["brier"] = f"{found.brier:.4f} {numbers.interval(found.brier_interval)}"
-        body["ece"] = f"{found.ece:.4f} {numbers.interval(found.ece_interval)}"
+    if figures.probabilities:
+        body["bins"] = len(figures.probabilities.all.bins)
+        body["probabilities"] = _probability_table(figures)
+        body["selected"] = _selected_table(figures.calibrated or figures.probabilities)
     return render_card("model_cards", "score.md.jinja", {"tags": ["evaluation"]}, body)
 
 
@@ -164,6 +181,53 @@ def _metrics_table(figures: ScoreFigures) -> str:
         if name in figures.metrics
     ]
     return table(("", *parts, f"always {figures.majority_label}"), rows)
+
+
+def _probability_table(figures: ScoreFigures) -> str:
+    """Each metric of the probabilities as they are and with the temperature, of all records and the clean."""
+    views: dict[str, ProbabilityFigures] = {}
+    for found in (figures.probabilities, figures.calibrated):
+        if found:
+            name = "as given" if found.temperature is None else f"temperature {found.temperature:.4f}"
+            views[name] = found.all
+            if found.clean:
+                views[f"{name}, clean part"] = found.clean
+    rows = [
+        (
+            title,
+            *(f"{one.metrics[name]:.4f} {numbers.interval(one.intervals[name])}" for one in views.values()),
+        )
+        for name, title in PROBABILITY_METRICS.items()
+    ]
+    return table(("", *views), rows)
+
+
+def _selected_table(found: Probabilities) -> str:
+    shown: tuple[MetricName, ...] = ("accuracy", "weighted_f1")
+    rows = [
+        (
+            numbers.percent(part.coverage, 0),
+            numbers.decimal(part.min_probability, 4),
+            numbers.count(part.records),
+            *(_with_interval(part, name) for name in shown),
+        )
+        for part in found.selected
+    ]
+    header = ("Coverage", "Least probability", "Records", *(METRICS[name].title for name in shown))
+    return table(header, rows)
+
+
+def calibration_table(calibration: Calibration) -> str:
+    """The temperature of an adapter, and the errors of its probabilities before and after, for its card."""
+    before, after = calibration.before, calibration.after
+    rows = [
+        ("Negative log-likelihood", before.nll, after.nll),
+        (PROBABILITY_METRICS["ece"], before.ece, after.ece),
+        (PROBABILITY_METRICS["brier"], before.brier, after.brier),
+    ]
+    records = f"{numbers.count(calibration.records)} records of {calibration.corpus}, {calibration.split}"
+    header = (records, "As given", f"With temperature {calibration.temperature:.4f}")
+    return table(header, [(name, *(f"{value:.4f}" for value in values)) for name, *values in rows])
 
 
 def _label_table(figures: ScoreFigures) -> str:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from dialoguellm_release.render import numbers
 from dialoguellm_release.render.tables import Column, Format, Table, terminal_width
+from dialoguellm_release.schemas.scores import PROBABILITY_METRICS
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.manifests import ScoreManifest
-    from dialoguellm_release.schemas.scores import Part, ScorerName
+    from dialoguellm_release.schemas.scores import Part, Probabilities, ScorerName
     from dialoguellm_release.steps import StepResult
     from dialoguellm_release.steps.compare import ClaimReport, Comparison, ScoreTable
 
@@ -60,15 +61,28 @@ def as_text(manifest: ScoreManifest) -> str:
             f"labels have {numbers.percent(mass)} of the first tokens; "
             f"{numbers.percent(without)} of the records have none"
         )
-    if (calibration := figures.calibration) is not None:
-        brier = f"{calibration.brier:.4f} {numbers.interval(calibration.brier_interval)}"
-        ece = f"{calibration.ece:.4f} {numbers.interval(calibration.ece_interval)}"
-        notes += [f"Brier score {brier}", f"expected calibration error {ece}, {calibration.bins} bins"]
+    for found in (figures.probabilities, figures.calibrated):
+        notes += _probability_lines(found) if found else []
     if figures.left_to_chance:
         notes.append(f"expected values: {figures.left_to_chance:,} answers are left to chance")
     if figures.clean is None:
         notes.append("the dataset was not audited for leaks: figures of its clean part are unknown")
     return "\n".join(notes)
+
+
+def _probability_lines(found: Probabilities) -> list[str]:
+    """The probabilities as they are given or with a temperature, and what labelling the surest gains."""
+    name = "as given" if found.temperature is None else f"with temperature {found.temperature:.4f}"
+    lines = [f"probabilities {name}"]
+    for metric, value in found.all.metrics.items():
+        bounds = numbers.interval(found.all.intervals[metric])
+        lines.append(f"  {PROBABILITY_METRICS[metric]} {value:.4f} {bounds}")
+    surest = (
+        f"{numbers.percent(part.coverage, 0)} {numbers.points(part.metrics['accuracy'])} "
+        f"(from {part.min_probability:.4f})"
+        for part in found.selected
+    )
+    return [*lines, f"  accuracy of the surest, and their least probability: {'; '.join(surest)}"]
 
 
 def _stamp(protocol: Mapping[str, Any]) -> list[str]:

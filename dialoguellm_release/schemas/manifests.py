@@ -72,7 +72,9 @@ LOSS_FIGURE = "figures/loss.png"
 """The loss curve of an adapter folder."""
 
 CONFUSION_FIGURE = "figures/confusion.png"
-"""The confusion matrix of a score folder as a picture; not there without matplotlib."""
+RELIABILITY_FIGURE = "figures/reliability.png"
+COVERAGE_FIGURE = "figures/coverage.png"
+"""The figures of a score folder; not there without matplotlib, the last two without probabilities."""
 
 TRAINING_LOG = "training_log.jsonl"
 """What was measured in training, one JSON object a line."""

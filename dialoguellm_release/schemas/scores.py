@@ -204,21 +204,68 @@ class LabelFigures(Schema):
     predictions: Annotated[float, Field(ge=0)]
 
 
-class Calibration(Schema):
-    """How far the probabilities of the labels are from what happens; 0 is perfect.
+ProbabilityMetric = Literal["ece", "brier", "aurc"]
+
+PROBABILITY_METRICS: dict[ProbabilityMetric, str] = {
+    "ece": "Expected calibration error",
+    "brier": "Brier score",
+    "aurc": "Area under the risk-coverage curve",
+}
+"""How each is called in reports; 0 is perfect."""
+
+
+class ReliabilityBin(Schema):
+    """The records whose answers have a probability within one bin.
 
     Attributes:
-        brier: Mean over records of the squared distance between probabilities and reference (Brier, 1950).
-        ece: Expected calibration error: the gap between the probability of the answer and the share that is
-            right, in bins of equal width, weighted by their records (Guo et al., 2017).
-        bins: How many bins there are.
+        confidence: The mean probability of these answers; 0 where there are none.
+        accuracy: The share of them that is right; 0 likewise.
     """
 
-    brier: float
-    brier_interval: Interval
-    ece: float
-    ece_interval: Interval
-    bins: Count
+    records: Count
+    confidence: Fraction
+    accuracy: Fraction
+
+
+class ProbabilityFigures(Schema):
+    """How far the probabilities of some records are from what happens.
+
+    Attributes:
+        bins: Of equal width, from probability 0 to 1.
+        risk: The share of wrong answers among the surest 5 % of the records, 10 % and so on to 100 %.
+    """
+
+    metrics: dict[ProbabilityMetric, float]
+    intervals: dict[ProbabilityMetric, Interval]
+    bins: tuple[ReliabilityBin, ...]
+    risk: tuple[Fraction, ...]
+
+
+class SelectedPart(Part):
+    """The records whose answers are the surest.
+
+    Attributes:
+        coverage: The share that was asked for; answers of the same probability are all in.
+        min_probability: The least probability of these answers.
+    """
+
+    coverage: Fraction
+    min_probability: Fraction
+
+
+class Probabilities(Schema):
+    """The probabilities of the labels: whether they mean what they say, and what selecting by them gains.
+
+    Attributes:
+        temperature: Of the adapter's calibration; None for the probabilities as the system gives them.
+        clean: Of the records that share no text with a training split; None where this is unknown.
+        selected: Of all records, from the largest share to the smallest.
+    """
+
+    temperature: float | None = None
+    all: ProbabilityFigures
+    clean: ProbabilityFigures | None
+    selected: tuple[SelectedPart, ...]
 
 
 class ScoreFigures(Part):
@@ -238,7 +285,10 @@ class ScoreFigures(Part):
         per_label: In the order of the label space.
         confusion_matrix: Rows are references, columns predictions, in that order; the last column counts
             the invalid ones.
-        calibration: Of the probabilities; None where the system gives none.
+        probabilities: As the system gives them; None where an answer has none.
+        calibrated: With the temperature of the adapter's calibration; None where it has none for this
+            scorer.
+        without_probabilities: Answers that have none, though others have.
         breakdown: Parts of the records, by what divides them and by the value of it.
         served: How the answers of a server could be read; None for what ran here.
     """
@@ -258,7 +308,9 @@ class ScoreFigures(Part):
     per_label: dict[Label, LabelFigures]
     confusion_matrix: tuple[tuple[float, ...], ...]
     breakdown: dict[Text, dict[Text, Part]]
-    calibration: Calibration | None = None
+    probabilities: Probabilities | None = None
+    calibrated: Probabilities | None = None
+    without_probabilities: Count = 0
     served: ServedFigures | None = None
 
     @property
@@ -286,4 +338,6 @@ class ScoreFigures(Part):
             found.append(f"every answer is {self.only_answer}: the figures are those of a constant answer")
         if self.truncated_records:
             found.append(f"{self.truncated_records:,} prompts were shortened to fit max_length")
+        if self.without_probabilities:
+            found.append(f"{self.without_probabilities:,} answers have no probabilities: none were measured")
         return [*found, *(self.served.warnings if self.served else ())]

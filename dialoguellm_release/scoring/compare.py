@@ -18,8 +18,9 @@ from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.manifests import ScoreManifest
 from dialoguellm_release.schemas.scores import Interval, MetricName, Resampling, ScoreFigures
 from dialoguellm_release.scoring.answers import Answer
+from dialoguellm_release.scoring.bootstrap import interval, resampled_sums
 from dialoguellm_release.scoring.folder import PREDICTIONS, own_answers
-from dialoguellm_release.scoring.metrics import cells_of, interval, metrics_of, resampled_sums
+from dialoguellm_release.scoring.metrics import cells_of, metrics_of
 
 if TYPE_CHECKING:
     import numpy as np

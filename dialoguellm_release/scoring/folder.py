@@ -1,23 +1,23 @@
-"""The score folder: predictions, scores, and the confusion matrix; and predictions of other programs."""
+"""The score folder: predictions, scores and figures; and predictions of other programs."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.folders import canonical_json, sha256_of_text, write_text
 from dialoguellm_release.records import record_files
-from dialoguellm_release.render.figure_style import drawing
 from dialoguellm_release.schemas.labels import Label
-from dialoguellm_release.schemas.manifests import CONFUSION_FIGURE, FileStamp
+from dialoguellm_release.schemas.manifests import FileStamp
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.scores import ScoreFigures, System
 from dialoguellm_release.scoring.answers import Answer
+from dialoguellm_release.scoring.figures import write_figures
 from dialoguellm_release.scoring.metrics import figures_of
 from dialoguellm_release.scoring.task import Scored, Task, protocol_of, read_task
 from dialoguellm_release.tabular import TableRow, read_rows
@@ -35,12 +35,12 @@ class WrittenScores:
 
 
 def write_scores(settings: ScoreRecipe, dataset: Path, scored: Scored, folder: Path) -> WrittenScores:
-    """Writes predictions, scores and, where matplotlib is installed, the confusion matrix into a folder."""
+    """Writes predictions, scores and, where matplotlib is installed, the figures into a folder."""
     figures = figures_of(scored, settings)
     write_predictions(scored, folder / PREDICTIONS)
     write_text(folder / SCORES, figures.model_dump_json(indent=2) + "\n")
     with suppress(MissingExtraError):
-        write_confusion(folder, figures)
+        write_figures(folder, figures)
     files = record_files(dataset, settings.corpus, settings.split)
     if scored.system.kind == "baseline":
         files = (*record_files(dataset, settings.corpus, "train"), *files)
@@ -58,44 +58,21 @@ def _content_sha256(scored: Scored, figures: ScoreFigures) -> str:
     )
 
 
-DARK = 0.6
-"""From this share of its row on, a cell is dark, and its number white."""
-
-
-def write_confusion(folder: Path, figures: ScoreFigures) -> None:
-    """Writes the heat map of a score folder: shade by the share of the reference, numbers by count."""
-    labels = list(figures.per_label)
-    counts = figures.confusion_matrix
-    has_invalid = any(row[-1] for row in counts)
-    columns = [*labels, "invalid"] if has_invalid else labels
-    shares = [[cell / (sum(row) or 1) for cell in row[: len(columns)]] for row in counts]
-    width = 2.4 + 0.72 * len(columns)
-    with drawing(folder / CONFUSION_FIGURE, width, 1.4 + 0.62 * len(labels)) as figure:
-        axes = figure.subplots()
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        axes.set_xticks(range(len(columns)), columns, rotation=35, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(len(labels)), labels)
-        axes.set_xlabel("predicted")
-        axes.set_ylabel("reference")
-        for row, line in enumerate(shares):
-            for column, share in enumerate(line):
-                colour = "white" if share >= DARK else "#262626"
-                number = f"{counts[row][column]:,.0f}"
-                axes.text(column, row, number, ha="center", va="center", color=colour)
-        axes.spines[:].set_visible(True)
-
-
 INVALID = "invalid"
 """An answer that names no label, as in the metric `erc_scores`."""
 DRAWN = "drawn"
 """An answer that is drawn at random; its scores are the probabilities of the labels."""
 PREDICTIONS = "predictions.parquet"
+SCORE = "score_"
+"""Begins the name of each column with the probabilities of a label."""
 CONTENT_KEY = b"dataset_content_sha256"
 MAX_NAMED = 10
+MAX_ROUNDING = 1e-3
+"""How far probabilities in a file may be from 1 in all."""
 
 
 def write_predictions(scored: Scored, path: Path) -> None:
-    """Writes a Parquet file with a row for each record: id, reference and prediction.
+    """Writes a Parquet file with a row for each record: id, reference, prediction, and whether it is clean.
 
     Further columns where the system gives them: a score for each label, the text, the ids of examples.
     """
@@ -107,10 +84,13 @@ def write_predictions(scored: Scored, path: Path) -> None:
         "id": [record.id for record in scored.records],
         "reference": [record.output for record in scored.records],
         "prediction": [answer.label or (DRAWN if answer.is_drawn else INVALID) for answer in scored.answers],
+        "is_clean": pa.array(
+            [None if record.leaks is None else not record.leaks for record in scored.records], pa.bool_()
+        ),
     }
     if any(answer.scores is not None for answer in scored.answers):
         for place, label in enumerate(labels):
-            columns[f"score_{label}"] = pa.array(
+            columns[SCORE + label] = pa.array(
                 [answer.scores and answer.scores[place] for answer in scored.answers], pa.float64()
             )
     if any(answer.text is not None for answer in scored.answers):
@@ -136,17 +116,54 @@ def read_answers(path: Path, task: Task) -> list[Answer]:
     Args:
         path: CSV with a header, JSON Lines or Parquet, with the columns `id` and `prediction`. Null, the
             empty text and `invalid` stand for an answer that names no label; all else has to be a label.
+            With `score_LABEL` for every label, these are its probabilities.
     """
     rows = read_rows(path, ("id", "prediction"))
+    columns = [SCORE + label for label in task.labels] if _has_probabilities(path, rows) else []
+    if columns:
+        rows = read_rows(path, ("id", "prediction", *columns))
     problems = [
         *_content_problem(path, task),
         *_id_problems(path, rows, task),
         *_label_problems(path, rows, task),
+        *_probability_problems(path, rows, columns),
     ]
     if problems:
         raise DataError(problems)
-    given = {row.cells["id"]: _given(row) for row in rows}
-    return [_answer(given[record.id]) for record in task.records]
+    given = {row.cells["id"]: replace(_answer(_given(row)), scores=_scores(row, columns)) for row in rows}
+    return [given[record.id] for record in task.records]
+
+
+def _has_probabilities(path: Path, rows: Sequence[TableRow]) -> bool:
+    """Whether a table has a column of probabilities."""
+    names = {name for row in rows[:1] for name in row.cells}
+    if path.suffix.lower() == ".parquet":
+        import pyarrow.parquet as pq
+
+        names = {*pq.read_schema(path).names}
+    return any(name.startswith(SCORE) for name in names)
+
+
+def _scores(row: TableRow, columns: Sequence[str]) -> tuple[float, ...] | None:
+    """The probabilities in a row; None where all its cells are empty."""
+    cells = [row.cells[name] for name in columns]
+    return None if all(cell in (None, "") for cell in cells) else tuple(map(float, cells))
+
+
+def _probability_problems(path: Path, rows: Sequence[TableRow], columns: Sequence[str]) -> Iterator[Problem]:
+    wrong = []
+    for row in rows:
+        try:
+            scores = _scores(row, columns)
+            is_right = scores is None or (min(scores) >= 0 and abs(sum(scores) - 1) <= MAX_ROUNDING)
+        except (TypeError, ValueError):
+            is_right = False
+        if not is_right:
+            wrong.append(f"{row.where}: {', '.join(str(row.cells[name]) for name in columns)}")
+    if wrong:
+        what = f"has {len(wrong):,} rows whose {SCORE}LABEL are no probabilities"
+        expected = "a number from 0 to 1 for each label, 1 in all; or nothing in any of these columns"
+        yield Problem(str(path), what, expected, _named(wrong), code="predictions.not_probabilities")
 
 
 def _given(row: TableRow) -> str:

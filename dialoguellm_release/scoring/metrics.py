@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.progress import progress
@@ -14,15 +14,20 @@ from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.scores import (
     METRIC_MODULE,
     METRICS,
-    Calibration,
-    Interval,
     LabelFigures,
     MetricName,
     Part,
-    Resampling,
     ScoreFigures,
 )
 from dialoguellm_release.scoring.answers import Answer
+from dialoguellm_release.scoring.bootstrap import interval, resampled_sums
+from dialoguellm_release.scoring.probabilities import (
+    COVERAGES,
+    AnswerProbabilities,
+    has_probabilities,
+    probabilities_of,
+    probability_figures,
+)
 from dialoguellm_release.scoring.task import Scored
 
 if TYPE_CHECKING:
@@ -34,11 +39,6 @@ if TYPE_CHECKING:
 Key = tuple[str, str]
 ALL: Key = ("all", "all")
 CLEAN: Key = ("leaks", "clean")
-BINS = 15
-"""Bins of the expected calibration error, as many as Guo et al. (2017) have."""
-
-CHUNK_CELLS = 4_000_000
-"""At most so many sums of cells are held at once (32 MB)."""
 
 
 def figures_of(scored: Scored, settings: ScoreRecipe) -> ScoreFigures:
@@ -47,18 +47,24 @@ def figures_of(scored: Scored, settings: ScoreRecipe) -> ScoreFigures:
 
     labels = scored.protocol.label_space
     references = [record.output for record in scored.records]
+    dialogues = [record.dialogue_id for record in scored.records]
     members = _members(scored)
-    cells = cells_of(
-        [record.dialogue_id for record in scored.records],
-        references,
-        scored.answers,
-        labels,
-        list(members.values()),
-    )
+    views = _views(scored, references, dialogues)
+    for name, view in views.items():
+        members |= {(name, str(share)): view.surest(share).tolist() for share in COVERAGES}
+    cells = cells_of(dialogues, references, scored.answers, labels, list(members.values()))
     chances = np.array([scored.chances.get(label, 0.0) for label in labels])
     without = labels.index(settings.without) if settings.without in labels else None
     parts = _parts(members, cells, chances, without, settings)
     whole, clean = parts.pop(ALL), parts.pop(CLEAN, None)
+    is_clean = np.array(members[CLEAN]) if CLEAN in members else None
+    probabilities = {
+        name: probability_figures(
+            view, is_clean, [parts.pop((name, str(share))) for share in COVERAGES], settings.intervals
+        )
+        for name, view in views.items()
+    }
+    with_probabilities = sum(has_probabilities(answer) for answer in scored.answers)
     total = cells[:, 0].sum(0)
     majority_label = max(labels, key=references.count)
     breakdown: dict[str, dict[str, Part]] = {}
@@ -81,9 +87,21 @@ def figures_of(scored: Scored, settings: ScoreRecipe) -> ScoreFigures:
         per_label=_per_label(total, chances, labels),
         confusion_matrix=tuple(tuple(row) for row in expected_counts(total, chances).tolist()),
         breakdown=breakdown,
-        calibration=calibration_of(scored, settings.intervals),
+        probabilities=probabilities.get("given"),
+        calibrated=probabilities.get("calibrated"),
+        without_probabilities=len(scored.answers) - with_probabilities if with_probabilities else 0,
         served=scored.served,
     )
+
+
+def _views(
+    scored: Scored, references: Sequence[Label], dialogues: Sequence[str]
+) -> dict[str, AnswerProbabilities]:
+    """The probabilities as they are given and with the temperature of the adapter, where there are any."""
+    given = probabilities_of(scored.answers, references, dialogues, scored.protocol.label_space)
+    if given is None:
+        return {}
+    return {"given": given} | ({"calibrated": given.at(scored.temperature)} if scored.temperature else {})
 
 
 def cells_of(
@@ -111,32 +129,6 @@ def cells_of(
         column = len(labels) + answer.is_drawn if answer.label is None else place[answer.label]
         cells[row[dialogue], :, place[reference], column] += belongs[:, index]
     return cells
-
-
-def resampled_sums(cells: Cells, resampling: Resampling) -> Iterator[Cells]:
-    """The cells summed over dialogues that are drawn with replacement, a chunk of resamples at a time.
-
-    Args:
-        cells: Shape (dialogues, ...): what each dialogue adds to the sum.
-    """
-    import numpy as np
-
-    dialogues = len(cells)
-    flat = cells.reshape(dialogues, -1)
-    draw = np.random.default_rng(resampling.seed)
-    chunk = max(1, CHUNK_CELLS // max(dialogues, flat.shape[1]))
-    for start in range(0, resampling.resamples, chunk):
-        size = min(chunk, resampling.resamples - start)
-        times = draw.multinomial(dialogues, np.full(dialogues, 1 / dialogues), size=size)
-        yield (times.astype(np.float64) @ flat).reshape(size, *cells.shape[1:])
-
-
-def interval(values: Cells, level: float) -> Interval:
-    """The range that the middle share `level` of some values spans."""
-    import numpy as np
-
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 def _members(scored: Scored) -> dict[Key, list[bool]]:
@@ -214,43 +206,6 @@ def _per_label(total: Cells, chances: Cells, labels: Sequence[Label]) -> dict[La
         )
         for place, label in enumerate(labels)
     }
-
-
-def calibration_of(scored: Scored, resampling: Resampling) -> Calibration | None:
-    """Brier score and expected calibration error; None where an answer has no probabilities."""
-    import numpy as np
-
-    if any(answer.scores is None or answer.is_drawn for answer in scored.answers):
-        return None
-    labels = scored.protocol.label_space
-    probabilities = np.array([answer.scores for answer in scored.answers])
-    reference = np.array([labels.index(record.output) for record in scored.records])
-    confidence = probabilities.max(1)
-    squared = ((probabilities - np.eye(len(labels))[reference]) ** 2).sum(1)
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    dialogues = [record.dialogue_id for record in scored.records]
-    row = {name: index for index, name in enumerate(dict.fromkeys(dialogues))}
-    cells = np.zeros((len(row), BINS, 4))
-    values = np.stack([np.ones(len(reference)), confidence, probabilities.argmax(1) == reference, squared], 1)
-    np.add.at(cells, ([row[name] for name in dialogues], bins), values)
-
-    def figures(sums: Cells) -> tuple[Cells, Cells]:
-        records = sums[..., 0].sum(-1)
-        gaps = np.abs(sums[..., 1] - sums[..., 2]).sum(-1)
-        return sums[..., 3].sum(-1) / records, gaps / records
-
-    brier, ece = figures(cells.sum(0))
-    resampled = [figures(sums) for sums in resampled_sums(cells, resampling)]
-    intervals = [
-        interval(np.concatenate(values), resampling.level) for values in zip(*resampled, strict=True)
-    ]
-    return Calibration(
-        brier=float(brier),
-        brier_interval=intervals[0],
-        ece=float(ece),
-        ece_interval=intervals[1],
-        bins=BINS,
-    )
 
 
 NODES = 32

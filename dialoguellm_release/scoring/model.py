@@ -14,7 +14,13 @@ from dialoguellm_release.backbones.load import load_backbone, location_at
 from dialoguellm_release.backbones.weights import Base, base_of, pinned
 from dialoguellm_release.encoding import Encoder
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.folders import canonical_json, package_versions, read_manifest, sha256_of_text
+from dialoguellm_release.folders import (
+    canonical_json,
+    package_versions,
+    read_calibration,
+    read_manifest,
+    sha256_of_text,
+)
 from dialoguellm_release.prompts import Prompt, prompt_of_dataset, read_prompt, with_knowledge
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import draw_records, read_records, shown_sha256
@@ -121,6 +127,7 @@ def score_model(
         check_unchanged(model.adapter, trained)
         language_model = load_adapter(language_model, model.adapter)
     language_model = language_model.eval()
+    calibration = read_calibration(model.adapter, trained) if model.adapter and trained else None
     identity = {**base.as_data(), "adapter_content_sha256": trained.content_sha256 if trained else None}
 
     @cache
@@ -155,6 +162,7 @@ def score_model(
                 system=_system(model, base, trained),
                 truncated_records=sum(one.is_shortened for one in prompts),
                 chances=authors_dice(settings.corpus, task.labels) if name == "authors_parser" else {},
+                temperature=calibration.temperature if calibration and calibration.scorer == name else None,
             ),
         )
 

@@ -37,6 +37,7 @@ class Scored:
         chances: The probability of each label where answers are drawn at random.
         examples: The examples in the prompt of each record, by its id; empty for prompts without.
         served: How the answers of a server could be read; None for what ran here.
+        temperature: Of the calibration of the adapter, for the probabilities of this scorer; None for none.
     """
 
     split: Sequence[Record]
@@ -47,6 +48,7 @@ class Scored:
     chances: Mapping[Label, float] = field(default_factory=dict)
     examples: Mapping[str, Sequence[Record]] = field(default_factory=dict)
     served: ServedFigures | None = None
+    temperature: float | None = None
 
     @property
     def records(self) -> Sequence[Record]:

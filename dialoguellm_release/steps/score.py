@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, get_args
 
 from dialoguellm_release.backbones.weights import base_of, pinned
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.folders import canonical_json, read_manifest, sha256_of, write_text
+from dialoguellm_release.folders import (
+    canonical_json,
+    read_calibration,
+    read_manifest,
+    sha256_of,
+    sha256_of_text,
+    write_text,
+)
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.resources import recording
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
@@ -336,14 +343,13 @@ def _inputs(
 def _model_inputs(loaded: Loaded[ScoreRecipe], dataset: Path, model: ModelFolders) -> Inputs:
     trained = read_manifest(model.adapter, AdapterManifest) if model.adapter else None
     backbone = pinned(model.backbone.recipe, trained.figures.base_revision if trained else None)
-    base = canonical_json(base_of(backbone, model.backbone_folder).as_data())
-    return _inputs(
-        loaded,
-        dataset,
-        {"adapter": trained.recipe.name if trained else None, "backbone": model.backbone.name},
-        {"backbone": base, **({"adapter": trained.content_sha256} if trained else {})},
-        MODEL_PACKAGES,
-    )
+    folders = {"backbone": canonical_json(base_of(backbone, model.backbone_folder).as_data())}
+    if model.adapter and trained:
+        folders["adapter"] = trained.content_sha256
+        if calibration := read_calibration(model.adapter, trained):
+            folders["calibration"] = sha256_of_text(canonical_json(calibration))
+    names = {"adapter": trained.recipe.name if trained else None, "backbone": model.backbone.name}
+    return _inputs(loaded, dataset, names, folders, MODEL_PACKAGES)
 
 
 def _choice(model: StrPath | ModelChoice | None) -> ModelChoice:
