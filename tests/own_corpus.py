@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dialoguellm_release.resources import resource_folder
 from tests.dataset.test_scripts import SENTENCES
 
@@ -64,6 +62,6 @@ def write_own_corpus(folder: Path, language: str, **changes: Any) -> Path:
         "corpora": {"talk": {"file": "talk.yaml", "distribution": distribution}},
     }
     for name, recipe in (("talk", corpus), ("talk-dataset", dataset)):
-        text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
+        text = json.dumps(recipe, ensure_ascii=False, indent=1)  # JSON is YAML
         (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
     return folder / "talk-dataset.yaml"

@@ -7,8 +7,9 @@ validate with it and read records back through it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from dialoguellm_release.cards.card import render_text
 from dialoguellm_release.cards.configs import corpora_in
 from dialoguellm_release.cards.dataset import COLUMN_NOTES, languages_of
 from dialoguellm_release.cards.licenses import recipe_of
@@ -36,11 +37,6 @@ _SFT_NOTES = {
     "prompt": "what a model is given; ends without white space",
     "completion": "what it should answer: one space and the label",
 } | {name: COLUMN_NOTES[name] for name in SFT_COLUMNS if name not in ("id", "prompt", "completion")}
-_CITE_AS = (
-    "@article{zhang2023dialoguellm, title={DialogueLLM: Context and Emotion Knowledge-Tuned LLaMA Models for "
-    "Emotion Recognition in Conversations}, author={Zhang, Yazhou and Wang, Mengyao and Tiwari, Prayag and "
-    "Li, Qiuchi and Wang, Benyou and Qin, Jing}, journal={arXiv preprint arXiv:2310.11374}, year={2023}}"
-)
 _TERMS = """
     arrayShape citeAs column containedIn equivalentProperty extract field fileObject fileProperty fileSet
     format includes isArray isLiveDataset jsonPath key md5 parentField path recordSet references regex
@@ -93,7 +89,7 @@ def render_croissant(
         "conformsTo": "http://mlcommons.org/croissant/1.1",
         "name": recipe.pretty_name,
         "description": _description(manifest, recipe),
-        "citeAs": _CITE_AS,
+        "citeAs": _citations([] if recipe.synthetic else [corpora[name] for name in present]),
         "license": list(dict.fromkeys(_license(manifest, name, corpora[name]) for name in present)),
         **({"inLanguage": languages[0] if len(languages) == 1 else languages} if languages else {}),
         **({"version": tag.removeprefix("v")} if tag else {}),
@@ -110,6 +106,12 @@ def render_croissant(
         ],
     }
     return json.dumps(described, indent=2, ensure_ascii=False) + "\n"
+
+
+def _citations(entries: Iterable[CorpusEntry]) -> str:
+    """The BibTeX that cards show, and what corpora ask to be cited as."""
+    bibtex = render_text("model_cards", "citation.md.jinja", {}).strip().splitlines()[1:-1]
+    return "\n".join([*bibtex, *(f"{one.title}: {one.citation}" for one in entries if one.citation)])
 
 
 def _description(manifest: DatasetManifest, recipe: DatasetRecipe) -> str:

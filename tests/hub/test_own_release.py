@@ -1,0 +1,177 @@
+"""A user's corpus and adapter under an owner of their own: published, verified, loaded, hydrated."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dialoguellm_release import publish
+from dialoguellm_release.errors import DataError, PublishError
+from dialoguellm_release.folders import read_manifest
+from dialoguellm_release.hub.checks import Check
+from dialoguellm_release.layout import CROISSANT
+from dialoguellm_release.recipes.catalogue import load_recipe
+from dialoguellm_release.schemas.corpus import CorpusEntry
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.steps.adapter import train_adapter
+from dialoguellm_release.steps.dataset import build_dataset, check_dataset, hydrate_dataset
+from dialoguellm_release.steps.recipe import new_recipe
+from dialoguellm_release.steps.release import verify_release
+from dialoguellm_release.steps.score import ModelChoice, score
+from tests.dataset.test_scripts import SENTENCES
+from tests.hub_server.accounts import Token
+from tests.hub_server.server import HubServer
+from tests.own_corpus import write_own_corpus
+
+OWNER = "river-lab"
+RELEASE = f"""\
+version: 1
+kind: release
+description: Talk.
+tag: v1.0.0
+changelog: The first release.
+dataset: {{repo_id: {OWNER}/talk, folder: dataset}}
+"""
+ANSWERS = ("redistribute", "share_alike", "non_commercial", "research_only", "signed_form")
+UNSTATED: dict[str, object] = {
+    "id": "LicenseRef-unknown",
+    "name": "not stated",
+    "stated_in": "nowhere",
+    "verified": False,
+    **dict.fromkeys(ANSWERS, "unknown"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dialoguellm_release.dataset.figures.write_figures", lambda *_, **__: None)
+
+
+def made(folder: Path, **changes: Any) -> Path:
+    """A build of a Hindi corpus, whose prompt file is gone, with the release recipe beside it."""
+    recipe = write_own_corpus(folder / "own", "hi", **changes)
+    build_dataset(recipe, folder / "own", folder / "build" / "dataset")
+    (folder / "own" / "my-prompt.yaml").unlink()
+    (folder / "release.yaml").write_text(RELEASE, encoding="utf-8")
+    return folder / "build"
+
+
+def failed(checks: Sequence[Check]) -> list[str]:
+    return [problem.code for check in checks for problem in check.problems]
+
+
+def test_a_corpus_that_states_its_licence_is_published_and_verified(tmp_path: Path) -> None:
+    build = made(tmp_path)
+    publish(tmp_path / "release.yaml", build, tmp_path / "to")
+    (found,) = verify_release(tmp_path / "release.yaml", tmp_path / "to")
+    assert failed(found.checks) == []
+    assert {check.name for check in found.checks if check.outcome == "pass"} >= {
+        "content",
+        "corpus licences",
+        "loading",
+    }
+    copy = tmp_path / "to" / "datasets" / OWNER / "talk"
+    card = (copy / "README.md").read_text(encoding="utf-8")
+    assert "license: cc-by-4.0" in card
+    assert "- Talk: Tester et al. (2026): A Talk in Four Scenes." in card
+    described = json.loads((copy / CROISSANT).read_text(encoding="utf-8"))
+    assert described["citeAs"].endswith("Talk: Tester et al. (2026): A Talk in Four Scenes.")
+    assert (copy / "LICENSE.md").read_text(encoding="utf-8").count("its readme") == 2
+
+
+def test_a_corpus_without_a_stated_licence_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    build = made(tmp_path, text_license=UNSTATED, label_license=UNSTATED)
+    with pytest.raises(PublishError) as raised:
+        publish(tmp_path / "release.yaml", build, tmp_path / "to")
+    (problem,) = raised.value.problems
+    assert problem.code == "licenses.not_allowed"
+    assert problem.fix is not None
+    assert "state it in its corpus file" in problem.fix
+    assert not (tmp_path / "to" / "datasets").exists()
+
+
+def test_a_corpus_whose_text_stays_is_hydrated_from_a_copy(tmp_path: Path, synthetic_dir: Path) -> None:
+    """`publish` needs the text of one corpus at least, so a bundled one is published beside it."""
+    own = tmp_path / "own"
+    recipe = write_own_corpus(own, "zh", text_license=UNSTATED, distribution="standoff")
+    stated = json.loads(recipe.read_text(encoding="utf-8"))
+    stated["corpora"]["meld"] = {"distribution": "full"}
+    recipe.write_text(json.dumps(stated), encoding="utf-8")
+    (own / "meld").symlink_to(synthetic_dir / "meld")
+    built = build_dataset(recipe, own, tmp_path / "build" / "dataset").manifest
+    (own / "my-prompt.yaml").unlink()
+    (tmp_path / "release.yaml").write_text(RELEASE, encoding="utf-8")
+    publish(tmp_path / "release.yaml", tmp_path / "build", tmp_path / "to")
+    (found,) = verify_release(tmp_path / "release.yaml", tmp_path / "to")
+    assert failed(found.checks) == []
+    copy = tmp_path / "to" / "datasets" / OWNER / "talk"
+    assert read_manifest(copy, DatasetManifest).published
+    with pytest.raises(DataError) as raised:
+        hydrate_dataset(copy, tmp_path / "nothing", tmp_path / "full")
+    (missing,) = raised.value.problems
+    assert (missing.code, missing.expected) == ("hydration.copy_missing", "talk/talk.jsonl")
+    assert missing.fix is not None
+    assert "the publishers of this copy" in missing.fix
+    full = hydrate_dataset(copy, own, tmp_path / "full")
+    assert full.manifest.content_sha256 == built.content_sha256
+    assert check_dataset(full.folder) == []
+
+
+@pytest.mark.slow
+def test_a_table_and_an_adapter_of_it_under_another_owner(
+    hub_server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From `recipe new`, a corpus file that was edited and a prompt in Hindi to readers of the Hub."""
+    from datasets import load_dataset
+    from huggingface_hub import hf_hub_download
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    monkeypatch.chdir(tmp_path)
+    write_own_corpus(tmp_path / "own", "hi")
+    columns = {"text": "said", "label": "felt", "speaker": "who", "dialogue": "scene", "split": "part"}
+    new = new_recipe("tiny", "own/talk/talk.jsonl", "mine", columns=columns, release=OWNER)
+    assert new.score
+    assert new.release
+    stated = load_recipe("own/talk.yaml", "corpus", CorpusEntry).recipe
+    known = ("title", "citation", "language", "text_license", "label_license")
+    entry = load_recipe(str(new.corpus), "corpus", CorpusEntry).recipe
+    edited = entry.model_copy(update={name: getattr(stated, name) for name in known})
+    new.corpus.write_text(edited.model_dump_json(exclude_defaults=True), encoding="utf-8")
+    for recipe in (new.dataset, new.recipe):
+        text = recipe.read_text(encoding="utf-8")
+        recipe.write_text(text.replace("dialogue-v1", "../own/my-prompt.yaml"), encoding="utf-8")
+    built = build_dataset(new.dataset, out="build/talk-dataset")
+    adapter = train_adapter(
+        new.recipe, built.folder, "build/adapters/talk", overrides=["trainer.max_steps=2"]
+    )
+    (tmp_path / "own" / "my-prompt.yaml").unlink()
+    scored = score(new.score, built.folder, ModelChoice(adapter.folder))
+    bare = score(
+        new.score, built.folder, ModelChoice(backbone=str(tmp_path / "mine" / "talk-backbone.yaml")), "bare"
+    )
+    assert bare.manifest.figures.protocol.prompt_sha256 == scored.manifest.figures.protocol.prompt_sha256
+    monkeypatch.setenv("HF_TOKEN", hub_server.accounts.add("hf_river", Token("asha", organizations=(OWNER,))))
+    publish(new.release, "build", "hub")
+    monkeypatch.delenv("HF_TOKEN")
+    verified = verify_release(new.release, "hub", sample=2)
+    assert [one.where for one in verified] == [
+        f"datasets/{OWNER}/talk",
+        f"{OWNER}/talk-backbone",
+        f"{OWNER}/talk-tiny",
+    ]
+    assert [failed(one.checks) for one in verified] == [[], [], []]
+    loaded = load_dataset(f"{OWNER}/talk", revision="v1.0.0")
+    assert {name: len(rows) for name, rows in loaded.items()} == {"train": 4, "validation": 2, "test": 2}
+    assert loaded["test"]["input"] == SENTENCES["hi"][6:]
+    base = AutoModelForCausalLM.from_pretrained(f"{OWNER}/talk-backbone")
+    model = PeftModel.from_pretrained(base, f"{OWNER}/talk-tiny", revision="v1.0.0")
+    assert model.peft_config["default"].base_model_name_or_path == f"{OWNER}/talk-backbone"
+    assert AutoTokenizer.from_pretrained(f"{OWNER}/talk-tiny").chat_template
+    card = Path(hf_hub_download(f"{OWNER}/talk-tiny", "README.md")).read_text(encoding="utf-8")
+    assert "- **Language:** hi\n" in card
+    assert str(tmp_path) not in card
