@@ -12,7 +12,8 @@ import yaml
 from dialoguellm_release.cards.metadata import FENCE, OUR_KEYS, read_front_matter
 from dialoguellm_release.errors import CardError, Problem
 from dialoguellm_release.layout import CARD
-from dialoguellm_release.render.tables import Table
+from dialoguellm_release.render import numbers
+from dialoguellm_release.render.tables import Table, markdown_row
 from dialoguellm_release.resources import record, resource_folder
 
 
@@ -31,7 +32,10 @@ def render_card(
 
 
 def render_text(folder: str, template: str, body: Mapping[str, object]) -> str:
-    """A text from a template, without metadata; the arguments are those of `render_card`."""
+    """A text from a template, without metadata; the arguments are those of `render_card`.
+
+    A template writes a table line by line with the filters `header` and `row`, and numbers with `numbers`.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(partial(_template, [folder, "model_cards"])),
         undefined=jinja2.StrictUndefined,
@@ -40,6 +44,8 @@ def render_text(folder: str, template: str, body: Mapping[str, object]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.globals["numbers"] = numbers
+    environment.filters |= {"header": lambda cells: table(cells, []), "row": markdown_row}
     return environment.get_template(template).render(body)
 
 

@@ -21,8 +21,7 @@ from dialoguellm_release.layout import (
     standoff_file,
 )
 from dialoguellm_release.recipes.yaml_reader import Document
-from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Label, Split
-from dialoguellm_release.schemas.record import COLUMNS, SFT_COLUMNS
+from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
 
 
 def corpora_in(paths: Iterable[str], corpora: Iterable[CorpusName]) -> tuple[CorpusName, ...]:
@@ -36,7 +35,8 @@ def configs(
 ) -> list[dict[str, object]]:
     """The `configs:` of a card: `default` (all corpora), `clean`, one a corpus, `sft`, `standoff`.
 
-    One that has no files is left out.
+    One that has no files is left out. The columns are not repeated on the card (`dataset_info`): each Parquet
+    file has them, class names included, in its schema, where `datasets` reads them.
 
     Why: `datasets` caches a local folder by its name and these entries, not by its files; with the hashes
     in the description it notices that the content is another.
@@ -68,32 +68,6 @@ def _globs(paths: Iterable[str], config: str, split: Split, corpora: Sequence[Co
     if config == STANDOFF_CONFIG:
         return (file.glob for file in map(standoff_file, paths) if file and file.split == split)
     return (file.glob for file in map(data_file, config_files(paths, config, split, corpora)) if file)
-
-
-_LISTS = frozenset({"context", "other_labels", "leaks"})
-_NUMBERS = {"utterance_index": "int64", "start_s": "float64", "end_s": "float64"}
-
-
-def dataset_info(config_names: Iterable[str], labels: Sequence[Label]) -> list[dict[str, object]]:
-    """An entry for each config whose columns are known.
-
-    Why no sizes: `datasets` takes them as a promise and fails where one is wrong; the card has them in
-    tables. Why `sequence`: it is the form of a list that old and new versions of `datasets` read.
-    """
-    records = [_feature(name, labels) for name in COLUMNS]
-    prompts = [_feature(name, labels) for name in SFT_COLUMNS]
-    return [
-        {"config_name": name, "features": prompts if name == SFT_CONFIG else records}
-        for name in config_names
-        if name != STANDOFF_CONFIG
-    ]
-
-
-def _feature(column: str, labels: Sequence[Label]) -> dict[str, object]:
-    if column == "label":
-        names = {str(index): label for index, label in enumerate(labels)}
-        return {"name": column, "dtype": {"class_label": {"names": names}}}
-    return {"name": column, "sequence" if column in _LISTS else "dtype": _NUMBERS.get(column, "string")}
 
 
 _SPLIT = r"^\w+(\.\w+)*$"

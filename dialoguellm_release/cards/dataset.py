@@ -6,34 +6,22 @@ import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
-from pydantic import JsonValue
-
-from dialoguellm_release.cards.card import render_card, table
-from dialoguellm_release.cards.configs import configs, corpora_in, dataset_info
-from dialoguellm_release.cards.dataset_tables import (
-    agreement_matrices,
-    agreement_picture,
-    agreement_table,
-    held_out_part_table,
-    label_share_table,
-    length_table,
-    overlap_table,
-    pictures,
-    reconciliation_table,
-    repeats_in_words,
-    training_part_table,
-)
+from dialoguellm_release.cards.card import render_card
+from dialoguellm_release.cards.configs import configs, corpora_in
 from dialoguellm_release.cards.licenses import (
+    HELD,
     dataset_license_metadata,
-    license_overview,
+    distributions,
     recipe_of,
     rights_held,
 )
+from dialoguellm_release.layout import AGREEMENT_FIGURE, AUDIT, COUNT_FIGURES
 from dialoguellm_release.render import numbers
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.corpus import CorpusEntry
-from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures, DatasetManifest
-from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
+from dialoguellm_release.schemas.counts import Sizes
+from dialoguellm_release.schemas.dataset_manifest import DatasetFigures, DatasetManifest
+from dialoguellm_release.schemas.labels import SPLITS, CorpusName
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 
 COLUMN_NOTES: dict[str, str] = {
@@ -83,26 +71,65 @@ def render_dataset_card(
         source: What the loading lines give to `load_dataset`: a repository id or a folder, but not `.`,
             which it cannot read.
     """
-    figures, recipe = manifest.figures, recipe_of(manifest, DatasetRecipe)
+    figures, recipe, published = manifest.figures, recipe_of(manifest, DatasetRecipe), manifest.published
     paths = [file.path for file in manifest.outputs]
     present = corpora_in(paths, figures.corpora)
-    published = manifest.published
-    draws = {name: figures.split_draws[name] for name in present if name in figures.split_draws}
     records = published.records if published else figures.records
-    dialogues = published.dialogues if published else figures.dialogues
-    content = published.published_sha256 if published else manifest.content_sha256
-    listed = configs(paths, tuple(figures.corpora), content, figures.prompt_sha256, manifest.content_sha256)
-    languages = languages_of(corpora[name] for name in present)
     works = [work for name in present for work in corpora[name].transcribes]
-    metadata: dict[str, object] = {
+    body: dict[str, object] = {
+        "manifest": manifest,
+        "figures": figures,
+        "audit": figures.audit,
+        "audit_file": AUDIT if AUDIT in paths else None,
+        "recipe": recipe,
+        "corpora": corpora,
+        "claims": claims,
+        "splits": SPLITS,
+        "source": source,
+        "source_in_shell": shlex.quote(source),
+        "owner": source.partition("/")[0] if published else "",
+        "languages": languages_of(corpora[name] for name in present),
+        "held": {name: HELD[what] for name, what in distributions(manifest).items()},
+        "present": [corpora[name] for name in present],
+        "left_out": [corpora[name] for name in published.left_out] if published else [],
+        "text_free": [corpora[name] for name in published.standoff] if published else [],
+        "records": records,
+        "dialogues": published.dialogues if published else figures.dialogues,
+        "columns": COLUMN_NOTES,
+        "pictures": [path for path in COUNT_FIGURES if path in paths],
+        "agreements": [one for one in figures.audit.agreement if one.utterances] if figures.audit else [],
+        "agreement_picture": AGREEMENT_FIGURE if AGREEMENT_FIGURE in paths else None,
+        "comparison": _comparison(figures, claims, corpora),
+        "total_is_sum": claims is not None
+        and claims.training_dialogues
+        == sum(splits["train"].dialogues for splits in claims.corpora.values() if "train" in splits),
+        "draws": {name: figures.split_draws[name] for name in present if name in figures.split_draws},
+        "as_json": json.dumps,
+        "rights": rights_held(manifest, corpora),
+        "shares_source": len(set(works)) < len(works),
+    }
+    return render_card("dataset_cards", "dataset.md.jinja", _metadata(manifest, corpora, recipe), body)
+
+
+def _metadata(
+    manifest: DatasetManifest, corpora: Mapping[CorpusName, CorpusEntry], recipe: DatasetRecipe
+) -> dict[str, object]:
+    """The front matter; without the columns, which `datasets` reads from the schema of the Parquet files."""
+    figures, published = manifest.figures, manifest.published
+    paths = [file.path for file in manifest.outputs]
+    languages = languages_of(corpora[name] for name in corpora_in(paths, figures.corpora))
+    creators = ["machine-generated" if recipe.synthetic else "found"]
+    total = sum((published.records if published else figures.records).values())
+    content = published.published_sha256 if published else manifest.content_sha256
+    return {
         **dataset_license_metadata(manifest, corpora),
         **language_metadata(languages),
-        "annotations_creators": ["machine-generated" if recipe.synthetic else "found"],
-        "language_creators": ["machine-generated" if recipe.synthetic else "found"],
+        "annotations_creators": creators,
+        "language_creators": creators,
         "task_categories": ["text-classification", "text-generation"],
         "pretty_name": recipe.pretty_name,
         "size_categories": [
-            next((name for limit, name in _SIZE_CATEGORIES.items() if sum(records.values()) < limit), "n>10M")
+            next((name for limit, name in _SIZE_CATEGORIES.items() if total < limit), "n>10M")
         ],
         "tags": [
             "emotion-recognition-in-conversations",
@@ -110,58 +137,10 @@ def render_dataset_card(
             "instruction-tuning",
             *(["synthetic"] if recipe.synthetic else []),
         ],
-        "configs": listed,
-        "dataset_info": dataset_info((str(config["config_name"]) for config in listed), figures.class_labels),
-    }
-    body: dict[str, object] = {
-        "manifest": manifest,
-        "recipe": recipe,
-        "source": source,
-        "source_in_shell": shlex.quote(source),
-        "owner": source.partition("/")[0] if published else "",
-        "languages": languages,
-        "example": corpora[present[0]],
-        "present": [corpora[name] for name in present],
-        "left_out": [corpora[name] for name in published.left_out] if published else [],
-        "text_free": [corpora[name] for name in published.standoff] if published else [],
-        "skipped": [corpora[name].title for name in figures.skipped],
-        "sizes": _sizes_table(records, dialogues),
-        "columns": table(("Column", "Holds"), [(f"`{name}`", note) for name, note in COLUMN_NOTES.items()]),
-        "class_ids": ", ".join(f"{index} {label}" for index, label in enumerate(figures.class_labels)),
-        "labels": [(corpora[name].title, label_table(figures.corpora[name])) for name in present],
-        "pictures": pictures(figures, claims, corpora, paths),
-        "label_shares": label_share_table(figures, claims),
-        "lengths": length_table(figures, corpora),
-        **_leakage(figures, corpora, paths),
-        "total_records": numbers.count(sum(records.values())),
-        "total_dialogues": numbers.count(sum(dialogues.values())),
-        "unused": [
-            (corpora[name].title, numbers.count(figures.corpora[name].unused.dialogues))
-            for name in present
-            if figures.corpora[name].unused.dialogues
-        ],
-        "texts": [(corpora[name].title, corpora[name].description) for name in present],
-        "relabelled": table(
-            ("From and to", "Records"),
-            [(rule, numbers.count(count)) for rule, count in figures.relabelled.items()],
+        "configs": configs(
+            paths, tuple(figures.corpora), content, figures.prompt_sha256, manifest.content_sha256
         ),
-        "reconciliation": reconciliation_table(figures, claims, corpora),
-        "claims": claims,
-        "total_is_sum": claims is not None
-        and claims.training_dialogues
-        == sum(splits["train"].dialogues for splits in claims.corpora.values() if "train" in splits),
-        "repairs": _repairs_table(figures, corpora),
-        "unknown_files": [
-            (corpora[name].title, path) for name, one in figures.corpora.items() for path in one.unknown_files
-        ],
-        "draws": [
-            (corpora[name].title, _draw_settings(draw), _draw_table(draw)) for name, draw in draws.items()
-        ],
-        "licenses": license_overview(manifest, corpora),
-        "rights": rights_held(manifest, corpora),
-        "shares_source": len(set(works)) < len(works),
     }
-    return render_card("dataset_cards", "dataset.md.jinja", metadata, body)
 
 
 def languages_of(entries: Iterable[CorpusEntry]) -> list[str]:
@@ -184,72 +163,55 @@ def language_metadata(tags: Iterable[str]) -> dict[str, object]:
     return {"language": codes, **more, "multilinguality": [f"{many}lingual"]}
 
 
-def _leakage(
-    figures: DatasetFigures, corpora: Mapping[CorpusName, CorpusEntry], paths: Sequence[str]
-) -> dict[str, object]:
-    """What the section on leakage shows; `audit` is False where no ledger was made."""
-    audit = figures.audit
-    if audit is None:
-        return {"audit": False}
-    return {
-        "audit": True,
-        "training_parts": training_part_table(figures, corpora),
-        "held_out_parts": held_out_part_table(figures, corpora),
-        "overlaps": overlap_table(audit),
-        "pairs_without_overlap": numbers.count(audit.pairs_without_overlap),
-        "duplicates": repeats_in_words(audit.duplicates),
-        "conflicts": repeats_in_words(audit.conflicts),
-        "agreement": agreement_table(audit, corpora),
-        "agreement_picture": agreement_picture(audit, corpora, paths),
-        "matrices": agreement_matrices(audit, corpora),
-    }
+def _comparison(
+    figures: DatasetFigures, claims: ClaimsRecipe | None, corpora: Mapping[CorpusName, CorpusEntry]
+) -> list[Sequence[str]]:
+    """One row a corpus and split, then the training total; cells are dialogues / utterances.
 
-
-def _sizes_table(records: Mapping[Split, int], dialogues: Mapping[Split, int]) -> str:
-    rows = [
-        (split, numbers.count(dialogues[split]), numbers.count(records[split]))
-        for split in SPLITS
-        if split in records
+    What the claims state of a corpus that was not built gets a row as well.
+    """
+    rows: list[Sequence[str]] = []
+    for row in figures.reconciliation:
+        differs = any(side not in (None, row.built) for side in (row.paper, row.public))
+        reason = row.reason or ("not explained" if differs else "")
+        title = corpora[row.corpus].title
+        rows.append((title, row.split, _sizes(row.paper), _sizes(row.public), _sizes(row.built), reason))
+    known = {(row.corpus, row.split) for row in figures.reconciliation}
+    rows += [
+        (corpora[corpus].title, split, _sizes(sizes), "-", "not built", "not part of this build")
+        for corpus, splits in (claims.corpora if claims else {}).items()
+        for split, sizes in splits.items()
+        if (corpus, split) not in known
     ]
-    return table(("Split", "Dialogues", "Records"), rows)
+    return [*rows, _total(figures, claims, corpora)]
 
 
-def label_table(corpus: CorpusFigures) -> str:
-    """Records of a corpus per label and split."""
-    splits = [split for split in SPLITS if split in corpus.labels]
-    rows = [
-        (label, *(numbers.count(corpus.labels[split].get(label, 0)) for split in splits))
-        for label in corpus.label_space
+def _total(
+    figures: DatasetFigures, claims: ClaimsRecipe | None, corpora: Mapping[CorpusName, CorpusEntry]
+) -> Sequence[str]:
+    """The training dialogues of all corpora; of one whose public files tell no count, the paper's."""
+    built = _sizes(Sizes(dialogues=figures.dialogues["train"], utterances=figures.records["train"]))
+    if claims is None:
+        return ("**all**", "train", "-", "-", built, "")
+    training = {row.corpus: row for row in figures.reconciliation if row.split == "train"}
+    paper = {name: splits["train"].dialogues for name, splits in claims.corpora.items() if "train" in splits}
+    public = {name: row.public.dialogues for name, row in training.items() if row.public}
+    of_paper = [corpora[name].title for name in paper if name not in public]
+    differences = [
+        f"{corpora[name].title} {difference:+,}"
+        for name, count in paper.items()
+        if (difference := (training[name].built.dialogues if name in training else 0) - count)
     ]
-    return table(("Label", *splits), rows)
+    total = f"{numbers.count(sum((paper | public).values()))} dialogues"
+    return (
+        "**all**",
+        "train",
+        f"{numbers.count(claims.training_dialogues)} dialogues",
+        f"{total}, with the paper's own count of {', '.join(of_paper)}" if of_paper else total,
+        built,
+        ", ".join(differences),
+    )
 
 
-def _repairs_table(figures: DatasetFigures, corpora: Mapping[CorpusName, CorpusEntry]) -> str:
-    rows = [
-        (corpora[name].title, rule, numbers.count(count))
-        for name, corpus in figures.corpora.items()
-        for rule, count in corpus.repairs.items()
-    ]
-    return table(("Corpus", "Rule", "Times"), rows) if rows else ""
-
-
-def _draw_settings(draw: Mapping[str, JsonValue]) -> list[str]:
-    return [
-        f"`{key}`: {value if isinstance(value, str) else json.dumps(value)}"
-        for key, value in draw.items()
-        if not isinstance(value, dict)
-    ]
-
-
-def _draw_table(draw: Mapping[str, JsonValue]) -> str:
-    """Dialogues per series and split of a drawn split."""
-    series = draw.get("dialogues")
-    if not isinstance(series, dict):
-        return ""
-    columns = (*SPLITS, "unused")
-    rows = [
-        (name, *(str(counts.get(column, 0)) for column in columns))
-        for name, counts in series.items()
-        if isinstance(counts, dict)
-    ]
-    return table(("Series", *columns), rows)
+def _sizes(sizes: Sizes | None) -> str:
+    return f"{numbers.count(sizes.dialogues)} / {numbers.count(sizes.utterances)}" if sizes else "-"

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from dialoguellm_release.cards.card import render_text, table
+from dialoguellm_release.cards.card import render_text
 from dialoguellm_release.cards.metadata import HUB_LICENSES
 from dialoguellm_release.errors import CardError, problems_of
 from dialoguellm_release.layout import LICENSES
-from dialoguellm_release.schemas.corpus import DISTRIBUTIONS, CorpusEntry, CorpusLicense, Distribution
+from dialoguellm_release.schemas.corpus import DISTRIBUTIONS, CorpusEntry, Distribution
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.manifests import Manifest
@@ -83,25 +83,12 @@ def derived_license_metadata(license_ids: Iterable[str | None]) -> dict[str, obj
     return {"license": "other", "license_name": "see-base-model-and-data"}
 
 
-_HELD: dict[Distribution, str] = {
+HELD: dict[Distribution, str] = {
     "full": "text and labels",
     "standoff": "labels, no text",
     "exclude": "nothing",
 }
 """What of a corpus a copy holds, for readers."""
-
-_QUESTIONS: tuple[tuple[str, Callable[[CorpusLicense], str]], ...] = (
-    ("Licence", lambda terms: f"{terms.name} (`{terms.id}`)"),
-    ("Stated in", lambda terms: terms.stated_in),
-    ("Looked up there", lambda terms: "yes" if terms.verified else "no"),
-    ("May be passed on", lambda terms: terms.redistribute),
-    ("What is made of it must go under the same licence", lambda terms: terms.share_alike),
-    ("Commercial use is ruled out", lambda terms: terms.non_commercial),
-    ("Any use but research is ruled out", lambda terms: terms.research_only),
-    ("A form must be signed first", lambda terms: terms.signed_form),
-    ("To know", lambda terms: terms.note or "-"),
-)
-"""What is asked of a licence, for readers."""
 
 
 def distributions(manifest: DatasetManifest) -> dict[CorpusName, Distribution]:
@@ -124,22 +111,6 @@ def dataset_license_metadata(
     return license_metadata([*texts, *labels])
 
 
-def license_overview(manifest: DatasetManifest, corpora: Mapping[CorpusName, CorpusEntry]) -> str:
-    """A table: for each corpus its config, its licences and what of it is here."""
-    held = distributions(manifest)
-    rows = [
-        (
-            corpora[name].title,
-            f"`{name}`" if what == "full" else "`standoff`" if what == "standoff" else "none",
-            f"{corpora[name].text_license.name} (`{corpora[name].text_license.id}`)",
-            f"{corpora[name].label_license.name} (`{corpora[name].label_license.id}`)",
-            _HELD[what],
-        )
-        for name, what in held.items()
-    ]
-    return table(("Corpus", "Config", "Text", "Labels", "Here"), rows)
-
-
 def rights_held(
     manifest: DatasetManifest, corpora: Mapping[CorpusName, CorpusEntry]
 ) -> list[tuple[str, str]]:
@@ -159,17 +130,12 @@ def render_licenses(manifest: DatasetManifest, corpora: Mapping[CorpusName, Corp
     Args:
         corpora: The registry's entries of the corpora in the build.
     """
-    entries = [corpora[name] for name in manifest.figures.corpora]
+    held = distributions(manifest)
     body = {
         "recipe": recipe_of(manifest, DatasetRecipe),
-        "overview": license_overview(manifest, corpora),
-        "corpora": [(entry, _terms_table(entry)) for entry in entries],
+        "held": held,
+        "words": HELD,
+        "corpora": [corpora[name] for name in held],
         "rights": dict(rights_held(manifest, corpora)),
     }
     return render_text("dataset_cards", "licenses.md.jinja", body)
-
-
-def _terms_table(entry: CorpusEntry) -> str:
-    both = (entry.text_license, entry.label_license)
-    rows = [(question, *(answer(terms) for terms in both)) for question, answer in _QUESTIONS]
-    return table(("", "Text", "Labels"), rows)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import BaseModel
-
-from dialoguellm_release.cards.card import render_card, table
+from dialoguellm_release.cards.card import render_card
 from dialoguellm_release.cards.dataset import language_metadata, languages_of
 from dialoguellm_release.cards.licenses import derived_license_metadata, hub_license, recipe_of
 from dialoguellm_release.cards.score import LABEL_SCORERS, hub_metrics, model_index, score_table
 from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.layout import JOINT_CONFIGS
-from dialoguellm_release.render import numbers
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import (
     LOSS_FIGURE,
@@ -22,20 +19,9 @@ from dialoguellm_release.schemas.manifests import (
 )
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
-from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe, Knowledge
+from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 
 TASK_TAG = "emotion-recognition-in-conversations"
-
-_COSTS = {
-    "hardware": "Hardware",
-    "devices": "Devices",
-    "precision": "Precision",
-    "steps": "Steps that were timed",
-    "seconds": "Seconds of these steps",
-    "tokens_per_second": "Tokens of records a second",
-    "computed_tokens_per_second": "Tokens through the model a second",
-}
-"""What a training run tells of its cost."""
 
 
 def render_backbone_card(manifest: BackboneManifest, repo_id: str) -> str:
@@ -52,8 +38,6 @@ def render_backbone_card(manifest: BackboneManifest, repo_id: str) -> str:
         "recipe": recipe,
         "repo_id": repo_id,
         "owner": repo_id.rpartition("/")[0],
-        "parameters": numbers.count(manifest.parameters),
-        "settings": _settings(recipe.source),
     }
     return render_card("model_cards", "backbone.md.jinja", metadata, body)
 
@@ -82,7 +66,6 @@ def render_adapter_card(
     recipe, figures = recipe_of(manifest, AdapterRecipe), manifest.figures
     dataset_id, _, revision = (dataset_id or "").partition("@")
     runs = [score.figures for score in scores]
-    data_licenses = _data_licenses(dataset, figures.dataset_config) if dataset else {}
     entries = corpus_entries(recipe_of(dataset, DatasetRecipe)) if dataset else {}
     languages = languages_of(one for name, one in entries.items() if _holds(figures.dataset_config, name))
     metadata: dict[str, object] = {
@@ -107,22 +90,18 @@ def render_adapter_card(
         "owner": repo_id.rpartition("/")[0],
         "languages": languages,
         "dataset_id": dataset_id,
-        "is_demonstration": backbone is not None,
-        "base_parameters": numbers.count(backbone.parameters) if backbone else "",
+        "backbone": backbone,
         "is_synthetic": dataset is not None and recipe_of(dataset, DatasetRecipe).synthetic,
         "left_out": _left_out(dataset, figures.dataset_config) if dataset else [],
-        "training": _training_table(manifest),
         "loss_figure": next((file.path for file in manifest.outputs if file.path == LOSS_FIGURE), None),
-        "lora": _settings(recipe.lora),
-        "trainer": _settings(recipe.trainer),
+        "labels": _labels(dataset, figures.dataset_config) if dataset else [],
         "scores": score_table(runs) if runs else "",
         "chooses_labels": all(run.protocol.scorer in LABEL_SCORERS for run in runs),
         "has_intervals": any(run.intervals for run in runs),
         "metric_ids": ", ".join(f"[{one}](https://huggingface.co/spaces/{one})" for one in metric_ids),
         "predictions": list(predictions),
-        "cost": _cost_table(manifest),
         "base_license": recipe_of(backbone, BackboneRecipe).license if backbone else None,
-        "data_licenses": ", ".join(f"{name} `{license_id}`" for name, license_id in data_licenses.items()),
+        "data_licenses": _data_licenses(dataset, figures.dataset_config) if dataset else {},
     }
     return render_card("model_cards", "adapter.md.jinja", metadata, body)
 
@@ -152,57 +131,12 @@ def _left_out(dataset: DatasetManifest, config: str) -> list[str]:
     return [name for name in withheld if _holds(config, name)]
 
 
+def _labels(dataset: DatasetManifest, config: str) -> list[str]:
+    """The labels of the corpora of a config, in the order of the vocabulary."""
+    spaces = [one.label_space for name, one in dataset.figures.corpora.items() if _holds(config, name)]
+    return [label for label in dataset.figures.class_labels if any(label in space for space in spaces)]
+
+
 def _holds(config: str, corpus: str) -> bool:
     """Whether a config of the dataset has records of a corpus."""
     return config == corpus or config in JOINT_CONFIGS
-
-
-def _training_table(manifest: AdapterManifest) -> str:
-    figures = manifest.figures
-    rows = {
-        "Records": numbers.count(figures.records),
-        "Records shortened to the length limit": numbers.count(figures.truncated_records),
-        "Trainable parameters": numbers.count(figures.trainable_parameters),
-        "Steps": numbers.count(figures.steps),
-        "Loss, first and last logged": f"{figures.first_loss:.4f}, {figures.last_loss:.4f}",
-    }
-    if figures.validation_loss is not None:
-        records = numbers.count(figures.validation_records)
-        rows["Loss on the validation split"] = f"{figures.validation_loss:.4f} ({records} records)"
-    rows |= {
-        "Shown beside the input": _knowledge(figures.knowledge),
-        "Seed": str(figures.seed),
-        "Packages": ", ".join(f"{name} {version}" for name, version in manifest.created_by.items()),
-    }
-    return table(("Training", ""), rows.items())
-
-
-def _cost_table(manifest: AdapterManifest) -> str:
-    """What the run tells of its cost; empty where nothing was recorded."""
-    if manifest.run is None:
-        return ""
-    rows = {"Tokens of the training records": numbers.count(manifest.figures.tokens)}
-    stated = manifest.run.model_dump()
-    for key, name in _COSTS.items():
-        value = stated[key]
-        if value is not None:
-            rows[name] = value if isinstance(value, str) else numbers.decimal(value, 1).removesuffix(".0")
-    return table(("Cost", ""), rows.items())
-
-
-def _knowledge(knowledge: Knowledge) -> str:
-    videos = {
-        "as_built": "video descriptions where there are any",
-        "left_out": "no video descriptions",
-        "shuffled": "the video descriptions of other records",
-    }
-    context = "the context" if knowledge.context else "no context"
-    return f"{context}, {videos[knowledge.video_descriptions]}"
-
-
-def _settings(settings: BaseModel) -> str:
-    stated = settings.model_dump(mode="json").items()
-    texts = (
-        (name, ", ".join(map(str, value)) if isinstance(value, list) else value) for name, value in stated
-    )
-    return table(("Setting", "Value"), [(f"`{name}`", str(text)) for name, text in texts])

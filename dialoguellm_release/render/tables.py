@@ -79,8 +79,7 @@ class Table:
     def markdown(self) -> str:
         """The table in GitHub's Markdown."""
         rules = ["---:" if column.align == "right" else "---" for column in self.columns]
-        lines = [self.header, rules, *self.rows]
-        return "\n".join(f"| {' | '.join(map(_markdown_cell, line))} |" for line in lines)
+        return "\n".join(map(markdown_row, [self.header, rules, *self.rows]))
 
     def csv(self) -> str:
         """The table as CSV with a header, without a line break at the end."""
@@ -162,8 +161,14 @@ def _longest_word(text: str) -> int:
     return max(map(_cells, text.split()), default=0)
 
 
-def _markdown_cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", r"\|")
+def markdown_row(cells: Iterable[object]) -> str:
+    """A line of a table in GitHub's Markdown.
+
+    >>> markdown_row(["label", 3])
+    '| label | 3 |'
+    """
+    texts = (" ".join(str(cell).split()).replace("|", r"\|") for cell in cells)
+    return f"| {' | '.join(texts)} |"
 
 
 def _latex_cell(text: str) -> str:

@@ -9,14 +9,11 @@ import yaml
 
 from dialoguellm_release.cards.card import split_card
 from dialoguellm_release.cards.check import check_our_card, eval_result_problems
-from dialoguellm_release.cards.configs import dataset_info
 from dialoguellm_release.cards.metadata import OUR_KEYS
 from dialoguellm_release.cards.model import render_adapter_card
 from dialoguellm_release.cards.score import eval_results, model_index
-from dialoguellm_release.dataset.records import record_schema, sft_schema
 from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
-from dialoguellm_release.schemas.labels import LABELS
 from dialoguellm_release.schemas.manifests import AdapterManifest, ScoreManifest
 
 GOOD: dict[str, Any] = {
@@ -80,18 +77,6 @@ def test_what_the_hub_would_not_take_is_named(changed: dict[str, Any], code: str
 def test_the_card_of_the_bundled_metric_is_good() -> None:
     for path in sorted(resource_folder("metrics").glob("*/README.md")):
         assert check_our_card(path.read_text(encoding="utf-8"), []) == []
-
-
-def test_the_features_on_the_card_are_those_of_the_files() -> None:
-    from datasets import Features
-
-    by_config = {
-        str(one["config_name"]): one["features"]
-        for one in dataset_info(["default", "sft", "standoff"], LABELS)
-    }
-    assert set(by_config) == {"default", "sft"}
-    for name, schema in (("default", record_schema()), ("sft", sft_schema())):
-        assert Features._from_yaml_list(by_config[name]) == Features.from_arrow_schema(schema)
 
 
 def test_scores_stand_in_the_metadata_as_the_library_of_the_hub_reads_them(

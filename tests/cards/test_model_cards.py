@@ -76,7 +76,7 @@ def test_a_card_tells_what_the_training_cost(adapter: AdapterManifest) -> None:
         computed_tokens_per_second=4_173.0,
     )
     card = render_adapter_card(adapter.model_copy(update={"figures": figures, "run": run}), [], "a/b")
-    told = card.split("### What it cost")[1].split("## Licences")[0]
+    told = card.split("### What it cost")[1].split("## Citation")[0]
     assert [line for line in told.splitlines() if line][2:] == [
         "| Tokens of the training records | 12,991,763 |",
         "| Hardware | NVIDIA A100-SXM4-40GB |",
@@ -90,7 +90,7 @@ def test_a_card_tells_what_the_training_cost(adapter: AdapterManifest) -> None:
     assert check_our_card(card, []) == []
     older = run.model_copy(update={"precision": None, "steps": None})
     card = render_adapter_card(adapter.model_copy(update={"run": older}), [], "a/b")
-    assert "None" not in card.split("### What it cost")[1].split("## Licences")[0]
+    assert "None" not in card.split("### What it cost")[1].split("## Citation")[0]
     unknown = render_adapter_card(adapter.model_copy(update={"run": None}), [], "a/b")
     assert "Time, hardware and energy were not recorded" in unknown
 

@@ -52,22 +52,24 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("revision", [None, "v1.0.0"])
 def test_the_dataset_is_loaded_by_name(released: tuple[HubServer, Path], revision: str | None) -> None:
-    from datasets import load_dataset
+    from datasets import ClassLabel, load_dataset
 
     built = {row["id"]: row["input"] for row in rows(released[1] / "dataset" / "data" / "meld")}
     meld = load_dataset(DATASET, "meld", revision=revision)
     assert dict(zip(meld["test"]["id"], meld["test"]["input"], strict=True)) == built
+    assert isinstance(meld["train"].features["label"], ClassLabel)
     default = load_dataset(DATASET, revision=revision)
     assert set(default["test"]["corpus"]) == {"meld", "emorynlp", "dailydialog"}
     assert load_dataset(DATASET, "sft", revision=revision, split="test").column_names == list(SFT_COLUMNS)
 
 
 def test_the_dataset_is_streamed(released: tuple[HubServer, Path]) -> None:
-    from datasets import load_dataset
+    from datasets import ClassLabel, load_dataset
 
     streamed = load_dataset(DATASET, "meld", revision="v1.0.0", split="test", streaming=True)
     built = {row["id"] for row in rows(released[1] / "dataset" / "data" / "meld")}
     assert {row["id"] for row in streamed} == built
+    assert isinstance(streamed.features["label"], ClassLabel)
 
 
 def test_a_reader_with_corpora_of_their_own_gets_the_whole_dataset_by_name(

@@ -120,7 +120,7 @@ def test_a_corpus_that_may_not_be_passed_on_is_left_out_and_said_to_be(build: Bu
     assert manifest.published.left_out == ("meisd",)
     assert manifest.published.records == {"train": 2, "test": 2}
     assert manifest.published.published_sha256 != whole.content_sha256
-    assert "**Not in this copy:** MEISD; see Licences." in text_of(dataset, "README.md")
+    assert "**Not in this copy:** MEISD; see [`LICENSE.md`]" in text_of(dataset, "README.md")
 
 
 def test_where_nothing_is_left_out_the_copy_has_the_hash_of_the_build(build: Build) -> None:

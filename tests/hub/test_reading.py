@@ -10,6 +10,7 @@ import pytest
 
 from dialoguellm_release.cards.dataset import render_dataset_card
 from dialoguellm_release.corpora.registry import corpus_entry
+from dialoguellm_release.dataset.records import record_schema, sft_schema
 from dialoguellm_release.hub.publish import publish_release
 from dialoguellm_release.hub.store_folder import FolderStore
 from dialoguellm_release.schemas.record import SFT_COLUMNS
@@ -21,11 +22,17 @@ DATASET = Path("datasets") / "dialoguellm" / "instructions"
 
 
 def test_datasets_reads_every_config(published: Path, tmp_path: Path) -> None:
-    from datasets import ClassLabel, load_dataset
+    """With all columns and class names, which the card does not repeat: they are in the Parquet files."""
+    from datasets import Features, load_dataset
 
     folder, cache = str(published / DATASET), str(tmp_path / "cache")
+    assert "dataset_info" not in (published / DATASET / "README.md").read_text(encoding="utf-8")
+    for config in ("default", "clean", "meld", "sft"):
+        schema = sft_schema() if config == "sft" else record_schema()
+        for streaming in (False, True):
+            rows = load_dataset(folder, config, split="train", cache_dir=cache, streaming=streaming)
+            assert rows.features == Features.from_arrow_schema(schema)
     test = load_dataset(folder, "meld", split="test", cache_dir=cache)
-    assert isinstance(test.features["label"], ClassLabel)
     assert [test.features["label"].int2str(row["label"]) for row in test] == ["neutral", "anger"]
     default = load_dataset(folder, cache_dir=cache)
     assert {split: rows.num_rows for split, rows in default.items()} == {"train": 2, "test": 2}
