@@ -93,6 +93,7 @@ def render_dataset_card(
         "present": [corpora[name] for name in present],
         "left_out": [corpora[name] for name in published.left_out] if published else [],
         "text_free": [corpora[name] for name in published.standoff] if published else [],
+        "longest_context": max(map(figures.context_of, figures.corpora)),
         "records": records,
         "dialogues": published.dialogues if published else figures.dialogues,
         "columns": COLUMN_NOTES,
