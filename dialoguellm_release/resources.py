@@ -19,6 +19,7 @@ _CHECKOUT_FOLDERS = {
     "dataset_cards": "dataset_cards",
     "model_cards": "model_cards",
     "metrics": "metrics",
+    "spaces": "spaces",
     "synthetic_corpora": "tests/corpora",
 }
 _record: ContextVar[dict[str, Path] | None] = ContextVar("resources of the running step", default=None)
@@ -31,7 +32,7 @@ def resource_folder(name: str) -> Path:
     """The folder of one kind of bundled files, in the wheel or in the checkout.
 
     Args:
-        name: `recipes`, `dataset_cards`, `model_cards`, `metrics` or `synthetic_corpora`.
+        name: `recipes`, `dataset_cards`, `model_cards`, `metrics`, `spaces` or `synthetic_corpora`.
 
     Raises:
         FileNotFoundError: The package is neither an installed wheel nor in its checkout.

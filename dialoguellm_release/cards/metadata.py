@@ -36,8 +36,8 @@ def read_front_matter(text: str, card: str) -> tuple[Document | None, Sequence[P
 _OUR_KEYS = """
     annotations_creators app_file base_model base_model_relation configs dataset_info datasets description
     language language_creators language_details library_name license license_link license_name metrics
-    model-index multilinguality pipeline_tag pretty_name sdk size_categories source_datasets tags
-    task_categories task_ids title
+    model-index models multilinguality pipeline_tag pretty_name python_version sdk sdk_version
+    size_categories source_datasets tags task_categories task_ids title
 """
 OUR_KEYS = frozenset(_OUR_KEYS.split())
 """The keys that cards of this package may have; publishing changes and removes them."""
@@ -45,8 +45,8 @@ OUR_KEYS = frozenset(_OUR_KEYS.split())
 _OTHER_KEYS = """
     annotations app_port base_path co2_eq_emissions colorFrom colorTo custom_headers emoji
     extra_gated_button_content extra_gated_description extra_gated_fields extra_gated_heading
-    extra_gated_prompt fullWidth inference license_details mask_token models new_version
-    paperswithcode_id pinned python_version sdk_version short_description suggested_hardware
+    extra_gated_prompt fullWidth inference license_details mask_token new_version
+    paperswithcode_id pinned short_description suggested_hardware
     suggested_storage thumbnail train-eval-index version viewer widget
 """
 _KNOWN_KEYS = sorted(OUR_KEYS | set(_OTHER_KEYS.split()))

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from dialoguellm_release.cards.check import check_our_card, repository_card_problems
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import file_problems, read_calibration
+from dialoguellm_release.hub.apps import APP_ADAPTERS, app_problems
 from dialoguellm_release.hub.contents import PREDICTIONS, SCORES, PlannedFile, Source, Sources
 from dialoguellm_release.hub.secrets import secret_problems
 from dialoguellm_release.layout import data_file
@@ -269,6 +270,8 @@ def repository_checks(name: RepositoryName, files: Mapping[str, PlannedFile]) ->
         "pickles": [problem for path, one in files.items() for problem in pickle_problems(path, one.content)],
         "sizes": list(size_problems(files)),
     }
+    if APP_ADAPTERS in files:
+        found["app"] = list(app_problems(files, lambda path: files[path].text()))
     return [
         check_of(gate, [replace(one, where=f"{name}: {one.where}") for one in problems], note)
         for gate, problems in found.items()

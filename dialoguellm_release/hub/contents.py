@@ -77,7 +77,7 @@ class Sources:
     backbones: dict[str, Source[BackboneManifest]] = field(default_factory=dict)
     adapters: dict[str, Source[AdapterManifest]] = field(default_factory=dict)
     scores: dict[str, list[Source[ScoreManifest]]] = field(default_factory=dict)
-    metrics: dict[str, Path] = field(default_factory=dict)
+    spaces: dict[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class RepoPlan:
     Attributes:
         content_sha256: Of the folder that it is made from.
         fixed: The files that are published as they are.
-        manifest: Of the folder; it is rewritten to list the published files. None for a metric.
+        manifest: Of the folder; it is rewritten to list the published files. None for a Space.
         texts: The card and what else is rendered from the commits of the repositories that it depends on.
         depends_on: The content hash of each repository that it was made from.
         existing_card: The card in the store, whose parts that are not ours are kept.
@@ -225,7 +225,7 @@ def backbone(repo_id: str, source: Source[BackboneManifest]) -> RepoPlan:
 
 
 def space(repo_id: str, folder: Path) -> RepoPlan:
-    """A metric, as it is in `metrics/`."""
+    """A metric or an app, as it is in its bundled folder."""
     paths = [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     files = {
         path.relative_to(folder).as_posix(): PlannedFile(path, path.stat().st_size, sha256_of(path))

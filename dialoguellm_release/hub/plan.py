@@ -12,6 +12,7 @@ from dialoguellm_release.cards.licenses import recipe_of
 from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.errors import DataError, Problem, PublishError
 from dialoguellm_release.folders import MANIFEST, read_manifest
+from dialoguellm_release.hub.apps import offering
 from dialoguellm_release.hub.checks import (
     Check,
     check_of,
@@ -125,7 +126,9 @@ def _plan(
         assert part
         return dataset(repo_id, sources.dataset, part, recipe)
     if repo_type == "space":
-        return space(repo_id, sources.metrics[repo_id])
+        planned = space(repo_id, sources.spaces[repo_id])
+        is_app = any(one.repo_id == repo_id and one.app for one in recipe.spaces)
+        return offering(planned, recipe.repositories[name].depends_on, sources) if is_app else planned
     if repo_id in sources.backbones:
         return backbone(repo_id, sources.backbones[repo_id])
     return adapter(repo_id, recipe.repositories[name].depends_on, sources, part)
@@ -157,13 +160,16 @@ def read_sources(recipe: ReleaseRecipe, build: Path) -> Sources:
             for name in listed.scores
         ]
         sources.scores[listed.repo_id] = [run for run in runs if run]
-    metrics = resource_folder("metrics")
-    known = sorted(path.name for path in metrics.iterdir() if (path / "README.md").is_file())
     for one in recipe.spaces:
-        sources.metrics[one.repo_id] = metrics / one.metric
-        if one.metric not in known:
-            where, expected = f"metrics/{one.metric}", ", ".join(known) or None
-            problems.append(Problem(where, "no such metric", expected, code="sources.no_metric"))
+        what, folder_name, bundled = (
+            ("app", "spaces", one.app) if one.app else ("metric", "metrics", one.metric)
+        )
+        bundle = resource_folder(folder_name)
+        known = sorted(path.name for path in bundle.iterdir() if (path / "README.md").is_file())
+        sources.spaces[one.repo_id] = bundle / str(bundled)
+        if bundled not in known:
+            where, expected = f"{folder_name}/{bundled}", ", ".join(known) or None
+            problems.append(Problem(where, f"no such {what}", expected, code=f"sources.no_{what}"))
     if problems:
         raise PublishError(problems)
     return sources

@@ -15,6 +15,7 @@ from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.dataset.check import dataset_problems
 from dialoguellm_release.errors import Problem, ReleaseError
 from dialoguellm_release.folders import MANIFEST, file_problems, git_blob_id, sha256_of, stamp, stamps
+from dialoguellm_release.hub.apps import APP_ADAPTERS, app_problems
 from dialoguellm_release.hub.checks import (
     Check,
     adapter_problems,
@@ -27,6 +28,7 @@ from dialoguellm_release.hub.checks import (
 from dialoguellm_release.hub.contents import files_sha256, read_release_file
 from dialoguellm_release.hub.licenses import copy_problems
 from dialoguellm_release.hub.lookup import Absent, Copy, find_published
+from dialoguellm_release.hub.secrets import secret_problems
 from dialoguellm_release.hub.store import UNCHANGED, Store, outcome
 from dialoguellm_release.hub.verify_models import figures_check, loading_check, predictions_check
 from dialoguellm_release.layout import CARD
@@ -57,7 +59,7 @@ def license_check(copy: Copy) -> Check:
         expected = adapter_license(copy.adapter, dataset, backbone)
         source = "of data and base"
     else:
-        return not_checked(CARD_LICENSE, "a metric has no licence of others")
+        return not_checked(CARD_LICENSE, "a Space has no licence of others")
     metadata, _ = split_card((copy.folder / CARD).read_text(encoding="utf-8"))
     problems = []
     for key in ("license", "license_name", "license_link"):
@@ -309,7 +311,16 @@ def _content_check(copy: Copy) -> Check:
         return check_of("content", problems, f"schema, counts, labels and contexts of {records:,} records")
     if adapter := copy.adapter:
         return check_of("content", _adapter_problems(copy, adapter), "weights, base, prompt, losses")
+    if (copy.folder / APP_ADAPTERS).is_file():
+        return check_of("content", _app_problems(copy), "metadata, requirements, adapters, secrets")
     return not_checked("content", "a backbone has no records" if copy.backbone else "a metric has no records")
+
+
+def _app_problems(copy: Copy) -> Iterator[Problem]:
+    files = [file.path for file in stamps(copy.folder)]
+    yield from app_problems(files, lambda path: (copy.folder / path).read_text(encoding="utf-8"))
+    for path in files:
+        yield from secret_problems(path, copy.folder / path)
 
 
 def _adapter_problems(copy: Copy, adapter: AdapterManifest) -> Iterator[Problem]:

@@ -38,7 +38,7 @@ def loading_check(copy: Copy, scratch: Path) -> Check:
         return _dataset_check(copy, copy.dataset, scratch)
     if copy.adapter or copy.backbone:
         return _model_check(copy, copy.adapter)
-    return not_checked(LOADING, "a metric is loaded by `evaluate`, which would run its code")
+    return not_checked(LOADING, "a Space is code of its own, which is not run here")
 
 
 def base_folder(copy: Copy, adapter: AdapterManifest) -> Path | str | None:

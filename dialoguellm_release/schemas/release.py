@@ -23,6 +23,28 @@ Tag = Annotated[
 RELEASE_FILE = "release.json"
 
 
+class AppAdapter(Schema):
+    """An adapter that an app offers.
+
+    Attributes:
+        adapter: Its repository, or a folder.
+        revision: None for a folder.
+        backbone: The folder of its base; None takes the base from the Hub.
+    """
+
+    adapter: Text
+    revision: Text | None = None
+    backbone: Text | None = None
+
+
+class AppAdapters(Schema):
+    """`adapters.json` of an app: what a visitor may choose from, the first one chosen at the start."""
+
+    version: Literal[1] = 1
+    kind: Literal["app_adapters"] = "app_adapters"
+    adapters: Annotated[tuple[AppAdapter, ...], Field(min_length=1)]
+
+
 class Link(Schema):
     """A repository of the same release that another one was made from.
 
@@ -60,7 +82,7 @@ class ReleaseFile(Schema):
     dependants name the commit of each tag.
 
     Attributes:
-        content_sha256: Of what it was made from, as the manifest of that folder states it; of a metric, one
+        content_sha256: Of what it was made from, as the manifest of that folder states it; of a Space, one
             hash over its files.
         files: Every file of the repository but this one.
         files_sha256: One hash over `files`.

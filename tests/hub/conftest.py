@@ -26,6 +26,7 @@ from dialoguellm_release.layout import DataFile
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.records import content_sha256, record_digest
+from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.counts import Sizes
 from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures, DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName, Label, Split
@@ -84,7 +85,8 @@ def metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "erc_scores" / "erc_scores.py").write_text("DESCRIPTION = 'a metric'\n", encoding="utf-8")
     card = "---\ntitle: ERC scores\nsdk: gradio\n---\n# ERC scores\n"
     (folder / "erc_scores" / "README.md").write_text(card, encoding="utf-8")
-    monkeypatch.setattr(plan, "resource_folder", {"metrics": folder}.__getitem__)
+    bundled = {"metrics": folder, "spaces": resource_folder("spaces")}
+    monkeypatch.setattr(plan, "resource_folder", bundled.__getitem__)
     return folder
 
 
@@ -96,7 +98,9 @@ def build(tmp_path: Path, metrics: Path, score_figures_of: Callable[..., ScoreFi
     backbone = write_backbone(path / "backbones" / "tiny")
     adapter = write_adapter(path / "adapters" / "tiny", dataset, backbone)
     write_score(path / "scores" / "meld-tiny", adapter, score_figures_of)
-    return Build(path, load_recipe("demo", "release", ReleaseRecipe).recipe)
+    recipe = load_recipe("demo", "release", ReleaseRecipe).recipe
+    metric_alone = tuple(one for one in recipe.spaces if one.metric)
+    return Build(path, recipe.model_copy(update={"spaces": metric_alone}))
 
 
 @pytest.fixture

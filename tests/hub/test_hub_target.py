@@ -324,12 +324,12 @@ def test_off_a_terminal_the_hub_needs_a_yes(build: Build, hub_server: HubServer,
     assert "licences" in planned.out
     assert "Nothing was written" in planned.err
     data = json.loads(run(*arguments, "--dry-run", "--json").out)
-    assert [one["visibility"] for one in data["repositories"]] == ["public"] * 4
+    assert [one["visibility"] for one in data["repositories"]] == ["public"] * 5
     assert data["repositories"][0]["changes"][0]["change"] == "added"
     assert {one["verdict"] for one in data["gates"]} <= {"pass", "not checked"}
     done = json.loads(run(*arguments, "--yes", "--json").out)
     assert [one["commit"] for one in done["repositories"]] == [
-        one.head.oid for one in repositories(hub_server)
+        one.head.oid for one in hub_server.store.repositories.values()
     ]
     assert run(*arguments, "--yes").code == 0
 
@@ -350,7 +350,7 @@ def test_on_a_terminal_one_is_asked(
     assert ended.code == code
     assert f"go to {hub_server.url}/datasets/dialoguellm/instructions" in ended.err
     assert "Publish v1.0.0?" in ended.err
-    assert len(hub_server.store.repositories) == (4 if answer == "y" else 0)
+    assert len(hub_server.store.repositories) == (5 if answer == "y" else 0)
 
 
 def test_a_dry_run_shows_what_is_wrong_and_fails(build: Build, hub_server: HubServer, run: Any) -> None:

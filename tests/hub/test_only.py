@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 DATASET = "datasets/dialoguellm/instructions"
 BACKBONE, ADAPTER = "dialoguellm/tiny-llama", "dialoguellm/tiny"
 METRIC = "spaces/dialoguellm/erc_scores"
+APP = "spaces/dialoguellm/emotion_demo"
 ORIGINS = ("dataset", "backbones", "spaces")
 
 
@@ -212,7 +213,7 @@ def test_ids_and_names_name_the_same(build: Build, hub_server: HubServer) -> Non
 
 def test_the_command_shows_what_is_left_as_it_is(build: Build, hub_server: HubServer, run: Any) -> None:
     command = ("publish", "demo", "--from", build.path, "--to", "hub")
-    origins = [word for one in ORIGINS for word in ("--only", one)]
+    origins = [word for one in ("dataset", "backbones", METRIC) for word in ("--only", one)]
     assert run(*command, *origins, "--yes").code == 0
     planned = run(*command, "--only", "adapters", "--dry-run")
     commit = hub_server.store.repositories["dataset", "dialoguellm/instructions"].tags["v1.0.0"]
@@ -237,11 +238,11 @@ def test_a_dry_run_shows_the_collection(build: Build, hub_server: HubServer, run
         "title": "DialogueLLM, in small",
         "where": f"{hub_server.url}/collections/{page.slug}",
         "is_new": False,
-        "added": [BACKBONE, METRIC, ADAPTER],
+        "added": [BACKBONE, METRIC, ADAPTER, APP],
     }
     page.items.insert(0, {"type": "paper", "id": "2310.11374", "_id": "f" * 24})
-    publish(build)
-    assert len(page.items) == 5
+    assert run(*command, "--yes").code == 0
+    assert len(page.items) == 6
     assert "collection DialogueLLM, in small: no change, " in run(*command, "--dry-run").out
 
 

@@ -104,6 +104,7 @@ CHECKED = {
     "dialoguellm/tiny-llama": {"card licence", "loading"},
     "spaces/dialoguellm/erc_scores": set[str](),
     "dialoguellm/tiny": {"content", "card licence", "links", "loading", "figures", "predictions"},
+    "spaces/dialoguellm/emotion_demo": {"content", "links"},
 }
 
 

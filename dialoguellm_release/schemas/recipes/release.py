@@ -61,18 +61,26 @@ class AdapterRepository(Repository):
 
 
 class SpaceRepository(Repository):
-    """A metric of `metrics/`, published on its own; the Hub gates no Spaces.
+    """A metric of `metrics/` or an app of `spaces/`; the Hub gates no Spaces.
 
-    Why the names must be equal: `evaluate.load("owner/name")` looks for `name.py` in the Space.
+    An app depends on the adapters that it offers, and on the dataset, which its card then names.
     """
 
-    metric: Text
+    metric: Text | None = None
+    app: Text | None = None
     gated: Literal[False] = False
 
     @model_validator(mode="after")
+    def _is_a_metric_or_an_app(self) -> Self:
+        if (self.metric is None) == (self.app is None):
+            raise ValueError("a Space has either a metric or an app")
+        return self
+
+    @model_validator(mode="after")
     def _is_named_as_its_module(self) -> Self:
+        # `evaluate.load("owner/name")` looks for `name.py` in the Space.
         owner, _, name = self.repo_id.partition("/")
-        if name != self.metric:
+        if self.metric is not None and name != self.metric:
             raise ValueError(
                 f"evaluate.load needs the Space to be named like its module: {owner}/{self.metric}"
             )
@@ -155,6 +163,16 @@ class ReleaseRecipe(Recipe):
             named = [name for name in adapter.depends_on if name in bases]
             if len(named) > 1:
                 raise ValueError(f"{adapter.repo_id} depends on several backbones: {', '.join(named)}")
+        return self
+
+    @model_validator(mode="after")
+    def _apps_have_an_adapter(self) -> Self:
+        adapters = {adapter.repo_id for adapter in self.adapters}
+        for space in self.spaces:
+            if space.app is not None and not adapters & set(space.depends_on):
+                raise ValueError(
+                    f"{space.repo_id} depends on no adapter of this release, so it has none to offer"
+                )
         return self
 
     def by_key(self) -> dict[str, list[tuple[RepositoryName, Repository]]]:
