@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
+from typing import get_args
 
 from dialoguellm_release.schemas.claims import (
     Claim,
     ClaimsRecipe,
+    Comparison,
+    DirectionTest,
     LabelShareTest,
     ManifestTest,
     OpenTest,
@@ -22,7 +25,7 @@ from dialoguellm_release.schemas.claims import (
 )
 from dialoguellm_release.schemas.labels import CorpusName
 
-METRICS: tuple[PaperMetric, ...] = ("accuracy", "weighted_f1")
+METRICS: tuple[PaperMetric, ...] = get_args(PaperMetric)
 COUNTS = "corpora"
 """Name of the evidence for counts."""
 
@@ -39,6 +42,7 @@ def all_claims(recipe: ClaimsRecipe) -> dict[str, Claim]:
         **(dict(_results(results)) if results else {}),
         **(dict(_ablations(results)) if results else {}),
         **(dict(_text(results)) if results else {}),
+        **dict(_directions(recipe)),
         **recipe.claims,
     }
 
@@ -46,8 +50,10 @@ def all_claims(recipe: ClaimsRecipe) -> dict[str, Claim]:
 def paper_figures(recipe: ClaimsRecipe) -> dict[str, float]:
     """Every figure of the paper by the id of its claim, and how many baselines its table of results has."""
     figures = {name: claim.value for name, claim in all_claims(recipe).items() if claim.value is not None}
-    rows = recipe.results.rows.values() if recipe.results else ()
-    return {**figures, "table-3/number-of-baselines": float(sum(row.group == "baseline" for row in rows))}
+    if recipe.results is not None:
+        baselines = sum(row.group == "baseline" for row in recipe.results.rows.values())
+        figures[f"table-{recipe.results.table}/number-of-baselines"] = float(baselines)
+    return figures
 
 
 def _claim(
@@ -60,9 +66,11 @@ def _claim(
 def _counts(recipe: ClaimsRecipe) -> Iterator[tuple[str, Claim]]:
     if COUNTS not in recipe.evidence:
         return
-    total = TrainingTotalTest(evidence=COUNTS, of="dialogues")
-    says = "dialogues to train on"
-    yield "data/dialogues", _claim("abstract and section 3.3", says, recipe.training_dialogues, total)
+    if recipe.training_dialogues is not None:
+        total = TrainingTotalTest(evidence=COUNTS, of="dialogues")
+        place, says = recipe.places["training_dialogues"], "dialogues to train on"
+        yield "data/dialogues", _claim(place, says, recipe.training_dialogues, total)
+    place = recipe.places.get("counts", "")
     for corpus, splits in recipe.corpora.items():
         for split, sizes in splits.items():
             for unit, count in (("dialogues", sizes.dialogues), ("utterances", sizes.utterances)):
@@ -71,10 +79,19 @@ def _counts(recipe: ClaimsRecipe) -> Iterator[tuple[str, Claim]]:
                     missing = f"the authors' split of {corpus}: it was never published, ours is drawn"
                     test = OpenTest(missing=missing)
                 says = f"{unit} of {corpus}, {split} split"
-                yield f"table-1/{corpus}/{split}/{unit}", _claim("Table 1", says, count, test)
+                yield f"{_id_of(place)}/{corpus}/{split}/{unit}", _claim(place, says, count, test)
     for corpus, classes in recipe.classes.items():
         test = _counted(f"figures.corpora.{corpus}.label_space")
-        yield f"table-1/{corpus}/classes", _claim("Table 1", f"labels of {corpus}", classes, test)
+        yield f"{_id_of(place)}/{corpus}/classes", _claim(place, f"labels of {corpus}", classes, test)
+
+
+def _id_of(place: str) -> str:
+    """What the ids of the claims of a place begin with.
+
+    >>> _id_of("Figure 4 and section 3.3")
+    'figure-4'
+    """
+    return "-".join(place.lower().split()[:2])
 
 
 def _counted(path: str) -> ManifestTest:
@@ -85,16 +102,20 @@ def _label_shares(recipe: ClaimsRecipe) -> Iterator[tuple[str, Claim]]:
     for label, share in recipe.label_percentages.items():
         test = LabelShareTest(evidence=COUNTS, label=label, tolerance=LABEL_TOLERANCE)
         says = f"share of {label} in the training records, in percent"
-        yield f"figure-4/{label}", _claim("Figure 4 and section 3.3", says, share, test)
+        place = recipe.places["label_percentages"]
+        yield f"{_id_of(place)}/{label}", _claim(place, says, share, test)
 
 
 def _results(results: Results) -> Iterator[tuple[str, Claim]]:
-    """Table 3; where another place prints another figure, that is its other reading."""
+    """The table of results; where another place prints another figure, that is its other reading."""
+    table = f"Table {results.table}"
     for name, row in results.rows.items():
         for corpus, scores in row.corpora.items():
             others = {
-                "Table 4": printed(results.ablations.get(corpus, {}).get(name, PrintedScores())),
-                "section 4.4": printed(results.text.get(name, {}).get(corpus, PrintedScores())),
+                f"Table {results.ablation_table}": printed(
+                    results.ablations.get(corpus, {}).get(name, PrintedScores())
+                ),
+                str(results.text_place): printed(results.text.get(name, {}).get(corpus, PrintedScores())),
             }
             for metric, value in printed(scores).items():
                 says = f"{metric} of {name} on {corpus}"
@@ -102,60 +123,73 @@ def _results(results: Results) -> Iterator[tuple[str, Claim]]:
                     place: two[metric] for place, two in others.items() if two.get(metric, value) != value
                 }
                 test = _scored(results, row.system, corpus, metric)
-                yield f"table-3/{name}/{corpus}/{metric}", _claim("Table 3", says, value, test, unlike)
+                yield f"{_id_of(table)}/{name}/{corpus}/{metric}", _claim(table, says, value, test, unlike)
         for metric, value in printed(row.average).items():
             of = tuple(
-                f"table-3/{name}/{corpus}/{metric}"
+                f"{_id_of(table)}/{name}/{corpus}/{metric}"
                 for corpus, scores in row.corpora.items()
                 if metric in printed(scores)
             )
             says = f"{metric} of {name}, mean over the corpora"
             mean = PaperTest(compute="mean", of=of)
-            yield f"table-3/{name}/average/{metric}", _claim("Table 3", says, value, mean)
+            yield f"{_id_of(table)}/{name}/average/{metric}", _claim(table, says, value, mean)
     for column, gains in results.improvements.items():
         for metric in METRICS:
-            of = (f"table-3/{results.own}/{column}/{metric}", f"table-3/*/{column}/{metric}")
+            of = tuple(f"{_id_of(table)}/{name}/{column}/{metric}" for name in (results.own, "*"))
             says = f"points of {metric} over the best other row, {column}"
             margin = PaperTest(compute="margin", of=of)
-            claim = _claim("Table 3, last row", says, getattr(gains, metric), margin)
-            yield f"table-3-improvement/{column}/{metric}", claim
+            claim = _claim(f"{table}, last row", says, getattr(gains, metric), margin)
+            yield f"{_id_of(table)}-improvement/{column}/{metric}", claim
 
 
 def _ablations(results: Results) -> Iterator[tuple[str, Claim]]:
-    """Table 4; its columns are in the reverse order of Table 3, so each figure has a second reading."""
+    """The table of ablations; its columns may be those of the other in reverse: two readings a figure."""
+    table = f"Table {results.ablation_table}"
     for corpus, rows in results.ablations.items():
         for name, scores in rows.items():
             both = printed(scores)
             for metric, value in both.items():
                 says = f"{metric} of {name} on {corpus}"
                 if name == results.own:
-                    claim = _claim("Table 4", says, value, _same(name, corpus, metric))
+                    claim = _claim(table, says, value, _same(results, name, corpus, metric))
                 else:
                     swapped = {
-                        "Table 4 with its columns as in Table 3": both[METRICS[1 - METRICS.index(metric)]]
+                        f"{table} with its columns as in Table {results.table}": both[
+                            METRICS[1 - METRICS.index(metric)]
+                        ]
                     }
                     test = _scored(results, results.ablated[name], corpus, metric)
-                    claim = _claim("Table 4", says, value, test, swapped)
-                yield f"table-4/{corpus}/{name}/{metric}", claim
+                    claim = _claim(table, says, value, test, swapped)
+                yield f"{_id_of(table)}/{corpus}/{name}/{metric}", claim
 
 
 def _text(results: Results) -> Iterator[tuple[str, Claim]]:
     for name, corpora in results.text.items():
         for corpus, scores in corpora.items():
             for metric, value in printed(scores).items():
-                claim = _claim(
-                    "section 4.4", f"{metric} of {name} on {corpus}", value, _same(name, corpus, metric)
-                )
-                yield f"section-4.4/{name}/{corpus}/{metric}", claim
+                place, says = str(results.text_place), f"{metric} of {name} on {corpus}"
+                claim = _claim(place, says, value, _same(results, name, corpus, metric))
+                yield f"{_id_of(place)}/{name}/{corpus}/{metric}", claim
 
 
 def _scored(results: Results, system: ScoredSystem, corpus: CorpusName, metric: PaperMetric) -> ScoreTest:
     return ScoreTest(system=system, corpus=corpus, metric=metric, tolerance=results.tolerance)
 
 
-def _same(name: str, corpus: CorpusName, metric: PaperMetric) -> PaperTest:
-    """The figure of Table 3."""
-    return PaperTest(compute="same", of=(f"table-3/{name}/{corpus}/{metric}",))
+def _same(results: Results, name: str, corpus: CorpusName, metric: PaperMetric) -> PaperTest:
+    """The figure of the table of results."""
+    return PaperTest(compute="same", of=(f"table-{results.table}/{name}/{corpus}/{metric}",))
+
+
+def _directions(recipe: ClaimsRecipe) -> Iterator[tuple[str, Claim]]:
+    for name, one in recipe.directions.items():
+        compared = one.model_dump(include=set(Comparison.model_fields))
+        for corpus in one.corpora:
+            test = DirectionTest(corpus=corpus, **compared)
+            yield (
+                f"directions/{name}/{corpus}",
+                Claim(place=one.place, says=f"{one.says}: {corpus}", test=test),
+            )
 
 
 def printed(scores: PrintedScores) -> dict[PaperMetric, float]:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dialoguellm_release.claims.verdicts import EXACT, FoundManifests, measured_score
+from dialoguellm_release.claims.evidence import FoundManifests
+from dialoguellm_release.claims.verdicts import EXACT, measured_score
 from dialoguellm_release.corpora.registry import title_of
 from dialoguellm_release.render import numbers
 from dialoguellm_release.render.tables import Table
@@ -72,10 +73,10 @@ class PaperTable:
         return f"{shown} ({self.elsewhere}: {numbers.decimal(figure.elsewhere)})"
 
 
-def table_3(results: Results, found: FoundManifests) -> PaperTable:
+def results_table(results: Results, found: FoundManifests) -> PaperTable:
     """Accuracy and weighted F1 of every row on each corpus, with averages and improvements computed."""
     corpora = tuple(results.rows[results.own].corpora)
-    columns: list[Column] = [(corpus, metric) for corpus in (*corpora, AVERAGE) for metric in HEADINGS]
+    columns = [(corpus, metric) for corpus in (*corpora, AVERAGE) for metric in results.metrics]
     rows: list[PaperRow] = []
     reported: dict[str, dict[Column, float]] = {}
     measured: dict[str, dict[Column, float]] = {}
@@ -87,22 +88,22 @@ def table_3(results: Results, found: FoundManifests) -> PaperTable:
         own = {
             (corpus, metric): value
             for corpus in corpora
-            for metric in HEADINGS
-            if (value := measured_score(row.system, corpus, metric, found).value) is not None
+            for metric in results.metrics
+            if (value := measured_score(row.system, corpus, metric, found, results.prompt).value) is not None
         }
         if own:
             measured[name] = _with_averages(own, reported_in=row.corpora)
             rows.append(_row((name, row.size), "measured", columns, measured[name], {}))
     names = ("Improve", results.rows[results.own].size)
-    gains = _figures(results.improvements)
-    rows.append(_row(names, "reported", columns, _improvement(results.own, reported, reported), gains))
+    if gains := _figures(results.improvements):
+        rows.append(_row(names, "reported", columns, _improvement(results.own, reported, reported), gains))
     if results.own in measured:
         best_known = {name: {**values, **measured.get(name, {})} for name, values in reported.items()}
         gained = _improvement(results.own, measured, best_known)
         rows.append(_row(names, "measured", columns, gained, {}))
     headings = (f"{_title(corpus)} {HEADINGS[metric]}" for corpus, metric in columns)
     return PaperTable(
-        title="Table 3: comparison of methods, in percent",
+        title=f"Table {results.table}: comparison of methods, in percent",
         header=("Method", "Parameters", "Figures", *headings),
         rows=tuple(rows),
         elsewhere="paper",
@@ -110,7 +111,7 @@ def table_3(results: Results, found: FoundManifests) -> PaperTable:
     )
 
 
-def table_4(results: Results, found: FoundManifests) -> PaperTable:
+def ablation_table(results: Results, found: FoundManifests) -> PaperTable:
     """Weighted F1 and accuracy with and without context and video descriptions."""
     metrics: tuple[PaperMetric, ...] = ("weighted_f1", "accuracy")
     rows: list[PaperRow] = []
@@ -121,18 +122,17 @@ def table_4(results: Results, found: FoundManifests) -> PaperTable:
             figures = tuple(_figure(getattr(scores, metric), getattr(other, metric)) for metric in metrics)
             rows.append(PaperRow((_title(corpus), name), "reported", figures))
             system = results.rows[name].system if is_own else results.ablated[name]
-            values = [measured_score(system, corpus, metric, found).value for metric in metrics]
+            values = [
+                measured_score(system, corpus, metric, found, results.prompt).value for metric in metrics
+            ]
             if any(value is not None for value in values):
                 rows.append(PaperRow((_title(corpus), name), "measured", tuple(map(Figure, values))))
     return PaperTable(
-        title="Table 4: ablations, in percent",
+        title=f"Table {results.ablation_table}: ablations, in percent",
         header=("Dataset", "Model", "Figures", *(HEADINGS[metric] for metric in metrics)),
         rows=tuple(rows),
-        elsewhere="Table 3",
-        note=(
-            f"The headings are the paper's. In brackets in its rows {results.own} are the figures of Table 3 "
-            "under the same headings: the columns of one table are swapped, perhaps in the other rows too."
-        ),
+        elsewhere=f"Table {results.table}",
+        note=results.ablation_note or "The headings are the paper's.",
     )
 
 

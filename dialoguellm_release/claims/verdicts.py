@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cached_property
-from pathlib import Path
-from typing import Any, Generic, Literal
 
 from dialoguellm_release.claims.claims import all_claims, paper_figures
-from dialoguellm_release.errors import DataError, Problem, RecipeError
-from dialoguellm_release.folders import MANIFEST, MANIFESTS, AnyManifest, kind_of, read_manifest
-from dialoguellm_release.schemas.base import Kind
+from dialoguellm_release.claims.directions import direction_verdict
+from dialoguellm_release.claims.evidence import (
+    Found,
+    FoundManifests,
+    Status,
+    Verdict,
+    figure_at,
+    is_met,
+    whole_test_scores,
+)
+from dialoguellm_release.errors import Problem, RecipeError
+from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.schemas.claims import (
     Claim,
     ClaimsRecipe,
+    DirectionTest,
     LabelShareTest,
     ManifestTest,
     OpenTest,
@@ -35,116 +41,8 @@ from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.manifests import ScoreManifest
 from dialoguellm_release.scoring.table import differences_text
 
-FIX = "make the folder again, or move it elsewhere"
-
-
-@dataclass(frozen=True)
-class Found(Generic[AnyManifest]):
-    """A manifest and its folder."""
-
-    folder: Path
-    manifest: AnyManifest
-
-    @cached_property
-    def data(self) -> Any:
-        """The manifest as plain data."""
-        return self.manifest.model_dump(mode="json")
-
-
-FoundManifests = Mapping[Kind, list[Found[Any]]]
-"""Manifests by kind; copies of the same content count once."""
-
-
-def find_manifests(folder: Path) -> FoundManifests:
-    """Every manifest below a folder, except in hidden folders, which are being written or belong to git."""
-    problems: list[Problem] = []
-    if not folder.is_dir():
-        fix = "name the folder that holds what was built"
-        problems.append(Problem(str(folder), "no such folder", fix=fix, code="claims.no_folder"))
-    found: defaultdict[Kind, list[Found[Any]]] = defaultdict(list)
-    for path in sorted(folder.rglob(MANIFEST)):
-        if any(part.startswith(".") for part in path.relative_to(folder).parts):
-            continue
-        kind: Any = kind_of(path.parent)
-        if not isinstance(kind, str):
-            problems.append(Problem(str(path), "not a manifest", fix=FIX, code="claims.not_a_manifest"))
-            continue
-        if kind not in MANIFESTS:
-            what, expected = "not a known kind of manifest", ", ".join(MANIFESTS)
-            problems.append(Problem(str(path), what, expected, kind, FIX, code="claims.unknown_kind"))
-            continue
-        try:
-            manifest = read_manifest(path.parent, MANIFESTS[kind])
-        except DataError as error:
-            problems += error.problems
-            continue
-        if all(one.manifest.content_sha256 != manifest.content_sha256 for one in found[kind]):
-            found[kind].append(Found(path.parent, manifest))
-    if problems:
-        raise DataError(problems, outcome="nothing was tested")
-    return found
-
-
-def figure_at(data: Any, path: str) -> float | None:
-    """The figure at a path of keys; `*` sums over all keys, a list counts as its length.
-
-    None where there is none.
-
-    >>> figure_at({"a": {"x": {"n": 2}, "y": {"n": 3}, "z": {}}}, "a.*.n")
-    5.0
-    >>> figure_at({"a": {"names": ["x", "y"]}}, "a.names")
-    2.0
-    >>> figure_at({"a": {}}, "a.x") is None
-    True
-    """
-    numbers = [number for value in _values(data, path.split(".")) if (number := _number(value)) is not None]
-    return sum(numbers) if numbers or "*" in path else None
-
-
-def is_met(data: Any, where: Mapping[str, Iterable[Any]]) -> bool:
-    """Whether the value at each path is one of the accepted ones.
-
-    >>> is_met({"recipe": {"name": "x"}}, {"recipe.name": ["x", "y"]})
-    True
-    """
-    return all(
-        any(value in accepted for value in _values(data, path.split("."))) for path, accepted in where.items()
-    )
-
-
-def _values(data: Any, keys: list[str]) -> Iterator[Any]:
-    if not keys:
-        yield data
-    elif isinstance(data, dict):
-        first, *rest = keys
-        for key in data if first == "*" else [first]:
-            if key in data:
-                yield from _values(data[key], rest)
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, list):
-        return float(len(value))
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-Status = Literal["reproduced", "contradicted", "not yet testable"]
 EXACT = 1e-9
 """Added to every tolerance for floating point."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The verdict on a claim.
-
-    Attributes:
-        by: The figure that decides and where it is, or what is missing.
-        measured: That figure; None where none decides.
-    """
-
-    status: Status
-    by: str
-    measured: float | None = None
 
 
 @dataclass(frozen=True)
@@ -167,10 +65,23 @@ def verdicts(recipe: ClaimsRecipe, found: FoundManifests) -> dict[str, Verdict]:
 
 
 def measured_score(
-    system: ScoredSystem, corpus: CorpusName, metric: PaperMetric, found: FoundManifests
+    system: ScoredSystem,
+    corpus: CorpusName,
+    metric: PaperMetric,
+    found: FoundManifests,
+    prompt: str | None = None,
 ) -> MeasuredScore:
-    """A metric of a system on the whole test split of a corpus, over the seeds that were scored."""
-    runs = [one for one in found.get("score", []) if _is_of(one.manifest, system, corpus)]
+    """A metric of a system on the whole test split of a corpus, over the seeds that were scored.
+
+    Args:
+        prompt: Name of the prompt that a model was scored with; None for any.
+    """
+    sha256 = load_prompt(prompt).sha256 if prompt and system.kind == "model" else None
+    runs = [
+        one
+        for one in whole_test_scores(found, corpus)
+        if _is_of(one.manifest, system) and sha256 in (None, one.manifest.figures.protocol.prompt_sha256)
+    ]
     wanted = f"a score of {' or '.join(system.names)} on the test split of {corpus}"
     if not runs:
         is_file = system.kind == "predictions"
@@ -198,8 +109,11 @@ def _verdict(
             value = _computed(test, printed)
             by = f"{_shown(value)}, the {test.compute} of the paper's own {', '.join(test.of)}"
             return _compared(claim, value, test.relation, test.tolerance, by)
+        case DirectionTest() as test:
+            return direction_verdict(test, found)
         case ScoreTest() as test:
-            score = measured_score(test.system, test.corpus, test.metric, found)
+            prompt = recipe.results.prompt if recipe.results else None
+            score = measured_score(test.system, test.corpus, test.metric, found, prompt)
             if score.value is None:
                 return Verdict("not yet testable", score.by)
             return _compared(claim, score.value, "equal", test.tolerance, f"{score.value:.2f} in {score.by}")
@@ -314,18 +228,14 @@ def _matches(name: str, pattern: str) -> bool:
     return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
 
 
-def _is_of(manifest: ScoreManifest, wanted: ScoredSystem, corpus: CorpusName) -> bool:
-    """Whether a score is of a system, on the whole test split of a corpus, without examples."""
-    figures = manifest.figures
-    system, protocol = figures.system, figures.protocol
+def _is_of(manifest: ScoreManifest, wanted: ScoredSystem) -> bool:
+    """Whether a score is of a system, without examples."""
+    system = manifest.figures.system
     is_tuned = system.adapter_content_sha256 is not None
-    is_whole = manifest.recipe.resolved.get("max_records") is None and not figures.is_partial
     return (
         (system.kind, is_tuned) == (wanted.kind, wanted.is_tuned)
         and system.name in wanted.names
-        and (protocol.corpus, protocol.split) == (corpus, "test")
-        and is_whole
-        and not protocol.shots
+        and not manifest.figures.protocol.shots
     )
 
 

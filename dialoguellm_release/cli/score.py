@@ -204,13 +204,18 @@ def table(
     paper: Annotated[
         bool, typer.Option("--claims", help="Instead: the claims of the paper, and what was built.")
     ] = False,
+    paper_name: Annotated[
+        str | None,
+        typer.Option("--paper", help="With --claims: a claims recipe; the first bundled one by default."),
+    ] = None,
     build: Annotated[Path, typer.Option("--from", help="With --claims: folder of what was built.")] = BUILD,
     paper_table: Annotated[
-        str | None, typer.Option(help="With --claims: a table of the paper with what was measured, 3 or 4.")
+        str | None,
+        typer.Option(help="With --claims: a table of the paper with what was measured, by its number."),
     ] = None,
     status: Annotated[
         str | None,
-        typer.Option(help="With --claims: list reproduced, contradicted or 'not yet testable' claims."),
+        typer.Option(help="With --claims: list the claims of one status, as contradicted."),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="With --claims: list every claim.")] = False,
     json: Json = False,
@@ -227,12 +232,12 @@ def table(
     if paper:
         if folders or metric:
             raise typer.BadParameter("--claims reads every manifest below --from; name no score folders")
-        _claims(build, paper_table, form, "all" if everything else status, json=json)
+        _claims(build, paper_name, paper_table, form, "all" if everything else status, json=json)
         return
     if not folders:
         raise typer.BadParameter("name score folders, or --claims")
-    if status or everything or paper_table:
-        raise typer.BadParameter("--status, --all and --paper-table need --claims")
+    if status or everything or paper_table or paper_name:
+        raise typer.BadParameter("--status, --all, --paper and --paper-table need --claims")
 
     from dialoguellm_release.schemas.scores import MetricName
     from dialoguellm_release.steps.compare import score_table
@@ -248,12 +253,14 @@ def table(
         show(note) if form in ("text", "markdown") else say(note)
 
 
-def _claims(build: Path, paper_table: str | None, form: Format, status: str | None, *, json: bool) -> None:
+def _claims(
+    build: Path, paper: str | None, paper_table: str | None, form: Format, status: str | None, *, json: bool
+) -> None:
     from dialoguellm_release.steps.compare import Status, check_claims
 
     if status not in (None, "all"):
         options.choice(str(status), get_args(Status), "--status")
-    report = check_claims(build)
+    report = check_claims(build, paper)
     if paper_table is not None:
         options.choice(paper_table, report.tables, "--paper-table")
     if json:

@@ -217,7 +217,8 @@ def _by_place(report: ClaimReport) -> Table:
     counts: dict[str, Counter[str]] = {}
     for name, claim in report.claims.items():
         counts.setdefault(claim.place, Counter())[report.verdicts[name].status] += 1
-    statuses = ("reproduced", "contradicted", "not yet testable")
+    always = ("reproduced", "contradicted", "not yet testable")
+    statuses = dict.fromkeys((*always, *_counts(report)))
     rows = [(place, *(numbers.count(one[status]) for status in statuses)) for place, one in counts.items()]
     return Table(("place in the paper", *(Column(status, "right") for status in statuses)), rows)
 

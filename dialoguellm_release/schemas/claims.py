@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, JsonValue, model_validator
 
@@ -115,6 +115,54 @@ class ReadingTest(Schema):
     against: Text
 
 
+class Side(Schema):
+    """The scores on one side of a comparison.
+
+    Attributes:
+        says: What they are of.
+        score: For paths into the manifest of a score the accepted values; `CORPUS` stands for the corpus.
+        adapter: Likewise for paths into the manifest of its adapter; empty takes scores without one too.
+    """
+
+    says: Text
+    score: dict[Text, tuple[JsonValue, ...]] = {}
+    adapter: dict[Text, tuple[JsonValue, ...]] = {}
+
+
+class Comparison(Schema):
+    """Two kinds of scores of one backbone, of which the paper has the second above the first.
+
+    Attributes:
+        differ: Fields of the protocol in which the two may differ.
+        adapters_differ: Keys of the adapter recipe in which the two may differ, where both have one.
+    """
+
+    metric: PaperMetric = "weighted_f1"
+    lower: Side
+    higher: Side
+    differ: tuple[Text, ...] = ()
+    adapters_differ: tuple[Text, ...] = ()
+
+
+class DirectionTest(Comparison):
+    """A comparison on the test split of a corpus, with whatever backbone was scored."""
+
+    type: Literal["direction"] = "direction"
+    corpus: CorpusName
+
+
+class Direction(Comparison):
+    """A statement of the paper that has a direction and, on another backbone, no figure to meet.
+
+    Attributes:
+        corpora: A claim for each of them.
+    """
+
+    place: Text
+    says: Text
+    corpora: Annotated[tuple[CorpusName, ...], Field(min_length=1)]
+
+
 class OpenTest(Schema):
     """No manifest has the figure that would decide."""
 
@@ -123,7 +171,14 @@ class OpenTest(Schema):
 
 
 Test = Annotated[
-    ManifestTest | TrainingTotalTest | LabelShareTest | ScoreTest | PaperTest | ReadingTest | OpenTest,
+    ManifestTest
+    | TrainingTotalTest
+    | LabelShareTest
+    | ScoreTest
+    | PaperTest
+    | ReadingTest
+    | DirectionTest
+    | OpenTest,
     Field(discriminator="type"),
 ]
 
@@ -178,21 +233,31 @@ class Results(Schema):
     """The paper's tables of scores and what its text says of them.
 
     Attributes:
+        table: The number of the table of results.
         own: The row that is the paper's own system.
-        rows: Table 3.
+        rows: The rows of that table.
         improvements: Its last row, per corpus and for the average.
-        ablations: Rows of Table 4 per corpus; the row `own` is that of Table 3, printed again.
-        ablated: The systems of the other rows of Table 4.
-        text: Section 4.4, per row of Table 3.
+        ablation_table: The number of the table of ablations.
+        ablation_note: What a reader of it must know.
+        ablations: Its rows per corpus; the row `own` is that of the table of results, printed again.
+        ablated: The systems of the other rows.
+        text_place: The section that prints scores again.
+        text: Its scores, per row of the table of results.
+        prompt: Name of the prompt recipe that its language models are scored with; None for any.
         tolerance: By how many points a measured score may differ.
     """
 
+    table: Text
     own: Text
     rows: dict[Text, ResultRow]
-    improvements: dict[CorpusName | Literal["average"], PrintedGains]
-    ablations: dict[CorpusName, dict[Text, PrintedScores]]
-    ablated: dict[Text, ScoredSystem]
-    text: dict[Text, dict[CorpusName, PrintedScores]]
+    improvements: dict[CorpusName | Literal["average"], PrintedGains] = {}
+    ablation_table: Text | None = None
+    ablation_note: Text | None = None
+    ablations: dict[CorpusName, dict[Text, PrintedScores]] = {}
+    ablated: dict[Text, ScoredSystem] = {}
+    text_place: Text | None = None
+    text: dict[Text, dict[CorpusName, PrintedScores]] = {}
+    prompt: Text | None = None
     tolerance: Tolerance
 
     @model_validator(mode="after")
@@ -202,14 +267,23 @@ class Results(Schema):
             unknown |= set(rows) - {self.own} - set(self.ablated)
         if unknown:
             raise ValueError(f"no such row: {', '.join(sorted(unknown))}")
+        if (self.ablations and self.ablation_table is None) or (self.text and self.text_place is None):
+            raise ValueError("ablations need ablation_table, and text needs text_place")
         return self
+
+    @property
+    def metrics(self) -> tuple[PaperMetric, ...]:
+        """The metrics that its table of results has."""
+        cells = [scores for row in self.rows.values() for scores in row.corpora.values()]
+        return tuple(name for name in get_args(PaperMetric) if any(getattr(one, name) for one in cells))
 
 
 class ClaimsRecipe(Recipe):
     """The claims of a publication.
 
     Attributes:
-        source: Where it is published.
+        source: Where it is published, and what was read of it.
+        places: Where it prints what the other keys hold; `counts` those of corpora, classes and splits.
         evidence: Manifests to test claims on, by a name; `corpora` is the one for the counts.
         corpora: Dialogues and utterances per corpus and split, as printed.
         unpublished_splits: Corpora whose split was not published; a split that was drawn to have as many
@@ -219,18 +293,21 @@ class ClaimsRecipe(Recipe):
         label_percentages: Share of each label in percent, as printed; a label that is not named has none
             printed.
         results: Its tables of scores; None where it has none.
+        directions: What it says is better than what, to be tested on any backbone.
         claims: All other claims by id.
     """
 
     kind: Literal["claims"]
     source: Text
     evidence: dict[Text, Evidence] = {}
-    corpora: dict[CorpusName, dict[Split, Sizes]]
+    places: dict[Literal["counts", "training_dialogues", "label_percentages"], Text] = {}
+    corpora: dict[CorpusName, dict[Split, Sizes]] = {}
     unpublished_splits: tuple[CorpusName, ...] = ()
     classes: dict[CorpusName, Count] = {}
-    training_dialogues: int
+    training_dialogues: Count | None = None
     label_percentages: dict[Label, Percent] = {}
     results: Results | None = None
+    directions: dict[Text, Direction] = {}
     claims: dict[Text, Claim] = {}
 
     @model_validator(mode="after")
@@ -240,6 +317,11 @@ class ClaimsRecipe(Recipe):
             for one in self.claims.values()
             if isinstance(one.test, ManifestTest | TrainingTotalTest | LabelShareTest)
         }
+        held = {"training_dialogues": self.training_dialogues, "label_percentages": self.label_percentages}
+        if lacking := {name for name, value in held.items() if value} - set(self.places):
+            raise ValueError(f"places does not say where the paper has {', '.join(sorted(lacking))}")
+        if (self.corpora or self.classes) and "counts" not in self.places:
+            raise ValueError("places does not say where the paper has its counts")
         if unknown := asked - set(self.evidence):
             raise ValueError(f"no such evidence: {', '.join(sorted(unknown))}")
         return self

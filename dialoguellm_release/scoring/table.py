@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -171,10 +171,13 @@ def score_table(folders: Sequence[str | PathLike[str]], metric: MetricName | Non
 
 def differences_text(expected: Protocol, got: Protocol) -> str:
     """How a protocol differs from another; empty where it does not."""
-    return "; ".join(
-        f"{name} {_shown(theirs)}, not {_shown(ours)}"
-        for name, (ours, theirs) in expected.differences(got).items()
-    )
+    return "; ".join(shown_differences(expected.differences(got)))
+
+
+def shown_differences(differences: Mapping[str, tuple[object, object]]) -> Iterator[str]:
+    """The fields in which protocols differ, with both values."""
+    for name, (ours, theirs) in differences.items():
+        yield f"{name} {_shown(theirs)}, not {_shown(ours)}"
 
 
 def _differences(expected: Protocol, figures: ScoreFigures) -> list[str]:

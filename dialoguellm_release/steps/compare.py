@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.claims.verdicts import Status as Status
+from dialoguellm_release.claims.evidence import Status as Status
 from dialoguellm_release.recipes.catalogue import load_recipe
+from dialoguellm_release.recipes.names import bundled
 from dialoguellm_release.render.tables import Table
 from dialoguellm_release.schemas.claims import Claim, ClaimsRecipe
 from dialoguellm_release.scoring.compare import Comparison as Comparison
@@ -22,10 +23,8 @@ from dialoguellm_release.step import BUILD, StrPath
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dialoguellm_release.claims.evidence import Verdict
     from dialoguellm_release.claims.tables import PaperTable
-    from dialoguellm_release.claims.verdicts import Verdict
-
-PAPER = "dialoguellm-2310.11374"
 
 
 @dataclass(frozen=True, repr=False)
@@ -93,15 +92,21 @@ def figure_text(value: float) -> str:
     return f"{value:,.0f}" if value == int(value) and abs(value) >= 100 else f"{value:g}"
 
 
-def check_claims(build: StrPath = BUILD, claims: StrPath = PAPER) -> ClaimReport:
+def papers() -> list[str]:
+    """The names of the bundled claims recipes."""
+    return [name.partition("/")[2] for name in bundled() if name.startswith("claims/")]
+
+
+def check_claims(build: StrPath = BUILD, claims: StrPath | None = None) -> ClaimReport:
     """Compares the claims of a paper with the manifests in a folder.
 
     Args:
         build: Every manifest below it is evidence.
-        claims: Name of a bundled claims recipe, or a path.
+        claims: Name of a bundled claims recipe, or a path; None takes the first bundled one.
 
     Returns:
-        Each claim as reproduced, contradicted or not yet testable, and the paper's tables.
+        Each claim as reproduced, contradicted or not yet testable, or whether its direction holds on the
+        backbone that was scored; and the paper's tables.
 
     Raises:
         DataError: There is no such folder, or a manifest in it is damaged.
@@ -111,11 +116,15 @@ def check_claims(build: StrPath = BUILD, claims: StrPath = PAPER) -> ClaimReport
         ClaimReport(41 not yet testable, 12 reproduced, 7 contradicted)
     """
     from dialoguellm_release.claims.claims import all_claims
-    from dialoguellm_release.claims.tables import table_3, table_4
-    from dialoguellm_release.claims.verdicts import find_manifests, verdicts
+    from dialoguellm_release.claims.evidence import find_manifests
+    from dialoguellm_release.claims.tables import ablation_table, results_table
+    from dialoguellm_release.claims.verdicts import verdicts
 
-    recipe = load_recipe(os.fspath(claims), "claims", ClaimsRecipe).recipe
+    recipe = load_recipe(os.fspath(claims or papers()[0]), "claims", ClaimsRecipe).recipe
     found = find_manifests(Path(build))
-    results = recipe.results
-    tables = {"3": table_3(results, found), "4": table_4(results, found)} if results else {}
+    tables: dict[str, PaperTable] = {}
+    if results := recipe.results:
+        tables[results.table] = results_table(results, found)
+        if results.ablation_table is not None:
+            tables[results.ablation_table] = ablation_table(results, found)
     return ClaimReport(all_claims(recipe), verdicts(recipe, found), tables)

@@ -10,8 +10,10 @@ import pytest
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.labels import SPLITS
+from dialoguellm_release.steps.compare import check_claims
 from dialoguellm_release.steps.dataset import build_dataset, check_dataset
 
+PACKAGE = Path(__file__).parents[2] / "dialoguellm_release"
 RECIPES = Path(__file__).parents[2] / "recipes"
 PAPERS = {"v1": "2310.11374", "instructerc": "2309.11911"}
 SMALL = ["synthetic=true"]
@@ -20,6 +22,32 @@ SMALL = ["synthetic=true"]
 def test_two_papers_are_releases() -> None:
     for release, arxiv in PAPERS.items():
         assert f"arXiv {arxiv}" in (RECIPES / "releases" / f"{release}.yaml").read_text(encoding="utf-8")
+
+
+def test_no_module_knows_a_paper() -> None:
+    """By its number, its name, or the name of a recipe of its claims."""
+    names = {path.stem for path in (RECIPES / "claims").glob("*.yaml")}
+    assert len(names) == len(PAPERS)
+    known = {*PAPERS.values(), *names, *(f"{name.split('-')[0]}-" for name in names), "instructerc"}
+    pattern = re.compile("|".join(map(re.escape, sorted(known))), re.IGNORECASE)
+    found = [
+        f"{path.relative_to(PACKAGE)}: {hit}"
+        for path in PACKAGE.rglob("*.py")
+        for hit in pattern.findall(path.read_text(encoding="utf-8").replace("dialoguellm-release", ""))
+    ]
+    assert not found
+
+
+def test_the_second_papers_own_figures_contradict_it(tmp_path: Path) -> None:
+    report = check_claims(tmp_path, "instructerc-2309.11911")
+    found = report.verdicts
+    for name in ("table-1/Llama2, zero-shot/average/weighted_f1", "table-2/Llama/iemocap"):
+        assert found[name].status == "contradicted", name
+    assert found["table-1/Llama2, LoRA/average/weighted_f1"].status == "reproduced"
+    assert found["directions/tuned-above-untuned/meld"].status == "not yet testable"
+    assert all(claim.place.startswith(("Table ", "code/")) for claim in report.claims.values())
+    (table,) = report.tables.values()
+    assert table.header[3:] == ("IEMOCAP w-F1", "MELD w-F1", "EmoryNLP w-F1", "Average w-F1")
 
 
 def test_the_second_paper_numbers_its_speakers_and_shows_twelve_turns(

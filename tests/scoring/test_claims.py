@@ -11,7 +11,7 @@ from dialoguellm_release.errors import DataError, RecipeError
 from dialoguellm_release.folders import MANIFESTS
 from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.base import Kind
-from dialoguellm_release.steps.compare import PAPER, check_claims
+from dialoguellm_release.steps.compare import check_claims, papers
 
 
 def test_every_number_of_the_paper_is_a_claim_with_a_place() -> None:
@@ -59,7 +59,7 @@ def test_the_papers_own_figures_contradict_it(tmp_path: Path) -> None:
 
 
 def changed_recipe(folder: Path, old: str, new: str) -> str:
-    text = (resource_folder("recipes") / "claims" / f"{PAPER}.yaml").read_text(encoding="utf-8")
+    text = (resource_folder("recipes") / "claims" / f"{papers()[0]}.yaml").read_text(encoding="utf-8")
     assert old in text
     path = folder / "changed.yaml"
     path.write_text(text.replace(old, new), encoding="utf-8")

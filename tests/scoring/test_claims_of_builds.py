@@ -14,7 +14,7 @@ from dialoguellm_release.schemas.counts import Sizes
 from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures, DatasetManifest
 from dialoguellm_release.schemas.labels import BASIC_LABELS, Label
 from dialoguellm_release.schemas.manifests import AdapterFigures, AdapterManifest, RecipeStamp
-from dialoguellm_release.steps.compare import PAPER, ClaimReport, check_claims
+from dialoguellm_release.steps.compare import ClaimReport, check_claims, papers
 
 SHARES: dict[Label, int] = {
     "happiness": 312,
@@ -30,7 +30,7 @@ SHARES: dict[Label, int] = {
 
 @pytest.fixture(scope="module")
 def claims() -> ClaimsRecipe:
-    return load_recipe(PAPER, "claims", ClaimsRecipe).recipe
+    return load_recipe(papers()[0], "claims", ClaimsRecipe).recipe
 
 
 def write_dataset(
@@ -77,7 +77,7 @@ def write_dataset(
         recipe=RecipeStamp(
             name="paper",
             sha256="0" * 64,
-            resolved={"synthetic": False, "label_space": "corpus", **resolved},
+            resolved={"synthetic": False, "label_space": "corpus", "prompt": "dialogue-v1", **resolved},
         ),
         inputs=(),
         outputs=(),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from dialoguellm_release.folders import write_manifest
+from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.schemas.manifests import RecipeStamp, ScoreManifest
 from dialoguellm_release.steps.compare import check_claims
 
@@ -30,7 +31,7 @@ def write_score(score_figures_of: Callable[..., Any], tmp_path: Path) -> Callabl
         **protocol: Any,
     ) -> None:
         figures = score_figures_of(
-            protocol,
+            {"prompt_sha256": load_prompt("dialogue-v1").sha256, **protocol},
             {
                 "name": system,
                 "kind": kind,
@@ -93,6 +94,7 @@ def test_seeds_are_averaged(tmp_path: Path, write_score: Any) -> None:
         {"kind": "predictions"},
         {"shots": 8},
         {"system": "tiny"},
+        {"prompt_sha256": "f" * 64},
     ],
     ids=lambda changed: next(iter(changed)),
 )
