@@ -21,6 +21,7 @@ from .steps.adapter import TrainedSeeds as TrainedSeeds
 from .steps.adapter import check_adapter as check_adapter
 from .steps.adapter import train_adapter as train_adapter
 from .steps.adapter import train_seeds as train_seeds
+from .steps.calibrate import calibrate_adapter as calibrate_adapter
 from .steps.card import check_cards as check_cards
 from .steps.card import render_card as render_card
 from .steps.card import write_card as write_card

@@ -219,15 +219,11 @@ def _selected_table(found: Probabilities) -> str:
 
 def calibration_table(calibration: Calibration) -> str:
     """The temperature of an adapter, and the errors of its probabilities before and after, for its card."""
-    before, after = calibration.before, calibration.after
-    rows = [
-        ("Negative log-likelihood", before.nll, after.nll),
-        (PROBABILITY_METRICS["ece"], before.ece, after.ece),
-        (PROBABILITY_METRICS["brier"], before.brier, after.brier),
-    ]
     records = f"{numbers.count(calibration.records)} records of {calibration.corpus}, {calibration.split}"
     header = (records, "As given", f"With temperature {calibration.temperature:.4f}")
-    return table(header, [(name, *(f"{value:.4f}" for value in values)) for name, *values in rows])
+    return table(
+        header, [(name, *(f"{value:.4f}" for value in values)) for name, *values in calibration.errors]
+    )
 
 
 def _label_table(figures: ScoreFigures) -> str:

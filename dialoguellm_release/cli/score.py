@@ -176,6 +176,27 @@ def _report(made: StepResult[ScoreManifest], *, json: bool) -> None:
 
 
 @app.command()
+def calibrate(
+    folder: Annotated[Path, typer.Argument(help="A score folder of the adapter on the validation split.")],
+    adapter: Annotated[Path, typer.Option(help="Folder of the adapter, where calibration.json is written.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Replace another calibration.")] = False,
+    json: Json = False,
+) -> None:
+    """Fit the temperature of an adapter's probabilities.
+
+    The temperature with the least negative log-likelihood on the validation split goes into the adapter's
+    folder. It changes no answer, but makes probabilities mean what they say.
+
+    Example: dlm-release score run meld --adapter build/adapters/my --set split=validation --out build/val
+             dlm-release score calibrate build/val --adapter build/adapters/my
+    """
+    from dialoguellm_release.steps.calibrate import calibrate_adapter
+
+    found = calibrate_adapter(folder, adapter, replace=replace)
+    show_result(found.model_dump(mode="json"), scores.calibration_text(found), json=json)
+
+
+@app.command()
 def compare(
     first: Annotated[Path, typer.Argument(help="A score folder.")],
     second: Annotated[Path, typer.Argument(help="Another one, of the same records.")],

@@ -13,6 +13,7 @@ from dialoguellm_release.render.tables import Column, Format, Table, terminal_wi
 from dialoguellm_release.schemas.scores import PROBABILITY_METRICS
 
 if TYPE_CHECKING:
+    from dialoguellm_release.schemas.calibration import Calibration
     from dialoguellm_release.schemas.manifests import ScoreManifest
     from dialoguellm_release.schemas.scores import Part, Probabilities, ScorerName
     from dialoguellm_release.steps import StepResult
@@ -83,6 +84,14 @@ def _probability_lines(found: Probabilities) -> list[str]:
         for part in found.selected
     )
     return [*lines, f"  accuracy of the surest, and their least probability: {'; '.join(surest)}"]
+
+
+def calibration_text(found: Calibration) -> str:
+    """A temperature, and the errors of the probabilities without and with it."""
+    rows = [(name, *(f"{value:.4f}" for value in values)) for name, *values in found.errors]
+    origin = f"{found.records:,} records of {found.corpus}/{found.split}, scorer {found.scorer}"
+    table = Table(("", "as given", "with it"), rows).text()
+    return f"temperature {found.temperature:.4f}, fitted on {origin}\n{table}"
 
 
 def _stamp(protocol: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from dialoguellm_release.schemas.base import Schema, Sha256
 from dialoguellm_release.schemas.labels import CorpusName, Label
-from dialoguellm_release.schemas.scores import ScorerName
+from dialoguellm_release.schemas.scores import PROBABILITY_METRICS, ScorerName
 
 CALIBRATION = "calibration.json"
 """The file in an adapter folder. No manifest lists it, and it is no part of the adapter's content."""
@@ -57,3 +57,13 @@ class Calibration(Schema):
     score_content_sha256: Sha256
     before: CalibrationErrors
     after: CalibrationErrors
+
+    @property
+    def errors(self) -> list[tuple[str, float, float]]:
+        """Each error by its title, before and after."""
+        before, after = self.before, self.after
+        return [
+            ("Negative log-likelihood", before.nll, after.nll),
+            (PROBABILITY_METRICS["ece"], before.ece, after.ece),
+            (PROBABILITY_METRICS["brier"], before.brier, after.brier),
+        ]

@@ -19,6 +19,7 @@ from dialoguellm_release.schemas.scores import ScoreFigures, System
 from dialoguellm_release.scoring.answers import Answer
 from dialoguellm_release.scoring.figures import write_figures
 from dialoguellm_release.scoring.metrics import figures_of
+from dialoguellm_release.scoring.probabilities import AnswerProbabilities, probabilities_of
 from dialoguellm_release.scoring.task import Scored, Task, protocol_of, read_task
 from dialoguellm_release.tabular import TableRow, read_rows
 
@@ -108,6 +109,25 @@ def own_answers(path: Path) -> tuple[list[str], list[Label], list[Answer]]:
     columns = pq.read_table(path, columns=["id", "reference", "prediction"]).to_pydict()
     answers = [Answer(None, is_drawn=True) if one == DRAWN else _answer(one) for one in columns["prediction"]]
     return columns["id"], columns["reference"], answers
+
+
+def read_probabilities(path: Path, labels: Sequence[Label]) -> AnswerProbabilities:
+    """The probabilities in the predictions of a score folder, of the clean records where these are known."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    columns = pq.read_table(path).to_pydict()
+    ids, references, answers = columns["id"], columns["reference"], columns["prediction"]
+    scores = zip(*(columns[SCORE + label] for label in labels), strict=True)
+    found = probabilities_of(
+        [Answer(label, scores=row) for label, row in zip(answers, scores, strict=True)],
+        references,
+        [name.rpartition("/")[0] for name in ids],
+        labels,
+    )
+    assert found is not None
+    is_clean = columns["is_clean"]
+    return found if None in is_clean else found.part(np.array(is_clean))
 
 
 def read_answers(path: Path, task: Task) -> list[Answer]:

@@ -90,6 +90,14 @@ class AnswerProbabilities:
         with np.errstate(divide="ignore"):
             return float(-np.log(_picked(self.values, self.references)).mean())
 
+    def slope(self, temperature: float) -> float:
+        """The slope of the negative log-likelihood over 1 / temperature."""
+        import numpy as np
+
+        logs = np.log(self.values, out=np.zeros_like(self.values), where=self.values > 0)
+        expected = (self.at(temperature).values * logs).sum(1)
+        return float((expected - _picked(logs, self.references)).mean())
+
     def surest(self, coverage: float) -> Members:
         """The records with the surest answers; of equally sure ones all or none."""
         import numpy as np

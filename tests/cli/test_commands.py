@@ -44,6 +44,7 @@ COMMANDS = (
     ("score", "baseline"),
     ("score", "served"),
     ("score", "predictions"),
+    ("score", "calibrate"),
     ("score", "compare"),
     ("score", "table"),
     ("video",),
