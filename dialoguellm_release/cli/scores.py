@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from dialoguellm_release.render import numbers
 from dialoguellm_release.render.tables import Column, Format, Table, terminal_width
-from dialoguellm_release.schemas.scores import PROBABILITY_METRICS
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.calibration import Calibration
@@ -73,6 +72,8 @@ def as_text(manifest: ScoreManifest) -> str:
 
 def _probability_lines(found: Probabilities) -> list[str]:
     """The probabilities as they are given or with a temperature, and what labelling the surest gains."""
+    from dialoguellm_release.schemas.scores import PROBABILITY_METRICS
+
     name = "as given" if found.temperature is None else f"with temperature {found.temperature:.4f}"
     lines = [f"probabilities {name}"]
     for metric, value in found.all.metrics.items():
