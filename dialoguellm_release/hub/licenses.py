@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from pydantic import ValidationError
 
 from dialoguellm_release.cards.licenses import recipe_of
+from dialoguellm_release.corpora.registry import bundled_entry
 from dialoguellm_release.dataset.records import record_schema, sft_schema, standoff_schema
 from dialoguellm_release.errors import Problem, PublishError, problems_of
 from dialoguellm_release.folders import canonical_json, combined_sha256, sha256_of_text
@@ -80,14 +81,19 @@ def license_problems(
                 else f"if you hold the right, say which in the recipe under rights.{name}, and set "
                 "dataset.visibility to private in the release"
             )
-            stated = (
+            other = (
                 "if its licence allows more, state it in its corpus file and build again; else, "
                 if recipe.corpora[name].entry
                 else ""
             )
-            fix = f"{stated}build with --set corpora.{name}.distribution={entry.allowed}; or, {private}"
+            fix = f"{other}build with --set corpora.{name}.distribution={entry.allowed}; or, {private}"
             where, expected = f"{folder}: corpora.{name}.distribution", " or ".join(allowed)
             yield Problem(where, what, expected, asked, fix, code="licenses.not_allowed")
+        known_as = bundled_entry(name) if recipe.corpora[name].entry and asked in allowed else None
+        if known_as and DISTRIBUTIONS.index(asked) > DISTRIBUTIONS.index(known_as.allowed):
+            what = f"a corpus file of your own says more than is known of {known_as.title}"
+            where, fix = f"{folder}: corpora.{name}", "give another corpus another name"
+            yield Problem(where, what, known_as.allowed, asked, fix, code="licenses.known_corpus")
 
 
 def row_problems(path: Path, held: DataFile) -> Iterator[Problem]:

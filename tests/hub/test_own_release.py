@@ -94,6 +94,19 @@ def test_a_corpus_without_a_stated_licence_is_refused_with_what_to_do(tmp_path: 
     assert not (tmp_path / "to" / "datasets").exists()
 
 
+def test_a_corpus_file_of_ones_own_does_not_free_a_known_corpus(tmp_path: Path) -> None:
+    recipe = write_own_corpus(tmp_path / "own", "hi", name="iemocap")
+    stated = json.loads(recipe.read_text(encoding="utf-8"))
+    stated["corpora"]["iemocap"] = stated["corpora"].pop("talk")
+    recipe.write_text(json.dumps(stated), encoding="utf-8")
+    (tmp_path / "own" / "talk").rename(tmp_path / "own" / "iemocap")
+    build_dataset(recipe, tmp_path / "own", tmp_path / "build" / "dataset")
+    (tmp_path / "release.yaml").write_text(RELEASE, encoding="utf-8")
+    with pytest.raises(PublishError) as raised:
+        publish(tmp_path / "release.yaml", tmp_path / "build", tmp_path / "to")
+    assert [problem.code for problem in raised.value.problems] == ["licenses.known_corpus"]
+
+
 def test_a_corpus_whose_text_stays_is_hydrated_from_a_copy(tmp_path: Path, synthetic_dir: Path) -> None:
     """`publish` needs the text of one corpus at least, so a bundled one is published beside it."""
     own = tmp_path / "own"
