@@ -42,30 +42,40 @@ _HEADING_ROWS = 4
 
 
 def write_figures(
-    folder: Path, figures: DatasetFigures, claims: ClaimsRecipe | None, *, synthetic: bool
+    folder: Path,
+    figures: DatasetFigures,
+    claims: ClaimsRecipe | None,
+    *,
+    synthetic: bool,
+    titles: Mapping[CorpusName, str] | None = None,
 ) -> None:
     """Writes the figures of a dataset folder; one that would be empty is left out.
 
     Args:
         claims: The paper's figures, drawn beside the built ones; None for none.
+        titles: Of the corpora that have no bundled file.
 
     Raises:
         MissingExtraError: The extra `figures` is not installed.
     """
     origin = "Synthetic data. " if synthetic else ""
+
+    def named(name: CorpusName) -> str:
+        return (titles or {}).get(name) or title_of(name)
+
     training = {name: splits["train"] for name, splits in figures.statistics.items() if "train" in splits}
     drawn: tuple[tuple[str, Drawn], ...] = (
-        ("Training dialogues per corpus", _dialogues(figures, claims)),
+        ("Training dialogues per corpus", _dialogues(figures, claims, named)),
         ("Share of each label in the training records", _label_shares(figures, claims)),
         (
             "Utterances per training dialogue",
-            _lengths({name: one.dialogue_lengths for name, one in training.items()}),
+            _lengths({named(name): one.dialogue_lengths for name, one in training.items()}),
         ),
         (
             "Words per training utterance",
-            _lengths({name: one.utterance_lengths for name, one in training.items()}),
+            _lengths({named(name): one.utterance_lengths for name, one in training.items()}),
         ),
-        ("Label spaces, and shares of training records", _label_spaces(figures)),
+        ("Label spaces, and shares of training records", _label_spaces(figures, named)),
     )
     for path, (title, (rows, draw)) in zip(COUNT_FIGURES, drawn, strict=True):
         if rows:
@@ -79,14 +89,16 @@ def write_figures(
         with drawing(folder / AGREEMENT_FIGURE, 8, _height(sum(heights))) as figure:
             panels = figure.subplots(len(agreements), 1, squeeze=False, height_ratios=heights)
             for axes, one in zip(panels[:, 0], agreements, strict=True):
-                _draw_agreement(axes, one, origin)
+                _draw_agreement(axes, one, origin, (named(one.first), named(one.second)))
 
 
 def _height(rows: int) -> float:
     return 1.4 + 0.33 * rows
 
 
-def _dialogues(figures: DatasetFigures, claims: ClaimsRecipe | None) -> Drawn:
+def _dialogues(
+    figures: DatasetFigures, claims: ClaimsRecipe | None, named: Callable[[CorpusName], str]
+) -> Drawn:
     """Dialogues per corpus, the paper's beside them."""
     corpora = claims.corpora if claims else {}
     claimed = {name: splits["train"].dialogues for name, splits in corpora.items() if "train" in splits}
@@ -95,7 +107,11 @@ def _dialogues(figures: DatasetFigures, claims: ClaimsRecipe | None) -> Drawn:
     bars = {"this build": [built.get(name) for name in names]}
     if claimed:
         bars["the paper"] = [claimed.get(name) for name in names]
-    return _bars(_titles(names), bars, lambda value, total: f"{value:,.0f} ({100 * value / total:.1f} %)")
+    return _bars(
+        [named(name) for name in names],
+        bars,
+        lambda value, total: f"{value:,.0f} ({100 * value / total:.1f} %)",
+    )
 
 
 def _label_shares(figures: DatasetFigures, claims: ClaimsRecipe | None) -> Drawn:
@@ -135,8 +151,8 @@ def _bars(
     return len(bars) * len(rows), draw
 
 
-def _lengths(spreads: Mapping[CorpusName, Spread]) -> Drawn:
-    """A box plot a corpus."""
+def _lengths(spreads: Mapping[str, Spread]) -> Drawn:
+    """A box plot a corpus, by its title."""
 
     def draw(axes: Axes) -> None:
         axes.bxp(
@@ -156,14 +172,14 @@ def _lengths(spreads: Mapping[CorpusName, Spread]) -> Drawn:
         )
         for row, one in enumerate(spreads.values()):
             _write(axes, one.p95, row, f" median {one.median}, longest {one.maximum}")
-        name_rows(axes, _titles(spreads))
+        name_rows(axes, list(spreads))
         axes.set_xlim(0, 1.4 * max(one.p95 for one in spreads.values()))
         axes.set_xlabel("box: middle half, line: median, whiskers: 5th to 95th percentile", color=GREY)
 
     return 2 * len(spreads), draw
 
 
-def _label_spaces(figures: DatasetFigures) -> Drawn:
+def _label_spaces(figures: DatasetFigures, named: Callable[[CorpusName], str]) -> Drawn:
     """A cell for each label of a label space, the darker the more of the training records have it."""
     labels = list(figures.training_labels)
 
@@ -174,7 +190,7 @@ def _label_spaces(figures: DatasetFigures) -> Drawn:
             for label in corpus.label_space:
                 share = counts.get(label, 0) / records
                 draw_cell(axes, labels.index(label), row, share, f"{100 * share:.1f}")
-        name_rows(axes, _titles(figures.corpora))
+        name_rows(axes, [named(name) for name in figures.corpora])
         name_columns(axes, labels)
         what = "percent of the corpus's training records; no cell: not a label of the corpus"
         axes.set_xlabel(what, color=GREY)
@@ -182,9 +198,9 @@ def _label_spaces(figures: DatasetFigures) -> Drawn:
     return 2 * len(figures.corpora) + 2, draw
 
 
-def _draw_agreement(axes: Axes, one: Agreement, origin: str) -> None:
+def _draw_agreement(axes: Axes, one: Agreement, origin: str, titles: tuple[str, str]) -> None:
     """A heat map of the labels of two corpora."""
-    first, second = _titles([one.first, one.second])
+    first, second = titles
     kappa = "" if one.kappa is None else f", kappa {one.kappa:.2f}"
     axes.set_title(f"{origin}{first} and {second}: {one.utterances:,} utterances{kappa}", pad=10)
     columns = list(dict.fromkeys(column for cells in one.counts.values() for column in cells))
@@ -208,7 +224,3 @@ def _write(axes: Axes, x: float, y: float, text: str) -> None:
     axes.annotate(
         text, (x, y), (4, 0), textcoords="offset points", va="center_baseline", fontsize=NUMBER_SIZE
     )
-
-
-def _titles(corpora: Sequence[CorpusName] | Mapping[CorpusName, object]) -> list[str]:
-    return [title_of(name) for name in corpora]

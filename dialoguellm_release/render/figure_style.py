@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,7 +62,52 @@ def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
         matplotlib.rcParams.update(STYLE)
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure
+        if lacking := _saved(figure, path):
+            _add_fonts(figure, lacking)
+            if lacking := _saved(figure, path):
+                figure.supxlabel(_without_font(lacking), color=GREY, fontsize=NUMBER_SIZE)
+                _saved(figure, path)
+
+
+def _saved(figure: Figure, path: Path) -> set[str]:
+    """Writes a figure; the characters that its fonts lack, of which matplotlib warns and draws boxes."""
+    lacking = set[str]()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         figure.savefig(path, format="png", metadata={"Software": None})
+    for one in caught:
+        if match := re.match(r"Glyph (\d+) \(.* missing from font", str(one.message)):
+            lacking.add(chr(int(match[1])))
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    return lacking
+
+
+def _add_fonts(figure: Figure, lacking: set[str]) -> None:
+    """Has a figure look for characters in those fonts of this machine that have most of them."""
+    from matplotlib import font_manager, rcParams
+    from matplotlib.text import Text
+
+    wanted, families = {ord(character) for character in lacking}, list(rcParams["font.family"])
+    fonts = {one.name: one for one in font_manager.fontManager.ttflist if "Last Resort" not in one.name}
+    held = {name: wanted & set(font_manager.get_font(one.fname).get_charmap()) for name, one in fonts.items()}
+    while wanted and (best := max(sorted(held), key=lambda name: len(wanted & held[name]))) not in families:
+        families.append(best)
+        wanted -= held[best]
+    rcParams["font.family"] = families
+    for text in figure.findobj(Text):
+        text.set_fontfamily(families)
+
+
+def _without_font(lacking: set[str]) -> str:
+    """What a figure says of the characters that it shows as boxes.
+
+    >>> _without_font({"भ", "य", "情"})
+    'no font of this machine shows these characters (CJK: 1, Devanagari: 2); the tables have them'
+    """
+    scripts = Counter(unicodedata.name(one, "unknown script").split()[0] for one in lacking)
+    named = [f"{name if name == 'CJK' else name.title()}: {count}" for name, count in sorted(scripts.items())]
+    return f"no font of this machine shows these characters ({', '.join(named)}); the tables have them"
 
 
 def draw_cell(axes: Axes, column: int, row: int, share: float, text: str, size: float = 11) -> None:

@@ -192,8 +192,9 @@ def _dataset_output(
     from dialoguellm_release.dataset.build import dataset_sha256
     from dialoguellm_release.dataset.figures import write_figures
 
+    own = {name: one.entry.title for name, one in build.recipe.corpora.items() if one.entry}
     with suppress(MissingExtraError):
-        write_figures(folder, figures, build.claims, synthetic=build.recipe.synthetic)
+        write_figures(folder, figures, build.claims, synthetic=build.recipe.synthetic, titles=own)
     files = (
         file
         for name, corpus in figures.corpora.items()
