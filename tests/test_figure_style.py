@@ -30,7 +30,7 @@ def drawn(path: Path, rows: list[str], columns: list[str]) -> Figure:
 
 def test_no_box_is_drawn_without_a_word(tmp_path: Path) -> None:
     figure = drawn(tmp_path / "a.png", ["खुशी", "anger"], ["愤怒"])
-    said = "no font of this machine shows these characters (CJK: 2, Devanagari: 2); the tables have them"
+    said = "no font of this machine shows these characters; the tables have them\nCJK: 2, Devanagari: 2"
     assert figure.get_supxlabel() == said
 
 

@@ -91,7 +91,7 @@ def _add_fonts(figure: Figure, lacking: set[str]) -> None:
     wanted, families = {ord(character) for character in lacking}, list(rcParams["font.family"])
     fonts = {one.name: one for one in font_manager.fontManager.ttflist if "Last Resort" not in one.name}
     held = {name: wanted & set(font_manager.get_font(one.fname).get_charmap()) for name, one in fonts.items()}
-    while wanted and (best := max(sorted(held), key=lambda name: len(wanted & held[name]))) not in families:
+    while wanted & held[best := max(sorted(held), key=lambda name: len(wanted & held[name]))]:
         families.append(best)
         wanted -= held[best]
     rcParams["font.family"] = families
@@ -100,14 +100,14 @@ def _add_fonts(figure: Figure, lacking: set[str]) -> None:
 
 
 def _without_font(lacking: set[str]) -> str:
-    """What a figure says of the characters that it shows as boxes.
+    r"""What a figure says of the characters that it shows as boxes.
 
     >>> _without_font({"भ", "य", "情"})
-    'no font of this machine shows these characters (CJK: 1, Devanagari: 2); the tables have them'
+    'no font of this machine shows these characters; the tables have them\\nCJK: 1, Devanagari: 2'
     """
     scripts = Counter(unicodedata.name(one, "unknown script").split()[0] for one in lacking)
     named = [f"{name if name == 'CJK' else name.title()}: {count}" for name, count in sorted(scripts.items())]
-    return f"no font of this machine shows these characters ({', '.join(named)}); the tables have them"
+    return "no font of this machine shows these characters; the tables have them\n" + ", ".join(named)
 
 
 def draw_cell(axes: Axes, column: int, row: int, share: float, text: str, size: float = 11) -> None:
