@@ -207,7 +207,7 @@ def _total(
     return (
         "**all**",
         "train",
-        f"{numbers.count(claims.training_dialogues)} dialogues",
+        f"{numbers.count(claims.training_dialogues)} dialogues" if claims.training_dialogues else "-",
         f"{total}, with the paper's own count of {', '.join(of_paper)}" if of_paper else total,
         built,
         ", ".join(differences),

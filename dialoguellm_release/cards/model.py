@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from dialoguellm_release.cards.card import render_card
 from dialoguellm_release.cards.dataset import language_metadata, languages_of
 from dialoguellm_release.cards.licenses import derived_license_metadata, hub_license, recipe_of
-from dialoguellm_release.cards.score import LABEL_SCORERS, hub_metrics, model_index, score_table
+from dialoguellm_release.cards.score import (
+    LABEL_SCORERS,
+    calibration_table,
+    hub_metrics,
+    model_index,
+    score_table,
+)
 from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.layout import JOINT_CONFIGS
+from dialoguellm_release.schemas.calibration import Calibration
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import (
     LOSS_FIGURE,
+    AdapterFigures,
     AdapterManifest,
     BackboneManifest,
     ScoreManifest,
@@ -42,29 +51,43 @@ def render_backbone_card(manifest: BackboneManifest, repo_id: str) -> str:
     return render_card("model_cards", "backbone.md.jinja", metadata, body)
 
 
+@dataclass(frozen=True)
+class AdapterLinks:
+    """What a release says of an adapter beside its folder.
+
+    Attributes:
+        dataset_id: Repository of the dataset, `owner/name` or `owner/name@commit`; None where the release
+            does not hold it.
+        metric_ids: The Spaces of the metrics.
+        predictions: Files of the repository that hold the answers to single records.
+    """
+
+    dataset_id: str | None = None
+    metric_ids: Sequence[str] = ()
+    predictions: Sequence[str] = ()
+
+
 def render_adapter_card(
     manifest: AdapterManifest,
     scores: Sequence[ScoreManifest],
     repo_id: str,
     dataset: DatasetManifest | None = None,
-    dataset_id: str | None = None,
     backbone: BackboneManifest | None = None,
-    *,
-    metric_ids: Sequence[str] = (),
-    predictions: Sequence[str] = (),
+    calibration: Calibration | None = None,
+    links: AdapterLinks | None = None,
 ) -> str:
     """The `README.md` of an adapter.
 
     Args:
         scores: Scoring runs of this adapter, in the order of the table.
         dataset: What it was trained on, as published; None where the release does not hold it.
-        dataset_id: Its repository, `owner/name` or `owner/name@commit`; None where it is not in the release.
         backbone: Its base, where this package built it; None for any other model.
-        metric_ids: The Spaces of the metrics.
-        predictions: Files of the repository that hold the answers to single records.
+        calibration: Of its probabilities; None where it has none.
+        links: None outside of a release.
     """
     recipe, figures = recipe_of(manifest, AdapterRecipe), manifest.figures
-    dataset_id, _, revision = (dataset_id or "").partition("@")
+    links = links or AdapterLinks()
+    dataset_id, _, revision = (links.dataset_id or "").partition("@")
     runs = [score.figures for score in scores]
     entries = corpus_entries(recipe_of(dataset, DatasetRecipe)) if dataset else {}
     languages = languages_of(one for name, one in entries.items() if _holds(figures.dataset_config, name))
@@ -94,12 +117,14 @@ def render_adapter_card(
         "is_synthetic": dataset is not None and recipe_of(dataset, DatasetRecipe).synthetic,
         "left_out": _left_out(dataset, figures.dataset_config) if dataset else [],
         "loss_figure": next((file.path for file in manifest.outputs if file.path == LOSS_FIGURE), None),
-        "labels": _labels(dataset, figures.dataset_config) if dataset else [],
+        "labels": _labels(manifest, dataset),
+        "choice": _choice(figures),
         "scores": score_table(runs) if runs else "",
         "chooses_labels": all(run.protocol.scorer in LABEL_SCORERS for run in runs),
         "has_intervals": any(run.intervals for run in runs),
-        "metric_ids": ", ".join(f"[{one}](https://huggingface.co/spaces/{one})" for one in metric_ids),
-        "predictions": list(predictions),
+        "metric_ids": ", ".join(f"[{one}](https://huggingface.co/spaces/{one})" for one in links.metric_ids),
+        "predictions": list(links.predictions),
+        "calibration": calibration_table(calibration) if calibration else "",
         "base_license": recipe_of(backbone, BackboneRecipe).license if backbone else None,
         "data_licenses": _data_licenses(dataset, figures.dataset_config) if dataset else {},
     }
@@ -131,10 +156,22 @@ def _left_out(dataset: DatasetManifest, config: str) -> list[str]:
     return [name for name in withheld if _holds(config, name)]
 
 
-def _labels(dataset: DatasetManifest, config: str) -> list[str]:
-    """The labels of the corpora of a config, in the order of the vocabulary."""
-    spaces = [one.label_space for name, one in dataset.figures.corpora.items() if _holds(config, name)]
-    return [label for label in dataset.figures.class_labels if any(label in space for space in spaces)]
+def _labels(manifest: AdapterManifest, dataset: DatasetManifest | None) -> list[str]:
+    """The labels of the corpora that it was trained on, in the order of their spaces."""
+    figures = manifest.figures
+    if figures.task:
+        spaces = [one.label_space for one in figures.task.corpora.values()]
+    else:
+        corpora = dataset.figures.corpora if dataset else {}
+        spaces = [one.label_space for name, one in corpora.items() if _holds(figures.dataset_config, name)]
+    return list(dict.fromkeys(label for space in spaces for label in space))
+
+
+def _choice(figures: AdapterFigures) -> list[str]:
+    """The corpora that a prediction must choose from; empty where there is nothing to choose."""
+    tasks = figures.task.corpora if figures.task else {}
+    distinct = {(one.label_space, one.context_k) for one in tasks.values()}
+    return list(tasks) if len(distinct) > 1 else []
 
 
 def _holds(config: str, corpus: str) -> bool:

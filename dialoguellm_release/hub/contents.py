@@ -17,11 +17,11 @@ from dialoguellm_release.cards.configs import corpora_in
 from dialoguellm_release.cards.croissant import render_croissant
 from dialoguellm_release.cards.dataset import render_dataset_card
 from dialoguellm_release.cards.licenses import recipe_of, render_licenses
-from dialoguellm_release.cards.model import render_adapter_card, render_backbone_card
+from dialoguellm_release.cards.model import AdapterLinks, render_adapter_card, render_backbone_card
 from dialoguellm_release.cards.score import eval_results
 from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.errors import DataError, Problem, problems_of
-from dialoguellm_release.folders import MANIFEST, combined_sha256, git_blob_id, sha256_of
+from dialoguellm_release.folders import MANIFEST, combined_sha256, git_blob_id, read_calibration, sha256_of
 from dialoguellm_release.hub.licenses import published_audit, standoff_rows
 from dialoguellm_release.layout import AUDIT, CARD, CROISSANT, LICENSES
 from dialoguellm_release.recipes.catalogue import load_claims
@@ -264,11 +264,14 @@ def adapter(
             source.manifest,
             [score.manifest for score in scores],
             repo_id,
-            dataset=data,
-            dataset_id=f"{data_id}@{revision}" if data_id and revision else data_id,
-            backbone=base.manifest if base else None,
-            metric_ids=[one for _, kind, one in parts if kind == "space"],
-            predictions=[path for path in files if path.endswith(f"/{PREDICTIONS}")],
+            data,
+            base.manifest if base else None,
+            read_calibration(source.folder, source.manifest),
+            AdapterLinks(
+                f"{data_id}@{revision}" if data_id and revision else data_id,
+                [one for _, kind, one in parts if kind == "space"],
+                [path for path in files if path.endswith(f"/{PREDICTIONS}")],
+            ),
         )
         return {CARD: card, **(eval_results(runs, data_id, revision) if data_id else {})}
 

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.errors import CardError, DataError, Problem
-from dialoguellm_release.folders import MANIFEST, AnyManifest, kind_of, read_manifest, write_text
+from dialoguellm_release.folders import (
+    MANIFEST,
+    AnyManifest,
+    kind_of,
+    read_calibration,
+    read_manifest,
+    write_text,
+)
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import AdapterManifest, BackboneManifest, ScoreManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
@@ -204,7 +211,7 @@ def _adapter_card(
         *(["its backbone (--backbones)"] if is_built and backbone is None else []),
     ]
     name = _published_id(folder) or manifest.recipe.name
-    text = render_adapter_card(manifest, runs, name, dataset=data, backbone=backbone)
+    text = render_adapter_card(manifest, runs, name, data, backbone, read_calibration(folder, manifest))
     return RenderedCard("adapter", text, tuple(absent))
 
 

@@ -141,6 +141,7 @@ def claims() -> ClaimsRecipe:
         kind="claims",
         description="Figures of a test.",
         source="a paper of the tests, Table 1",
+        places=dict.fromkeys(("counts", "training_dialogues", "label_percentages"), "Table 1"),
         corpora={
             "meld": {"train": _sizes(1_001, 4_000), "test": _sizes(3, 12)},
             "meisd": {"train": _sizes(5, 50)},

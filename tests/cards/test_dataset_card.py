@@ -237,6 +237,14 @@ def test_the_datasheet_of_a_copy_names_what_it_lacks(published: DatasetManifest,
     assert "describe the whole build, not this copy" in card
 
 
+def test_a_paper_that_prints_no_total_has_none_on_the_card(
+    dataset: DatasetManifest, claims: ClaimsRecipe, registry: Registry
+) -> None:
+    card = render_dataset_card(dataset, claims.model_copy(update={"training_dialogues": None}), registry)
+    assert "| **all** | train | - | 1,017 dialogues" in card
+    assert "The paper's total" not in card
+
+
 def test_without_claims_nothing_is_said_of_a_paper(dataset: DatasetManifest, registry: Registry) -> None:
     card = render_dataset_card(dataset, None, registry)
     assert "| **all** | train | - | - | 1,005 / 4,050 |  |" in card.splitlines()

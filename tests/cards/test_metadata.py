@@ -10,7 +10,7 @@ import yaml
 from dialoguellm_release.cards.card import split_card
 from dialoguellm_release.cards.check import check_our_card, eval_result_problems
 from dialoguellm_release.cards.metadata import OUR_KEYS
-from dialoguellm_release.cards.model import render_adapter_card
+from dialoguellm_release.cards.model import AdapterLinks, render_adapter_card
 from dialoguellm_release.cards.score import eval_results, model_index
 from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
@@ -85,7 +85,7 @@ def test_scores_stand_in_the_metadata_as_the_library_of_the_hub_reads_them(
     from huggingface_hub import ModelCard
 
     commit = "5" * 40
-    text = render_adapter_card(adapter, [score], "o/a", published, f"o/data@{commit}")
+    text = render_adapter_card(adapter, [score], "o/a", published, links=AdapterLinks(f"o/data@{commit}"))
     metadata, _ = split_card(text)
     assert set(metadata) <= OUR_KEYS
     results = ModelCard(text).data.get("eval_results")

@@ -6,14 +6,16 @@ from typing import Any
 import yaml
 
 from dialoguellm_release.cards.check import check_our_card
-from dialoguellm_release.cards.model import render_adapter_card, render_backbone_card
+from dialoguellm_release.cards.model import AdapterLinks, render_adapter_card, render_backbone_card
 from dialoguellm_release.cards.score import render_score_report
 from dialoguellm_release.corpora.registry import corpus_entry
+from dialoguellm_release.schemas.calibration import Calibration, CalibrationErrors
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import (
     AdapterManifest,
     BackboneManifest,
     ScoreManifest,
+    TrainedTask,
     TrainingRun,
 )
 
@@ -42,8 +44,8 @@ def test_an_adapter_has_this_card(
         [score],
         "dialoguellm/tiny",
         dataset=published,
-        dataset_id="dialoguellm/instructions",
         backbone=backbone,
+        links=AdapterLinks("dialoguellm/instructions"),
     )
     golden("cards/adapter.md", card)
     assert check_our_card(card, []) == []
@@ -101,7 +103,7 @@ def test_one_licence_of_base_and_data_is_the_adapters(
     meld = published.figures.corpora["meld"].model_copy(update={"license": "apache-2.0"})
     figures = published.figures.model_copy(update={"corpora": {"meld": meld}})
     card = render_adapter_card(
-        adapter, [], "a/b", published.model_copy(update={"figures": figures}), "a/data", backbone
+        adapter, [], "a/b", published.model_copy(update={"figures": figures}), backbone
     )
     assert metadata_of(card)["license"] == "apache-2.0"
 
@@ -112,8 +114,8 @@ def test_what_the_published_dataset_lacks_is_told_of_an_adapter_that_saw_it(
     figures = adapter.figures.model_copy(update={"dataset_config": "default"})
     saw_all = adapter.model_copy(update={"figures": figures})
     sentence = "The published dataset lacks the text of meisd"
-    assert sentence in render_adapter_card(saw_all, [], "a/b", published, "a/data")
-    assert sentence not in render_adapter_card(adapter, [], "a/b", published, "a/data")
+    assert sentence in render_adapter_card(saw_all, [], "a/b", published)
+    assert sentence not in render_adapter_card(adapter, [], "a/b", published)
 
 
 def test_a_score_folder_has_this_report(
@@ -130,7 +132,7 @@ def test_a_score_folder_has_this_report(
 def test_no_fact_of_a_card_is_a_literal(
     adapter: AdapterManifest, published: DatasetManifest, backbone: BackboneManifest
 ) -> None:
-    card = render_adapter_card(adapter, [], "somebody/mine", published, "somebody/data")
+    card = render_adapter_card(adapter, [], "somebody/mine", published)
     assert metadata_of(card)["language"] == ["en"]
     assert "- **Published by:** somebody\n" in card
     recipe: dict[str, Any] = dict(published.recipe.resolved)
@@ -154,3 +156,35 @@ def test_no_fact_of_a_card_is_a_literal(
         assert "the maintainers of" not in text
     assert "Published by" not in local
     assert "language" not in metadata_of(cards[2])
+
+
+def test_an_adapter_of_several_label_spaces_says_how_to_choose_and_its_temperature(
+    adapter: AdapterManifest,
+) -> None:
+    spaces = {"meld": ("anger", "neutral"), "emorynlp": ("peaceful", "neutral")}
+    task = {
+        "corpora": {name: {"label_space": space, "context_k": 1} for name, space in spaces.items()},
+        "max_length": 256,
+    }
+    figures = adapter.figures.model_copy(update={"task": TrainedTask.model_validate(task)})
+    calibration = Calibration(
+        temperature=1.5,
+        corpus="meld",
+        split="validation",
+        label_space=spaces["meld"],
+        scorer="first_token",
+        records=1_100,
+        dataset_content_sha256="a" * 64,
+        adapter_content_sha256="c" * 64,
+        score_content_sha256="e" * 64,
+        before=CalibrationErrors(nll=1.25, ece=0.25, brier=0.5),
+        after=CalibrationErrors(nll=1.0, ece=0.125, brier=0.375),
+    )
+    card = render_adapter_card(
+        adapter.model_copy(update={"figures": figures}), [], "a/b", calibration=calibration
+    )
+    assert 'EmotionPredictor.from_pretrained("a/b", corpus="meld")' in card
+    assert "It names the emotion of each turn of a conversation: anger, neutral, peaceful." in card
+    assert "| 1,100 records of meld, validation | As given | With temperature 1.5000 |" in card
+    assert check_our_card(card, []) == []
+    assert "### Calibration" not in render_adapter_card(adapter, [], "a/b")

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from huggingface_hub import hf_hub_download
 
-import dialoguellm_release
 from dialoguellm_release.schemas.labels import LABELS
 from dialoguellm_release.schemas.record import SFT_COLUMNS
 from dialoguellm_release.steps.release import publish
@@ -21,8 +20,6 @@ def run_the_code_on(repo_type: str, repo_id: str, tmp_path: Path) -> tuple[int, 
     card = Path(hf_hub_download(repo_id, "README.md", repo_type=repo_type, cache_dir=tmp_path))
     blocks = re.findall(r"^```python\n(.*?)^```", card.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     blocks = [block for block in blocks if not block.startswith(">>>")]
-    if "EmotionPredictor" not in dialoguellm_release.__all__:  # until it has landed
-        blocks = [block for block in blocks if "EmotionPredictor" not in block]
     names: dict[str, Any] = {}
     for block in blocks:
         exec(block, names)
@@ -49,7 +46,8 @@ def test_the_code_on_every_card_runs(demo_build: Path, hub_server: HubServer, tm
             assert len(starts) == 1, config
 
     count, names = run_the_code_on("model", "dialoguellm/tiny", tmp_path)
-    assert count >= 2
+    assert count == 3
+    assert {turn.label for turn in names["predictor"](names["conversation"])} <= set(LABELS)
     assert sum("lora_" in name for name, _ in names["model"].named_parameters()) > 0
     assert names["answer"] in LABELS
     assert "They said yes!" in names["prompt"]
