@@ -61,14 +61,32 @@ SENTENCES = {
         "ไม่ต้องกังวล ทุกอย่างจะดีขึ้นเอง",
     ],
 }
+PRESENTATION = {
+    unicodedata.normalize("NFKC", chr(code)): chr(code)
+    for code in (*range(0xF900, 0xFAD9), *range(0xFE80, 0xFEFD), 0x958, 0x959, 0x95A, 0x95B, 0x95E)
+    if len(unicodedata.normalize("NFKC", chr(code))) <= 2
+}
+"""Characters, and letters with a nukta, that Unicode has in another form too."""
+
+FULL_WIDTH = {code: code + 0xFEE0 for code in range(ord("!"), ord("~") + 1)} | {ord(" "): 0x3000}
 PUNCTUATION = dict.fromkeys(map(ord, ".!?，,。！？،؟।"), " … ")
 FORMS: dict[str, Callable[[str], str]] = {
     "identical": str,
     "decomposed": lambda text: unicodedata.normalize("NFD", text),
+    "compatible": lambda text: unicodedata.normalize("NFKD", text),
+    "presentation forms": lambda text: presented(text),
+    "full width": lambda text: text.translate(FULL_WIDTH),
     "other punctuation": lambda text: "«" + text.translate(PUNCTUATION) + "»",
     "marked direction": lambda text: f"\u200f{text}\u200e\ufeff",
     "emoji": lambda text: f"🙂 {text} 👍🏽",
 }
+
+
+def presented(text: str) -> str:
+    """A text with other code points for the same letters, where its script has them."""
+    for letters in sorted(PRESENTATION, key=len, reverse=True):
+        text = text.replace(letters, PRESENTATION[letters])
+    return text
 
 
 def leaks_of(records: list[Record]) -> dict[str, set[str]]:
@@ -92,6 +110,60 @@ def test_a_planted_sentence_leaks_and_nothing_else_does(
             f"meld/train/1/{planted}": {"meld/test"},
             "meld/test/1/2": {"meld/train"},
         }
+
+
+@pytest.mark.parametrize("language", SENTENCES)
+def test_a_foreign_word_leaks_in_every_width_and_case(dialogue_of: DialogueOf, language: str) -> None:
+    """These scripts have neither case nor width of their own; the words in Latin letters among them have."""
+    for sentence in SENTENCES[language]:
+        planted = f"WiFi 5G {sentence}"
+        for form in (planted.upper(), planted.lower(), planted.translate(FULL_WIDTH)):
+            assert form != planted
+            records = dialogue_of("meld/train/1", [planted], k=0) + dialogue_of("meld/test/1", [form], k=0)
+            assert len(leaks_of(records)) == 2
+
+
+def test_other_forms_of_the_letters_are_other_code_points() -> None:
+    for language, name in (("ar", "presentation forms"), ("hi", "presentation forms"), ("th", "compatible")):
+        assert any(FORMS[name](sentence) != sentence for sentence in SENTENCES[language]), language
+    assert presented(SENTENCES["zh"][1]) != SENTENCES["zh"][1]
+
+
+@pytest.mark.parametrize("language", SENTENCES)
+def test_a_dialogue_leaks_whichever_of_its_characters_is_changed(
+    dialogue_of: DialogueOf, language: str
+) -> None:
+    """8-grams run over the dialogue, so the words around the changed one tell of it."""
+    middle = max(SENTENCES[language], key=lambda sentence: len(words(sentence)))
+    first, last, *others = [sentence for sentence in SENTENCES[language] if sentence != middle]
+    other = {"ar": "ض", "hi": "घ", "th": "ฬ", "zh": "龙"}[language]
+    training = dialogue_of("meld/train/1", [first, middle, last], k=0)
+    training += dialogue_of("meld/test/2", others, k=0)
+    expected = {f"meld/train/1/{turn}": {"meld/test"} for turn in range(3)}
+    expected |= {f"meld/test/1/{turn}": {"meld/train"} for turn in range(3)}
+    changed = 0
+    for place, character in enumerate(middle):
+        if character.isalpha():
+            text = middle[:place] + other + middle[place + 1 :]
+            records = training + dialogue_of("meld/test/1", [first, text, last], k=0)
+            assert leaks_of(records) == expected, text
+            changed += 1
+    assert changed > 8
+
+
+@pytest.mark.parametrize("language", SENTENCES)
+def test_none_is_invented_between_many_unrelated_dialogues(dialogue_of: DialogueOf, language: str) -> None:
+    """Words in random order: what two splits share is what brute force finds, and long runs are chance."""
+    draw = random.Random(language)
+    pool = [word for sentence in SENTENCES[language] for word in words(sentence)]
+    records, splits = list[Record](), defaultdict[str, dict[str, list[str]]](dict)
+    for number in range(150):
+        name = draw.choice(["meld/train", "meld/validation", "meld/test"])
+        texts = [" ".join(draw.choices(pool, k=draw.randint(2, 14))) for _ in range(draw.randint(1, 4))]
+        splits[name][str(number)] = [" ".join(words(text)) for text in texts]
+        records += dialogue_of(f"{name}/{number}", texts, k=1)
+    assert leaks_of(records) == by_brute_force(splits, 1)
+    assert len(leaks_of(records)) < len(records) / 50
 
 
 @pytest.mark.parametrize("language", SENTENCES)
