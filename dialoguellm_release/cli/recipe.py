@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 from textwrap import shorten
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,20 @@ from dialoguellm_release.cli import options
 from dialoguellm_release.cli.options import BUILD, Json
 from dialoguellm_release.cli.output import say, show, show_json, show_result
 from dialoguellm_release.render.tables import GAP, Table, terminal_width
+
+if TYPE_CHECKING:
+    from dialoguellm_release.steps.recipe import NewRecipe
+
+_FORMAT_KEYS = (
+    "type",
+    "file",
+    "encoding",
+    "separator",
+    "dialogues",
+    "utterances",
+    "speakers",
+    "ignores_case",
+)
 
 app = options.group("List, show, validate and write recipes.")
 
@@ -99,13 +113,35 @@ def schema(
 @app.command()
 def new(
     parent: Annotated[str, typer.Option("--extends", help="The adapter recipe to take the settings from.")],
-    data: Annotated[Path, typer.Option(help="A table: CSV, TSV, JSON Lines or Parquet.")],
+    data: Annotated[
+        list[str],
+        typer.Option(
+            metavar="FILE",
+            help="CSV, TSV, JSON, JSON Lines, Parquet; a folder; a dataset id; or SPLIT=FILE, repeated.",
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Gets the corpus file and the recipes.")] = BUILD / "own",
     text: Annotated[str | None, typer.Option(help="Column of the text.")] = None,
     label: Annotated[str | None, typer.Option(help="Column of the label.")] = None,
     speaker: Annotated[str | None, typer.Option(help="Column of the speaker.")] = None,
     dialogue: Annotated[str | None, typer.Option(help="Column of the dialogue.")] = None,
     split: Annotated[str | None, typer.Option(help="Column of the split.")] = None,
+    mapped: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map", metavar="LABEL=LABEL", help="Read a label as another, joy=happiness; joy= as none."
+        ),
+    ] = None,
+    label_names: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Names of labels that are numbers, from 0.")
+    ] = None,
+    held_out: Annotated[
+        float, typer.Option(min=0, max=0.4, help="Share of dialogues drawn for each split that is lacking.")
+    ] = 0.1,
+    encoding: Annotated[
+        str | None, typer.Option(help="Of texts, as in cp1252. [default: UTF-8 or UTF-16]")
+    ] = None,
+    config: Annotated[str | None, typer.Option(help="Of a dataset with several.")] = None,
     context: Annotated[int, typer.Option(min=0, help="Past utterances that a prompt shows.")] = 1,
     init_adapter: Annotated[
         str | None, typer.Option(help="Start from this adapter: a folder, or a repository id.")
@@ -113,32 +149,93 @@ def new(
     release: Annotated[
         str | None, typer.Option(metavar="OWNER", help="Write a release recipe too, under this owner.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what is found, and write nothing.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Write recipes to build, train, score and publish your table.
+    """Write recipes to build, train, score and publish your data.
 
     Example: dlm-release recipe new --extends llama-2-7b --data my.csv
     """
-    from dialoguellm_release.steps.recipe import new_recipe
+    from dialoguellm_release.steps.recipe import DataOptions, new_recipe
 
     named = {"text": text, "label": label, "speaker": speaker, "dialogue": dialogue, "split": split}
-    columns = {role: column for role, column in named.items() if column is not None}
-    made = new_recipe(
-        parent, data, out, context_k=context, init_adapter=init_adapter, columns=columns, release=release
+    pairs = [one.partition("=") for one in mapped or ()]
+    if wrong := [one for one, separator, _ in pairs if not separator]:
+        raise typer.BadParameter(f"--map: {wrong[0]} is not LABEL=LABEL")
+    known = DataOptions(
+        columns={role: column for role, column in named.items() if column is not None},
+        encoding=encoding,
+        label_map={one: to for one, _, to in pairs},
+        label_names=label_names.split(",") if label_names else (),
+        held_out=held_out,
+        config=config,
     )
-    commands = [shlex.join(words) for words in made.commands]
-    say("Look at the corpus file, then run:\n" + "\n".join(commands))
-    counts = ", ".join(f"{split} {count:,}" for split, count in made.records.items() if count)
-    files = [path for path in (made.corpus, made.dataset, made.recipe, made.score, made.release) if path]
-    data_of_all = {
+
+    def confirm(made: NewRecipe) -> bool:
+        show_result(_as_data(made), _findings(made), json=json)
+        return not dry_run
+
+    made = new_recipe(
+        parent,
+        data,
+        out,
+        context_k=context,
+        init_adapter=init_adapter,
+        options=known,
+        release=release,
+        confirm=confirm,
+    )
+    if dry_run:
+        say("Nothing was written.")
+    else:
+        say("Look at the corpus file, then run:\n" + "\n".join(map(shlex.join, made.commands)))
+
+
+def _as_data(made: NewRecipe) -> dict[str, Any]:
+    guessed = made.guessed
+    return {
         "corpus": str(made.corpus),
         "dataset_recipe": str(made.dataset),
         "recipe": str(made.recipe),
         "score_recipe": str(made.score) if made.score else None,
         "release_recipe": str(made.release) if made.release else None,
-        "records": made.records,
-        "labels": made.labels,
-        "commands": commands,
+        "files": list(map(str, made.files)),
+        "format": guessed.entry.format.model_dump(mode="json", exclude_defaults=True),
+        "columns": guessed.columns,
+        "records": {split or "to draw": count for split, count in guessed.records.items()},
+        "drawn": guessed.draw.model_dump(mode="json", exclude_none=True) if guessed.draw else None,
+        "labels": guessed.labels.counts,
+        "label_map": guessed.labels.label_map,
+        "dropped_labels": guessed.labels.dropped,
+        "suggested": guessed.labels.suggested,
+        "repairs": guessed.repairs,
+        "commands": list(map(shlex.join, made.commands)),
     }
-    written = [*map(str, files), f"records: {counts}", f"labels: {', '.join(made.labels)}"]
-    show_result(data_of_all, "\n".join(written), json=json)
+
+
+def _findings(made: NewRecipe) -> Table:
+    """What was found in the data, and the files that are written."""
+    guessed, labels = made.guessed, made.guessed.labels
+    form = guessed.entry.format.model_dump(mode="json", exclude_defaults=True)
+    rows = [("format", ", ".join(f"{key} {form[key]!r}" for key in _FORMAT_KEYS if key in form))]
+    rows += [(f"{split} file", name) for split, name in form.get("files", {}).items()]
+    rows += [(f"{role} column", column) for role, column in guessed.columns.items()]
+    for label, count in labels.counts.items():
+        told = f"{count:,}"
+        natives = [one for one, to in labels.label_map.items() if to == label]
+        if natives not in ([], [label]):
+            told += f", written {', '.join(natives)}"
+        if near := labels.suggested.get(label):
+            told += f"; the nearest label of the other corpora: --map {label}={near}"
+        rows.append((f"label {label}", told))
+    rows += [(f"label {native}", reason) for native, reason in labels.dropped.items()]
+    rows += [(split or "to draw", f"{count:,} records") for split, count in guessed.records.items()]
+    if guessed.draw:
+        drawn = ", ".join(f"{split} {count:,}" for split, count in guessed.draw.dialogues.items() if count)
+        rows.append(("drawn dialogues", f"{drawn}; by label, from seed {guessed.draw.seed}"))
+    repairs = ((name.partition(".")[2].replace("_", " "), count) for name, count in guessed.repairs.items())
+    rows += [(name, f"{count:,} times") for name, count in repairs]
+    rows += [("file", str(path)) for path in made.files]
+    return Table(("what", "found"), rows)

@@ -1,73 +1,98 @@
-"""A corpus file for a table of a user: columns by their usual names, labels and splits as they are used."""
+"""A corpus file for data of a user's own: how its files are read, by the usual names of columns and keys."""
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from dialoguellm_release.corpora.cells import one_line, table_cell
-from dialoguellm_release.corpora.notes import Fault, Notes
+from dialoguellm_release.corpora.label_spaces import LabelSpace, label_space_of
+from dialoguellm_release.corpora.layouts import find_layout
+from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.readers import read_corpus
 from dialoguellm_release.corpora.registry import bundled_corpora
+from dialoguellm_release.corpora.sources import Source, find_source
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.schemas.corpus import CorpusEntry, CorpusLicense, TableColumns, TableFormat
-from dialoguellm_release.schemas.labels import LABELS, RESERVED_NAMES, SPLITS, CorpusName, Label, Split
-from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe
-from dialoguellm_release.tabular import read_rows
+from dialoguellm_release.schemas.corpus import CorpusEntry, CorpusLicense
+from dialoguellm_release.schemas.labels import RESERVED_NAMES, SPLITS, CorpusName, Split
+from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, SplitDraw
 
-COLUMN_NAMES: dict[str, tuple[str, ...]] = {
-    "text": ("text", "utterance", "sentence", "message", "content", "turn"),
-    "label": ("label", "emotion", "emotionlabel", "class"),
-    "speaker": ("speaker", "speakername", "name", "role"),
-    "dialogue": ("dialogue", "dialogueid", "dialog", "dialogid", "conversation", "conversationid", "convid"),
-    "split": ("split", "set", "partition", "subset"),
-}
-"""The usual names of columns, in lower case and without separators."""
+HELD_OUT_SEED = 42
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What is known of data of a user's own and cannot be read in it, or should not be guessed.
+
+    Attributes:
+        columns: Names of columns by `text`, `label`, `speaker`, `dialogue` and `split`, where they are not
+            the usual ones; in JSON, names of keys.
+        encoding: Of texts; None is UTF-8, or UTF-16 with a byte-order mark.
+        label_map: Labels of the data to those that are meant; an empty one makes its rows context.
+        label_names: The labels in the order of their ids; of labels in words, the label space in its order.
+        held_out: The share of the dialogues that each split gets that the data lacks.
+        config: Of a folder or repository that `datasets` loads.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    encoding: str | None = None
+    label_map: Mapping[str, str] = field(default_factory=dict)
+    label_names: Sequence[str] = ()
+    held_out: float = 0.1
+    config: str | None = None
 
 
 @dataclass(frozen=True)
 class GuessedCorpus:
-    """A corpus file for a table, read once to the end.
+    """A corpus file for data that was read once to the end.
 
     Attributes:
-        records: Utterances of each split.
+        columns: Column or key by what it holds.
+        labels: Which labels it has, and what they were read as.
+        records: Records of each split that the data states; the key None is for what is drawn.
+        draw: How the splits that are lacking are drawn; None where none is.
+        repairs: How often each named rule mended or left out something.
     """
 
+    source: Source
     entry: CorpusEntry
-    records: dict[Split, int]
+    columns: dict[str, str]
+    labels: LabelSpace
+    records: dict[Split | None, int]
+    draw: SplitDraw | None
+    repairs: dict[str, int]
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """The splits that the dataset will have."""
+        drawn = self.draw.dialogues if self.draw else {}
+        return tuple(split for split in SPLITS if self.records.get(split) or drawn.get(split))
 
 
-def corpus_of_table(data: Path, beside: Path, columns: Mapping[str, str] | None = None) -> GuessedCorpus:
-    """The corpus file of a table, which is read with it.
+def guess_corpus(data: Sequence[str], beside: Path, options: DataOptions, scratch: Path) -> GuessedCorpus:
+    """The corpus file of data, which is read with it.
 
     Args:
-        data: CSV, TSV, JSON Lines or Parquet.
-        beside: The folder that the corpus file is written to.
-        columns: Names of columns by `text`, `label`, `speaker`, `dialogue` and `split`, where they are not
-            the usual ones.
+        data: A file, a folder, or the id of a dataset repository; or several `SPLIT=FILE`.
+        beside: The folder that the corpus file is for.
+        scratch: An empty folder, which gets the copy of what `datasets` loads.
 
     Raises:
-        DataError: Columns or rows of the table are wrong, each named by its line.
+        DataError: Columns, labels or rows of the data are wrong, each named by its line.
     """
-    name = corpus_name(data.stem)
-    rows = read_rows(data)
-    if not rows:
-        raise DataError(Problem(str(data), "has no row", code="corpora.empty"))
-    found = _columns(data, list(rows[0].cells), columns or {})
-    form = TableFormat(
-        type="table",
-        file=data.name,
-        columns=TableColumns.model_validate(found),
-        default_split="train",
-        may_be_empty=("speaker",),
-    )
+    try:
+        "".encode(options.encoding or "utf-8")
+    except LookupError:
+        what, expected = "no encoding of texts that is known", "a name as in cp1252, utf-16, gb18030"
+        got, code = options.encoding, "corpora.unknown_encoding"
+        raise DataError(Problem("--encoding", what, expected, got, code=code)) from None
+    source = find_source(data, options.config, scratch)
+    layout = find_layout(source, options.columns, options.encoding)
+    space = label_space_of(layout.used, options.label_map, options.label_names or layout.class_names)
+    name = corpus_name(source.title)
     license_ = CorpusLicense(
         id=f"LicenseRef-{name.replace('_', '-')}-not-stated",
         name="not stated",
@@ -83,21 +108,46 @@ def corpus_of_table(data: Path, beside: Path, columns: Mapping[str, str] | None 
         version=1,
         kind="corpus",
         name=name,
-        title=data.stem,
-        description=f"the texts of {data.name}",
+        title=source.title,
+        description=f"the texts of {data[0] if source.is_copy else source.title}",
         text_license=license_,
         label_license=license_,
-        format=form,
-        data=os.path.relpath(data.resolve().parent, beside.resolve()),
-        label_space=_labels(data, (row.cells.get(found["label"]) for row in rows)),
+        format=layout.format.model_copy(update={"ignores_case": space.ignores_case}),
+        data=f"{source.title}-data"
+        if source.is_copy
+        else os.path.relpath(source.folder.resolve(), beside.resolve()),
+        label_space=space.labels,
+        label_map=space.label_map,
+        dropped_labels=space.dropped,
     )
-    notes = Notes()
-    dialogues = list(read_corpus(entry, data.parent, CorpusRecipe(), notes))
-    records = {split: sum(len(one.utterances) for one in dialogues if one.split == split) for split in SPLITS}
+    return _read(GuessedCorpus(source, entry, layout.columns, space, {}, None, {}), options.held_out)
+
+
+def _read(guessed: GuessedCorpus, held_out: float) -> GuessedCorpus:
+    """The same with what a reading finds: the records of each split, and how lacking splits are drawn."""
+    entry, notes = guessed.entry, Notes()
+    dialogues, records = Counter[Split | None](), Counter[Split | None]()
+    for one in read_corpus(entry, guessed.source.folder, CorpusRecipe(), notes):
+        dialogues[one.split] += 1
+        records[one.split] += sum(turn.label is not None for turn in one.utterances)
     if not records["train"]:
-        fix = "leave the column of splits empty for rows to train on"
-        raise DataError(Problem(str(data), "no row to train on", fix=fix, code="corpora.nothing_to_train_on"))
-    return GuessedCorpus(entry, records)
+        where, fix = (
+            str(guessed.source.folder),
+            "leave the split of the rows to train on empty, or call it train",
+        )
+        raise DataError(Problem(where, "no row to train on", fix=fix, code="corpora.nothing_to_train_on"))
+    each = int(dialogues["train"] * held_out)
+    lacking = [split for split in SPLITS if not records[split]]
+    draw = None
+    if each and lacking:
+        shares = {split: each if split in lacking else 0 for split in SPLITS}
+        shares["train"] = dialogues["train"] - sum(shares.values())
+        draw = SplitDraw(seed=HELD_OUT_SEED, dialogues=shares)
+        entry = entry.model_copy(update={"splits": "drawn"})
+        records[None] = records.pop("train")
+    counts = {split: records[split] for split in (*SPLITS, None) if records[split]}
+    repairs = dict(sorted(notes.repairs.items()))
+    return GuessedCorpus(guessed.source, entry, guessed.columns, guessed.labels, counts, draw, repairs)
 
 
 def corpus_name(stem: str) -> CorpusName:
@@ -110,53 +160,3 @@ def corpus_name(stem: str) -> CorpusName:
     if not name[0].isalpha():
         name = f"table_{name}"
     return f"own_{name}" if name in RESERVED_NAMES or name in bundled_corpora() else name
-
-
-def _columns(data: Path, header: list[str], stated: Mapping[str, str]) -> dict[str, str]:
-    """The columns of a table by what they hold."""
-    found, problems = dict[str, str](), list[Problem]()
-    for role, names in COLUMN_NAMES.items():
-        usual = [column for column in header if _plain(column) in names]
-        chosen = stated.get(role) or (usual[0] if usual else None)
-        if chosen is None and role in ("text", "label"):
-            near = [column for column in header if difflib.get_close_matches(_plain(column), names, n=1)]
-            hint = f"; is it {near[0]}?" if near else ""
-            what, fix = f"no column of the {role} was found{hint}", f"name it with --{role}"
-            problems.append(
-                Problem(str(data), what, got=", ".join(header), fix=fix, code="corpora.no_column")
-            )
-        elif chosen is not None and chosen not in header:
-            what = f"has no column {chosen}"
-            problems.append(Problem(str(data), what, got=", ".join(header), code="corpora.no_column"))
-        elif len(usual) > 1 and role not in stated:
-            what, fix = f"several columns may be the {role}: {', '.join(usual)}", f"choose with --{role}"
-            problems.append(Problem(str(data), what, fix=fix, code="corpora.ambiguous_column"))
-        elif chosen is not None:
-            found[role] = chosen
-    if problems:
-        raise DataError(problems)
-    return found
-
-
-def _plain(column: str) -> str:
-    return re.sub(r"[\W_]+", "", column.lower())
-
-
-def _labels(data: Path, cells: Iterable[Any]) -> tuple[Label, ...]:
-    """The labels that a table uses: those of the vocabulary in its order, then others as they come."""
-    used: dict[str, None] = {}
-    for cell in cells:
-        with suppress(Fault):  # the reader tells of it with its line, as of a label that is too long
-            label = table_cell(cell, "label")
-            if label and label == one_line(label) and len(label) <= 64:
-                used[label] = None
-    spellings = defaultdict[str, list[str]](list)
-    for label in used:
-        spellings[label.casefold()].append(label)
-    twice = [" and ".join(labels) for labels in spellings.values() if len(labels) > 1]
-    if twice:
-        what, fix = "has labels that differ in case alone", "write each label in one way"
-        raise DataError(
-            Problem(str(data), what, got="; ".join(twice), fix=fix, code="corpora.labels_differ_in_case")
-        )
-    return (*(label for label in LABELS if label in used), *(label for label in used if label not in LABELS))

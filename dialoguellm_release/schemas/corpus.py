@@ -261,6 +261,7 @@ class JsonFormat(FilesBySplit):
     """Files that hold a list of dialogues: JSON; JSON Lines and Parquet with a dialogue in each row.
 
     Attributes:
+        encoding: Of texts; None is UTF-8, or UTF-16 with a byte-order mark.
         split_keys: Of a file that holds several splits, the key that leads to each.
         dialogues: Keys that lead to the list of dialogues; empty where the file is the list. Where they
             lead to an object, its values are the dialogues and its keys their ids.
@@ -274,6 +275,7 @@ class JsonFormat(FilesBySplit):
     """
 
     type: Literal["json"]
+    encoding: Encoding | None = None
     split_keys: dict[Split, Text] = {}
     dialogues: tuple[Text, ...] = ()
     utterances: Text | None = None

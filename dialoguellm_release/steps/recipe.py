@@ -1,16 +1,20 @@
-"""Recipes: listed, loaded, shown, validated, and written for a table of a user."""
+"""Recipes: listed, loaded, shown, validated, and written for data of a user's own."""
 
 from __future__ import annotations
 
 import os
 import re
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import BaseModel
 
+from dialoguellm_release.corpora.guess import DataOptions as DataOptions
+from dialoguellm_release.corpora.guess import GuessedCorpus, guess_corpus
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import write_text
 from dialoguellm_release.layout import CLEAN_CONFIG
@@ -20,10 +24,11 @@ from dialoguellm_release.recipes.catalogue import leaves as leaves
 from dialoguellm_release.recipes.catalogue import load_any as load_any
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.catalogue import validate_recipes as validate_recipes
+from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.recipes.names import as_kind as as_kind
 from dialoguellm_release.recipes.names import bundled as bundled
 from dialoguellm_release.recipes.names import is_path
-from dialoguellm_release.schemas.labels import CorpusName, Label, Split
+from dialoguellm_release.schemas.labels import CorpusName, Split
 from dialoguellm_release.schemas.recipes.adapter import AdapterData, AdapterRecipe, InitAdapter
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe
@@ -48,16 +53,16 @@ SCORED_AT_ONCE = 16
 
 @dataclass(frozen=True)
 class NewRecipe:
-    """The recipes for a table of a user.
+    """The recipes for data of a user's own.
 
     Attributes:
         recipe: Of the adapter.
-        corpus: The corpus file, which says how the table is read.
+        corpus: The corpus file, which says how the data is read.
         dataset: Of the dataset.
         score: Of its scores on the test split, else on the validation split; None where all is to train on.
         release: Of all of it; None where no owner was named.
-        records: Records of each split.
-        labels: The label space.
+        files: All that is written.
+        guessed: What was found in the data, and how it is read.
     """
 
     recipe: Path
@@ -65,8 +70,8 @@ class NewRecipe:
     dataset: Path
     score: Path | None
     release: Path | None
-    records: dict[Split, int]
-    labels: tuple[Label, ...]
+    files: tuple[Path, ...]
+    guessed: GuessedCorpus
 
     @property
     def commands(self) -> tuple[tuple[str, ...], ...]:
@@ -86,49 +91,77 @@ class NewRecipe:
 
 def new_recipe(
     parent: str,
-    data: StrPath,
+    data: StrPath | Sequence[str],
     out: StrPath,
     *,
     context_k: int = 1,
     init_adapter: str | None = None,
-    columns: Mapping[str, str] | None = None,
+    options: DataOptions | None = None,
     release: str | None = None,
+    confirm: Callable[[NewRecipe], bool] | None = None,
 ) -> NewRecipe:
-    """Writes the corpus file and the recipes to build, train and score on a table.
+    """Writes the corpus file and the recipes to build, train and score on data of your own.
 
     An edited file is not overwritten.
 
     Args:
         parent: The adapter recipe whose settings are taken: a bundled one, or a path.
-        data: CSV, TSV, JSON Lines or Parquet with a text and a label in each row, and optionally speaker,
-            dialogue and split.
+        data: CSV, TSV, JSON, JSON Lines or Parquet; a folder of such files, or the id of a dataset
+            repository; or several files as `train=FILE`, `validation=FILE` and `test=FILE`.
         out: Gets `NAME-corpus.yaml`, `NAME-dataset.yaml`, `NAME.yaml` and `NAME-score.yaml`; NAME is that
-            of the file.
+            of the file or the folder. `NAME-data` gets a copy of what `datasets` loads.
         context_k: How many past utterances of the same dialogue a prompt shows.
         init_adapter: A folder or repository id of an adapter to start from; None starts with a new one.
-        columns: Names of columns by `text`, `label`, `speaker`, `dialogue` and `split`, where they are not
-            the usual ones.
+        options: What cannot be read in the data, or should not be guessed.
         release: User or organisation of the Hub under whose name it is published: `NAME-release.yaml` is
             written too, and a backbone recipe where the backbone is one that is built and has no owner yet.
+        confirm: Gets the result before anything is written, and says whether to write.
 
     Returns:
-        The paths of the files, and what the table holds.
+        The paths of the files, and what the data holds.
 
     Raises:
-        DataError: Columns or rows of the table are wrong, each named by its line; or a file exists with
-            other content.
+        DataError: Columns, labels or rows of the data are wrong, each named by its line; or a file exists
+            with other content.
 
     Example:
         >>> new_recipe("tiny", "my.csv", "recipes")  # doctest: +SKIP
     """
-    from dialoguellm_release.corpora.guess import corpus_of_table
-
-    data, out = Path(data), Path(out)
+    out, named = Path(out), [os.fspath(data)] if isinstance(data, str | os.PathLike) else list(data)
     loaded = load_recipe(parent, "adapter", AdapterRecipe)
-    settings, trainer = loaded.recipe, loaded.recipe.trainer
-    guessed = corpus_of_table(data, out, columns)
-    entry, records = guessed.entry, guessed.records
-    if not records["validation"]:
+    with tempfile.TemporaryDirectory() as scratch:
+        guessed = guess_corpus(named, out, options or DataOptions(), Path(scratch))
+        title, source = guessed.source.title, guessed.source
+        made = NewRecipe(
+            recipe=out / f"{title}.yaml",
+            corpus=out / f"{title}-corpus.yaml",
+            dataset=out / f"{title}-dataset.yaml",
+            score=out / f"{title}-score.yaml" if set(HELD_OUT) & set(guessed.splits) else None,
+            release=out / f"{title}-release.yaml" if release else None,
+            files=(),
+            guessed=guessed,
+        )
+        texts = _texts(loaded, made, context_k, init_adapter, release)
+        copies = {out / f"{title}-data" / path.name: path for path in source.paths.values() if source.is_copy}
+        made = replace(made, files=(*texts, *copies))
+        _refuse_edited(texts, copies)
+        if confirm is None or confirm(made):
+            _write(texts, copies)
+    return made
+
+
+def _texts(
+    parent: Loaded[AdapterRecipe],
+    made: NewRecipe,
+    context_k: int,
+    init_adapter: str | None,
+    release: str | None,
+) -> dict[Path, str]:
+    """The recipes by the path that each is written to."""
+    guessed, out = made.guessed, made.recipe.parent
+    entry, name = guessed.entry, guessed.source.title
+    settings, trainer = parent.recipe, parent.recipe.trainer
+    if "validation" not in guessed.splits:
         trainer = trainer.model_copy(update={"eval_steps": None, "load_best_model_at_end": False})
     config = CLEAN_CONFIG if settings.data.config == CLEAN_CONFIG else entry.name
     init = InitAdapter(path=init_adapter) if init_adapter else settings.init_adapter
@@ -137,12 +170,12 @@ def new_recipe(
     named = {key: getattr(settings, key) for key in ("backbone", "prompt")}
     changes = {
         **{key: os.path.relpath(name, out) for key, name in named.items() if is_path(name)},
-        "description": f"{settings.backbone} on {data.name}, with the settings of {loaded.name}.",
+        "description": f"{settings.backbone} on {name}, with the settings of {parent.name}.",
         "data": AdapterData(config=config, knowledge=settings.data.knowledge),
         "trainer": trainer,
         "init_adapter": init,
     }
-    name, files = data.stem, dict[Path, tuple[BaseModel, str]]()
+    files = dict[Path, tuple[BaseModel, str]]()
     backbone = _named_backbone(settings, release, entry.name)
     if backbone:
         files[out / f"{name}-backbone.yaml"] = (backbone, f"The backbone of {name}.yaml, which is built.")
@@ -150,36 +183,27 @@ def new_recipe(
     dataset = DatasetRecipe(
         version=1,
         kind="dataset",
-        description=f"The utterances of {data.name} as instructions.",
-        pretty_name=data.stem,
+        description=f"The utterances of {name} as instructions.",
+        pretty_name=name,
         prompt=settings.prompt,
         context_k=context_k,
         corpora={
             entry.name: CorpusRecipe(
-                file=f"{data.stem}-corpus.yaml", distribution="full" if release else "exclude"
+                file=made.corpus.name, split=guessed.draw, distribution="full" if release else "exclude"
             )
         },
     )
-    held_out = next((split for split in HELD_OUT if records[split]), None)
-    made = NewRecipe(
-        recipe=out / f"{data.stem}.yaml",
-        corpus=out / f"{data.stem}-corpus.yaml",
-        dataset=out / f"{data.stem}-dataset.yaml",
-        score=out / f"{data.stem}-score.yaml" if held_out else None,
-        release=out / f"{data.stem}-release.yaml" if release else None,
-        records=records,
-        labels=entry.label_space,
-    )
     files |= {
-        made.corpus: (entry, f"How {data.name} is read, and what is known of it."),
+        made.corpus: (entry, f"How {name} is read, and what is known of it."),
         made.dataset: (dataset, f"Command: {shlex.join(made.commands[0])}"),
         made.recipe: (settings.model_copy(update=changes), f"Command: {shlex.join(made.commands[1])}"),
     }
-    if made.score and held_out:
+    if made.score:
+        held_out = next(split for split in HELD_OUT if split in guessed.splits)
         score = ScoreRecipe(
             version=1,
             kind="score",
-            description=f"{data.name}, {held_out} split, headline weighted F1.",
+            description=f"{name}, {held_out} split, headline weighted F1.",
             corpus=entry.name,
             split=held_out,
             max_length=trainer.max_length,
@@ -187,10 +211,9 @@ def new_recipe(
         )
         files[made.score] = (score, f"Command: {shlex.join(made.commands[2])}")
     if made.release and release:
-        recipe = _release_of(release, made, entry.name, loaded.name, backbone)
+        recipe = _release_of(release, made, entry.name, parent.name, backbone)
         files[made.release] = (recipe, f"Command: {shlex.join(made.commands[-1])}")
-    _write_new({path: _as_text(recipe, comment) for path, (recipe, comment) in files.items()})
-    return made
+    return {path: _as_text(recipe, comment) for path, (recipe, comment) in files.items()}
 
 
 def _named_backbone(settings: AdapterRecipe, owner: str | None, corpus: CorpusName) -> BackboneRecipe | None:
@@ -243,16 +266,23 @@ def _as_text(recipe: BaseModel, comment: str) -> str:
     return f"# {comment}\n{text}"
 
 
-def _write_new(texts: Mapping[Path, str]) -> None:
-    """Writes files, or none where one of them exists with other content."""
-    edited = [path for path, text in texts.items() if path.exists() and not _holds(path, text)]
+def _refuse_edited(texts: Mapping[Path, str], copies: Mapping[Path, Path]) -> None:
+    """Refuses to write where one of the files exists with other content."""
+    edited = [path for path, text in texts.items() if path.exists() and not _holds(path, text.encode())]
+    edited += [path for path, copy in copies.items() if path.exists() and not _holds(path, copy.read_bytes())]
     if edited:
         what, fix = "exists with other content", "rename it, or write to another folder with --out"
         raise DataError([Problem(str(path), what, fix=fix, code="recipe.exists") for path in edited])
-    for path, text in texts.items():
+
+
+def _write(texts: Mapping[Path, str], copies: Mapping[Path, Path]) -> None:
+    for path in (*texts, *copies):
         path.parent.mkdir(parents=True, exist_ok=True)
+    for path, copy in copies.items():
+        shutil.copyfile(copy, path)
+    for path, text in texts.items():
         write_text(path, text)
 
 
-def _holds(path: Path, text: str) -> bool:
-    return path.is_file() and path.read_bytes() == text.encode()
+def _holds(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content

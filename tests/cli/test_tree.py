@@ -122,7 +122,7 @@ def test_completion_is_offered(run: Any) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("recipe", "new", "--extends", "tiny", "--data", "a.csv", "--data", "b.csv"),
+        ("recipe", "new", "--extends", "tiny", "--data", "a.csv", "--out", "a", "--out=b"),
         ("score", "baseline", "meld", "majority", "--out", "a", "--out=b"),
         ("verify", "owner/name", "--sample", "1", "--sample", "1"),
     ],

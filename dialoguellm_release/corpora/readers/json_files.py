@@ -47,16 +47,16 @@ def _dialogues(folder: CorpusFolder, form: JsonFormat) -> Iterator[Dialogue]:
     for split in SPLITS:
         if split in form.files:
             name, problems = form.files[split], len(folder.notes.problems)
-            document = _document(folder, name)
+            document = _document(folder, name, form.encoding)
             if len(folder.notes.problems) == problems:
                 yield from _File(folder, form, labels, split).dialogues(document)
 
 
-def _document(folder: CorpusFolder, name: str) -> Any:
+def _document(folder: CorpusFolder, name: str, encoding: str | None) -> Any:
     """What a file holds; of JSON Lines and Parquet, a list of its rows."""
     if name.lower().endswith((".jsonl", ".parquet")):
-        return [dict(row.cells) for row in folder.read_rows(name, ())]
-    text = folder.read_text(name)
+        return [dict(row.cells) for row in folder.read_rows(name, (), encoding)]
+    text = folder.read_text(name, encoding)
     return None if text is None else parsed_json(folder, name, text)
 
 

@@ -1,0 +1,329 @@
+"""How files of a user's own are read: rows or dialogues, and their columns or keys by the usual names."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dialoguellm_release.corpora.label_spaces import UsedLabels
+from dialoguellm_release.corpora.notes import MAX_DIGITS
+from dialoguellm_release.corpora.readers.table import SPLIT_NAMES
+from dialoguellm_release.corpora.sources import Source
+from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.schemas.corpus import JsonFormat, TableColumns, TableFormat
+from dialoguellm_release.schemas.labels import Split
+from dialoguellm_release.tabular import TableRow, encoding_of, flat, read_rows, separator_of
+
+COLUMN_NAMES: dict[str, tuple[str, ...]] = {
+    "text": ("text", "utterance", "sentence", "message", "content", "transcript", "transcription", "texts",
+             "utterances", "sentences", "messages", "turns", "utt", "utts"),
+    "label": ("label", "emotion", "emotionlabel", "class", "labels", "emotions", "emotionlabels", "emo",
+              "emotionid", "labelid", "annotation", "category"),
+    "speaker": ("speaker", "speakername", "speakers", "speakernames", "speakerid", "name", "role", "author",
+                "sender", "character", "user", "from"),
+    "dialogue": ("dialogueid", "dialogid", "conversationid", "convid", "dialogue", "dialog", "conversation",
+                 "dialogues", "diaid", "sceneid", "sessionid", "threadid", "scene", "session", "thread"),
+    "split": ("split", "set", "partition", "subset", "fold"),
+    "utterance": ("utteranceid", "utteranceindex", "utteranceno", "uttid", "turnid", "turnindex", "turn"),
+}  # fmt: skip
+"""The usual names of columns, in lower case and without separators, the better one first."""
+
+_DIALOGUES = ("dialogue", "dialog")
+"""Further names of a list of texts."""
+
+_KEYS = ("text", "label", "speaker")
+"""What the keys of an utterance hold."""
+
+_INNER_NAMES = ("name", "text", "label", "value", "id")
+"""The key of an object in a cell that stands for it, the better one first."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How files are read, and the labels that were found in them.
+
+    Attributes:
+        columns: Column or key by what it holds.
+        class_names: Names of class labels, where the files have them.
+    """
+
+    format: TableFormat | JsonFormat
+    columns: dict[str, str]
+    used: UsedLabels
+    class_names: Sequence[str]
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Files whose layout is looked for.
+
+    Attributes:
+        stated: Names of columns by what they hold, where they are not the usual ones.
+    """
+
+    source: Source
+    stated: Mapping[str, str]
+    encoding: str | None
+
+    @property
+    def first(self) -> Path:
+        return next(iter(self.source.paths.values()))
+
+    def rows(self, path: Path, separator: str | None = None) -> list[TableRow]:
+        return read_rows(path, (), self.encoding, separator)
+
+    def document(self, path: Path) -> Any:
+        """What a file of JSON or of rows holds; None for CSV, and for what is not JSON."""
+        if path.suffix.lower() in (".jsonl", ".parquet"):
+            return [row.cells for row in self.rows(path)]
+        with suppress(OSError, ValueError, RecursionError):
+            content = path.read_bytes() if path.suffix.lower() == ".json" else b""
+            return json.loads(content.decode(encoding_of(content, self.encoding)))
+        return None
+
+    def is_text(self, key: str) -> bool:
+        return key == self.stated["text"] if "text" in self.stated else _plain(key) in COLUMN_NAMES["text"]
+
+    def is_utterance(self, value: Any) -> bool:
+        return isinstance(value, dict) and any(
+            self.is_text(key) and isinstance(one, str | int) for key, one in flat(value).items()
+        )
+
+    def utterances_key(self, dialogue: Mapping[str, Any]) -> str | None:
+        """The key of the list of utterances; None where a dialogue has none."""
+        lists = ((key, one) for key, one in dialogue.items() if isinstance(one, list) and one)
+        return next((key for key, one in lists if self.is_utterance(one[0])), None)
+
+    def is_dialogue(self, value: Any) -> bool:
+        if isinstance(value, list):
+            return bool(value) and self.is_utterance(value[0])
+        if not isinstance(value, dict):
+            return False
+        lists = {key: one for key, one in value.items() if isinstance(one, list) and one}
+        are_texts = (
+            isinstance(one[0], str) and (self.is_text(key) or _plain(key) in _DIALOGUES)
+            for key, one in lists.items()
+        )
+        return self.utterances_key(value) is not None or (len(lists) > 1 and any(are_texts))
+
+    def dialogues(self, document: Any) -> tuple[tuple[str, ...], list[Any]] | None:
+        """The keys that lead to dialogues, and these; None where there are none."""
+        values = list(document.values()) if isinstance(document, dict) else document
+        if isinstance(values, list) and values and self.is_dialogue(values[0]):
+            return (), values
+        if isinstance(document, dict):
+            for key, value in document.items():
+                if isinstance(value, dict | list) and (found := self.dialogues(value)):
+                    return (key, *found[0]), found[1]
+        return None
+
+
+def find_layout(source: Source, stated: Mapping[str, str], encoding: str | None) -> Layout:
+    """The layout of files: a table, or dialogues.
+
+    Raises:
+        DataError: A file cannot be read, or columns of the text or of the label were not found.
+    """
+    files = _Files(source, stated, encoding)
+    return _of_dialogues(files) or _of_rows(files)
+
+
+def _of_rows(files: _Files) -> Layout:
+    first, source = files.first, files.source
+    separator = _separator(first, files.encoding)
+    rows = [(split, row) for split, path in source.paths.items() for row in files.rows(path, separator)]
+    if not rows:
+        raise DataError(Problem(str(first), "has no row", code="corpora.empty"))
+    columns = _columns(first, rows[0][1].cells, files.stated, COLUMN_NAMES)
+    used = UsedLabels()
+    for _, row in rows:
+        used.add(row.cells.get(columns["label"]), row.where)
+    if "utterance" in columns and not _numbers_utterances(rows, columns):
+        del columns["utterance"]
+    speakers = [cell for _, row in rows if (cell := row.cells.get(columns.get("speaker", "")))]
+    are_lists = bool(speakers) and all(re.match(r"\[['\"]", str(one).strip()) for one in speakers)
+    form = TableFormat(
+        type="table",
+        files={split: name for split, name in source.files.items() if split},
+        file=source.files.get(None),
+        encoding=files.encoding,
+        separator=separator,
+        columns=TableColumns.model_validate(columns),
+        speakers="list" if are_lists else "name",
+        default_split="train" if "split" in columns else None,
+        may_be_empty=("speaker", "label") if used.missing else ("speaker",),
+    )
+    return Layout(form, columns, used, _class_names(first, columns["label"]))
+
+
+def _separator(path: Path, encoding: str | None) -> Any:
+    """The separator of a CSV or TSV where it is not that of the suffix."""
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".tsv") and path.is_file():
+        content = path.read_bytes()
+        lines = content.decode(encoding_of(content, encoding), errors="replace").splitlines()
+        found = separator_of(next((line for line in lines if line.strip()), ""), suffix)
+        return found if found != {".csv": ",", ".tsv": "\t"}[suffix] else None
+    return None
+
+
+def _numbers_utterances(rows: Sequence[tuple[Split | None, TableRow]], columns: Mapping[str, str]) -> bool:
+    """Whether a column has a number for each utterance that is unique in its dialogue."""
+    if "dialogue" not in columns:
+        return False
+    keys = [
+        (split, str(row.cells.get(columns["dialogue"])), str(row.cells.get(columns["utterance"])))
+        for split, row in rows
+    ]
+    is_number = all(one.isascii() and one.isdigit() and len(one) <= MAX_DIGITS for _, _, one in keys)
+    return is_number and len({(split, dialogue, int(one)) for split, dialogue, one in keys}) == len(keys)
+
+
+def _of_dialogues(files: _Files) -> Layout | None:
+    """The layout of files with dialogues; None where they hold rows."""
+    parts = list(_parts(files))
+    found = [files.dialogues(document) for _, _, document in parts]
+    rows = [one for _, key, document in parts for one in _rows_inside(files, key, document)]
+    if rows:
+        what, fix = f"rows inside of {', '.join(rows)}", "write each list of rows as a file of its own"
+        raise DataError(Problem(str(files.first), what, fix=fix, code="corpora.rows_in_object"))
+    if not found or not found[0]:
+        return None
+    keys, sample = found[0][0], found[0][1][0]
+    name = "utterances" if isinstance(sample, list) else files.utterances_key(sample)
+    utterance: Any = sample[0] if isinstance(sample, list) else sample[name][0] if name else None
+    cells = (
+        {key: one for key, one in sample.items() if isinstance(one, list)}
+        if name is None
+        else flat(utterance)
+    )
+    names = {role: COLUMN_NAMES[role] for role in _KEYS}
+    if name is None:
+        names["text"] = (*names["text"], *_DIALOGUES)
+    columns = _columns(files.first, cells, files.stated, names)
+    scalars = (
+        [key for key, one in sample.items() if isinstance(one, str | int)] if isinstance(sample, dict) else []
+    )
+    ids = [
+        one
+        for one in (*COLUMN_NAMES["dialogue"], "id")
+        for key in scalars
+        if _plain(key) == one
+        for one in [key]
+    ]
+    chosen = files.stated.get("dialogue") or next(iter(ids), None)
+    used = UsedLabels()
+    for (split, _, _), of_file in zip(parts, found, strict=True):
+        path = files.source.paths.get(split) or files.first
+        for number, dialogue in enumerate(of_file[1] if of_file else []):
+            for index, cell in enumerate(_labels_in(dialogue, name, columns["label"])):
+                used.add(cell, f"{path}, dialogue {number}, utterance {index}")
+    form = JsonFormat(
+        type="json",
+        files={split or "train": files.source.files.get(split) or files.first.name for split, _, _ in parts},
+        encoding=files.encoding,
+        split_keys={split: key for split, key, _ in parts if split and key},
+        dialogues=keys,
+        utterances=name,
+        id=chosen,
+        may_be_empty=("label",) if used.missing else (),
+        text=columns["text"],
+        label=columns["label"],
+        speaker=columns.get("speaker"),
+    )
+    columns = {**columns, **({"dialogue": chosen} if chosen else {})}
+    return Layout(form, columns, used, _class_names(files.first, columns["label"]))
+
+
+def _rows_inside(files: _Files, key: str, document: Any) -> list[str]:
+    """The key of a list of rows that is not alone in its file."""
+    holder = {key: document} if key else document
+    listed = list(holder.items()) if isinstance(holder, dict) else []
+    is_rows = len(listed) == 1 and isinstance(listed[0][1], list) and files.is_dialogue(listed[0][1])
+    return [listed[0][0]] if is_rows else []
+
+
+def _parts(files: _Files) -> Iterator[tuple[Split | None, str, Any]]:
+    """What each split holds, with its key where one file holds all."""
+    for split, path in files.source.paths.items():
+        document = files.document(path)
+        keys = [SPLIT_NAMES.get(key.lower()) for key in document] if isinstance(document, dict) else []
+        if split is None and keys and None not in keys and len(set(keys)) == len(keys):
+            yield from ((SPLIT_NAMES[key.lower()], key, value) for key, value in document.items())
+        else:
+            yield split, "", document
+
+
+def _labels_in(dialogue: Any, name: str | None, label: str) -> list[Any]:
+    """The cells of the labels of a dialogue; none where it has another layout, which the reader reports."""
+    listed = dialogue.get(name or label) if isinstance(dialogue, dict) else dialogue
+    listed = listed if isinstance(listed, list) else []
+    return [flat(one).get(label) for one in listed if isinstance(one, dict)] if name else listed
+
+
+def _columns(
+    path: Path, cells: Mapping[str, Any], stated: Mapping[str, str], names: Mapping[str, Sequence[str]]
+) -> dict[str, str]:
+    """The columns by what they hold.
+
+    Args:
+        cells: Those of one row, by column.
+    """
+    found, problems, header = dict[str, str](), list[Problem](), ", ".join(map(str, cells))
+    for role, known in names.items():
+        usual = [column for name in known for column in cells if _plain(column) == name]
+        chosen = stated.get(role) or (usual[0] if usual else None)
+        if chosen is None and role in ("text", "label"):
+            near = [column for column in cells if difflib.get_close_matches(_plain(column), known, n=1)]
+            hint = f"; is it {near[0]}?" if near else ""
+            what, fix = f"no column of the {role} was found{hint}", f"name it with --{role}"
+            problems.append(Problem(str(path), what, got=header, fix=fix, code="corpora.no_column"))
+        elif chosen is not None and chosen not in cells:
+            what = f"has no column {chosen}"
+            problems.append(Problem(str(path), what, got=header, code="corpora.no_column"))
+        elif len(usual) > 1 and role in ("text", "label") and role not in stated:
+            what, fix = f"several columns may be the {role}: {', '.join(usual)}", f"choose with --{role}"
+            problems.append(Problem(str(path), what, fix=fix, code="corpora.ambiguous_column"))
+        elif chosen is not None:
+            inner = [f"{chosen}.{name}" for name in _INNER_NAMES if f"{chosen}.{name}" in cells]
+            found[role] = inner[0] if inner and isinstance(cells[chosen], dict) else chosen
+    if problems:
+        raise DataError(problems)
+    return found
+
+
+def _plain(column: str) -> str:
+    return re.sub(r"[\W_]+", "", str(column).lower())
+
+
+def _class_names(path: Path, column: str) -> list[str]:
+    """The names of class labels that `datasets` writes into Parquet files; none where there are none."""
+    if path.suffix.lower() != ".parquet":
+        return []
+    import pyarrow.parquet as pq
+
+    metadata = pq.read_schema(path).metadata or {}
+    nodes: list[Any] = [json.loads(metadata.get(b"huggingface", b"{}"))]
+    key = column.rpartition(".")[2]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, dict):
+            if isinstance(node.get(key), dict) and (names := _names_in(node[key])):
+                return names
+            nodes += node.values()
+    return []
+
+
+def _names_in(feature: Any) -> list[str]:
+    """The names of a class label, be it inside of lists."""
+    while isinstance(feature, dict):
+        if feature.get("_type") == "ClassLabel":
+            return list(feature.get("names", []))
+        feature = feature.get("feature")
+    return []
