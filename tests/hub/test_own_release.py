@@ -19,7 +19,7 @@ from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.steps.adapter import train_adapter
 from dialoguellm_release.steps.dataset import build_dataset, check_dataset, hydrate_dataset
-from dialoguellm_release.steps.recipe import new_recipe
+from dialoguellm_release.steps.recipe import DataOptions, new_recipe
 from dialoguellm_release.steps.release import verify_release
 from dialoguellm_release.steps.score import ModelChoice, score
 from tests.dataset.test_scripts import SENTENCES
@@ -146,8 +146,10 @@ def test_a_table_and_an_adapter_of_it_under_another_owner(
 
     monkeypatch.chdir(tmp_path)
     write_own_corpus(tmp_path / "own", "hi")
-    columns = {"text": "said", "label": "felt", "speaker": "who", "dialogue": "scene", "split": "part"}
-    new = new_recipe("tiny", "own/talk/talk.jsonl", "mine", columns=columns, release=OWNER)
+    options = DataOptions(
+        columns={"text": "said", "label": "felt", "speaker": "who", "dialogue": "scene", "split": "part"}
+    )
+    new = new_recipe("tiny", "own/talk/talk.jsonl", "mine", options=options, release=OWNER)
     assert new.score
     assert new.release
     stated = load_recipe("own/talk.yaml", "corpus", CorpusEntry).recipe
