@@ -5,9 +5,14 @@
     python bench/study.py --table                       # the results so far, as Markdown
 
 BACKBONE is a backbone recipe: `smollm2-135m`, or a file that names a folder of weights. Every run is a
-sequence of `dlm-release` commands, listed in `bench/study.yaml`, in processes of its own. A step whose output
+sequence of `dlm-release` commands, listed in `bench/study.yaml`, in a process of its own. A step whose output
 is current does nothing, so the same command continues where it stopped; `--minutes` starts no run later than
 that. Each finished command appends a line to `results.jsonl` in the work folder.
+
+Runs with more context read datasets of their own, beside the main one (`--set context_k=5`, as `k5`):
+
+    dlm-release dataset build paper --sources DIR --skip iemocap --skip dailydialog --skip meisd \\
+        --set context_k=5 --out build/k5
 
 Everything is chosen on the validation splits; the test splits are scored once for each run. Figures of the
 last complete study, with machine and commit: docs/results.md.
@@ -16,24 +21,24 @@ last complete study, with machine and commit: docs/results.md.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import statistics
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-COMMAND = [sys.executable, "-c", "from dialoguellm_release.cli.main import main; main()"]
 PLAN = Path(__file__).with_name("study.yaml")
 SPLITS = ("validation", "test")
-_WRITING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -71,22 +76,23 @@ def runs_of(plan: Path) -> Iterator[Run]:
 
 @dataclass(frozen=True)
 class Study:
-    """Where everything is."""
+    """Where everything is.
+
+    Attributes:
+        settings: `KEY=VALUE` for every score.
+    """
 
     backbone: str
     dataset: Path
     work: Path
-    ends_at: float
-    batch_size: int
+    settings: tuple[str, ...]
 
     def carry_out(self, run: Run) -> None:
-        """Makes a run and scores it on both held-out splits of its corpora."""
-        if time.monotonic() > self.ends_at:
-            return
+        """Makes a run and scores it on both held-out splits of its corpora, in this process."""
         dataset = self.dataset if run.dataset is None else self.dataset.parent / run.dataset
         adapter = self.work / "adapters" / run.folder
         if run.kind == "adapter":
-            train = ["adapter", "train", str(self._adapter_recipe()), "--dataset", str(dataset)]
+            train = ["adapter", "train", str(self.work / "adapter.yaml"), "--dataset", str(dataset)]
             train += ["--out", str(adapter), "--seed", str(run.seed), *_set(run.settings)]
             if not self._done(run, "train", train):
                 return
@@ -94,41 +100,58 @@ class Study:
             for split in SPLITS:
                 out = self.work / "scores" / f"{run.folder}-{corpus}-{split}"
                 score = ["score", "baseline" if run.kind == "baseline" else "run", corpus]
-                score += [run.name] if run.kind == "baseline" else ["--set", f"batch_size={self.batch_size}"]
+                score += [run.name] if run.kind == "baseline" else _set(self.settings)
                 score += ["--adapter", str(adapter)] if run.kind == "adapter" else []
                 if run.kind == "backbone":
                     score += ["--backbone", self.backbone, *_set(run.settings)]
                 score += ["--dataset", str(dataset), "--set", f"split={split}", "--out", str(out)]
                 self._done(run, f"{corpus}/{split}", score)
 
-    def _adapter_recipe(self) -> Path:
-        """The bundled recipe on the backbone of this study."""
-        path = self.work / "adapter.yaml"
-        with _WRITING:
-            if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                text = PLAN.with_name("study-adapter.yaml").read_text(encoding="utf-8")
-                path.write_text(text.replace("BACKBONE", self.backbone), encoding="utf-8")
-        return path
+    def write_adapter_recipe(self) -> None:
+        """Writes the recipe of the study on its backbone."""
+        text = PLAN.with_name("study-adapter.yaml").read_text(encoding="utf-8")
+        (self.work / "adapter.yaml").write_text(text.replace("BACKBONE", self.backbone), encoding="utf-8")
 
     def _done(self, run: Run, what: str, command: list[str]) -> bool:
         """Whether a command succeeded; appends what it printed to the results."""
-        started = time.perf_counter()
-        done = subprocess.run([*COMMAND, *command, "--json"], capture_output=True, text=True, check=False)
+        from dialoguellm_release.cli.main import main
+
+        started, output, errors = time.perf_counter(), io.StringIO(), io.StringIO()
+        sys.argv = ["dlm-release", *command, "--json"]
+        failure = None
+        with redirect_stdout(output), redirect_stderr(errors):
+            try:
+                main()
+            except SystemExit as end:
+                failure = errors.getvalue() if end.code else None
+            except Exception:
+                failure = traceback.format_exc()
         result: dict[str, Any] = {
             "run": run.name,
             "seed": run.seed,
             "what": what,
             "seconds": round(time.perf_counter() - started, 1),
         }
-        if done.returncode:
-            result["error"] = done.stderr[-3000:]
+        if failure is None:
+            result["figures"] = json.loads(output.getvalue())
         else:
-            result["figures"] = json.loads(done.stdout)
-        with _WRITING, (self.work / "results.jsonl").open("a", encoding="utf-8") as file:
+            result["error"] = failure[-3000:]
+        # One write of a line at the end of a file: lines of several processes do not mix.
+        with (self.work / "results.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(result) + "\n")
         print(f"{run.folder}: {what}: {result['seconds']} s {result.get('error', '')[-300:]}", flush=True)
-        return not done.returncode
+        return failure is None
+
+
+def in_processes(runs: Sequence[Run], options: list[str], jobs: int, ends_at: float) -> None:
+    """Carries out each run in a process of its own, so many at a time."""
+
+    def carry_out(run: Run) -> None:
+        if time.monotonic() <= ends_at:
+            subprocess.run([sys.executable, __file__, "--run", run.folder, *options], check=False)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(carry_out, runs))
 
 
 def _set(settings: tuple[str, ...]) -> list[str]:
@@ -182,24 +205,34 @@ def main() -> None:
     parser.add_argument("--backbone", default="smollm2-135m", help="a backbone recipe")
     parser.add_argument("--dataset", type=Path, default=Path("build/dataset"))
     parser.add_argument("--work", type=Path, default=Path("build/study"))
-    parser.add_argument(
-        "--jobs", type=int, default=1, help="runs at the same time; more than 1 on a GPU only"
-    )
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time; more than 1 on a GPU only")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="start no run later than this")
-    parser.add_argument("--batch-size", type=int, default=16, help="of scoring")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of every score")
     parser.add_argument("--only", help="names of runs, with commas")
     parser.add_argument("--plan", type=Path, default=PLAN)
+    parser.add_argument("--run", help="carry out this run alone, in this process: NAME or NAME-seedN")
     parser.add_argument("--table", action="store_true", help="print the results so far and do nothing else")
     arguments = parser.parse_args()
-    if not arguments.table:
-        arguments.work.mkdir(parents=True, exist_ok=True)
-        ends_at = time.monotonic() + 60 * arguments.minutes
-        study = Study(arguments.backbone, arguments.dataset, arguments.work, ends_at, arguments.batch_size)
-        chosen = arguments.only.split(",") if arguments.only else None
-        runs = [run for run in runs_of(arguments.plan) if chosen is None or run.name in chosen]
-        with ThreadPoolExecutor(arguments.jobs) as pool:
-            list(pool.map(study.carry_out, runs))
-    print(table(arguments.work))
+    if arguments.table:
+        print(table(arguments.work))
+        return
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    study = Study(arguments.backbone, arguments.dataset, arguments.work, tuple(arguments.set))
+    runs = list(runs_of(arguments.plan))
+    if arguments.run:
+        study.carry_out(next(run for run in runs if run.folder == arguments.run))
+        return
+    study.write_adapter_recipe()
+    chosen = arguments.only.split(",") if arguments.only else None
+    options = ["--backbone", study.backbone, "--dataset", str(study.dataset), "--work", str(study.work)]
+    options += ["--plan", str(arguments.plan), *_set(study.settings)]
+    in_processes(
+        [run for run in runs if chosen is None or run.name in chosen],
+        options,
+        arguments.jobs,
+        time.monotonic() + 60 * arguments.minutes,
+    )
+    print(table(study.work))
 
 
 if __name__ == "__main__":
