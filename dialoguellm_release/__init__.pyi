@@ -39,6 +39,7 @@ from .steps.model import ModelChoice as ModelChoice
 from .steps.model import build_backbone as build_backbone
 from .steps.model import export_training as export_training
 from .steps.model import merge_adapter as merge_adapter
+from .steps.predict import predict_file as predict_file
 from .steps.recipe import DataOptions as DataOptions
 from .steps.recipe import new_recipe as new_recipe
 from .steps.release import publish as publish

@@ -7,15 +7,17 @@ import difflib
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TextIO
 
 from dialoguellm_release.errors import DataError, Problem
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 SEPARATORS = (",", ";", "\t", "|")
+ROWS_AT_ONCE = 4_096
 
 _SEPARATOR_LINE = re.compile(r"sep=(.)(?:\r\n?|\n|$)")
 """What Excel writes before the header, and reads."""
@@ -109,15 +111,42 @@ def parse_rows(
     """
     suffix = path.suffix.lower()
     if isinstance(content, bytes):
-        yield from _parquet_rows(str(path), content, columns)
+        yield from _parquet_rows(str(path), io.BytesIO(content), columns)
     elif suffix == ".jsonl":
-        yield from _json_lines(str(path), content, columns)
+        yield from _json_lines(str(path), content.split("\n"), columns)
     elif suffix == ".json":
         yield from _json_table(str(path), content, columns)
     elif suffix in SUFFIXES:
-        yield from _csv_rows(str(path), content, columns, separator or ("\t" if suffix == ".tsv" else ","))
+        usual = "\t" if suffix == ".tsv" else ","
+        yield from _csv_rows(str(path), io.StringIO(content, newline=""), columns, separator or usual)
     else:
         yield _unknown_format(str(path))
+
+
+def stream_rows(
+    path: Path, suffix: str, where: str, columns: Sequence[str] = ()
+) -> Iterator[TableRow | Problem]:
+    """The rows of a table in a file, one after the other, and what is wrong in it; JSON alone is held whole.
+
+    Args:
+        suffix: One of `SUFFIXES`, whatever the file is called.
+        where: The file in messages.
+        columns: As in `parse_rows`.
+    """
+    with path.open("rb") as file:
+        if suffix == ".parquet":
+            yield from _parquet_rows(where, file, columns)
+            return
+        encoding = encoding_of(file.read(2))
+    with path.open(encoding=encoding, newline="\n" if suffix == ".jsonl" else "") as text:
+        if suffix == ".jsonl":
+            yield from _json_lines(where, text, columns)
+        elif suffix == ".json":
+            yield from _json_table(where, text.read(), columns)
+        else:
+            separator = separator_of(text.readline(), suffix)
+            text.seek(0)
+            yield from _csv_rows(where, text, columns, separator)
 
 
 def _unknown_format(where: str) -> Problem:
@@ -125,11 +154,14 @@ def _unknown_format(where: str) -> Problem:
     return Problem(where, "unknown format of a table", expected, code="table.format")
 
 
-def _csv_rows(path: str, text: str, columns: Sequence[str], delimiter: str) -> Iterator[TableRow | Problem]:
-    stated = _SEPARATOR_LINE.match(text)
+def _csv_rows(
+    path: str, lines: TextIO, columns: Sequence[str], delimiter: str
+) -> Iterator[TableRow | Problem]:
+    first = lines.readline()
+    stated = _SEPARATOR_LINE.match(first)
     skipped = 1 if stated else 0
-    lines = io.StringIO(text[stated.end() :] if stated else text, newline="")
-    rows = csv.reader(lines, strict=True, delimiter=stated[1] if stated else delimiter)
+    every = lines if stated else chain([first], lines)
+    rows = csv.reader(every, strict=True, delimiter=stated[1] if stated else delimiter)
     line = 1
     try:
         header = next((row for row in rows if row), [])
@@ -178,8 +210,8 @@ def flat(cells: Mapping[str, Any]) -> dict[str, Any]:
     return {**inner, **cells}
 
 
-def _json_lines(path: str, text: str, columns: Sequence[str]) -> Iterator[TableRow | Problem]:
-    for number, line in enumerate(text.split("\n"), start=1):
+def _json_lines(path: str, lines: Iterable[str], columns: Sequence[str]) -> Iterator[TableRow | Problem]:
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         where = f"{path}:{number}"
@@ -227,22 +259,22 @@ def _json_row(where: str, number: int, row: Any, columns: Sequence[str]) -> Iter
         yield TableRow(where, number, cells)
 
 
-def _parquet_rows(path: str, content: bytes, columns: Sequence[str]) -> Iterator[TableRow | Problem]:
+def _parquet_rows(path: str, source: BinaryIO, columns: Sequence[str]) -> Iterator[TableRow | Problem]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(pa.BufferReader(content)) as file:
+        with pq.ParquetFile(source) as file:
             wanted = [one if one in file.schema_arrow.names else one.partition(".")[0] for one in columns]
             problems = _column_problems(path, file.schema_arrow.names, wanted)
-            rows = [] if problems else file.read(columns=list(dict.fromkeys(wanted)) or None).to_pylist()
+            yield from problems
+            chosen = list(dict.fromkeys(wanted)) or None
+            batches = () if problems else file.iter_batches(ROWS_AT_ONCE, columns=chosen)
+            for number, row in enumerate((row for batch in batches for row in batch.to_pylist()), start=1):
+                yield TableRow(f"{path}, row {number}", number, flat(row))
     except (pa.ArrowException, OSError, ValueError) as error:
         what = f"not a Parquet file: {' '.join(str(error).split())[:200]}"
         yield Problem(path, what, fix="write the file again", code="table.parquet")
-        return
-    yield from problems
-    for number, row in enumerate(rows, start=1):
-        yield TableRow(f"{path}, row {number}", number, flat(row))
 
 
 def _column_problems(where: str, header: Sequence[str], columns: Sequence[str]) -> list[Problem]:

@@ -18,12 +18,14 @@ from dialoguellm_release.cli import (
     dataset,
     demo,
     doctor,
+    predict,
     publish,
     recipe,
     score,
     video,
 )
 from dialoguellm_release.errors import Problem, ReleaseError
+from dialoguellm_release.render.predictions import LIMITS_OF_USE
 
 COMMANDS: dict[str, typer.Typer | Callable[..., None]] = {
     "demo": demo.demo,
@@ -33,6 +35,7 @@ COMMANDS: dict[str, typer.Typer | Callable[..., None]] = {
     "video": video.app,
     "adapter": adapter.app,
     "score": score.app,
+    "predict": predict.predict,
     "card": card.app,
     "publish": publish.publish,
     "verify": publish.verify,
@@ -41,6 +44,7 @@ COMMANDS: dict[str, typer.Typer | Callable[..., None]] = {
 """Commands and groups in the order of the work."""
 
 ORDER = tuple(COMMANDS)
+EPILOGS = {"predict": LIMITS_OF_USE}
 
 
 class _InOrder(TyperGroup):
@@ -73,7 +77,7 @@ for _name, _command in COMMANDS.items():
     if isinstance(_command, typer.Typer):
         app.add_typer(_command, name=_name)
     else:
-        app.command(name=_name)(_command)
+        app.command(name=_name, epilog=EPILOGS.get(_name))(_command)
 for _group in (app, *(one.typer_instance for one in app.registered_groups)):
     for _info in _group.registered_commands if _group else ():
         _info.cls = _Once

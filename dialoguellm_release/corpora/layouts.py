@@ -140,7 +140,7 @@ def _of_rows(files: _Files) -> Layout:
     rows = [(split, row) for split, path in source.paths.items() for row in files.rows(path, separator)]
     if not rows:
         raise DataError(Problem(str(first), "has no row", code="corpora.empty"))
-    columns = _columns(first, rows[0][1].cells, files.stated, COLUMN_NAMES)
+    columns = columns_by_name(first, rows[0][1].cells, files.stated, COLUMN_NAMES)
     used = UsedLabels()
     for _, row in rows:
         used.add(row.cells.get(columns["label"]), row.where)
@@ -206,7 +206,7 @@ def _of_dialogues(files: _Files) -> Layout | None:
     names = {role: COLUMN_NAMES[role] for role in _KEYS}
     if name is None:
         names["text"] = (*names["text"], *_DIALOGUES)
-    columns = _columns(files.first, cells, files.stated, names)
+    columns = columns_by_name(files.first, cells, files.stated, names)
     scalars = (
         [key for key, one in sample.items() if isinstance(one, str | int)] if isinstance(sample, dict) else []
     )
@@ -267,7 +267,7 @@ def _labels_in(dialogue: Any, name: str | None, label: str) -> list[Any]:
     return [flat(one).get(label) for one in listed if isinstance(one, dict)] if name else listed
 
 
-def _columns(
+def columns_by_name(
     path: Path, cells: Mapping[str, Any], stated: Mapping[str, str], names: Mapping[str, Sequence[str]]
 ) -> dict[str, str]:
     """The columns by what they hold.

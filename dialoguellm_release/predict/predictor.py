@@ -9,11 +9,13 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from pydantic import JsonValue
+
 from dialoguellm_release.corpora.cells import is_blank, one_line
 from dialoguellm_release.dataset.records import line_of, shown_speakers
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.predict.answering import Answerer, LabelScores, LocalModel
-from dialoguellm_release.predict.trained_model import TaskChoice, choose_task, read_model
+from dialoguellm_release.predict.trained_model import TaskChoice, choose_task, read_model, temperature_of
 from dialoguellm_release.prompts import Prompt
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.record import Record
@@ -92,9 +94,11 @@ class EmotionPredictor:
         prompt: The prompt of the training.
         choice: The labels, and what a prompt shows.
         temperature: Of the calibration; None where the model is not calibrated.
+        identity: What else decides the predictions, by what it is.
 
     Attributes:
         labels: Those that a prediction may be, in order.
+        identity: Everything that decides the predictions.
         temperature: As given.
         counts: Turns so far: `turns`, and of these `without label`, `shortened` (context left out) and `cut`.
     """
@@ -105,11 +109,20 @@ class EmotionPredictor:
         prompt: Prompt,
         choice: TaskChoice,
         temperature: float | None = None,
+        identity: Mapping[str, str] | None = None,
     ) -> None:
         self.labels = choice.labels
         self.temperature = temperature
         self.choice = choice
         self.counts: Counter[str] = Counter()
+        self.identity: dict[str, JsonValue] = {
+            **(identity or {}),
+            "prompt": prompt.sha256,
+            "labels": list(choice.labels),
+            "instruction labels": list(choice.shown),
+            "context_k": choice.context_k,
+            "temperature": temperature,
+        }
         self._answerer = answerer
         self._prompt = prompt
 
@@ -156,7 +169,9 @@ class EmotionPredictor:
         choice = choose_task(model, labels, corpus, context_k)
         base = None if backbone is None else Path(backbone)
         answerer = LocalModel(model, choice, base, batch_size, device)
-        return cls(answerer, model.prompt, choice)
+        temperature = temperature_of(model, choice, answerer.scorer)
+        identity = {"model": model.manifest.content_sha256, "device": answerer.device}
+        return cls(answerer, model.prompt, choice, temperature, identity)
 
     def __call__(self, turns: Sequence[str | Turn | Mapping[str, Any]]) -> list[EmotionPrediction]:
         """The emotion of each turn of one conversation, in its order."""

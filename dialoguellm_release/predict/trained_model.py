@@ -13,7 +13,7 @@ from dialoguellm_release.backbones.adapters import check_unchanged, downloaded, 
 from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.backbones.weights import Base, base_of
 from dialoguellm_release.errors import DataError, Problem, one_of
-from dialoguellm_release.folders import kind_of, read_manifest
+from dialoguellm_release.folders import kind_of, read_calibration, read_manifest
 from dialoguellm_release.prompts import Prompt, read_prompt
 from dialoguellm_release.schemas.labels import CorpusName, Label
 from dialoguellm_release.schemas.manifests import (
@@ -25,6 +25,7 @@ from dialoguellm_release.schemas.manifests import (
 )
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import SpeakerNames
+from dialoguellm_release.schemas.scores import ScorerName
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -173,6 +174,20 @@ def _outside(
         expected = "; ".join(f"{name}: {', '.join(space)}" for name, space in spaces.items())
         problems.append(Problem(where, what, expected, ", ".join(wanted), code="predict.labels_of_several"))
     return problems
+
+
+def temperature_of(model: TrainedModel, choice: TaskChoice, scorer: ScorerName) -> float | None:
+    """The temperature of a calibration over the same label space; None where there is none.
+
+    Raises:
+        DataError: The calibration is damaged, or of another adapter.
+    """
+    if not isinstance(model.manifest, AdapterManifest):
+        return None
+    found = read_calibration(model.folder, model.manifest)
+    if found is None or found.scorer != scorer or found.label_space != choice.shown:
+        return None
+    return found.temperature
 
 
 def load_model(

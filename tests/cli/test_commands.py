@@ -54,6 +54,7 @@ COMMANDS = (
     ("card",),
     ("card", "check"),
     ("card", "render"),
+    ("predict",),
     ("publish",),
     ("verify",),
     ("doctor",),
@@ -113,7 +114,8 @@ def test_the_command_line_alone_brings_no_part_of_the_house() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = [name for name in ast.literal_eval(done.stdout) if ".cli" not in name]
     assert loaded == [
-        f"dialoguellm_release.{name}" for name in ("errors", "render", "render.numbers", "render.tables")
+        f"dialoguellm_release.{name}"
+        for name in ("errors", "render", "render.numbers", "render.predictions", "render.tables")
     ]
 
 

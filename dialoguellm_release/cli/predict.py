@@ -1,0 +1,114 @@
+"""`dlm-release predict`: label the turns of conversations in a file."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dialoguellm_release.cli.options import Json
+from dialoguellm_release.cli.output import say, show, show_json
+from dialoguellm_release.render.predictions import LIMITS_OF_USE, columns_of, predictions_table
+
+if TYPE_CHECKING:
+    from dialoguellm_release.steps.predict import EmotionPredictor
+
+
+def predict(
+    file: Annotated[
+        str, typer.Argument(help="CSV, TSV, JSON Lines, Parquet, plain chat, SRT or WebVTT; - is stdin.")
+    ],
+    adapter: Annotated[
+        str, typer.Option(metavar="DIR|ID", help="An adapter or a merged model: folder or id on the Hub.")
+    ],
+    backbone: Annotated[
+        Path | None, typer.Option(help="Folder of the adapter's base. [default: from the Hub]")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Predict these labels alone: a part of the label space, with commas.")
+    ] = None,
+    corpus: Annotated[
+        str | None, typer.Option(help="Whose label space, for a model of several corpora.")
+    ] = None,
+    context_k: Annotated[
+        int | None, typer.Option(min=0, help="Turns of context. [default: as in training]")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Turns in one forward pass.")] = 16,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps. [default: a GPU, else cpu]")] = (
+        None
+    ),
+    form: Annotated[
+        str | None,
+        typer.Option("--format", help="csv, tsv, jsonl, json, parquet, chat, srt, vtt. [default: by name]"),
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="The column of the texts, in a table.")] = None,
+    speaker: Annotated[str | None, typer.Option(help="The column of the speakers.")] = None,
+    dialogue: Annotated[str | None, typer.Option(help="The column that tells conversations apart.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write .csv, .jsonl or .parquet. [default: a table, or CSV into a pipe]"),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier run stopped.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an output that is there.")] = False,
+    json: Json = False,
+) -> None:
+    """Label the turns of conversations with a trained model.
+
+    One row for each turn, in the order of the file. Prompt, labels, context and base are those that the
+    folder of the model states.
+
+    Example: dlm-release predict chat.txt --adapter build/adapters/tiny --out emotions.csv
+    """
+    from dialoguellm_release.steps import predict as steps
+
+    predictor = steps.EmotionPredictor.from_pretrained(
+        adapter,
+        backbone=backbone or steps.backbone_of(adapter),
+        labels=None if labels is None else [one.strip() for one in labels.split(",")],
+        corpus=corpus,
+        context_k=context_k,
+        batch_size=batch_size,
+        device=device,
+    )
+    say(LIMITS_OF_USE)
+    named = {"text": text, "speaker": speaker, "dialogue": dialogue}
+    columns = {role: name for role, name in named.items() if name is not None}
+    if out is None:
+        if resume or replace:
+            raise typer.BadParameter("--resume and --replace need --out")
+        _to_stdout(file, predictor, form, columns, json=json)
+        return
+    made = steps.predict_file(
+        file, predictor, out, form=form, columns=columns, resume=resume, replace=replace
+    )
+    if json:
+        show_json({**vars(made), "out": str(made.out), "limits_of_use": LIMITS_OF_USE})
+    say(f"{made.out} is written: {steps.counted(predictor)}.")
+
+
+def _to_stdout(
+    file: str, predictor: EmotionPredictor, form: str | None, columns: dict[str, str], *, json: bool
+) -> None:
+    from dialoguellm_release.steps import predict as steps
+
+    with steps.opened(file, form, columns) as source:
+        pieces = steps.predict_rows(source, predictor)
+        if json:
+            show('{"limits_of_use": ' + json_module.dumps(LIMITS_OF_USE) + ', "predictions": [')
+            is_first = True
+            for rows in pieces:
+                for row in rows:
+                    show(("" if is_first else ",") + json_module.dumps(row, ensure_ascii=False))
+                    is_first = False
+            show("]}")
+        elif sys.stdout.isatty():
+            for rows in pieces:
+                show(predictions_table(rows))
+        else:
+            show(steps.csv_line(columns_of(predictor.labels)).rstrip("\n"))
+            for rows in pieces:
+                show(steps.lines_of(rows, predictor.labels, "csv").rstrip("\n"))
+    say(steps.counted(predictor))

@@ -1,0 +1,255 @@
+"""Conversations in files, turn by turn: tables, plain chat and subtitles; nothing is held but one turn."""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import html
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from dialoguellm_release.corpora.cells import is_blank as is_blank_text
+from dialoguellm_release.corpora.cells import table_cell
+from dialoguellm_release.corpora.layouts import COLUMN_NAMES, columns_by_name
+from dialoguellm_release.corpora.notes import Fault
+from dialoguellm_release.errors import DataError, Problem, one_of
+from dialoguellm_release.predict.predictor import Turn
+from dialoguellm_release.tabular import TableRow, encoding_of, stream_rows
+
+InputFormat = Literal["csv", "tsv", "jsonl", "json", "parquet", "chat", "srt", "vtt"]
+FORMATS: tuple[InputFormat, ...] = get_args(InputFormat)
+TABLES = ("csv", "tsv", "jsonl", "json", "parquet")
+ROLES = ("text", "speaker", "dialogue")
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class InputTurn:
+    """A turn of a file.
+
+    Attributes:
+        line: The number of its line, or of its row in Parquet, from 1.
+        conversation: What tells conversations apart.
+    """
+
+    line: int
+    conversation: str
+    turn: Turn
+
+
+@dataclass(frozen=True)
+class ConversationFile:
+    """A file of conversations whose bytes were looked at.
+
+    Attributes:
+        name: In messages.
+        columns: Of a table, by what they hold; empty for another format.
+    """
+
+    path: Path
+    name: str
+    format: InputFormat
+    sha256: str
+    encoding: str
+    columns: Mapping[str, str]
+
+    def turns(self) -> Iterator[InputTurn | Problem]:
+        """The turns in the order of the file, and what is wrong with it."""
+        if self.format in TABLES:
+            yield from self._rows()
+            return
+        with self.path.open(encoding=self.encoding) as lines:
+            if self.format == "chat":
+                yield from chat_turns(lines)
+            else:
+                yield from subtitle_turns(lines, self.name)
+
+    def _rows(self) -> Iterator[InputTurn | Problem]:
+        for row in stream_rows(self.path, f".{self.format}", self.name, tuple(self.columns.values())):
+            try:
+                yield row if isinstance(row, Problem) else self._turn(row)
+            except Fault as fault:
+                assert isinstance(row, TableRow)
+                yield fault.at(row.where)
+
+    def _turn(self, row: TableRow) -> InputTurn:
+        cells = {role: table_cell(row.cells[column], column) for role, column in self.columns.items()}
+        turn = Turn(cells["text"], cells.get("speaker") or None)
+        return InputTurn(row.line, cells.get("dialogue", "1"), turn)
+
+
+def open_file(
+    path: Path, name: str, form: str | None = None, columns: Mapping[str, str] | None = None
+) -> ConversationFile:
+    """A file of conversations, once its format, encoding and columns are known.
+
+    Args:
+        path: The file.
+        name: In messages.
+        form: One of `FORMATS`; None goes by the ending of the name.
+        columns: Names of columns by `text`, `speaker` and `dialogue`, where they are not the usual ones.
+
+    Raises:
+        DataError: There is no such file, it is empty, not of its format, not text in UTF-8, or has no column
+            of texts.
+    """
+    if not path.is_file():
+        raise DataError(Problem(name, "no such file", code="predict.no_file"))
+    if form is not None:
+        chosen = one_of("--format", form, FORMATS)
+    else:
+        ending = path.suffix.lower().removeprefix(".")
+        found = next((one for one in FORMATS if one == {"txt": "chat"}.get(ending, ending)), None)
+        if found is None:
+            expected = f"a name that ends in .txt (plain chat), .{', .'.join(set(FORMATS) - {'chat'})}"
+            what, fix = "its format is not known", f"state it with --format: {', '.join(FORMATS)}"
+            raise DataError(Problem(name, what, expected, fix=fix, code="predict.format"))
+        chosen = found
+    sha256, encoding = _looked_at(path, name, is_text=chosen != "parquet")
+    if columns and chosen not in TABLES:
+        what = f"has no columns, as it is {chosen}"
+        raise DataError(Problem(name, what, got=", ".join(columns.values()), code="predict.no_columns"))
+    found_columns = _columns(path, chosen, name, columns or {}) if chosen in TABLES else {}
+    return ConversationFile(path, name, chosen, sha256, encoding, found_columns)
+
+
+def _looked_at(path: Path, name: str, *, is_text: bool) -> tuple[str, str]:
+    """The hash of a file, and the encoding of its text, all of which can be decoded."""
+    digest, offset, is_blank = hashlib.sha256(), 0, True
+    with path.open("rb") as file:
+        encoding = encoding_of(file.read(2))
+        file.seek(0)
+        decoder = codecs.getincrementaldecoder(encoding)()
+        while block := file.read(BLOCK):
+            digest.update(block)
+            try:
+                text = decoder.decode(block, final=len(block) < BLOCK) if is_text else "binary"
+            except UnicodeDecodeError as error:
+                got = f"byte {error.object[error.start]:#04x} near offset {offset + error.start:,}"
+                fix = "save it as UTF-8; text of Windows is often cp1252: iconv -f CP1252 -t UTF-8"
+                problem = Problem(name, "not text in UTF-8", got=got, fix=fix, code="predict.encoding")
+                raise DataError(problem) from error
+            if "\0" in text:
+                what, fix = "is not text, or text in UTF-16", "save it as UTF-8, or state another --format"
+                raise DataError(Problem(name, what, "text in UTF-8", fix=fix, code="predict.binary"))
+            offset += len(block)
+            is_blank = is_blank and is_blank_text(text)
+    if is_blank:
+        raise DataError(Problem(name, "is empty", "conversations", code="predict.empty_file"))
+    return digest.hexdigest(), encoding
+
+
+def _columns(path: Path, form: str, name: str, stated: Mapping[str, str]) -> dict[str, str]:
+    """The columns of a table by what they hold, as the first row has them."""
+    first = next(iter(stream_rows(path, f".{form}", name)), None)
+    if isinstance(first, Problem):
+        raise DataError(first)
+    if first is None:
+        raise DataError(Problem(name, "has no row", code="predict.empty_file"))
+    return columns_by_name(Path(name), first.cells, stated, {role: COLUMN_NAMES[role] for role in ROLES})
+
+
+_SPEAKER = re.compile(r"([^:]{1,40}?)\s*:(?:\s+(.*))?")
+
+
+def chat_turns(lines: Iterable[str]) -> Iterator[InputTurn]:
+    """The turns of plain chat: `Speaker: text` or text a line, a blank line between conversations.
+
+    >>> [one.turn.speaker for one in chat_turns(["Alex: They said yes!", "at 10:30"])]
+    ['Alex', None]
+    """
+    conversation, has_turns = 1, False
+    for number, line in enumerate(lines, start=1):
+        text = line.strip()
+        if not text:
+            conversation, has_turns = conversation + has_turns, False
+            continue
+        has_turns = True
+        yield InputTurn(number, str(conversation), _with_speaker(text))
+
+
+def _with_speaker(text: str) -> Turn:
+    match = _SPEAKER.fullmatch(text)
+    return Turn(match[2] or "", match[1]) if match else Turn(text)
+
+
+_TIME = r"(?:(\d+):)?(\d{1,2}):(\d{1,2})[,.](\d{1,3})"
+_TIMES = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?", re.ASCII)
+_VOICE = re.compile(r"<v(?:\.[^\s>]*)?\s+([^>]+)>")
+_MARK = re.compile(r"<[^>]*>|\{\\[^}]*\}")
+_NOT_CUES = ("WEBVTT", "NOTE", "STYLE", "REGION")
+
+
+def subtitle_turns(lines: Iterable[str], name: str) -> Iterator[InputTurn | Problem]:
+    """The turns of SubRip (SRT) or WebVTT: each cue is a turn, or each of its voices or lines with a dash.
+
+    Source: https://www.w3.org/TR/webvtt1/ for WebVTT; SRT is what players read, as it has no standard.
+    """
+    cue: InputTurn | None = None
+    for number, block in _blocks(lines):
+        at = next((place for place, line in enumerate(block) if "-->" in line), None)
+        if at is None:
+            if cue is not None and not block[0].startswith(_NOT_CUES):
+                cue = _joined(cue, block)  # a cue may hold a blank line
+            continue
+        times = _TIMES.fullmatch(block[at])
+        if times is None:
+            expected, got = "00:01:02,500 --> 00:01:04,000", block[at].strip()[:80]
+            where = f"{name}:{number + at}"
+            yield Problem(where, "not the times of a cue", expected, got, code="predict.times")
+            continue
+        if cue is not None:
+            yield from _turns_of(cue)
+        start, end = _seconds(times.groups()[:4]), _seconds(times.groups()[4:])
+        cue = InputTurn(number + at, "1", Turn("\n".join(block[at + 1 :]), None, start, end))
+    if cue is None:
+        what, fix = "has no cue with times", "for text without times use --format chat"
+        yield Problem(name, what, "00:01:02,500 --> 00:01:04,000", fix=fix, code="predict.no_times")
+    else:
+        yield from _turns_of(cue)
+
+
+def _blocks(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """Lines up to the next blank one, with the number of the first."""
+    block = list[str]()
+    number = 0
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            block.append(line.rstrip("\r\n"))
+        elif block:
+            yield number - len(block), block
+            block = []
+    if block:
+        yield number + 1 - len(block), block
+
+
+def _joined(cue: InputTurn, block: list[str]) -> InputTurn:
+    turn = cue.turn
+    text = "\n".join([turn.text, *block])
+    return InputTurn(cue.line, cue.conversation, Turn(text, turn.speaker, turn.start_s, turn.end_s))
+
+
+def _turns_of(cue: InputTurn) -> Iterator[InputTurn]:
+    """The turns of a cue: one for each voice, or for each line where all begin with a dash."""
+    before, *voices = _VOICE.split(cue.turn.text)
+    said: list[tuple[str | None, str]] = list(zip(voices[::2], voices[1::2], strict=True))
+    lines = before.split("\n")
+    if len(lines) > 1 and all(line.lstrip().startswith(("-", "–")) for line in lines):
+        said = [(None, line.lstrip().lstrip("-– ")) for line in lines] + said
+    elif before.strip() or not said:
+        said = [(None, before), *said]
+    for speaker, text in said:
+        plain = " ".join(html.unescape(_MARK.sub("", text)).split())
+        turn = _with_speaker(plain) if speaker is None else Turn(plain, speaker.strip())
+        if speaker is None and not (turn.speaker or "").isupper():
+            turn = Turn(plain)  # in subtitles a colon follows a name only where it is in capitals
+        timed = Turn(turn.text, turn.speaker, cue.turn.start_s, cue.turn.end_s)
+        yield InputTurn(cue.line, cue.conversation, timed)
+
+
+def _seconds(parts: tuple[Any, ...]) -> float:
+    hours, minutes, seconds, fraction = parts
+    return int(hours or 0) * 3600 + int(minutes) * 60 + int(seconds) + int(fraction.ljust(3, "0")) / 1000

@@ -1,0 +1,108 @@
+"""The step of prediction: conversations in a file become predictions in another."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from dialoguellm_release.errors import DataError, Problem, RecipeError
+from dialoguellm_release.predict.files import PredictedFile as PredictedFile
+from dialoguellm_release.predict.files import PredictedRow, predicted_rows, survey, warn, write_predictions
+from dialoguellm_release.predict.files import counted as counted
+from dialoguellm_release.predict.partial import csv_line as csv_line
+from dialoguellm_release.predict.partial import lines_of as lines_of
+from dialoguellm_release.predict.predictor import EmotionPredictor as EmotionPredictor
+from dialoguellm_release.predict.reading import ConversationFile, open_file
+from dialoguellm_release.predict.trained_model import read_model
+from dialoguellm_release.recipes.catalogue import load_recipe
+from dialoguellm_release.schemas.manifests import AdapterManifest
+from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
+from dialoguellm_release.step import BUILD, StrPath
+from dialoguellm_release.steps.model import built_backbone
+
+
+def predict_file(
+    file: StrPath,
+    predictor: EmotionPredictor,
+    out: StrPath,
+    *,
+    form: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    resume: bool = False,
+    replace: bool = False,
+) -> PredictedFile:
+    """Labels every turn of a file of conversations, in the order of the file; nothing is dropped.
+
+    Memory does not grow with the file. Rows are kept as soon as they are there, beside the output, which
+    appears when it is whole.
+
+    Args:
+        file: CSV, TSV, JSON Lines, JSON, Parquet, plain chat (`.txt`), SRT or WebVTT; `-` is standard input.
+        predictor: Labels the turns.
+        out: CSV, JSON Lines or Parquet, by the ending of its name.
+        form: Of the input, where the ending of its name does not say it.
+        columns: Names of columns by `text`, `speaker` and `dialogue`, where they are not the usual ones.
+        resume: Go on from what an earlier run with the same inputs left.
+        replace: Replace an output that is there, and what an earlier run left.
+
+    Returns:
+        The output, and what became of the turns.
+
+    Raises:
+        DataError: The input cannot be read, or the output is there already.
+
+    Example:
+        >>> predictor = EmotionPredictor.from_pretrained("dialoguellm/llama-2-7b")  # doctest: +SKIP
+        >>> predict_file("chat.txt", predictor, "emotions.csv").turns  # doctest: +SKIP
+        12
+    """
+    target = Path(out)
+    if target.exists() and not replace:
+        what, fix = "is there already", "name another output, or replace it with --replace"
+        raise DataError(Problem(str(out), what, fix=fix, code="predict.exists"))
+    with opened(file, form, columns) as source:
+        return write_predictions(
+            source, predictor, target, "resume" if resume else "discard" if replace else "refuse"
+        )
+
+
+@contextmanager
+def opened(
+    file: StrPath, form: str | None, columns: Mapping[str, str] | None = None
+) -> Iterator[ConversationFile]:
+    """A file of conversations; what comes by standard input is put into a file first, as it is read twice."""
+    if str(file) != "-":
+        yield open_file(Path(file), str(file), form, columns)
+        return
+    if form is None:
+        what, fix = "has no name that says its format", "state it with --format"
+        raise DataError(Problem("standard input", what, fix=fix, code="predict.format"))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "standard-input")
+        with path.open("wb") as copy:
+            shutil.copyfileobj(sys.stdin.buffer, copy)
+        yield open_file(path, "standard input", form, columns)
+
+
+def predict_rows(source: ConversationFile, predictor: EmotionPredictor) -> Iterator[list[PredictedRow]]:
+    """The rows of predictions of a file in pieces, after a first reading of it."""
+    predictor.counts.clear()
+    warn(survey(source, predictor.choice.languages), predictor)
+    yield from predicted_rows(source, predictor)
+
+
+def backbone_of(adapter: str) -> Path | None:
+    """The folder of an adapter's base where that is built here, which is done where needed; else None."""
+    model = read_model(adapter)
+    if not isinstance(model.manifest, AdapterManifest) or model.manifest.figures.base_content_sha256 is None:
+        return None
+    reference = str(model.manifest.recipe.resolved.get("backbone"))
+    try:
+        loaded = load_recipe(reference, "backbone", BackboneRecipe)
+    except RecipeError:
+        return None
+    return built_backbone(reference, loaded, BUILD / "backbones")
