@@ -208,7 +208,9 @@ class _Writer:
                         where = (self._folder, name, split)
                         writers[split] = SplitWriter(*where, self.prompt, self._labels, files)
                     leaks, decided = self._decisions.of(name, split, dialogue.id)
-                    writers[split].add(list(maker.records(dialogue, split, leaks)), decided)
+                    records = list(maker.records(dialogue, split, leaks))
+                    writers[split].add(records, decided)
+                    writers[split].totals.context_only += len(dialogue.utterances) - len(records)
                 self._advance(1)
         content.totals = {split: writers[split].totals for split in SPLITS if split in writers}
         self.relabelled += maker.relabelled
@@ -254,6 +256,7 @@ def _corpus_figures(entry: CorpusEntry, content: CorpusContent, recipe: CorpusRe
         repairs=dict(sorted(notes.repairs.items())),
         unused=content.unused,
         splits=content.sizes,
+        context_only={split: one.context_only for split, one in totals.items() if one.context_only},
         parts={split: part_sizes(one.decisions) for split, one in totals.items()},
         labels={
             split: {label: one.labels[label] for label in entry.label_space} for split, one in totals.items()

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dialoguellm_release.dataset.records import line_of, sft_columns
+from dialoguellm_release.dataset.records import context_only, line_of, sft_columns
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import combined_sha256, file_problems
 from dialoguellm_release.layout import AUDIT, config_files, data_file
 from dialoguellm_release.leakage.audit import PART_OF, Ledger, audit_as_json, make_ledger, part_sizes
 from dialoguellm_release.leakage.shared import bit_of, split_names
-from dialoguellm_release.leakage.turns import TurnCollector, Turns, turns_before
+from dialoguellm_release.leakage.turns import TurnCollector, Turns, of_records, turns_before
 from dialoguellm_release.prompts import Prompt, prompt_of_dataset
 from dialoguellm_release.records import ROWS_AT_ONCE, content_sha256, record_digest, rows_in
 from dialoguellm_release.schemas.counts import Sizes
@@ -40,8 +40,11 @@ _FACTOR, _WRAP = 0x9E3779B97F4A7C15, (1 << 64) - 1
 class _RecordIndex:
     """What is kept of every record for the checks that need all of them: numbers, however long a text is."""
 
-    def __init__(self, corpora: Sequence[CorpusName]) -> None:
-        self._collector = TurnCollector(corpora)
+    def __init__(self, figures: DatasetFigures) -> None:
+        corpora = tuple(figures.corpora)
+        self._figures, self._collector = figures, TurnCollector(corpora)
+        self._show_more = {name for name, one in figures.corpora.items() if one.context_only}
+        self._dialogues = defaultdict[tuple[CorpusName, Split, str], list[Record]](list)
         self._bits = {
             f"{corpus}/{split}": bit_of(number)
             for number, (corpus, split) in enumerate(product(corpora, SPLITS))
@@ -58,14 +61,16 @@ class _RecordIndex:
         is_known = record.leaks is not None and self._bits.keys() >= named
         self._leaks.append(sum(self._bits[name] for name in named) if is_known else _UNKNOWN)
         self._parts.append(PARTS.index(part))
+        if record.corpus in self._show_more:
+            self._dialogues[record.corpus, record.split, record.dialogue_id].append(record)
 
     def problems(self, folder: Path, manifest: DatasetManifest, rules: CleanRules) -> Iterator[Problem]:
         """What is wrong among the records; they are audited only where their dialogues are complete."""
         import numpy as np
 
-        turns = self._collector.turns()
+        turns = of_records(self._collector.turns(), self._show_more)
         doubles = _first_of(self._double_problems(turns))
-        contexts = _first_of(self._context_problems(turns, manifest.figures))
+        contexts = _first_of([*self._context_problems(turns), *self._other_context_problems()])
         if found := [*doubles, *contexts]:
             yield from found
             return
@@ -85,11 +90,12 @@ class _RecordIndex:
             where, what = turns.id_of(place), "is there more than once"
             yield Problem(where, what, fix=AGAIN, code="dataset.duplicate_record")
 
-    def _context_problems(self, turns: Turns, figures: DatasetFigures) -> Iterator[Problem]:
-        """Records whose context is not the utterances before them in their dialogue."""
+    def _context_problems(self, turns: Turns) -> Iterator[Problem]:
+        """Records whose context is not the records before them in their dialogue, where it shows no more."""
         import numpy as np
 
-        context_k = np.array([figures.context_of(corpus) for corpus, _ in turns.splits], dtype=np.int64)
+        context_k = np.array([self._figures.context_of(corpus) for corpus, _ in turns.splits], dtype=np.int64)
+        show_more = np.array([corpus in self._show_more for corpus, _ in turns.splits])[turns.split]
         size = np.minimum(turns_before(turns), context_k[turns.split])
         lines = np.array(self._lines, dtype=np.uint64)[turns.place]
         expected = np.zeros(len(lines), dtype=np.uint64)
@@ -99,11 +105,25 @@ class _RecordIndex:
             is_shown = size[offset:] >= offset
             expected[offset:] += np.where(is_shown, lines[:-offset] * np.uint64(factor), np.uint64(0))
         got = np.array(self._contexts, dtype=np.uint64)[turns.place]
-        for place in np.flatnonzero((got != expected) | (turns.context != size)).tolist():
+        is_wrong = ((got != expected) | (turns.context != size)) & ~show_more
+        for place in np.flatnonzero(is_wrong).tolist():
             shown = range(place - int(size[place]), place)
             what = "its context is not the utterances before it"
             wanted = f"the utterances of {', '.join(map(turns.id_of, shown))}" if shown else "none"
             yield Problem(turns.id_of(place), what, wanted, fix=AGAIN, code="dataset.wrong_context")
+
+    def _other_context_problems(self) -> Iterator[Problem]:
+        """The same where contexts also show utterances without a label: these are where an index is free."""
+        for (corpus, _, _), records in self._dialogues.items():
+            lines, before = list[str](), -1
+            for record in sorted(records, key=lambda one: one.utterance_index):
+                gap, context_k = record.utterance_index - before - 1, self._figures.context_of(corpus)
+                others = context_only(record.context, lines, gap, context_k)
+                if others is None:
+                    what = "its context is not the utterances before it"
+                    yield Problem(record.id, what, fix=AGAIN, code="dataset.wrong_context")
+                lines += [*(others or ()), line_of(record.speaker, record.input)]
+                before = record.utterance_index
 
 
 def _first_of(problems: Iterable[Problem]) -> Iterator[Problem]:
@@ -322,7 +342,7 @@ def dataset_problems(
         what = f"was built with another {figures.prompt} than the one that is installed"
         shas = (figures.prompt_sha256, prompt.sha256)
         yield Problem(str(folder), what, *shas, AGAIN, code="dataset.other_prompt")
-    index, digests = _RecordIndex(tuple(figures.corpora)), dict[str, str]()
+    index, digests = _RecordIndex(figures), dict[str, str]()
     paths = [file.path for file in manifest.outputs]
     for name, corpus in figures.corpora.items():
         for split in corpus.splits:

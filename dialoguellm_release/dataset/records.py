@@ -274,15 +274,33 @@ def line_of(speaker: str | None, text: str) -> str:
     return f"{speaker}: {text}" if speaker else text
 
 
+def context_only(context: Sequence[str], lines: Sequence[str], gap: int, context_k: int) -> list[str] | None:
+    """The lines at the end of a context that are of no record; None where it cannot be the context.
+
+    Args:
+        lines: All that is known to come before in the dialogue.
+        gap: How many utterances may be between the record and the one before it, by their indices.
+        context_k: How many lines a context has where there are so many.
+    """
+    for count in range(min(gap, len(context)) + 1):
+        known = list(context[: len(context) - count])
+        is_whole = len(context) == context_k or len(known) == len(lines)
+        if is_whole and known == lines[len(lines) - len(known) :]:
+            return list(context[len(known) :])
+    return None
+
+
 @dataclass
 class SplitTotals:
     """What was written of one split.
 
     Attributes:
+        context_only: Utterances without a label.
         described: Records with a video description.
     """
 
     dialogues: int = 0
+    context_only: int = 0
     labels: Counter[Label] = field(default_factory=Counter)
     decisions: Counter[int] = field(default_factory=Counter)
     digests: list[bytes] = field(default_factory=list)

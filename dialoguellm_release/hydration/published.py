@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from dialoguellm_release.corpora.notes import Notes
+from dialoguellm_release.dataset.records import context_only, line_of
 from dialoguellm_release.errors import DataError, Problem, problems_of
 from dialoguellm_release.folders import (
     MANIFEST,
@@ -116,13 +117,29 @@ class PublishedCopy:
                 notes.public_dialogues[row.split] = row.public.dialogues
                 notes.public_utterances[row.split] = row.public.utterances
         for split in figures.splits:
-            turns: defaultdict[str, list[Utterance]] = defaultdict(list)
+            turns: defaultdict[str, list[Record]] = defaultdict(list)
             for file in self._files(f"data/{name}/{split}-"):
                 for record in rows_in(self.folder / file.path, Record):
-                    turns[record.dialogue_id].append(_utterance(record, label_map))
+                    turns[record.dialogue_id].append(record)
             for dialogue_id in sorted(turns, key=natural_order):
-                utterances = sorted(turns[dialogue_id], key=lambda utterance: utterance.index)
-                yield Dialogue(corpus=name, split=split, id=dialogue_id, utterances=tuple(utterances))
+                records = sorted(turns[dialogue_id], key=lambda record: record.utterance_index)
+                utterances = tuple(self._utterances(name, records, label_map))
+                yield Dialogue(corpus=name, split=split, id=dialogue_id, utterances=utterances)
+
+    def _utterances(
+        self, name: CorpusName, records: Iterable[Record], label_map: Mapping[str, Label]
+    ) -> Iterator[Utterance]:
+        """The utterances of a dialogue; those without a label from the contexts, each as the line it is."""
+        figures, lines, before = self.manifest.figures, list[str](), -1
+        has_more = bool(figures.corpora[name].context_only)
+        for record in records:
+            gap, context_k = record.utterance_index - before - 1, figures.context_of(name)
+            others = (has_more and context_only(record.context, lines, gap, context_k)) or []
+            for index, line in enumerate(others, start=record.utterance_index - len(others)):
+                yield Utterance(index=index, text=line, label=None, source_label=None)
+            yield _utterance(record, label_map)
+            lines += [*others, line_of(record.speaker, record.input)]
+            before = record.utterance_index
 
     def descriptions(self) -> dict[str, str]:
         """The video descriptions of the published records, by record id."""

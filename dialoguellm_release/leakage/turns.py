@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import count, product
 from pathlib import Path
@@ -185,9 +185,10 @@ def read_turns(
     Raises:
         DataError: The files of a folder do not agree with its manifest, or a dialogue is incomplete.
     """
-    corpora = list(read_manifest(dataset, DatasetManifest).figures.corpora)
-    second = read_manifest(against, DatasetManifest).figures.corpora if against else ()
+    corpora = read_manifest(dataset, DatasetManifest).figures.corpora
+    second = read_manifest(against, DatasetManifest).figures.corpora if against else {}
     names = {name: f"other_{name}" if name in corpora else name for name in second}
+    figures = {**corpora, **{names[name]: one for name, one in second.items()}}
 
     def records() -> Iterator[Record]:
         for folder in (dataset, against) if against else (dataset,):
@@ -199,14 +200,18 @@ def read_turns(
                     is_second = folder is against
                     yield record.model_copy(update={"corpus": names[record.corpus]}) if is_second else record
 
-    return as_turns(records(), [*corpora, *names.values()]), tuple(names.values())
+    show_more = [name for name, one in figures.items() if one.context_only]
+    return as_turns(records(), figures, show_more), tuple(names.values())
 
 
-def as_turns(records: Iterable[Record], corpora: Iterable[CorpusName]) -> Turns:
+def as_turns(
+    records: Iterable[Record], corpora: Iterable[CorpusName], show_more: Collection[CorpusName] = ()
+) -> Turns:
     """The turns of records, which may come in any order.
 
     Args:
         corpora: Those of the dataset, in its order.
+        show_more: Corpora whose contexts also show utterances of which there is no record.
 
     Raises:
         DataError: A record shows more turns of its dialogue than there are before it.
@@ -216,7 +221,7 @@ def as_turns(records: Iterable[Record], corpora: Iterable[CorpusName]) -> Turns:
     collector = TurnCollector(corpora)
     for record in records:
         collector.add_record(record)
-    turns = collector.turns()
+    turns = of_records(collector.turns(), show_more)
     before = turns_before(turns)
     lacking = np.flatnonzero(turns.context > before)
     if len(lacking):
@@ -226,6 +231,15 @@ def as_turns(records: Iterable[Record], corpora: Iterable[CorpusName]) -> Turns:
         got, fix = f"{before[first]}; {len(lacking)} records are like this one", "build the dataset again"
         raise DataError(Problem(where, what, expected, got, fix, code="leakage.incomplete_dialogue"))
     return turns
+
+
+def of_records(turns: Turns, show_more: Collection[CorpusName]) -> Turns:
+    """The turns with contexts that count records alone, in corpora whose contexts show more than these."""
+    import numpy as np
+
+    splits = [number for number, (corpus, _) in enumerate(turns.splits) if corpus in show_more]
+    before = np.where(np.isin(turns.split, splits), turns_before(turns), turns.context)
+    return replace(turns, context=np.minimum(turns.context, before))
 
 
 def dialogue_starts(turns: Turns) -> Numbers:

@@ -23,6 +23,7 @@ class CorpusFigures(Schema):
         repairs: How often each named rule mended or dropped something.
         unused: Dialogues and utterances that the drawn split left over.
         splits: What was built.
+        context_only: Utterances without a label, of which there is no record, but which contexts may show.
         parts: How many records of each split are clean, and why the others are not; empty without an
             audit.
         labels: Records per label and split.
@@ -38,6 +39,7 @@ class CorpusFigures(Schema):
     repairs: dict[str, Count]
     unused: Sizes
     splits: dict[Split, Sizes]
+    context_only: dict[Split, Count] = {}
     parts: dict[Split, PartSizes] = {}
     labels: dict[Split, dict[Label, Count]]
     content_sha256: dict[Split, Sha256]

@@ -75,8 +75,11 @@ def _checked(
     """The dialogues; a corpus or a split without any is a problem, and so is what the reader noted."""
     seen = set[Split]()
     for dialogue in dialogues:
-        seen.add(dialogue.split or "train")
-        yield dialogue
+        if any(one.label for one in dialogue.utterances):
+            seen.add(dialogue.split or "train")
+            yield dialogue
+        else:
+            notes.repairs[f"{dialogue.corpus}.dialogue_without_a_label"] += 1
     empty = [split for split in SPLITS if split in splits and split not in seen]
     if not notes.problems and not seen:
         notes.problems.append(Problem(str(folder), "no dialogue was found", code="corpora.empty"))
