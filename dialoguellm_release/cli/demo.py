@@ -25,6 +25,10 @@ def demo(
     out: Annotated[Path, typer.Option(help="Where everything is made.")] = BUILD / "demo",
     skip: Skip = None,
     again: Again = False,
+    app: Annotated[
+        bool,
+        typer.Option("--app", help="Then serve the app of the demo Space with the adapter, until Ctrl-C."),
+    ] = False,
 ) -> None:
     """Run the whole path on small synthetic data.
 
@@ -87,3 +91,7 @@ def demo(
     show(f"\nRelease\n{publish.as_text(release)}")
     show(f"\nLoad it\n{loading}")
     say(f"\nDone in {time.monotonic() - started:.0f} s. Everything is in {out}.")
+    if app:
+        from dialoguellm_release.steps.demo import serve_app
+
+        raise typer.Exit(serve_app(trained.folder, out / backbone_plan.folder))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -14,6 +14,7 @@ from dialoguellm_release.cards.card import front_matter, split_card
 from dialoguellm_release.errors import Problem, problems_of
 from dialoguellm_release.hub.contents import Commits, RepoPlan, Sources, parse_release_file
 from dialoguellm_release.layout import CARD
+from dialoguellm_release.schemas.manifests import AdapterManifest
 from dialoguellm_release.schemas.release import (
     RELEASE_FILE,
     AppAdapter,
@@ -42,11 +43,22 @@ def offering(plan: RepoPlan, depends_on: tuple[RepositoryName, ...], sources: So
         metadata["datasets"] = datasets
 
     def texts(commits: Commits) -> Mapping[str, str]:
-        offered = tuple(AppAdapter(adapter=name, revision=commits[name]) for name in adapters)
+        offered = tuple(
+            AppAdapter(adapter=name, revision=commits[name], corpus=corpus)
+            for name in adapters
+            for corpus in _tasks(sources.adapters[name].manifest)
+        )
         listed = AppAdapters(adapters=offered).model_dump_json(indent=2, exclude_none=True)
         return {CARD: f"{front_matter(metadata)}{body}", APP_ADAPTERS: f"{listed}\n"}
 
     return replace(plan, texts=texts)
+
+
+def _tasks(adapter: AdapterManifest) -> Sequence[str | None]:
+    """The corpora among whose labels a visitor chooses; None alone where there is nothing to choose."""
+    task = adapter.figures.task
+    asked = {(one.label_space, one.context_k) for one in task.corpora.values()} if task else set()
+    return list(task.corpora) if task and len(asked) > 1 else [None]
 
 
 def app_problems(files: Collection[str], read: Callable[[str], str]) -> Iterator[Problem]:

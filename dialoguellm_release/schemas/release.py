@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field
@@ -27,14 +28,21 @@ class AppAdapter(Schema):
     """An adapter that an app offers.
 
     Attributes:
-        adapter: Its repository, or a folder.
+        adapter: Its repository, or the path of a folder.
         revision: None for a folder.
+        corpus: Whose labels it gives; None where it knows one label space.
         backbone: The folder of its base; None takes the base from the Hub.
     """
 
     adapter: Text
     revision: Text | None = None
+    corpus: Text | None = None
     backbone: Text | None = None
+
+    @property
+    def name(self) -> str:
+        """What a visitor sees: no path of the machine."""
+        return self.adapter if self.revision else PurePath(self.adapter).name
 
 
 class AppAdapters(Schema):

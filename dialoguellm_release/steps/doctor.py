@@ -29,7 +29,7 @@ LEAST_FREE_BYTES = 1_000_000_000
 """Under this much a build of the dataset and its release may not fit."""
 
 COMMANDS: dict[str, str] = {
-    "demo": "demo",
+    "demo": "demo --app",
     "figures": "pictures in the card of dataset build",
     "quantize": "backbones that are loaded in 4 or 8 bits (NVIDIA GPU)",
     "score": "score run, predict, verify (predictions)",
