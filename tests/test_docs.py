@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+import dialoguellm_release as release
 from dialoguellm_release.steps.dataset import build_dataset
 
 ROOT = Path(__file__).parents[1]
@@ -35,17 +36,30 @@ def test_the_documents_were_found() -> None:
     }
 
 
-def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    build_dataset("demo", out=tmp_path / "build" / "dataset")
-    monkeypatch.chdir(tmp_path)
-    namespace: dict[str, Any] = {}
-    found = blocks((ROOT / "README.md").read_text(encoding="utf-8"), "python")
-    assert len(found) == 2
+@pytest.fixture(scope="module")
+def workspace(tiny_adapter: Path, tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with the folders that the documents name."""
+    folder = tmp_path_factory.mktemp("workspace")
+    build_dataset("demo", out=folder / "build" / "demo" / "dataset")
+    for path, target in (("adapters", tiny_adapter), ("backbones", tiny_backbone)):
+        (folder / "build" / "demo" / path).mkdir()
+        (folder / "build" / "demo" / path / "tiny").symlink_to(target)
+    return folder
+
+
+@pytest.mark.parametrize(("name", "count"), [("README.md", 2), ("docs/use.md", 3)])
+def test_the_python_of_a_document_runs(
+    name: str, count: int, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workspace)
+    names: dict[str, Any] = {}
+    found = blocks((ROOT / name).read_text(encoding="utf-8"), "python")
+    assert len(found) == count
     for block in found:
-        exec(block, namespace)
-    turns = sum(len(dialogue) for dialogue in namespace["dialogues"])
-    assert turns == len(namespace["test"]) > 100
-    for dialogue in namespace["dialogues"]:
+        exec(block, names)
+    assert 0 < len(names["clean_test"]) < len(names["test"])
+    assert len(names["predictor"](names["conversation"])) == 2
+    for dialogue in names.get("dialogues", ()):
         assert len({(record["corpus"], record["split"], record["dialogue_id"]) for record in dialogue}) == 1
         numbers = [record["utterance_index"] for record in dialogue]
         assert numbers == sorted(numbers)
@@ -88,11 +102,50 @@ def test_every_command_in_the_documents_exists() -> None:
         assert done.returncode == 0, command
 
 
+def anchors(path: Path) -> set[str]:
+    """Those of the headings of a document, as GitHub and the site make them."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_links_lead_somewhere(path: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
+def test_links_and_pictures_lead_somewhere(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    found = re.findall(r"\]\(([^)\s]*)\)", text) + re.findall(r'src="([^"]+)"', text)
+    for target in found:
         if "://" not in target and "*" not in target:
-            assert (path.parent / target).exists(), target
+            file, _, anchor = target.partition("#")
+            led = path.parent / file if file else path
+            assert led.exists(), target
+            assert not anchor or anchor in anchors(led), target
+
+
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    listed = set(re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8")))
+    kinds = {f"reference/recipes/{path.name.split('.')[0]}.md" for path in ROOT.glob("recipes/*.schema.json")}
+    made = {"index.md", "contributing.md", "reference/command-line.md", "reference/python.md", *kinds}
+    assert listed == made | {path.name for path in (ROOT / "docs").glob("*.md")}
+
+
+def test_pictures_are_small() -> None:
+    sizes = {path.name: path.stat().st_size for path in (ROOT / "docs" / "images").iterdir()}
+    assert {name for name, size in sizes.items() if size > 200_000} == set()
+
+
+@pytest.mark.slow
+def test_the_site_is_built_and_reads_nothing_from_others(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs", reason="`make docs` installs it")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    pages = {path.relative_to(tmp_path).as_posix(): path.read_text() for path in tmp_path.rglob("*.html")}
+    assert 'id="dlm-release-dataset-build"' in pages["reference/command-line.html"]
+    assert "per_device_train_batch_size" in pages["reference/recipes/adapter.html"]
+    python = pages["reference/python.html"]
+    assert all(f'.{name}"' in python for name in release.__all__)
+    loads = re.compile(r'<(?:script|link|img|iframe)[^>]*(?:src|href)="?https?://')
+    assert not [name for name, text in pages.items() if loads.search(text)]
 
 
 def test_versions_agree() -> None:
@@ -105,7 +158,7 @@ def test_make_has_the_targets_that_the_readme_names() -> None:
     named = set(re.findall(r"^make ([a-z-]+)$", (ROOT / "README.md").read_text(), re.MULTILINE))
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert named == {"demo", "test"}
-    assert {"setup", "demo", "test", "test-slow", "lint", "bench"} <= targets
+    assert {"setup", "demo", "test", "test-slow", "lint", "bench", "docs"} <= targets
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git to list the tracked files")

@@ -103,7 +103,7 @@ def _without_font(lacking: set[str]) -> str:
     r"""What a figure says of the characters that it shows as boxes.
 
     >>> _without_font({"भ", "य", "情"})
-    'no font of this machine shows these characters; the tables have them\\nCJK: 1, Devanagari: 2'
+    'no font of this machine shows these characters; the tables have them\nCJK: 1, Devanagari: 2'
     """
     scripts = Counter(unicodedata.name(one, "unknown script").split()[0] for one in lacking)
     named = [f"{name if name == 'CJK' else name.title()}: {count}" for name, count in sorted(scripts.items())]
