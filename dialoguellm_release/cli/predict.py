@@ -5,10 +5,11 @@ from __future__ import annotations
 import json as json_module
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from dialoguellm_release.cli import options
 from dialoguellm_release.cli.options import Json
 from dialoguellm_release.cli.output import say, show, show_json
 from dialoguellm_release.render.predictions import LIMITS_OF_USE, columns_of, predictions_table
@@ -22,11 +23,20 @@ def predict(
         str, typer.Argument(help="CSV, TSV, JSON Lines, Parquet, plain chat, SRT or WebVTT; - is stdin.")
     ],
     adapter: Annotated[
-        str, typer.Option(metavar="DIR|ID", help="An adapter or a merged model: folder or id on the Hub.")
-    ],
+        str | None,
+        typer.Option(metavar="DIR|ID", help="An adapter or a merged model: folder or id on the Hub."),
+    ] = None,
     backbone: Annotated[
         Path | None, typer.Option(help="Folder of the adapter's base. [default: from the Hub]")
     ] = None,
+    served: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Ask this model on a server; --adapter states prompt and labels."),
+    ] = None,
+    base_url: Annotated[str, typer.Option(help="The OpenAI-compatible API of --served.")] = (
+        "http://127.0.0.1:8000/v1"
+    ),
+    api: Annotated[str, typer.Option(help="Of --served: chat or completions.")] = "chat",
     labels: Annotated[
         str | None, typer.Option(help="Predict these labels alone: a part of the label space, with commas.")
     ] = None,
@@ -62,17 +72,30 @@ def predict(
 
     Example: dlm-release predict chat.txt --adapter build/adapters/tiny --out emotions.csv
     """
+    from dialoguellm_release.schemas.scores import ServerApi
     from dialoguellm_release.steps import predict as steps
 
-    predictor = steps.EmotionPredictor.from_pretrained(
-        adapter,
-        backbone=backbone or steps.backbone_of(adapter),
-        labels=None if labels is None else [one.strip() for one in labels.split(",")],
-        corpus=corpus,
-        context_k=context_k,
-        batch_size=batch_size,
-        device=device,
-    )
+    chosen = None if labels is None else [one.strip() for one in labels.split(",")]
+    if served is not None:
+        if backbone is not None or device is not None:
+            raise typer.BadParameter("--backbone and --device are of a model that runs here, not of --served")
+        way = options.choice(api, get_args(ServerApi), "--api")
+        server = steps.ServedModel(base_url, served, way)
+        predictor = steps.EmotionPredictor.from_served(
+            server, adapter, labels=chosen, corpus=corpus, context_k=context_k
+        )
+    elif adapter is None:
+        raise typer.BadParameter("name the model with --adapter, or with --served one on a server")
+    else:
+        predictor = steps.EmotionPredictor.from_pretrained(
+            adapter,
+            backbone=backbone or steps.backbone_of(adapter),
+            labels=chosen,
+            corpus=corpus,
+            context_k=context_k,
+            batch_size=batch_size,
+            device=device,
+        )
     say(LIMITS_OF_USE)
     named = {"text": text, "speaker": speaker, "dialogue": dialogue}
     columns = {role: name for role, name in named.items() if name is not None}
@@ -104,7 +127,7 @@ def _to_stdout(
                     show(("" if is_first else ",") + json_module.dumps(row, ensure_ascii=False))
                     is_first = False
             show("]}")
-        elif sys.stdout.isatty():
+        elif is_terminal():
             for rows in pieces:
                 show(predictions_table(rows))
         else:
@@ -112,3 +135,8 @@ def _to_stdout(
             for rows in pieces:
                 show(steps.lines_of(rows, predictor.labels, "csv").rstrip("\n"))
     say(steps.counted(predictor))
+
+
+def is_terminal() -> bool:
+    """Whether a person reads what is printed."""
+    return sys.stdout.isatty()

@@ -1,7 +1,8 @@
-"""Who answers: a model that runs here, asked as `score run` asks it."""
+"""Who answers: a model here, asked as `score run` does, or one on a server, as `score served` does."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,12 @@ from dialoguellm_release.backbones.context_window import context_window
 from dialoguellm_release.encoding import EncodedPrompt, Encoder
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.predict.trained_model import TaskChoice, TrainedModel, load_model
-from dialoguellm_release.schemas.labels import class_labels
+from dialoguellm_release.prompts import Prompt
+from dialoguellm_release.schemas.labels import Label, class_labels
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.scoring.scorers import LikelihoodScorer, chosen_scorer, label_tokens
+from dialoguellm_release.scoring.served import ServedAsker
+from dialoguellm_release.serve.client import ServedModel
 
 
 @dataclass(frozen=True)
@@ -21,13 +25,15 @@ class LabelScores:
     """What was answered to one record.
 
     Attributes:
-        log_probs: For each label of the run; None where there is no answer.
-        reason: Why there is none.
+        log_probs: For each label of the run; None where there are none.
+        label: Of an answer without probabilities.
+        reason: Why there is no answer.
         is_shortened: Whether context was left out to fit.
         is_cut: Whether the turn itself was cut to fit.
     """
 
     log_probs: tuple[float, ...] | None
+    label: Label | None = None
     reason: str | None = None
     is_shortened: bool = False
     is_cut: bool = False
@@ -104,3 +110,26 @@ class LocalModel:
             what = "the instruction alone does not fit into the context window of the model"
             raise DataError(Problem("max_length", what, code="predict.no_room"))
         return best
+
+
+class RemoteModel:
+    """A model on a server, which cuts nothing.
+
+    Args:
+        cache: Keeps each answer.
+    """
+
+    def __init__(self, served: ServedModel, prompt: Prompt, choice: TaskChoice, cache: Path) -> None:
+        self._prompt = prompt
+        self._asker = ServedAsker(served, choice.labels, cache)
+
+    def answers(self, records: Sequence[Record]) -> list[LabelScores]:
+        """The answers of the server; without log-probabilities, the label that it wrote."""
+        texts = [self._prompt.prompt(record) for record in records]
+        _, read = self._asker.answers(list(dict.fromkeys(texts)))
+        found = []
+        for text in texts:
+            answer = read[text].answer
+            scores = answer.scores and tuple(math.log(one) if one else -math.inf for one in answer.scores)
+            found.append(LabelScores(scores, answer.label, read[text].invalid))
+        return found

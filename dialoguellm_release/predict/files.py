@@ -120,7 +120,7 @@ def _row(one: InputTurn, number: int, prediction: EmotionPrediction) -> Predicte
         "start_s": one.turn.start_s,
         "end_s": one.turn.end_s,
         "label": prediction.label,
-        "margin": None if prediction.label is None else prediction.margin,
+        "margin": prediction.margin,
         "reason": prediction.reason,
         **{probability_column(label): share for label, share in prediction.probabilities.items()},
     }

@@ -14,12 +14,13 @@ from pydantic import JsonValue
 from dialoguellm_release.corpora.cells import is_blank, one_line
 from dialoguellm_release.dataset.records import line_of, shown_speakers
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.predict.answering import Answerer, LabelScores, LocalModel
+from dialoguellm_release.predict.answering import Answerer, LabelScores, LocalModel, RemoteModel
 from dialoguellm_release.predict.trained_model import TaskChoice, choose_task, read_model, temperature_of
-from dialoguellm_release.prompts import Prompt
+from dialoguellm_release.prompts import Prompt, load_prompt
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.scoring.scorers import softmax
+from dialoguellm_release.serve.client import ServedModel
 
 AT_ONCE = 2_048
 """Turns that are answered together: batches are made of those of similar length."""
@@ -54,8 +55,9 @@ class EmotionPrediction:
 
     Attributes:
         label: The likeliest label; None where there is no answer.
-        probabilities: Of each label, in the order of the label space; empty where there is no answer.
-        margin: Probability of the likeliest label minus that of the second.
+        probabilities: Of each label, in the order of the label space; empty where there are none, as of a
+            server that gives text alone.
+        margin: Probability of the likeliest label minus that of the second; None without probabilities.
         reason: Why there is no answer; None where there is one.
 
     Example:
@@ -65,7 +67,7 @@ class EmotionPrediction:
 
     label: Label | None
     probabilities: dict[Label, float]
-    margin: float
+    margin: float | None
     reason: str | None = None
 
 
@@ -173,6 +175,47 @@ class EmotionPredictor:
         identity = {"model": model.manifest.content_sha256, "device": answerer.device}
         return cls(answerer, model.prompt, choice, temperature, identity)
 
+    @classmethod
+    def from_served(
+        cls,
+        served: ServedModel,
+        adapter: str | PathLike[str] | None = None,
+        *,
+        labels: Sequence[Label] | None = None,
+        corpus: str | None = None,
+        context_k: int | None = None,
+        prompt: str = "dialogue-v1",
+        cache: str | PathLike[str] = "build/cache",
+    ) -> EmotionPredictor:
+        """Asks a model behind an OpenAI-compatible server.
+
+        Args:
+            served: The model and its server.
+            adapter: The folder or Hub id of what is served, for its prompt, labels and context; None for a
+                model that was not trained here.
+            labels: As in `from_pretrained`; without an adapter, the labels to choose from.
+            corpus: As in `from_pretrained`.
+            context_k: As in `from_pretrained`; needed without an adapter.
+            prompt: Name of a bundled prompt or a path, without an adapter.
+            cache: Keeps each answer.
+
+        Returns:
+            The predictor.
+
+        Raises:
+            DataError: As `from_pretrained`.
+            MissingExtraError: The extra `served` is not installed.
+
+        Example:
+            >>> served = ServedModel("http://127.0.0.1:8000/v1", "my-model")  # doctest: +SKIP
+            >>> EmotionPredictor.from_served(served, "dialoguellm/llama-2-7b")  # doctest: +SKIP
+        """
+        model = None if adapter is None else read_model(str(adapter))
+        choice = choose_task(model, labels, corpus, context_k)
+        asked = load_prompt(prompt) if model is None else model.prompt
+        identity = {"served model": served.model, "server address": served.sha256, "server API": served.api}
+        return cls(RemoteModel(served, asked, choice, Path(cache)), asked, choice, identity=identity)
+
     def __call__(self, turns: Sequence[str | Turn | Mapping[str, Any]]) -> list[EmotionPrediction]:
         """The emotion of each turn of one conversation, in its order."""
         (found,) = self.predict([turns])
@@ -244,9 +287,9 @@ class EmotionPredictor:
         answers = iter(self._answerer.answers(asked) if asked else ())
         found = []
         for record in records:
-            scores = LabelScores(None, EMPTY) if record is None else next(answers)
+            scores = LabelScores(None, reason=EMPTY) if record is None else next(answers)
             self.counts["turns"] += 1
-            self.counts["without label"] += scores.log_probs is None
+            self.counts["without label"] += scores.log_probs is None and scores.label is None
             self.counts["shortened"] += scores.is_shortened
             self.counts["cut"] += scores.is_cut
             found.append(self._prediction(scores))
@@ -254,7 +297,7 @@ class EmotionPredictor:
 
     def _prediction(self, scores: LabelScores) -> EmotionPrediction:
         if scores.log_probs is None:
-            return EmotionPrediction(None, {}, 0.0, scores.reason)
+            return EmotionPrediction(scores.label, {}, None, scores.reason)
         values = scores.log_probs
         if self.temperature is not None:
             values = tuple(value / self.temperature for value in values)

@@ -125,6 +125,9 @@ def _looked_at(path: Path, name: str, *, is_text: bool) -> tuple[str, str]:
         decoder = codecs.getincrementaldecoder(encoding)()
         while block := file.read(BLOCK):
             digest.update(block)
+            if is_text and encoding != "utf-16" and b"\0" in block:
+                what, fix = "is not text, or text in UTF-16", "save it as UTF-8, or state another --format"
+                raise DataError(Problem(name, what, "text in UTF-8", fix=fix, code="predict.binary"))
             try:
                 text = decoder.decode(block, final=len(block) < BLOCK) if is_text else "binary"
             except UnicodeDecodeError as error:
@@ -132,9 +135,6 @@ def _looked_at(path: Path, name: str, *, is_text: bool) -> tuple[str, str]:
                 fix = "save it as UTF-8; text of Windows is often cp1252: iconv -f CP1252 -t UTF-8"
                 problem = Problem(name, "not text in UTF-8", got=got, fix=fix, code="predict.encoding")
                 raise DataError(problem) from error
-            if "\0" in text:
-                what, fix = "is not text, or text in UTF-16", "save it as UTF-8, or state another --format"
-                raise DataError(Problem(name, what, "text in UTF-8", fix=fix, code="predict.binary"))
             offset += len(block)
             is_blank = is_blank and is_blank_text(text)
     if is_blank:

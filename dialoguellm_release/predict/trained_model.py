@@ -99,7 +99,7 @@ class TaskChoice:
 
 
 def choose_task(
-    model: TrainedModel,
+    model: TrainedModel | None,
     labels: Sequence[Label] | None = None,
     corpus: CorpusName | None = None,
     context_k: int | None = None,
@@ -107,6 +107,7 @@ def choose_task(
     """The task of a corpus that the model was trained on, or a part of its label space.
 
     Args:
+        model: None for a model that was not trained here.
         labels: Predictions are one of these; None allows the whole label space.
         corpus: Whose task; None where the model knows one, or one alone that has all `labels`.
         context_k: None is that of the training.
@@ -120,11 +121,12 @@ def choose_task(
         raise DataError(Problem("labels", what, "two labels or more", got, code="predict.labels"))
     if context_k is not None and context_k < 0:
         raise DataError(Problem("context_k", "is negative", got=str(context_k), code="predict.context"))
-    if model.task is None:
+    if model is None or model.task is None:
         if wanted is None or context_k is None:
-            what = "its manifest does not say which labels and how much context it was trained with"
+            where = "the model" if model is None else model.where
+            what = "nothing says which labels and how much context its prompts show"
             fix = "state both with --labels and --context-k, the labels in the order of the training"
-            raise DataError(Problem(model.where, what, fix=fix, code="predict.no_task"))
+            raise DataError(Problem(where, what, fix=fix, code="predict.no_task"))
         return TaskChoice(wanted, wanted, context_k)
     corpora = model.task.corpora
     if corpus is not None:

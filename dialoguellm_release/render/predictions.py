@@ -60,5 +60,5 @@ def _cells(row: Mapping[str, Any], optional: Sequence[Column]) -> list[str]:
     first = ["" if row[column.header] is None else str(row[column.header]) for column in optional]
     if row["label"] is None:
         return [*first, row["text"], f"({row['reason']})", "", ""]
-    share = row[probability_column(row["label"])]
-    return [*first, row["text"], row["label"], f"{share:.2f}", f"{row['margin']:.2f}"]
+    shares = (row.get(probability_column(row["label"])), row["margin"])
+    return [*first, row["text"], row["label"], *("" if one is None else f"{one:.2f}" for one in shares)]

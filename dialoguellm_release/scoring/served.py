@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +15,20 @@ from dialoguellm_release.progress import progress
 from dialoguellm_release.prompts import prompt_of_dataset
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
-from dialoguellm_release.schemas.scores import ScorerName, ServedFigures, ServerApi, System
-from dialoguellm_release.scoring.answers import STORE, Answer, parse
+from dialoguellm_release.schemas.scores import ScorerName, ServerApi, System
+from dialoguellm_release.scoring.answers import STORE
 from dialoguellm_release.scoring.few_shot import PromptWithExamples, examples_of
-from dialoguellm_release.scoring.scorers import softmax
+from dialoguellm_release.scoring.served_replies import (
+    ReadReply,
+    beginnings_of,
+    is_readable,
+    read_body,
+    read_reply,
+    served_figures,
+)
 from dialoguellm_release.scoring.task import Asked, Scored, prompt_problem, protocol_of, read_task
 from dialoguellm_release.serve.asking import Asking, Question
 from dialoguellm_release.serve.client import OpenAIClient, ServedModel
-from dialoguellm_release.serve.protocol import plain_token, read_completion
 from dialoguellm_release.serve.store import (
     FORGET_FAILED,
     AnswerStore,
@@ -65,11 +69,6 @@ def score_served(
         cache: Holds the store of answers.
         again: Ask for every answer again.
     """
-    _api_of(served)
-    if settings.scorer not in ("auto", *SERVED_SCORERS):
-        expected = f"auto, {' or '.join(SERVED_SCORERS)}"
-        what = "not possible with a server"
-        raise DataError(Problem("scorer", what, expected, settings.scorer, code="score.not_served"))
     task = read_task(settings, dataset)
     prompt = prompt_of_dataset(task.dataset)
     if problem := prompt_problem(task, dataset, prompt, "the present prompt recipe"):
@@ -78,19 +77,11 @@ def score_served(
     asked = prompt if shown is None else PromptWithExamples(prompt, shown)
     texts = [asked.prompt(record) for record in task.records]
     distinct = list(dict.fromkeys(texts))
-    with (
-        open_store(cache / STORE, FORGET_FAILED) as store,
-        progress("ask", len(distinct)) as advance,
-    ):
-        run = _Run(served, settings, task.labels, store, advance)
-        if again:
-            store.commit([forget([run.key(text, kind) for text in distinct for kind in _KINDS])])
-        scorer, replies = asyncio.run(run.replies(distinct))
-    beginnings = beginnings_of(replies.values(), task.labels)
-    read = {
-        text: read_reply(scorer, replies[text], task.labels, beginnings, settings.max_new_tokens)
-        for text in distinct
-    }
+    with progress("ask", len(distinct)) as advance:
+        asker = ServedAsker(
+            served, task.labels, cache, settings.scorer, settings.max_new_tokens, advance, again=again
+        )
+        scorer, read = asker.answers(distinct)
     return Scored(
         split=task.split,
         answers=[read[text].answer for text in texts],
@@ -104,12 +95,60 @@ def score_served(
 _KINDS: tuple[Kind, ...] = ("probe", "first_token", "text")
 
 
+class ServedAsker:
+    """Asks a served model for labels, of a few prompts or of many in several calls.
+
+    Args:
+        labels: To choose from.
+        cache: Holds the store of answers.
+        wanted: How answers are read; `auto` is decided by the first prompts.
+        max_new_tokens: Longest text.
+        advance: Called with the number of prompts that were answered.
+        again: Ask for every answer again.
+    """
+
+    def __init__(
+        self,
+        served: ServedModel,
+        labels: Sequence[Label],
+        cache: Path,
+        wanted: Literal["auto"] | ScorerName = "auto",
+        max_new_tokens: int = 16,
+        advance: Callable[[int], None] = lambda _count: None,
+        *,
+        again: bool = False,
+    ) -> None:
+        _api_of(served)
+        if wanted not in ("auto", *SERVED_SCORERS):
+            expected = f"auto, {' or '.join(SERVED_SCORERS)}"
+            what = "not possible with a server"
+            raise DataError(Problem("scorer", what, expected, wanted, code="score.not_served"))
+        self._scorer: ScorerName | None = None
+        self._served, self._labels, self._store_file = served, labels, cache / STORE
+        self._wanted, self._max_new_tokens, self._advance = wanted, max_new_tokens, advance
+        self._again = again
+        self._beginnings: set[str] = set()
+
+    def answers(self, prompts: Sequence[str]) -> tuple[ScorerName, dict[str, ReadReply]]:
+        """How answers are read, and that to each of some distinct prompts, from the store or the server."""
+        with open_store(self._store_file, FORGET_FAILED) as store:
+            run = _Run(self._served, self._wanted, self._max_new_tokens, self._labels, store, self._advance)
+            if self._again:
+                store.commit([forget([run.key(text, kind) for text in prompts for kind in _KINDS])])
+            scorer, replies = asyncio.run(run.replies(prompts, self._scorer))
+        self._scorer = scorer
+        self._beginnings |= beginnings_of(replies.values(), self._labels)
+        most, known = self._max_new_tokens, self._beginnings
+        return scorer, {one: read_reply(scorer, replies[one], self._labels, known, most) for one in prompts}
+
+
 @dataclass(frozen=True)
 class _Run:
     """The questions of one run to one server."""
 
     served: ServedModel
-    settings: ScoreRecipe
+    wanted: Literal["auto"] | ScorerName
+    max_new_tokens: int
     labels: Sequence[Label]
     store: AnswerStore
     advance: Callable[[int], None]
@@ -121,17 +160,20 @@ class _Run:
             model=self.served.model,
             api=self.served.api,
             asked_for=kind,
-            max_new_tokens=1 if kind == "first_token" else self.settings.max_new_tokens,
+            max_new_tokens=1 if kind == "first_token" else self.max_new_tokens,
             prompt=sha256_of_text(prompt),
         )
 
-    async def replies(self, prompts: Sequence[str]) -> tuple[ScorerName, dict[str, StoredAnswer]]:
-        """The scorer, and the answer to each prompt."""
+    async def replies(
+        self, prompts: Sequence[str], scorer: ScorerName | None
+    ) -> tuple[ScorerName, dict[str, StoredAnswer]]:
+        """The scorer, decided by the first prompts where it is None, and the answer to each prompt."""
+        replies: dict[str, StoredAnswer] = {}
         async with aclosing(OpenAIClient(self.served)) as client:
-            wanted = self.settings.scorer
-            probes = [] if wanted == "free_generation" else prompts[:PROBES]
-            replies = await self._ask(client, probes, "probe")
-            scorer = _scorer(self.settings, list(replies.values()), self.labels, self.served)
+            if scorer is None:
+                probes = [] if self.wanted == "free_generation" else prompts[:PROBES]
+                replies = await self._ask(client, probes, "probe")
+                scorer = _scorer(self.wanted, list(replies.values()), self.labels, self.served)
             kind: Kind = "first_token" if scorer == "first_token" else "text"
             rest = [prompt for prompt in prompts if prompt not in replies]
             replies |= await self._ask(client, rest, kind)
@@ -156,7 +198,7 @@ class _Run:
         asking = Asking(
             self.store, self.served, client.send, read_body, advance=self.advance, give_up_after=1
         )
-        forms = _forms(self.served.api, kind, self.settings.max_new_tokens)
+        forms = _forms(self.served.api, kind, self.max_new_tokens)
         form, asked = await self._settled(asking, missing, keys, forms)
         await asking.over(self._question(keys[prompt], prompt, form) for prompt in missing[asked:])
         return {prompt: (known | asking.answers)[key] for prompt, key in keys.items()}
@@ -203,17 +245,17 @@ def _api_of(served: ServedModel) -> ServerApi:
 
 
 def _scorer(
-    settings: ScoreRecipe, probes: Sequence[StoredAnswer], labels: Sequence[Label], served: ServedModel
+    wanted: str, probes: Sequence[StoredAnswer], labels: Sequence[Label], served: ServedModel
 ) -> ScorerName:
-    """The scorer: as the recipe says, or by the share of the probes whose likeliest token begins a label."""
-    if settings.scorer == "free_generation":
+    """The scorer: as it is wanted, or by the share of the probes whose likeliest token begins a label."""
+    if wanted == "free_generation":
         return "free_generation"
     answered = [probe for probe in probes if probe.state == "answered"]
     beginnings = beginnings_of(answered, labels)
     readable = sum(is_readable(probe, labels, beginnings) for probe in answered)
     if answered and readable >= READABLE * len(answered):
         return "first_token"
-    if settings.scorer == "auto":
+    if wanted == "auto":
         return "free_generation"
     given = sum((probe.data or {}).get("first") is not None for probe in answered)
     raise DataError(
@@ -241,133 +283,3 @@ def _forms(api: str, kind: Kind, max_new_tokens: int) -> list[dict[str, Any]]:
     rich = [{**wanted, **length} for length in lengths]
     plain = [*({**greedy, **length} for length in lengths), lengths[1]]
     return rich if kind == "first_token" else plain if kind == "text" else [*rich, *plain]
-
-
-MIN_PREFIX = 3
-"""A shorter beginning counts as a label only where an answer shows that the label is written so."""
-
-
-def read_body(body: str) -> StoredAnswer | None:
-    """What is kept of a completion."""
-    found = read_completion(body)
-    if found is None:
-        return None
-    data = {"first": found.first, "cut_off": found.cut_off, "thought": found.thought}
-    state: Literal["answered", "refused"] = "answered"
-    reason = None
-    if found.refusal is not None or found.cut_off == "content_filter":
-        state = "refused"
-        reason = "content filter" if found.refusal is None else "the model refuses"
-    return StoredAnswer(state, found.text, data, reason, found.model, found.input_tokens, found.output_tokens)
-
-
-def beginnings_of(replies: Iterable[StoredAnswer], labels: Sequence[Label]) -> set[str]:
-    """Short first tokens that are known to begin a label, as the label was written after them."""
-    found = set()
-    for reply in replies:
-        first = (reply.data or {}).get("first")
-        label = parse(reply.text or "", labels)
-        if first and label is not None:
-            piece = plain_token(max(first, key=lambda pair: pair[1])[0])
-            if piece and label.startswith(piece):
-                found.add(piece)
-    return found
-
-
-def label_masses(
-    first: Sequence[tuple[str, float]],
-    labels: Sequence[Label],
-    beginnings: set[str] | frozenset[str] = frozenset(),
-) -> dict[Label, float]:
-    """The probability of each label by the likeliest first tokens.
-
-    A token counts for the label that it is, or the only one that it begins: "a" is an article, not anger, so
-    less than three letters count only where they are known to begin a label, and a beginning does not count
-    where another token that is as likely begins with it too.
-
-    >>> {k: round(v, 2) for k, v in label_masses([(" sad", -0.5), ("A", -1.0)], ["anger", "sadness"]).items()}
-    {'anger': 0.0, 'sadness': 0.61}
-    """
-    masses = dict.fromkeys(labels, 0.0)
-    pieces = [(plain_token(token), value) for token, value in first]
-    for piece, value in pieces:
-        begun = [label for label in labels if piece and label.startswith(piece)]
-        begun = [label for label in begun if label == piece] or begun
-        if len(begun) != 1:
-            continue
-        others = any(
-            other.startswith(piece) and not begun[0].startswith(other) and likely >= value
-            for other, likely in pieces
-        )
-        if piece == begun[0] or piece in beginnings or (len(piece) >= MIN_PREFIX and not others):
-            masses[begun[0]] += math.exp(value)
-    return masses
-
-
-@dataclass(frozen=True)
-class ReadReply:
-    """A reply as an answer.
-
-    Attributes:
-        mass: The probability of all labels together, by first tokens; None where there are none.
-        invalid: Why it names no label; None where it does.
-    """
-
-    answer: Answer
-    mass: float | None = None
-    invalid: str | None = None
-
-
-def read_reply(
-    scorer: ScorerName,
-    reply: StoredAnswer,
-    labels: Sequence[Label],
-    beginnings: set[str],
-    max_new_tokens: int,
-) -> ReadReply:
-    """The answer that a scorer reads in a reply."""
-    text, data = reply.text, reply.data or {}
-
-    def invalid(reason: str, mass: float | None = None) -> ReadReply:
-        return ReadReply(Answer(None, text=text), mass, reason)
-
-    if reply.state != "answered":
-        return invalid(f"refused: {(reply.reason or '').partition(':')[0]}")
-    if scorer == "first_token":
-        if data.get("first") is None:
-            return invalid("no log-probabilities")
-        masses = label_masses(data["first"], labels, beginnings)
-        mass = min(1.0, sum(masses.values()))
-        if not mass:
-            return invalid("no label among the likeliest first tokens", mass)
-        scores = [math.log(value) if value else -math.inf for value in masses.values()]
-        return ReadReply(Answer(labels[scores.index(max(scores))], scores=softmax(scores), text=text), mass)
-    label = parse(text or "", labels)
-    if label is not None:
-        return ReadReply(Answer(label, text=text))
-    is_empty = not (text or "").strip()
-    if data.get("cut_off") == "length" and (data.get("thought") or is_empty):
-        return invalid(f"cut off while reasoning (max_new_tokens: {max_new_tokens})")
-    return invalid("empty" if is_empty else "not a label")
-
-
-def served_figures(scorer: ScorerName, read: Sequence[ReadReply]) -> ServedFigures:
-    """The mass on labels, the share of records without one, and the invalid answers by their reason."""
-    masses = [one.mass for one in read if one.mass is not None]
-    is_by_tokens = scorer == "first_token"
-    return ServedFigures(
-        label_mass=math.fsum(masses) / len(masses) if masses and is_by_tokens else None,
-        without_label=sum(not one.mass for one in read) / len(read) if read and is_by_tokens else None,
-        invalid=dict(sorted(Counter(one.invalid for one in read if one.invalid).items())),
-    )
-
-
-def is_readable(probe: StoredAnswer, labels: Sequence[Label], beginnings: set[str]) -> bool:
-    """Whether the likeliest first token begins a label."""
-    first = (probe.data or {}).get("first")
-    if not first:
-        return False
-    top = max(first, key=lambda pair: pair[1])
-    return any(
-        label_masses([tuple(pair) for pair in first if pair[1] >= top[1]], labels, beginnings).values()
-    )

@@ -21,6 +21,7 @@ from dialoguellm_release.predict.trained_model import read_model
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.manifests import AdapterManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
+from dialoguellm_release.serve.client import ServedModel as ServedModel
 from dialoguellm_release.step import BUILD, StrPath
 from dialoguellm_release.steps.model import built_backbone
 

@@ -339,3 +339,37 @@ def test_what_cannot_be_meant_is_a_usage_error(options: tuple[str, ...], expecte
     ended = score(*options)
     assert ended.code == 2
     assert expected in " ".join(ended.err.split())
+
+
+@pytest.mark.parametrize("log_probs", [True, False])
+def test_predict_asks_a_server_as_score_does(
+    log_probs: bool,
+    score: Any,
+    run: Any,
+    served: Served,
+    small_dataset: Path,
+    tiny_adapter: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    served.log_probs = log_probs
+    assert score().code == 0
+    scored, talk = columns(tmp_path), tmp_path / "talk.jsonl"
+    records = list(read_records(small_dataset, "meld", "test"))
+    lines = [
+        {"dialogue": one.dialogue_id, "speaker": name or one.speaker, "text": text}
+        for one in records
+        for name, _, text in (*(line.partition(": ") for line in one.context), ("", "", one.input))
+    ]
+    talk.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    model = ("--served", "org/model", "--base-url", served.url, "--adapter", tiny_adapter)
+    ended = run("predict", talk, *model, "--out", "out.jsonl", "--json")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["turns"] == len(lines)
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    last = list({row["conversation"]: row for row in rows}.values())
+    assert [row["label"] for row in last] == scored["prediction"]
+    for label in SPACE if log_probs else ():
+        assert [row[f"p_{label}"] for row in last] == pytest.approx(scored[f"score_{label}"], abs=1e-6)
+    assert all((row["p_anger"] is None) == (not log_probs) for row in rows)
