@@ -8,6 +8,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -57,10 +58,13 @@ def read_rows(
             of cells than the header. All problems at once, with their lines.
     """
     where, suffix = str(path), path.suffix.lower()
+    if _is_archive(path):
+        fix = "unpack it and name the file inside; save a workbook as CSV in UTF-8"
+        raise DataError(Problem(where, "is an archive or a workbook", fix=fix, code="table.archive"))
     if suffix not in SUFFIXES:
         raise DataError(_unknown_format(where))
     if not path.is_file():
-        raise DataError(Problem(where, "no such file", code="table.not_found"))
+        raise DataError(Problem(where, "no such file", fix="check its path", code="table.not_found"))
     try:
         content = path.read_bytes()
         text = content if suffix == ".parquet" else content.decode(encoding_of(content, encoding))
@@ -79,6 +83,13 @@ def read_rows(
     if problems := [one for one in found if isinstance(one, Problem)]:
         raise DataError(problems)
     return [one for one in found if isinstance(one, TableRow)]
+
+
+def _is_archive(path: Path) -> bool:
+    """Whether a file begins as zip files, which workbooks are, and gzip files do."""
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(4).startswith((b"PK\x03\x04", b"\x1f\x8b"))
+    return False
 
 
 def encoding_of(content: bytes, stated: str | None = None) -> str:

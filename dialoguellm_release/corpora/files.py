@@ -234,7 +234,7 @@ class CorpusFolder:
         """
         text = one_line(check_unicode(cell, name))
         if is_blank(text):
-            raise Fault(f"{name} is empty", code="corpora.empty_cell")
+            raise Fault(f"{name} is empty", fix=f"fill in {name}, or leave it out", code="corpora.empty_cell")
         if text != cell.strip():
             self.notes.repairs[f"{self.entry.name}.white_space"] += 1
         return text

@@ -139,7 +139,8 @@ def _of_rows(files: _Files) -> Layout:
     separator = _separator(first, files.encoding)
     rows = [(split, row) for split, path in source.paths.items() for row in files.rows(path, separator)]
     if not rows:
-        raise DataError(Problem(str(first), "has no row", code="corpora.empty"))
+        fix = "put a header and a row for each utterance into it"
+        raise DataError(Problem(str(first), "has no row", fix=fix, code="corpora.empty"))
     columns = columns_by_name(first, rows[0][1].cells, files.stated, COLUMN_NAMES)
     used = UsedLabels()
     for _, row in rows:

@@ -130,7 +130,7 @@ HEADER = b"id,prediction\n"
         ("mine.csv", b"id;prediction\na;b\n", "table.columns", ":1"),
         ("mine.csv", b"id,prediction,prediction\na,b,c\n", "table.columns", ":1"),
         ("mine.csv", b"\n\nid,label\na,b\n", "table.columns", ":3"),
-        ("mine.csv", HEADER + "a,\u00e9\n".encode("latin-1"), "table.encoding", ""),
+        ("mine.csv", b"id,prediction\na,\xff\n", "table.encoding", ""),
         ("mine.csv", (HEADER + b"a,b\n").decode().encode("utf-16"), "table.encoding", ""),
         ("mine.csv", b"", "table.columns", ":1"),
         ("mine.csv", HEADER, "predictions.id_missing", ""),

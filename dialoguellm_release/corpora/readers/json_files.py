@@ -148,7 +148,8 @@ class _File:
         lengths = [len(one) for one in lists]
         if len(set(lengths)) > 1:
             got = ", ".join(f"{len(one)} {name}" for name, one in zip(names, lists, strict=True))
-            raise Fault("the parallel lists differ in length", got=got, code="corpora.lists_differ")
+            fix = "give each list one entry for every utterance"
+            raise Fault("the parallel lists differ in length", got=got, fix=fix, code="corpora.lists_differ")
         speakers = lists[1] if self._form.speaker else [None] * lengths[0]
         return list(zip(lists[0], speakers, lists[-1], strict=True))
 
