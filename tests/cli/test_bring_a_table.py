@@ -7,6 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dialoguellm_release.records import read_records
@@ -77,6 +79,24 @@ def test_drawn_splits_are_built_with_every_label_in_proportion(run: Any, table: 
     (own / "my-corpus.yaml").write_bytes(before + b"# mine\n")
     assert run("recipe", "new", "--extends", "tiny", "--data", table, "--out", own, "--map", "joy=").code == 1
     assert (own / "my-corpus.yaml").read_bytes() == before + b"# mine\n"
+
+
+def test_what_datasets_loads_is_copied_beside_the_recipes(run: Any, tmp_path: Path) -> None:
+    rows = {"text": ["We won!", "Stop it."], "label": ["happiness", "anger"]}
+    (tmp_path / "talk" / "data").mkdir(parents=True)
+    for split in ("train", "test"):
+        pq.write_table(pa.table(rows), tmp_path / "talk" / "data" / f"{split}.parquet")
+    own = tmp_path / "own"
+    command = ("recipe", "new", "--extends", "tiny", "--data", tmp_path / "talk", "--out", own)
+    for _ in range(2):
+        assert run(*command).code == 0
+    assert sorted(path.name for path in (own / "talk-data").iterdir()) == ["test.parquet", "train.parquet"]
+    assert run("dataset", "build", own / "talk-dataset.yaml", "--out", tmp_path / "built").code == 0
+    assert [one.input for one in read_records(tmp_path / "built", "talk", "test")] == rows["text"]
+    (own / "talk-data" / "test.parquet").write_bytes(b"mine")
+    ended = run(*command)
+    assert ended.code == 1
+    assert "test.parquet: exists with other content" in ended.err
 
 
 def test_options_that_are_wrong(run: Any, table: Path) -> None:

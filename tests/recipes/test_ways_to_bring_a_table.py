@@ -13,12 +13,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from huggingface_hub import CommitOperationAdd, HfApi
 
 from dialoguellm_release.corpora.guess import DataOptions, GuessedCorpus, guess_corpus
 from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.readers import read_corpus
+from dialoguellm_release.corpora.sources import find_source
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe
+from tests.hub_server.server import HubServer
 
 Turn = tuple[str | None, str, str | None]
 Found = dict[str | None, list[list[Turn]]]
@@ -522,6 +525,37 @@ def test_folders_that_datasets_reads(tmp_path: Path) -> None:
         assert read(guessed) == SPLIT
         assert guessed.labels.labels == ("neutral", "anger", "happiness")
         assert (guessed.source.title, guessed.entry.data) == (name, f"{name}-data")
+
+
+CARD = """\
+---
+configs:
+- config_name: one
+  data_files: [{split: train, path: data/train-*}, {split: test, path: data/test-*}]
+- config_name: two
+  data_files: [{split: train, path: data/train-*}]
+---
+"""
+
+
+def test_a_repository_of_the_hub(hub_server: HubServer, tmp_path: Path) -> None:
+    files = {"README.md": CARD.encode()}
+    for name, rows in (("train", labelled(1, 0, 2)[:2]), ("test", labelled(1, 0, 2)[2:])):
+        files[f"data/{name}-0.parquet"] = with_class_names(rows, ("neutral", "anger", "happiness"))
+    api = HfApi(endpoint=hub_server.url)
+    api.create_repo("dialoguellm/talk", repo_type="dataset")
+    added = [
+        CommitOperationAdd(path_in_repo=path, path_or_fileobj=content) for path, content in files.items()
+    ]
+    api.create_commit("dialoguellm/talk", added, commit_message="data", repo_type="dataset")
+    guessed = guess("dialoguellm/talk", tmp_path, DataOptions(config="one"))
+    assert read(guessed) == SPLIT
+    assert (guessed.entry.name, guessed.entry.data) == ("talk", "talk-data")
+    for data, shown in (("dialoguellm/talk", "one"), ("dialoguellm/nothing", "dialoguellm/nothing")):
+        with pytest.raises(DataError) as raised:
+            find_source([data], None, tmp_path)
+        assert [one.code for one in raised.value.problems] == ["corpora.not_loaded"]
+        assert shown in raised.value.problems[0].what
 
 
 def test_lacking_splits_are_drawn_from_what_is_not_held_out(tmp_path: Path) -> None:
