@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from dialoguellm_release.cards.card import render_text
 from dialoguellm_release.cards.configs import corpora_in
 from dialoguellm_release.cards.dataset import COLUMN_NOTES, languages_of
-from dialoguellm_release.cards.licenses import recipe_of
+from dialoguellm_release.cards.licenses import corpora_held, recipe_of
 from dialoguellm_release.layout import DataFile, data_file
-from dialoguellm_release.schemas.corpus import CorpusEntry
+from dialoguellm_release.schemas.corpus import CorpusEntry, CorpusLicense
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.manifests import FileStamp
@@ -80,31 +80,34 @@ def render_croissant(
     recipe = recipe_of(manifest, DatasetRecipe)
     files = [(file, held) for file in manifest.outputs if (held := data_file(file.path))]
     present = corpora_in((file.path for file, _ in files), manifest.figures.corpora)
-    languages = languages_of(corpora[name] for name in present)
+    here = [corpora[name] for name in corpora_held(manifest)]
+    terms = [one.text_license if one.name in present else one.label_license for one in here]
+    languages = languages_of(here)
     class_ids = ", ".join(f"{index} {label}" for index, label in enumerate(manifest.figures.class_labels))
     record_notes = COLUMN_NOTES | {"label": f"{COLUMN_NOTES['label']}: {class_ids}"}
-    described = {
+    described: dict[str, object] = {
         "@context": dict(sorted(_CONTEXT.items())),
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.1",
         "name": recipe.pretty_name,
         "description": _description(manifest, recipe),
-        "citeAs": _citations([] if recipe.synthetic else [corpora[name] for name in present]),
-        "license": list(dict.fromkeys(_license(manifest, name, corpora[name]) for name in present)),
+        "citeAs": _citations([] if recipe.synthetic else here),
+        "license": list(dict.fromkeys(map(_license, terms))),
         **({"inLanguage": languages[0] if len(languages) == 1 else languages} if languages else {}),
         **({"version": tag.removeprefix("v")} if tag else {}),
         **({"datePublished": date} if date else {}),
         "keywords": ["emotion recognition in conversations", "dialogue", "instruction tuning"],
-        "distribution": [
+    }
+    if present:
+        described["distribution"] = [
             *(_file_object(file, held) for file, held in files),
             _file_set("record-files", [f"data/{name}/*.parquet" for name in present]),
             _file_set("sft-files", [f"sft/*-{name}-*.parquet" for name in present]),
-        ],
-        "recordSet": [
+        ]
+        described["recordSet"] = [
             _record_set("records", "record-files", "Every record, of all corpora and splits.", record_notes),
             _record_set("sft", "sft-files", "The same records as prompt and completion.", _SFT_NOTES),
-        ],
-    }
+        ]
     return json.dumps(described, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -121,12 +124,11 @@ def _description(manifest: DatasetManifest, recipe: DatasetRecipe) -> str:
     return f"{text} Content {content}."
 
 
-def _license(manifest: DatasetManifest, name: CorpusName, entry: CorpusEntry) -> str:
+def _license(terms: CorpusLicense) -> str:
     """The address of an SPDX licence; of another one its id and name."""
-    license_id = manifest.figures.corpora[name].license
-    if license_id.startswith("LicenseRef-"):
-        return f"{license_id} ({entry.text_license.name})"
-    return f"https://spdx.org/licenses/{license_id}"
+    if terms.id.startswith("LicenseRef-"):
+        return f"{terms.id} ({terms.name})"
+    return f"https://spdx.org/licenses/{terms.id}"
 
 
 def _file_object(file: FileStamp, held: DataFile) -> dict[str, object]:

@@ -10,6 +10,7 @@ from dialoguellm_release.cards.card import render_card
 from dialoguellm_release.cards.configs import configs, corpora_in
 from dialoguellm_release.cards.licenses import (
     HELD,
+    corpora_held,
     dataset_license_metadata,
     distributions,
     recipe_of,
@@ -88,7 +89,7 @@ def render_dataset_card(
         "source": source,
         "source_in_shell": shlex.quote(source),
         "owner": source.partition("/")[0] if published else "",
-        "languages": languages_of(corpora[name] for name in present),
+        "languages": languages_of(corpora[name] for name in corpora_held(manifest)),
         "held": {name: HELD[what] for name, what in distributions(manifest).items()},
         "present": [corpora[name] for name in present],
         "left_out": [corpora[name] for name in published.left_out] if published else [],
@@ -118,7 +119,7 @@ def _metadata(
     """The front matter; without the columns, which `datasets` reads from the schema of the Parquet files."""
     figures, published = manifest.figures, manifest.published
     paths = [file.path for file in manifest.outputs]
-    languages = languages_of(corpora[name] for name in corpora_in(paths, figures.corpora))
+    languages = languages_of(corpora[name] for name in corpora_held(manifest))
     creators = ["machine-generated" if recipe.synthetic else "found"]
     total = sum((published.records if published else figures.records).values())
     content = published.published_sha256 if published else manifest.content_sha256

@@ -101,6 +101,11 @@ def distributions(manifest: DatasetManifest) -> dict[CorpusName, Distribution]:
     return held
 
 
+def corpora_held(manifest: DatasetManifest) -> list[CorpusName]:
+    """The corpora of which a dataset holds something: text and labels, or labels alone."""
+    return [name for name, what in distributions(manifest).items() if what != "exclude"]
+
+
 def dataset_license_metadata(
     manifest: DatasetManifest, corpora: Mapping[CorpusName, CorpusEntry]
 ) -> dict[str, object]:

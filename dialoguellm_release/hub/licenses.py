@@ -30,6 +30,7 @@ from dialoguellm_release.schemas.audit import Audit
 from dialoguellm_release.schemas.corpus import (
     DISTRIBUTIONS,
     CorpusEntry,
+    Distribution,
 )
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, PublishedSubset
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
@@ -90,10 +91,20 @@ def license_problems(
             where, expected = f"{folder}: corpora.{name}.distribution", " or ".join(allowed)
             yield Problem(where, what, expected, asked, fix, code="licenses.not_allowed")
         known_as = bundled_entry(name) if recipe.corpora[name].entry and asked in allowed else None
-        if known_as and DISTRIBUTIONS.index(asked) > DISTRIBUTIONS.index(known_as.allowed):
-            what = f"a corpus file of your own says more than is known of {known_as.title}"
+        if known_as and _is_refused(known_as, asked):
+            what = f"a corpus file of your own allows what the licences of {known_as.title} do not"
             where, fix = f"{folder}: corpora.{name}", "give another corpus another name"
             yield Problem(where, what, known_as.allowed, asked, fix, code="licenses.known_corpus")
+
+
+def _is_refused(entry: CorpusEntry, asked: Distribution) -> bool:
+    """Whether a licence says no to what is asked; what is unknown here may be known to others."""
+    sent = {
+        "full": (entry.text_license, entry.label_license),
+        "standoff": (entry.label_license,),
+        "exclude": (),
+    }
+    return any(terms.redistribute == "no" for terms in sent[asked])
 
 
 def row_problems(path: Path, held: DataFile) -> Iterator[Problem]:
@@ -185,9 +196,12 @@ def publishable_part(
         raise PublishError(problems)
     asked = {name: one.distribution for name, one in recipe.corpora.items() if name in figures}
     full = [name for name in figures if asked[name] == "full"]
-    if not full:
-        what = "its recipe publishes the text of no corpus"
-        expected, got = "distribution: full for one corpus at least", ", ".join(figures) or "no corpus"
+    if not any(one != "exclude" for one in asked.values()):
+        what = "its recipe publishes no corpus"
+        expected, got = (
+            "distribution: full or standoff for one corpus at least",
+            ", ".join(figures) or "no corpus",
+        )
         fix, code = "set it in the dataset recipe, and build the dataset again", "licenses.nothing_to_publish"
         raise PublishError(Problem(str(folder), what, expected, got, fix, code=code))
     held = [(file, data_file(file.path)) for file in manifest.outputs]

@@ -34,6 +34,7 @@ from dialoguellm_release.hub.verify_models import figures_check, loading_check, 
 from dialoguellm_release.layout import CARD
 from dialoguellm_release.progress import progress
 from dialoguellm_release.prompts import read_prompt
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import AdapterManifest, Manifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
@@ -301,19 +302,33 @@ def _hash_problems(copy: Copy) -> Iterator[Problem]:
 def _content_check(copy: Copy) -> Check:
     if dataset := copy.dataset:
         records = sum((dataset.published or dataset.figures).records.values())
-        if not records:
+        text_free = list(_standoff_problems(copy.folder, dataset))
+        if not records and not (dataset.published and dataset.published.standoff):
             return check_of("content", [Problem(MANIFEST, "counts no records", code="verify.no_records")])
         hashes = set(file_problems(copy.folder, dataset))
         with progress(f"checking {copy.name or copy.folder}", records) as advance:
             rules = recipe_of(dataset, DatasetRecipe).clean
             found = dataset_problems(copy.folder, dataset, rules, advance)
             problems = [problem for problem in found if problem not in hashes]
-        return check_of("content", problems, f"schema, counts, labels and contexts of {records:,} records")
+        note = f"schema, counts, labels and contexts of {records:,} records"
+        return check_of("content", [*problems, *text_free], note)
     if adapter := copy.adapter:
         return check_of("content", _adapter_problems(copy, adapter), "weights, base, prompt, losses")
     if (copy.folder / APP_ADAPTERS).is_file():
         return check_of("content", _app_problems(copy), "metadata, requirements, adapters, secrets")
     return not_checked("content", "a backbone has no records" if copy.backbone else "a metric has no records")
+
+
+def _standoff_problems(folder: Path, dataset: DatasetManifest) -> Iterator[Problem]:
+    """Where there are more or fewer rows without text than records of the build."""
+    import pyarrow.parquet as pq
+
+    for name in dataset.published.standoff if dataset.published else ():
+        for split, sizes in dataset.figures.corpora[name].splits.items():
+            where, files = f"standoff/{name}/{split}", folder.glob(f"standoff/{name}/{split}-*.parquet")
+            if (got := sum(pq.read_metadata(path).num_rows for path in files)) != sizes.utterances:
+                what, code = "has other counts than the manifest", "verify.other_counts"
+                yield Problem(where, what, f"{sizes.utterances:,} rows", f"{got:,} rows", code=code)
 
 
 def _app_problems(copy: Copy) -> Iterator[Problem]:

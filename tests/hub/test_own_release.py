@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from dialoguellm_release import publish
 from dialoguellm_release.errors import DataError, PublishError
-from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.hub.checks import Check
 from dialoguellm_release.layout import CROISSANT
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.corpus import CorpusEntry
-from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.steps.adapter import train_adapter
 from dialoguellm_release.steps.dataset import build_dataset, check_dataset, hydrate_dataset
 from dialoguellm_release.steps.recipe import DataOptions, new_recipe
@@ -107,14 +106,18 @@ def test_a_corpus_file_of_ones_own_does_not_free_a_known_corpus(tmp_path: Path) 
     assert [problem.code for problem in raised.value.problems] == ["licenses.known_corpus"]
 
 
-def test_a_corpus_whose_text_stays_is_hydrated_from_a_copy(tmp_path: Path, synthetic_dir: Path) -> None:
-    """`publish` needs the text of one corpus at least, so a bundled one is published beside it."""
+@pytest.mark.parametrize("beside", [[], pytest.param(["meld"], marks=pytest.mark.slow)])
+def test_a_corpus_whose_text_stays_is_hydrated_from_a_copy(
+    beside: list[str], tmp_path: Path, synthetic_dir: Path
+) -> None:
+    """Published alone or beside a bundled corpus with its text."""
     own = tmp_path / "own"
     recipe = write_own_corpus(own, "zh", text_license=UNSTATED, distribution="standoff")
     stated = json.loads(recipe.read_text(encoding="utf-8"))
-    stated["corpora"]["meld"] = {"distribution": "full"}
+    for name in beside:
+        stated["corpora"][name] = {"distribution": "full"}
+        (own / name).symlink_to(synthetic_dir / name)
     recipe.write_text(json.dumps(stated), encoding="utf-8")
-    (own / "meld").symlink_to(synthetic_dir / "meld")
     built = build_dataset(recipe, own, tmp_path / "build" / "dataset").manifest
     (own / "my-prompt.yaml").unlink()
     (tmp_path / "release.yaml").write_text(RELEASE, encoding="utf-8")
@@ -122,7 +125,10 @@ def test_a_corpus_whose_text_stays_is_hydrated_from_a_copy(tmp_path: Path, synth
     (found,) = verify_release(tmp_path / "release.yaml", tmp_path / "to")
     assert failed(found.checks) == []
     copy = tmp_path / "to" / "datasets" / OWNER / "talk"
-    assert read_manifest(copy, DatasetManifest).published
+    card = (copy / "README.md").read_text(encoding="utf-8")
+    assert "- zh-Hans\n" in card
+    assert "A Talk in Four Scenes" in card
+    assert all(sentence not in card for sentence in SENTENCES["zh"])
     with pytest.raises(DataError) as raised:
         hydrate_dataset(copy, tmp_path / "nothing", tmp_path / "full")
     (missing,) = raised.value.problems
@@ -132,6 +138,15 @@ def test_a_corpus_whose_text_stays_is_hydrated_from_a_copy(tmp_path: Path, synth
     full = hydrate_dataset(copy, own, tmp_path / "full")
     assert full.manifest.content_sha256 == built.content_sha256
     assert check_dataset(full.folder) == []
+
+
+def test_lost_rows_without_text_are_noticed(tmp_path: Path) -> None:
+    build = made(tmp_path, text_license=UNSTATED, distribution="standoff")
+    publish(tmp_path / "release.yaml", build, tmp_path / "to")
+    (path,) = (tmp_path / "to" / "datasets" / OWNER / "talk" / "standoff" / "talk").glob("test-*.parquet")
+    pq.write_table(pq.read_table(path).slice(1), path)
+    (found,) = verify_release(path.parents[2], tmp_path / "to")
+    assert "verify.other_counts" in failed(found.checks)
 
 
 @pytest.mark.slow
