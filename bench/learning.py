@@ -74,7 +74,7 @@ def records_without_context(dataset: Path, config: str, split: Split) -> list[Re
     recipe = load_recipe(str(NANO / "adapter.yaml"), "adapter", AdapterRecipe).recipe
     label_spaces = {name: corpus.label_space for name, corpus in built.figures.corpora.items()}
     records = read_records(dataset, config, split)
-    return with_knowledge(records, recipe.data.knowledge, load_prompt(recipe.prompt), label_spaces)
+    return list(with_knowledge(records, recipe.data.knowledge, load_prompt(recipe.prompt), label_spaces))
 
 
 def word_runs(text: str) -> Iterator[tuple[str, ...]]:

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 
 from dialoguellm_release.errors import DataError, Problem, problems_of
 from dialoguellm_release.schemas.base import Kind
@@ -104,6 +104,14 @@ def canonical_json(value: BaseModel | dict[str, object]) -> str:
     """JSON with sorted keys and no white space: the form that is hashed."""
     data = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
     return json.dumps(data, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def leaves(value: JsonValue, path: str = "") -> dict[str, JsonValue]:
+    """The values of a nested mapping by their key path."""
+    if not isinstance(value, dict):
+        return {path: value}
+    prefix = f"{path}." if path else ""
+    return {key: leaf for name, inner in value.items() for key, leaf in leaves(inner, prefix + name).items()}
 
 
 def sha256_of_text(text: str) -> str:

@@ -210,24 +210,15 @@ def with_knowledge(
     knowledge: Knowledge,
     prompt: Prompt,
     label_spaces: Mapping[CorpusName, Sequence[Label]],
-) -> list[Record]:
-    """The records as an adapter of this knowledge sees them, in training and in scoring.
+) -> Iterator[Record]:
+    """The records as an adapter of this knowledge sees them, in training and in scoring, one after the other.
 
-    The instruction names the knowledge that a record has, so it is rendered again.
+    The instruction names the knowledge that a record has, so it is rendered again. The records are held
+    together only where descriptions are shuffled.
 
     Args:
         label_spaces: The labels that the instruction of each corpus shows.
     """
-    return list(each_with_knowledge(records, knowledge, prompt, label_spaces))
-
-
-def each_with_knowledge(
-    records: Iterable[Record],
-    knowledge: Knowledge,
-    prompt: Prompt,
-    label_spaces: Mapping[CorpusName, Sequence[Label]],
-) -> Iterator[Record]:
-    """The same one after the other; they are held together only where descriptions are shuffled."""
     if knowledge == Knowledge():
         yield from records
         return

@@ -20,6 +20,7 @@ from dialoguellm_release.folders import (
     clear_left_over,
     file_problems,
     files_of,
+    leaves,
     package_versions,
     read_manifest,
     sha256_of,
@@ -324,7 +325,7 @@ def _recipe_differences(old: RecipeStamp, new: RecipeStamp) -> Iterator[Differen
     if old.name != new.name:
         yield Difference("request", f"recipe: {old.name} -> {new.name}")
     if old.sha256 != new.sha256:
-        before, now = _leaves(old.resolved), _leaves(new.resolved)
+        before, now = leaves(old.resolved), leaves(new.resolved)
         for key in NAMED_BY:
             # Its path depends on the current directory; its content is compared as a resource or a folder.
             if _is_same_file_name(before.get(key), now.get(key)):
@@ -336,14 +337,6 @@ def _recipe_differences(old: RecipeStamp, new: RecipeStamp) -> Iterator[Differen
 def _is_same_file_name(old: JsonValue, new: JsonValue) -> bool:
     paths = [Path(one) for one in (old, new) if isinstance(one, str) and is_path(one)]
     return len(paths) == 2 and paths[0].name == paths[1].name
-
-
-def _leaves(value: JsonValue, path: str = "") -> dict[str, JsonValue]:
-    """The values of a nested mapping by their key path."""
-    if not isinstance(value, dict):
-        return {path: value}
-    prefix = f"{path}." if path else ""
-    return {key: leaf for name, inner in value.items() for key, leaf in _leaves(inner, prefix + name).items()}
 
 
 def _value_differences(part: Part, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:

@@ -44,7 +44,7 @@ def records(records_of: Callable[[Split, int], list[Record]], prompt: Prompt) ->
 
 
 def test_all_of_it_is_the_record_as_it_is(records: list[Record], prompt: Prompt) -> None:
-    assert with_knowledge(records, Knowledge(), prompt, {}) == records
+    assert list(with_knowledge(records, Knowledge(), prompt, {})) == records
 
 
 def test_without_context_neither_prompt_nor_instruction_speaks_of_it(
@@ -61,7 +61,7 @@ def test_without_context_neither_prompt_nor_instruction_speaks_of_it(
 def test_without_video_the_records_are_as_if_there_had_never_been_one(
     records: list[Record], prompt: Prompt, records_of: Callable[[Split, int], list[Record]]
 ) -> None:
-    bare = with_knowledge(records, Knowledge(video_descriptions="left_out"), prompt, SPACES)
+    bare = list(with_knowledge(records, Knowledge(video_descriptions="left_out"), prompt, SPACES))
     assert bare == records_of("train", 12)
 
 
@@ -69,13 +69,13 @@ def test_shuffled_descriptions_are_all_there_and_none_in_its_place(
     records: list[Record], prompt: Prompt
 ) -> None:
     knowledge = Knowledge(video_descriptions="shuffled")
-    shuffled = with_knowledge(records, knowledge, prompt, SPACES)
+    shuffled = list(with_knowledge(records, knowledge, prompt, SPACES))
     before = [record.video_description for record in records]
     after = [record.video_description for record in shuffled]
     assert sorted(map(str, after)) == sorted(map(str, before))
     assert after[10:] == [None, None]
     assert not [pair for pair in zip(before[:10], after[:10], strict=True) if pair[0] == pair[1]]
-    assert shuffled == with_knowledge(records, knowledge, prompt, SPACES)
+    assert shuffled == list(with_knowledge(records, knowledge, prompt, SPACES))
     assert [record.output for record in shuffled] == [record.output for record in records]
 
 

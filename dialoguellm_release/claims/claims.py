@@ -9,14 +9,13 @@ from typing import get_args
 from dialoguellm_release.schemas.claims import (
     Claim,
     ClaimsRecipe,
-    Comparison,
+    DirectionRule,
     DirectionTest,
     LabelShareTest,
     ManifestTest,
     OpenTest,
     PaperMetric,
     PaperTest,
-    PrintedScores,
     Results,
     ScoredSystem,
     ScoreTest,
@@ -112,33 +111,31 @@ def _results(results: Results) -> Iterator[tuple[str, Claim]]:
     for name, row in results.rows.items():
         for corpus, scores in row.corpora.items():
             others = {
-                f"Table {results.ablation_table}": printed(
-                    results.ablations.get(corpus, {}).get(name, PrintedScores())
-                ),
-                str(results.text_place): printed(results.text.get(name, {}).get(corpus, PrintedScores())),
+                f"Table {results.ablation_table}": results.ablations.get(corpus, {}).get(name, {}),
+                str(results.text_place): results.text.get(name, {}).get(corpus, {}),
             }
-            for metric, value in printed(scores).items():
+            for metric, value in scores.items():
                 says = f"{metric} of {name} on {corpus}"
                 unlike = {
                     place: two[metric] for place, two in others.items() if two.get(metric, value) != value
                 }
                 test = _scored(results, row.system, corpus, metric)
                 yield f"{_id_of(table)}/{name}/{corpus}/{metric}", _claim(table, says, value, test, unlike)
-        for metric, value in printed(row.average).items():
+        for metric, value in row.average.items():
             of = tuple(
                 f"{_id_of(table)}/{name}/{corpus}/{metric}"
                 for corpus, scores in row.corpora.items()
-                if metric in printed(scores)
+                if metric in scores
             )
             says = f"{metric} of {name}, mean over the corpora"
             mean = PaperTest(compute="mean", of=of)
             yield f"{_id_of(table)}/{name}/average/{metric}", _claim(table, says, value, mean)
     for column, gains in results.improvements.items():
-        for metric in METRICS:
+        for metric, value in gains.items():
             of = tuple(f"{_id_of(table)}/{name}/{column}/{metric}" for name in (results.own, "*"))
             says = f"points of {metric} over the best other row, {column}"
             margin = PaperTest(compute="margin", of=of)
-            claim = _claim(f"{table}, last row", says, getattr(gains, metric), margin)
+            claim = _claim(f"{table}, last row", says, value, margin)
             yield f"{_id_of(table)}-improvement/{column}/{metric}", claim
 
 
@@ -147,14 +144,13 @@ def _ablations(results: Results) -> Iterator[tuple[str, Claim]]:
     table = f"Table {results.ablation_table}"
     for corpus, rows in results.ablations.items():
         for name, scores in rows.items():
-            both = printed(scores)
-            for metric, value in both.items():
+            for metric, value in scores.items():
                 says = f"{metric} of {name} on {corpus}"
                 if name == results.own:
                     claim = _claim(table, says, value, _same(results, name, corpus, metric))
                 else:
                     swapped = {
-                        f"{table} with its columns as in Table {results.table}": both[
+                        f"{table} with its columns as in Table {results.table}": scores[
                             METRICS[1 - METRICS.index(metric)]
                         ]
                     }
@@ -166,7 +162,7 @@ def _ablations(results: Results) -> Iterator[tuple[str, Claim]]:
 def _text(results: Results) -> Iterator[tuple[str, Claim]]:
     for name, corpora in results.text.items():
         for corpus, scores in corpora.items():
-            for metric, value in printed(scores).items():
+            for metric, value in scores.items():
                 place, says = str(results.text_place), f"{metric} of {name} on {corpus}"
                 claim = _claim(place, says, value, _same(results, name, corpus, metric))
                 yield f"{_id_of(place)}/{name}/{corpus}/{metric}", claim
@@ -183,15 +179,10 @@ def _same(results: Results, name: str, corpus: CorpusName, metric: PaperMetric) 
 
 def _directions(recipe: ClaimsRecipe) -> Iterator[tuple[str, Claim]]:
     for name, one in recipe.directions.items():
-        compared = one.model_dump(include=set(Comparison.model_fields))
+        compared = one.model_dump(include=set(DirectionRule.model_fields))
         for corpus in one.corpora:
             test = DirectionTest(corpus=corpus, **compared)
             yield (
                 f"directions/{name}/{corpus}",
                 Claim(place=one.place, says=f"{one.says}: {corpus}", test=test),
             )
-
-
-def printed(scores: PrintedScores) -> dict[PaperMetric, float]:
-    """The printed ones of two scores."""
-    return {metric: value for metric in METRICS if (value := getattr(scores, metric)) is not None}

@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from dialoguellm_release.claims.evidence import Found, FoundManifests, Verdict, is_met, whole_test_scores
-from dialoguellm_release.folders import canonical_json
+from dialoguellm_release.folders import leaves
 from dialoguellm_release.render import numbers
 from dialoguellm_release.schemas.claims import DirectionTest, Side
 from dialoguellm_release.schemas.manifests import AdapterManifest, ScoreManifest
@@ -100,19 +100,8 @@ def _differences(test: DirectionTest, lower: Scores, higher: Scores, adapters: A
         if trained[0] is None or trained[1] is None:
             yield "the folder of an adapter is not there"
             return
-        one, other = (dict(_leaves(adapter.manifest.recipe.resolved)) for adapter in trained if adapter)
+        allowed = ("description", *test.adapters_differ)
+        one, other = (leaves(dict(adapter.manifest.recipe.resolved)) for adapter in trained if adapter)
         for name in sorted(one.keys() | other.keys()):
-            if one.get(name) != other.get(name) and not _is_allowed(name, test.adapters_differ):
+            if one.get(name) != other.get(name) and name not in allowed:
                 yield f"adapter recipe: {name} {other.get(name)}, not {one.get(name)}"
-
-
-def _is_allowed(name: str, keys: tuple[str, ...]) -> bool:
-    return any(name == key or name.startswith(f"{key}.") for key in ("description", *keys))
-
-
-def _leaves(data: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(data, dict) and data:
-        for key, value in data.items():
-            yield from _leaves(value, f"{path}.{key}" if path else key)
-    else:
-        yield path, canonical_json(data)

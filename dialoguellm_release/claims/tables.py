@@ -12,7 +12,7 @@ from dialoguellm_release.claims.verdicts import EXACT, measured_score
 from dialoguellm_release.corpora.registry import title_of
 from dialoguellm_release.render import numbers
 from dialoguellm_release.render.tables import Table
-from dialoguellm_release.schemas.claims import PRINTED, PaperMetric, PrintedGains, PrintedScores, Results
+from dialoguellm_release.schemas.claims import PRINTED, PaperMetric, PrintedScores, Results
 from dialoguellm_release.schemas.labels import CorpusName
 
 Source = Literal["reported", "measured"]
@@ -118,8 +118,8 @@ def ablation_table(results: Results, found: FoundManifests) -> PaperTable:
     for corpus, systems in results.ablations.items():
         for name, scores in systems.items():
             is_own = name == results.own
-            other = results.rows[name].corpora[corpus] if is_own else PrintedScores()
-            figures = tuple(_figure(getattr(scores, metric), getattr(other, metric)) for metric in metrics)
+            other = results.rows[name].corpora[corpus] if is_own else {}
+            figures = tuple(_figure(scores.get(metric), other.get(metric)) for metric in metrics)
             rows.append(PaperRow((_title(corpus), name), "reported", figures))
             system = results.rows[name].system if is_own else results.ablated[name]
             values = [
@@ -136,14 +136,9 @@ def ablation_table(results: Results, found: FoundManifests) -> PaperTable:
     )
 
 
-def _figures(printed: Mapping[CorpusName, PrintedScores | PrintedGains]) -> dict[Column, float]:
+def _figures(printed: Mapping[CorpusName, Mapping[PaperMetric, float]]) -> dict[Column, float]:
     """The printed figures by column."""
-    return {
-        (corpus, metric): value
-        for corpus, scores in printed.items()
-        for metric in HEADINGS
-        if (value := getattr(scores, metric)) is not None
-    }
+    return {(corpus, metric): value for corpus, scores in printed.items() for metric, value in scores.items()}
 
 
 def _with_averages(
@@ -155,7 +150,7 @@ def _with_averages(
     """
     complete = dict(values)
     for metric in HEADINGS:
-        corpora = [corpus for corpus, scores in reported_in.items() if getattr(scores, metric) is not None]
+        corpora = [corpus for corpus, scores in reported_in.items() if metric in scores]
         terms = [values[corpus, metric] for corpus in corpora if (corpus, metric) in values]
         if len(terms) == len(corpora) > 1:
             complete[AVERAGE, metric] = statistics.mean(terms)

@@ -8,10 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from dialoguellm_release.backbones.adapters import load_adapter
-from dialoguellm_release.backbones.load import load_model
+from dialoguellm_release.backbones.load import load_backbone, load_model
+from dialoguellm_release.backbones.weights import Base, base_of
 from dialoguellm_release.cards.card import split_card
 from dialoguellm_release.cards.licenses import recipe_of
-from dialoguellm_release.errors import CardError, DataError, MissingExtraError, Problem, RecipeError
+from dialoguellm_release.errors import (
+    CardError,
+    DataError,
+    MissingExtraError,
+    Problem,
+    RecipeError,
+    ReleaseError,
+)
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.hub.checks import Check, check_of, not_checked
 from dialoguellm_release.hub.contents import PREDICTIONS, SCORES
@@ -23,7 +31,7 @@ from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.resources import metric_functions
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import AdapterManifest, ScoreManifest
-from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
+from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, FolderSource
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.scores import METRIC_MODULE
 from dialoguellm_release.scoring.folder import write_predictions
@@ -42,10 +50,13 @@ def loading_check(copy: Copy, scratch: Path) -> Check:
 
 
 def base_folder(copy: Copy, adapter: AdapterManifest) -> Path | str | None:
-    """The base of an adapter in its release, or its id if it is in the local cache; None for neither."""
+    """The base of an adapter: in its release, in the folder of its recipe, or its id in the cache."""
     for one in copy.linked:
         if one.backbone and one.backbone.content_sha256 == adapter.figures.base_content_sha256:
             return one.folder
+    if backbone := folder_backbone(adapter):
+        assert isinstance(backbone.recipe.source, FolderSource)
+        return Path(backbone.recipe.source.path)
     if adapter.figures.base_content_sha256 is not None or adapter.figures.base_gguf_file is not None:
         return None
     from huggingface_hub import try_to_load_from_cache
@@ -55,11 +66,25 @@ def base_folder(copy: Copy, adapter: AdapterManifest) -> Path | str | None:
     return name if isinstance(found, str) else None
 
 
+def folder_backbone(adapter: AdapterManifest) -> Loaded[BackboneRecipe] | None:
+    """The recipe of an adapter that was trained on a folder of weights, where the same weights are here."""
+    if not adapter.figures.base_is_folder:
+        return None
+    try:
+        loaded = load_recipe(str(adapter.recipe.resolved["backbone"]), "backbone", BackboneRecipe)
+        is_same = base_of(loaded.recipe, None) == Base.of(adapter.figures)
+    except ReleaseError:
+        return None
+    return loaded if is_same else None
+
+
 def why_no_base(adapter: AdapterManifest) -> str:
     """What to do where `base_folder` is None."""
     figures = adapter.figures
     if figures.base_is_folder or figures.base_gguf_file:
-        return f"the adapter was trained on weights of {figures.base} that no release holds"
+        recipe = Path(str(adapter.recipe.resolved["backbone"])).stem
+        what = f"the adapter was trained on weights of {figures.base} that no release holds"
+        return f"{what}; they are read from where the backbone recipe {recipe} says"
     if figures.base_content_sha256 is not None:
         return f"the backbone {figures.base} is not available: it is not in the release"
     at = f" --revision {figures.base_revision}" if figures.base_revision else ""
@@ -120,7 +145,8 @@ def _model_check(copy: Copy, adapter: AdapterManifest | None) -> Check:
     revision = adapter.figures.base_revision if adapter and source == adapter.figures.base else None
     problems = []
     try:
-        model = load_model(source, revision=revision)
+        backbone = folder_backbone(adapter) if adapter else None
+        model = load_backbone(backbone.recipe, None)[0] if backbone else load_model(source, revision=revision)
         if adapter:
             model = load_adapter(model, copy.folder)
         AutoTokenizer.from_pretrained(copy.folder, trust_remote_code=False)

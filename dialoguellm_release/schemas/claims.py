@@ -129,7 +129,7 @@ class Side(Schema):
     adapter: dict[Text, tuple[JsonValue, ...]] = {}
 
 
-class Comparison(Schema):
+class DirectionRule(Schema):
     """Two kinds of scores of one backbone, of which the paper has the second above the first.
 
     Attributes:
@@ -144,14 +144,14 @@ class Comparison(Schema):
     adapters_differ: tuple[Text, ...] = ()
 
 
-class DirectionTest(Comparison):
+class DirectionTest(DirectionRule):
     """A comparison on the test split of a corpus, with whatever backbone was scored."""
 
     type: Literal["direction"] = "direction"
     corpus: CorpusName
 
 
-class Direction(Comparison):
+class Direction(DirectionRule):
     """A statement of the paper that has a direction and, on another backbone, no figure to meet.
 
     Attributes:
@@ -200,18 +200,8 @@ class Claim(Schema):
     test: Test
 
 
-class PrintedScores(Schema):
-    """Two figures in percent, under the names that the paper gives them; None where it prints none."""
-
-    accuracy: Percent | None = None
-    weighted_f1: Percent | None = None
-
-
-class PrintedGains(Schema):
-    """By how many points the best row is ahead, as printed."""
-
-    accuracy: float
-    weighted_f1: float
+PrintedScores = dict[PaperMetric, Percent]
+"""Figures in percent, by the names that the paper gives them."""
 
 
 class ResultRow(Schema):
@@ -226,7 +216,7 @@ class ResultRow(Schema):
     size: Text
     system: ScoredSystem
     corpora: dict[CorpusName, PrintedScores]
-    average: PrintedScores = PrintedScores()
+    average: PrintedScores = {}
 
 
 class Results(Schema):
@@ -250,7 +240,7 @@ class Results(Schema):
     table: Text
     own: Text
     rows: dict[Text, ResultRow]
-    improvements: dict[CorpusName | Literal["average"], PrintedGains] = {}
+    improvements: dict[CorpusName | Literal["average"], dict[PaperMetric, float]] = {}
     ablation_table: Text | None = None
     ablation_note: Text | None = None
     ablations: dict[CorpusName, dict[Text, PrintedScores]] = {}
@@ -275,7 +265,7 @@ class Results(Schema):
     def metrics(self) -> tuple[PaperMetric, ...]:
         """The metrics that its table of results has."""
         cells = [scores for row in self.rows.values() for scores in row.corpora.values()]
-        return tuple(name for name in get_args(PaperMetric) if any(getattr(one, name) for one in cells))
+        return tuple(name for name in get_args(PaperMetric) if any(name in one for one in cells))
 
 
 class ClaimsRecipe(Recipe):

@@ -106,11 +106,11 @@ def score_model(
     knowledge = trained.figures.knowledge if trained else Knowledge()
     label_spaces = {name: corpus.label_space for name, corpus in task.dataset.figures.corpora.items()}
     # Of the whole split, so that a record is shown the same however many are scored.
-    seen = with_knowledge(task.split, knowledge, prompt, label_spaces)[: len(task.records)]
+    seen = list(with_knowledge(task.split, knowledge, prompt, label_spaces))[: len(task.records)]
     language_model, tokenizer = load_backbone(backbone, model.backbone_folder)
     asked = prompt
     if shown is not None:
-        examples = with_knowledge(shown.records, knowledge, prompt, label_spaces)
+        examples = list(with_knowledge(shown.records, knowledge, prompt, label_spaces))
         asked = PromptWithExamples(prompt, shown.with_records(examples))
     encoder = Encoder(asked, tokenizer, settings.max_length, task.dataset.figures.class_labels)
     prompts = encoder.encode_all(seen)

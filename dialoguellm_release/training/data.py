@@ -11,7 +11,7 @@ from typing import TypedDict, overload
 
 from dialoguellm_release.encoding import EncodedPrompt, Encoder, RecordLengths, in_batches
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.prompts import Prompt, each_with_knowledge
+from dialoguellm_release.prompts import Prompt, with_knowledge
 from dialoguellm_release.records import draw_records, read_records, shown_sha256
 from dialoguellm_release.render import numbers
 from dialoguellm_release.render.tables import Column, Table
@@ -35,7 +35,7 @@ def records_of(
     _check_prompt(prompt, built, dataset)
     found = drawn_records(dataset, recipe, split)
     label_spaces = {name: corpus.label_space for name, corpus in built.figures.corpora.items()}
-    records = each_with_knowledge(found, recipe.data.knowledge, prompt, label_spaces)
+    records = with_knowledge(found, recipe.data.knowledge, prompt, label_spaces)
     if recipe.data.knowledge.video_descriptions != "shuffled":
         return records
     shuffled = list(records)
