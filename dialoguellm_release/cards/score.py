@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import yaml
 
@@ -20,8 +20,6 @@ from dialoguellm_release.schemas.scores import (
     PROBABILITY_METRICS,
     MetricName,
     Part,
-    Probabilities,
-    ProbabilityFigures,
     ScoreFigures,
 )
 
@@ -133,139 +131,23 @@ def _interval(part: Part, metric: MetricName, before: str) -> str:
     return f"{before}{numbers.interval(part.intervals[metric])}"
 
 
-MAX_LISTED = 100
-"""More values than these, as the examples of a whole split, are counted and not named."""
-
-
 def render_score_report(manifest: ScoreManifest) -> str:
     """The `README.md` of a score folder."""
-    figures = manifest.figures
-    drawn = {file.path for file in manifest.outputs}
-    pictures = {"figure": CONFUSION_FIGURE, "reliability": RELIABILITY_FIGURE, "coverage": COVERAGE_FIGURE}
-    body: dict[str, object] = {
-        "figures": figures,
-        "protocol": figures.protocol,
-        "system": figures.system,
-        "title": f"{figures.system.name} on {figures.protocol.corpus}, {figures.protocol.split} split",
-        "warnings": figures.warnings,
-        "level": f"{100 * figures.resampling.level:g} %",
-        "resamples": numbers.count(figures.resampling.resamples),
-        "metrics": _metrics_table(figures),
-        "left_to_chance": numbers.count(figures.left_to_chance) if figures.left_to_chance else "",
-        "per_label": _label_table(figures),
-        "confusion": _confusion_table(figures),
-        **{name: path if path in drawn else None for name, path in pictures.items()},
-        "breakdown": {name: _parts_table(figures, parts) for name, parts in figures.breakdown.items()},
-        "stamp": _stamp_table(figures.protocol.model_dump(mode="json")),
-        "system_table": _stamp_table(figures.system.model_dump(mode="json")),
+    body = {
+        "figures": manifest.figures,
+        "titles": {name: one.title.format(without=manifest.figures.without) for name, one in METRICS.items()},
+        "error_titles": PROBABILITY_METRICS,
+        "drawn": [file.path for file in manifest.outputs],
+        "confusion": CONFUSION_FIGURE,
+        "reliability": RELIABILITY_FIGURE,
+        "coverage": COVERAGE_FIGURE,
     }
-    if figures.probabilities:
-        body["bins"] = len(figures.probabilities.all.bins)
-        body["probabilities"] = _probability_table(figures)
-        body["selected"] = _selected_table(figures.calibrated or figures.probabilities)
     return render_card("model_cards", "score.md.jinja", {"tags": ["evaluation"]}, body)
-
-
-def _metrics_table(figures: ScoreFigures) -> str:
-    """Every metric of all records, of the clean ones where they are known, and of the commonest label."""
-    parts: dict[str, Part] = {f"all {numbers.count(figures.records)} records": figures}
-    if figures.clean:
-        parts[f"{numbers.count(figures.clean.records)} records that share no text"] = figures.clean
-    rows = [
-        (
-            METRICS[name].title.format(without=figures.without),
-            *(_with_interval(part, name) for part in parts.values()),
-            numbers.points(figures.majority[name]),
-        )
-        for name in METRICS
-        if name in figures.metrics
-    ]
-    return table(("", *parts, f"always {figures.majority_label}"), rows)
-
-
-def _probability_table(figures: ScoreFigures) -> str:
-    """Each metric of the probabilities as they are and with the temperature, of all records and the clean."""
-    views: dict[str, ProbabilityFigures] = {}
-    for found in (figures.probabilities, figures.calibrated):
-        if found:
-            name = "as given" if found.temperature is None else f"temperature {found.temperature:.4f}"
-            views[name] = found.all
-            if found.clean:
-                views[f"{name}, clean part"] = found.clean
-    rows = [
-        (
-            title,
-            *(f"{one.metrics[name]:.4f} {numbers.interval(one.intervals[name])}" for one in views.values()),
-        )
-        for name, title in PROBABILITY_METRICS.items()
-    ]
-    return table(("", *views), rows)
-
-
-def _selected_table(found: Probabilities) -> str:
-    shown: tuple[MetricName, ...] = ("accuracy", "weighted_f1")
-    rows = [
-        (
-            numbers.percent(part.coverage, 0),
-            numbers.decimal(part.min_probability, 4),
-            numbers.count(part.records),
-            *(_with_interval(part, name) for name in shown),
-        )
-        for part in found.selected
-    ]
-    header = ("Coverage", "Least probability", "Records", *(METRICS[name].title for name in shown))
-    return table(header, rows)
 
 
 def calibration_table(calibration: Calibration) -> str:
     """The temperature of an adapter, and the errors of its probabilities before and after, for its card."""
     records = f"{numbers.count(calibration.records)} records of {calibration.corpus}, {calibration.split}"
     header = (records, "As given", f"With temperature {calibration.temperature:.4f}")
-    return table(
-        header, [(name, *(f"{value:.4f}" for value in values)) for name, *values in calibration.errors]
-    )
-
-
-def _label_table(figures: ScoreFigures) -> str:
-    rows = [
-        (
-            label,
-            *map(numbers.points, (one.precision, one.recall, one.f1)),
-            numbers.count(one.references),
-            numbers.decimal(one.predictions, 0),
-        )
-        for label, one in figures.per_label.items()
-    ]
-    return table(("Label", "Precision", "Recall", "F1", "References", "Predictions"), rows)
-
-
-def _confusion_table(figures: ScoreFigures) -> str:
-    labelled = zip(figures.per_label, figures.confusion_matrix, strict=True)
-    rows = [(label, *(numbers.decimal(count, 0) for count in counts)) for label, counts in labelled]
-    return table(("Reference", *figures.per_label, "invalid"), rows)
-
-
-def _parts_table(figures: ScoreFigures, parts: Mapping[str, Part]) -> str:
-    shown: tuple[MetricName, ...] = tuple(dict.fromkeys(("accuracy", figures.headline)))
-    titles = (METRICS[name].title.format(without=figures.without) for name in shown)
-    rows = [
-        (value, numbers.count(part.records), *(_with_interval(part, name) for name in shown))
-        for value, part in parts.items()
-    ]
-    return table(("", "Records", *titles), rows)
-
-
-def _stamp_table(stamp: Mapping[str, object]) -> str:
-    return table(("Key", "Value"), [(f"`{name}`", _shown(value)) for name, value in stamp.items()])
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, list) and len(value) > MAX_LISTED:
-        return f"{numbers.count(len(value))} of them: see `scores.json`"
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
-    return "not applicable" if value is None else f"`{value}`"
-
-
-def _with_interval(part: Part, name: MetricName) -> str:
-    return f"{numbers.points(part.metrics[name])} ({numbers.points_range(part.intervals[name])})"
+    rows = [(name, *(f"{value:.4f}" for value in values)) for name, *values in calibration.errors]
+    return table(header, rows)

@@ -14,7 +14,7 @@ from dialoguellm_release.render.tables import Column, Format, Table, terminal_wi
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.calibration import Calibration
     from dialoguellm_release.schemas.manifests import ScoreManifest
-    from dialoguellm_release.schemas.scores import Part, Probabilities, ScorerName
+    from dialoguellm_release.schemas.scores import Part, ScoreFigures, ScorerName
     from dialoguellm_release.steps import StepResult
     from dialoguellm_release.steps.compare import ClaimReport, Comparison, ScoreTable
 
@@ -61,8 +61,8 @@ def as_text(manifest: ScoreManifest) -> str:
             f"labels have {numbers.percent(mass)} of the first tokens; "
             f"{numbers.percent(without)} of the records have none"
         )
-    for found in (figures.probabilities, figures.calibrated):
-        notes += _probability_lines(found) if found else []
+    if figures.probabilities:
+        notes.append(_probability_table(figures).text())
     if figures.left_to_chance:
         notes.append(f"expected values: {figures.left_to_chance:,} answers are left to chance")
     if figures.clean is None:
@@ -70,21 +70,22 @@ def as_text(manifest: ScoreManifest) -> str:
     return "\n".join(notes)
 
 
-def _probability_lines(found: Probabilities) -> list[str]:
-    """The probabilities as they are given or with a temperature, and what labelling the surest gains."""
+def _probability_table(figures: ScoreFigures) -> Table:
+    """The errors of the probabilities as they are given and with a temperature."""
     from dialoguellm_release.schemas.scores import PROBABILITY_METRICS
 
-    name = "as given" if found.temperature is None else f"with temperature {found.temperature:.4f}"
-    lines = [f"probabilities {name}"]
-    for metric, value in found.all.metrics.items():
-        bounds = numbers.interval(found.all.intervals[metric])
-        lines.append(f"  {PROBABILITY_METRICS[metric]} {value:.4f} {bounds}")
-    surest = (
-        f"{numbers.percent(part.coverage, 0)} {numbers.points(part.metrics['accuracy'])} "
-        f"(from {part.min_probability:.4f})"
-        for part in found.selected
-    )
-    return [*lines, f"  accuracy of the surest, and their least probability: {'; '.join(surest)}"]
+    rows = [
+        (
+            "as given" if found.temperature is None else f"temperature {found.temperature:.4f}",
+            *(
+                f"{found.all.metrics[one]:.4f} {numbers.interval(found.all.intervals[one])}"
+                for one in PROBABILITY_METRICS
+            ),
+        )
+        for found in (figures.probabilities, figures.calibrated)
+        if found
+    ]
+    return Table(("probabilities", *PROBABILITY_METRICS.values()), rows)
 
 
 def calibration_text(found: Calibration) -> str:

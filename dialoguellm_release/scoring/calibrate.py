@@ -80,19 +80,13 @@ def fit_temperature(found: AnswerProbabilities, where: str) -> float:
         raise DataError(problems, outcome="no temperature was fitted")
     low, high = (found.slope(one) for one in (MIN_TEMPERATURE, MAX_TEMPERATURE))
     if not low > 0 > high:
-        limit, why = (
-            (f"below {MIN_TEMPERATURE}", "nearly every answer is right")
-            if low <= 0
-            else (f"above {MAX_TEMPERATURE:g}", "the probabilities say nothing of the references")
+        why = (
+            "nearly every answer is right" if low <= 0 else "the probabilities say nothing of the references"
         )
-        problem = Problem(
-            where,
-            f"its records do not determine a temperature: {why}",
-            expected=f"a temperature from {MIN_TEMPERATURE} to {MAX_TEMPERATURE:g}",
-            got=limit,
-            fix="use the probabilities as they are, or score more records of the validation split",
-            code="calibration.not_determined",
-        )
+        what = f"its records do not determine a temperature: {why}"
+        expected = f"one from {MIN_TEMPERATURE} to {MAX_TEMPERATURE:g}"
+        fix = "use the probabilities as they are, or score more records of the validation split"
+        problem = Problem(where, what, expected, fix=fix, code="calibration.not_determined")
         raise DataError(problem, outcome="no temperature was fitted")
     return float(brentq(found.slope, MIN_TEMPERATURE, MAX_TEMPERATURE, xtol=1e-9))
 

@@ -138,10 +138,9 @@ def read_answers(path: Path, task: Task) -> list[Answer]:
             empty text and `invalid` stand for an answer that names no label; all else has to be a label.
             With `score_LABEL` for every label, these are its probabilities.
     """
-    rows = read_rows(path, ("id", "prediction"))
-    columns = [SCORE + label for label in task.labels] if _has_probabilities(path, rows) else []
-    if columns:
-        rows = read_rows(path, ("id", "prediction", *columns))
+    has_scores = any(name.startswith(SCORE) for row in read_rows(path)[:1] for name in row.cells)
+    columns = [SCORE + label for label in task.labels] if has_scores else []
+    rows = read_rows(path, ("id", "prediction", *columns))
     problems = [
         *_content_problem(path, task),
         *_id_problems(path, rows, task),
@@ -152,16 +151,6 @@ def read_answers(path: Path, task: Task) -> list[Answer]:
         raise DataError(problems)
     given = {row.cells["id"]: replace(_answer(_given(row)), scores=_scores(row, columns)) for row in rows}
     return [given[record.id] for record in task.records]
-
-
-def _has_probabilities(path: Path, rows: Sequence[TableRow]) -> bool:
-    """Whether a table has a column of probabilities."""
-    names = {name for row in rows[:1] for name in row.cells}
-    if path.suffix.lower() == ".parquet":
-        import pyarrow.parquet as pq
-
-        names = {*pq.read_schema(path).names}
-    return any(name.startswith(SCORE) for name in names)
 
 
 def _scores(row: TableRow, columns: Sequence[str]) -> tuple[float, ...] | None:

@@ -68,10 +68,8 @@ class AnswerProbabilities:
 
     def part(self, members: Members) -> AnswerProbabilities:
         """Of some of the records."""
-        kept = {
-            name: getattr(self, name)[members] for name in ("values", "references", "answers", "dialogues")
-        }
-        return replace(self, **kept)
+        columns = ("values", "references", "answers", "dialogues")
+        return replace(self, **{name: getattr(self, name)[members] for name in columns})
 
     def at(self, temperature: float) -> AnswerProbabilities:
         """With a temperature: softmax(log p / temperature)."""
@@ -209,22 +207,22 @@ def _figures(found: AnswerProbabilities, dialogues: int, resampling: Resampling)
         for name, values in probability_metrics(found, times[has_records]).items():
             drawn.setdefault(name, []).append(values)
     measured = probability_metrics(found, np.ones((1, dialogues)))
-    confidence, bins = found.confidence, _bins(found.confidence)
-    in_bins = [bins == place for place in range(BINS)]
+    bins = _bins(found.confidence)
+    shares = [(step + 1) / RISK_STEPS for step in range(RISK_STEPS)]
     return ProbabilityFigures(
         metrics={name: float(values[0]) for name, values in measured.items()},
         intervals={name: interval(np.concatenate(one), resampling.level) for name, one in drawn.items()},
-        bins=tuple(
-            ReliabilityBin(
-                records=int(one.sum()),
-                confidence=float(confidence[one].mean()) if one.any() else 0.0,
-                accuracy=float(1 - found.is_wrong[one].mean()) if one.any() else 0.0,
-            )
-            for one in in_bins
-        ),
-        risk=tuple(
-            float(found.is_wrong[found.surest((step + 1) / RISK_STEPS)].mean()) for step in range(RISK_STEPS)
-        ),
+        bins=tuple(_bin(found.part(bins == place)) for place in range(BINS)),
+        risk=tuple(float(found.is_wrong[found.surest(share)].mean()) for share in shares),
+    )
+
+
+def _bin(found: AnswerProbabilities) -> ReliabilityBin:
+    if not len(found.answers):
+        return ReliabilityBin(records=0, confidence=0, accuracy=0)
+    accuracy = float(1 - found.is_wrong.mean())
+    return ReliabilityBin(
+        records=len(found.answers), confidence=float(found.confidence.mean()), accuracy=accuracy
     )
 
 

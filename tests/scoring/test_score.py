@@ -35,7 +35,13 @@ def test_writes_a_probability_per_label_in_record_order(
 ) -> None:
     columns = predictions_in(run("scores"))
     records = dialogues_of("test", 40)
-    assert list(columns) == ["id", "reference", "prediction", *(f"score_{label}" for label in SPACE)]
+    assert list(columns) == [
+        "id",
+        "reference",
+        "prediction",
+        "is_clean",
+        *(f"score_{label}" for label in SPACE),
+    ]
     assert columns["id"] == [record.id for record in records]
     assert columns["reference"] == [record.output for record in records]
     probabilities = np.array([columns[f"score_{label}"] for label in SPACE]).T
