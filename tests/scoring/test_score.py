@@ -94,7 +94,8 @@ def test_what_stands_in_the_folder(run: Any) -> None:
     folder = run("scores")
     manifest = read_manifest(folder, ScoreManifest)
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert files == {"predictions.parquet", "scores.json", "README.md", "figures/confusion.png", MANIFEST}
+    drawn = {f"figures/{name}.png" for name in ("confusion", "reliability", "coverage")}
+    assert files == {"predictions.parquet", "scores.json", "README.md", *drawn, MANIFEST}
     assert manifest.outputs == stamps(folder)
     written = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
     assert written == json.loads(manifest.figures.model_dump_json())
