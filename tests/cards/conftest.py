@@ -28,7 +28,17 @@ from dialoguellm_release.schemas.manifests import (
     RecipeStamp,
     ScoreManifest,
 )
-from dialoguellm_release.schemas.scores import LabelFigures, MetricName, Part, ScoreFigures
+from dialoguellm_release.schemas.scores import (
+    LabelFigures,
+    MetricName,
+    Part,
+    Probabilities,
+    ProbabilityFigures,
+    ProbabilityMetric,
+    ReliabilityBin,
+    ScoreFigures,
+    SelectedPart,
+)
 from tests.corpus_names import CORPORA
 
 DATASET, PROMPT, ADAPTER, BASE = ("a" * 64, "b" * 64, "c" * 64, "d" * 64)
@@ -329,6 +339,26 @@ def adapter() -> AdapterManifest:
     )
 
 
+def _probabilities(ece: float, temperature: float | None = None) -> Probabilities:
+    errors: dict[ProbabilityMetric, float] = {"ece": ece, "brier": 0.5, "aurc": 0.125}
+    figures = ProbabilityFigures(
+        metrics=errors,
+        intervals={name: (value / 2, value * 2) for name, value in errors.items()},
+        bins=(ReliabilityBin(records=12, confidence=0.5, accuracy=0.75),) * 15,
+        risk=(0.25,),
+    )
+    metrics: dict[MetricName, float] = {"accuracy": 0.875, "weighted_f1": 0.75}
+    surest = SelectedPart(
+        coverage=0.9,
+        min_probability=0.375 if temperature else 0.5,
+        records=11,
+        dialogues=3,
+        metrics=metrics,
+        intervals={name: (value - 0.125, value + 0.125) for name, value in metrics.items()},
+    )
+    return Probabilities(temperature=temperature, all=figures, clean=figures, selected=(surest,))
+
+
 @pytest.fixture
 def score(score_figures_of: Callable[..., ScoreFigures]) -> ScoreManifest:
     metrics: dict[MetricName, float] = {"accuracy": 0.75, "weighted_f1": 0.70005}
@@ -339,7 +369,7 @@ def score(score_figures_of: Callable[..., ScoreFigures]) -> ScoreManifest:
         created_by={"dialoguellm-release": "0.1.0"},
         recipe=_stamp("meld", {}),
         inputs=(),
-        outputs=(_file("figures/confusion.png"), _file("scores.json")),
+        outputs=tuple(_file(f"figures/{name}.png") for name in ("confusion", "coverage", "reliability")),
         content_sha256="9" * 64,
         figures=score_figures_of(
             protocol={"dataset_content_sha256": DATASET, "prompt_sha256": PROMPT},
@@ -351,6 +381,8 @@ def score(score_figures_of: Callable[..., ScoreFigures]) -> ScoreManifest:
                 "seed": 11,
             },
             metrics=metrics,
+            probabilities=_probabilities(0.25),
+            calibrated=_probabilities(0.0625, temperature=1.5),
             clean=Part(records=8, dialogues=2, metrics=metrics, intervals=intervals),
             per_label={
                 label: LabelFigures(precision=0.5, recall=0.25, f1=1 / 3, references=6, predictions=6.0)
