@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import griffe
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
@@ -18,6 +19,15 @@ PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md"}
 """Files of the repository that are pages of the site as well."""
 
 _LINK = re.compile(r"(?<!!)\[([^]]+)\]\(([^)#:\s]*)(#[^)\s]*)?\)")
+
+
+class Examples(griffe.Extension):
+    """Shows the section `Example` of docstrings as code; griffe knows it as `Examples`."""
+
+    def on_object(self, *, obj: griffe.Object, **others: Any) -> None:
+        _ = others
+        if obj.docstring:
+            obj.docstring.value = re.sub(r"^Example:$", "Examples:", obj.docstring.value, flags=re.MULTILINE)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

@@ -1,7 +1,8 @@
-"""The commands of the README, one after the other, in an empty folder; on the synthetic corpora."""
+"""The commands of README.md and of docs/own-data.md, typed in their order after `make demo`."""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -10,24 +11,49 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("demo")]
+
+SAID = {
+    "neutral": ("The train leaves at nine", "We meet at the harbour", "The keys are on the table"),
+    "happiness": ("They said yes", "What a lovely day this is", "We won the cup"),
+    "frustration": ("The last ferry is gone again", "Nobody answers the phone", "It never works on Mondays"),
+}
 
 
-@pytest.mark.slow
-def test_the_steps_of_the_readme_lead_to_a_release(tmp_path: Path) -> None:
-    text = README.read_text(encoding="utf-8").partition("## Make the release")[2].partition("##")[0]
-    commands = re.findall(r"^dlm-release (.*)$", text, re.MULTILINE)
-    assert [command.split()[0] for command in commands] == ["dataset", "adapter", "score", "publish"]
-    for command in commands:
-        on_synthetic = command.replace(
-            "build paper --sources corpora --skip iemocap --skip meisd", "build demo"
-        )
+def commands(document: str) -> list[str]:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return [
+        line
+        for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        for line in block.splitlines()
+        if not language
+        and line.startswith("dlm-release ")
+        and "paper" not in line
+        and "llama-2-7b" not in line
+    ]
+
+
+@pytest.mark.parametrize(("document", "count"), [("README.md", 9), ("docs/own-data.md", 4)])
+def test_the_commands_of_a_document_run(
+    document: str, count: int, made: tuple[Path, str], tmp_path: Path
+) -> None:
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "demo").symlink_to(made[0])
+    rows = [
+        f"{dialogue},{'AB'[turn % 2]},{texts[(dialogue + turn) % 3]} {dialogue}.,{label},{split}"
+        for dialogue in range(24)
+        for turn, (label, texts) in enumerate(SAID.items())
+        for split in ["test" if dialogue % 6 == 0 else "dev" if dialogue % 6 == 1 else "train"]
+    ]
+    header = "dialogue,speaker,text,label,split"
+    (tmp_path / "my.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    found = commands(document)
+    assert len(found) == count
+    for command in found:
+        arguments = [sys.executable, "-m", "dialoguellm_release.cli.main", *shlex.split(command)[1:]]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         done = subprocess.run(
-            [sys.executable, "-m", "dialoguellm_release.cli.main", *shlex.split(on_synthetic)],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
+            arguments, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
-        assert done.returncode == 0, done.stderr
-    assert (tmp_path / "release" / "models" / "dialoguellm" / "tiny" / "adapter_model.safetensors").is_file()
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
