@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dialoguellm_release.dataset.records import RowWriter, record_columns, record_schema
+from dialoguellm_release.dataset.records import RowWriter, record_schema, record_table
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import read_manifest, stamps, write_manifest
-from dialoguellm_release.records import read_records, record_files
+from dialoguellm_release.records import columns_of, read_records, record_files
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import Split
 from dialoguellm_release.schemas.record import Record
@@ -141,7 +141,7 @@ def test_records_come_in_one_order_whatever_parts_and_files_hold_them(
     (dataset / FILE).unlink()
     for part, held in parts(moved, seed).items():
         with RowWriter(dataset / f"data/meld/train-{part}-00000.parquet", record_schema()) as rows:
-            rows.add(record_columns(held))
+            rows.add(record_table(columns_of(held)))
     expected = [*moved[:2], moved[8], *moved[2:8]]
     assert [one.id for one in read_records(restamped(dataset), "default", "train")] == [
         one.id for one in expected

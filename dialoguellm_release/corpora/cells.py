@@ -66,7 +66,7 @@ def table_cell(value: Any, column: str, may_be_list: bool = False) -> str:
         Fault: It is not one value, such as a list, an object or bytes.
     """
     if isinstance(value, str):
-        return check_unicode(value, column)
+        return value if value.isascii() else check_unicode(value, column)
     if value is None or value != value:  # NaN is what pandas writes for an empty cell
         return ""
     if isinstance(value, (bytes, dict)) or (isinstance(value, list) and not may_be_list):

@@ -232,6 +232,8 @@ class CorpusFolder:
         Raises:
             Fault: Nothing that can be read is left, or it is not Unicode.
         """
+        if cell.isascii() and cell.isprintable() and "  " not in cell and (text := cell.strip()):
+            return text
         text = one_line(check_unicode(cell, name))
         if is_blank(text):
             raise Fault(f"{name} is empty", fix=f"fill in {name}, or leave it out", code="corpora.empty_cell")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,17 +164,18 @@ class _Decisions:
     def __init__(self, turns: Turns, ledger: Ledger) -> None:
         starts = dialogue_starts(turns)
         names = [turns.dialogue_ids[one] for one in turns.dialogue[starts].tolist()]
-        places = map(slice, starts.tolist(), [*starts[1:].tolist(), len(turns.split)])
+        places = map(range, starts.tolist(), [*starts[1:].tolist(), len(turns.split)])
         self._places = dict(zip(zip(turns.split[starts].tolist(), names, strict=True), places, strict=True))
         self._splits, self._ledger = turns.splits, ledger
 
     def of(
-        self, corpus: CorpusName, split: Split, dialogue_id: str
+        self, corpus: CorpusName, split: Split, dialogues: Iterable[str]
     ) -> tuple[list[tuple[str, ...]], list[int]]:
-        """The splits that each record of a dialogue leaks into, and what becomes of the record."""
-        place = self._places[self._splits.index((corpus, split)), dialogue_id]
-        leaks = [split_names(bits, self._splits) for bits in self._ledger.leaks[place].tolist()]
-        return leaks, self._ledger.decisions[place].tolist()
+        """The splits that each record of some dialogues leaks into, and what becomes of the record."""
+        number = self._splits.index((corpus, split))
+        places = [place for one in dict.fromkeys(dialogues) for place in self._places.get((number, one), ())]
+        leaks = [split_names(bits, self._splits) for bits in self._ledger.leaks[places].tolist()]
+        return leaks, self._ledger.decisions[places].tolist()
 
 
 class _Writer:
@@ -194,24 +195,22 @@ class _Writer:
         self._decisions, self._advance = decisions, advance
 
     def write(self, name: CorpusName, entry: CorpusEntry, content: CorpusContent) -> None:
-        """Writes the records of a corpus, whose dialogues are then no longer held."""
+        """Writes the records of a corpus, whose utterances are then no longer held."""
         recipe, descriptions = self._build.recipe, self._build.descriptions or {}
         terms = (entry.text_license.id, entry.label_space, recipe.relabel)
         shown = (recipe.context_of(name), recipe.speakers)
         maker = RecordMaker(self.prompt, *terms, *shown, descriptions)
         writers: dict[Split, SplitWriter] = {}
-        dialogues, content.dialogues = content.dialogues, []
         with ExitStack() as files:
-            for dialogue in dialogues:
-                if split := content.split_of(dialogue):
+            while content.utterances:
+                for split, utterances in content.by_split(content.utterances.pop(0)):
                     if split not in writers:
                         where = (self._folder, name, split)
                         writers[split] = SplitWriter(*where, self.prompt, self._labels, files)
-                    leaks, decided = self._decisions.of(name, split, dialogue.id)
-                    records = list(maker.records(dialogue, split, leaks))
-                    writers[split].add(records, decided)
-                    writers[split].totals.context_only += len(dialogue.utterances) - len(records)
-                self._advance(1)
+                    leaks, decided = self._decisions.of(name, split, utterances["dialogue_id"])
+                    writers[split].add(maker.columns(name, split, utterances, leaks), decided)
+                    writers[split].totals.context_only += utterances["label"].count(None)
+                    self._advance(len(set(utterances["dialogue_id"])))
         content.totals = {split: writers[split].totals for split in SPLITS if split in writers}
         self.relabelled += maker.relabelled
 

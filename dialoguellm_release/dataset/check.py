@@ -6,7 +6,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
+from itertools import count, islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,24 +15,27 @@ from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import combined_sha256, file_problems
 from dialoguellm_release.layout import AUDIT, config_files, data_file
 from dialoguellm_release.leakage.audit import PART_OF, Ledger, audit_as_json, make_ledger, part_sizes
-from dialoguellm_release.leakage.shared import bit_of, split_names
+from dialoguellm_release.leakage.shared import bit_of, no_bits, split_names
 from dialoguellm_release.leakage.turns import TurnCollector, Turns, of_records, turns_before
 from dialoguellm_release.prompts import Prompt, prompt_of_dataset
-from dialoguellm_release.records import ROWS_AT_ONCE, content_sha256, record_digest, rows_in
+from dialoguellm_release.records import (
+    ROWS_AT_ONCE,
+    Columns,
+    columns_in,
+    content_sha256,
+    record_digests,
+)
 from dialoguellm_release.schemas.counts import Sizes
 from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures, DatasetManifest
 from dialoguellm_release.schemas.labels import PARTS, SPLITS, CorpusName, Label, Part, Split
 from dialoguellm_release.schemas.recipes.dataset import CleanRules
-from dialoguellm_release.schemas.record import SFT_COLUMNS, Record
+from dialoguellm_release.schemas.record import SFT_COLUMNS
 
 if TYPE_CHECKING:
-    from dialoguellm_release.leakage.turns import Bits, Decisions
+    from dialoguellm_release.leakage.turns import Decisions, Flags, Numbers
 
 MAX_SHOWN = 5
 AGAIN = "build the dataset again"
-
-_UNKNOWN = -1
-"""Marks leaks that are null, or that name no split of the dataset."""
 
 _FACTOR, _WRAP = 0x9E3779B97F4A7C15, (1 << 64) - 1
 
@@ -44,25 +47,28 @@ class _RecordIndex:
         corpora = tuple(figures.corpora)
         self._figures, self._collector = figures, TurnCollector(corpora)
         self._show_more = {name for name, one in figures.corpora.items() if one.context_only}
-        self._dialogues = defaultdict[tuple[CorpusName, Split, str], list[Record]](list)
+        self._dialogues = defaultdict[tuple[str, ...], list[tuple[int, str, tuple[str, ...], str]]](list)
         self._bits = {
             f"{corpus}/{split}": bit_of(number)
             for number, (corpus, split) in enumerate(product(corpora, SPLITS))
         }
         self._lines, self._contexts = array("Q"), array("Q")
-        self._leaks, self._parts = array("q"), array("b")
+        self._named = defaultdict[tuple[str, ...] | None, int](count().__next__)
+        self._leaks, self._parts = array("i"), array("b")
 
-    def add(self, record: Record, part: Part) -> None:
-        """Takes a record of a part."""
-        self._collector.add_record(record)
-        self._lines.append(hash(line_of(record.speaker, record.input)) & _WRAP)
-        self._contexts.append(_hash_of(record.context))
-        named = set(record.leaks or ())
-        is_known = record.leaks is not None and self._bits.keys() >= named
-        self._leaks.append(sum(self._bits[name] for name in named) if is_known else _UNKNOWN)
-        self._parts.append(PARTS.index(part))
-        if record.corpus in self._show_more:
-            self._dialogues[record.corpus, record.split, record.dialogue_id].append(record)
+    def add(self, records: Columns, part: Part) -> None:
+        """Takes records of a part."""
+        self._collector.add(records, list(map(len, records["context"])))
+        lines = list(map(line_of, records["speaker"], records["input"]))
+        self._lines.extend(hash(line) & _WRAP for line in lines)
+        self._contexts.extend(map(_hash_of, records["context"]))
+        self._leaks.extend(map(self._named.__getitem__, records["leaks"]))
+        self._parts.extend([PARTS.index(part)] * len(records["id"]))
+        dialogues = zip(records["corpus"], records["split"], records["dialogue_id"], strict=True)
+        rows = zip(records["utterance_index"], records["id"], records["context"], lines, strict=True)
+        for dialogue, row in zip(dialogues, rows, strict=True) if self._show_more else ():
+            if dialogue[0] in self._show_more:
+                self._dialogues[dialogue].append(row)
 
     def problems(self, folder: Path, manifest: DatasetManifest, rules: CleanRules) -> Iterator[Problem]:
         """What is wrong among the records; they are audited only where their dialogues are complete."""
@@ -75,10 +81,11 @@ class _RecordIndex:
             yield from found
             return
         ledger = make_ledger(turns, rules)
-        leaks = np.array(self._leaks, dtype=np.int64)[turns.place]
+        named = np.array(self._leaks, dtype=np.int32)[turns.place]
         parts = np.array(self._parts, dtype=np.int8)[turns.place]
-        yield from _first_of(_leak_problems(turns, ledger, leaks))
-        yield from _first_of(_part_problems(turns, ledger, leaks, parts, manifest))
+        yield from _first_of(self._leak_problems(turns, ledger, named))
+        is_leaked = np.array([names is None or bool(names) for names in self._named], dtype=bool)[named]
+        yield from _first_of(_part_problems(turns, ledger, is_leaked, parts, manifest))
         if manifest.published is None:
             yield from _audit_problems(folder, manifest, turns, ledger)
 
@@ -116,14 +123,37 @@ class _RecordIndex:
         """The same where contexts also show utterances without a label: these are where an index is free."""
         for (corpus, _, _), records in self._dialogues.items():
             lines, before = list[str](), -1
-            for record in sorted(records, key=lambda one: one.utterance_index):
-                gap, context_k = record.utterance_index - before - 1, self._figures.context_of(corpus)
-                others = context_only(record.context, lines, gap, context_k)
+            for index, name, context, line in sorted(records):
+                others = context_only(context, lines, index - before - 1, self._figures.context_of(corpus))
                 if others is None:
                     what = "its context is not the utterances before it"
-                    yield Problem(record.id, what, fix=AGAIN, code="dataset.wrong_context")
-                lines += [*(others or ()), line_of(record.speaker, record.input)]
-                before = record.utterance_index
+                    yield Problem(name, what, fix=AGAIN, code="dataset.wrong_context")
+                lines += [*(others or ()), line]
+                before = index
+
+    def _leak_problems(self, turns: Turns, ledger: Ledger, named: Numbers) -> Iterator[Problem]:
+        """Records whose `leaks` are not what is found; they may name splits that are not in this copy too."""
+        import numpy as np
+
+        stated, known = list(self._named), no_bits(len(self._named), len(turns.splits))
+        for number, names in enumerate(stated):
+            known[number] = sum(self._bits.get(name, 0) for name in set(names or ()))
+        is_unknown = np.array(
+            [names is None or not self._bits.keys() >= set(names) for names in stated], dtype=bool
+        )
+        here = sum(bit_of(split) for split in np.unique(turns.split).tolist())
+        is_wrong = is_unknown[named] | ((known[named] & here) != ledger.leaks)
+        for place in np.flatnonzero(is_wrong).tolist():
+            number = named[place]
+            got = (
+                ("null, or no splits",)
+                if is_unknown[number]
+                else split_names(int(known[number]), turns.splits)
+            )
+            right = split_names(int(ledger.leaks[place]), turns.splits)
+            what, expected = "its leaks are not what an audit finds", ", ".join(right) or "none"
+            shown = ", ".join(got) or "none"
+            yield Problem(turns.id_of(place), what, expected, shown, AGAIN, code="dataset.wrong_leaks")
 
 
 def _first_of(problems: Iterable[Problem]) -> Iterator[Problem]:
@@ -135,22 +165,8 @@ def _first_of(problems: Iterable[Problem]) -> Iterator[Problem]:
         yield Problem(more[-1].where, what, code=more[-1].code)
 
 
-def _leak_problems(turns: Turns, ledger: Ledger, leaks: Bits) -> Iterator[Problem]:
-    """Records whose `leaks` are not what is found; splits that are not in this copy may be named as well."""
-    import numpy as np
-
-    here = sum(bit_of(split) for split in np.unique(turns.split).tolist())
-    for place in np.flatnonzero((leaks == _UNKNOWN) | ((leaks & here) != ledger.leaks)).tolist():
-        stated = int(leaks[place])
-        named = split_names(stated, turns.splits) if stated != _UNKNOWN else ("null, or no splits",)
-        right = split_names(int(ledger.leaks[place]), turns.splits)
-        what, expected, got = "its leaks are not what an audit finds", *map(", ".join, (right, named))
-        where = turns.id_of(place)
-        yield Problem(where, what, expected or "none", got or "none", AGAIN, code="dataset.wrong_leaks")
-
-
 def _part_problems(
-    turns: Turns, ledger: Ledger, leaks: Bits, parts: Decisions, manifest: DatasetManifest
+    turns: Turns, ledger: Ledger, is_leaked: Flags, parts: Decisions, manifest: DatasetManifest
 ) -> Iterator[Problem]:
     """Records in the wrong part; which of them repeat others is only known where the dataset is complete."""
     import numpy as np
@@ -160,8 +176,8 @@ def _part_problems(
         expected = part_of[ledger.decisions]
         is_wrong = parts != expected
     else:
-        expected = np.where(leaks != 0, PARTS.index("leaked"), parts)
-        is_wrong = (parts == PARTS.index("leaked")) != (leaks != 0)
+        expected = np.where(is_leaked, PARTS.index("leaked"), parts)
+        is_wrong = (parts == PARTS.index("leaked")) != is_leaked
     for place in np.flatnonzero(is_wrong).tolist():
         got = PARTS[parts[place]]
         what, right = "is in the wrong part", PARTS[expected[place]]
@@ -198,7 +214,7 @@ def _hash_of(context: Sequence[str]) -> int:
 
 @dataclass
 class _SplitCheck:
-    """Checks one split of one corpus, record by record, with its `sft` rows.
+    """Checks one split of one corpus, some thousand records at once, with their `sft` rows.
 
     Attributes:
         class_labels: Names of the class ids.
@@ -241,17 +257,16 @@ class _SplitCheck:
         rows = self._sft_rows(self.folder / replace(held, is_sft=True).path)
         lacking = 0
         try:
-            for record in rows_in(self.folder / path, Record):
-                self._digests.append(record_digest(record))
-                self._labels[record.label] += 1
-                self._dialogues.add(record.dialogue_id)
-                self._of_records += self._record_problems(record)
-                index.add(record, held.part)
-                if row := next(rows, None):
-                    self._of_sft += self._sft_problems(record, row)
-                else:
-                    lacking += 1
-                advance(1)
+            for records in columns_in(self.folder / path):
+                self._digests += record_digests(records)
+                self._labels.update(records["label"])
+                self._dialogues.update(records["dialogue_id"])
+                self._of_records += self._record_problems(records)
+                index.add(records, held.part)
+                given = list(islice(rows, len(records["id"])))
+                self._of_sft += self._sft_problems(records, given)
+                lacking += len(records["id"]) - len(given)
+                advance(len(records["id"]))
         except DataError as error:
             yield from error.problems
         additional = sum(1 for _ in rows)
@@ -274,47 +289,53 @@ class _SplitCheck:
                 differs = f"{what} are not the manifest's"
                 yield self._problem("", differs, str(expected), str(got), code="dataset.wrong_figures")
 
-    def _record_problems(self, record: Record) -> Iterator[Problem]:
-        """What a record states against its file or its corpus."""
-        if (record.corpus, record.split) != (self.name, self.split):
-            what = "is in the file of another corpus or split"
-            yield self._problem(record.id, what, code="dataset.wrong_file")
-        if record.label not in self.corpus.label_space:
-            space = ", ".join(self.corpus.label_space)
-            what = "its label is outside its label space"
-            yield self._problem(record.id, what, space, record.label, code="dataset.wrong_label")
-        if record.license != self.corpus.license:
-            terms = (self.corpus.license, record.license)
-            yield self._problem(record.id, "has another license", *terms, code="dataset.wrong_license")
-        instruction = self.prompt.instruction(
-            self.corpus.label_space,
-            has_video=record.video_description is not None,
-            has_context=bool(record.context),
-        )
-        if record.instruction != instruction:
-            what = "its instruction is not the prompt's"
-            texts = (instruction, record.instruction)
-            yield self._problem(record.id, what, *texts, code="dataset.wrong_instruction")
+    def _record_problems(self, records: Columns) -> Iterator[Problem]:
+        """What records state against their file or their corpus."""
+        columns = ("id", "corpus", "split", "label", "license", "video_description", "context", "instruction")
+        for name, *place, label, license, video, context, instruction in zip(
+            *(records[column] for column in columns), strict=True
+        ):
+            if place != [self.name, self.split]:
+                what = "is in the file of another corpus or split"
+                yield self._problem(name, what, code="dataset.wrong_file")
+            if label not in self.corpus.label_space:
+                space = ", ".join(self.corpus.label_space)
+                what = "its label is outside its label space"
+                yield self._problem(name, what, space, label, code="dataset.wrong_label")
+            if license != self.corpus.license:
+                terms = (self.corpus.license, license)
+                yield self._problem(name, "has another license", *terms, code="dataset.wrong_license")
+            expected = self.prompt.instruction(
+                self.corpus.label_space, has_video=video is not None, has_context=bool(context)
+            )
+            if instruction != expected:
+                what, texts = "its instruction is not the prompt's", (expected, instruction)
+                yield self._problem(name, what, *texts, code="dataset.wrong_instruction")
 
-    def _sft_rows(self, path: Path) -> Iterator[dict[str, Any]]:
+    def _sft_rows(self, path: Path) -> Iterator[tuple[Any, ...]]:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         try:
             with pq.ParquetFile(path) as file:
+                if tuple(file.schema_arrow.names) != SFT_COLUMNS:
+                    what, names = "its sft table has other columns", ", ".join(file.schema_arrow.names)
+                    problem = self._problem("", what, ", ".join(SFT_COLUMNS), names, code="dataset.wrong_sft")
+                    self._of_sft.append(problem)
                 for batch in file.iter_batches(ROWS_AT_ONCE):
-                    yield from batch.to_pylist()
+                    yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
         except (OSError, pa.ArrowInvalid) as error:
             what = f"its sft table cannot be read: {error}"
             self._of_sft.append(self._problem("", what, code="dataset.wrong_sft"))
 
-    def _sft_problems(self, record: Record, row: dict[str, Any]) -> Iterator[Problem]:
-        """Whether an `sft` row is not the rendering of its record."""
-        columns = sft_columns([record], self.prompt, self.class_labels)
-        wanted = {name: values[0] for name, values in zip(SFT_COLUMNS, columns, strict=True)}
-        if row != wanted:
-            what = "its sft row is not its rendering"
-            yield self._problem(record.id, what, str(wanted), str(row), code="dataset.wrong_sft")
+    def _sft_problems(self, records: Columns, rows: Iterable[tuple[Any, ...]]) -> Iterator[Problem]:
+        """Which `sft` rows are not the rendering of their records."""
+        columns = sft_columns(records, self.prompt, self.class_labels)
+        for row, wanted in zip(rows, zip(*columns.values(), strict=True), strict=False):
+            if row != wanted:
+                what = "its sft row is not its rendering"
+                shown = (str(dict(zip(SFT_COLUMNS, one, strict=False))) for one in (wanted, row))
+                yield self._problem(wanted[0], what, *shown, code="dataset.wrong_sft")
 
     def _problem(
         self, record_id: str, what: str, expected: str | None = None, got: str | None = None, *, code: str

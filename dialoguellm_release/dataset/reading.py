@@ -5,28 +5,33 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import compress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import JsonValue
 
 from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.registry import CorpusFolders
-from dialoguellm_release.dataset.records import HeldDialogue, SplitTotals
+from dialoguellm_release.dataset.records import SplitTotals, utterance_columns, utterance_schema
 from dialoguellm_release.errors import DataError, Problem, ReleaseError
 from dialoguellm_release.folders import stamp
 from dialoguellm_release.leakage.shared import find_shared, word_for_word
 from dialoguellm_release.leakage.turns import TurnCollector, Turns
 from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.records import ROWS_AT_ONCE, Columns
 from dialoguellm_release.schemas.counts import Sizes
 from dialoguellm_release.schemas.dataset_manifest import VideoProvenance
-from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
+from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Label, Split
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe, SplitDraw
 from dialoguellm_release.schemas.record import Dialogue
 from dialoguellm_release.tabular import read_rows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SPLIT_COLUMNS = ("dialogue_id", "split")
 
@@ -156,7 +161,7 @@ class CorpusContent:
 
     Attributes:
         notes: Its files, and what was noticed in them.
-        dialogues: In the order of its files.
+        utterances: Some thousand at once, of whole dialogues, in the order of its files.
         undrawn: The dialogues to which the corpus gives no split.
         assigned: The split of each of them by its id; one that is not here is left out.
         draw: How they were drawn, for the manifest; None where nothing had to be.
@@ -164,15 +169,30 @@ class CorpusContent:
     """
 
     notes: Notes = field(default_factory=Notes)
-    dialogues: list[HeldDialogue] = field(default_factory=list)
+    utterances: list[pa.Table] = field(default_factory=list)
     undrawn: list[Drawable] = field(default_factory=list)
     assigned: dict[str, Split] = field(default_factory=dict)
     draw: dict[str, JsonValue] | None = None
     totals: dict[Split, SplitTotals] = field(default_factory=dict)
 
-    def split_of(self, dialogue: HeldDialogue) -> Split | None:
-        """The split of a dialogue; None where it is left out."""
-        return dialogue.split or self.assigned.get(dialogue.id)
+    def by_split(self, held: pa.Table) -> Iterator[tuple[Split, Columns]]:
+        """The utterances of a table split by split, without those that are left out."""
+        utterances = held.cast(utterance_schema(is_held=False)).to_pydict()
+        given = zip(utterances.pop("split"), utterances["dialogue_id"], strict=True)
+        splits = [split or self.assigned.get(dialogue) for split, dialogue in given]
+        for split in SPLITS:
+            count = splits.count(split)
+            if count == len(splits):
+                yield split, utterances
+            elif count:
+                is_here = [one == split for one in splits]
+                yield split, {name: list(compress(one, is_here)) for name, one in utterances.items()}
+
+    def labels(self) -> Iterator[tuple[Split | None, str, Label | None]]:
+        """The split that the files give, the dialogue and the label of every utterance."""
+        for held in self.utterances:
+            columns = held.cast(utterance_schema(is_held=False)).to_pydict()
+            yield from zip(columns["split"], columns["dialogue_id"], columns["label"], strict=True)
 
     @property
     def sizes(self) -> dict[Split, Sizes]:
@@ -210,40 +230,64 @@ def read_corpora(
     for name, corpus in named.items():
         contents[name] = content = CorpusContent()
         try:
-            for dialogue in read(name, corpus, content.notes):
-                content.dialogues.append(HeldDialogue.of(dialogue))
-                _collect(dialogue, recipe, content, collector)
-                advance(1)
+            for dialogues in _batches(read(name, corpus, content.notes)):
+                _collect(dialogues, recipe, content, collector)
+                advance(len(dialogues))
         except ReleaseError as error:
             problems.extend(error.problems)
     if problems:
         raise DataError(problems)
+    turns = collector.turns()
     for name, corpus in named.items():
         if contents[name].undrawn:
             assert corpus.split is not None
-            _assign(name, corpus.split, folders[name], contents[name], collector)
-    return collector.turns(), contents
+            turns = _assigned(name, corpus.split, folders[name], contents[name], turns)
+    return turns, contents
+
+
+def _batches(dialogues: Iterable[Dialogue]) -> Iterator[list[Dialogue]]:
+    """Dialogues with some thousand utterances at once."""
+    batch, utterances = list[Dialogue](), 0
+    for dialogue in dialogues:
+        batch.append(dialogue)
+        utterances += len(dialogue.utterances)
+        if utterances >= ROWS_AT_ONCE:
+            yield batch
+            batch, utterances = [], 0
+    if batch:
+        yield batch
 
 
 def _collect(
-    dialogue: Dialogue, recipe: DatasetRecipe, content: CorpusContent, collector: TurnCollector
+    dialogues: Sequence[Dialogue], recipe: DatasetRecipe, content: CorpusContent, collector: TurnCollector
 ) -> None:
-    """Adds the labelled utterances of a dialogue to the turns."""
-    if dialogue.split is None:
-        content.undrawn.append(Drawable(dialogue.id, dialogue.series, len(dialogue.utterances)))
-    relabel, context_k = recipe.relabel, recipe.context_of(dialogue.corpus)
-    labelled = ((one, one.label) for one in dialogue.utterances if one.label is not None)
-    turns = (
-        (one.index, one.text, relabel.get(label, label), min(position, context_k))
-        for position, (one, label) in enumerate(labelled)
-    )
-    collector.add(dialogue.corpus, dialogue.split, dialogue.id, turns)
+    """Keeps dialogues of one corpus, and adds their labelled utterances to the turns."""
+    import pyarrow as pa
+
+    drawn = [one for one in dialogues if one.split is None]
+    content.undrawn += [Drawable(one.id, one.series, len(one.utterances)) for one in drawn]
+    columns = utterance_columns(dialogues)
+    columns["split"] = [one.split for one in dialogues for _ in one.utterances]
+    content.utterances.append(pa.table(columns, utterance_schema(is_held=True)))
+    labelled = [
+        (dialogue, position, turn)
+        for dialogue in dialogues
+        for position, turn in enumerate(one for one in dialogue.utterances if one.label is not None)
+    ]
+    turns: Columns = {
+        "corpus": [dialogue.corpus for dialogue, _, _ in labelled],
+        "split": [dialogue.split for dialogue, _, _ in labelled],
+        "dialogue_id": [dialogue.id for dialogue, _, _ in labelled],
+        "utterance_index": [turn.index for _, _, turn in labelled],
+        "input": [turn.text for _, _, turn in labelled],
+        "label": [recipe.relabel.get(turn.label or "", turn.label) for _, _, turn in labelled],
+    }
+    context_k = recipe.context_of(dialogues[0].corpus)
+    collector.add(turns, [min(position, context_k) for _, position, _ in labelled])
 
 
-def _assign(
-    name: CorpusName, draw: SplitDraw, source: Path, content: CorpusContent, collector: TurnCollector
-) -> None:
-    """Gives the dialogues of a corpus their splits, from a file or drawn.
+def _assigned(name: CorpusName, draw: SplitDraw, source: Path, content: CorpusContent, turns: Turns) -> Turns:
+    """The turns with the dialogues of a corpus in their splits, which are read from a file or drawn.
 
     No dialogue is held out that shares something word for word with a training split, or is the same
     sequence of utterances as a dialogue there, however short: others can be drawn instead.
@@ -255,18 +299,18 @@ def _assign(
         content.notes.files.append(stamped.model_copy(update={"path": f"{name}/{stamped.path}"}))
         drawn: dict[str, JsonValue] = {"split_file": draw.split_file}
     else:
-        shared = find_shared(collector.turns())
+        shared = find_shared(turns)
         barred = shared.speech.where(word_for_word(shared, min_dialogue=1) != 0).dialogues_of(name)
         _stratify(content)
         content.assigned = draw_split(content.undrawn, draw, lambda one: one.id not in barred)
         drawn = {"seed": draw.seed, "barred_from_held_out": len(barred)}
-    given = {(one.split, one.id) for one in content.dialogues}
+    given = {(split, dialogue) for split, dialogue, _ in content.labels() if split}
     if twice := [one for one, split in content.assigned.items() if (split, one) in given]:
         what = f"dialogues are drawn into a split that already has one of the same id: {', '.join(twice[:5])}"
         fix = "draw none for a split that the files have, or give each dialogue an id of its own"
         raise DataError(Problem(name, what, fix=fix, code="dataset.duplicate_dialogue"))
     content.draw = {**drawn, "dialogues": series_table(content.undrawn, content.assigned)}
-    collector.assign(name, content.assigned)
+    return turns.assigned(name, content.assigned)
 
 
 def _stratify(content: CorpusContent) -> None:
@@ -275,11 +319,10 @@ def _stratify(content: CorpusContent) -> None:
     The rarest label first is the order of Sechidis, Tsoumakas and Vlahavas, "On the stratification of
     multi-label data", ECML PKDD 2011; a dialogue is drawn as a whole, so it counts for one label alone.
     """
-    undrawn = {
-        one.id: [turn.label for turn in one.utterances if turn.label]
-        for one in content.dialogues
-        if not one.split
-    }
+    undrawn = defaultdict[str, list[Label]](list)
+    for split, dialogue, label in content.labels():
+        if not split and label:
+            undrawn[dialogue].append(label)
     counts = Counter(label for labels in undrawn.values() for label in labels)
     content.undrawn = [
         one

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from operator import attrgetter
+from dataclasses import dataclass, field, fields
+from itertools import compress, groupby, product
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from dialoguellm_release.layout import DataFile
 from dialoguellm_release.leakage.audit import PART_OF
-from dialoguellm_release.prompts import Prompt
-from dialoguellm_release.records import record_digest
+from dialoguellm_release.prompts import PROMPT_FIELDS, Prompt
+from dialoguellm_release.records import Columns, check_records, record_digests, records_of
 from dialoguellm_release.schemas.labels import LABELS, CorpusName, Label, Part, Split
 from dialoguellm_release.schemas.recipes.dataset import SpeakerNames
 from dialoguellm_release.schemas.record import (
@@ -34,8 +35,7 @@ if TYPE_CHECKING:
 ROWS_PER_GROUP = 20_000
 _DTYPES = {"label": "int64", "utterance_index": "int64", "start_s": "float64", "end_s": "float64"}
 _LISTS = ("context", "other_labels", "leaks")
-_LABEL = COLUMNS.index("label")
-_values = attrgetter(*COLUMNS)
+_UTTERANCE = tuple(one.name for one in fields(Utterance))
 
 
 def record_schema(labels: Sequence[Label] = LABELS) -> pa.Schema:
@@ -59,27 +59,30 @@ def sft_schema(labels: Sequence[Label] = LABELS) -> pa.Schema:
     return _schema_of(SFT_COLUMNS, labels)
 
 
-def sft_columns(
-    records: Sequence[Record], prompt: Prompt, labels: Sequence[Label] = LABELS
-) -> list[Sequence[Any]]:
-    """The `sft` rows of records column by column, in the order of the schema."""
-    return [
-        [record.id for record in records],
-        [prompt.prompt(record) for record in records],
-        [prompt.completion(record.output) for record in records],
-        [labels.index(record.label) for record in records],
-        [record.corpus for record in records],
-        [record.split for record in records],
-        [record.dialogue_id for record in records],
-        [record.utterance_index for record in records],
-    ]
+def sft_columns(records: Columns, prompt: Prompt, labels: Sequence[Label] = LABELS) -> Columns:
+    """The `sft` rows of records, column by column, in the order of the schema."""
+    shown = zip(*(records[name] for name in PROMPT_FIELDS), strict=True)
+    made: Columns = {
+        "prompt": [prompt.render(*values) for values in shown],
+        "completion": list(map(prompt.completion, records["output"])),
+        "label": list(map(labels.index, records["label"])),
+    }
+    return {name: made.get(name) or records[name] for name in SFT_COLUMNS}
 
 
-def record_columns(records: Iterable[Record], labels: Sequence[Label] = LABELS) -> list[Sequence[Any]]:
-    """The records column by column, in the order of the schema."""
-    columns: list[Sequence[Any]] = list(zip(*map(_values, records), strict=True))
-    columns[_LABEL] = [labels.index(label) for label in columns[_LABEL]]
-    return columns
+def sft_table(records: Columns, prompt: Prompt, labels: Sequence[Label] = LABELS) -> pa.Table:
+    """The `sft` rows of records."""
+    import pyarrow as pa
+
+    return pa.table(sft_columns(records, prompt, labels), sft_schema(labels))
+
+
+def record_table(records: Columns, labels: Sequence[Label] = LABELS) -> pa.Table:
+    """Records as they are written."""
+    import pyarrow as pa
+
+    ids = list(map(labels.index, records["label"]))
+    return pa.table({**records, "label": ids}, record_schema(labels))
 
 
 class RowWriter:
@@ -91,14 +94,13 @@ class RowWriter:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._path = path
         self._schema = schema
-        self._columns: list[list[Any]] = [[] for _ in schema]
+        self._tables: list[pa.Table] = []
         self._writer: Any = None
 
-    def add(self, columns: Sequence[Sequence[Any]]) -> None:
-        """Takes some rows, column by column."""
-        for column, values in zip(self._columns, columns, strict=True):
-            column += values
-        if len(self._columns[0]) >= ROWS_PER_GROUP:
+    def add(self, rows: pa.Table) -> None:
+        """Takes some rows."""
+        self._tables.append(rows)
+        if sum(map(len, self._tables)) >= ROWS_PER_GROUP:
             self._flush()
 
     def __enter__(self) -> Self:
@@ -108,7 +110,7 @@ class RowWriter:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None and self._columns[0]:
+            if kind is None and any(map(len, self._tables)):
                 self._flush()
         finally:
             if self._writer is not None:
@@ -121,9 +123,8 @@ class RowWriter:
         if self._writer is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = pq.ParquetWriter(self._path, self._schema, compression="zstd")
-        columns, self._columns = self._columns, [[] for _ in self._schema]
-        named = dict(zip(self._schema.names, columns, strict=True))
-        self._writer.write_table(pa.Table.from_pydict(named, self._schema))
+        rows, self._tables = pa.concat_tables(self._tables), []
+        self._writer.write_table(rows.combine_chunks())
 
 
 def _schema_of(columns: Sequence[str], labels: Sequence[Label]) -> pa.Schema:
@@ -140,40 +141,21 @@ def _schema_of(columns: Sequence[str], labels: Sequence[Label]) -> pa.Schema:
     return pa.schema(fields, {"huggingface": described})
 
 
-@dataclass(slots=True)
-class HeldUtterance:
-    """An utterance with the fields of `Utterance` in their order.
+def utterance_schema(*, is_held: bool) -> pa.Schema:
+    """The Arrow schema of `utterance_columns`, and of the split of each dialogue.
 
-    Why: a build holds every dialogue; as pydantic objects those of the paper take 135 MB more.
+    Why: a build holds every utterance, and as columns they take a fifth of what objects take.
+
+    Args:
+        is_held: Whether words that repeat are kept once.
     """
+    import pyarrow as pa
 
-    index: int
-    text: str
-    speaker: str | None
-    label: Label | None
-    source_label: str | None
-    other_labels: tuple[Label, ...]
-    start_s: float | None
-    end_s: float | None
-
-
-@dataclass(slots=True)
-class HeldDialogue:
-    """A dialogue that is held until its records are written."""
-
-    corpus: CorpusName
-    split: Split | None
-    id: str
-    utterances: tuple[HeldUtterance, ...]
-
-    @classmethod
-    def of(cls, dialogue: Dialogue) -> Self:
-        """What a dialogue has, without its objects."""
-        utterances = tuple(HeldUtterance(*_fields(one)) for one in dialogue.utterances)
-        return cls(dialogue.corpus, dialogue.split, dialogue.id, utterances)
-
-
-_fields = attrgetter(*Utterance.model_fields)
+    names = ("dialogue_id", *_UTTERANCE, "split")
+    words = pa.dictionary(pa.int32(), pa.string()) if is_held else pa.string()
+    kinds = {"index": pa.int64(), "text": pa.string(), "other_labels": pa.list_(pa.string())}
+    kinds |= {"start_s": pa.float64(), "end_s": pa.float64()}
+    return pa.schema([(name, kinds.get(name, words)) for name in names])
 
 
 @dataclass
@@ -201,58 +183,93 @@ class RecordMaker:
     descriptions: Mapping[str, str] = field(default_factory=dict)
     relabelled: Counter[str] = field(default_factory=Counter)
 
-    def records(
-        self, dialogue: Dialogue | HeldDialogue, split: Split, leaks: Sequence[tuple[str, ...]] | None = None
-    ) -> Iterator[Record]:
-        """The records of a dialogue, in its order; an utterance without a label is context alone.
+    def records(self, dialogue: Dialogue, split: Split) -> list[Record]:
+        """The records of a dialogue, in its order, without an audit."""
+        records = self.columns(dialogue.corpus, split, utterance_columns([dialogue]))
+        return records_of(records)
+
+    def columns(
+        self,
+        corpus: CorpusName,
+        split: Split,
+        utterances: Columns,
+        leaks: Sequence[tuple[str, ...] | None] | None = None,
+    ) -> Columns:
+        """The records of dialogues, as columns that are not checked; what has no label is context alone.
 
         Args:
-            leaks: For each of them, the splits that it shares something with; None where there was no audit.
+            utterances: Of whole dialogues of one split, as `utterance_columns` gives them.
+            leaks: For each record, the splits that it shares something with; None where there was no audit.
         """
-        utterances: Sequence[Utterance | HeldUtterance] = dialogue.utterances
-        speakers = shown_speakers([utterance.speaker for utterance in utterances], self.speakers)
-        lines = [line_of(name, utterance.text) for name, utterance in zip(speakers, utterances, strict=True)]
-        leaks_of = None if leaks is None else iter(leaks)
-        for position, utterance in enumerate(utterances):
-            if utterance.label is None or utterance.source_label is None:
-                continue
-            context = tuple(lines[max(0, position - self.context_k) : position])
-            label = self._label(utterance.label)
-            name = record_id(dialogue.corpus, split, dialogue.id, utterance.index)
-            description = self.descriptions.get(name)
-            instruction = self.prompt.instruction(
-                self.label_space, has_video=description is not None, has_context=bool(context)
-            )
-            yield Record(
-                id=name,
-                instruction=instruction,
-                video_description=description,
-                context=context,
-                input=utterance.text,
-                output=label,
-                label=label,
-                source_label=utterance.source_label,
-                other_labels=utterance.other_labels and self._others(utterance, label),
-                corpus=dialogue.corpus,
-                split=split,
-                dialogue_id=dialogue.id,
-                utterance_index=utterance.index,
-                speaker=speakers[position],
-                start_s=utterance.start_s,
-                end_s=utterance.end_s,
-                license=self.license,
-                leaks=None if leaks_of is None else next(leaks_of),
-            )
+        speakers = self._speakers(utterances["dialogue_id"], utterances["speaker"])
+        lines = list(map(line_of, speakers, utterances["text"]))
+        contexts = self._contexts(utterances["dialogue_id"], lines)
+        utterances = {**utterances, "speaker": speakers, "context": contexts}
+        if None in utterances["label"]:
+            is_record = [label is not None for label in utterances["label"]]
+            utterances = {name: list(compress(one, is_record)) for name, one in utterances.items()}
+        dialogues, indexes, contexts = (utterances[name] for name in ("dialogue_id", "index", "context"))
+        rows, given = len(dialogues), utterances["label"]
+        names = [record_id(corpus, split, *place) for place in zip(dialogues, indexes, strict=True)]
+        described = list(map(self.descriptions.get, names))
+        labels = [self.relabel.get(label, label) for label in given]
+        self.relabelled.update(f"{one} -> {self.relabel[one]}" for one in given if one in self.relabel)
+        instruction = {
+            has: self.prompt.instruction(self.label_space, has_video=has[0], has_context=has[1])
+            for has in product((False, True), repeat=2)
+        }
+        shown = zip(described, contexts, strict=True)
+        others = zip(utterances["other_labels"], labels, strict=True)
+        return {
+            "id": names,
+            "instruction": [instruction[one is not None, bool(context)] for one, context in shown],
+            "video_description": described,
+            "context": contexts,
+            "input": utterances["text"],
+            "output": labels,
+            "label": labels,
+            "source_label": utterances["source_label"],
+            "other_labels": [self._others(one, label) if one else () for one, label in others],
+            "corpus": [corpus] * rows,
+            "split": [split] * rows,
+            "dialogue_id": dialogues,
+            "utterance_index": indexes,
+            "speaker": utterances["speaker"],
+            "start_s": utterances["start_s"],
+            "end_s": utterances["end_s"],
+            "license": [self.license] * rows,
+            "leaks": [None] * rows if leaks is None else list(leaks),
+        }
 
-    def _others(self, utterance: Utterance | HeldUtterance, label: Label) -> tuple[Label, ...]:
-        others = (self.relabel.get(other, other) for other in utterance.other_labels)
-        return tuple(dict.fromkeys(other for other in others if other != label))
+    def _speakers(self, dialogues: Sequence[str], names: list[str | None]) -> list[str | None]:
+        if self.speakers == "named":
+            return names
+        by_dialogue = groupby(zip(dialogues, names, strict=True), itemgetter(0))
+        return [
+            shown
+            for _, rows in by_dialogue
+            for shown in shown_speakers([name for _, name in rows], self.speakers)
+        ]
 
-    def _label(self, label: Label) -> Label:
-        if label not in self.relabel:
-            return label
-        self.relabelled[f"{label} -> {self.relabel[label]}"] += 1
-        return self.relabel[label]
+    def _contexts(self, dialogues: Sequence[str], lines: Sequence[str]) -> list[tuple[str, ...]]:
+        """For each line, those before it in its dialogue that are shown."""
+        contexts, start = list[tuple[str, ...]](), 0
+        for row, dialogue in enumerate(dialogues):
+            if dialogue != dialogues[start]:
+                start = row
+            contexts.append(tuple(lines[max(start, row - self.context_k) : row]))
+        return contexts
+
+    def _others(self, others: Iterable[Label], label: Label) -> tuple[Label, ...]:
+        kept = (self.relabel.get(other, other) for other in others)
+        return tuple(dict.fromkeys(other for other in kept if other != label))
+
+
+def utterance_columns(dialogues: Sequence[Dialogue]) -> Columns:
+    """The utterances of dialogues by the fields of `Utterance`, and the id of the dialogue of each."""
+    rows = [utterance for dialogue in dialogues for utterance in dialogue.utterances]
+    columns = {name: list(map(attrgetter(name), rows)) for name in _UTTERANCE}
+    return {"dialogue_id": [one.id for one in dialogues for _ in one.utterances], **columns}
 
 
 def shown_speakers(names: Sequence[str | None], how: SpeakerNames) -> Sequence[str | None]:
@@ -310,8 +327,6 @@ class SplitTotals:
 class SplitWriter:
     """The files of one corpus and split: for each part its records and their `sft` rows.
 
-    Why: records become columns as soon as they are made, while they are still in the processor's cache.
-
     Args:
         labels: Names of the class ids.
         files: Closes the files.
@@ -331,21 +346,26 @@ class SplitWriter:
         self._writers: dict[Part, tuple[RowWriter, RowWriter]] = {}
         self.totals = SplitTotals()
 
-    def add(self, records: Sequence[Record], decisions: Sequence[int]) -> None:
-        """Takes the records of one dialogue, each with what becomes of it."""
-        self.totals.dialogues += 1
-        self.totals.labels.update(record.label for record in records)
+    def add(self, records: Columns, decisions: Sequence[int]) -> None:
+        """Takes the records of whole dialogues, each with what becomes of it.
+
+        Raises:
+            DataError: They are not what the schema wants.
+        """
+        check_records(records)
+        self.totals.dialogues += len(set(records["dialogue_id"]))
+        self.totals.labels.update(records["label"])
         self.totals.decisions.update(decisions)
-        self.totals.digests += map(record_digest, records)
-        self.totals.described += sum(record.video_description is not None for record in records)
+        self.totals.digests += record_digests(records)
+        self.totals.described += sum(one is not None for one in records["video_description"])
+        data, sft = record_table(records, self._labels), sft_table(records, self._prompt, self._labels)
         parts = [PART_OF[decision] for decision in decisions]
         for part in dict.fromkeys(parts):
             if part not in self._writers:
                 self._writers[part] = self._open(part)
-            data, sft = self._writers[part]
-            chosen = [record for record, its_part in zip(records, parts, strict=True) if its_part == part]
-            data.add(record_columns(chosen, self._labels))
-            sft.add(sft_columns(chosen, self._prompt, self._labels))
+            rows = [row for row, its_part in enumerate(parts) if its_part == part]
+            for writer, table in zip(self._writers[part], (data, sft), strict=True):
+                writer.add(table.take(rows))
 
     def _open(self, part: Part) -> tuple[RowWriter, RowWriter]:
         data = self._folder / DataFile(self._corpus, self._split, part).path

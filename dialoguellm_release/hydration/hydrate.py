@@ -142,7 +142,7 @@ def _differences(
     def records() -> Iterator[list[Record]]:
         for dialogue in _with_split(read, _splits(copy, name)):
             assert dialogue.split is not None
-            yield list(maker.records(dialogue, dialogue.split))
+            yield maker.records(dialogue, dialogue.split)
             advance(len(dialogue.utterances))
 
     found = find_differences(copy.rows(name), records(), copy.manifest.content_sha256)
@@ -165,7 +165,7 @@ def _with_split(dialogues: Iterable[Dialogue], splits: Mapping[str, Split]) -> I
         if dialogue.split is not None:
             yield dialogue
         elif dialogue.id in splits:
-            yield dialogue.model_copy(update={"split": splits[dialogue.id]})
+            yield replace(dialogue, split=splits[dialogue.id])
 
 
 def _as_published(made: DatasetFigures, published: DatasetFigures) -> DatasetFigures:

@@ -55,13 +55,16 @@ def write_standoff(
     Args:
         dataset: A folder whose files agree with the manifest.
     """
+    import pyarrow as pa
+
     written, paths = [], [file.path for file in manifest.outputs]
     for name in corpora:
         for split in SPLITS:
             if files := [dataset / path for path in config_files(paths, name, split, (name,))]:
                 path = folder / StandoffFile(name, split).path
-                with RowWriter(path, standoff_schema(manifest.figures.class_labels)) as rows:
-                    rows.add(_columns(_in_order(files), manifest.content_sha256))
+                schema = standoff_schema(manifest.figures.class_labels)
+                with RowWriter(path, schema) as rows:
+                    rows.add(pa.table(_columns(_in_order(files), manifest.content_sha256), schema))
                 written.append(stamp(path, folder))
     return tuple(written)
 

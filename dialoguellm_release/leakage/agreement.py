@@ -85,7 +85,7 @@ def _runs_by_corpus(speech: Turns) -> dict[CorpusName, Places]:
 
     corpus = speech.split // len(SPLITS)
     run = number_stretches(speech.text, speech.dialogue, MIN_RUN)
-    corpora = holders(run, corpus)
+    corpora = holders(run, corpus, len(speech.splits) // len(SPLITS))
     names = [name for name, _ in speech.splits[:: len(SPLITS)]]
     runs: dict[CorpusName, Places] = {names[one]: defaultdict(list) for one in np.unique(corpus)}
     for place in np.flatnonzero(corpora & (corpora - 1)).tolist():  # more than one bit is set

@@ -15,7 +15,7 @@ from dialoguellm_release.leakage.shared import (
     find_shared,
     number_stretches,
 )
-from dialoguellm_release.leakage.turns import Turns
+from dialoguellm_release.leakage.turns import NONE, Turns
 from dialoguellm_release.schemas.audit import Audit, Conflict, Duplicate, LabelledId
 from dialoguellm_release.schemas.counts import PartSizes
 from dialoguellm_release.schemas.labels import CorpusName, Part
@@ -41,6 +41,7 @@ def find_repeats(turns: Turns) -> list[Group]:
     for size in np.unique(turns.context):
         places = np.flatnonzero((turns.context == size) & (turns.words > 0))
         number = number_stretches(turns.text, turns.dialogue, int(size) + 1)[places - size]
+        places, number = places[number != NONE], number[number != NONE]
         is_repeated = np.bincount(number)[number] > 1
         places, number = places[is_repeated], number[is_repeated]
         order = np.argsort(number, kind="stable")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from array import array
-from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache
-from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from dialoguellm_release.leakage.turns import NONE, CorpusSplits, Turns, dialogue_starts
 from dialoguellm_release.schemas.audit import MIN_RUN, MIN_WORDS, NGRAM, Overlap
@@ -16,12 +13,19 @@ if TYPE_CHECKING:
     from dialoguellm_release.leakage.turns import Bits, Flags, Numbers
 
 
-def number_stretches(tokens: Numbers, groups: Numbers, size: int) -> Numbers:
-    """A number for the stretch of `size` tokens that begins at each one; NONE where its group ends before.
+_SORTED_AT_ONCE = 2_000_000
+"""Stretches are numbered in parts of about this size, so that sorting takes little memory."""
 
-    Why: two halves that have numbers are a pair of integers, so a stretch of 8 is numbered in three steps,
-    exactly, and without a table of tuples (prefix doubling: Karp, Miller and Rosenberg, "Rapid identification
-    of repeated patterns in strings, trees and arrays", STOC 1972).
+
+def number_stretches(tokens: Numbers, groups: Numbers, size: int) -> Numbers:
+    """A number for the stretch of `size` tokens that begins at each one and is there more than once.
+
+    It is NONE where the stretch is there once, or its group ends before; single tokens keep their numbers.
+
+    Why: what is there once is shared by nobody, and neither is any longer stretch with it. Two halves that
+    have numbers are a pair of integers, so a stretch of 8 is numbered in three steps, exactly, and without a
+    table of tuples (prefix doubling: Karp, Miller and Rosenberg, "Rapid identification of repeated patterns
+    in strings, trees and arrays", STOC 1972).
 
     Args:
         tokens: Numbers from 0 on.
@@ -29,7 +33,7 @@ def number_stretches(tokens: Numbers, groups: Numbers, size: int) -> Numbers:
 
     >>> import numpy as np
     >>> number_stretches(np.array([4, 5, 6, 4, 5]), np.array([0, 0, 0, 1, 1]), 2).tolist()
-    [0, 1, -1, 0, -1]
+    [1, -1, -1, 1, -1]
     """
     import numpy as np
 
@@ -38,20 +42,17 @@ def number_stretches(tokens: Numbers, groups: Numbers, size: int) -> Numbers:
     half = size // 2
     first = number_stretches(tokens, groups, half)
     second = first if size == 2 * half else number_stretches(tokens, groups, size - half)
-    starts = np.flatnonzero(
-        (first[:-half] != NONE) & (second[half:] != NONE) & (groups[:-half] == groups[half:])
-    )
-    pairs = first[starts].astype(np.int64)
-    pairs *= int(second.max(initial=0)) + 1
-    pairs += second[starts + half]
-    del first, second
-    order = np.argsort(pairs)
-    pairs = pairs[order]
-    is_new = np.ones(len(pairs), dtype=np.int32)
-    is_new[1:] = pairs[1:] != pairs[:-1]
-    del pairs
-    numbers = np.full(len(tokens), NONE, dtype=np.int32)
-    numbers[starts[order]] = np.cumsum(is_new, out=is_new) - 1
+    begins = (first[:-half] != NONE) & (second[half:] != NONE) & (groups[:-half] == groups[half:])
+    factor, numbers, used = int(second.max(initial=0)) + 1, np.full(len(tokens), NONE, dtype=np.int32), 0
+    parts = 1 << (len(tokens) // _SORTED_AT_ONCE).bit_length()
+    for part in range(parts):
+        starts = np.flatnonzero(begins & ((first[:-half] & (parts - 1)) == part))
+        pairs = first[starts].astype(np.int64) * factor + second[starts + half]
+        order = np.argsort(pairs)
+        is_new = np.diff(pairs[order], prepend=-1, append=-1) != 0
+        is_repeated = ~(is_new[:-1] & is_new[1:])
+        numbers[starts[order[is_repeated]]] = np.cumsum(is_new[:-1])[is_repeated] + used
+        used += len(pairs)
     return numbers
 
 
@@ -89,9 +90,9 @@ def find_shared(turns: Turns) -> Shared:
         speech=speech,
         is_speech=is_speech,
         starts=starts,
-        text=holders(speech.text, speech.split),
-        inside=reach(holders(run, speech.split), MIN_RUN),
-        sequence=holders(_number_sequences(speech.text, starts), speech.split[starts]),
+        text=holders(speech.text, speech.split, len(turns.splits)),
+        inside=reach(holders(run, speech.split, len(turns.splits)), MIN_RUN),
+        sequence=holders(_number_sequences(speech.text, starts), speech.split[starts], len(turns.splits)),
     )
 
 
@@ -123,17 +124,29 @@ def reach(begins: Bits, size: int) -> Bits:
     return there
 
 
-def holders(numbers: Numbers, splits: Numbers) -> Bits:
+def no_bits(turns: int, splits: int) -> Bits:
+    """No split for each turn, in the smallest type that has a bit for each split.
+
+    Why: a paper's dataset needs 16 bits; where there are more than 64 splits, Python's integers are slower,
+    and have no limit.
+    """
+    import numpy as np
+
+    return np.zeros(turns, dtype=np.min_scalar_type((1 << splits) - 1))
+
+
+def holders(numbers: Numbers, splits: Numbers, count: int) -> Bits:
     """For each number the splits in which it occurs, as bits; 0 for NONE.
 
     Args:
         splits: The split of each number, or its corpus.
+        count: How many there are in all.
     """
     import numpy as np
 
-    held = np.zeros(numbers.max(initial=NONE) + 2, dtype=np.int64)  # the last one is that of NONE, -1
-    for split in np.unique(splits):
-        held[numbers[splits == split]] |= bit_of(int(split))
+    held = no_bits(numbers.max(initial=NONE) + 2, count)  # the last one is that of NONE, -1
+    for split in np.unique(splits).tolist():
+        held[numbers[splits == split]] |= bit_of(split)
     held[NONE] = 0
     return held[numbers]
 
@@ -154,7 +167,7 @@ class Ngrams:
 
     Attributes:
         holders: Of each word, the splits that have the n-gram which begins there, as bits; none where
-            none begins.
+            none begins that is there more than once.
         is_ngram: Where one begins.
         starts: The place of the first word of each turn that has words.
     """
@@ -168,23 +181,26 @@ def find_ngrams(speech: Turns) -> Ngrams:
     """The n-grams of turns that have words, with the splits that have them."""
     import numpy as np
 
-    ngram = number_stretches(_words(speech), np.repeat(speech.dialogue, speech.words), NGRAM)
+    dialogue = np.repeat(speech.dialogue, speech.words)
+    ngram = number_stretches(_words(speech), dialogue, NGRAM)
+    is_ngram = np.zeros(len(ngram), dtype=bool)
+    is_ngram[: 1 - NGRAM] = dialogue[: 1 - NGRAM] == dialogue[NGRAM - 1 :]
     return Ngrams(
-        holders=holders(ngram, np.repeat(speech.split, speech.words)),
-        is_ngram=ngram != NONE,
+        holders=holders(ngram, np.repeat(speech.split, speech.words), len(speech.splits)),
+        is_ngram=is_ngram,
         starts=np.cumsum(speech.words) - speech.words,
     )
 
 
 def _words(turns: Turns) -> Numbers:
     """Every word that is said, as a number."""
-    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    number_of = defaultdict[str, int](count().__next__)
-    words = array("i")
-    for text in turns.text.tolist():
-        words.extend(map(number_of.__getitem__, turns.texts[text].split()))
-    return np.array(words, dtype=np.int32)
+    words = pc.split_pattern(turns.texts, " ")
+    numbers = words.flatten().dictionary_encode().indices
+    said = pa.ListArray.from_arrays(words.offsets, numbers).take(pa.array(turns.text)).flatten()
+    return cast("Numbers", said.to_numpy())
 
 
 def find_overlaps(turns: Turns, shared: Shared, ngrams: Ngrams) -> list[Overlap]:
@@ -257,7 +273,7 @@ def find_leaks(turns: Turns, shared: Shared, ngrams: Ngrams) -> Bits:
     """
     import numpy as np
 
-    own = np.zeros(len(turns.text), dtype=np.int64)
+    own = no_bits(len(turns.text), len(turns.splits))
     own[shared.is_speech] = word_for_word(shared) | _by_ngrams(shared.speech, ngrams)
     leaks = own.copy()
     for offset in range(1, int(turns.context.max(initial=0)) + 1):
@@ -293,25 +309,20 @@ def _by_ngrams(speech: Turns, ngrams: Ngrams) -> Bits:
     """For each turn that has words, the splits on the other side whose n-grams cover enough of it."""
     import numpy as np
 
-    found = np.zeros(len(speech.text), dtype=np.int64)
+    found = no_bits(len(speech.text), len(speech.splits))
     if len(found):
         covered = reach(ngrams.holders, NGRAM)
-        for split in np.unique(speech.split):
-            bit = bit_of(int(split))
-            words = np.add.reduceat((covered & bit) != 0, ngrams.starts, dtype=np.int64)
+        for split in np.unique(speech.split).tolist():
+            bit = bit_of(split)
+            words = np.add.reduceat((covered & bit) != 0, ngrams.starts, dtype=np.int32)
             found[(words >= MIN_WORDS) & (2 * words >= speech.words)] |= bit
     return found & _opposite(speech.splits)[speech.split]
 
 
 def _opposite(splits: CorpusSplits) -> Bits:
     """For each split, the splits on the other side of the line, as bits."""
-    import numpy as np
-
     is_training = [split == "train" for _, split in splits]
-    return np.array(
-        [
-            sum(bit_of(other) for other, there in enumerate(is_training) if there != here)
-            for here in is_training
-        ],
-        dtype=np.int64,
-    )
+    opposite = no_bits(len(splits), len(splits))
+    for one, here in enumerate(is_training):
+        opposite[one] = sum(bit_of(other) for other, there in enumerate(is_training) if there != here)
+    return opposite

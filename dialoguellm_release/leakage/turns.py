@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, product
 from pathlib import Path
@@ -13,26 +12,23 @@ from typing import TYPE_CHECKING, Any
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.layout import DEFAULT_CONFIG
-from dialoguellm_release.records import natural_order, read_records
+from dialoguellm_release.records import Columns, natural_order, read_columns
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, SPLITS, CorpusName, Label, Split
-from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.text import count_words, normalise
+from dialoguellm_release.text import normalise
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     Numbers = NDArray[np.integer[Any]]
     Flags = NDArray[np.bool_]
-    Bits = NDArray[np.int64]
+    Bits = NDArray[Any]  # unsigned, or Python's integers where there are more than 64 splits
     Decisions = NDArray[np.int8]
 
 NONE = -1
 """Marks where no stretch begins, and a dialogue without a split."""
-
-MAX_SPLITS = 63
-"""The splits of a dataset are the bits of a signed integer of 64 bits."""
 
 CorpusSplits = tuple[tuple[CorpusName, Split], ...]
 """Every split of every corpus of a dataset, with or without records; a split is named by its place."""
@@ -45,7 +41,7 @@ class Turns:
     Attributes:
         splits: Every split of every corpus, in the order of the dataset.
         labels: The canonical labels, then the others that were collected.
-        dialogue_ids: By the numbers in `dialogue`.
+        dialogue_ids: By the numbers in `dialogue`, in their natural order.
         texts: All that is said, normalised, each text once.
         place: The position of each turn among those that were collected.
         text: The position of each turn in `texts`.
@@ -55,12 +51,13 @@ class Turns:
         index: The utterance index of each turn.
         label: The position of each turn's label in `labels`.
         context: How many turns before it the record of each turn shows.
+        is_undrawn: Whether the split of a turn is still to be drawn.
     """
 
     splits: CorpusSplits
     labels: tuple[Label, ...]
     dialogue_ids: list[str]
-    texts: list[str]
+    texts: pa.LargeStringArray
     place: Numbers
     text: Numbers
     words: Numbers
@@ -69,10 +66,29 @@ class Turns:
     index: Numbers
     label: Numbers
     context: Numbers
+    is_undrawn: Flags
 
-    def where(self, chosen: Flags) -> Turns:
+    def where(self, chosen: Flags | Numbers) -> Turns:
         """The turns that are chosen, in their order."""
         return replace(self, **{name: getattr(self, name)[chosen] for name in _COLUMNS})
+
+    def sorted(self) -> Turns:
+        """The turns by split, dialogue and index, without those of no split."""
+        import numpy as np
+
+        order = np.lexsort((self.index, self.dialogue, self.split))
+        return self.where(order[self.split[order] != NONE])
+
+    def assigned(self, corpus: CorpusName, splits: Mapping[str, Split]) -> Turns:
+        """The turns with the undrawn dialogues of a corpus in their splits; what gets none is left out."""
+        numbers = {name: number for number, name in enumerate(self.splits)}
+        split = self.split.copy()
+        starts = dialogue_starts(self).tolist()
+        for start, end in zip(starts, [*starts[1:], len(split)], strict=True):
+            if self.is_undrawn[start] and self.splits[split[start]][0] == corpus:
+                drawn = splits.get(self.dialogue_ids[self.dialogue[start]])
+                split[start:end] = NONE if drawn is None else numbers[corpus, drawn]
+        return replace(self, split=split).sorted()
 
     def id_of(self, turn: int) -> str:
         """The id of the record of a turn."""
@@ -87,7 +103,7 @@ class Turns:
         return {self.dialogue_ids[one] for one in np.unique(self.dialogue[np.isin(self.split, of_corpus)])}
 
 
-_COLUMNS = ("place", "text", "words", "split", "dialogue", "index", "label", "context")
+_COLUMNS = ("place", "text", "words", "split", "dialogue", "index", "label", "context", "is_undrawn")
 
 
 class TurnCollector:
@@ -95,81 +111,78 @@ class TurnCollector:
 
     Args:
         corpora: Those of the dataset, in its order.
-
-    Raises:
-        DataError: There are too many corpora.
     """
 
     def __init__(self, corpora: Iterable[CorpusName]) -> None:
         self._splits: CorpusSplits = tuple(product(corpora, SPLITS))
-        if len(self._splits) > MAX_SPLITS:
-            most, got = MAX_SPLITS // len(SPLITS), len(self._splits) // len(SPLITS)
-            what, code = "an audit cannot compare so many corpora", "leakage.too_many_corpora"
-            raise DataError(Problem("the dataset", what, f"at most {most}", str(got), code=code))
         self._numbers = {name: number for number, name in enumerate(self._splits)}
         self._labels = defaultdict[Label, int](
             count(len(LABELS)).__next__, zip(LABELS, count(), strict=False)
         )
-        self._texts = defaultdict[str, int](count().__next__)
-        self._dialogues: dict[tuple[int, str, bool], int] = {}
-        self._split_of = array("i")
-        self._rows = array("i")  # text, dialogue, index, label, context of each utterance
+        self._tables: list[pa.Table] = []
 
-    def add(
-        self,
-        corpus: CorpusName,
-        split: Split | None,
-        dialogue_id: str,
-        utterances: Iterable[tuple[int, str, Label, int]],
-    ) -> None:
-        """Adds utterances of a dialogue.
+    def add(self, columns: Mapping[str, Sequence[Any]], context_sizes: Sequence[int]) -> None:
+        """Adds utterances.
 
         Args:
-            split: None for a dialogue that counts as held out until `assign` moves it.
-            utterances: The index, text and label of each, and how many turns before it its record shows.
+            columns: Of records: corpus, split, dialogue_id, utterance_index, input and label are read; one
+                without a split counts as held out until it is drawn.
+            context_sizes: How many turns before it the record of each shows.
         """
-        key = (self._numbers[corpus, split or "test"], dialogue_id, split is None)
-        dialogue = self._dialogues.setdefault(key, len(self._dialogues))
-        if dialogue == len(self._split_of):
-            self._split_of.append(key[0])
-        rows = list[int]()
-        for index, text, label, context in utterances:
-            rows += (self._texts[normalise(text)], dialogue, index, self._labels[label], context)
-        self._rows.extend(rows)
+        import pyarrow as pa
 
-    def add_record(self, record: Record) -> None:
-        """Adds the utterance of a record."""
-        turn = (record.utterance_index, record.input, record.label, len(record.context))
-        self.add(record.corpus, record.split, record.dialogue_id, [turn])
-
-    def assign(self, corpus: CorpusName, splits: Mapping[str, Split]) -> None:
-        """Moves the dialogues of a corpus that came without a split; one that gets none is left out."""
-        for (split, dialogue_id, is_undrawn), dialogue in self._dialogues.items():
-            if is_undrawn and self._splits[split][0] == corpus:
-                drawn = splits.get(dialogue_id)
-                self._split_of[dialogue] = NONE if drawn is None else self._numbers[corpus, drawn]
+        places = zip(columns["corpus"], columns["split"], strict=True)
+        splits = [self._numbers[corpus, split or "test"] for corpus, split in places]
+        self._tables.append(
+            pa.table(
+                {
+                    "split": pa.array(splits, pa.int32()),
+                    "is_undrawn": pa.array([split is None for split in columns["split"]], pa.bool_()),
+                    "dialogue": pa.array(columns["dialogue_id"], pa.string()).dictionary_encode(),
+                    "index": pa.array(columns["utterance_index"], pa.int64()),
+                    "label": pa.array(map(self._labels.__getitem__, columns["label"]), pa.int32()),
+                    "context": pa.array(context_sizes, pa.int32()),
+                    "text": pa.array(columns["input"], pa.large_string()),
+                }
+            )
+        )
 
     def turns(self) -> Turns:
         """All turns, sorted by corpus, split, dialogue id and utterance index."""
         import numpy as np
+        import pyarrow as pa
+        import pyarrow.compute as pc
 
-        text, dialogue, index, label, context = np.array(self._rows, dtype=np.int32).reshape(-1, 5).T
-        ids = [dialogue_id for _, dialogue_id, _ in self._dialogues]
-        rank = np.empty(len(ids), dtype=np.int32)
-        rank[sorted(range(len(ids)), key=lambda number: natural_order(ids[number]))] = np.arange(len(ids))
-        split = np.array(self._split_of, dtype=np.int32)[dialogue]
-        words = np.array([count_words(one) for one in self._texts], dtype=np.int32)
-        order = np.lexsort((index, dialogue, rank[dialogue], split))
-        order = order[split[order] != NONE]
-        columns = (text, words[text], split, dialogue, index, label, context)
-        return Turns(
-            self._splits,
-            tuple(self._labels),
-            ids,
-            list(self._texts),
-            order,
-            *(column[order] for column in columns),
+        if not self._tables:
+            self.add(dict.fromkeys(_READ, ()), ())
+        table = pa.concat_tables(self._tables).unify_dictionaries().combine_chunks()
+        split, index, label, context, is_undrawn = (
+            table[name].to_numpy() for name in ("split", "index", "label", "context", "is_undrawn")
         )
+        named = table["dialogue"].chunk(0)
+        names = sorted(enumerate(named.dictionary.to_pylist()), key=lambda one: natural_order(one[1]))
+        rank = np.empty(len(names), dtype=np.int64)
+        rank[[number for number, _ in names]] = np.arange(len(names))
+        keys = (rank[named.indices.to_numpy()] * len(self._splits) + split) * 2 + is_undrawn
+        found, dialogue = np.unique(keys, return_inverse=True)
+        text, texts = _numbered(table["text"].chunk(0))
+        words = pc.add(pc.count_substring(texts, " "), pc.cast(pc.not_equal(texts, ""), pa.int32()))
+        place, dialogue = np.arange(len(text)), dialogue.astype(np.int32)
+        ids = [names[one][1] for one in (found // 2 // len(self._splits)).tolist()]
+        columns = (place, text, words.to_numpy()[text], split, dialogue, index, label, context, is_undrawn)
+        return Turns(self._splits, tuple(self._labels), ids, texts, *columns).sorted()
+
+
+_READ = ("corpus", "split", "dialogue_id", "utterance_index", "input", "label")
+
+
+def _numbered(texts: pa.LargeStringArray) -> tuple[Numbers, pa.LargeStringArray]:
+    """The number of each text's normalised form, and these forms by number."""
+    import pyarrow as pa
+
+    said = texts.dictionary_encode()
+    forms = pa.array(map(normalise, said.dictionary.to_pylist()), texts.type).dictionary_encode()
+    return forms.indices.to_numpy()[said.indices.to_numpy()], forms.dictionary
 
 
 def read_turns(
@@ -190,26 +203,28 @@ def read_turns(
     names = {name: f"other_{name}" if name in corpora else name for name in second}
     figures = {**corpora, **{names[name]: one for name, one in second.items()}}
 
-    def records() -> Iterator[Record]:
+    def columns() -> Iterator[Columns]:
         for folder in (dataset, against) if against else (dataset,):
             manifest = read_manifest(folder, DatasetManifest)
             counts = (manifest.published or manifest.figures).records
             for split in (split for split, number in counts.items() if number):
-                for record in read_records(folder, DEFAULT_CONFIG, split):
-                    advance(1)
-                    is_second = folder is against
-                    yield record.model_copy(update={"corpus": names[record.corpus]}) if is_second else record
+                for found in read_columns(folder, DEFAULT_CONFIG, split):
+                    if folder is against:
+                        found["corpus"] = [names[one] for one in found["corpus"]]
+                    advance(len(found["id"]))
+                    yield found
 
     show_more = [name for name, one in figures.items() if one.context_only]
-    return as_turns(records(), figures, show_more), tuple(names.values())
+    return as_turns(columns(), figures, show_more), tuple(names.values())
 
 
 def as_turns(
-    records: Iterable[Record], corpora: Iterable[CorpusName], show_more: Collection[CorpusName] = ()
+    columns: Iterable[Columns], corpora: Iterable[CorpusName], show_more: Collection[CorpusName] = ()
 ) -> Turns:
     """The turns of records, which may come in any order.
 
     Args:
+        columns: The records, some at once.
         corpora: Those of the dataset, in its order.
         show_more: Corpora whose contexts also show utterances of which there is no record.
 
@@ -219,8 +234,8 @@ def as_turns(
     import numpy as np
 
     collector = TurnCollector(corpora)
-    for record in records:
-        collector.add_record(record)
+    for one in columns:
+        collector.add(one, list(map(len, one["context"])))
     turns = of_records(collector.turns(), show_more)
     before = turns_before(turns)
     lacking = np.flatnonzero(turns.context > before)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -18,16 +19,17 @@ DialogueId = Annotated[str, Field(pattern=r"^[^/\s]+$")]
 """A part of a record's id: without `/` and white space."""
 
 
-class Utterance(Schema):
+@dataclass(slots=True, kw_only=True)
+class Utterance:
     """One turn of a dialogue, with the emotion that the corpus gives it.
 
     Attributes:
         index: The corpus's own number of the turn in its dialogue where it has one that is unique there,
             else the position from 0. A gap means that the corpus left turns out.
         text: What is said, as in the corpus but for mended encodings and outer white space.
-        speaker: Who says it; None where the corpus does not say.
         label: The canonical label; None for an utterance that is only context, of which no record is made.
         source_label: The label as the corpus spells it.
+        speaker: Who says it; None where the corpus does not say.
         other_labels: Further canonical labels where annotators gave several; never `label` itself.
         start_s: Start in the video in seconds; None where there is no video.
         end_s: The end in seconds; may precede `start_s` where the corpus has it so.
@@ -35,16 +37,19 @@ class Utterance(Schema):
 
     index: Count
     text: Text
-    speaker: Text | None = None
     label: Label | None
     source_label: Text | None
+    speaker: Text | None = None
     other_labels: tuple[Label, ...] = ()
     start_s: Seconds | None = None
     end_s: Seconds | None = None
 
 
-class Dialogue(Schema):
+@dataclass(frozen=True, slots=True)
+class Dialogue:
     """A sequence of utterances in the order in which they are spoken.
+
+    Why a plain object: a build makes an utterance for each record, and checks all columns of the records.
 
     Attributes:
         id: The corpus's own id, unique in its corpus and split; without `/`.
@@ -55,15 +60,13 @@ class Dialogue(Schema):
     corpus: CorpusName
     split: Split | None
     id: DialogueId
+    utterances: tuple[Utterance, ...]
     series: Text | None = None
-    utterances: Annotated[tuple[Utterance, ...], Field(min_length=1)]
 
-    @model_validator(mode="after")
-    def _indices_keep_the_order(self) -> Self:
+    def __post_init__(self) -> None:
         indices = [utterance.index for utterance in self.utterances]
-        if any(later <= earlier for earlier, later in pairwise(indices)):
+        if not indices or any(later <= earlier for earlier, later in pairwise(indices)):
             raise ValueError(f"utterance indices do not grow: {indices}")
-        return self
 
 
 def record_id(corpus: CorpusName, split: Split, dialogue_id: str, utterance_index: int) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from dialoguellm_release.layout import AUDIT
 from dialoguellm_release.leakage.audit import audit_as_json, make_ledger, publishable_audit
 from dialoguellm_release.leakage.turns import as_turns
+from dialoguellm_release.records import columns_of
 from dialoguellm_release.schemas.audit import Audit
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.recipes.dataset import CleanRules
@@ -21,7 +22,7 @@ DialogueOf = Callable[..., list[Record]]
 
 
 def audit_of(records: list[Record]) -> Audit:
-    return make_ledger(as_turns(records, CORPORA), CleanRules()).audit
+    return make_ledger(as_turns([columns_of(records)], CORPORA), CleanRules()).audit
 
 
 def test_the_folder_holds_what_a_new_audit_finds(demo_dataset: Dataset) -> None:

@@ -16,6 +16,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from dialoguellm_release.leakage.agreement import cohen_kappa, find_agreement
 from dialoguellm_release.leakage.turns import as_turns
+from dialoguellm_release.records import columns_of
 from dialoguellm_release.schemas.audit import Agreement
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, Label
@@ -34,7 +35,7 @@ SCENE = (
 
 
 def only(records: Sequence[Record]) -> Agreement:
-    (agreement,) = find_agreement(as_turns(records, (*CORPORA, "own")))
+    (agreement,) = find_agreement(as_turns([columns_of(records)], (*CORPORA, "own")))
     return agreement
 
 
@@ -90,13 +91,13 @@ def test_every_two_corpora_have_a_row_and_none_agrees_with_itself(dialogue_of: D
         for corpus in ("meisd", "meld", "iemocap")
         for one in dialogue_of(f"{corpus}/train/1", SCENE) + dialogue_of(f"{corpus}/test/2", ["Hm."])
     ]
-    rows = find_agreement(as_turns(records, (*CORPORA, "own")))
+    rows = find_agreement(as_turns([columns_of(records)], (*CORPORA, "own")))
     assert [(row.first, row.second) for row in rows] == [
         ("meld", "meisd"),
         ("meld", "iemocap"),
         ("meisd", "iemocap"),
     ]
-    assert find_agreement(as_turns(dialogue_of("meld/train/1", SCENE), CORPORA)) == []
+    assert find_agreement(as_turns([columns_of(dialogue_of("meld/train/1", SCENE))], CORPORA)) == []
 
 
 @given(st.lists(st.tuples(st.sampled_from(LABELS[:4]), st.sampled_from(LABELS[:4])), min_size=1))

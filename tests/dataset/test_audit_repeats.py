@@ -12,6 +12,7 @@ import pytest
 
 from dialoguellm_release.leakage.audit import find_conflicts, find_duplicates, find_repeats
 from dialoguellm_release.leakage.turns import as_turns
+from dialoguellm_release.records import columns_of
 from dialoguellm_release.schemas.audit import Conflict, Duplicate
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.record import Record
@@ -24,12 +25,12 @@ Groups = list[tuple[tuple[str, str], ...]]
 
 
 def duplicate_groups(records: Sequence[Record]) -> list[Duplicate]:
-    turns = as_turns(records, CORPORA)
+    turns = as_turns([columns_of(records)], CORPORA)
     return find_duplicates(turns, find_repeats(turns))
 
 
 def conflict_groups(records: Sequence[Record]) -> list[Conflict]:
-    turns = as_turns(records, CORPORA)
+    turns = as_turns([columns_of(records)], CORPORA)
     return find_conflicts(turns, find_repeats(turns))
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dialoguellm_release.leakage.audit import PART_OF, make_ledger
 from dialoguellm_release.leakage.turns import as_turns
-from dialoguellm_release.records import read_records
+from dialoguellm_release.records import columns_of, read_records
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, SPLITS, Label
 from dialoguellm_release.schemas.recipes.dataset import CleanRules
@@ -25,7 +25,7 @@ DialogueOf = Callable[..., list[Record]]
 
 def clean_of(records: Sequence[Record], rules: CleanRules) -> set[str]:
     """The training records that stay."""
-    turns = as_turns(records, CORPORA)
+    turns = as_turns([columns_of(records)], CORPORA)
     decisions = make_ledger(turns, rules).decisions.tolist()
     kept = {turns.id_of(place) for place, decision in enumerate(decisions) if PART_OF[decision] == "clean"}
     return {name for name in kept if "/train/" in name}

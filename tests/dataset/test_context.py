@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from dialoguellm_release.dataset.records import HeldDialogue, RecordMaker
+from dialoguellm_release.dataset.records import RecordMaker
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.record import Dialogue, Record, Utterance
@@ -62,30 +62,14 @@ def test_the_instruction_names_only_what_the_record_has() -> None:
 
 def test_relabelling_is_counted_and_keeps_the_source() -> None:
     one = maker(relabel={"excitement": "happiness"})
-    record = list(one.records(DIALOGUE, "test"))[1]
+    record = one.records(DIALOGUE, "test")[1]
     assert (record.output, record.label, record.source_label) == ("happiness", "happiness", "excitement")
     assert one.relabelled == {"excitement -> happiness": 1}
 
 
 def test_a_record_that_contradicts_itself_is_refused() -> None:
-    data = next(maker().records(DIALOGUE, "test")).model_dump()
+    data = maker().records(DIALOGUE, "test")[0].model_dump()
     with pytest.raises(ValidationError, match="id is not corpus/split"):
         Record(**data | {"id": "meld/test/7/1"})
     with pytest.raises(ValidationError, match="output and label differ"):
         Record(**data | {"output": "fear"})
-
-
-def test_a_held_dialogue_gives_the_same_records() -> None:
-    every = Utterance(
-        index=5,
-        text="Four.",
-        speaker="Cy",
-        label="anger",
-        source_label="mad",
-        other_labels=("fear",),
-        start_s=1.5,
-        end_s=2.0,
-    )
-    whole = DIALOGUE.model_copy(update={"utterances": (*DIALOGUE.utterances, every)})
-    held = HeldDialogue.of(whole)
-    assert list(maker(2).records(held, "test")) == list(maker(2).records(whole, "test"))

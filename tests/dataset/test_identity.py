@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialoguellm_release.records import content_sha256, record_digest
+from dialoguellm_release.records import columns_of, content_sha256, record_digests
 from dialoguellm_release.schemas.record import COLUMNS, Record
 
 TEXTS = st.text(min_size=1)
@@ -45,11 +45,11 @@ def test_the_canonical_form_is_plain_json(text: str, context: tuple[str, ...], s
     one = record(text, context, start_s)
     columns = {name: getattr(one, name) for name in COLUMNS}
     plain = json.dumps(columns, ensure_ascii=False, separators=(",", ":")).encode()
-    assert record_digest(one) == hashlib.sha256(plain).digest()
+    assert record_digests(columns_of([one])) == [hashlib.sha256(plain).digest()]
 
 
 def test_the_hash_of_a_set_of_records_does_not_depend_on_its_order() -> None:
-    digests = [record_digest(record(index=index)) for index in range(3)]
+    digests = record_digests(columns_of([record(index=index) for index in range(3)]))
     assert content_sha256(digests) == content_sha256(reversed(digests))
 
 
@@ -57,4 +57,5 @@ def test_the_hash_of_a_set_of_records_does_not_depend_on_its_order() -> None:
     "other", [record("Hm!"), record(start_s=1.5), record(index=1), record(context=("x",))]
 )
 def test_every_change_shows(other: Record) -> None:
-    assert record_digest(other) != record_digest(record())
+    first, second = record_digests(columns_of([other, record()]))
+    assert first != second

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from dialoguellm_release.leakage.audit import make_ledger
 from dialoguellm_release.leakage.shared import split_names
 from dialoguellm_release.leakage.turns import as_turns
+from dialoguellm_release.records import columns_of
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import SPLITS
 from dialoguellm_release.schemas.recipes.dataset import CleanRules
@@ -34,7 +35,7 @@ BOAT = "You never told me about the boat!"
 
 def leaks_of(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
     """The leaks of the records that have some."""
-    turns = as_turns(records, CORPORA)
+    turns = as_turns([columns_of(records)], CORPORA)
     leaks = make_ledger(turns, CleanRules()).leaks.tolist()
     return {turns.id_of(place): split_names(bits, turns.splits) for place, bits in enumerate(leaks) if bits}
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dialoguellm_release.dataset.counts import turn_statistics
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.leakage.turns import as_turns
-from dialoguellm_release.records import read_records
+from dialoguellm_release.records import columns_of, read_records
 from dialoguellm_release.schemas.counts import SplitStatistics, Spread
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName, Split
@@ -96,7 +96,7 @@ def test_gaps_are_missing_numbers_in_a_dialogue(dialogue_of: DialogueOf) -> None
 
 
 def statistics_of(records: Sequence[Record]) -> dict[CorpusName, dict[Split, SplitStatistics]]:
-    return turn_statistics(as_turns(records, ["meld"]))
+    return turn_statistics(as_turns([columns_of(records)], ["meld"]))
 
 
 def renumbered(record: Record, index: int) -> Record:

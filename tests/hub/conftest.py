@@ -13,10 +13,10 @@ from pydantic import JsonValue
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.dataset.records import (
     RowWriter,
-    record_columns,
     record_schema,
-    sft_columns,
+    record_table,
     sft_schema,
+    sft_table,
 )
 from dialoguellm_release.folders import combined_sha256, read_manifest, sha256_of_text, stamps, write_manifest
 from dialoguellm_release.hub import plan
@@ -25,7 +25,7 @@ from dialoguellm_release.hub.store_folder import FolderStore
 from dialoguellm_release.layout import DataFile
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
-from dialoguellm_release.records import content_sha256, record_digest
+from dialoguellm_release.records import columns_of, content_sha256, record_digests
 from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.counts import Sizes
 from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures, DatasetManifest
@@ -160,9 +160,9 @@ def _write_corpus(folder: Path, name: CorpusName, text: str) -> CorpusFigures:
     records = {split: [_record(name, split, index, text) for index in (0, 1)] for split in SPLITS}
     for split, rows in records.items():
         with RowWriter(folder / DataFile(name, split, "clean").path, record_schema()) as data:
-            data.add(record_columns(rows))
+            data.add(record_table(columns_of(rows)))
         with RowWriter(folder / DataFile(name, split, "clean", is_sft=True).path, sft_schema()) as sft:
-            sft.add(sft_columns(rows, load_prompt("dialogue-v1")))
+            sft.add(sft_table(columns_of(rows), load_prompt("dialogue-v1")))
     labels: dict[Label, int] = {"neutral": 1, "anger": 1}
     return CorpusFigures(
         license=entry.text_license.id,
@@ -174,7 +174,9 @@ def _write_corpus(folder: Path, name: CorpusName, text: str) -> CorpusFigures:
         unused=Sizes(dialogues=0, utterances=0),
         splits=dict.fromkeys(SPLITS, Sizes(dialogues=1, utterances=2)),
         labels=dict.fromkeys(SPLITS, labels),
-        content_sha256={split: content_sha256(map(record_digest, rows)) for split, rows in records.items()},
+        content_sha256={
+            split: content_sha256(record_digests(columns_of(rows))) for split, rows in records.items()
+        },
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -44,9 +45,10 @@ def put_one_row(folder: Path) -> Path:
     path = folder / DataFile("meld", "test", "clean", is_sft=True).path
     rows = pq.read_table(path).to_pydict()
     with RowWriter(path, sft_schema()) as writer:
-        writer.add(
-            [[*rows[name], rows[name][0] if name != "id" else "meisd/test/0/0"] for name in SFT_COLUMNS]
-        )
+        more = {
+            name: [*rows[name], rows[name][0] if name != "id" else "meisd/test/0/0"] for name in SFT_COLUMNS
+        }
+        writer.add(pa.table(more, sft_schema()))
     return path
 
 
@@ -59,7 +61,7 @@ def put_further_file(folder: Path) -> Path:
 def put_no_id(folder: Path) -> Path:
     path = folder / DataFile("meld", "test", "clean", is_sft=True).path
     with RowWriter(path, sft_schema()) as writer:
-        writer.add([[None] for _ in SFT_COLUMNS])
+        writer.add(pa.table({name: [None] for name in SFT_COLUMNS}, sft_schema()))
     return path
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 from dialoguellm_release.corpora.cells import NativeLabels, c1_as_cp1252, seconds, utf8_as_utf8
 from dialoguellm_release.corpora.files import CorpusFolder
@@ -94,7 +95,7 @@ def _utterances(
         return utterances
     folder.notes.repairs["meisd.dialogue_renumbered"] += 1
     pairs = zip(indexes, utterances, strict=True)
-    return [utterance.model_copy(update={"index": index}) for index, utterance in pairs]
+    return [replace(utterance, index=index) for index, utterance in pairs]
 
 
 def _utterance(row: tuple[str, ...], labels: NativeLabels, folder: CorpusFolder) -> Utterance:
