@@ -187,9 +187,7 @@ def temperature_of(model: TrainedModel, choice: TaskChoice, scorer: ScorerName) 
     if not isinstance(model.manifest, AdapterManifest):
         return None
     found = read_calibration(model.folder, model.manifest)
-    if found is None or found.scorer != scorer or found.label_space != choice.shown:
-        return None
-    return found.temperature
+    return found.temperature if found and found.fits(scorer, choice.shown) else None
 
 
 def load_model(

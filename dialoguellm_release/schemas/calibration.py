@@ -58,6 +58,10 @@ class Calibration(Schema):
     before: CalibrationErrors
     after: CalibrationErrors
 
+    def fits(self, scorer: ScorerName, label_space: tuple[Label, ...]) -> bool:
+        """Whether it is of probabilities that were read this way, over these labels."""
+        return (self.scorer, self.label_space) == (scorer, label_space)
+
     @property
     def errors(self) -> list[tuple[str, float, float]]:
         """Each error by its title, before and after."""

@@ -287,7 +287,7 @@ class ScoreFigures(Part):
             the invalid ones.
         probabilities: As the system gives them; None where an answer has none.
         calibrated: With the temperature of the adapter's calibration; None where it has none for this
-            scorer.
+            scorer and label space.
         without_probabilities: Answers that have none, though others have.
         breakdown: Parts of the records, by what divides them and by the value of it.
         served: How the answers of a server could be read; None for what ran here.

@@ -162,7 +162,9 @@ def score_model(
                 system=_system(model, base, trained),
                 truncated_records=sum(one.is_shortened for one in prompts),
                 chances=authors_dice(settings.corpus, task.labels) if name == "authors_parser" else {},
-                temperature=calibration.temperature if calibration and calibration.scorer == name else None,
+                temperature=calibration.temperature
+                if calibration and calibration.fits(name, task.labels)
+                else None,
             ),
         )
 
