@@ -222,6 +222,8 @@ def _findings(made: NewRecipe) -> Table:
     rows = [("format", ", ".join(f"{key} {form[key]!r}" for key in _FORMAT_KEYS if key in form))]
     rows += [(f"{split} file", name) for split, name in form.get("files", {}).items()]
     rows += [(f"{role} column", column) for role, column in guessed.columns.items()]
+    if "dialogue" not in guessed.columns and form["type"] == "table":
+        rows.append(("dialogue column", "none: each row is a dialogue of its own"))
     for label, count in labels.counts.items():
         told = f"{count:,}"
         natives = [one for one, to in labels.label_map.items() if to == label]
@@ -231,7 +233,8 @@ def _findings(made: NewRecipe) -> Table:
             told += f"; the nearest label of the other corpora: --map {label}={near}"
         rows.append((f"label {label}", told))
     rows += [(f"label {native}", reason) for native, reason in labels.dropped.items()]
-    rows += [(split or "to draw", f"{count:,} records") for split, count in guessed.records.items()]
+    for split, count in guessed.records.items():
+        rows.append((split or "to draw", f"{count:,} records in {guessed.dialogues[split]:,} dialogues"))
     if guessed.draw:
         drawn = ", ".join(f"{split} {count:,}" for split, count in guessed.draw.dialogues.items() if count)
         rows.append(("drawn dialogues", f"{drawn}; by label, from seed {guessed.draw.seed}"))

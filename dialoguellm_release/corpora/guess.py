@@ -6,7 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dialoguellm_release.corpora.label_spaces import LabelSpace, label_space_of
@@ -52,7 +52,8 @@ class GuessedCorpus:
     Attributes:
         columns: Column or key by what it holds.
         labels: Which labels it has, and what they were read as.
-        records: Records of each split that the data states; the key None is for what is drawn.
+        dialogues: Dialogues of each split that the data states; the key None is for what is drawn.
+        records: Records of each, likewise.
         draw: How the splits that are lacking are drawn; None where none is.
         repairs: How often each named rule mended or left out something.
     """
@@ -61,6 +62,7 @@ class GuessedCorpus:
     entry: CorpusEntry
     columns: dict[str, str]
     labels: LabelSpace
+    dialogues: dict[Split | None, int]
     records: dict[Split | None, int]
     draw: SplitDraw | None
     repairs: dict[str, int]
@@ -120,7 +122,7 @@ def guess_corpus(data: Sequence[str], beside: Path, options: DataOptions, scratc
         label_map=space.label_map,
         dropped_labels=space.dropped,
     )
-    return _read(GuessedCorpus(source, entry, layout.columns, space, {}, None, {}), options.held_out)
+    return _read(GuessedCorpus(source, entry, layout.columns, space, {}, {}, None, {}), options.held_out)
 
 
 def _read(guessed: GuessedCorpus, held_out: float) -> GuessedCorpus:
@@ -144,10 +146,16 @@ def _read(guessed: GuessedCorpus, held_out: float) -> GuessedCorpus:
         shares["train"] = dialogues["train"] - sum(shares.values())
         draw = SplitDraw(seed=HELD_OUT_SEED, dialogues=shares)
         entry = entry.model_copy(update={"splits": "drawn"})
-        records[None] = records.pop("train")
-    counts = {split: records[split] for split in (*SPLITS, None) if records[split]}
-    repairs = dict(sorted(notes.repairs.items()))
-    return GuessedCorpus(guessed.source, entry, guessed.columns, guessed.labels, counts, draw, repairs)
+        dialogues[None], records[None] = dialogues.pop("train"), records.pop("train")
+    there = [split for split in (*SPLITS, None) if records[split]]
+    return replace(
+        guessed,
+        entry=entry,
+        dialogues={split: dialogues[split] for split in there},
+        records={split: records[split] for split in there},
+        draw=draw,
+        repairs=dict(sorted(notes.repairs.items())),
+    )
 
 
 def corpus_name(stem: str) -> CorpusName:

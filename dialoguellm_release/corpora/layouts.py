@@ -21,21 +21,24 @@ from dialoguellm_release.schemas.labels import Split
 from dialoguellm_release.tabular import TableRow, encoding_of, flat, read_rows, separator_of
 
 COLUMN_NAMES: dict[str, tuple[str, ...]] = {
-    "text": ("text", "utterance", "sentence", "message", "content", "transcript", "transcription", "texts",
-             "utterances", "sentences", "messages", "turns", "utt", "utts"),
-    "label": ("label", "emotion", "emotionlabel", "class", "labels", "emotions", "emotionlabels", "emo",
-              "emotionid", "labelid", "annotation", "category"),
-    "speaker": ("speaker", "speakername", "speakers", "speakernames", "speakerid", "name", "role", "author",
-                "sender", "character", "user", "from"),
-    "dialogue": ("dialogueid", "dialogid", "conversationid", "convid", "dialogue", "dialog", "conversation",
-                 "dialogues", "diaid", "sceneid", "sessionid", "threadid", "scene", "session", "thread"),
+    "text": ("text", "utterance", "sentence", "message", "content", "transcript", "transcription", "utt"),
+    "label": ("label", "emotion", "emotion label", "class", "emo", "emotion id", "label id", "annotation",
+              "category"),
+    "speaker": ("speaker", "speaker name", "speaker id", "name", "role", "author", "sender", "character",
+                "user", "from"),
+    "dialogue": ("dialogue id", "dialog id", "conversation id", "conv id", "dialogue", "dialog",
+                 "conversation", "dia id", "scene id", "session id", "thread id", "scene", "session", "thread"),
     "split": ("split", "set", "partition", "subset", "fold"),
-    "utterance": ("utteranceid", "utteranceindex", "utteranceno", "uttid", "turnid", "turnindex", "turn"),
+    "utterance": ("utterance id", "utterance index", "utterance no", "utt id", "turn id", "turn index",
+                  "turn"),
 }  # fmt: skip
-"""The usual names of columns, in lower case and without separators, the better one first."""
+"""The usual names of columns, the better one first; case, separators and a plural mean nothing."""
 
-_DIALOGUES = ("dialogue", "dialog")
+_DIALOGUES = ("dialogue", "dialog", "turn")
 """Further names of a list of texts."""
+
+_AROUND = ("season", "episode")
+"""Columns within which a scene has its number."""
 
 _KEYS = ("text", "label", "speaker")
 """What the keys of an utterance hold."""
@@ -88,7 +91,7 @@ class _Files:
         return None
 
     def is_text(self, key: str) -> bool:
-        return key == self.stated["text"] if "text" in self.stated else _plain(key) in COLUMN_NAMES["text"]
+        return key == self.stated["text"] if "text" in self.stated else _is_named(key, COLUMN_NAMES["text"])
 
     def is_utterance(self, value: Any) -> bool:
         return isinstance(value, dict) and any(
@@ -107,7 +110,7 @@ class _Files:
             return False
         lists = {key: one for key, one in value.items() if isinstance(one, list) and one}
         are_texts = (
-            isinstance(one[0], str) and (self.is_text(key) or _plain(key) in _DIALOGUES)
+            isinstance(one[0], str) and (self.is_text(key) or _is_named(key, _DIALOGUES))
             for key, one in lists.items()
         )
         return self.utterances_key(value) is not None or (len(lists) > 1 and any(are_texts))
@@ -147,6 +150,12 @@ def _of_rows(files: _Files) -> Layout:
         used.add(row.cells.get(columns["label"]), row.where)
     if "utterance" in columns and not _numbers_utterances(rows, columns):
         del columns["utterance"]
+    within = [one for one in rows[0][1].cells if _is_named(one, _AROUND)]
+    if _plain(columns.get("dialogue", "")).startswith("scene") and "dialogue" not in files.stated and within:
+        named = {**columns, "dialogue": (*within, columns["dialogue"])}
+        columns["dialogue"] = ", ".join(named["dialogue"])
+    else:
+        named = {**columns}
     speakers = [cell for _, row in rows if (cell := row.cells.get(columns.get("speaker", "")))]
     are_lists = bool(speakers) and all(re.match(r"\[['\"]", str(one).strip()) for one in speakers)
     form = TableFormat(
@@ -155,7 +164,7 @@ def _of_rows(files: _Files) -> Layout:
         file=source.files.get(None),
         encoding=files.encoding,
         separator=separator,
-        columns=TableColumns.model_validate(columns),
+        columns=TableColumns.model_validate(named),
         speakers="list" if are_lists else "name",
         default_split="train" if "split" in columns else None,
         may_be_empty=("speaker", "label") if used.missing else ("speaker",),
@@ -278,10 +287,14 @@ def columns_by_name(
     """
     found, problems, header = dict[str, str](), list[Problem](), ", ".join(map(str, cells))
     for role, known in names.items():
-        usual = [column for name in known for column in cells if _plain(column) == name]
+        usual = [column for name in known for column in cells if _plain(column) == _plain(name)]
         chosen = stated.get(role) or (usual[0] if usual else None)
         if chosen is None and role in ("text", "label"):
-            near = [column for column in cells if difflib.get_close_matches(_plain(column), known, n=1)]
+            near = [
+                column
+                for column in cells
+                if difflib.get_close_matches(_plain(column), map(_plain, known), n=1)
+            ]
             hint = f"; is it {near[0]}?" if near else ""
             what, fix = f"no column of the {role} was found{hint}", f"name it with --{role}"
             problems.append(Problem(str(path), what, got=header, fix=fix, code="corpora.no_column"))
@@ -300,7 +313,11 @@ def columns_by_name(
 
 
 def _plain(column: str) -> str:
-    return re.sub(r"[\W_]+", "", str(column).lower())
+    return re.sub(r"[\W_]+", "", str(column).lower()).removesuffix("s")
+
+
+def _is_named(column: str, names: Sequence[str]) -> bool:
+    return _plain(column) in map(_plain, names)
 
 
 def _class_names(path: Path, column: str) -> list[str]:

@@ -54,8 +54,8 @@ def test_the_files_and_the_next_commands_are_said(run: Any, tmp_path: Path) -> N
     assert "name it with --text" in ended.err
     ended = run(*command, "--text", "line")
     assert [line.split() for line in ended.out.splitlines() if line.startswith(("train ", "test "))] == [
-        ["train", "4", "records"],
-        ["test", "2", "records"],
+        ["train", "4", "records", "in", "3", "dialogues"],
+        ["test", "2", "records", "in", "2", "dialogues"],
     ]
     assert f"dlm-release score run '{folder / 'my data-score.yaml'}'" in ended.err
     said = json.loads(run(*command, "--text", "line", "--json").out)

@@ -140,6 +140,11 @@ TAKEN: dict[str, tuple[Mapping[str, str | bytes], DataOptions, Found]] = {
         DataOptions(),
         TRAIN,
     ),
+    "scenes that are numbered in each episode": (
+        {"my.csv": as_csv([(row[0], "1", *row[1:]) for row in ROWS], ("Episode", "Scene_ID", *HEADER[1:]))},
+        DataOptions(),
+        TRAIN,
+    ),
     "stated names": (
         {"my.csv": as_csv(ROWS, ("a", "b", "c", "d"))},
         DataOptions(columns={"dialogue": "a", "speaker": "b", "text": "c", "label": "d"}),
