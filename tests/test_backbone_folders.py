@@ -13,7 +13,9 @@ import pytest
 from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.backbones.weights import base_of
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.folders import MANIFEST
+from dialoguellm_release.folders import MANIFEST, read_manifest
+from dialoguellm_release.hub.verify_models import folder_backbone, why_no_base
+from dialoguellm_release.schemas.manifests import AdapterManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, FolderSource
 
 Tensors = dict[str, Any]
@@ -67,6 +69,29 @@ def test_a_folder_is_a_backbone_with_a_content_hash(folder: Path, tiny_backbone:
     assert base_of(recipe_of(folder), None) == base
     edit_weights(folder, lambda weights: {name: weight * 1.5 for name, weight in weights.items()})
     assert base_of(recipe_of(folder), None).content_sha256 != base.content_sha256
+
+
+def test_verify_takes_a_folder_as_the_base_only_where_the_weights_are_those_of_the_training(
+    folder: Path, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text(recipe_of(folder).model_dump_json(exclude_defaults=True), encoding="utf-8")
+    base = base_of(recipe_of(folder), None)
+    trained = read_manifest(tiny_adapter, AdapterManifest)
+    of_the_folder = {f"base_{name}": getattr(base, name) for name in ("content_sha256", "is_folder")}
+    figures = trained.figures.model_copy(update={"base": base.repo_id, **of_the_folder})
+    resolved = trained.recipe.resolved | {"backbone": str(recipe)}
+    stamp = trained.recipe.model_copy(update={"resolved": resolved})
+    adapter = trained.model_copy(update={"recipe": stamp, "figures": figures})
+    assert folder_backbone(trained) is None
+    found = folder_backbone(adapter)
+    assert found is not None
+    assert found.recipe.source.repo_id == "someone/small-llama"
+    edit_weights(folder, lambda weights: {name: weight * 1.5 for name, weight in weights.items()})
+    assert folder_backbone(adapter) is None
+    shutil.rmtree(folder)
+    assert folder_backbone(adapter) is None
+    assert "backbone recipe small says" in why_no_base(adapter)
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
