@@ -28,10 +28,13 @@ from dialoguellm_release.render.predictions import LIMITS_OF_USE
 TITLE = "Emotions in a conversation"
 INTRODUCTION = f"""# {TITLE}
 
-Paste a conversation or upload one. A language model names the emotion of every turn from its words and
-the turns before it."""
-HOW_TO_WRITE = "One turn a line, as Name: what was said. Subtitles with times may be pasted too."
-FILE_LABEL = f"Or a file: {', '.join(FILE_TYPES)}, up to {MOST_BYTES // 1_000_000} MB and {MOST_TURNS} turns"
+Paste a conversation or upload one: chat, subtitles or a table. A language model names the emotion of
+every turn from its words and the turns before it."""
+HOW_TO_WRITE = "One turn a line, as Name: what was said. Subtitles may be pasted too."
+FILE_LABEL = f"Or a file of up to {MOST_BYTES >> 20} MB and {MOST_TURNS} turns"
+LINES = 10
+"""Fixed, as a text area of Gradio 6.31 that grows with 500 lines stops the browser for minutes."""
+
 KEPT_S = 3_600
 """Uploads and tables are deleted after so many seconds."""
 
@@ -78,7 +81,7 @@ def page() -> gr.Blocks:
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
                 text = gr.Textbox(
-                    label="Conversation", info=HOW_TO_WRITE, lines=9, max_lines=14, elem_id="text"
+                    label="Conversation", info=HOW_TO_WRITE, lines=LINES, max_lines=LINES, elem_id="text"
                 )
                 gr.Markdown("Examples", elem_id="examples")
                 with gr.Row():

@@ -20,7 +20,7 @@ from dialoguellm_release.render.predictions import columns_of, probability_colum
 from dialoguellm_release.schemas.release import AppAdapter, AppAdapters
 
 ADAPTERS_VARIABLE = "DLM_APP_ADAPTERS"
-MOST_BYTES = 1_000_000
+MOST_BYTES = 1 << 20
 MOST_TURNS = 500
 FILE_TYPES = (".txt", ".srt", ".vtt", ".csv", ".tsv", ".jsonl")
 
@@ -76,7 +76,7 @@ def label_conversation(text: str, file: str | None, adapter: AppAdapter, least: 
             what, expected = "has too many turns for this demo", f"at most {MOST_TURNS}"
             raise DataError(Problem(source.name, what, expected, f"{found.turns:,}", code="app.turns"))
         rows = [row for piece in predicted_rows(source, predictor) for row in piece]
-    notes = [f"From {source.name}; the text was not used."] if file and text.strip() else []
+    notes = [f"From {source.name}; the text was not used"] if file and text.strip() else []
     if predictor.temperature is not None:
         rows = [_where_sure(row, least) for row in rows]
     return Labelled(rows, predictor.labels, [*notes, *warn(found, predictor)])
@@ -91,8 +91,8 @@ def _source(text: str, file: str | None, scratch: Path) -> ConversationFile:
         if "-->" in text:  # between the times of subtitles
             form = "vtt" if text.lstrip().startswith("WEBVTT") else "srt"
     if path.stat().st_size > MOST_BYTES:
-        what, got = "is too large for this demo", f"{path.stat().st_size / 1e6:,.1f} MB"
-        raise DataError(Problem(name, what, f"at most {MOST_BYTES / 1e6:,.0f} MB", got, code="app.bytes"))
+        what, got = "is too large for this demo", f"{path.stat().st_size:,} bytes"
+        raise DataError(Problem(name, what, f"at most {MOST_BYTES:,}", got, code="app.bytes"))
     if file is None and not text.strip():
         what, fix = "is empty", "paste a conversation, upload a file or choose an example"
         raise DataError(Problem(name, what, fix=fix, code="app.empty"))

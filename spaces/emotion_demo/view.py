@@ -48,7 +48,9 @@ class View:
     def html(self) -> str:
         """The whole of it."""
         rows = self._found.rows
-        notes = "".join(f'<p class="note">{escape(note)}</p>' for note in self._found.notes)
+        notes = "".join(
+            f'<p class="note">{escape(note[0].upper() + note[1:])}.</p>' for note in self._found.notes
+        )
         turns = "".join(map(self._turn, rows))
         count = f"{len(rows)} turn{'' if len(rows) == 1 else 's'} labelled"
         return (

@@ -68,7 +68,7 @@ def test_chat_subtitles_and_tables_are_labelled_turn_by_turn(tmp_path: Path) -> 
     table = write(tmp_path / "talk.csv", "speaker,text\nMira,anger!\nJonas,wistful\n")
     found = label_conversation("some text", table, ADAPTER, 0.0)
     assert [row["label"] for row in found.rows] == ["anger", "wistful"]
-    assert found.notes[0] == "From talk.csv; the text was not used."
+    assert found.notes[0] == "From talk.csv; the text was not used"
 
 
 def test_the_table_has_every_turn_as_it_was_written() -> None:
@@ -86,7 +86,7 @@ def test_only_a_calibrated_adapter_leaves_out_what_is_not_sure(temperature: floa
     shown = View(found).html()
     if temperature is None:
         assert [row["label"] for row in found.rows] == ["anger", "anger"]
-        assert any("not calibrated" in note and html.escape(note) in shown for note in found.notes)
+        assert any("not calibrated" in note and html.escape(note[1:]) in shown for note in found.notes)
     else:
         assert [row["label"] for row in found.rows] == ["anger", None]
         assert "not sure: below 70%" in shown
@@ -149,3 +149,19 @@ def test_white_can_be_read_on_every_colour() -> None:
 def test_the_examples_can_be_labelled() -> None:
     for said in conversation.examples().values():
         assert len({row["speaker"] for row in label_conversation(said, None, ADAPTER, 0.0).rows}) == 2
+
+
+@pytest.mark.corpora
+def test_no_line_of_the_examples_is_from_a_corpus(corpora_dir: Path) -> None:
+    said = [
+        row["text"].encode()
+        for text in conversation.examples().values()
+        for row in label_conversation(text, None, ADAPTER, 0.0).rows
+        if len(row["text"].split()) > 3
+    ]
+    files = [path for path in corpora_dir.rglob("*") if path.suffix in (".csv", ".json", ".jsonl", ".txt")]
+    assert len(said) > 15
+    assert len(files) > 10
+    for path in files:
+        content = path.read_bytes()
+        assert not [line for line in said if line in content], path
