@@ -30,6 +30,11 @@ def test_a_secret_is_found_wherever_it_stands(text: bytes, before: bytes, after:
     assert "path" in problem.what or text.decode() not in str(problem)
 
 
+def test_a_secret_is_found_where_it_begins_inside_the_prefix_of_another() -> None:
+    found = secret_problems("a.txt", b"task-----BEGIN RSA PRIVATE KEY-----, /home/root/data")
+    assert [problem.what for problem in found] == ["holds a private key", "holds a local path"]
+
+
 @pytest.mark.parametrize(
     "text",
     [
