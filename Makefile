@@ -53,6 +53,7 @@ bench: setup
 	$(BIN)/python bench/scale.py
 	$(BIN)/python bench/publish.py
 	$(BIN)/python bench/scoring.py
+	$(BIN)/python bench/predict.py
 	$(BIN)/python bench/frames.py
 	$(BIN)/python bench/describing.py
 	$(BIN)/python bench/packs.py
