@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import JsonValue
 
 from dialoguellm_release.corpora.cells import is_blank
-from dialoguellm_release.errors import DataError, Problem, ReleaseError
+from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import alone
 from dialoguellm_release.predict.language import ScriptCount
 from dialoguellm_release.predict.partial import PartialOutput
@@ -28,46 +28,29 @@ MAX_PROBLEMS = 100
 PredictedRow = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Survey:
-    """What a first reading of a file found.
+def survey(source: ConversationFile, languages: Sequence[str]) -> tuple[int, str | None]:
+    """How many turns a file has, and a warning where they are in no script of the languages.
 
-    Attributes:
-        empty: Turns without text.
-        script_warning: None where the texts may be in a language of the model.
-    """
-
-    turns: int
-    conversations: int
-    empty: int
-    script_warning: str | None
-
-
-def survey(source: ConversationFile, languages: Sequence[str]) -> Survey:
-    """Reads a file to its end, so that everything that is wrong with it is known before a model is asked.
+    Why a reading of its own: everything that is wrong with a file is known before a model is asked.
 
     Raises:
         DataError: Something is wrong with it, or it has no turn with text.
     """
-    counts, scripts, problems = Counter[str](), ScriptCount(), list[Problem]()
-    last = None
+    turns, has_text, scripts, problems = 0, False, ScriptCount(), list[Problem]()
     for one in source.turns():
         if isinstance(one, Problem):
             problems.append(one)
             if len(problems) == MAX_PROBLEMS:
                 break
             continue
-        counts["turns"] += 1
-        counts["conversations"] += one.conversation != last
-        counts["empty"] += is_blank(one.turn.text)
-        last = one.conversation
+        turns += 1
+        has_text = has_text or not is_blank(one.turn.text)
         scripts.add(one.turn.text)
     if problems:
         raise DataError(problems)
-    if counts["turns"] == counts["empty"]:
+    if not has_text:
         raise DataError(Problem(source.name, "has no turn with text", code="predict.empty_file"))
-    warning = scripts.warning(languages)
-    return Survey(counts["turns"], counts["conversations"], counts["empty"], warning)
+    return turns, scripts.warning(languages)
 
 
 def predicted_rows(
@@ -157,10 +140,10 @@ def write_predictions(
     Raises:
         DataError: Input or output cannot be used, or an earlier run is in the way.
     """
-    found = survey(source, predictor.choice.languages)
-    warnings = warn(found, predictor)
+    turns, script_warning = survey(source, predictor.choice.languages)
+    warnings = warn(script_warning, predictor)
     inputs: dict[str, JsonValue] = {
-        "input": {"name": source.path.name, "sha256": source.sha256, "format": source.format},
+        "input": {"sha256": source.sha256, "format": source.format},
         "columns": dict(source.columns),
         **predictor.identity,
     }
@@ -171,22 +154,24 @@ def write_predictions(
         predictor.counts.update(partial.state.counts)
         done = partial.state.rows
         try:
-            with progress("predict", found.turns, start=done) as advance:
+            with progress("predict", turns, start=done) as advance:
                 for rows in predicted_rows(source, predictor, done):
                     partial.add(rows, predictor.counts)
                     advance(len(rows))
             partial.finish()
-        except OSError as error:
-            raise _not_written(out, partial.state.rows, error) from error
+        except KeyboardInterrupt:
+            if partial.state.rows:
+                say(f"{partial.state.rows:,} predictions are kept; go on with --resume")
+            raise
         finally:
             partial.drop_if_empty()
     counts = {name: count for name, count in predictor.counts.items() if name != "turns"}
     return PredictedFile(out, predictor.counts["turns"], counts, predictor.temperature, warnings)
 
 
-def warn(found: Survey, predictor: EmotionPredictor) -> tuple[str, ...]:
+def warn(script_warning: str | None, predictor: EmotionPredictor) -> tuple[str, ...]:
     """Says on stderr what a reader of the predictions has to know."""
-    warnings = [found.script_warning] if found.script_warning else []
+    warnings = [script_warning] if script_warning else []
     if predictor.temperature is None:
         warnings.append("the probabilities are not calibrated: 0.9 does not mean right nine times in ten")
     for text in warnings:
@@ -203,10 +188,3 @@ def counted(predictor: EmotionPredictor) -> str:
         "cut off at their end, to fit the model": counts["cut"],
     }
     return ", ".join([f"{counts['turns']:,} turns", *(f"{n:,} {what}" for what, n in parts.items() if n)])
-
-
-def _not_written(out: Path, rows: int, error: OSError) -> ReleaseError:
-    kept = f"{rows:,} predictions are kept" if rows else "nothing was kept"
-    fix = "free some space, then run the same command with --resume" if rows else "free some space"
-    problem = Problem(str(out), f"cannot be written: {error.strerror}", fix=fix, code="predict.not_written")
-    return DataError(problem, outcome=kept)

@@ -7,7 +7,7 @@ import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,33 +91,55 @@ class PartialOutput:
             file.truncate(self.state.bytes)
 
     def add(self, rows: Sequence[Mapping[str, Any]], counts: Mapping[str, int]) -> None:
-        """Makes rows durable, and after them the state that says so."""
+        """Makes rows durable, and after them the state that says so.
+
+        Raises:
+            DataError: The disk is full or fails; what was added before is kept.
+        """
         text = lines_of(rows, self._labels, "csv" if self._form == "csv" else "jsonl")
         if self._form == "csv" and not self.state.rows:
             text = csv_line(columns_of(self._labels)) + text
-        with self._rows.open("ab") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-            size = file.tell()
-        done = {"rows": self.state.rows + len(rows), "bytes": size, "counts": dict(counts)}
-        state = self.state.model_copy(update=done)
-        write_text(self._state_file, state.model_dump_json() + "\n")
+        with self._writing():
+            with self._rows.open("ab") as file:
+                file.write(text.encode())
+                file.flush()
+                os.fsync(file.fileno())
+                size = file.tell()
+            done = {"rows": self.state.rows + len(rows), "bytes": size, "counts": dict(counts)}
+            state = self.state.model_copy(update=done)
+            write_text(self._state_file, state.model_dump_json() + "\n")
         self.state = state
 
     def finish(self) -> None:
-        """Puts the output in its place, whole."""
-        if self._form == "parquet":
-            made = self.out.with_name(f".{self.out.name}.made")
+        """Puts the output in its place, whole.
+
+        Raises:
+            DataError: As `add`.
+        """
+        made = self.out.with_name(f".{self.out.name}.made")
+        with self._writing():
             try:
-                _write_parquet(self._rows, made, self._labels)
-                made.replace(self.out)
+                if self._form == "parquet":
+                    _write_parquet(self._rows, made, self._labels)
+                    made.replace(self.out)
+                    self._rows.unlink()
+                else:
+                    self._rows.replace(self.out)
             finally:
                 made.unlink(missing_ok=True)
-            self._rows.unlink()
-        else:
-            self._rows.replace(self.out)
-        self._state_file.unlink()
+            self._state_file.unlink()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Failures of the disk as problems that say what is kept."""
+        try:
+            yield
+        except OSError as error:
+            rows, what = self.state.rows, f"cannot be written: {error.strerror or error}"
+            fix = "free some space" + (", then run the same command with --resume" if rows else "")
+            problem = Problem(str(self.out), what, fix=fix, code="predict.not_written")
+            kept = f"{rows:,} predictions are kept" if rows else "nothing was written"
+            raise DataError(problem, outcome=kept) from error
 
     def drop_if_empty(self) -> None:
         """Removes the files of a run that made nothing."""

@@ -92,7 +92,8 @@ def opened(
 def predict_rows(source: ConversationFile, predictor: EmotionPredictor) -> Iterator[list[PredictedRow]]:
     """The rows of predictions of a file in pieces, after a first reading of it."""
     predictor.counts.clear()
-    warn(survey(source, predictor.choice.languages), predictor)
+    _, script_warning = survey(source, predictor.choice.languages)
+    warn(script_warning, predictor)
     yield from predicted_rows(source, predictor)
 
 

@@ -71,15 +71,15 @@ def label_conversation(text: str, file: str | None, adapter: AppAdapter, least: 
     with tempfile.TemporaryDirectory() as scratch:
         source = _source(text, file, Path(scratch))
         predictor = predictor_of(adapter)
-        found = survey(source, predictor.choice.languages)
-        if found.turns > MOST_TURNS:
+        turns, script_warning = survey(source, predictor.choice.languages)
+        if turns > MOST_TURNS:
             what, expected = "has too many turns for this demo", f"at most {MOST_TURNS}"
-            raise DataError(Problem(source.name, what, expected, f"{found.turns:,}", code="app.turns"))
+            raise DataError(Problem(source.name, what, expected, f"{turns:,}", code="app.turns"))
         rows = [row for piece in predicted_rows(source, predictor) for row in piece]
     notes = [f"From {source.name}; the text was not used"] if file and text.strip() else []
     if predictor.temperature is not None:
         rows = [_where_sure(row, least) for row in rows]
-    return Labelled(rows, predictor.labels, [*notes, *warn(found, predictor)])
+    return Labelled(rows, predictor.labels, [*notes, *warn(script_warning, predictor)])
 
 
 def _source(text: str, file: str | None, scratch: Path) -> ConversationFile:

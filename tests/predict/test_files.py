@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -258,3 +261,29 @@ def test_a_full_disk_keeps_what_was_written(
     assert not out.exists()
     made = predict_file(source, stub(), out, resume=True)
     assert made.out.read_bytes() == predict_file(source, stub(), tmp_path / "whole.csv").out.read_bytes()
+
+
+@pytest.mark.slow
+def test_halves_in_processes_of_their_own_are_the_whole(
+    predictor: EmotionPredictor, tiny_adapter: Path, tiny_backbone: Path, tmp_path: Path
+) -> None:
+    words = ["the", "house", "is", "here", "and", "you", "said", "no", "never", "again", "happy"]
+    rows = [
+        (str(place // 5), f"Speaker {place % 2}", " ".join(words[: place % 11 + 1])) for place in range(400)
+    ]
+    whole = read(predict_file(table(tmp_path / "whole.csv", rows), predictor, tmp_path / "out.jsonl").out)
+    command = [str(Path(sys.executable).with_name("dlm-release")), "predict", "--adapter", str(tiny_adapter)]
+    command += ["--backbone", str(tiny_backbone), "--batch-size", "7"]
+    started = [
+        subprocess.Popen(
+            [*command, str(table(tmp_path / f"{name}.csv", half)), "--out", str(tmp_path / f"{name}.jsonl")],
+            env=os.environ | {"OMP_NUM_THREADS": threads},
+        )
+        for name, half, threads in (("first", rows[:200], "1"), ("second", rows[200:], "2"))
+    ]
+    assert [one.wait() for one in started] == [0, 0]
+    halves = [*read(tmp_path / "first.jsonl"), *read(tmp_path / "second.jsonl")]
+    assert [one["label"] for one in halves] == [one["label"] for one in whole]
+    for ours, theirs in zip(halves, whole, strict=True):
+        shares = [(ours[name], theirs[name]) for name in ours if name.startswith("p_")]
+        assert all(abs(one - other) < 1e-6 for one, other in shares)
