@@ -244,13 +244,10 @@ def _json_table(path: str, text: str, columns: Sequence[str]) -> Iterator[TableR
         return
     if isinstance(document, dict):
         lists = [list(one.values()) if isinstance(one, dict) else one for one in document.values()]
-        if (
-            not lists
-            or not all(isinstance(one, list) for one in lists)
-            or len({len(one) for one in lists}) > 1
-        ):
-            lengths = {name: len(one) for name, one in document.items() if isinstance(one, (list, dict))}
-            got = ", ".join(f"{count} {name}" for name, count in lengths.items()) or "no list"
+        lengths = [len(one) if isinstance(one, list) else -1 for one in lists]
+        if len(set(lengths)) != 1 or lengths[0] < 0:
+            counts = zip(lengths, document, strict=True)
+            got = ", ".join(f"{count} {name}" for count, name in counts if count >= 0) or "no list"
             expected = "a list of objects, or an object with one list for each column, all of one length"
             yield Problem(path, "not a table in JSON", expected, got, code="table.json")
             return

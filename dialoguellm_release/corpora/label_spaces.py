@@ -86,7 +86,9 @@ def label_space_of(used: UsedLabels, stated: Mapping[str, str], names: Sequence[
     Raises:
         DataError: A cell has several labels, numbers have no names, or what is stated does not fit.
     """
-    natives, ignores_case = _natives(used.counts)
+    natives, ignores_case = _natives(used.counts, names)
+    if ignores_case:
+        stated = {one.strip().lower(): to for one, to in stated.items()}
     named, problems = _named(natives, used, stated, names)
     problems += _several(natives, used)
     if unknown := [one for one in stated if one not in natives and one not in named.values()]:
@@ -137,15 +139,12 @@ def nearest_label(label: Label) -> Label | None:
     return known[near[0]] if near else None
 
 
-def _natives(counts: Mapping[str, int]) -> tuple[Counter[str], bool]:
+def _natives(counts: Mapping[str, int], names: Sequence[str]) -> tuple[Counter[str], bool]:
     """The native labels with their counts; in lower case where they differ in case or white space alone."""
     lower = {one: one.strip().lower() for one in counts}
     is_canonical = any(low in LABELS and one not in LABELS for one, low in lower.items())
-    if (
-        not is_canonical
-        and len(set(lower.values())) == len(lower)
-        and all(one == one.strip() for one in lower)
-    ):
+    are_distinct = len(set(lower.values())) == len(lower) and all(one == one.strip() for one in lower)
+    if set(counts) <= set(names) or (are_distinct and not is_canonical):
         return Counter(counts), False
     merged = Counter[str]()
     for one, count in counts.items():
@@ -163,28 +162,17 @@ def _named(
     if not numbers or all(one in stated or not named[one] for one in natives):
         return named, problems
     for one, number in numbers.items():
-        where = used.first.get(one, "the label")
         if number < 0:
             named[one] = ""
-        elif not names and one not in stated:
-            fix = "name them in the order of their numbers: --label-names NAME,NAME,..."
-            problems.append(
-                Problem(
-                    where,
-                    "the label is a number without a name",
-                    got=one,
-                    fix=fix,
-                    code="corpora.numbered_labels",
-                )
-            )
-        elif number >= len(names) and one not in stated:
-            got = f"{number}, of {len(names)} names"
-            fix = "name every label, from that of 0 on"
-            problems.append(
-                Problem(where, "no name has this number", got=got, fix=fix, code="corpora.numbered_labels")
-            )
-        elif names and number < len(names):
+        elif number < len(names):
             named[one] = names[number]
+        elif one not in stated:
+            what = "no name has this number" if names else "the label is a number without a name"
+            where, fix = (
+                used.first.get(one, "the label"),
+                "name every label, from that of 0 on: --label-names NAME,NAME,...",
+            )
+            problems.append(Problem(where, what, got=one, fix=fix, code="corpora.numbered_labels"))
     return named, problems
 
 
@@ -194,7 +182,9 @@ def _several(natives: Mapping[str, int], used: UsedLabels) -> list[Problem]:
     for one in natives:
         parts = _SEPARATORS.split(one)
         if len(parts) > 1 and all(part in natives for part in parts):
-            cells[used.first.get(one, "the label")] = one
+            cells[
+                next(where for cell, where in used.first.items() if one in (cell, cell.strip().lower()))
+            ] = one
     what, fix = "several labels in one cell", "keep one label for each utterance"
     return [
         Problem(where, what, "one label", cell, fix, code="corpora.several_labels")

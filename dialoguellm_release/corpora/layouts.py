@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -69,18 +69,22 @@ class _Files:
 
     Attributes:
         stated: Names of columns by what they hold, where they are not the usual ones.
+        held: Rows of the files that were read.
     """
 
     source: Source
     stated: Mapping[str, str]
     encoding: str | None
+    held: dict[Path, list[TableRow]] = field(default_factory=dict)
 
     @property
     def first(self) -> Path:
         return next(iter(self.source.paths.values()))
 
     def rows(self, path: Path, separator: str | None = None) -> list[TableRow]:
-        return read_rows(path, (), self.encoding, separator)
+        if path not in self.held:
+            self.held[path] = read_rows(path, (), self.encoding, separator)
+        return self.held[path]
 
     def document(self, path: Path) -> Any:
         """What a file of JSON or of rows holds; None for CSV, and for what is not JSON."""
@@ -208,26 +212,15 @@ def _of_dialogues(files: _Files) -> Layout | None:
         return None
     keys, sample = found[0][0], found[0][1][0]
     name = "utterances" if isinstance(sample, list) else files.utterances_key(sample)
-    utterance: Any = sample[0] if isinstance(sample, list) else sample[name][0] if name else None
-    cells = (
-        {key: one for key, one in sample.items() if isinstance(one, list)}
-        if name is None
-        else flat(utterance)
-    )
-    names = {role: COLUMN_NAMES[role] for role in _KEYS}
+    names, about = {role: COLUMN_NAMES[role] for role in _KEYS}, sample if isinstance(sample, dict) else {}
     if name is None:
+        cells = {key: one for key, one in about.items() if isinstance(one, list)}
         names["text"] = (*names["text"], *_DIALOGUES)
+    else:
+        cells = flat(about[name][0] if about else sample[0])
     columns = columns_by_name(files.first, cells, files.stated, names)
-    scalars = (
-        [key for key, one in sample.items() if isinstance(one, str | int)] if isinstance(sample, dict) else []
-    )
-    ids = [
-        one
-        for one in (*COLUMN_NAMES["dialogue"], "id")
-        for key in scalars
-        if _plain(key) == one
-        for one in [key]
-    ]
+    scalars = {_plain(key): key for key, one in about.items() if isinstance(one, str | int)}
+    ids = [scalars[_plain(one)] for one in (*COLUMN_NAMES["dialogue"], "id") if _plain(one) in scalars]
     chosen = files.stated.get("dialogue") or next(iter(ids), None)
     used = UsedLabels()
     for (split, _, _), of_file in zip(parts, found, strict=True):
@@ -248,7 +241,8 @@ def _of_dialogues(files: _Files) -> Layout | None:
         label=columns["label"],
         speaker=columns.get("speaker"),
     )
-    columns = {**columns, **({"dialogue": chosen} if chosen else {})}
+    if chosen:
+        columns["dialogue"] = chosen
     return Layout(form, columns, used, _class_names(files.first, columns["label"]))
 
 

@@ -582,6 +582,23 @@ def test_lacking_splits_are_drawn_from_what_is_not_held_out(tmp_path: Path) -> N
     assert guessed.draw.dialogues == {"train": 81, "validation": 9, "test": 0}
 
 
+def test_case_means_nothing_to_a_map_either_unless_names_are_stated(tmp_path: Path) -> None:
+    rows = labelled("Joy", "ANGER", "joy")
+    guessed = guess(
+        written({"my.csv": as_csv(rows)}, tmp_path), tmp_path, DataOptions(label_map={"Joy": "happiness"})
+    )
+    assert guessed.labels.counts == {"happiness": 2, "anger": 1}
+    (tmp_path / "named").mkdir()
+    named = DataOptions(label_names=("Joy", "ANGER", "joy"))
+    guessed = guess(written({"my.csv": as_csv(rows)}, tmp_path / "named"), tmp_path / "named", named)
+    assert guessed.labels.labels == ("Joy", "ANGER", "joy")
+
+
+def test_ids_of_dialogues_are_found(tmp_path: Path) -> None:
+    guessed = guess(written({"my.jsonl": as_lines(as_dialogues(id="dialogue_id"))}, tmp_path), tmp_path)
+    assert guessed.columns["dialogue"] == "dialogue_id"
+
+
 def test_labels_outside_the_vocabulary_get_a_suggestion(tmp_path: Path) -> None:
     data = written({"my.csv": as_csv(labelled("Joy", "angry", "boredom"))}, tmp_path)
     guessed = guess(data, tmp_path)
