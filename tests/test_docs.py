@@ -17,6 +17,7 @@ import yaml
 
 import dialoguellm_release as release
 from dialoguellm_release.steps.dataset import build_dataset
+from tests.test_imports import FLOORS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -126,6 +127,11 @@ def test_every_page_is_in_the_navigation_of_the_site() -> None:
     kinds = {f"reference/recipes/{path.name.split('.')[0]}.md" for path in ROOT.glob("recipes/*.schema.json")}
     made = {"index.md", "contributing.md", "reference/command-line.md", "reference/python.md", *kinds}
     assert listed == made | {path.name for path in (ROOT / "docs").glob("*.md")}
+
+
+def test_the_layers_of_the_architecture_are_those_of_the_import_table() -> None:
+    (*_, table) = re.findall(r"^```\n(.*?)^```", (ROOT / "docs" / "architecture.md").read_text(), re.M | re.S)
+    assert tuple(set(line.split()) for line in table.splitlines()) == FLOORS
 
 
 def test_pictures_are_small() -> None:
