@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Generic, Literal, Self, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from dialoguellm_release.cards.card import merged_card
 from dialoguellm_release.cards.configs import corpora_in
@@ -21,10 +21,20 @@ from dialoguellm_release.cards.model import AdapterLinks, render_adapter_card, r
 from dialoguellm_release.cards.score import eval_results
 from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.errors import DataError, Problem, problems_of
-from dialoguellm_release.folders import MANIFEST, combined_sha256, git_blob_id, read_calibration, sha256_of
+from dialoguellm_release.folders import (
+    MANIFEST,
+    canonical_json,
+    combined_sha256,
+    git_blob_id,
+    read_calibration,
+    sha256_of,
+    sha256_of_text,
+)
 from dialoguellm_release.hub.licenses import published_audit, standoff_rows
 from dialoguellm_release.layout import AUDIT, CARD, CROISSANT, LICENSES
 from dialoguellm_release.recipes.catalogue import load_claims
+from dialoguellm_release.recipes.load import NAMED_BY
+from dialoguellm_release.recipes.names import is_path
 from dialoguellm_release.schemas.calibration import CALIBRATION
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, PublishedSubset
 from dialoguellm_release.schemas.manifests import (
@@ -244,7 +254,8 @@ def adapter(
     Args:
         part: Of the dataset, what is published.
     """
-    source, scores = sources.adapters[repo_id], sources.scores[repo_id]
+    built, scores = sources.adapters[repo_id], sources.scores[repo_id]
+    source = Source(built.folder, _without_paths(built.manifest))
     figures = source.manifest.figures
     parts = [(name, *repository_of(name)) for name in depends_on]
     data_name, data_id = next(((name, one) for name, kind, one in parts if kind == "dataset"), (None, None))
@@ -288,6 +299,19 @@ def adapter(
             for score in scores
         ),
     )
+
+
+def _without_paths(manifest: AdapterManifest) -> AdapterManifest:
+    """The manifest with the names of other recipes in place of their paths, which nobody else has."""
+    stated = ((key, manifest.recipe.resolved.get(key)) for key in NAMED_BY)
+    names: dict[str, JsonValue] = {
+        key: Path(value).stem for key, value in stated if isinstance(value, str) and is_path(value)
+    }
+    if not names:
+        return manifest
+    resolved = dict(manifest.recipe.resolved) | names
+    stamp = {"resolved": resolved, "sha256": sha256_of_text(canonical_json(dict(resolved)))}
+    return manifest.model_copy(update={"recipe": manifest.recipe.model_copy(update=stamp)})
 
 
 def _score_files(score: Source[ScoreManifest], with_predictions: bool) -> dict[str, PlannedFile]:

@@ -204,4 +204,7 @@ def test_a_table_and_an_adapter_of_it_under_another_owner(
     assert AutoTokenizer.from_pretrained(f"{OWNER}/talk-tiny").chat_template
     card = Path(hf_hub_download(f"{OWNER}/talk-tiny", "README.md")).read_text(encoding="utf-8")
     assert "- **Language:** hi\n" in card
-    assert str(tmp_path) not in card
+    published = json.loads(Path(hf_hub_download(f"{OWNER}/talk-tiny", "manifest.json")).read_text("utf-8"))
+    named = published["recipe"]["resolved"]
+    assert (named["prompt"], named["backbone"]) == ("my-prompt", "talk-backbone")
+    assert not [text for text in (card, json.dumps(published)) if str(tmp_path) in text or "own/my" in text]
