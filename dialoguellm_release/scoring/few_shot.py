@@ -145,13 +145,18 @@ def _nearest(
     except ModuleNotFoundError as error:
         raise MissingExtraError("score", str(error.name)) from error
 
-    vectorizer = TfidfVectorizer(sublinear_tf=True, token_pattern=r"\S+")
+    vectorizer = TfidfVectorizer(preprocessor=_as_words, sublinear_tf=True, token_pattern=r"\S+")
     known = vectorizer.fit_transform([one.input for one in candidates])
     for start in range(0, len(records), ROWS):
         wanted = vectorizer.transform([one.input for one in records[start : start + ROWS]])
         for row in -(wanted @ known.T).toarray():
             nearest = row.argsort(kind="stable")[:shots]
             yield tuple(candidates[place] for place in reversed(nearest))
+
+
+def _as_words(text: str) -> str:
+    """The words of a text; one that has none, such as an emoji, as it is."""
+    return normalise(text) or text
 
 
 def _long_texts(record: Record) -> set[str]:

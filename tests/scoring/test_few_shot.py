@@ -22,6 +22,7 @@ from dialoguellm_release.scoring.few_shot import Examples, PromptWithExamples, d
 from dialoguellm_release.scoring.task import read_task
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.steps.score import ModelChoice, score
+from tests.dataset.test_scripts import SENTENCES
 
 SPACE = LABELS[:7]
 FEW = "intervals.resamples=50"
@@ -113,6 +114,31 @@ def test_the_examples_stand_before_the_prompt_with_their_answers(draw: Any, audi
         f"{prompt.prompt(first)} {first.output}\n\n{prompt.prompt(second)} {second.output}\n\n"
         f"{prompt.prompt(record)}"
     )
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("ar", "قالت المعلمة: تأجل الامتحان!"),
+        ("hi", "अध्यापिका ने परीक्षा की बात की।"),
+        ("th", "ครูบอกว่าเลื่อนประชุม"),
+        ("zh", "老师说考试很难。"),
+    ],
+)
+def test_the_nearest_example_in_other_scripts(
+    language: str, text: str, records_of: Any, dataset_of: Any, tmp_path: Path
+) -> None:
+    training = [
+        record.model_copy(update={"input": sentence, "context": (), "leaks": ()})
+        for record, sentence in zip(records_of("train", 8), SENTENCES[language], strict=True)
+    ]
+    test = [records_of("test", 1)[0].model_copy(update={"input": text, "context": (), "leaks": ()})]
+    dataset = dataset_of(tmp_path / "dataset", {"train": training, "test": test})
+    settings = ["few_shot.shots=1", "few_shot.choose=nearest"]
+    recipe = load_recipe("meld", "score", ScoreRecipe, settings).recipe
+    assert recipe.few_shot is not None
+    ((example,),) = draw_examples(recipe.few_shot, read_task(recipe, dataset), dataset).shown.values()
+    assert example.input == SENTENCES[language][4]
 
 
 @pytest.mark.parametrize("choose", ["balanced", "nearest"])
