@@ -193,14 +193,19 @@ Repair = Literal["c1_as_cp1252"]
 """A repair of texts that a format may ask for; `c1_as_cp1252` reads C1 control characters as cp1252."""
 
 
-class FilesBySplit(Schema):
-    """The files of a format whose splits are files.
+class _FilesFormat(Schema):
+    """What tables and lists of dialogues have in common.
 
     Attributes:
         files: A file for each split, relative to the folder of the corpus.
+        encoding: Of texts; None is UTF-8, or UTF-16 with a byte-order mark.
+        ignores_case: Whether case and outer white space of a label mean nothing.
     """
 
-    files: dict[Split, Text]
+    type: str
+    files: dict[Split, Text] = {}
+    encoding: Encoding | None = None
+    ignores_case: bool = False
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -208,31 +213,24 @@ class FilesBySplit(Schema):
         return tuple(self.files[split] for split in SPLITS if split in self.files)
 
 
-class TableFormat(Schema):
+class TableFormat(_FilesFormat):
     """Tables with one utterance a row: CSV, TSV, JSON, JSON Lines or Parquet, by the ending of the name.
 
     Attributes:
-        files: A file for each split.
         file: One file for all splits, instead of `files`.
-        encoding: Of texts; None is UTF-8, or UTF-16 with a byte-order mark.
         separator: Between the cells of CSV and TSV; None is a comma, and a tab in TSV.
-        columns: Which column holds what; further columns are ignored. `speaker.name` is the key `name` of
-            objects in the column `speaker`.
+        columns: Which column holds what; `speaker.name` is the key `name` of objects in the column `speaker`.
         dialogue_id: Template of a dialogue's id from its columns, `{0}` the first one, `{0:02}` as a number
             of at least two digits; None joins the columns with `-`.
         speakers: `list` where the cell of the speaker is a Python list of names.
         split_names: How the table names the splits where the name is not a usual one.
         default_split: The split of rows whose split is empty.
-        may_be_empty: Cells that may be empty: `speaker`, `times` for start and end, and `label`, whose rows
-            are context and no records.
+        may_be_empty: `speaker`, `times` for start and end, and `label`, whose rows are context, no records.
         repairs: Repairs of text and speaker.
-        ignores_case: Whether case and outer white space of a label mean nothing.
     """
 
     type: Literal["table"]
-    files: dict[Split, Text] = {}
     file: Text | None = None
-    encoding: Encoding | None = None
     separator: Literal[",", ";", "\t", "|"] | None = None
     columns: TableColumns
     dialogue_id: Text | None = None
@@ -241,12 +239,11 @@ class TableFormat(Schema):
     default_split: Split | None = None
     may_be_empty: tuple[Literal["speaker", "times", "label"], ...] = ()
     repairs: tuple[Repair, ...] = ()
-    ignores_case: bool = False
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The files in the order of the splits."""
-        return (self.file,) if self.file else tuple(self.files[name] for name in SPLITS if name in self.files)
+        """The file of all splits, or the files in their order."""
+        return (self.file,) if self.file else super().paths
 
     @model_validator(mode="after")
     def _states_its_files(self) -> Self:
@@ -257,25 +254,22 @@ class TableFormat(Schema):
         return self
 
 
-class JsonFormat(FilesBySplit):
+class JsonFormat(_FilesFormat):
     """Files that hold a list of dialogues: JSON; JSON Lines and Parquet with a dialogue in each row.
 
     Attributes:
-        encoding: Of texts; None is UTF-8, or UTF-16 with a byte-order mark.
         split_keys: Of a file that holds several splits, the key that leads to each.
         dialogues: Keys that lead to the list of dialogues; empty where the file is the list. Where they
             lead to an object, its values are the dialogues and its keys their ids.
         utterances: Key of a dialogue's list of utterances, which are objects; a dialogue may also be that
             list itself. None where the dialogue has parallel lists of texts, speakers and labels.
         id: Key of a dialogue's id; None takes its position from 0.
-        text, speaker, label: Keys of an utterance, or of the parallel lists of a dialogue. `speaker.name` is
-            the key `name` of the object `speaker`.
+        text, speaker, label: Keys of an utterance, as in `speaker.name`, or of the lists of a dialogue.
         may_be_empty: `label` where utterances without one are context and no records.
-        ignores_case: Whether case and outer white space of a label mean nothing.
     """
 
     type: Literal["json"]
-    encoding: Encoding | None = None
+    files: Annotated[dict[Split, Text], Field(min_length=1)]
     split_keys: dict[Split, Text] = {}
     dialogues: tuple[Text, ...] = ()
     utterances: Text | None = None
@@ -284,7 +278,6 @@ class JsonFormat(FilesBySplit):
     speaker: Text | None = None
     label: Text
     may_be_empty: tuple[Literal["label"], ...] = ()
-    ignores_case: bool = False
 
 
 class UniqueFormat(Schema):
