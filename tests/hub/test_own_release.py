@@ -24,7 +24,7 @@ from dialoguellm_release.steps.score import ModelChoice, score
 from tests.dataset.test_scripts import SENTENCES
 from tests.hub_server.accounts import Token
 from tests.hub_server.server import HubServer
-from tests.own_corpus import write_own_corpus
+from tests.own_corpus import LABELS, write_own_corpus
 
 OWNER = "river-lab"
 RELEASE = f"""\
@@ -64,7 +64,9 @@ def failed(checks: Sequence[Check]) -> list[str]:
 
 
 def test_a_corpus_that_states_its_licence_is_published_and_verified(tmp_path: Path) -> None:
-    build = made(tmp_path)
+    """With a title and labels in its own script too."""
+    labels = dict(zip(LABELS, ("क्रोध", "खुशी", "दुख", "आश्चर्य"), strict=True))
+    build = made(tmp_path, title="बातचीत", label_space=list(labels.values()), label_map=labels)
     publish(tmp_path / "release.yaml", build, tmp_path / "to")
     (found,) = verify_release(tmp_path / "release.yaml", tmp_path / "to")
     assert failed(found.checks) == []
@@ -76,9 +78,10 @@ def test_a_corpus_that_states_its_licence_is_published_and_verified(tmp_path: Pa
     copy = tmp_path / "to" / "datasets" / OWNER / "talk"
     card = (copy / "README.md").read_text(encoding="utf-8")
     assert "license: cc-by-4.0" in card
-    assert "- Talk: Tester et al. (2026): A Talk in Four Scenes." in card
+    assert "- बातचीत: Tester et al. (2026): A Talk in Four Scenes." in card
+    assert ", ".join(labels.values()) in card
     described = json.loads((copy / CROISSANT).read_text(encoding="utf-8"))
-    assert described["citeAs"].endswith("Talk: Tester et al. (2026): A Talk in Four Scenes.")
+    assert described["citeAs"].endswith("बातचीत: Tester et al. (2026): A Talk in Four Scenes.")
     assert (copy / "LICENSE.md").read_text(encoding="utf-8").count("its readme") == 2
 
 
