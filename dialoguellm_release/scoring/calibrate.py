@@ -108,6 +108,9 @@ def _score_problems(scores: Path, scored: ScoreManifest, trained: AdapterManifes
         yield Problem(
             where, what, got=f"scorer {protocol.scorer}", fix=fix, code="calibration.no_probabilities"
         )
+    if not (scores / PREDICTIONS).is_file():
+        what, fix = f"has no {PREDICTIONS}", "score again: a published score may come without it"
+        yield Problem(where, what, fix=fix, code="calibration.no_predictions")
     if protocol.shots:
         what, fix = "showed examples in its prompts", "score without few_shot"
         yield Problem(where, what, "no examples", str(protocol.shots), fix, code="calibration.examples")

@@ -220,10 +220,8 @@ def _figures(found: AnswerProbabilities, dialogues: int, resampling: Resampling)
 def _bin(found: AnswerProbabilities) -> ReliabilityBin:
     if not len(found.answers):
         return ReliabilityBin(records=0, confidence=0, accuracy=0)
-    accuracy = float(1 - found.is_wrong.mean())
-    return ReliabilityBin(
-        records=len(found.answers), confidence=float(found.confidence.mean()), accuracy=accuracy
-    )
+    confidence, risk = float(found.confidence.mean()), float(found.is_wrong.mean())
+    return ReliabilityBin(records=len(found.answers), confidence=confidence, accuracy=1 - risk)
 
 
 def _bins(confidence: Floats) -> Places:

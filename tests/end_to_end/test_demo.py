@@ -134,6 +134,7 @@ def test_the_release_is_tagged_and_names_no_path_of_this_machine(
         "datasets/dialoguellm/instructions",
         "models/dialoguellm/tiny",
         "models/dialoguellm/tiny-llama",
+        "spaces/dialoguellm/emotion_demo",
         "spaces/dialoguellm/erc_scores",
     ]
     for repository in repositories:

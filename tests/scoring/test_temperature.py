@@ -195,14 +195,17 @@ def test_what_is_no_validation_score_of_this_adapter_is_refused(
     adapter: Path, dataset: Path, run: Any
 ) -> None:
     scores = run("generated", "split=test", "scorer=constrained_generation", dataset=dataset, adapter=adapter)
+    (scores / "predictions.parquet").unlink()
     manifest = read_manifest(adapter, AdapterManifest)
     write_manifest(adapter, manifest.model_copy(update={"content_sha256": "0" * 64}))
     with pytest.raises(DataError) as raised:
         calibrate_adapter(scores, adapter)
     assert [one.code for one in raised.value.problems] == [
+        "folders.file_missing",
         "calibration.other_split",
         "calibration.other_adapter",
         "calibration.no_probabilities",
+        "calibration.no_predictions",
     ]
     assert not (adapter / CALIBRATION).exists()
 
