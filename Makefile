@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 JOBS ?= auto
 
-.PHONY: setup demo docs weights test test-slow lint format golden bench clean
+.PHONY: setup demo docs weights test test-fast test-slow lint format golden bench clean
 
 setup: $(READY)
 
@@ -30,6 +30,10 @@ weights: setup
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not slow"
+
+# One room while you work on it: make test-fast ROOM=corpora
+test-fast: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not slow" $(wildcard tests/$(ROOM)* tests/test_$(ROOM)*)
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow --timeout 1800 --durations 0

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
+from functools import cache
 from itertools import compress, groupby, product
 from operator import attrgetter, itemgetter
 from pathlib import Path
@@ -86,9 +88,9 @@ def record_table(records: Columns, labels: Sequence[Label] = LABELS) -> pa.Table
 
 
 class RowWriter:
-    """Writes a Parquet file in row groups; without a row there is no file.
+    """Writes a Parquet file in row groups, beside what goes on; without a row there is no file.
 
-    Why: `datasets` fails on a Parquet file of no rows.
+    Why: `datasets` fails on a Parquet file of no rows, and compressing needs no Python.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
@@ -96,6 +98,7 @@ class RowWriter:
         self._schema = schema
         self._tables: list[pa.Table] = []
         self._writer: Any = None
+        self._written: Future[None] | None = None
 
     def add(self, rows: pa.Table) -> None:
         """Takes some rows."""
@@ -112,6 +115,7 @@ class RowWriter:
         try:
             if kind is None and any(map(len, self._tables)):
                 self._flush()
+            self._wait()
         finally:
             if self._writer is not None:
                 self._writer.close()
@@ -123,8 +127,19 @@ class RowWriter:
         if self._writer is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = pq.ParquetWriter(self._path, self._schema, compression="zstd")
-        rows, self._tables = pa.concat_tables(self._tables), []
-        self._writer.write_table(rows.combine_chunks())
+        rows, self._tables = pa.concat_tables(self._tables).combine_chunks(), []
+        self._wait()
+        self._written = _thread().submit(self._writer.write_table, rows)
+
+    def _wait(self) -> None:
+        if self._written is not None:
+            self._written.result()
+            self._written = None
+
+
+@cache
+def _thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, "parquet")
 
 
 def _schema_of(columns: Sequence[str], labels: Sequence[Label]) -> pa.Schema:

@@ -2,13 +2,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from dialoguellm_release.records import columns_of, content_sha256, record_digests
+from dialoguellm_release.errors import DataError
+from dialoguellm_release.records import (
+    are_records,
+    check_records,
+    columns_in,
+    columns_of,
+    content_sha256,
+    record_digests,
+    rows_in,
+)
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.record import COLUMNS, Record
+from dialoguellm_release.step import StepResult
 
 TEXTS = st.text(min_size=1)
 SECONDS = st.none() | st.integers(0, 10**8).map(lambda milliseconds: milliseconds / 1000)
@@ -59,3 +72,60 @@ def test_the_hash_of_a_set_of_records_does_not_depend_on_its_order() -> None:
 def test_every_change_shows(other: Record) -> None:
     first, second = record_digests(columns_of([other, record()]))
     assert first != second
+
+
+VALUES: list[Any] = [
+    *(None, "", "fear", "anger", "train", "test", "a/b", "a b", "7", "meld/test/1/0", "meld/test/1/1", "x\n"),
+    *(
+        0,
+        1,
+        -1,
+        1.5,
+        -0.5,
+        True,
+        float("nan"),
+        float("inf"),
+        b"x",
+        (),
+        ("",),
+        ("a", None),
+        ("a", "b"),
+        ["a"],
+        {},
+    ),
+]
+"""Values that are right in some columns and wrong in others."""
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_columns_are_refused_exactly_where_a_record_is(name: str) -> None:
+    for value in VALUES:
+        columns = columns_of([record(index=0), record(index=1)])
+        columns[name][1] = value
+        rows = [dict(zip(COLUMNS, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        try:
+            Record(**rows[1])
+        except ValidationError:
+            assert not are_records(columns), value
+            with pytest.raises(DataError) as raised:
+                check_records(columns)
+            assert raised.value.problems[0].code == "records.not_a_record"
+        else:
+            assert are_records(columns), value
+            check_records(columns)
+
+
+@pytest.mark.corpora
+def test_the_columns_of_the_real_corpora_are_their_records(
+    paper_dataset: StepResult[DatasetManifest],
+) -> None:
+    """The content hash is that of version 0.1, which made and checked an object for each record."""
+    expected = "c1326f0faee4bcd82b641b7f800d9d3c7c05db5ce65f50010be51ab4146de64c"
+    assert paper_dataset.manifest.content_sha256 == expected
+    for path in (paper_dataset.folder / "data").rglob("*.parquet"):
+        records = list(rows_in(path, Record))
+        columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+        for some in columns_in(path):
+            for name, values in some.items():
+                columns[name] += values
+        assert columns == columns_of(records)
