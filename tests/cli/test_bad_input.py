@@ -51,7 +51,7 @@ def cut_csv(sources: Path) -> None:
 
 
 def wrong_encoding(sources: Path) -> None:
-    edit(sources / "meld" / "dev_sent_emo.csv", lambda text: text.decode().encode("utf-16"))
+    edit(sources / "meld" / "dev_sent_emo.csv", lambda text: b"\x92" + text)
 
 
 def duplicate_key(sources: Path) -> None:
