@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.main import get_command
 
 import dialoguellm_release as release
+from dialoguellm_release.cli.main import app
 from dialoguellm_release.steps.dataset import build_dataset
 from tests.test_imports import FLOORS
 
@@ -85,22 +87,27 @@ def test_the_examples_in_docstrings_are_true(path: Path) -> None:
     assert outcome.failed == 0
 
 
-def test_every_command_in_the_documents_exists() -> None:
-    written = {
-        match
-        for path in DOCUMENTS
-        for match in re.findall(r"dlm-release ((?:[a-z]+ ?){1,2})", path.read_text(encoding="utf-8"))
-    }
-    groups = {"recipe", "corpora", "dataset", "adapter", "score", "video", "card"}
-    commands = {" ".join(words.split()[: 2 if words.split()[0] in groups else 1]) for words in written}
-    assert {"dataset build", "adapter train", "score run", "publish"} <= commands
-    for command in commands:
-        done = subprocess.run(
-            [sys.executable, "-m", "dialoguellm_release.cli.main", *command.split(), "--help"],
-            capture_output=True,
-            check=False,
-        )
-        assert done.returncode == 0, command
+def test_every_command_and_option_in_the_documents_exists() -> None:
+    root, found, wrong = get_command(app), set[str](), []
+    for path in DOCUMENTS:
+        text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+        for line in re.findall(r"dlm-release ([a-z][^`\n#|]*)", text):
+            command, names = root, list[str]()
+            words = [word.strip(".,;:)") for word in line.split()]
+            while words and words[0] in getattr(command, "commands", ()):
+                names.append(words.pop(0))
+                command = command.commands[names[-1]]  # type: ignore[attr-defined]
+            is_unknown = hasattr(command, "commands") and words and re.fullmatch("[a-z]+", words[0])
+            known = {
+                "--help",
+                *(one for param in command.params for one in (*param.opts, *param.secondary_opts)),
+            }
+            options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", line))
+            if is_unknown or options - known:
+                wrong.append((path.name, line, sorted(options - known)))
+            found.add(" ".join(names))
+    assert wrong == []
+    assert {"dataset build", "adapter train", "score run", "publish"} <= found
 
 
 def anchors(path: Path) -> set[str]:
