@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +13,18 @@ from pydantic import ValidationError
 
 from dialoguellm_release import __version__
 from dialoguellm_release.cards.card import split_card
-from dialoguellm_release.hub.apps import app_problems
+from dialoguellm_release.errors import MissingExtraError
+from dialoguellm_release.folders import read_manifest
+from dialoguellm_release.hub.apps import app_problems, offering
+from dialoguellm_release.hub.contents import Source, Sources, space
 from dialoguellm_release.hub.publish import publish_release
 from dialoguellm_release.hub.store_folder import FolderStore
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.resources import constraints, resource_folder
+from dialoguellm_release.schemas.manifests import AdapterManifest, TrainedCorpus, TrainedTask
 from dialoguellm_release.schemas.recipes.release import ReleaseRecipe, SpaceRepository
+from dialoguellm_release.schemas.release import AppAdapter, AppAdapters
+from dialoguellm_release.steps import demo
 from dialoguellm_release.steps.release import verify_release
 from tests.hub_server.server import HubServer
 
@@ -110,3 +118,45 @@ def test_a_space_has_a_metric_or_an_app_and_an_app_has_adapters() -> None:
             changelog="The first release.",
             spaces=(SpaceRepository(repo_id="somebody/demo", app="emotion_demo"),),
         )
+
+
+def test_an_adapter_of_several_label_spaces_is_offered_once_for_each(build: Build) -> None:
+    folder = build.path / "adapters" / "tiny"
+    manifest = read_manifest(folder, AdapterManifest)
+    label_spaces = {"meld": ("anger", "neutral"), "meisd": ("fear", "neutral")}
+    corpora = {name: TrainedCorpus(label_space=one, context_k=1) for name, one in label_spaces.items()}
+    task = TrainedTask(corpora=corpora, max_length=64)
+    figures = manifest.figures.model_copy(update={"task": task})
+    sources = Sources(adapters={"a/b": Source(folder, manifest.model_copy(update={"figures": figures}))})
+    plan = offering(space("a/demo", resource_folder("spaces") / "emotion_demo"), ("a/b",), sources)
+    listed = AppAdapters.model_validate_json(plan.texts({"a/b": "c" * 40})["adapters.json"])
+    assert [(one.name, one.revision, one.corpus) for one in listed.adapters] == [
+        ("a/b", "c" * 40, "meld"),
+        ("a/b", "c" * 40, "meisd"),
+    ]
+
+
+def test_the_app_is_served_with_an_adapter_in_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = list[AppAdapter]()
+
+    def call(command: list[str], env: dict[str, str]) -> int:
+        assert Path(command[-1]).is_file()
+        seen.extend(AppAdapters.model_validate_json(Path(env["DLM_APP_ADAPTERS"]).read_bytes()).adapters)
+        return 3
+
+    monkeypatch.setattr(subprocess, "call", call)
+    monkeypatch.setattr(importlib.util, "find_spec", str)
+    (tmp_path / "tiny").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert demo.serve_app("tiny", "base") == 3
+    assert demo.serve_app("owner/name") == 3
+    assert [(one.adapter, one.backbone) for one in seen] == [
+        (str(tmp_path / "tiny"), str(tmp_path / "base")),
+        ("owner/name", None),
+    ]
+    monkeypatch.setattr(importlib.util, "find_spec", {}.get)
+    with pytest.raises(MissingExtraError) as caught:
+        demo.serve_app("tiny")
+    assert "dialoguellm-release[demo]" in str(caught.value)
