@@ -10,7 +10,10 @@ processor, so that a crowded machine does not decide. The smaller the model, the
 weigh. Goal: at least 0.9 of the scorer's records a second, the same labels.
 
 Memory is the peak of a process of its own that predicts files of --turns and of --long turns; the answers
-come from a stub, as a real model would take hours. Goal: flat.
+come from a stub, as a real model would take hours. Goal: flat but for the 10,000 conversations that are held.
+
+Measured on one core that others used as well: 690 records scored a second, 711 turns predicted (1.03), and
+no label differs; 63 MB for 10,000 turns, 76 MB for 1,000,000, before a held conversation was made smaller.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -72,20 +72,27 @@ class EmotionPrediction:
 
 
 class SoFar:
-    """A conversation up to a turn: its last lines, and who has spoken."""
+    """A conversation up to a turn: its last lines and speakers. Small, as thousands are held at once."""
+
+    __slots__ = ("_choice", "_names", "lines")
 
     def __init__(self, choice: TaskChoice) -> None:
-        self.lines = deque[str](maxlen=choice.context_k)
-        self._how = choice.speakers
+        self.lines: tuple[str, ...] = ()
+        self._choice = choice
         self._names: dict[str, None] = {}
+
+    def add(self, line: str) -> None:
+        """Adds a line of context."""
+        k = self._choice.context_k
+        self.lines = (*self.lines, line)[-k:] if k else ()
 
     def speaker(self, name: str | None) -> str | None:
         """How the prompt names the speaker of the next turn."""
         name = one_line(name or "") or None
-        if name is None or self._how == "named":
+        if name is None or self._choice.speakers == "named":
             return name
         self._names[name] = None
-        return shown_speakers([*self._names, name], self._how)[-1]
+        return shown_speakers([*self._names, name], self._choice.speakers)[-1]
 
 
 class EmotionPredictor:
@@ -257,8 +264,8 @@ class EmotionPredictor:
             return None
         shown = self.choice.shown
         text, speaker = one_line(turn.text), so_far.speaker(turn.speaker)
-        context = tuple(so_far.lines)
-        so_far.lines.append(line_of(speaker, text))
+        context = so_far.lines
+        so_far.add(line_of(speaker, text))
         instruction = self._prompt.instruction(shown, has_video=False, has_context=bool(context))
         return Record(
             id="input/test/0/0",
