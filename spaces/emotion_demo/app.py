@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,15 +52,19 @@ THEME = gr.themes.Default(primary_hue="indigo", **SYSTEM_FONTS).set(
 )
 
 
-def label_turns(text: str, file: str | None, adapter: str, least: float) -> tuple[str, Any]:
+def label_turns(
+    button: gr.DownloadButton, text: str, file: str | None, adapter: str, least: float
+) -> tuple[str, Any]:
     """The conversation with its emotions as HTML, and the button that downloads the table."""
     try:
         found = label_conversation(text or "", file, offered_adapters()[adapter], least / 100)
     except ReleaseError as error:
         return problems(error.problems), gr.DownloadButton(interactive=False, value=None)
-    table = Path(tempfile.mkdtemp(prefix="emotions-"), "emotions.csv")
-    table.write_text(found.csv(), encoding="utf-8")
-    return View(found).html(), gr.DownloadButton(interactive=True, value=str(table))
+    with tempfile.TemporaryDirectory() as scratch:
+        table = Path(scratch, "emotions.csv")
+        table.write_text(found.csv(), encoding="utf-8")
+        kept = button.move_resource_to_block_cache(table)  # which Gradio deletes in time
+    return View(found).html(), gr.DownloadButton(interactive=True, value=kept)
 
 
 def sureness(adapter: str) -> Any:
@@ -80,9 +85,8 @@ def page() -> gr.Blocks:
         gr.Markdown(LIMITS_OF_USE, elem_id="limits")
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
-                text = gr.Textbox(
-                    label="Conversation", info=HOW_TO_WRITE, lines=LINES, max_lines=LINES, elem_id="text"
-                )
+                size = {"lines": LINES, "max_lines": LINES}
+                text = gr.Textbox(label="Conversation", info=HOW_TO_WRITE, elem_id="text", **size)
                 gr.Markdown("Examples", elem_id="examples")
                 with gr.Row():
                     buttons = {
@@ -101,13 +105,8 @@ def page() -> gr.Blocks:
                 shown = gr.HTML(EMPTY, apply_default_css=False, elem_id="result")
         for button, said in buttons.items():
             button.click(lambda said=said: (said, None), None, [text, file], **private)
-        run.click(
-            label_turns,
-            [text, file, adapter, least],
-            [shown, table],
-            api_name="label",
-            concurrency_id="model",
-        )
+        label, given = partial(label_turns, table), [text, file, adapter, least]
+        run.click(label, given, [shown, table], api_name="label", concurrency_id="model")
         adapter.change(sureness, adapter, least, concurrency_id="model", **private)
         blocks.load(sureness, adapter, least, concurrency_id="model", **private)
     return blocks.queue(max_size=16, default_concurrency_limit=1)

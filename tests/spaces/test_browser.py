@@ -98,9 +98,11 @@ def address(
         "GRADIO_SERVER_PORT": str(port),
         "GRADIO_TEMP_DIR": str(folder / "uploads"),
         "OUTGOING": str(folder / "outgoing"),
+        "TMPDIR": str(folder / "scratch"),
         "PYTHONPATH": os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
     command = [sys.executable, str(resource_folder("spaces") / "emotion_demo" / "app.py")]
+    (folder / "scratch").mkdir()
     with (folder / "log").open("w+") as log:
         server = subprocess.Popen(command, env={**os.environ, **environment}, stdout=log, stderr=log)
         try:
@@ -110,6 +112,7 @@ def address(
             server.terminate()
             server.wait(30)
         assert "Traceback" not in (folder / "log").read_text()
+    assert not list((folder / "scratch").rglob("*.csv"))  # only where Gradio deletes what is old
     assert not (folder / "outgoing").exists(), (folder / "outgoing").read_text()
 
 
