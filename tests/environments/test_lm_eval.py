@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
+from huggingface_hub import hf_hub_download
 
 from dialoguellm_release.corpora.registry import corpus_entry
+from dialoguellm_release.steps.adapter import train_adapter
 from dialoguellm_release.steps.dataset import build_dataset
+from dialoguellm_release.steps.release import publish
 from dialoguellm_release.steps.score import ModelChoice, score
 from tests.corpus_names import CORPORA
+from tests.hub_server.accounts import Token
+from tests.hub_server.clients import point_clients_at
+from tests.hub_server.server import HubServer
 
 TASKS = Path(__file__).parents[2] / "lm_eval_tasks"
 
@@ -28,32 +37,126 @@ def test_a_task_offers_the_labels_of_its_corpus(corpus: Any) -> None:
     assert len(group["task"]) == len(CORPORA)
 
 
-@pytest.mark.slow
-def test_the_harness_finds_the_same_accuracy(environment: Any, tmp_path: Path, tiny_backbone: Path) -> None:
-    dataset = build_dataset("demo", out=tmp_path / "dataset").folder
+RELEASE = """\
+version: 1
+kind: release
+description: A tiny adapter.
+tag: v1.0.0
+changelog: The first release.
+dataset: {repo_id: dialoguellm/instructions, folder: dataset}
+backbones: [{repo_id: dialoguellm/tiny-llama, folder: backbones/tiny}]
+spaces: [{repo_id: dialoguellm/erc_scores, metric: erc_scores}]
+adapters:
+  - repo_id: dialoguellm/tiny
+    folder: adapter
+    scores: [meld-first_token]
+    depends_on: [datasets/dialoguellm/instructions, dialoguellm/tiny-llama, spaces/dialoguellm/erc_scores]
+"""
+NAMES = ("meld", "emorynlp", "iemocap")
+
+
+@dataclass(frozen=True)
+class Built:
+    """A build folder with a dataset, a backbone and an adapter of both, and the release recipe beside it."""
+
+    build: Path
+    release: Path
+
+    def answers(self, corpus: str, scorer: str) -> tuple[dict[str, str], float]:
+        """The answers of our scorer by record, and their accuracy."""
+        folder = self.build / f"{corpus}-{scorer}"
+        made = score(
+            corpus,
+            self.build / "dataset",
+            ModelChoice(self.build / "adapter", None, self.build / "backbones", self.build / "cache"),
+            folder,
+            overrides=(f"scorer={scorer}", "intervals.resamples=50"),
+        )
+        rows = pq.read_table(folder / "predictions.parquet", columns=["id", "prediction"]).to_pylist()
+        accuracy = made.manifest.figures.metrics["accuracy"]
+        return {row["id"]: row["prediction"] for row in rows}, accuracy
+
+
+@pytest.fixture
+def built(tmp_path: Path, tiny_backbone: Path) -> Built:
+    build = tmp_path / "build"
+    shutil.copytree(tiny_backbone, build / "backbones" / "tiny")
+    build_dataset("demo", out=build / "dataset")
+    steps = ["trainer.max_steps=6", "trainer.learning_rate=3e-3"]
+    train_adapter(
+        "tiny", build / "dataset", build / "adapter", backbones=build / "backbones", overrides=steps
+    )
+    (tmp_path / "release.yaml").write_text(RELEASE, encoding="utf-8")
+    return Built(build, tmp_path / "release.yaml")
+
+
+def answers_by_the_card(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What transformers and PEFT answer on MELD, by the code on the card of the published adapter."""
+    with HubServer().running() as server:
+        token = server.accounts.add("hf_a", Token("maintainer", organizations=("dialoguellm",)))
+        monkeypatch.setenv("HF_TOKEN", token)
+        point_clients_at(server, tmp_path / "hub-cache", monkeypatch)
+        publish(built.release, built.build, "hub")
+        card = Path(hf_hub_download("dialoguellm/tiny", "README.md")).read_text(encoding="utf-8")
+        blocks = re.findall(r"^```python\n(.*?)^```", card, re.MULTILINE | re.DOTALL)
+        (block,) = (block for block in blocks if "PeftModel" in block and "answer =" in block)
+        names: dict[str, Any] = {}
+        exec(block, names)
+    asks = compile(block[block.index("with torch.inference_mode():") :], "card", "exec")
+    found = {}
+    for path in sorted((built.build / "dataset" / "sft").glob("test-meld-*.parquet")):
+        for row in pq.read_table(path, columns=["id", "prompt"]).to_pylist():
+            exec(asks, names | {"prompt": row["prompt"]}, spoken := dict[str, Any]())
+            found[row["id"]] = spoken["answer"]
+    return found
+
+
+def answers_of_the_harness(
+    environment: Any, built: Built, tmp_path: Path
+) -> tuple[dict[str, dict[str, str]], dict[str, float]]:
+    """The answers of lm-evaluation-harness by corpus and record, and their accuracy."""
     tasks = tmp_path / "tasks"
     shutil.copytree(TASKS, tasks)
     common = tasks / "_dialoguellm_yaml"
     text = common.read_text(encoding="utf-8")
-    common.write_text(text.replace("dialoguellm/instructions", str(dataset)), encoding="utf-8")
+    common.write_text(
+        text.replace("dialoguellm/instructions", str(built.build / "dataset")), encoding="utf-8"
+    )
     environment.install("torch==2.13.0")
-    environment.install("lm_eval[hf]==0.4.13", "transformers==5.23.0", "accelerate==1.15.0")
-    names = ("meld", "emorynlp", "iemocap")
+    environment.install("lm_eval[hf]==0.4.13", "transformers==5.23.0", "accelerate==1.15.0", "peft==0.21.2")
+    model = f"pretrained={built.build / 'backbones' / 'tiny'},peft={built.build / 'adapter'}"
     environment.run(
         "lm_eval",
-        *("--model", "hf", "--device", "cpu", "--batch_size", "8"),
-        *("--model_args", f"pretrained={tiny_backbone},add_bos_token=True,dtype=float32"),
-        *("--include_path", tasks, "--tasks", ",".join(f"dialoguellm_{name}" for name in names)),
+        *("--model", "hf", "--device", "cpu", "--batch_size", "8", "--log_samples"),
+        *("--model_args", f"{model},add_bos_token=True,dtype=float32"),
+        *("--include_path", tasks, "--tasks", ",".join(f"dialoguellm_{name}" for name in NAMES)),
         *("--output_path", tmp_path / "found"),
     )
     (found,) = (tmp_path / "found").rglob("results_*.json")
     results = json.loads(found.read_text(encoding="utf-8"))["results"]
-    for name in names:
-        ours = score(
-            name,
-            dataset,
-            ModelChoice(None, "tiny", tiny_backbone.parent, tmp_path / "cache"),
-            tmp_path / name,
-            overrides=("scorer=full_likelihood", "intervals.resamples=50"),
-        )
-        assert results[f"dialoguellm_{name}"]["acc,none"] == ours.manifest.figures.metrics["accuracy"]
+    answers: dict[str, dict[str, str]] = {}
+    for name in NAMES:
+        labels = corpus_entry(name).label_space
+        (samples,) = (tmp_path / "found").rglob(f"samples_dialoguellm_{name}_*.jsonl")
+        for line in samples.read_text(encoding="utf-8").splitlines():
+            one = json.loads(line)
+            likelihoods = [float(reply[0]) for reply in one["filtered_resps"]]
+            answer = labels[likelihoods.index(max(likelihoods))]
+            answers.setdefault(name, {})[one["doc"]["id"]] = answer
+    return answers, {name: results[f"dialoguellm_{name}"]["acc,none"] for name in NAMES}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_three_roads_give_the_same_answers(
+    environment: Any, built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Our scorer, plain transformers and PEFT by the code of the card, and lm-evaluation-harness."""
+    by_first_token, _ = built.answers("meld", "first_token")
+    assert answers_by_the_card(built, tmp_path, monkeypatch) == by_first_token
+    assert len(set(by_first_token.values())) > 3
+    answers, accuracies = answers_of_the_harness(environment, built, tmp_path)
+    for name in NAMES:
+        ours, accuracy = built.answers(name, "full_likelihood")
+        assert answers[name] == ours
+        assert accuracies[name] == accuracy
