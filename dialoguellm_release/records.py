@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import heapq
 import json
@@ -182,6 +183,21 @@ def columns_in(path: Path) -> Iterator[Columns]:
                 yield columns_of(good)
                 raise
             raise AssertionError(f"{path}: its columns are refused, and none of its records is")
+
+
+@contextmanager
+def paused_garbage_collection() -> Iterator[None]:
+    """Pauses the search for reference cycles, which records and columns do not make.
+
+    Why: a sixth of the time of a build or a check went into traversing what it holds, over and over.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def columns_of(records: Sequence[Record]) -> Columns:

@@ -34,6 +34,7 @@ from dialoguellm_release.hub.verify_models import figures_check, loading_check, 
 from dialoguellm_release.layout import CARD
 from dialoguellm_release.progress import progress
 from dialoguellm_release.prompts import read_prompt
+from dialoguellm_release.records import paused_garbage_collection
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import AdapterManifest, Manifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
@@ -306,7 +307,10 @@ def _content_check(copy: Copy) -> Check:
         if not records and not (dataset.published and dataset.published.standoff):
             return check_of("content", [Problem(MANIFEST, "counts no records", code="verify.no_records")])
         hashes = set(file_problems(copy.folder, dataset))
-        with progress(f"checking {copy.name or copy.folder}", records) as advance:
+        with (
+            progress(f"checking {copy.name or copy.folder}", records) as advance,
+            paused_garbage_collection(),
+        ):
             rules = recipe_of(dataset, DatasetRecipe).clean
             found = dataset_problems(copy.folder, dataset, rules, advance)
             problems = [problem for problem in found if problem not in hashes]

@@ -237,11 +237,13 @@ def check_dataset(dataset: StrPath = BUILD / "dataset") -> list[Problem]:
     from dialoguellm_release.cards.licenses import recipe_of
     from dialoguellm_release.dataset.check import dataset_problems
     from dialoguellm_release.progress import progress
+    from dialoguellm_release.records import paused_garbage_collection
 
     dataset = Path(dataset)
     manifest = read_manifest(dataset, DatasetManifest)
     rules = recipe_of(manifest, DatasetRecipe).clean
-    with progress(f"checking {dataset.name}", sum(manifest.figures.records.values())) as advance:
+    records = sum(manifest.figures.records.values())
+    with progress(f"checking {dataset.name}", records) as advance, paused_garbage_collection():
         problems = list(dataset_problems(dataset, manifest, rules, advance))
     card = dataset / "README.md"
     if card.is_file():
