@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dialoguellm_release.leakage.turns import Bits, Flags, Numbers
 
 
-_SORTED_AT_ONCE = 2_000_000
+_SORTED_AT_ONCE = 250_000
 """Stretches are numbered in parts of about this size, so that sorting takes little memory."""
 
 
