@@ -46,16 +46,6 @@ def read_rows(
     """The rows of a table that has at least some columns.
 
     A byte-order mark and empty lines are skipped; line numbers count them.
-
-    Args:
-        path: CSV or TSV with a header, JSON, JSON Lines or Parquet, by its suffix.
-        columns: Names that every row must have; a cell may be empty or null.
-        encoding: Of a text; None is UTF-8, or UTF-16 with a byte-order mark.
-        separator: Between the cells of a CSV or TSV; None takes that of the suffix.
-
-    Raises:
-        DataError: The file is missing, is not of its format, or lacks columns; or rows have another number
-            of cells than the header. All problems at once, with their lines.
     """
     where, suffix = str(path), path.suffix.lower()
     if _is_archive(path):
@@ -113,13 +103,7 @@ def separator_of(header: str, suffix: str) -> str:
 def parse_rows(
     path: Path, content: str | bytes, columns: Sequence[str], separator: str | None = None
 ) -> Iterator[TableRow | Problem]:
-    """The rows of a table whose content was read, and what is wrong in it, in the order of the file.
-
-    Args:
-        path: Names the format by its suffix, and the file in messages.
-        content: Bytes of a Parquet file, text of any other.
-        columns: Names that every row must have; of a Parquet file, only these are read; empty for all.
-    """
+    """The rows of a table whose content was read, and what is wrong in it, in the order of the file."""
     suffix = path.suffix.lower()
     if isinstance(content, bytes):
         yield from _parquet_rows(str(path), io.BytesIO(content), columns)
@@ -137,13 +121,7 @@ def parse_rows(
 def stream_rows(
     path: Path, suffix: str, where: str, columns: Sequence[str] = ()
 ) -> Iterator[TableRow | Problem]:
-    """The rows of a table in a file, one after the other, and what is wrong in it; JSON alone is held whole.
-
-    Args:
-        suffix: One of `SUFFIXES`, whatever the file is called.
-        where: The file in messages.
-        columns: As in `parse_rows`.
-    """
+    """The rows of a table in a file of a stated suffix, one after the other; JSON alone is held whole."""
     with path.open("rb") as file:
         if suffix == ".parquet":
             yield from _parquet_rows(where, file, columns)

@@ -41,11 +41,7 @@ def is_blank(text: str) -> bool:
 
 
 def check_unicode(text: str, name: str) -> str:
-    """The text, which UTF-8 can encode; JSON can hold half of a surrogate pair, which is no character.
-
-    Raises:
-        Fault: It has such a half.
-    """
+    """The text, which UTF-8 can encode; JSON can hold half of a surrogate pair, which is no character."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -60,11 +56,7 @@ def check_unicode(text: str, name: str) -> str:
 
 
 def table_cell(value: Any, column: str, may_be_list: bool = False) -> str:
-    """A JSON or Parquet value as the text that a CSV cell would have.
-
-    Raises:
-        Fault: It is not one value, such as a list, an object or bytes.
-    """
+    """A JSON or Parquet value as the text that a CSV cell would have."""
     if isinstance(value, str):
         return value if value.isascii() else check_unicode(value, column)
     if value is None or value != value:  # NaN is what pandas writes for an empty cell
@@ -123,9 +115,6 @@ def seconds(clock: str) -> float:
 
     >>> seconds("0:16:31,240"), seconds("00:02:27:589"), seconds("00:00:02.877")
     (991.24, 147.589, 2.877)
-
-    Raises:
-        Fault: It is no clock time.
     """
     match = _CLOCK.fullmatch(clock)
     if match is None:
@@ -143,12 +132,7 @@ NativeLabel = tuple[str, Label]
 
 
 class NativeLabels:
-    """Reads native labels, counts what it mends or drops, and refuses what no table knows.
-
-    Args:
-        ignores_case: Whether case and outer white space of a label mean nothing in this corpus.
-        may_be_empty: Whether utterances without a label are context for others.
-    """
+    """Reads native labels, counts what it mends or drops, and refuses what no table knows."""
 
     def __init__(
         self, entry: CorpusEntry, notes: Notes, *, ignores_case: bool = False, may_be_empty: bool = False
@@ -159,22 +143,14 @@ class NativeLabels:
         self._may_be_empty = may_be_empty
 
     def read_any(self, cell: str) -> NativeLabel | tuple[None, None]:
-        """As `read_or_drop`; nothing also for an empty cell where it may be empty, which is counted.
-
-        Raises:
-            Fault: The label is unknown, or missing.
-        """
+        """As `read_or_drop`; nothing also for an empty cell where it may be empty, which is counted."""
         if self._may_be_empty and not cell.strip():
             self._repairs[f"{self._entry.name}.no_label"] += 1
             return None, None
         return self.read_or_drop(cell) or (None, None)
 
     def read(self, cell: str) -> NativeLabel:
-        """The native label, mended, and its canonical one.
-
-        Raises:
-            Fault: The label is unknown, or one that the registry drops.
-        """
+        """The native label, mended, and its canonical one."""
         found = self.read_or_drop(cell)
         if found is None:
             raise Fault(
@@ -186,11 +162,7 @@ class NativeLabels:
         return found
 
     def read_or_drop(self, cell: str) -> NativeLabel | None:
-        """The native label, mended, and its canonical one; None where the label is dropped, which is counted.
-
-        Raises:
-            Fault: The label is unknown; names the nearest one.
-        """
+        """The native label, mended, and its canonical one; None for a dropped one, which is counted."""
         entry = self._entry
         native = cell
         if native not in entry.native_labels:

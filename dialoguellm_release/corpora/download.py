@@ -38,12 +38,7 @@ class DownloadPolicy(RetryPolicy):
 
 
 class _Failed(Exception):
-    """An address did not give the file.
-
-    Args:
-        is_final: There is no use in asking this address again.
-        wait_s: How long the server asks to be left alone.
-    """
+    """An address did not give the file."""
 
     def __init__(self, what: str, *, is_final: bool = False, wait_s: float = 0.0) -> None:
         super().__init__(what)
@@ -54,16 +49,7 @@ class _Failed(Exception):
 def download(
     addresses: Sequence[str], path: Path, wanted: Identity | None, policy: DownloadPolicy, *, where: str
 ) -> None:
-    """Downloads a file to a path where there is none; a partial download is kept beside it as `NAME.partial`.
-
-    Args:
-        addresses: Tried in this order, all of them before any is tried again.
-        wanted: None where only the content of an archive is known.
-        where: The file in the user's terms.
-
-    Raises:
-        DataError: No address gives it, with what each of them did.
-    """
+    """Downloads a file to a path where there is none, from the first address that gives it."""
     open_addresses = list(addresses)
     failures: dict[str, str] = {}
     with progress(f"fetching {path.name}", wanted.size if wanted else None, in_bytes=True) as advance:

@@ -41,15 +41,7 @@ _AGAIN = "run the same command again: the archive was removed and is fetched aga
 def read_members(
     path: Path, wanted: Mapping[str, tuple[Sequence[str], Identity]], where: str
 ) -> dict[str, bytes]:
-    """The content of the wanted files.
-
-    Args:
-        wanted: For each file the names that it may have, `a.zip/b` for b in a.zip, and what it has to be.
-        where: The archive in the user's terms.
-
-    Raises:
-        DataError: The archive is damaged, would write outside its folder, lacks a file or has another one.
-    """
+    """The content of each file, by the first of its names that is there; `a.zip/b` is b in a.zip."""
     try:
         with zipfile.ZipFile(path) as archive:
             _refuse_unsafe(archive, where)

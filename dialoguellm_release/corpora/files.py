@@ -78,11 +78,7 @@ class CorpusFolder:
     notes: Notes
 
     def require(self, names: Iterable[str]) -> None:
-        """Checks that every file is there.
-
-        Raises:
-            DataError: Names all that are missing, and the corpus that the folder looks like instead.
-        """
+        """Checks that every file is there."""
         self.refuse([self.missing(name) for name in names if not self.has(name)])
 
     def has(self, name: str) -> bool:
@@ -151,13 +147,7 @@ class CorpusFolder:
         encoding: str | None = None,
         separator: str | None = None,
     ) -> Iterator[TableRow]:
-        """The rows of a table as they are; what is wrong is noted.
-
-        Args:
-            columns: Names of columns; the file may have others.
-            encoding: Of a text; None is UTF-8, or UTF-16 with a byte-order mark.
-            separator: Between the cells of a CSV or TSV; None takes that of the suffix.
-        """
+        """The rows of a table as they are; what is wrong is noted."""
         is_binary = name.lower().endswith(".parquet")
         content = self.read_bytes(name) if is_binary else self.read_text(name, encoding)
         if content is None:
@@ -176,11 +166,7 @@ class CorpusFolder:
         encoding: str | None = None,
         separator: str | None = None,
     ) -> Iterator[TableRow]:
-        """The rows of a table with the wanted columns as texts; what is wrong is noted.
-
-        Args:
-            lists: Columns whose cells may be lists in JSON and Parquet.
-        """
+        """The rows of a table with the wanted columns as texts; what is wrong is noted."""
         for row in self.read_rows(name, columns, encoding, separator):
             try:
                 cells = {one: table_cell(row.cells[one], one, one in lists) for one in columns}
@@ -228,9 +214,6 @@ class CorpusFolder:
         """A text or a name as one line, without outer white space; what changes inside is counted.
 
         Why: a line break in a text would be another line of the prompt, such as a turn that nobody spoke.
-
-        Raises:
-            Fault: Nothing that can be read is left, or it is not Unicode.
         """
         if cell.isascii() and cell.isprintable() and "  " not in cell and (text := cell.strip()):
             return text
@@ -252,11 +235,7 @@ class CorpusFolder:
 
 
 def open_folder(entry: CorpusEntry, path: Path, notes: Notes) -> CorpusFolder:
-    """The folder of a corpus, known to be a folder that can be listed.
-
-    Raises:
-        DataError: It is not there, not a folder, or may not be read.
-    """
+    """The folder of a corpus, known to be a folder that can be listed."""
     try:
         next(path.iterdir(), None)
     except OSError as error:

@@ -75,16 +75,7 @@ class GuessedCorpus:
 
 
 def guess_corpus(data: Sequence[str], beside: Path, options: DataOptions, scratch: Path) -> GuessedCorpus:
-    """The corpus file of data, which is read with it.
-
-    Args:
-        data: A file, a folder, or the id of a dataset repository; or several `SPLIT=FILE`.
-        beside: The folder that the corpus file is for.
-        scratch: An empty folder, which gets the copy of what `datasets` loads.
-
-    Raises:
-        DataError: Columns, labels or rows of the data are wrong, each named by its line.
-    """
+    """The corpus file of data, which is read with it."""
     try:
         "".encode(options.encoding or "utf-8")
     except LookupError:

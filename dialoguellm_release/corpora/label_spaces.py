@@ -76,16 +76,7 @@ class LabelSpace:
 
 
 def label_space_of(used: UsedLabels, stated: Mapping[str, str], names: Sequence[str]) -> LabelSpace:
-    """The label space that files and their user ask for.
-
-    Args:
-        used: What the files hold.
-        stated: Native labels, or names of numbers, to those that are meant; an empty one for none.
-        names: Names of labels that are numbers, from 0; of labels in words, the label space in its order.
-
-    Raises:
-        DataError: A cell has several labels, numbers have no names, or what is stated does not fit.
-    """
+    """The label space that files and their user ask for."""
     natives, ignores_case = _natives(used.counts, names)
     if ignores_case:
         stated = {one.strip().lower(): to for one, to in stated.items()}

@@ -133,11 +133,7 @@ class _Files:
 
 
 def find_layout(source: Source, stated: Mapping[str, str], encoding: str | None) -> Layout:
-    """The layout of files: a table, or dialogues.
-
-    Raises:
-        DataError: A file cannot be read, or columns of the text or of the label were not found.
-    """
+    """The layout of files: a table, or dialogues."""
     files = _Files(source, stated, encoding)
     return _of_dialogues(files) or _of_rows(files)
 
@@ -275,11 +271,7 @@ def _labels_in(dialogue: Any, name: str | None, label: str) -> list[Any]:
 def columns_by_name(
     path: Path, cells: Mapping[str, Any], stated: Mapping[str, str], names: Mapping[str, Sequence[str]]
 ) -> dict[str, str]:
-    """The columns by what they hold.
-
-    Args:
-        cells: Those of one row, by column.
-    """
+    """The columns by what they hold."""
     found, problems, header = dict[str, str](), list[Problem](), ", ".join(map(str, cells))
     for role, known in names.items():
         usual = [column for name in known for column in cells if _plain(column) == _plain(name)]

@@ -37,11 +37,7 @@ class Fault(Exception):
 
 
 def whole_number(cell: str, name: str) -> int:
-    """A cell as a number from 0.
-
-    Raises:
-        Fault: It is not a number.
-    """
+    """A cell as a number from 0."""
     if not (cell.isascii() and cell.isdigit() and len(cell) <= MAX_DIGITS):
         raise Fault(f"{name} is not a whole number", got=repr(cell), code="corpora.not_a_number")
     return int(cell)
@@ -73,11 +69,7 @@ class Notes:
     problems: list[Problem] = field(default_factory=list)
 
     def check(self) -> None:
-        """Raises what was found so far.
-
-        Raises:
-            DataError: With the first problems and the number of those not shown.
-        """
+        """Raises what was found so far."""
         if not self.problems:
             return
         more = len(self.problems) - MAX_PROBLEMS

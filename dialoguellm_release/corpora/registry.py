@@ -24,11 +24,7 @@ def bundled_corpora() -> tuple[CorpusName, ...]:
 
 @cached
 def corpus_entry(name: CorpusName) -> CorpusEntry:
-    """The bundled file of a corpus.
-
-    Raises:
-        RecipeError: There is none, or it is not valid.
-    """
+    """The bundled file of a corpus."""
     path = resource_folder("recipes") / "corpora" / f"{name}.yaml"
     if not path.is_file():
         expected = f"one of {', '.join(bundled_corpora())}, or a corpus with `file:`"
@@ -92,12 +88,7 @@ class CorpusFolders:
 def load_dataset_recipe(
     name: str, overrides: Sequence[str] = ()
 ) -> tuple[Loaded[DatasetRecipe], dict[CorpusName, Path]]:
-    """A dataset recipe with its corpus files and its prompt in it, and the folders that corpus files state.
-
-    Raises:
-        RecipeError: The recipe, a corpus file or the prompt is not valid, or a corpus has another name than
-            in its file.
-    """
+    """A dataset recipe with its corpus files and prompt in it, and the folders that corpus files state."""
     loaded = load_recipe(name, "dataset", DatasetRecipe, overrides)
     corpora, folders, problems = dict(loaded.recipe.corpora), dict[CorpusName, Path](), list[Problem]()
     for corpus, options in loaded.recipe.corpora.items():

@@ -40,16 +40,7 @@ class Source:
 
 
 def find_source(data: Sequence[str], config: str | None, scratch: Path) -> Source:
-    """The files that are meant.
-
-    Args:
-        data: A file, a folder, or the id of a dataset repository; or several `SPLIT=FILE`.
-        config: Of a folder or repository that `datasets` loads.
-        scratch: An empty folder, which gets the copy of what `datasets` loads.
-
-    Raises:
-        DataError: There is no such data, or a split cannot be told.
-    """
+    """The files that are meant."""
     named = [(_named_split(one), one) for one in data]
     if len(named) == 1 and named[0][0] is None:
         return _of_one(data[0], config, scratch)

@@ -28,11 +28,7 @@ MAX_FILES = 12
 
 
 def check_sources(copy: PublishedCopy, sources: Path) -> None:
-    """Checks that everything is available that the copy was published without.
-
-    Raises:
-        DataError: Names every file that is missing and how to get its corpus, or another prompt.
-    """
+    """Checks that everything is available that the copy was published without."""
     figures = copy.manifest.figures
     problems = list(_missing_sources(copy, sources))
     described = figures.video.records if figures.video else {}
@@ -51,14 +47,7 @@ def check_sources(copy: PublishedCopy, sources: Path) -> None:
 
 
 def check_copies(copy: PublishedCopy, sources: Path, advance: Callable[[int], None]) -> None:
-    """Compares the user's copies with the stand-off rows, where there are any.
-
-    Args:
-        advance: Called with the number of records that were compared.
-
-    Raises:
-        DataError: With every record that differs, or what is wrong in the files.
-    """
+    """Compares the user's copies with the stand-off rows, where there are any."""
     problems: list[Problem] = []
     for name, held in copy.held.items():
         if held == "standoff":
@@ -75,17 +64,8 @@ def write_hydrated(
 ) -> DatasetFigures:
     """Writes the data files of the full dataset into a folder, and gives its figures, as `write_dataset`.
 
-    Args:
-        copy: The published copy.
-        build: With the recipe of the published manifest, and the folder of the user's copies.
-        folder: An empty folder.
-        advance: As for `write_dataset`.
-
     Where corpora are left out, `leaks` do not name their splits, and the content hash is that of a build
     without them. Texts are then proven by the stand-off rows, or by the files that were read.
-
-    Raises:
-        DataError: What was made is not the dataset that was built; says which corpora and splits.
     """
     published = copy.manifest.figures
 

@@ -62,11 +62,7 @@ class PublishedCopy:
 
     @cached_property
     def loaded(self) -> Loaded[DatasetRecipe]:
-        """The recipe as it was resolved for the build, not a bundled one of the same name.
-
-        Raises:
-            DataError: This version of the package cannot read it.
-        """
+        """The recipe as it was resolved for the build, not a bundled one of the same name."""
         stamped = self.manifest.recipe
         try:
             recipe = DatasetRecipe.model_validate_json(json.dumps(stamped.resolved))
@@ -103,11 +99,7 @@ class PublishedCopy:
             yield from rows_in(self.folder / file.path, StandoffRow)
 
     def dialogues(self, name: CorpusName, label_map: Mapping[str, Label], notes: Notes) -> Iterator[Dialogue]:
-        """The dialogues of a corpus from its published records, by id; what the manifest notes of it as well.
-
-        Args:
-            label_map: What the corpus's own labels mean; empty takes them as the records have them.
-        """
+        """The dialogues of a corpus from its published records, by id; notes what the manifest has of it."""
         figures = self.manifest.figures.corpora[name]
         notes.files += figures.files
         notes.unknown_files += figures.unknown_files
@@ -177,11 +169,7 @@ class PublishedCopy:
 
 
 def open_published(folder: Path) -> PublishedCopy:
-    """A published copy whose files agree with its manifest.
-
-    Raises:
-        DataError: It is none, or not whole.
-    """
+    """A published copy whose files agree with its manifest."""
     manifest = read_manifest(folder, DatasetManifest)
     if manifest.published is None:
         what = "is a dataset as it was built, with all its text: there is nothing to hydrate"

@@ -50,11 +50,7 @@ class Turn(NamedTuple):
 def write_standoff(
     dataset: Path, manifest: DatasetManifest, corpora: Sequence[CorpusName], folder: Path
 ) -> tuple[FileStamp, ...]:
-    """Writes the stand-off rows of some corpora below a folder, by dialogue and turn, and gives their stamps.
-
-    Args:
-        dataset: A folder whose files agree with the manifest.
-    """
+    """Writes the stand-off rows of some corpora below a folder, and gives their stamps."""
     import pyarrow as pa
 
     written, paths = [], [file.path for file in manifest.outputs]
@@ -77,9 +73,6 @@ def window_hmacs(salt: str, turns: Sequence[Turn]) -> list[str | None]:
 
     Why: with the id in it, equal windows have different hashes, and a guess that is confirmed at one
     record says nothing about another. A hash of one utterance alone would confirm a guess, so there is none.
-
-    Args:
-        salt: The content hash of the build, in hexadecimal digits.
     """
     if len(turns) == 1:
         return [None]
@@ -124,13 +117,7 @@ def _columns(table: pa.Table, salt: str) -> list[list[Any]]:
 def find_differences(
     rows: Iterable[StandoffRow], copy: Iterable[Sequence[Record]], salt: str
 ) -> list[Problem]:
-    """How a copy differs from the rows, record by record, by kind.
-
-    Args:
-        rows: The turns of each dialogue in their order.
-        copy: The records that the copy gives, dialogue by dialogue.
-        salt: Of the windows.
-    """
+    """How a copy differs from the rows, record by record, by kind."""
     dialogues: defaultdict[tuple[Split, str], list[StandoffRow]] = defaultdict(list)
     for row in rows:
         dialogues[row.split, row.dialogue_id].append(row)
@@ -149,11 +136,7 @@ def summary(differences: Iterable[Problem]) -> str:
 
 
 def by_split(differences: Iterable[Problem], sizes: Mapping[str, int]) -> Iterator[Problem]:
-    """One problem for each record, or one for a split where one cause explains most of its records.
-
-    Args:
-        sizes: How many records the build has of each split, by names as in `my_corpus/test`.
-    """
+    """One problem for each record, or one for a split where one cause explains most of its records."""
     groups: defaultdict[tuple[str, str], list[Problem]] = defaultdict(list)
     for problem in differences:
         groups[problem.code, problem.where.rsplit("/", 2)[0]].append(problem)
@@ -173,9 +156,6 @@ def changed_turns(windows: Mapping[int, bool], length: int) -> list[int]:
     differ are named, and so on until all are explained (the greedy algorithm for set cover). So of one
     changed turn in a dialogue of three or more that turn alone is named; in a dialogue of two it may be
     either, and both are.
-
-    Args:
-        windows: For the middle of each window that could be compared, whether it agrees.
 
     >>> changed_turns({0: True, 1: True, 2: False, 3: False, 4: False, 5: True}, 6)
     [3]

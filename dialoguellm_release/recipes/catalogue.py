@@ -42,11 +42,7 @@ RECIPE_MODELS: dict[RecipeKind, type[Recipe]] = {
 def load_recipe(
     name: str, kind: RecipeKind, model: type[Model], overrides: Sequence[str] = ()
 ) -> Loaded[Model]:
-    """A recipe of a known kind, by the name of a bundled one or by a path.
-
-    Raises:
-        RecipeError: It does not exist or is not valid.
-    """
+    """A recipe of a known kind, by the name of a bundled one or by a path."""
     return load_file(path_of(name, kind), model, overrides, kind)
 
 
@@ -63,11 +59,7 @@ def load_claims(recipe: DatasetRecipe) -> ClaimsRecipe | None:
 
 
 def read_kind(path: Path) -> RecipeKind:
-    """The kind that a recipe, or the parent that it extends, states.
-
-    Raises:
-        RecipeError: It states none, or one that does not exist.
-    """
+    """The kind that a recipe, or the parent that it extends, states."""
     stated, seen = path, set[Path]()
     while True:
         document = read_yaml(stated)
@@ -84,11 +76,7 @@ def read_kind(path: Path) -> RecipeKind:
 
 
 def validate_recipes(names: Sequence[str]) -> list[str]:
-    """The names, when all of them are valid and name only recipes that exist.
-
-    Raises:
-        RecipeError: With the problems of all of them.
-    """
+    """The names, when all of them are valid and name only recipes that exist."""
     problems: list[Problem] = []
     for name in names:
         try:

@@ -67,15 +67,6 @@ def load_file(
 
     A path to another recipe starts from the file that states it; the loaded recipe has it from the current
     directory.
-
-    Args:
-        path: The file.
-        model: The schema that it must satisfy.
-        overrides: Settings `key.key=value` that pass the same validation.
-        kind: Of the recipe and so of the parents that it extends; None where any kind may be extended.
-
-    Raises:
-        RecipeError: With every problem that could be found at once, each at file, line and column.
     """
     document = _extended(path, (), kind)
     _place_references(document)
@@ -89,11 +80,7 @@ def load_file(
 
 
 def validated(document: Document, model: type[Model], path: Path) -> Model:
-    """The data of a document as a model.
-
-    Raises:
-        RecipeError: One problem for each key that is wrong.
-    """
+    """The data of a document as a model."""
     try:
         # JSON keeps strictness ("1" is no number) and still takes lists for tuples.
         return model.model_validate_json(json.dumps(document.data))
@@ -126,17 +113,7 @@ def _extended(path: Path, below: tuple[Path, ...], kind: RecipeKind | None) -> D
 
 
 def parent_of(name: str, kind: RecipeKind | None, path: Path, document: Document) -> Path:
-    """The file that a recipe extends.
-
-    Args:
-        name: What `extends` says.
-        kind: Of the recipe; None where it is not known.
-        path: The file of the recipe.
-        document: Its content.
-
-    Raises:
-        RecipeError: The file does not exist, or no recipe or several have this name; placed at the key.
-    """
+    """The file that a recipe extends."""
     where = str(document.positions[("extends",)])
     if is_path(name):
         found = path.parent / name
@@ -247,11 +224,7 @@ def _problems(
 
 
 def _settings_between(message: str, location: KeyPath, document: Document) -> str:
-    """The `--set` that state the keys which a problem between several keys names; empty where none does.
-
-    Args:
-        location: Of the group that holds the keys.
-    """
+    """The `--set` that state the keys which a problem between several keys names; empty where none does."""
     words = set(re.findall(r"\w+", message))
     stated = {
         path: position.file

@@ -39,11 +39,7 @@ def bundled() -> dict[str, Path]:
 
 
 def as_kind(name: str) -> RecipeKind:
-    """A kind of recipe by its name.
-
-    Raises:
-        RecipeError: There is no such kind.
-    """
+    """A kind of recipe by its name."""
     if name not in KINDS:
         expected = ", ".join(KINDS)
         raise RecipeError(Problem(name, "not a kind of recipe", expected, code="recipe.unknown_kind"))
@@ -56,18 +52,7 @@ def is_path(name: str) -> bool:
 
 
 def path_of(name: str, kind: RecipeKind | None, beside: Path | None = None) -> Path:
-    """The file of a recipe.
-
-    Args:
-        name: `adapters/tiny` or `adapter/tiny`, `tiny` where only one bundled recipe has that name, or a path
-            that ends in `.yaml`.
-        kind: Where to look; None looks at every kind.
-        beside: The folder of the file that gives the name, which a relative path starts from; None is the
-            current directory.
-
-    Raises:
-        RecipeError: No bundled recipe has this name, or several have.
-    """
+    """The file of a recipe: `adapters/tiny`, `adapter/tiny`, a `tiny` that is unique, or a path of YAML."""
     if is_path(name):
         return (beside or Path()) / name
     folders = FOLDERS if kind is None else {kind: FOLDERS[kind]}

@@ -77,12 +77,7 @@ _SCALARS: dict[str, Callable[[str], Any]] = {
 
 
 def read_yaml(path: Path) -> Document:
-    """The mapping in the YAML file of a recipe, with positions.
-
-    Raises:
-        RecipeError: The file cannot be read, is not YAML, is not a mapping, repeats a key, or uses
-            an alias or a tag.
-    """
+    """The mapping in the YAML file of a recipe, with positions."""
     try:
         text = record(path).read_text(encoding="utf-8")
     except OSError as error:
@@ -105,15 +100,7 @@ def parse_yaml(
 ) -> tuple[Document, list[Problem]]:
     """The values in a text with their positions, and what is wrong with it.
 
-    Args:
-        text: YAML.
-        file: For messages.
-        first_line: The line of the file on which the text begins.
-        alias: "refuse" reads YAML 1.2 without aliases and tags, as recipes are written; "allow" reads what
-            others wrote as PyYAML and the libraries of the Hub do, up to `MOST_VALUES` values.
-
-    Raises:
-        RecipeError: It is not YAML, or far larger than its text because of aliases.
+    Why `alias`: recipes are YAML 1.2 without aliases and tags; what others wrote is read as PyYAML reads it.
     """
     try:
         loader = (yaml.SafeLoader if alias == "allow" else _Yaml12Loader)(text)

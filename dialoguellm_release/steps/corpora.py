@@ -95,12 +95,7 @@ def corpora_of(recipe: StrPath) -> tuple[CorpusName, ...]:
 def corpus_names(
     names: Collection[str], where: str, among: Collection[CorpusName] | None = None
 ) -> tuple[CorpusName, ...]:
-    """The named corpora in the order of those that are known.
-
-    Args:
-        where: The option that names them, for the error.
-        among: The corpora that are known; None for the bundled ones.
-    """
+    """The named corpora in the order of those that are known."""
     known = tuple(dict.fromkeys((*(among or ()), *bundled_corpora())))
     if unknown := sorted(set(names) - set(known)):
         raise DataError(

@@ -184,11 +184,7 @@ def hydrate_dataset(
 def _dataset_output(
     figures: DatasetFigures, folder: Path, build: Build, read: Collection[CorpusName] | None = None
 ) -> Output:
-    """What the manifest says of data files that are written, with the figures drawn where matplotlib is.
-
-    Args:
-        read: The corpora whose native files were read; None for all.
-    """
+    """What the manifest says of data files that are written, with the figures drawn where matplotlib is."""
     from dialoguellm_release.dataset.build import dataset_sha256
     from dialoguellm_release.dataset.figures import write_figures
 

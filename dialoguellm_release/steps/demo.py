@@ -23,16 +23,6 @@ def serve_app(adapter: StrPath, backbone: StrPath | None = None) -> int:
     The page is at http://127.0.0.1:7860, or at the port that `GRADIO_SERVER_PORT` names. Nothing is sent to
     another machine.
 
-    Args:
-        adapter: Folder or Hub id of an adapter.
-        backbone: Folder of its base; None takes the base from the Hub.
-
-    Returns:
-        The exit status of the server.
-
-    Raises:
-        MissingExtraError: The extra `demo` is not installed.
-
     Example:
         >>> serve_app("build/demo/adapters/tiny", "build/demo/backbones/tiny")  # doctest: +SKIP
     """

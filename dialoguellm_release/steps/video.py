@@ -136,11 +136,7 @@ def video_status(folder: StrPath = BUILD / "video") -> VideoStatus:
 
 
 def video_failures(folder: StrPath = BUILD / "video") -> dict[str, str]:
-    """The records that failed or were refused, by id, each with the reason.
-
-    Raises:
-        DataError: There is no ledger, or one cannot be used.
-    """
+    """The records that failed or were refused, by id, each with the reason."""
     from dialoguellm_release.video.ledger import failures, read_ledgers
 
     return failures(read_ledgers(Path(folder)))

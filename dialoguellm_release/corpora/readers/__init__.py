@@ -29,18 +29,7 @@ UNIQUE_FORMATS: dict[str, tuple[Callable[[CorpusFolder], Iterator[Dialogue]], tu
 
 
 def read_corpus(entry: CorpusEntry, folder: Path, recipe: CorpusRecipe, notes: Notes) -> Iterator[Dialogue]:
-    """The dialogues of a corpus in the order of its files: train, validation, test.
-
-    Args:
-        entry: What is known of the corpus.
-        folder: Holds the corpus in its native layout.
-        recipe: Says which release is read.
-        notes: Filled while the dialogues are read; complete when they are exhausted.
-
-    Raises:
-        DataError: At once, where the folder or a file is missing; when the dialogues are exhausted,
-            with every problem in the files.
-    """
+    """The dialogues of a corpus in the order of its files; at its end, raises all that is wrong in them."""
     form, opened = format_of(entry, recipe), open_folder(entry, folder, notes)
     match form:
         case TableFormat():
@@ -54,11 +43,7 @@ def read_corpus(entry: CorpusEntry, folder: Path, recipe: CorpusRecipe, notes: N
 
 
 def format_of(entry: CorpusEntry, recipe: CorpusRecipe) -> Format:
-    """The format of the release that a recipe chooses.
-
-    Raises:
-        DataError: The corpus has no release of that name.
-    """
+    """The format of the release that a recipe chooses."""
     if recipe.source in (None, entry.release):
         return entry.format
     if recipe.source is None or recipe.source not in entry.releases:

@@ -45,11 +45,7 @@ def zip_file(split: Split) -> str:
 
 
 def require(folder: CorpusFolder) -> None:
-    """Checks that every file is there or may be in a zip.
-
-    Raises:
-        DataError: Names all that are missing.
-    """
+    """Checks that every file is there or may be in a zip."""
     folder.refuse(
         [
             Problem(
@@ -148,9 +144,6 @@ def read_dailydialog(folder: CorpusFolder) -> Iterator[Dialogue]:
     """The dialogues of DailyDialog.
 
     A dialogue's id is its line counted from 0; its speakers, A and B, take turns.
-
-    Raises:
-        DataError: Files are missing.
     """
     require(folder)
     return _dialogues(folder)

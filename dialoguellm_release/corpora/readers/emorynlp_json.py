@@ -46,11 +46,7 @@ class _Season(BaseModel):
 
 
 def read_emorynlp_json(folder: CorpusFolder) -> Iterator[Dialogue]:
-    """The scenes of the JSON release under its official file names; it has no times.
-
-    Raises:
-        DataError: Files are missing. A rebuilt train file is named in the message, and not read.
-    """
+    """The scenes of the JSON release under its official file names; it has no times."""
     folder.refuse([_missing(folder, name) for name in FILES.values() if not folder.has(name)])
     return _dialogues(folder)
 

@@ -42,12 +42,6 @@ def read_iemocap(folder: CorpusFolder) -> Iterator[Dialogue]:
 
     Only turns with one of the six labels of the label space become utterances; their index is the
     position among all transcribed turns of the dialogue, so gaps show. A dialogue's id is its file's name.
-
-    Args:
-        folder: Holds `Session1` to `Session5`, or `IEMOCAP_full_release` with them.
-
-    Raises:
-        DataError: Session folders are missing.
     """
     root = f"{RELEASE}/" if folder.has(RELEASE) else ""
     folder.require(

@@ -18,11 +18,7 @@ from dialoguellm_release.tabular import flat
 
 
 def read_json_files(folder: CorpusFolder, form: JsonFormat) -> Iterator[Dialogue]:
-    """The dialogues of files; the index of an utterance is its position from 0.
-
-    Raises:
-        DataError: Files are missing.
-    """
+    """The dialogues of files; the index of an utterance is its position from 0."""
     folder.require(form.paths)
     return _dialogues(folder, form)
 

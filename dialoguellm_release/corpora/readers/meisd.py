@@ -28,9 +28,6 @@ def read_meisd(folder: CorpusFolder) -> Iterator[Dialogue]:
     The first label is the label, the others are `other_labels`; a source label is the mended one, which
     the registry's label map knows. Ids of utterances are the corpus's own; in a dialogue where they
     repeat or go backwards, all are the positions from 0.
-
-    Raises:
-        DataError: The file is missing.
     """
     folder.require([FILE])
     return _dialogues(folder)

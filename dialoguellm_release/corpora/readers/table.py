@@ -31,11 +31,7 @@ _PLACEHOLDER = re.compile(r"\{(\d+)(?::0(\d+))?\}")
 
 
 def read_tables(folder: CorpusFolder, form: TableFormat) -> Iterator[Dialogue]:
-    """The dialogues of tables.
-
-    Raises:
-        DataError: Files are missing.
-    """
+    """The dialogues of tables."""
     folder.require(form.paths)
     return _dialogues(folder, form)
 
@@ -52,11 +48,7 @@ def given(folder: CorpusFolder, split: Split) -> Split | None:
 
 
 def joined(speakers: list[str]) -> str:
-    """The speakers of a turn as one name.
-
-    Raises:
-        Fault: There is none, or one without a name.
-    """
+    """The speakers of a turn as one name."""
     if not speakers or not all(name.strip() for name in speakers):
         raise Fault("a turn needs a speaker with a name", got=repr(speakers), code="corpora.no_speaker")
     return ", ".join(name.strip() for name in speakers)
@@ -92,11 +84,7 @@ class DialogueRows:
         self._dialogues: dict[str, dict[int, tuple[int, Utterance]]] = {}
 
     def add(self, dialogue_id: str, utterance: Utterance, line: int) -> None:
-        """Adds the utterance of a line.
-
-        Raises:
-            Fault: An earlier line has the same key.
-        """
+        """Adds the utterance of a line."""
         rows = self._dialogues.setdefault(dialogue_id, {})
         if utterance.index in rows:
             first, _ = rows[utterance.index]
