@@ -11,7 +11,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import ValidationError
 
 from dialoguellm_release.cards.card import front_matter, split_card
-from dialoguellm_release.errors import Problem, problems_of
+from dialoguellm_release.errors import Problem, PublishError, problems_of
 from dialoguellm_release.hub.contents import Commits, RepoPlan, Sources, parse_release_file
 from dialoguellm_release.layout import CARD
 from dialoguellm_release.schemas.manifests import AdapterManifest
@@ -36,6 +36,7 @@ _CODE_AND_WORDS = frozenset({"", ".css", ".json", ".md", ".py", ".txt"})
 def offering(plan: RepoPlan, depends_on: tuple[RepositoryName, ...], sources: Sources) -> RepoPlan:
     """The plan of an app with the adapters that it depends on, each at its commit of this release."""
     adapters = [name for name in depends_on if name in sources.adapters]
+    _check_bases(adapters, sources)
     bases = [sources.adapters[name].manifest.figures.base for name in adapters]
     metadata, body = split_card(plan.texts({})[CARD])
     metadata["models"] = list(dict.fromkeys([*adapters, *bases]))
@@ -52,6 +53,19 @@ def offering(plan: RepoPlan, depends_on: tuple[RepositoryName, ...], sources: So
         return {CARD: f"{front_matter(metadata)}{body}", APP_ADAPTERS: f"{listed}\n"}
 
     return replace(plan, texts=texts)
+
+
+def _check_bases(adapters: Sequence[RepositoryName], sources: Sources) -> None:
+    """Refuses adapters of weights that are on no Hub, with a PublishError."""
+    problems = []
+    for name in adapters:
+        figures = sources.adapters[name].manifest.figures
+        if figures.base_is_folder or figures.base_gguf_file is not None:
+            what = f"cannot be offered by an app: it was trained on weights of a folder, {figures.base}"
+            fix = "train it on a backbone of the Hub, or leave it out of depends_on of the app"
+            problems.append(Problem(name, what, fix=fix, code="apps.base_not_on_the_hub"))
+    if problems:
+        raise PublishError(problems)
 
 
 def _tasks(adapter: AdapterManifest) -> Sequence[str | None]:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from dialoguellm_release import __version__
 from dialoguellm_release.cards.card import split_card
-from dialoguellm_release.errors import MissingExtraError
+from dialoguellm_release.errors import MissingExtraError, PublishError
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.hub.apps import app_problems, offering
 from dialoguellm_release.hub.contents import Source, Sources, space
@@ -134,6 +134,17 @@ def test_an_adapter_of_several_label_spaces_is_offered_once_for_each(build: Buil
         ("a/b", "c" * 40, "meld"),
         ("a/b", "c" * 40, "meisd"),
     ]
+
+
+@pytest.mark.parametrize("change", [{"base_is_folder": True}, {"base_gguf_file": "model.gguf"}])
+def test_an_adapter_of_weights_in_a_folder_is_not_offered(build: Build, change: dict[str, object]) -> None:
+    folder = build.path / "adapters" / "tiny"
+    manifest = read_manifest(folder, AdapterManifest)
+    figures = manifest.figures.model_copy(update=change)
+    sources = Sources(adapters={"a/b": Source(folder, manifest.model_copy(update={"figures": figures}))})
+    with pytest.raises(PublishError) as caught:
+        offering(space("a/demo", resource_folder("spaces") / "emotion_demo"), ("a/b",), sources)
+    assert [problem.code for problem in caught.value.problems] == ["apps.base_not_on_the_hub"]
 
 
 def test_the_app_is_served_with_an_adapter_in_a_folder(
