@@ -25,7 +25,7 @@ from typing import Any
 from openai import OpenAI
 
 from dialoguellm_release.recipes.catalogue import load_recipe
-from dialoguellm_release.schemas.recipes.video import ServedDescriber, VideoRecipe
+from dialoguellm_release.schemas.video import ServedDescriber, VideoRecipe
 from dialoguellm_release.steps.video import describe_clips, video_status
 from dialoguellm_release.video.frames import extract_frames
 from dialoguellm_release.video.questions import request_body

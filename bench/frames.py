@@ -22,7 +22,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from dialoguellm_release.schemas.recipes.video import FramesRecipe
+from dialoguellm_release.schemas.video import FramesRecipe
 from dialoguellm_release.video.clips import Clip
 from dialoguellm_release.video.frames import extract_all, extract_frames
 

@@ -37,7 +37,7 @@ from dialoguellm_release.hub.store_hub import HubStore
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.manifests import BackboneManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
-from dialoguellm_release.schemas.recipes.release import BackboneRepository, ReleaseRecipe
+from dialoguellm_release.schemas.release import BackboneRepository, ReleaseRecipe
 from tests.hub_server.accounts import Token
 from tests.hub_server.server import HubServer
 

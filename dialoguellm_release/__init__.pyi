@@ -21,7 +21,6 @@ from .steps.adapter import TrainedSeeds as TrainedSeeds
 from .steps.adapter import check_adapter as check_adapter
 from .steps.adapter import train_adapter as train_adapter
 from .steps.adapter import train_seeds as train_seeds
-from .steps.calibrate import calibrate_adapter as calibrate_adapter
 from .steps.card import check_cards as check_cards
 from .steps.card import render_card as render_card
 from .steps.card import write_card as write_card
@@ -44,6 +43,7 @@ from .steps.recipe import DataOptions as DataOptions
 from .steps.recipe import new_recipe as new_recipe
 from .steps.release import publish as publish
 from .steps.release import verify_release as verify_release
+from .steps.score import calibrate_adapter as calibrate_adapter
 from .steps.score import score as score
 from .steps.score import score_baseline as score_baseline
 from .steps.score import score_each_way as score_each_way

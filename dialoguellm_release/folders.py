@@ -18,11 +18,12 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from dialoguellm_release.errors import DataError, Problem, problems_of
 from dialoguellm_release.schemas.base import Kind
-from dialoguellm_release.schemas.calibration import CALIBRATION, Calibration
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import (
+    CALIBRATION,
     AdapterManifest,
     BackboneManifest,
+    Calibration,
     ExportManifest,
     FileStamp,
     Manifest,

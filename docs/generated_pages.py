@@ -98,7 +98,6 @@ TOPICS = {
     "steps.model": "Adapters",
     "steps.score": "Scores",
     "steps.compare": "Scores",
-    "steps.calibrate": "Scores",
     "serve": "Scores",
     "steps.release": "Releases",
     "steps.card": "Releases",

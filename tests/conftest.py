@@ -21,7 +21,7 @@ from dialoguellm_release.folders import canonical_json, sha256_of_text, stamps, 
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.schemas.counts import Sizes
+from dialoguellm_release.schemas.audit import Sizes
 from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures, DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, Label, Split
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe

@@ -14,8 +14,8 @@ from dialoguellm_release.errors import RecipeError
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.labels import LABELS
-from dialoguellm_release.schemas.recipes.video import ServedDescriber, VideoRecipe
 from dialoguellm_release.schemas.scores import METRICS, MetricName
+from dialoguellm_release.schemas.video import ServedDescriber, VideoRecipe
 from dialoguellm_release.steps.adapter import check_adapter
 from dialoguellm_release.steps.card import check_cards
 from dialoguellm_release.steps.dataset import audit_dataset, build_dataset, check_dataset

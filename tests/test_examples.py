@@ -15,6 +15,7 @@ from dialoguellm_release.resources import resource_folder
 
 FEW = ["intervals.resamples=20", "max_records=8"]
 NOT_HERE = {
+    "calibrate_adapter": "takes the scores of a validation split: tests/scoring",
     "describe_clips": "asks a server: tests/video",
     "fetch_corpora": "downloads: tests/corpora_fetch",
     "hydrate_dataset": "takes a published copy: tests/hub",

@@ -12,7 +12,7 @@ from dialoguellm_release.errors import PublishError
 from dialoguellm_release.hub.plan import read_sources
 from dialoguellm_release.hydration.hydrate import how_to_get
 from dialoguellm_release.recipes.catalogue import load_recipe
-from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
+from dialoguellm_release.schemas.release import ReleaseRecipe
 
 NAMES = ["my build", "it's", "a;b", "$HOME", "(x)"]
 

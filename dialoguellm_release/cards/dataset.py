@@ -18,9 +18,9 @@ from dialoguellm_release.cards.licenses import (
 )
 from dialoguellm_release.layout import AGREEMENT_FIGURE, AUDIT, COUNT_FIGURES
 from dialoguellm_release.render import numbers
+from dialoguellm_release.schemas.audit import Sizes
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.corpus import CorpusEntry
-from dialoguellm_release.schemas.counts import Sizes
 from dialoguellm_release.schemas.dataset_manifest import DatasetFigures, DatasetManifest
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe

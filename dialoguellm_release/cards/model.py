@@ -17,13 +17,13 @@ from dialoguellm_release.cards.score import (
 )
 from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.layout import JOINT_CONFIGS
-from dialoguellm_release.schemas.calibration import Calibration
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import (
     LOSS_FIGURE,
     AdapterFigures,
     AdapterManifest,
     BackboneManifest,
+    Calibration,
     ScoreManifest,
 )
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe

@@ -8,11 +8,11 @@ import yaml
 
 from dialoguellm_release.cards.card import render_card, table
 from dialoguellm_release.render import numbers
-from dialoguellm_release.schemas.calibration import Calibration
 from dialoguellm_release.schemas.manifests import (
     CONFUSION_FIGURE,
     COVERAGE_FIGURE,
     RELIABILITY_FIGURE,
+    Calibration,
     ScoreManifest,
 )
 from dialoguellm_release.schemas.scores import (

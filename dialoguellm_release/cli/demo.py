@@ -37,7 +37,7 @@ def demo(
     Example: dlm-release demo --sources corpora
     """
     from dialoguellm_release.cli import adapter, dataset, publish, scores
-    from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
+    from dialoguellm_release.schemas.release import ReleaseRecipe
     from dialoguellm_release.steps.adapter import train_adapter
     from dialoguellm_release.steps.corpora import corpora_of
     from dialoguellm_release.steps.dataset import build_dataset

@@ -190,7 +190,7 @@ def calibrate(
     Example: dlm-release score run meld --adapter build/adapters/my --set split=validation --out build/val
              dlm-release score calibrate build/val --adapter build/adapters/my
     """
-    from dialoguellm_release.steps.calibrate import calibrate_adapter
+    from dialoguellm_release.steps.score import calibrate_adapter
 
     found = calibrate_adapter(folder, adapter, replace=replace)
     show_result(found.model_dump(mode="json"), scores.calibration_text(found), json=json)

@@ -12,8 +12,7 @@ from dialoguellm_release.render import numbers
 from dialoguellm_release.render.tables import Column, Format, Table, terminal_width
 
 if TYPE_CHECKING:
-    from dialoguellm_release.schemas.calibration import Calibration
-    from dialoguellm_release.schemas.manifests import ScoreManifest
+    from dialoguellm_release.schemas.manifests import Calibration, ScoreManifest
     from dialoguellm_release.schemas.scores import Part, ScoreFigures, ScorerName
     from dialoguellm_release.steps import StepResult
     from dialoguellm_release.steps.compare import ClaimReport, Comparison, ScoreTable

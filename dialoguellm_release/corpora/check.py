@@ -12,8 +12,8 @@ from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.readers import read_corpus
 from dialoguellm_release.corpora.registry import CorpusFolders, corpus_entries, entry_of
 from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.schemas.audit import ExpectedSizes, Sizes
 from dialoguellm_release.schemas.corpus import CorpusEntry
-from dialoguellm_release.schemas.counts import ExpectedSizes, Sizes
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
 from dialoguellm_release.schemas.manifests import FileStamp
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe

@@ -25,7 +25,7 @@ from dialoguellm_release.records import (
     content_sha256,
     record_digests,
 )
-from dialoguellm_release.schemas.counts import Sizes
+from dialoguellm_release.schemas.audit import Sizes
 from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures, DatasetManifest
 from dialoguellm_release.schemas.labels import PARTS, SPLITS, CorpusName, Label, Part, Split
 from dialoguellm_release.schemas.recipes.dataset import CleanRules

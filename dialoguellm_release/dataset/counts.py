@@ -10,8 +10,8 @@ from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.leakage.turns import Turns, dialogue_starts
 from dialoguellm_release.render.numbers import MISSING
 from dialoguellm_release.render.tables import Table
+from dialoguellm_release.schemas.audit import ExpectedSizes, Reconciliation, Sizes, SplitStatistics, Spread
 from dialoguellm_release.schemas.claims import ClaimsRecipe
-from dialoguellm_release.schemas.counts import ExpectedSizes, Reconciliation, Sizes, SplitStatistics, Spread
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe
 

@@ -19,9 +19,8 @@ from dialoguellm_release.render.figure_style import (
     name_columns,
     name_rows,
 )
-from dialoguellm_release.schemas.audit import Agreement
+from dialoguellm_release.schemas.audit import Agreement, Spread
 from dialoguellm_release.schemas.claims import ClaimsRecipe
-from dialoguellm_release.schemas.counts import Spread
 from dialoguellm_release.schemas.dataset_manifest import DatasetFigures
 from dialoguellm_release.schemas.labels import CorpusName
 

@@ -23,7 +23,7 @@ from dialoguellm_release.leakage.shared import find_shared, word_for_word
 from dialoguellm_release.leakage.turns import TurnCollector, Turns
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import ROWS_AT_ONCE, Columns
-from dialoguellm_release.schemas.counts import Sizes
+from dialoguellm_release.schemas.audit import Sizes
 from dialoguellm_release.schemas.dataset_manifest import VideoProvenance
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Label, Split
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe, SplitDraw

@@ -20,8 +20,7 @@ from dialoguellm_release.hub.plan import part_of, plan_release
 from dialoguellm_release.hub.store import RepoState, Store, Tree, is_stored
 from dialoguellm_release.layout import CARD, CROISSANT
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
-from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
-from dialoguellm_release.schemas.release import RELEASE_FILE, Link, RepositoryName
+from dialoguellm_release.schemas.release import RELEASE_FILE, Link, ReleaseRecipe, RepositoryName
 
 _VERSION = re.compile(r'^  "(version|datePublished)": .*\n', re.MULTILINE)
 """The lines of `croissant.json` with the version and the day of a release."""

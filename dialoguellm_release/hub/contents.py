@@ -35,9 +35,9 @@ from dialoguellm_release.layout import AUDIT, CARD, CROISSANT, LICENSES
 from dialoguellm_release.recipes.catalogue import load_claims
 from dialoguellm_release.recipes.load import NAMED_BY
 from dialoguellm_release.recipes.names import is_path
-from dialoguellm_release.schemas.calibration import CALIBRATION
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, PublishedSubset
 from dialoguellm_release.schemas.manifests import (
+    CALIBRATION,
     AdapterManifest,
     BackboneManifest,
     FileStamp,
@@ -45,14 +45,15 @@ from dialoguellm_release.schemas.manifests import (
     ScoreManifest,
 )
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
-from dialoguellm_release.schemas.recipes.release import ReleaseRecipe, Visibility
 from dialoguellm_release.schemas.release import (
     RELEASE_FILE,
     ForeignBase,
     Link,
     ReleaseFile,
+    ReleaseRecipe,
     RepositoryName,
     ScoreLink,
+    Visibility,
     repository_name,
     repository_of,
 )

@@ -35,7 +35,7 @@ from dialoguellm_release.schemas.corpus import (
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, PublishedSubset
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
-from dialoguellm_release.schemas.recipes.release import Visibility
+from dialoguellm_release.schemas.release import Visibility
 
 _AGAIN = "build the dataset again"
 _UNKNOWN_FILE = "belongs to no corpus, so it is unknown whether its text may be redistributed"

@@ -17,8 +17,14 @@ from dialoguellm_release.hub.store_folder import FolderStore, published_name
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import AdapterManifest, BackboneManifest, Manifest
-from dialoguellm_release.schemas.recipes.release import ReleaseRecipe, Visibility
-from dialoguellm_release.schemas.release import RELEASE_FILE, Link, ReleaseFile, RepositoryName
+from dialoguellm_release.schemas.release import (
+    RELEASE_FILE,
+    Link,
+    ReleaseFile,
+    ReleaseRecipe,
+    RepositoryName,
+    Visibility,
+)
 
 NEEDED = ("manifest.json", "data/*", "standoff/*")
 """The files that a dataset is hydrated from."""

@@ -36,8 +36,7 @@ from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import AdapterManifest, BackboneManifest, Manifest, ScoreManifest
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
-from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
-from dialoguellm_release.schemas.release import RepositoryName, repository_name, repository_of
+from dialoguellm_release.schemas.release import ReleaseRecipe, RepositoryName, repository_name, repository_of
 
 AnyManifest = TypeVar("AnyManifest", bound=Manifest)
 

@@ -28,8 +28,14 @@ from dialoguellm_release.hub.contents import PlannedFile
 from dialoguellm_release.hub.plan import chosen
 from dialoguellm_release.hub.store import CHANGED, TRAILER, UNCHANGED, UNFINISHED, Collected, Store, outcome
 from dialoguellm_release.progress import progress
-from dialoguellm_release.schemas.recipes.release import ReleaseRecipe, Visibility
-from dialoguellm_release.schemas.release import Link, RepositoryName, RepoType, repository_of
+from dialoguellm_release.schemas.release import (
+    Link,
+    ReleaseRecipe,
+    RepositoryName,
+    RepoType,
+    Visibility,
+    repository_of,
+)
 
 NO_COLLECTIONS = "the Hub has no collections; the repositories are published without one"
 

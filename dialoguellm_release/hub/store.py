@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dialoguellm_release.errors import Problem, PublishError
-from dialoguellm_release.schemas.recipes.release import Collection, Visibility
-from dialoguellm_release.schemas.release import RepositoryName
+from dialoguellm_release.schemas.release import Collection, RepositoryName, Visibility
 
 if TYPE_CHECKING:
     from dialoguellm_release.hub.contents import PlannedFile, RepoPlan

@@ -26,8 +26,7 @@ from dialoguellm_release.hub.store import (
     Tree,
 )
 from dialoguellm_release.layout import CARD
-from dialoguellm_release.schemas.recipes.release import Visibility
-from dialoguellm_release.schemas.release import RepositoryName, repository_of
+from dialoguellm_release.schemas.release import RepositoryName, Visibility, repository_of
 
 _LOCK = ".dlm-release.lock"
 _IN_PROGRESS = "dlm-release-under-way"

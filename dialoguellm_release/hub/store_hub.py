@@ -64,8 +64,14 @@ from dialoguellm_release.hub.store import (
 )
 from dialoguellm_release.layout import CARD
 from dialoguellm_release.progress import progress
-from dialoguellm_release.schemas.recipes.release import Collection, Visibility
-from dialoguellm_release.schemas.release import RepositoryName, RepoType, repository_name, repository_of
+from dialoguellm_release.schemas.release import (
+    Collection,
+    RepositoryName,
+    RepoType,
+    Visibility,
+    repository_name,
+    repository_of,
+)
 
 _FIRST_COMMIT = "initial commit"
 """The title of the commit that the Hub makes in a new repository, with a card and a page in a Space."""

@@ -16,8 +16,7 @@ from dialoguellm_release.leakage.shared import (
     number_stretches,
 )
 from dialoguellm_release.leakage.turns import NONE, Turns
-from dialoguellm_release.schemas.audit import Audit, Conflict, Duplicate, LabelledId
-from dialoguellm_release.schemas.counts import PartSizes
+from dialoguellm_release.schemas.audit import Audit, Conflict, Duplicate, LabelledId, PartSizes
 from dialoguellm_release.schemas.labels import CorpusName, Part
 from dialoguellm_release.schemas.recipes.dataset import CleanRules
 

@@ -25,6 +25,12 @@ Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Count = Annotated[int, Field(ge=0)]
 """A number of things."""
 
+Positive = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+RepoId = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+"""A repository on the Hub: `owner/name`."""
+
 Kind = Literal["dataset", "backbone", "adapter", "score", "merged", "export"]
 """The kinds of folder that a manifest describes."""
 

@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, JsonValue, model_validator
 
+from dialoguellm_release.schemas.audit import Sizes
 from dialoguellm_release.schemas.base import Count, Kind, Recipe, Schema, Text
-from dialoguellm_release.schemas.counts import Sizes
 from dialoguellm_release.schemas.labels import CorpusName, Label, Split
 
 Relation = Literal["equal", "at least"]

@@ -6,9 +6,8 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from dialoguellm_release.schemas.audit import AuditFigures
+from dialoguellm_release.schemas.audit import AuditFigures, PartSizes, Reconciliation, Sizes, SplitStatistics
 from dialoguellm_release.schemas.base import Count, Schema, Sha256, Text
-from dialoguellm_release.schemas.counts import PartSizes, Reconciliation, Sizes, SplitStatistics
 from dialoguellm_release.schemas.labels import LABELS, CorpusName, Label, Split
 from dialoguellm_release.schemas.manifests import FileStamp, Manifest
 

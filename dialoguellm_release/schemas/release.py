@@ -1,17 +1,19 @@
-"""`release.json`: what a published repository is, and the commits of those that it was made from."""
+"""The release recipe, and the file release.json of each repository that it makes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from graphlib import CycleError, TopologicalSorter
+from itertools import chain
 from pathlib import PurePath
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from dialoguellm_release.schemas.base import Commit, Schema, Sha256, Text
+from dialoguellm_release.schemas.base import Commit, Recipe, RepoId, Schema, Sha256, Text
 from dialoguellm_release.schemas.manifests import FileStamp
 
 RepoType = Literal["dataset", "model", "space"]
-RepoId = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
 RepositoryName = Annotated[str, Field(pattern=r"^((datasets|spaces)/)?[\w.-]+/[\w.-]+$")]
 """A repository as the Hub's addresses name it: `owner/name` is a model; `datasets/owner/name`."""
 
@@ -135,3 +137,183 @@ def repository_of(name: RepositoryName) -> tuple[RepoType, str]:
         if prefix and name.startswith(prefix) and name.count("/") == 2:
             return repo_type, name.removeprefix(prefix)
     return "model", name
+
+
+COLLECTION_TEXT = 150
+"""Longest description of a collection that the Hub takes, in characters."""
+
+
+Visibility = Literal["public", "private"]
+"""Who may read a repository: everybody, or the members of its owner."""
+
+
+class Repository(Schema):
+    """What every repository of a release states.
+
+    Attributes:
+        depends_on: The repositories of this release that it was made from, by their names.
+        gated: Who may download: everybody, users who accept the terms (`auto`), approved users (`manual`).
+    """
+
+    repo_id: RepoId
+    visibility: Visibility = "public"
+    gated: Literal[False, "auto", "manual"] = False
+    depends_on: tuple[RepositoryName, ...] = ()
+
+
+class DatasetRepository(Repository):
+    """The dataset; `folder` is relative to `--from`.
+
+    Only in a private repository do the `rights` of the dataset recipe count.
+    """
+
+    folder: Text
+
+
+class BackboneRepository(Repository):
+    """A backbone that is part of the release; `folder` is relative to `--from`."""
+
+    folder: Text
+
+
+class AdapterRepository(Repository):
+    """An adapter with the score folders whose figures its card shows; all relative to `--from`.
+
+    `depends_on` has the dataset that it was trained on, the backbone where that is part of the release, and
+    the metrics of its scores.
+    """
+
+    folder: Text
+    scores: tuple[Text, ...] = ()
+
+
+class SpaceRepository(Repository):
+    """A metric of `metrics/` or an app of `spaces/`; the Hub gates no Spaces.
+
+    An app depends on the adapters that it offers, and on the dataset, which its card then names.
+    """
+
+    metric: Text | None = None
+    app: Text | None = None
+    gated: Literal[False] = False
+
+    @model_validator(mode="after")
+    def _is_a_metric_or_an_app(self) -> Self:
+        if (self.metric is None) == (self.app is None):
+            raise ValueError("a Space has either a metric or an app")
+        return self
+
+    @model_validator(mode="after")
+    def _is_named_as_its_module(self) -> Self:
+        # `evaluate.load("owner/name")` looks for `name.py` in the Space.
+        owner, _, name = self.repo_id.partition("/")
+        if self.metric is not None and name != self.metric:
+            raise ValueError(
+                f"evaluate.load needs the Space to be named like its module: {owner}/{self.metric}"
+            )
+        return self
+
+
+class Collection(Schema):
+    """The page of the Hub that shows the repositories of a release side by side.
+
+    Attributes:
+        namespace: The user or organisation that it belongs to.
+        description: None takes the one of the release.
+    """
+
+    namespace: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    title: Annotated[str, Field(min_length=1, max_length=60)]
+    description: Annotated[str, Field(min_length=1, max_length=COLLECTION_TEXT)] | None = None
+
+
+class ReleaseRecipe(Recipe):
+    """A release: every repository gets the same tag.
+
+    Attributes:
+        tag: The semantic version of the release, after a `v`.
+        date: Day of the release, YYYY-MM-DD, for the metadata of the dataset; None leaves it out.
+        changelog: What is new in it; part of the message of each commit and tag.
+        collection: None makes none.
+    """
+
+    kind: Literal["release"]
+    tag: Tag
+    date: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")] | None = None
+    changelog: Text
+    dataset: DatasetRepository | None = None
+    backbones: tuple[BackboneRepository, ...] = ()
+    adapters: tuple[AdapterRepository, ...] = ()
+    spaces: tuple[SpaceRepository, ...] = ()
+    collection: Collection | None = None
+
+    @property
+    def repositories(self) -> dict[RepositoryName, Repository]:
+        """Every repository by its name, in the order of the recipe."""
+        return dict(self._named())
+
+    def in_order(self) -> tuple[RepositoryName, ...]:
+        """The names of the repositories, each after all that it depends on."""
+        named = self.repositories
+        return tuple(TopologicalSorter({name: one.depends_on for name, one in named.items()}).static_order())
+
+    @model_validator(mode="after")
+    def _repositories_are_distinct(self) -> Self:
+        names = [name for name, _ in self._named()]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"named twice: {', '.join(twice)}")
+        if not names:
+            raise ValueError("names no repository")
+        return self
+
+    @model_validator(mode="after")
+    def _dependencies_can_be_followed(self) -> Self:
+        named = self.repositories
+        for name, one in named.items():
+            unknown = [other for other in one.depends_on if other not in named]
+            if unknown:
+                known = ", ".join(sorted(named))
+                raise ValueError(
+                    f"{name} depends on {', '.join(unknown)}, which is not in this release; it has {known}"
+                )
+        try:
+            self.in_order()
+        except CycleError as error:
+            raise ValueError(f"depend on each other in a circle: {' -> '.join(error.args[1])}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _adapters_have_one_base(self) -> Self:
+        bases = {backbone.repo_id for backbone in self.backbones}
+        for adapter in self.adapters:
+            named = [name for name in adapter.depends_on if name in bases]
+            if len(named) > 1:
+                raise ValueError(f"{adapter.repo_id} depends on several backbones: {', '.join(named)}")
+        return self
+
+    @model_validator(mode="after")
+    def _apps_have_an_adapter(self) -> Self:
+        adapters = {adapter.repo_id for adapter in self.adapters}
+        for space in self.spaces:
+            if space.app is not None and not adapters & set(space.depends_on):
+                raise ValueError(
+                    f"{space.repo_id} depends on no adapter of this release, so it has none to offer"
+                )
+        return self
+
+    def by_key(self) -> dict[str, list[tuple[RepositoryName, Repository]]]:
+        """The repositories of each key of the recipe, with their names."""
+        listed: dict[str, tuple[RepoType, Sequence[Repository]]] = {
+            "dataset": ("dataset", [self.dataset] if self.dataset else []),
+            "backbones": ("model", self.backbones),
+            "adapters": ("model", self.adapters),
+            "spaces": ("space", self.spaces),
+        }
+        return {
+            key: [(repository_name(repo_type, one.repo_id), one) for one in held]
+            for key, (repo_type, held) in listed.items()
+        }
+
+    def _named(self) -> list[tuple[RepositoryName, Repository]]:
+        return list(chain.from_iterable(self.by_key().values()))

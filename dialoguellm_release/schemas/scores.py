@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dialoguellm_release.schemas.base import Count, Schema, Sha256, Text
+from dialoguellm_release.schemas.base import Count, Fraction, Schema, Sha256, Text
 from dialoguellm_release.schemas.labels import CorpusName, Label, Split
 
 METRIC_MODULE = "erc_scores"
@@ -62,7 +62,6 @@ FewShotRule = Literal["balanced", "nearest"]
 LeakPolicy = Literal["not audited", "trained on another dataset", "removed from training", "kept in training"]
 
 Resamples = Annotated[int, Field(ge=20)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 Interval = tuple[float, float]
 """The lower and the upper end."""
 

@@ -1,13 +1,130 @@
-"""What a model answers about a clip, and what the ledgers of a video folder hold."""
+"""The video recipe, what a model answers about a clip, and what the ledgers of a video folder hold."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from dialoguellm_release.schemas.base import Count, Schema, Sha256, Text
+from dialoguellm_release.schemas.base import Count, Positive, Recipe, Schema, Sha256, Text
 from dialoguellm_release.schemas.labels import CorpusName
+
+Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class FramesRecipe(Schema):
+    """Which frames of a clip are shown, and in which form.
+
+    Attributes:
+        count: How many; fewer where a clip has fewer pictures.
+        rule: `evenly_spaced` takes what is shown in the middle of `count` equal parts of the clip.
+        max_side: Longest side in pixels; a smaller picture is left as it is.
+        quality: Of the JPEG that each becomes, from 1 to 95.
+        longest_s: A longer clip is not described, as it is hardly the right one.
+    """
+
+    count: Annotated[int, Field(gt=0, le=64)]
+    rule: Literal["evenly_spaced"] = "evenly_spaced"
+    max_side: Annotated[int, Field(ge=16, le=4096)]
+    quality: Annotated[int, Field(ge=1, le=95)] = 85
+    longest_s: PositiveSeconds
+
+
+class DescribingPrompt(Schema):
+    """What the model is asked; a change of one character makes another prompt, with another hash.
+
+    Attributes:
+        name: Of the version, as in `describe-v1`.
+        instructions: Its part of a system message.
+        question: The text before the frames.
+    """
+
+    name: Text
+    instructions: Text
+    question: Text
+
+
+class Prices(Schema):
+    """What tokens cost, and how many to expect before any were counted.
+
+    Attributes:
+        image_tokens: Expected of one frame.
+        text_tokens: Expected of the prompt and its schema.
+        output_tokens: Expected of an answer.
+        source: Where the prices are published.
+        date: When they were read there, as `2026-11-23`.
+        verified: Whether the source itself was read.
+    """
+
+    input_usd_per_million: Dollars
+    output_usd_per_million: Dollars
+    image_tokens: Positive
+    text_tokens: Positive
+    output_tokens: Positive
+    source: Text
+    date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    verified: bool
+
+
+class ServedDescriber(Schema):
+    """A model behind an OpenAI-compatible API.
+
+    Attributes:
+        type: `responses` for the Responses API, `chat` for chat completions (vLLM and others).
+        base_url: Address of the API, without a key.
+        key_variable: The environment variable with the key; None where the server asks for none.
+        detail: How closely the model looks at a frame.
+        reasoning_effort: How long a model that reasons may do so; None leaves it to the server.
+        max_output_tokens: Where an answer is cut off, reasoning included.
+        concurrency: How many requests are open at most; fewer when the server is busy.
+        timeout_s: How long to wait for an answer.
+        attempts: How often a request is sent before it is left for the next run.
+        longest_wait_s: A server that asks for a longer wait ends the run.
+    """
+
+    type: Literal["responses", "chat"]
+    model: Text
+    base_url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")] = "https://api.openai.com/v1"
+    key_variable: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] | None = "OPENAI_API_KEY"
+    detail: Literal["low", "high", "auto"] = "low"
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high"] | None = None
+    max_output_tokens: Positive = 500
+    concurrency: Annotated[int, Field(gt=0, le=1000)] = 32
+    timeout_s: PositiveSeconds = 120.0
+    attempts: Positive = 6
+    longest_wait_s: PositiveSeconds = 120.0
+
+
+class SyntheticDescriber(Schema):
+    """No model: sentences about the size of the frames, each of which says that it is synthetic."""
+
+    type: Literal["synthetic"]
+
+
+class VideoRecipe(Recipe):
+    """How clips are described.
+
+    Attributes:
+        corpora: Whose records are described.
+        wrong_clips: Records whose public clip shows something else, with the source; left out.
+        prices: None where there are none to count with.
+    """
+
+    kind: Literal["video"]
+    corpora: Annotated[tuple[CorpusName, ...], Field(min_length=1)]
+    wrong_clips: dict[str, Text] = {}
+    frames: FramesRecipe
+    prompt: DescribingPrompt
+    describer: Annotated[ServedDescriber | SyntheticDescriber, Field(discriminator="type")]
+    prices: Prices | None = None
+
+    @model_validator(mode="after")
+    def _wrong_clips_are_record_ids(self) -> Self:
+        wrong = [name for name in self.wrong_clips if name.count("/") != 3]
+        if wrong:
+            raise ValueError(f"wrong_clips: not corpus/split/dialogue/utterance: {', '.join(wrong)}")
+        return self
 
 
 class SeenPerson(BaseModel):

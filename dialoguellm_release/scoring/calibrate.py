@@ -8,13 +8,14 @@ from pathlib import Path
 
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.folders import file_problems, read_manifest
-from dialoguellm_release.schemas.calibration import (
+from dialoguellm_release.schemas.manifests import (
     MAX_TEMPERATURE,
     MIN_TEMPERATURE,
+    AdapterManifest,
     Calibration,
     CalibrationErrors,
+    ScoreManifest,
 )
-from dialoguellm_release.schemas.manifests import AdapterManifest, ScoreManifest
 from dialoguellm_release.scoring.folder import PREDICTIONS, read_probabilities
 from dialoguellm_release.scoring.probabilities import AnswerProbabilities, probability_metrics
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dialoguellm_release.hub.checks import problems_of as problems_of
 from dialoguellm_release.hub.store import UNFINISHED as UNFINISHED
 from dialoguellm_release.recipes.catalogue import load_recipe
-from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
+from dialoguellm_release.schemas.release import ReleaseRecipe
 from dialoguellm_release.step import BUILD, StrPath
 
 if TYPE_CHECKING:

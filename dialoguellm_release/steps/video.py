@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.recipes.catalogue import load_recipe
-from dialoguellm_release.schemas.recipes.video import Prices, VideoRecipe
+from dialoguellm_release.schemas.video import Prices, VideoRecipe
 from dialoguellm_release.step import BUILD, StrPath
 
 if TYPE_CHECKING:

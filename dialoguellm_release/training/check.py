@@ -14,7 +14,7 @@ from dialoguellm_release.progress import Advance, progress
 from dialoguellm_release.prompts import Prompt
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.render import numbers
-from dialoguellm_release.schemas.counts import Spread
+from dialoguellm_release.schemas.audit import Spread
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, QuantizationRecipe
 from dialoguellm_release.schemas.recipes.backbone import Architecture, BackboneRecipe
 from dialoguellm_release.schemas.record import Record

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from dialoguellm_release.errors import MissingExtraError
 from dialoguellm_release.folders import sha256_of
-from dialoguellm_release.schemas.recipes.video import FramesRecipe
+from dialoguellm_release.schemas.video import FramesRecipe
 from dialoguellm_release.video.clips import Clip
 
 if TYPE_CHECKING:

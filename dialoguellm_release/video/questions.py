@@ -13,14 +13,14 @@ from pydantic import ValidationError
 
 from dialoguellm_release.folders import canonical_json, sha256_of_text
 from dialoguellm_release.retry import RetryPolicy
-from dialoguellm_release.schemas.recipes.video import (
+from dialoguellm_release.schemas.video import (
+    ClipDescription,
     DescribingPrompt,
     Prices,
     ServedDescriber,
     SyntheticDescriber,
     VideoRecipe,
 )
-from dialoguellm_release.schemas.video import ClipDescription
 from dialoguellm_release.serve.client import POLICY, ServedModel
 from dialoguellm_release.serve.protocol import read_completion
 from dialoguellm_release.serve.store import State, StoredAnswer

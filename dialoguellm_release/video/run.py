@@ -23,7 +23,7 @@ from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import SPLITS
-from dialoguellm_release.schemas.recipes.video import ServedDescriber, VideoRecipe
+from dialoguellm_release.schemas.video import ServedDescriber, VideoRecipe
 from dialoguellm_release.serve.asking import Asking, Budget, Question
 from dialoguellm_release.serve.client import OpenAIClient
 from dialoguellm_release.serve.store import FORGET_FAILED

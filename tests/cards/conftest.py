@@ -9,10 +9,19 @@ from pydantic import JsonValue
 
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.layout import FIGURE_FILES, LICENSES
-from dialoguellm_release.schemas.audit import Agreement, AuditFigures, Overlap, RepeatCounts
+from dialoguellm_release.schemas.audit import (
+    Agreement,
+    AuditFigures,
+    Overlap,
+    PartSizes,
+    Reconciliation,
+    RepeatCounts,
+    Sizes,
+    SplitStatistics,
+    Spread,
+)
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.corpus import CorpusEntry
-from dialoguellm_release.schemas.counts import PartSizes, Reconciliation, Sizes, SplitStatistics, Spread
 from dialoguellm_release.schemas.dataset_manifest import (
     CorpusFigures,
     DatasetFigures,

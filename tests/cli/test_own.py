@@ -19,7 +19,7 @@ from dialoguellm_release.layout import AUDIT
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
-from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
+from dialoguellm_release.schemas.release import ReleaseRecipe
 from dialoguellm_release.steps.recipe import new_recipe
 
 TABLE = """\

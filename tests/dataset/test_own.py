@@ -15,7 +15,7 @@ from dialoguellm_release.leakage.audit import audit_as_json
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.records import read_records
 from dialoguellm_release.resources import resource_folder
-from dialoguellm_release.schemas.counts import PartSizes
+from dialoguellm_release.schemas.audit import PartSizes
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe

@@ -27,7 +27,7 @@ from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.records import columns_of, content_sha256, record_digests
 from dialoguellm_release.resources import resource_folder
-from dialoguellm_release.schemas.counts import Sizes
+from dialoguellm_release.schemas.audit import Sizes
 from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures, DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName, Label, Split
 from dialoguellm_release.schemas.manifests import (
@@ -39,8 +39,8 @@ from dialoguellm_release.schemas.manifests import (
 )
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
-from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
 from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.schemas.release import ReleaseRecipe
 from dialoguellm_release.schemas.scores import ScoreFigures
 from dialoguellm_release.steps.adapter import train_adapter
 from dialoguellm_release.steps.dataset import build_dataset

@@ -17,7 +17,7 @@ from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.corpus import Distribution
 from dialoguellm_release.schemas.manifests import RecipeStamp
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
-from dialoguellm_release.schemas.recipes.release import ReleaseRecipe, Visibility
+from dialoguellm_release.schemas.release import ReleaseRecipe, Visibility
 
 if TYPE_CHECKING:
     from tests.hub.conftest import Build

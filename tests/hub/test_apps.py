@@ -22,8 +22,7 @@ from dialoguellm_release.hub.store_folder import FolderStore
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.resources import constraints, resource_folder
 from dialoguellm_release.schemas.manifests import AdapterManifest, TrainedCorpus, TrainedTask
-from dialoguellm_release.schemas.recipes.release import ReleaseRecipe, SpaceRepository
-from dialoguellm_release.schemas.release import AppAdapter, AppAdapters
+from dialoguellm_release.schemas.release import AppAdapter, AppAdapters, ReleaseRecipe, SpaceRepository
 from dialoguellm_release.steps import demo
 from dialoguellm_release.steps.release import verify_release
 from tests.hub_server.server import HubServer

@@ -24,8 +24,7 @@ from dialoguellm_release.hub.plan import plan_release
 from dialoguellm_release.hub.publish import publish_release
 from dialoguellm_release.hub.secrets import secret_problems
 from dialoguellm_release.hub.store_folder import FolderStore
-from dialoguellm_release.schemas.calibration import CALIBRATION, Calibration, CalibrationErrors
-from dialoguellm_release.schemas.manifests import AdapterManifest
+from dialoguellm_release.schemas.manifests import CALIBRATION, AdapterManifest, Calibration, CalibrationErrors
 from dialoguellm_release.schemas.release import ReleaseFile
 from tests.hub.codes import refuses
 

@@ -17,7 +17,7 @@ from dialoguellm_release.hub.publish import NO_COLLECTIONS, Publication, publish
 from dialoguellm_release.hub.store import UNCHANGED, UNFINISHED
 from dialoguellm_release.hub.store_hub import HubStore
 from dialoguellm_release.hub.verify_models import figures_check
-from dialoguellm_release.schemas.recipes.release import SpaceRepository
+from dialoguellm_release.schemas.release import SpaceRepository
 from dialoguellm_release.steps.release import verify_release
 from tests.hub.codes import codes, refuses
 from tests.hub.rights import with_dataset

@@ -20,7 +20,7 @@ from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.corpus import DISTRIBUTIONS, Distribution
 from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
-from dialoguellm_release.schemas.recipes.release import Visibility
+from dialoguellm_release.schemas.release import Visibility
 from tests.corpus_names import CORPORA
 from tests.hub.codes import refuses
 from tests.hub.rights import (

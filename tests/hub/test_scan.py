@@ -26,7 +26,7 @@ from dialoguellm_release.hub.publish import publish_release
 from dialoguellm_release.hub.store_folder import FolderStore
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName
-from dialoguellm_release.schemas.recipes.release import DatasetRepository, ReleaseRecipe
+from dialoguellm_release.schemas.release import DatasetRepository, ReleaseRecipe
 from dialoguellm_release.steps.dataset import build_dataset
 
 REPOSITORY = "dialoguellm/instructions"

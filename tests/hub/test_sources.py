@@ -9,7 +9,7 @@ import pytest
 from dialoguellm_release.errors import PublishError
 from dialoguellm_release.hub.plan import read_sources
 from dialoguellm_release.recipes.catalogue import load_recipe
-from dialoguellm_release.schemas.recipes.release import ReleaseRecipe
+from dialoguellm_release.schemas.release import ReleaseRecipe
 
 
 def test_the_release_of_the_paper_names_everything_that_is_missing(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from dialoguellm_release.folders import write_manifest
 from dialoguellm_release.recipes.catalogue import load_recipe
+from dialoguellm_release.schemas.audit import Sizes
 from dialoguellm_release.schemas.claims import ClaimsRecipe
-from dialoguellm_release.schemas.counts import Sizes
 from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures, DatasetManifest
 from dialoguellm_release.schemas.labels import BASIC_LABELS, Label
 from dialoguellm_release.schemas.manifests import AdapterFigures, AdapterManifest, RecipeStamp

@@ -19,14 +19,12 @@ from typer.testing import CliRunner
 from dialoguellm_release.cli.main import app
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import file_problems, read_calibration, read_manifest, stamps, write_manifest
-from dialoguellm_release.schemas.calibration import CALIBRATION, Calibration
 from dialoguellm_release.schemas.labels import Split
-from dialoguellm_release.schemas.manifests import AdapterManifest, ScoreManifest
+from dialoguellm_release.schemas.manifests import CALIBRATION, AdapterManifest, Calibration, ScoreManifest
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.scoring.calibrate import fit_temperature
 from dialoguellm_release.scoring.probabilities import AnswerProbabilities
-from dialoguellm_release.steps.calibrate import calibrate_adapter
-from dialoguellm_release.steps.score import ModelChoice, score
+from dialoguellm_release.steps.score import ModelChoice, calibrate_adapter, score
 
 
 def planted(temperature: float, records: int = 20_000, seed: int = 3) -> AnswerProbabilities:

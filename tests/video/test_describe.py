@@ -13,7 +13,7 @@ import pytest
 
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.recipes.catalogue import load_recipe
-from dialoguellm_release.schemas.recipes.video import VideoRecipe
+from dialoguellm_release.schemas.video import VideoRecipe
 from dialoguellm_release.steps.video import Limits, describe_clips, survey_clips, video_failures, video_status
 from dialoguellm_release.video.ledger import read_descriptions
 

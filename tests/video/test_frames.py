@@ -18,7 +18,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dialoguellm_release.schemas.recipes.video import FramesRecipe
+from dialoguellm_release.schemas.video import FramesRecipe
 from dialoguellm_release.video.frames import ClipFault, extract_frames
 
 RULE = FramesRecipe(count=4, max_side=512, longest_s=60.0)

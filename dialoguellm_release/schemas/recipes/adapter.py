@@ -6,11 +6,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dialoguellm_release.schemas.base import Commit, Recipe, Schema, Text
-from dialoguellm_release.schemas.recipes.backbone import Positive
+from dialoguellm_release.schemas.base import Commit, Positive, Recipe, Schema, Text
 from dialoguellm_release.schemas.recipes.dataset import Knowledge
 
-Fraction = Annotated[float, Field(ge=0, lt=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Packing = Literal["shared_prefix", "none"]
 
 
@@ -19,7 +18,7 @@ class LoraRecipe(Schema):
 
     r: Positive
     lora_alpha: Positive
-    lora_dropout: Fraction = 0.0
+    lora_dropout: BelowOne = 0.0
     target_modules: Annotated[tuple[Text, ...], Field(min_length=1)]
 
 
@@ -72,8 +71,8 @@ class TrainerRecipe(Schema):
     lr_scheduler_kwargs: dict[str, float] = {}
     warmup_steps: Annotated[float, Field(ge=0)] = 0
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    adam_beta1: Fraction = 0.9
-    adam_beta2: Fraction = 0.999
+    adam_beta1: BelowOne = 0.9
+    adam_beta2: BelowOne = 0.999
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     activation_checkpointing: bool = False
     logging_steps: Positive = 10

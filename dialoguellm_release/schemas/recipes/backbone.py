@@ -6,10 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dialoguellm_release.schemas.base import Commit, Recipe, Schema, Text
+from dialoguellm_release.schemas.base import Commit, Positive, Recipe, RepoId, Schema, Text
 
-Positive = Annotated[int, Field(gt=0)]
-RepoId = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
 GgufFile = Annotated[str, Field(pattern=r"^[\w.+-]+\.gguf$")]
 WeightsDtype = Literal["float32", "bfloat16", "float16"]
 

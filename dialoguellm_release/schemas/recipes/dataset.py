@@ -6,9 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from dialoguellm_release.schemas.audit import ExpectedSizes
 from dialoguellm_release.schemas.base import Count, Recipe, Schema, Text
 from dialoguellm_release.schemas.corpus import CorpusEntry, Distribution
-from dialoguellm_release.schemas.counts import ExpectedSizes
 from dialoguellm_release.schemas.labels import (
     BASIC_LABELS,
     RESERVED_NAMES,

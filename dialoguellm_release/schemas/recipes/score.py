@@ -6,9 +6,8 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from dialoguellm_release.schemas.base import Recipe, Schema
+from dialoguellm_release.schemas.base import Positive, Recipe, Schema
 from dialoguellm_release.schemas.labels import CorpusName, Label, Split
-from dialoguellm_release.schemas.recipes.backbone import Positive
 from dialoguellm_release.schemas.scores import FewShotRule, MetricName, Resampling, ScorerName
 
 
