@@ -32,11 +32,10 @@ from typing import Any
 
 from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.encoding import Encoder
-from dialoguellm_release.predict.answering import LabelScores
 from dialoguellm_release.predict.files import write_predictions
-from dialoguellm_release.predict.predictor import EmotionPredictor, SoFar, turn_of
+from dialoguellm_release.predict.predictor import EmotionPredictor, turn_of
 from dialoguellm_release.predict.reading import open_file
-from dialoguellm_release.predict.trained_model import TaskChoice
+from dialoguellm_release.predict.trained_model import LabelScores, TaskChoice
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.labels import LABELS
@@ -102,12 +101,12 @@ def scored(records: Sequence[Record], asked: Asked, folder: Path) -> tuple[float
 
 
 def records_of(path: Path, predictor: EmotionPredictor) -> list[Record]:
-    records, so_far, last = [], SoFar(CHOICE), None
+    records, so_far, last = [], predictor._begin(), None
     for line in path.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
-        so_far = so_far if row["dialogue"] == last else SoFar(CHOICE)
+        so_far = so_far if row["dialogue"] == last else predictor._begin()
         last = row["dialogue"]
-        record = predictor.record_of(turn_of(row), so_far)
+        record = so_far.record_of(turn_of(row))
         assert record is not None
         records.append(record)
     return records

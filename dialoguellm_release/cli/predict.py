@@ -12,7 +12,7 @@ import typer
 from dialoguellm_release.cli import options
 from dialoguellm_release.cli.options import Json
 from dialoguellm_release.cli.output import say, show, show_json
-from dialoguellm_release.render.predictions import LIMITS_OF_USE, columns_of, predictions_table
+from dialoguellm_release.render.predictions import LIMITS_OF_USE, predictions_table
 
 if TYPE_CHECKING:
     from dialoguellm_release.steps.predict import EmotionPredictor
@@ -131,9 +131,9 @@ def _to_stdout(
             for rows in pieces:
                 show(predictions_table(rows))
         else:
-            show(steps.csv_line(columns_of(predictor.labels)).rstrip("\n"))
-            for rows in pieces:
-                show(steps.lines_of(rows, predictor.labels, "csv").rstrip("\n"))
+            for number, rows in enumerate(pieces):
+                lines = steps.lines_of(rows, predictor.labels, "csv", has_header=not number)
+                show(lines.removesuffix("\n"))
     say(steps.counted(predictor))
 
 

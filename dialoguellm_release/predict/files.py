@@ -1,25 +1,40 @@
-"""A file of conversations becomes rows of predictions, in pieces that are kept as soon as they are there."""
+"""A file of conversations becomes rows of predictions, which are kept as soon as they are there."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+import csv
+import io
+import json
+import os
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue, ValidationError
 
 from dialoguellm_release.corpora.cells import is_blank
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.folders import alone
-from dialoguellm_release.predict.language import ScriptCount
-from dialoguellm_release.predict.partial import PartialOutput
+from dialoguellm_release.folders import alone, write_text
 from dialoguellm_release.predict.predictor import AT_ONCE, EmotionPrediction, EmotionPredictor, SoFar
-from dialoguellm_release.predict.reading import ConversationFile, InputTurn
+from dialoguellm_release.predict.reading import (
+    ConversationFile,
+    InputTurn,
+    count_scripts,
+    warning_of_scripts,
+)
 from dialoguellm_release.progress import progress, say
-from dialoguellm_release.render.predictions import probability_column
+from dialoguellm_release.render.predictions import (
+    FIXED_COLUMNS,
+    LIMITS_OF_USE,
+    columns_of,
+    probability_column,
+)
+from dialoguellm_release.schemas.base import Count, Schema
+from dialoguellm_release.schemas.record import Record
 
 MAX_OPEN = 10_000
 """Conversations whose last turns are held at once; rows of more than these may not be mixed in a table."""
@@ -28,15 +43,15 @@ MAX_PROBLEMS = 100
 PredictedRow = dict[str, Any]
 
 
-def survey(source: ConversationFile, languages: Sequence[str]) -> tuple[int, str | None]:
-    """How many turns a file has, and a warning where they are in no script of the languages.
+def survey(source: ConversationFile, predictor: EmotionPredictor) -> tuple[int, tuple[str, ...]]:
+    """How many turns a file has, and what a reader of its predictions has to know, which is said on stderr.
 
     Why a reading of its own: everything that is wrong with a file is known before a model is asked.
 
     Raises:
         DataError: Something is wrong with it, or it has no turn with text.
     """
-    turns, has_text, scripts, problems = 0, False, ScriptCount(), list[Problem]()
+    turns, has_text, letters, problems = 0, False, Counter[str](), list[Problem]()
     for one in source.turns():
         if isinstance(one, Problem):
             problems.append(one)
@@ -45,52 +60,45 @@ def survey(source: ConversationFile, languages: Sequence[str]) -> tuple[int, str
             continue
         turns += 1
         has_text = has_text or not is_blank(one.turn.text)
-        scripts.add(one.turn.text)
+        count_scripts(one.turn.text, letters)
     if problems:
         raise DataError(problems)
     if not has_text:
         raise DataError(Problem(source.name, "has no turn with text", code="predict.empty_file"))
-    return turns, scripts.warning(languages)
+    script_warning = warning_of_scripts(letters, predictor.choice.languages)
+    warnings = [script_warning] if script_warning else []
+    if predictor.temperature is None:
+        warnings.append("the probabilities are not calibrated: 0.9 does not mean right nine times in ten")
+    for text in warnings:
+        say(f"warning: {text}")
+    return turns, tuple(warnings)
 
 
 def predicted_rows(
     source: ConversationFile, predictor: EmotionPredictor, skip: int = 0
 ) -> Iterator[list[PredictedRow]]:
     """The rows of a file in pieces, in its order; the first `skip` turns are context alone."""
-    so_far, turns, done = _OpenConversations(predictor), _turns(source), 0
+    # Those that turns may still come of; the one without a turn for longest goes first.
+    open_conversations = OrderedDict[str, tuple[SoFar, int]]()
+
+    def placed(one: InputTurn | Problem) -> tuple[InputTurn, int, Record | None]:
+        if isinstance(one, Problem):
+            raise DataError(one)
+        so_far, number = open_conversations.pop(one.conversation, (predictor._begin(), 0))
+        open_conversations[one.conversation] = so_far, number + 1
+        if len(open_conversations) > MAX_OPEN:
+            open_conversations.popitem(last=False)
+        return one, number, so_far.record_of(one.turn)
+
+    turns = map(placed, source.turns())
     while piece := list(islice(turns, AT_ONCE)):
-        placed = [(one, *so_far.add(one)) for one in piece]
-        done += len(piece)
-        if done > skip:
-            asked = placed[max(0, len(piece) - (done - skip)) :]
-            predictions = predictor.answer([record for _, _, record in asked])
+        asked, skip = piece[skip:], max(0, skip - len(piece))
+        if asked:
+            predictions = predictor._answer([record for _, _, record in asked])
             yield [
                 _row(one, number, prediction)
                 for (one, number, _), prediction in zip(asked, predictions, strict=True)
             ]
-
-
-class _OpenConversations:
-    """The conversations that turns may still come of, the one without a turn for longest goes first."""
-
-    def __init__(self, predictor: EmotionPredictor) -> None:
-        self._predictor = predictor
-        self._open: OrderedDict[str, tuple[SoFar, int]] = OrderedDict()
-
-    def add(self, one: InputTurn) -> tuple[int, Any]:
-        """The number of a turn in its conversation, from 0, and its record."""
-        so_far, number = self._open.pop(one.conversation, (SoFar(self._predictor.choice), 0))
-        self._open[one.conversation] = so_far, number + 1
-        if len(self._open) > MAX_OPEN:
-            self._open.popitem(last=False)
-        return number, self._predictor.record_of(one.turn, so_far)
-
-
-def _turns(source: ConversationFile) -> Iterator[InputTurn]:
-    for one in source.turns():
-        if isinstance(one, Problem):
-            raise DataError(one)
-        yield one
 
 
 def _row(one: InputTurn, number: int, prediction: EmotionPrediction) -> PredictedRow:
@@ -140,8 +148,7 @@ def write_predictions(
     Raises:
         DataError: Input or output cannot be used, or an earlier run is in the way.
     """
-    turns, script_warning = survey(source, predictor.choice.languages)
-    warnings = warn(script_warning, predictor)
+    turns, warnings = survey(source, predictor)
     inputs: dict[str, JsonValue] = {
         "input": {"sha256": source.sha256, "format": source.format},
         "columns": dict(source.columns),
@@ -169,16 +176,6 @@ def write_predictions(
     return PredictedFile(out, predictor.counts["turns"], counts, predictor.temperature, warnings)
 
 
-def warn(script_warning: str | None, predictor: EmotionPredictor) -> tuple[str, ...]:
-    """Says on stderr what a reader of the predictions has to know."""
-    warnings = [script_warning] if script_warning else []
-    if predictor.temperature is None:
-        warnings.append("the probabilities are not calibrated: 0.9 does not mean right nine times in ten")
-    for text in warnings:
-        say(f"warning: {text}")
-    return tuple(warnings)
-
-
 def counted(predictor: EmotionPredictor) -> str:
     """What became of the turns, in a line."""
     counts = predictor.counts
@@ -188,3 +185,174 @@ def counted(predictor: EmotionPredictor) -> str:
         "cut off at their end, to fit the model": counts["cut"],
     }
     return ", ".join([f"{counts['turns']:,} turns", *(f"{n:,} {what}" for what, n in parts.items() if n)])
+
+
+OUTPUTS = (".csv", ".jsonl", ".parquet")
+ROWS_AT_ONCE = 8_192
+
+
+class PartialState(Schema):
+    """What a partial file holds.
+
+    Attributes:
+        inputs: From what and how it is made; it is continued only with the same.
+        rows: That are in it.
+        bytes: Of these rows; what follows them was cut off.
+        counts: Of the turns so far, by what became of them.
+    """
+
+    inputs: dict[str, JsonValue]
+    rows: Count = 0
+    bytes: Count = 0
+    counts: dict[str, Count] = Field(default_factory=dict)
+
+
+class PartialOutput:
+    """An output in the making. For Parquet, which cannot be continued, the rows wait as JSON Lines.
+
+    Args:
+        out: The output.
+        labels: Whose probabilities a row has.
+        inputs: From what and how it is made.
+        unfinished: What to do with rows of an earlier run: `refuse`, `resume` or `discard` them.
+
+    Raises:
+        DataError: The name has another ending, or an earlier run left rows that are refused, or were made
+            from something else.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        labels: Sequence[str],
+        inputs: Mapping[str, JsonValue],
+        unfinished: Literal["refuse", "resume", "discard"],
+    ) -> None:
+        self.out, self._labels = out, labels
+        self._form = out.suffix.lower()
+        if self._form not in OUTPUTS:
+            what, expected = "unknown format of predictions", "a name that ends in .csv, .jsonl or .parquet"
+            raise DataError(Problem(str(out), what, expected, code="predict.out_format"))
+        self._rows = out.with_name(f".{out.name}.partial")
+        self._state_file = out.with_name(f".{out.name}.partial.json")
+        found = self._found() if unfinished != "discard" else None
+        if found is not None and unfinished == "refuse":
+            fix = "continue it with --resume, or begin again with --replace"
+            what = f"an earlier run left {found.rows:,} predictions here"
+            raise DataError(Problem(str(out), what, fix=fix, code="predict.unfinished"))
+        if found is not None and found.inputs != inputs:
+            raise DataError(list(_differences(out, found.inputs, inputs)))
+        self.state = found or PartialState(inputs=dict(inputs))
+        with self._rows.open("ab") as file:
+            file.truncate(self.state.bytes)
+
+    def add(self, rows: Sequence[Mapping[str, Any]], counts: Mapping[str, int]) -> None:
+        """Makes rows durable, and after them the state that says so.
+
+        Raises:
+            DataError: The disk is full or fails; what was added before is kept.
+        """
+        form: Literal["csv", "jsonl"] = "csv" if self._form == ".csv" else "jsonl"
+        text = lines_of(rows, self._labels, form, has_header=not self.state.rows)
+        with self._writing():
+            with self._rows.open("ab") as file:
+                file.write(text.encode())
+                file.flush()
+                os.fsync(file.fileno())
+                size = file.tell()
+            done = {"rows": self.state.rows + len(rows), "bytes": size, "counts": dict(counts)}
+            state = self.state.model_copy(update=done)
+            write_text(self._state_file, state.model_dump_json() + "\n")
+        self.state = state
+
+    def finish(self) -> None:
+        """Puts the output in its place, whole.
+
+        Raises:
+            DataError: As `add`.
+        """
+        made = self.out.with_name(f".{self.out.name}.made")
+        with self._writing():
+            try:
+                if self._form == ".parquet":
+                    _write_parquet(self._rows, made, self._labels)
+                    made.replace(self.out)
+                    self._rows.unlink()
+                else:
+                    self._rows.replace(self.out)
+            finally:
+                made.unlink(missing_ok=True)
+            self._state_file.unlink()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Failures of the disk as problems that say what is kept."""
+        try:
+            yield
+        except OSError as error:
+            rows, what = self.state.rows, f"cannot be written: {error.strerror or error}"
+            fix = "free some space" + (", then run the same command with --resume" if rows else "")
+            problem = Problem(str(self.out), what, fix=fix, code="predict.not_written")
+            kept = f"{rows:,} predictions are kept" if rows else "nothing was written"
+            raise DataError(problem, outcome=kept) from error
+
+    def drop_if_empty(self) -> None:
+        """Removes the files of a run that made nothing."""
+        if not self.state.rows:
+            with suppress(OSError):
+                self._rows.unlink(missing_ok=True)
+                self._state_file.unlink(missing_ok=True)
+
+    def _found(self) -> PartialState | None:
+        """The state of an earlier run; None where there is none that made something."""
+        try:
+            state = PartialState.model_validate_json(self._state_file.read_bytes())
+            return state if state.rows and self._rows.stat().st_size >= state.bytes else None
+        except (OSError, ValidationError):
+            return None
+
+
+def _differences(
+    out: Path, ours: Mapping[str, JsonValue], theirs: Mapping[str, JsonValue]
+) -> Iterator[Problem]:
+    for name in sorted({*ours, *theirs}):
+        if ours.get(name) != theirs.get(name):
+            what, fix = f"the earlier run had another {name}", "use the same, or begin again with --replace"
+            before, now = (json.dumps(one.get(name), ensure_ascii=False) for one in (ours, theirs))
+            yield Problem(str(out), what, before, now, fix, code="predict.other_inputs")
+
+
+def lines_of(
+    rows: Sequence[Mapping[str, Any]],
+    labels: Sequence[str],
+    form: Literal["csv", "jsonl"],
+    *,
+    has_header: bool = False,
+) -> str:
+    """Rows as lines of a format, of CSV with or without a header."""
+    names = columns_of(labels)
+    if form == "jsonl":
+        return "".join(
+            json.dumps({name: row.get(name) for name in names}, ensure_ascii=False) + "\n" for row in rows
+        )
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
+    if has_header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _write_parquet(lines: Path, out: Path, labels: Sequence[str]) -> None:
+    """The rows of JSON Lines as Parquet, a row group at a time."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = dict.fromkeys(columns_of(labels), pa.float64()) | dict.fromkeys(FIXED_COLUMNS, pa.string())
+    types |= {"line": pa.int64(), "turn": pa.int64()}
+    types |= dict.fromkeys(("start_s", "end_s", "margin"), pa.float64())
+    schema = pa.schema(list(types.items()), metadata={"limits_of_use": LIMITS_OF_USE})
+    with lines.open(encoding="utf-8") as file, pq.ParquetWriter(out, schema, compression="zstd") as writer:
+        rows = map(json.loads, file)
+        while some := list(islice(rows, ROWS_AT_ONCE)):
+            writer.write_table(pa.Table.from_pylist(some, schema=schema))

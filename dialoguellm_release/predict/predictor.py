@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,16 @@ from pydantic import JsonValue
 from dialoguellm_release.corpora.cells import is_blank, one_line
 from dialoguellm_release.dataset.records import line_of, shown_speakers
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.predict.answering import Answerer, LabelScores, LocalModel, RemoteModel
-from dialoguellm_release.predict.trained_model import TaskChoice, choose_task, read_model, temperature_of
+from dialoguellm_release.predict.trained_model import (
+    Answerer,
+    LabelScores,
+    LocalModel,
+    RemoteModel,
+    TaskChoice,
+    choose_task,
+    read_model,
+    temperature_of,
+)
 from dialoguellm_release.prompts import Prompt, load_prompt
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.record import Record
@@ -74,19 +83,42 @@ class EmotionPrediction:
 class SoFar:
     """A conversation up to a turn: its last lines and speakers. Small, as thousands are held at once."""
 
-    __slots__ = ("_choice", "_names", "lines")
+    __slots__ = ("_choice", "_lines", "_names", "_prompt")
 
-    def __init__(self, choice: TaskChoice) -> None:
-        self.lines: tuple[str, ...] = ()
-        self._choice = choice
+    def __init__(self, choice: TaskChoice, prompt: Prompt) -> None:
+        self._choice, self._prompt = choice, prompt
+        self._lines: tuple[str, ...] = ()
         self._names: dict[str, None] = {}
 
-    def add(self, line: str) -> None:
-        """Adds a line of context."""
-        k = self._choice.context_k
-        self.lines = (*self.lines, line)[-k:] if k else ()
+    def record_of(self, turn: Turn) -> Record | None:
+        """The next turn as the model is asked; None for one without text, which is no context either."""
+        if is_blank(turn.text):
+            return None
+        shown, k = self._choice.shown, self._choice.context_k
+        text, speaker = one_line(turn.text), self._speaker(turn.speaker)
+        context, self._lines = self._lines, (*self._lines, line_of(speaker, text))[-k:] if k else ()
+        return Record(
+            id="input/test/0/0",
+            instruction=self._prompt.instruction(shown, has_video=False, has_context=bool(context)),
+            video_description=None,
+            context=context,
+            input=text,
+            output=shown[0],  # not known, and in no prompt
+            label=shown[0],
+            source_label=shown[0],
+            other_labels=(),
+            corpus="input",
+            split="test",
+            dialogue_id="0",
+            utterance_index=0,
+            speaker=speaker,
+            start_s=None,
+            end_s=None,
+            license="none",
+            leaks=None,
+        )
 
-    def speaker(self, name: str | None) -> str | None:
+    def _speaker(self, name: str | None) -> str | None:
         """How the prompt names the speaker of the next turn."""
         name = one_line(name or "") or None
         if name is None or self._choice.speakers == "named":
@@ -245,50 +277,24 @@ class EmotionPredictor:
         """
         waiting, size = list[list[Record | None]](), 0
         for turns in conversations:
-            so_far = SoFar(self.choice)
-            waiting.append([self.record_of(turn_of(turn), so_far) for turn in turns])
-            size += len(waiting[-1])
+            so_far = self._begin()
+            waiting.append([so_far.record_of(turn_of(turn)) for turn in turns])
+            size += len(turns)
             if size >= AT_ONCE:
                 yield from self._answered(waiting)
                 waiting, size = [], 0
         yield from self._answered(waiting)
 
     def _answered(self, waiting: list[list[Record | None]]) -> Iterator[list[EmotionPrediction]]:
-        found = iter(self.answer([record for records in waiting for record in records]))
+        found = iter(self._answer([*chain(*waiting)]))
         for records in waiting:
-            yield [next(found) for _ in records]
+            yield [*islice(found, len(records))]
 
-    def record_of(self, turn: Turn, so_far: SoFar) -> Record | None:
-        """A turn as the model is asked, which then belongs to the conversation; None for one without text."""
-        if is_blank(turn.text):
-            return None
-        shown = self.choice.shown
-        text, speaker = one_line(turn.text), so_far.speaker(turn.speaker)
-        context = so_far.lines
-        so_far.add(line_of(speaker, text))
-        instruction = self._prompt.instruction(shown, has_video=False, has_context=bool(context))
-        return Record(
-            id="input/test/0/0",
-            instruction=instruction,
-            video_description=None,
-            context=context,
-            input=text,
-            output=shown[0],  # not known, and in no prompt
-            label=shown[0],
-            source_label=shown[0],
-            other_labels=(),
-            corpus="input",
-            split="test",
-            dialogue_id="0",
-            utterance_index=0,
-            speaker=speaker,
-            start_s=None,
-            end_s=None,
-            license="none",
-            leaks=None,
-        )
+    def _begin(self) -> SoFar:
+        """A conversation without a turn."""
+        return SoFar(self.choice, self._prompt)
 
-    def answer(self, records: Sequence[Record | None]) -> list[EmotionPrediction]:
+    def _answer(self, records: Sequence[Record | None]) -> list[EmotionPrediction]:
         """The predictions for records, which are counted; None stands for a turn without text."""
         asked = [record for record in records if record is not None]
         answers = iter(self._answerer.answers(asked) if asked else ())

@@ -1,4 +1,4 @@
-"""Conversations in files, turn by turn: tables, plain chat and subtitles; nothing is held but one turn."""
+"""Conversations in files, turn by turn: tables, plain chat and subtitles; and the scripts of their texts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import codecs
 import hashlib
 import html
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -193,7 +196,8 @@ def subtitle_turns(lines: Iterable[str], name: str) -> Iterator[InputTurn | Prob
         at = next((place for place, line in enumerate(block) if "-->" in line), None)
         if at is None:
             if cue is not None and not block[0].startswith(_NOT_CUES):
-                cue = _joined(cue, block)  # a cue may hold a blank line
+                said = "\n".join([cue.turn.text, *block])  # a cue may hold a blank line
+                cue = replace(cue, turn=replace(cue.turn, text=said))
             continue
         times = _TIMES.fullmatch(block[at])
         if times is None:
@@ -226,12 +230,6 @@ def _blocks(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
         yield number + 1 - len(block), block
 
 
-def _joined(cue: InputTurn, block: list[str]) -> InputTurn:
-    turn = cue.turn
-    text = "\n".join([turn.text, *block])
-    return InputTurn(cue.line, cue.conversation, Turn(text, turn.speaker, turn.start_s, turn.end_s))
-
-
 def _turns_of(cue: InputTurn) -> Iterator[InputTurn]:
     """The turns of a cue: one for each voice, or for each line where all begin with a dash."""
     before, *voices = _VOICE.split(cue.turn.text)
@@ -246,10 +244,65 @@ def _turns_of(cue: InputTurn) -> Iterator[InputTurn]:
         turn = _with_speaker(plain) if speaker is None else Turn(plain, speaker.strip())
         if speaker is None and not (turn.speaker or "").isupper():
             turn = Turn(plain)  # in subtitles a colon follows a name only where it is in capitals
-        timed = Turn(turn.text, turn.speaker, cue.turn.start_s, cue.turn.end_s)
-        yield InputTurn(cue.line, cue.conversation, timed)
+        yield replace(cue, turn=replace(cue.turn, text=turn.text, speaker=turn.speaker))
 
 
 def _seconds(parts: tuple[Any, ...]) -> float:
     hours, minutes, seconds, fraction = parts
     return int(hours or 0) * 3600 + int(minutes) * 60 + int(seconds) + int(fraction.ljust(3, "0")) / 1000
+
+
+_SCRIPTS = {
+    "LATIN": "latn ca cs da de en es et fi fr ga hr hu id is it lt lv ms nl no pl pt ro sk sl sq sv sw tl tr"
+    " vi",
+    "CYRILLIC": "cyrl be bg kk ky mk mn ru uk",
+    "DEVANAGARI": "deva hi mr ne sa",
+    "ARABIC": "arab ar fa ps ur",
+    "BENGALI": "beng bn",
+    "GREEK": "grek el",
+    "HEBREW": "hebr he",
+    "TAMIL": "ta",
+    "TELUGU": "te",
+    "THAI": "thai th",
+    "CJK": "hans hant zh ja ko",
+    "HIRAGANA": "ja",
+    "KATAKANA": "ja",
+    "HANGUL": "ko",
+}
+"""Scripts, as Unicode names its letters, with their BCP 47 subtags and the languages written in them."""
+
+ENOUGH_LETTERS, MOST_LETTERS = 200, 100_000
+"""Of fewer letters nothing is said, and no more are looked at."""
+
+
+def count_scripts(text: str, letters: Counter[str]) -> None:
+    """Counts the letters of a text by their script, until there are enough."""
+    if letters.total() < MOST_LETTERS:
+        letters.update(_script(character) for character in text if character.isalpha())
+
+
+@cache
+def _script(character: str) -> str:
+    """The first word of a letter's Unicode name, which is its script: LATIN, CYRILLIC, CJK."""
+    return unicodedata.name(character, "UNKNOWN").partition(" ")[0]
+
+
+def warning_of_scripts(letters: Counter[str], languages: Sequence[str]) -> str | None:
+    """What is wrong where most letters are of no script of the languages; None where that is not known."""
+    known = set[str]()
+    for tag in languages:
+        language, *subtags = tag.lower().split("-")
+        stated = {script for script, codes in _SCRIPTS.items() if not {*subtags}.isdisjoint(codes.split())}
+        found = stated or {script for script, codes in _SCRIPTS.items() if language in codes.split()}
+        if not found:
+            return None
+        known |= found
+    total = letters.total()
+    if not known or total < ENOUGH_LETTERS or sum(letters[script] for script in known) * 2 >= total:
+        return None
+    script, count = letters.most_common(1)[0]
+    trained = f"{', '.join(languages)} ({', '.join(sorted(one.title() for one in known))})"
+    return (
+        f"{count / total:.0%} of the letters are {script.title()}, but the model was trained on {trained}: "
+        "its labels mean little here"
+    )

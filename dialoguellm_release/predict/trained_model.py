@@ -1,21 +1,25 @@
-"""The folder of a trained model: what it says of labels and prompt, and the model loaded as it says."""
+"""A trained model: what its folder says of labels and prompt, and its answers, here or on a server."""
 
 from __future__ import annotations
 
 import difflib
+import math
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dialoguellm_release.backbones.adapters import check_unchanged, downloaded, find_adapter, load_adapter
+from dialoguellm_release.backbones.context_window import context_window
 from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.backbones.weights import Base, base_of
+from dialoguellm_release.encoding import EncodedPrompt, Encoder
 from dialoguellm_release.errors import DataError, Problem, one_of
 from dialoguellm_release.folders import kind_of, read_calibration, read_manifest
 from dialoguellm_release.prompts import Prompt, read_prompt
-from dialoguellm_release.schemas.labels import CorpusName, Label
+from dialoguellm_release.schemas.labels import CorpusName, Label, class_labels
 from dialoguellm_release.schemas.manifests import (
     AdapterFigures,
     AdapterManifest,
@@ -25,7 +29,11 @@ from dialoguellm_release.schemas.manifests import (
 )
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import SpeakerNames
+from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.scores import ScorerName
+from dialoguellm_release.scoring.scorers import LikelihoodScorer, chosen_scorer, label_tokens
+from dialoguellm_release.scoring.served import ServedAsker
+from dialoguellm_release.serve.client import ServedModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -261,3 +269,116 @@ def _commit_of(folder: Path) -> str | None:
     metadata = folder / ".cache" / "huggingface" / "download" / "config.json.metadata"
     first = metadata.read_text(encoding="utf-8").partition("\n")[0].strip() if metadata.is_file() else ""
     return first if re.fullmatch(r"[0-9a-f]{40}", first) else None
+
+
+@dataclass(frozen=True)
+class LabelScores:
+    """What was answered to one record.
+
+    Attributes:
+        log_probs: For each label of the run; None where there are none.
+        label: Of an answer without probabilities.
+        reason: Why there is no answer.
+        is_shortened: Whether context was left out to fit.
+        is_cut: Whether the turn itself was cut to fit.
+    """
+
+    log_probs: tuple[float, ...] | None
+    label: Label | None = None
+    reason: str | None = None
+    is_shortened: bool = False
+    is_cut: bool = False
+
+
+class Answerer(Protocol):
+    """Whoever compares the labels for records."""
+
+    def answers(self, records: Sequence[Record]) -> list[LabelScores]:
+        """The answer to each record, in their order."""
+
+
+class LocalModel:
+    """A model on this machine.
+
+    Args:
+        backbone: Folder of the base of an adapter; None takes it from the Hub.
+        batch_size: Prompts in one forward pass.
+    """
+
+    def __init__(
+        self,
+        model: TrainedModel,
+        choice: TaskChoice,
+        backbone: Path | None,
+        batch_size: int,
+        device: str | None,
+    ) -> None:
+        if batch_size < 1:
+            raise DataError(
+                Problem("batch_size", "is not positive", got=str(batch_size), code="predict.batch_size")
+            )
+        loaded, tokenizer = load_model(model, backbone, device)
+        task = model.task
+        spaces = [one.label_space for one in task.corpora.values()] if task else [choice.shown]
+        window = context_window(loaded.config.get_text_config())
+        lengths = [length for length in (model.max_length, window) if length]
+        self.device = str(loaded.device)
+        self._encoder = Encoder(model.prompt, tokenizer, min(lengths), class_labels(spaces))
+        tokens = label_tokens(self._encoder, choice.labels)
+        # Over the whole label space, so that a part of it is asked for as the whole would be.
+        self.scorer = chosen_scorer("auto", label_tokens(self._encoder, choice.shown))
+        ids = [one[:1] if self.scorer == "first_token" else one for one in tokens.values()]
+        self._scorer = LikelihoodScorer(loaded, ids, batch_size)
+
+    def answers(self, records: Sequence[Record]) -> list[LabelScores]:
+        """The log-probabilities of the labels; prompts of the same text are asked once."""
+        prompts = self._encoder.fit_all(records)
+        cut = [len(one.ids) > self._encoder.room for one in prompts]
+        prompts = [self._cut(one) if is_cut else one for one, is_cut in zip(prompts, cut, strict=True)]
+        distinct = list({prompt.text: prompt for prompt in prompts}.values())
+        found: dict[str, tuple[float, ...] | None] = {}
+        for batch in self._scorer.plan(distinct):
+            replies = self._scorer.replies(distinct, batch)
+            for place, reply in zip(batch.places, replies, strict=True):
+                found[distinct[place].text] = reply.log_probs
+        return [
+            LabelScores(found[prompt.text], is_shortened=prompt.is_shortened and not is_cut, is_cut=is_cut)
+            for prompt, is_cut in zip(prompts, cut, strict=True)
+        ]
+
+    def _cut(self, prompt: EncodedPrompt) -> EncodedPrompt:
+        """The prompt with as much of the beginning of its turn as fits, and without context."""
+
+        def beginning(length: int) -> EncodedPrompt:
+            shorter = {"input": prompt.record.input[:length].rstrip(), "context": ()}
+            return self._encoder.encode(prompt.record.model_copy(update=shorter))
+
+        lengths = range(1, len(prompt.record.input) + 1)
+        kept = bisect_right(lengths, self._encoder.room, key=lambda length: len(beginning(length).ids))
+        if not kept:
+            what = "the instruction alone does not fit into the context window of the model"
+            raise DataError(Problem("max_length", what, code="predict.no_room"))
+        return beginning(kept)
+
+
+class RemoteModel:
+    """A model on a server, which cuts nothing.
+
+    Args:
+        cache: Keeps each answer.
+    """
+
+    def __init__(self, served: ServedModel, prompt: Prompt, choice: TaskChoice, cache: Path) -> None:
+        self._prompt = prompt
+        self._asker = ServedAsker(served, choice.labels, cache)
+
+    def answers(self, records: Sequence[Record]) -> list[LabelScores]:
+        """The answers of the server; without log-probabilities, the label that it wrote."""
+        texts = [self._prompt.prompt(record) for record in records]
+        _, read = self._asker.answers(list(dict.fromkeys(texts)))
+        found = []
+        for text in texts:
+            answer = read[text].answer
+            scores = answer.scores and tuple(math.log(one) if one else -math.inf for one in answer.scores)
+            found.append(LabelScores(scores, answer.label, read[text].invalid))
+        return found

@@ -11,10 +11,9 @@ from pathlib import Path
 
 from dialoguellm_release.errors import DataError, Problem, RecipeError
 from dialoguellm_release.predict.files import PredictedFile as PredictedFile
-from dialoguellm_release.predict.files import PredictedRow, predicted_rows, survey, warn, write_predictions
+from dialoguellm_release.predict.files import PredictedRow, predicted_rows, survey, write_predictions
 from dialoguellm_release.predict.files import counted as counted
-from dialoguellm_release.predict.partial import csv_line as csv_line
-from dialoguellm_release.predict.partial import lines_of as lines_of
+from dialoguellm_release.predict.files import lines_of as lines_of
 from dialoguellm_release.predict.predictor import EmotionPredictor as EmotionPredictor
 from dialoguellm_release.predict.reading import ConversationFile, open_file
 from dialoguellm_release.predict.trained_model import read_model
@@ -92,8 +91,7 @@ def opened(
 def predict_rows(source: ConversationFile, predictor: EmotionPredictor) -> Iterator[list[PredictedRow]]:
     """The rows of predictions of a file in pieces, after a first reading of it."""
     predictor.counts.clear()
-    _, script_warning = survey(source, predictor.choice.languages)
-    warn(script_warning, predictor)
+    survey(source, predictor)
     yield from predicted_rows(source, predictor)
 
 

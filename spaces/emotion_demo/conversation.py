@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.predict.files import predicted_rows, survey, warn
-from dialoguellm_release.predict.partial import csv_line, lines_of
+from dialoguellm_release.predict.files import lines_of, predicted_rows, survey
 from dialoguellm_release.predict.predictor import EmotionPredictor
 from dialoguellm_release.predict.reading import ConversationFile, open_file
-from dialoguellm_release.render.predictions import columns_of, probability_column
+from dialoguellm_release.render.predictions import probability_column
 from dialoguellm_release.schemas.release import AppAdapter, AppAdapters
 
 ADAPTERS_VARIABLE = "DLM_APP_ADAPTERS"
@@ -41,7 +40,7 @@ class Labelled:
 
     def csv(self) -> str:
         """The rows as a table, which a spreadsheet takes for UTF-8."""
-        return "\ufeff" + csv_line(columns_of(self.labels)) + lines_of(self.rows, self.labels, "csv")
+        return "\ufeff" + lines_of(self.rows, self.labels, "csv", has_header=True)
 
 
 def offered_adapters() -> dict[str, AppAdapter]:
@@ -71,7 +70,7 @@ def label_conversation(text: str, file: str | None, adapter: AppAdapter, least: 
     with tempfile.TemporaryDirectory() as scratch:
         source = _source(text, file, Path(scratch))
         predictor = predictor_of(adapter)
-        turns, script_warning = survey(source, predictor.choice.languages)
+        turns, warnings = survey(source, predictor)
         if turns > MOST_TURNS:
             what, expected = "has too many turns for this demo", f"at most {MOST_TURNS}"
             raise DataError(Problem(source.name, what, expected, f"{turns:,}", code="app.turns"))
@@ -79,7 +78,7 @@ def label_conversation(text: str, file: str | None, adapter: AppAdapter, least: 
     notes = [f"From {source.name}; the text was not used"] if file and text.strip() else []
     if predictor.temperature is not None:
         rows = [_where_sure(row, least) for row in rows]
-    return Labelled(rows, predictor.labels, [*notes, *warn(script_warning, predictor)])
+    return Labelled(rows, predictor.labels, [*notes, *warnings])
 
 
 def _source(text: str, file: str | None, scratch: Path) -> ConversationFile:

@@ -166,7 +166,7 @@ class Stopping:
         self.labels, self.error, self.at, self.calls = labels, error, at, 0
 
     def answers(self, records: Sequence[Record]) -> list[Any]:
-        from dialoguellm_release.predict.answering import LabelScores
+        from dialoguellm_release.predict.trained_model import LabelScores
 
         self.calls += 1
         if self.error is not None and self.calls == self.at:
@@ -241,8 +241,6 @@ def test_an_output_is_not_replaced_unasked(stub: Callable[..., EmotionPredictor]
 def test_a_full_disk_keeps_what_was_written(
     stub: Callable[..., EmotionPredictor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dialoguellm_release.predict import partial
-
     source, out = table(tmp_path / "long.csv", LONG), tmp_path / "out.csv"
     left = [2]
 
@@ -253,7 +251,7 @@ def test_a_full_disk_keeps_what_was_written(
         write_text(path, text)
 
     with monkeypatch.context() as patched:
-        patched.setattr(partial, "write_text", full)
+        patched.setattr(files, "write_text", full)
         with pytest.raises(ReleaseError) as raised:
             predict_file(source, stub(), out)
     assert raised.value.problems[0].code == "predict.not_written"

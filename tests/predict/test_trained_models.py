@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,8 @@ import pytest
 from dialoguellm_release import EmotionPredictor, ReleaseError, Turn, load_prompt, predict_file
 from dialoguellm_release.dataset.records import RecordMaker
 from dialoguellm_release.folders import read_manifest
-from dialoguellm_release.predict.answering import LabelScores
-from dialoguellm_release.predict.language import ScriptCount
-from dialoguellm_release.predict.trained_model import TaskChoice, TrainedModel, choose_task
+from dialoguellm_release.predict.reading import count_scripts, warning_of_scripts
+from dialoguellm_release.predict.trained_model import LabelScores, TaskChoice, TrainedModel, choose_task
 from dialoguellm_release.schemas.labels import LABELS
 from dialoguellm_release.schemas.manifests import AdapterManifest, TrainedCorpus, TrainedTask
 from dialoguellm_release.schemas.record import Dialogue, Record, Utterance
@@ -163,9 +163,9 @@ ENGLISH = "They said yes, and I am very glad. " * 9
     ],
 )
 def test_what_can_be_known_of_the_language(text: str, languages: list[str], said: str | None) -> None:
-    count = ScriptCount()
-    count.add(text)
-    warning = count.warning(languages)
+    letters = Counter[str]()
+    count_scripts(text, letters)
+    warning = warning_of_scripts(letters, languages)
     assert warning is None if said is None else said in str(warning)
 
 

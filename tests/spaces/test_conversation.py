@@ -15,9 +15,8 @@ from conversation import MOST_BYTES, MOST_TURNS, label_conversation, offered_ada
 from view import COLOURS, OTHER_COLOURS, UNSURE, View, problems
 
 from dialoguellm_release.errors import DataError
-from dialoguellm_release.predict.answering import LabelScores
 from dialoguellm_release.predict.predictor import EmotionPredictor
-from dialoguellm_release.predict.trained_model import TaskChoice
+from dialoguellm_release.predict.trained_model import LabelScores, TaskChoice
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.release import AppAdapter
