@@ -108,7 +108,7 @@ def usual(sources: Path, out: Path, built: Path) -> float:
 
 
 def plain_rows(sources: Path, drawn: dict[str, str]) -> Iterator[dict[str, Any]]:
-    from dialoguellm_release.corpora.notes import Notes
+    from dialoguellm_release.corpora.cells import Notes
     from dialoguellm_release.corpora.readers import read_corpus
     from dialoguellm_release.corpora.registry import corpus_entry
     from dialoguellm_release.prompts import load_prompt

@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dialoguellm_release.cli import options
-from dialoguellm_release.cli.options import BUILD, Again, BackbonesFolder, DatasetFolder, Json, Replace
-from dialoguellm_release.cli.output import say, say_made, show_result
+from dialoguellm_release.cli import command
+from dialoguellm_release.cli.command import (
+    BUILD,
+    Again,
+    BackbonesFolder,
+    DatasetFolder,
+    Json,
+    Replace,
+    say,
+    say_made,
+    show_result,
+)
 from dialoguellm_release.render import numbers
 from dialoguellm_release.render.tables import Table
 
@@ -18,10 +27,10 @@ if TYPE_CHECKING:
     from dialoguellm_release.schemas.manifests import AdapterManifest
     from dialoguellm_release.steps.adapter import Check, MeanAndDeviation, SeedsSummary, Tokens, Unfinished
 
-app = options.group("Check, train, merge and export adapters.")
+app = command.group("Check, train, merge and export adapters.")
 
 Recipe = Annotated[str, typer.Argument(help="A bundled adapter recipe (tiny, llama-2-7b) or a path.")]
-Settings = Annotated[list[str] | None, options.setting("trainer.max_steps=10")]
+Settings = Annotated[list[str] | None, command.setting("trainer.max_steps=10")]
 TokenizerFolder = Annotated[
     Path | None,
     typer.Option("--tokenizer", help="Folder of the backbone's tokenizer. [default: what lies here already]"),
@@ -70,7 +79,7 @@ def check(
 def train(
     recipe: Recipe,
     dataset: DatasetFolder = BUILD / "dataset",
-    out: Annotated[Path | None, options.output("build/adapters/NAME")] = None,
+    out: Annotated[Path | None, command.output("build/adapters/NAME")] = None,
     backbones: BackbonesFolder = BUILD / "backbones",
     seed: Annotated[
         int | None, typer.Option(help="Train this one seed instead of what the recipe says.")
@@ -126,7 +135,7 @@ def train(
 @app.command()
 def merge(
     adapter: Annotated[Path, typer.Argument(help="Folder that `adapter train` made.")],
-    out: Annotated[Path | None, options.output("build/merged/NAME")] = None,
+    out: Annotated[Path | None, command.output("build/merged/NAME")] = None,
     backbones: BackbonesFolder = BUILD / "backbones",
     again: Again = False,
     replace: Replace = False,
@@ -155,7 +164,7 @@ def export(
     recipe: Recipe,
     tool: Annotated[str, typer.Argument(help="trl, messages (for chat models), axolotl or llama-factory.")],
     dataset: DatasetFolder = BUILD / "dataset",
-    out: Annotated[Path | None, options.output("build/exports/TOOL-NAME")] = None,
+    out: Annotated[Path | None, command.output("build/exports/TOOL-NAME")] = None,
     tokenizer: TokenizerFolder = None,
     backbones: BackbonesFolder = BUILD / "backbones",
     settings: Settings = None,

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dialoguellm_release.cli.options import BUILD, BackbonesFolder, Json, group
-from dialoguellm_release.cli.output import problem_data, say, show_json
+from dialoguellm_release.cli.command import BUILD, BackbonesFolder, Json, group, problem_data, say, show_json
 
 app = group("Check and render cards.")
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dialoguellm_release.cli.options import Json, group
-from dialoguellm_release.cli.output import problem_data, say, show_result
+from dialoguellm_release.cli.command import Json, group, problem_data, say, show_result
 from dialoguellm_release.render import numbers
 from dialoguellm_release.render.tables import Table
 

@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dialoguellm_release.cli import options
-from dialoguellm_release.cli.options import BUILD, Again, Json, Replace, Skip
-from dialoguellm_release.cli.output import problem_data, say, say_made, show_json, show_result
+from dialoguellm_release.cli import command
+from dialoguellm_release.cli.command import (
+    BUILD,
+    Again,
+    Json,
+    Replace,
+    Skip,
+    problem_data,
+    say,
+    say_made,
+    show_json,
+    show_result,
+)
 from dialoguellm_release.render import numbers
 from dialoguellm_release.render.tables import Column, Table
 
@@ -18,7 +28,7 @@ if TYPE_CHECKING:
     from dialoguellm_release.schemas.audit import Agreement, Audit, Overlap, RepeatCounts
     from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 
-app = options.group("Build, check, audit and complete datasets.")
+app = command.group("Build, check, audit and complete datasets.")
 
 BuiltDataset = Annotated[Path, typer.Argument(help="Folder that `dataset build` made, or a published copy.")]
 
@@ -32,12 +42,12 @@ def build(
             help="Folder with one sub-folder a corpus; the synthetic corpora where the recipe says so."
         ),
     ] = None,
-    out: Annotated[Path | None, options.output("build/dataset")] = None,
+    out: Annotated[Path | None, command.output("build/dataset")] = None,
     skip: Skip = None,
     video: Annotated[
         Path | None, typer.Option(help="Folder that `video describe` made; fills video_description.")
     ] = None,
-    settings: Annotated[list[str] | None, options.setting("context_k=3")] = None,
+    settings: Annotated[list[str] | None, command.setting("context_k=3")] = None,
     again: Again = False,
     replace: Replace = False,
     json: Json = False,

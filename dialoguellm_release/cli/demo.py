@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dialoguellm_release.cli.options import BUILD, Again, Skip
-from dialoguellm_release.cli.output import say, show
+from dialoguellm_release.cli.command import BUILD, Again, Skip, say, show
 
 LOADING = """\
 from datasets import load_dataset; dataset = load_dataset("{dataset}", "{corpus}", split="test")
@@ -92,6 +91,6 @@ def demo(
     show(f"\nLoad it\n{loading}")
     say(f"\nDone in {time.monotonic() - started:.0f} s. Everything is in {out}.")
     if app:
-        from dialoguellm_release.steps.demo import serve_app
+        from dialoguellm_release.steps.predict import serve_app
 
         raise typer.Exit(serve_app(trained.folder, out / backbone_plan.folder))

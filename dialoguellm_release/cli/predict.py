@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from dialoguellm_release.cli import options
-from dialoguellm_release.cli.options import Json
-from dialoguellm_release.cli.output import say, show, show_json
+from dialoguellm_release.cli import command
+from dialoguellm_release.cli.command import Json, say, show, show_json
 from dialoguellm_release.render.predictions import LIMITS_OF_USE, predictions_table
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def predict(
     if served is not None:
         if backbone is not None or device is not None:
             raise typer.BadParameter("--backbone and --device are of a model that runs here, not of --served")
-        way = options.choice(api, get_args(ServerApi), "--api")
+        way = command.choice(api, get_args(ServerApi), "--api")
         server = steps.ServedModel(base_url, served, way)
         predictor = steps.EmotionPredictor.from_served(
             server, adapter, labels=chosen, corpus=corpus, context_k=context_k

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dialoguellm_release.cli.options import Json
-from dialoguellm_release.cli.output import say, show, show_json
+from dialoguellm_release.cli.command import Json, say, show, show_json
 from dialoguellm_release.errors import Problem, PublishError
 from dialoguellm_release.render import numbers
 from dialoguellm_release.render.tables import Table

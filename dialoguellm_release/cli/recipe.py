@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dialoguellm_release.cli import options
-from dialoguellm_release.cli.options import BUILD, Json
-from dialoguellm_release.cli.output import say, show, show_json, show_result
+from dialoguellm_release.cli import command
+from dialoguellm_release.cli.command import BUILD, Json, say, show, show_json, show_result
 from dialoguellm_release.render.tables import GAP, Table, terminal_width
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ _FORMAT_KEYS = (
     "ignores_case",
 )
 
-app = options.group("List, show, validate and write recipes.")
+app = command.group("List, show, validate and write recipes.")
 
 
 @app.command(name="list")
@@ -58,7 +57,7 @@ def list_recipes(
 def show_recipe(
     name: Annotated[str, typer.Argument(help="A bundled recipe, as in datasets/paper, or a path.")],
     origin: Annotated[bool, typer.Option("--origin", help="Say where each value was written.")] = False,
-    settings: Annotated[list[str] | None, options.setting("description=Mine")] = None,
+    settings: Annotated[list[str] | None, command.setting("description=Mine")] = None,
     json: Json = False,
 ) -> None:
     """Show a recipe as resolved, with every default.

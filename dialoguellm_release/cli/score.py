@@ -7,22 +7,33 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from dialoguellm_release.cli import options, scores
-from dialoguellm_release.cli.options import BUILD, Again, BackbonesFolder, DatasetFolder, Json, Replace
-from dialoguellm_release.cli.output import say, say_made, show, show_json, show_result
+from dialoguellm_release.cli import command, scores
+from dialoguellm_release.cli.command import (
+    BUILD,
+    Again,
+    BackbonesFolder,
+    DatasetFolder,
+    Json,
+    Replace,
+    say,
+    say_made,
+    show,
+    show_json,
+    show_result,
+)
 from dialoguellm_release.render.tables import Format
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.manifests import ScoreManifest
     from dialoguellm_release.steps import StepResult
 
-app = options.group("Score models, baselines and predictions; compare scores.")
+app = command.group("Score models, baselines and predictions; compare scores.")
 
 Recipe = Annotated[str, typer.Argument(help="A score recipe: the name of a bundled one, or a path.")]
 Cache = Annotated[
     Path, typer.Option(help="Keeps each answer of a model, so that an interrupted run continues.")
 ]
-Settings = Annotated[list[str] | None, options.setting("max_records=100")]
+Settings = Annotated[list[str] | None, command.setting("max_records=100")]
 
 
 @app.command()
@@ -42,7 +53,7 @@ def run(
         str | None,
         typer.Option(help="Several ways to read the answer, with commas, or all: one score folder each."),
     ] = None,
-    out: Annotated[Path | None, options.output("build/scores/RECIPE-ADAPTER")] = None,
+    out: Annotated[Path | None, command.output("build/scores/RECIPE-ADAPTER")] = None,
     backbones: BackbonesFolder = BUILD / "backbones",
     cache: Cache = BUILD / "cache",
     settings: Settings = None,
@@ -70,7 +81,7 @@ def run(
     names = known if scorers == "all" else scorers.split(",")
     by_scorer = steps.score_each_way(
         recipe,
-        [options.choice(name, known, "--scorers") for name in names],
+        [command.choice(name, known, "--scorers") for name in names],
         dataset,
         model,
         out,
@@ -92,7 +103,7 @@ def baseline(
         str, typer.Argument(help="majority, random (its expected value), tfidf or tfidf-context.")
     ],
     dataset: DatasetFolder = BUILD / "dataset",
-    out: Annotated[Path | None, options.output("build/scores/RECIPE-NAME")] = None,
+    out: Annotated[Path | None, command.output("build/scores/RECIPE-NAME")] = None,
     settings: Settings = None,
     again: Again = False,
     replace: Replace = False,
@@ -105,7 +116,7 @@ def baseline(
     from dialoguellm_release.schemas.scores import BaselineName
     from dialoguellm_release.steps.score import score_baseline
 
-    known = options.choice(name, get_args(BaselineName), "NAME")
+    known = command.choice(name, get_args(BaselineName), "NAME")
     made = score_baseline(recipe, known, dataset, out, overrides=settings or (), again=again, replace=replace)
     _report(made, json=json)
 
@@ -125,7 +136,7 @@ def served(
     ] = "OPENAI_API_KEY",
     concurrency: Annotated[int, typer.Option(min=1, help="Requests under way at once.")] = 8,
     dataset: DatasetFolder = BUILD / "dataset",
-    out: Annotated[Path | None, options.output("build/scores/RECIPE-MODEL")] = None,
+    out: Annotated[Path | None, command.output("build/scores/RECIPE-MODEL")] = None,
     cache: Cache = BUILD / "cache",
     settings: Settings = None,
     again: Again = False,
@@ -139,7 +150,7 @@ def served(
     from dialoguellm_release.schemas.scores import ServerApi
     from dialoguellm_release.steps.score import ServedModel, score_served
 
-    way = options.choice(api, get_args(ServerApi), "--api")
+    way = command.choice(api, get_args(ServerApi), "--api")
     asked = ServedModel(base_url, model, way, key_variable, concurrency)
     made = score_served(
         recipe, asked, dataset, out, cache=cache, overrides=settings or (), again=again, replace=replace
@@ -152,7 +163,7 @@ def predictions(
     recipe: Recipe,
     file: Annotated[Path, typer.Argument(help="CSV, JSON Lines or Parquet with id and prediction.")],
     dataset: DatasetFolder = BUILD / "dataset",
-    out: Annotated[Path | None, options.output("build/scores/RECIPE-FILE")] = None,
+    out: Annotated[Path | None, command.output("build/scores/RECIPE-FILE")] = None,
     settings: Settings = None,
     again: Again = False,
     replace: Replace = False,
@@ -263,7 +274,7 @@ def table(
     from dialoguellm_release.schemas.scores import MetricName
     from dialoguellm_release.steps.compare import score_table
 
-    chosen = None if metric is None else options.choice(metric, get_args(MetricName), "--metric")
+    chosen = None if metric is None else command.choice(metric, get_args(MetricName), "--metric")
     found = score_table(folders, chosen)
     if json:
         show_json(scores.table_summary(found))
@@ -280,10 +291,10 @@ def _claims(
     from dialoguellm_release.steps.compare import Status, check_claims
 
     if status not in (None, "all"):
-        options.choice(str(status), get_args(Status), "--status")
+        command.choice(str(status), get_args(Status), "--status")
     report = check_claims(build, paper)
     if paper_table is not None:
-        options.choice(paper_table, report.tables, "--paper-table")
+        command.choice(paper_table, report.tables, "--paper-table")
     if json:
         show_json(scores.claims_summary(report))
     elif paper_table is not None:

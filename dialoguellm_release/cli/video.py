@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dialoguellm_release.cli import options
-from dialoguellm_release.cli.options import BUILD, DatasetFolder, Json
-from dialoguellm_release.cli.output import say, show_result
+from dialoguellm_release.cli import command
+from dialoguellm_release.cli.command import BUILD, DatasetFolder, Json, say, show_result
 from dialoguellm_release.render import numbers
 from dialoguellm_release.render.tables import Column, Table
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from dialoguellm_release.schemas.video import RecordCounts, VideoStatus
     from dialoguellm_release.steps.video import Survey
 
-app = options.group("Describe the video clips of the corpora.")
+app = command.group("Describe the video clips of the corpora.")
 
 MAX_NAMED = 10
 
@@ -26,7 +25,7 @@ Recipe = Annotated[str, typer.Argument(help="A bundled video recipe (openai, vll
 Videos = Annotated[
     Path, typer.Option(help="Folder with one sub-folder of videos a corpus; see docs/video.md.")
 ]
-Settings = Annotated[list[str] | None, options.setting("frames.count=4")]
+Settings = Annotated[list[str] | None, command.setting("frames.count=4")]
 
 
 @app.command()

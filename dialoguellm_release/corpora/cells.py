@@ -1,4 +1,4 @@
-"""Cells of native files: texts on one line, broken characters, clock times, and labels."""
+"""Cells of native files: texts on one line, broken characters, times, labels; and what is wrong in them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,80 @@ import difflib
 import json
 import re
 import unicodedata
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dialoguellm_release.corpora.notes import Fault, Notes
+from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.schemas.corpus import CorpusEntry
-from dialoguellm_release.schemas.labels import Label
+from dialoguellm_release.schemas.labels import Label, Split
+from dialoguellm_release.schemas.manifests import FileStamp
+
+MAX_DIGITS = 9
+"""A number of more digits is a fault of the file, and Python refuses to read one of thousands."""
+
+
+class Fault(Exception):
+    """A fault of one row or line; the loop that knows file and line makes it a problem and reads on."""
+
+    def __init__(
+        self,
+        what: str,
+        expected: str | None = None,
+        got: str | None = None,
+        fix: str | None = None,
+        code: str = "corpora.wrong_value",
+    ) -> None:
+        super().__init__(what)
+        self._problem = Problem("", what, expected, got, fix, code=code)
+
+    def at(self, where: str) -> Problem:
+        """The fault as a problem of a place."""
+        return replace(self._problem, where=where)
+
+
+def whole_number(cell: str, name: str) -> int:
+    """A cell as a number from 0."""
+    if not (cell.isascii() and cell.isdigit() and len(cell) <= MAX_DIGITS):
+        raise Fault(f"{name} is not a whole number", got=repr(cell), code="corpora.not_a_number")
+    return int(cell)
+
+
+MAX_PROBLEMS = 20
+
+
+@dataclass
+class Notes:
+    """The files that were read, the counts in them, and everything that was mended or is wrong.
+
+    Attributes:
+        files: Every file that was opened.
+        unknown_files: Paths of those whose hash the registry does not know; none where it knows no file
+            of the corpus.
+        public_dialogues: Dialogues per split as they stand in the files, before any repair;
+            the key None is a corpus without a split.
+        public_utterances: Utterances per split, counted in the same way.
+        repairs: How often each named rule mended or dropped something.
+        problems: What makes the corpus unusable; `check` raises them together.
+    """
+
+    files: list[FileStamp] = field(default_factory=list)
+    unknown_files: list[str] = field(default_factory=list)
+    public_dialogues: Counter[Split | None] = field(default_factory=Counter)
+    public_utterances: Counter[Split | None] = field(default_factory=Counter)
+    repairs: Counter[str] = field(default_factory=Counter)
+    problems: list[Problem] = field(default_factory=list)
+
+    def check(self) -> None:
+        """Raises what was found so far."""
+        if not self.problems:
+            return
+        more = len(self.problems) - MAX_PROBLEMS
+        shown = self.problems[:MAX_PROBLEMS]
+        if more > 0:
+            shown = [*shown, Problem("and so on", f"{more} more problems like these", code="corpora.more")]
+        raise DataError(shown)
+
 
 _C1 = re.compile("[\x80-\x9f]")
 _CP1252 = {code: bytes([code]).decode("cp1252", errors="ignore") or chr(code) for code in range(0x80, 0xA0)}

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from dialoguellm_release.corpora.cells import Notes
 from dialoguellm_release.corpora.files import State, identities, state_of
-from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.readers import read_corpus
 from dialoguellm_release.corpora.registry import CorpusFolders, corpus_entries, entry_of
 from dialoguellm_release.errors import DataError, Problem

@@ -10,8 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from dialoguellm_release.corpora.cells import check_unicode, is_blank, one_line, table_cell
-from dialoguellm_release.corpora.notes import Fault, Notes
+from dialoguellm_release.corpora.cells import Fault, Notes, check_unicode, is_blank, one_line, table_cell
 from dialoguellm_release.corpora.registry import bundled_corpora, corpus_entry
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import git_blob_id

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from dialoguellm_release.corpora.cells import Notes
 from dialoguellm_release.corpora.label_spaces import LabelSpace, label_space_of
 from dialoguellm_release.corpora.layouts import find_layout
-from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.readers import read_corpus
 from dialoguellm_release.corpora.registry import bundled_corpora
 from dialoguellm_release.corpora.sources import Source, find_source

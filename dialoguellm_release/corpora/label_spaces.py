@@ -10,8 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from dialoguellm_release.corpora.cells import one_line, table_cell
-from dialoguellm_release.corpora.notes import Fault
+from dialoguellm_release.corpora.cells import Fault, one_line, table_cell
 from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.schemas.labels import LABELS, Label

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dialoguellm_release.corpora.cells import MAX_DIGITS
 from dialoguellm_release.corpora.label_spaces import UsedLabels
-from dialoguellm_release.corpora.notes import MAX_DIGITS
 from dialoguellm_release.corpora.readers.table import SPLIT_NAMES
 from dialoguellm_release.corpora.sources import Source
 from dialoguellm_release.errors import DataError, Problem

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from dialoguellm_release.corpora.notes import Notes
+from dialoguellm_release.corpora.cells import Notes
 from dialoguellm_release.corpora.readers import read_corpus
 from dialoguellm_release.corpora.registry import CorpusFolders, entry_of
 from dialoguellm_release.dataset.counts import check_counts, reconcile, turn_statistics

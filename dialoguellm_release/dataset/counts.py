@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dialoguellm_release.corpora.notes import Notes
+from dialoguellm_release.corpora.cells import Notes
 from dialoguellm_release.corpora.registry import bundled_entry
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.leakage.turns import Turns, dialogue_starts

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import JsonValue
 
-from dialoguellm_release.corpora.notes import Notes
+from dialoguellm_release.corpora.cells import Notes
 from dialoguellm_release.corpora.registry import CorpusFolders
 from dialoguellm_release.dataset.records import SplitTotals, utterance_columns, utterance_schema
 from dialoguellm_release.errors import DataError, Problem, ReleaseError

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from dialoguellm_release.corpora.notes import Notes
+from dialoguellm_release.corpora.cells import Notes
 from dialoguellm_release.dataset.records import context_only, line_of
 from dialoguellm_release.errors import DataError, Problem, problems_of
 from dialoguellm_release.folders import (

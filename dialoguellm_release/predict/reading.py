@@ -14,10 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from dialoguellm_release.corpora.cells import Fault, table_cell
 from dialoguellm_release.corpora.cells import is_blank as is_blank_text
-from dialoguellm_release.corpora.cells import table_cell
 from dialoguellm_release.corpora.layouts import COLUMN_NAMES, columns_by_name
-from dialoguellm_release.corpora.notes import Fault
 from dialoguellm_release.errors import DataError, Problem, one_of
 from dialoguellm_release.predict.predictor import Turn
 from dialoguellm_release.tabular import TableRow, encoding_of, stream_rows

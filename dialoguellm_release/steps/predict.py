@@ -1,15 +1,18 @@
-"""The step of prediction: conversations in a file become predictions in another."""
+"""The steps of a trained model: label conversations in a file, and serve the app of `spaces/`."""
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from dialoguellm_release.errors import DataError, Problem, RecipeError
+from dialoguellm_release.errors import DataError, MissingExtraError, Problem, RecipeError
 from dialoguellm_release.predict.files import PredictedFile as PredictedFile
 from dialoguellm_release.predict.files import PredictedRow, predicted_rows, survey, write_predictions
 from dialoguellm_release.predict.files import counted as counted
@@ -18,8 +21,10 @@ from dialoguellm_release.predict.predictor import EmotionPredictor as EmotionPre
 from dialoguellm_release.predict.reading import ConversationFile, open_file
 from dialoguellm_release.predict.trained_model import read_model
 from dialoguellm_release.recipes.catalogue import load_recipe
+from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.manifests import AdapterManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
+from dialoguellm_release.schemas.release import AppAdapter, AppAdapters
 from dialoguellm_release.serve.client import ServedModel as ServedModel
 from dialoguellm_release.step import BUILD, StrPath
 from dialoguellm_release.steps.model import built_backbone
@@ -106,3 +111,27 @@ def backbone_of(adapter: str) -> Path | None:
     except RecipeError:
         return None
     return built_backbone(reference, loaded, BUILD / "backbones")
+
+
+APP = "emotion_demo"
+
+
+def serve_app(adapter: StrPath, backbone: StrPath | None = None) -> int:
+    """Serves the app of the demo Space with one adapter, until Ctrl-C.
+
+    The page is at http://127.0.0.1:7860, or at the port that `GRADIO_SERVER_PORT` names. Nothing is sent to
+    another machine.
+
+    Example:
+        >>> serve_app("build/demo/adapters/tiny", "build/demo/backbones/tiny")  # doctest: +SKIP
+    """
+    if importlib.util.find_spec("gradio") is None:
+        raise MissingExtraError("demo", "gradio")
+    base = None if backbone is None else os.fspath(Path(backbone).resolve())
+    where = os.fspath(Path(adapter).resolve() if Path(adapter).is_dir() else adapter)
+    offered = AppAdapters(adapters=(AppAdapter(adapter=where, backbone=base),))
+    with tempfile.TemporaryDirectory(prefix="dlm-app-") as folder:
+        listed = Path(folder, "adapters.json")
+        listed.write_text(offered.model_dump_json(), encoding="utf-8")
+        command = [sys.executable, os.fspath(resource_folder("spaces") / APP / "app.py")]
+        return subprocess.call(command, env={**os.environ, "DLM_APP_ADAPTERS": os.fspath(listed)})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dialoguellm_release.corpora.notes import Notes
+from dialoguellm_release.corpora.cells import Notes
 from dialoguellm_release.corpora.readers import read_corpus
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.errors import DataError

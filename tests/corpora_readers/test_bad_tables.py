@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dialoguellm_release.corpora.notes import MAX_PROBLEMS
+from dialoguellm_release.corpora.cells import MAX_PROBLEMS
 from dialoguellm_release.schemas.labels import CorpusName
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialoguellm_release.corpora.cells import NativeLabels, c1_as_cp1252, seconds, utf8_as_utf8
-from dialoguellm_release.corpora.notes import Fault, Notes
+from dialoguellm_release.corpora.cells import Fault, NativeLabels, Notes, c1_as_cp1252, seconds, utf8_as_utf8
 from dialoguellm_release.corpora.readers.dailydialog import mended
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.schemas.labels import CorpusName
@@ -137,7 +136,7 @@ def test_an_unknown_label_is_refused_with_a_suggestion(cell: str) -> None:
     with pytest.raises(Fault) as caught:
         NativeLabels(entry, Notes()).read(cell)
 
-    assert caught.value.fix in {f"did you mean {native}?" for native in entry.label_map}
+    assert caught.value.at("line").fix in {f"did you mean {native}?" for native in entry.label_map}
 
 
 LINE = ["Is it late ?", "Yes .", "I missed it .", "I'll walk .", "Good ."]

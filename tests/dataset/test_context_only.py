@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from dialoguellm_release.corpora.notes import Notes
+from dialoguellm_release.corpora.cells import Notes
 from dialoguellm_release.folders import read_manifest, stamps, write_manifest
 from dialoguellm_release.hydration.published import PublishedCopy
 from dialoguellm_release.layout import AUDIT

@@ -23,7 +23,7 @@ from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.resources import constraints, resource_folder
 from dialoguellm_release.schemas.manifests import AdapterManifest, TrainedCorpus, TrainedTask
 from dialoguellm_release.schemas.release import AppAdapter, AppAdapters, ReleaseRecipe, SpaceRepository
-from dialoguellm_release.steps import demo
+from dialoguellm_release.steps.predict import serve_app
 from dialoguellm_release.steps.release import verify_release
 from tests.hub_server.server import HubServer
 
@@ -160,13 +160,13 @@ def test_the_app_is_served_with_an_adapter_in_a_folder(
     monkeypatch.setattr(importlib.util, "find_spec", str)
     (tmp_path / "tiny").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert demo.serve_app("tiny", "base") == 3
-    assert demo.serve_app("owner/name") == 3
+    assert serve_app("tiny", "base") == 3
+    assert serve_app("owner/name") == 3
     assert [(one.adapter, one.backbone) for one in seen] == [
         (str(tmp_path / "tiny"), str(tmp_path / "base")),
         ("owner/name", None),
     ]
     monkeypatch.setattr(importlib.util, "find_spec", {}.get)
     with pytest.raises(MissingExtraError) as caught:
-        demo.serve_app("tiny")
+        serve_app("tiny")
     assert "dialoguellm-release[demo]" in str(caught.value)

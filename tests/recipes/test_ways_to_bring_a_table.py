@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 
+from dialoguellm_release.corpora.cells import Notes
 from dialoguellm_release.corpora.guess import DataOptions, GuessedCorpus, guess_corpus
-from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.readers import read_corpus
 from dialoguellm_release.corpora.sources import find_source
 from dialoguellm_release.errors import DataError

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
+from dialoguellm_release.corpora.cells import Notes
 from dialoguellm_release.corpora.files import CorpusFolder, open_folder
-from dialoguellm_release.corpora.notes import Notes
 from dialoguellm_release.corpora.readers.dailydialog import read_dailydialog
 from dialoguellm_release.corpora.readers.emorynlp_json import read_emorynlp_json
 from dialoguellm_release.corpora.readers.iemocap import read_iemocap

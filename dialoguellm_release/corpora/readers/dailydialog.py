@@ -9,10 +9,9 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dialoguellm_release.corpora.cells import NativeLabel, NativeLabels
+from dialoguellm_release.corpora.cells import Fault, NativeLabel, NativeLabels
 from dialoguellm_release.corpora.fetch import DAMAGED_ZIP, MAX_MEMBER_BYTES
 from dialoguellm_release.corpora.files import CorpusFolder
-from dialoguellm_release.corpora.notes import Fault
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.schemas.labels import SPLITS, Split
 from dialoguellm_release.schemas.record import Dialogue, Utterance

@@ -7,9 +7,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dialoguellm_release.corpora.cells import NativeLabels
+from dialoguellm_release.corpora.cells import Fault, NativeLabels
 from dialoguellm_release.corpora.files import CorpusFolder
-from dialoguellm_release.corpora.notes import Fault
 from dialoguellm_release.corpora.readers.json_files import parsed_json
 from dialoguellm_release.corpora.readers.table import DialogueRows, joined
 from dialoguellm_release.errors import Problem, problems_of

@@ -11,9 +11,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dialoguellm_release.corpora.cells import NativeLabel, NativeLabels
+from dialoguellm_release.corpora.cells import Fault, NativeLabel, NativeLabels
 from dialoguellm_release.corpora.files import CorpusFolder
-from dialoguellm_release.corpora.notes import Fault
 from dialoguellm_release.schemas.labels import Split
 from dialoguellm_release.schemas.record import Dialogue, Utterance
 

@@ -6,9 +6,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dialoguellm_release.corpora.cells import NativeLabels, check_unicode, table_cell
+from dialoguellm_release.corpora.cells import Fault, NativeLabels, check_unicode, table_cell
 from dialoguellm_release.corpora.files import CorpusFolder
-from dialoguellm_release.corpora.notes import Fault
 from dialoguellm_release.corpora.readers.table import given, joined, native_labels
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.schemas.corpus import JsonFormat

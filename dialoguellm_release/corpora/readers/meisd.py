@@ -9,9 +9,16 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
-from dialoguellm_release.corpora.cells import NativeLabels, c1_as_cp1252, seconds, utf8_as_utf8
+from dialoguellm_release.corpora.cells import (
+    Fault,
+    NativeLabels,
+    Notes,
+    c1_as_cp1252,
+    seconds,
+    utf8_as_utf8,
+    whole_number,
+)
 from dialoguellm_release.corpora.files import CorpusFolder
-from dialoguellm_release.corpora.notes import Fault, Notes, whole_number
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.record import Dialogue, Utterance
 

@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
-from dialoguellm_release.corpora.cells import NativeLabels, c1_as_cp1252, seconds
+from dialoguellm_release.corpora.cells import Fault, NativeLabels, c1_as_cp1252, seconds, whole_number
 from dialoguellm_release.corpora.files import CorpusFolder
-from dialoguellm_release.corpora.notes import Fault, whole_number
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.schemas.corpus import JsonFormat, TableFormat
 from dialoguellm_release.schemas.labels import SPLITS, Split
