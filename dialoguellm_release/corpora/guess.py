@@ -1,24 +1,26 @@
-"""A corpus file for data of a user's own: how its files are read, by the usual names of columns and keys."""
+"""A corpus file for data of a user's own: where its files are, how they are read, what its labels mean."""
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dialoguellm_release.corpora.cells import Notes
-from dialoguellm_release.corpora.label_spaces import LabelSpace, label_space_of
-from dialoguellm_release.corpora.layouts import find_layout
+from dialoguellm_release.corpora.layouts import Source, UsedLabels, find_layout
 from dialoguellm_release.corpora.readers import read_corpus
-from dialoguellm_release.corpora.registry import bundled_corpora
-from dialoguellm_release.corpora.sources import Source, find_source
+from dialoguellm_release.corpora.readers.table import SPLIT_NAMES
+from dialoguellm_release.corpora.registry import bundled_corpora, corpus_entries
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.schemas.corpus import CorpusEntry, CorpusLicense
-from dialoguellm_release.schemas.labels import RESERVED_NAMES, SPLITS, CorpusName, Split
+from dialoguellm_release.schemas.labels import LABELS, RESERVED_NAMES, SPLITS, CorpusName, Label, Split
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, SplitDraw
+from dialoguellm_release.tabular import SUFFIXES
 
 HELD_OUT_SEED = 42
 
@@ -75,7 +77,7 @@ class GuessedCorpus:
 
 
 def guess_corpus(data: Sequence[str], beside: Path, options: DataOptions, scratch: Path) -> GuessedCorpus:
-    """The corpus file of data, which is read with it."""
+    """The corpus file of data, which is read with it, for a folder; a copy that is needed is in `scratch`."""
     try:
         "".encode(options.encoding or "utf-8")
     except LookupError:
@@ -85,7 +87,7 @@ def guess_corpus(data: Sequence[str], beside: Path, options: DataOptions, scratc
     source = find_source(data, options.config, scratch)
     layout = find_layout(source, options.columns, options.encoding)
     space = label_space_of(layout.used, options.label_map, options.label_names or layout.class_names)
-    name = corpus_name(source.title)
+    name, title = corpus_name(source.title), source.title
     license_ = CorpusLicense(
         id=f"LicenseRef-{name.replace('_', '-')}-not-stated",
         name="not stated",
@@ -97,51 +99,44 @@ def guess_corpus(data: Sequence[str], beside: Path, options: DataOptions, scratc
         research_only="unknown",
         signed_form="unknown",
     )
+    folder = os.path.relpath(source.folder.resolve(), beside.resolve())
     entry = CorpusEntry(
         version=1,
         kind="corpus",
         name=name,
-        title=source.title,
-        description=f"the texts of {data[0] if source.is_copy else source.title}",
+        title=title,
+        description=f"the texts of {data[0] if source.is_copy else title}",
         text_license=license_,
         label_license=license_,
         format=layout.format.model_copy(update={"ignores_case": space.ignores_case}),
-        data=f"{source.title}-data"
-        if source.is_copy
-        else os.path.relpath(source.folder.resolve(), beside.resolve()),
+        data=f"{title}-data" if source.is_copy else folder,
         label_space=space.labels,
         label_map=space.label_map,
         dropped_labels=space.dropped,
     )
-    return _read(GuessedCorpus(source, entry, layout.columns, space, {}, {}, None, {}), options.held_out)
-
-
-def _read(guessed: GuessedCorpus, held_out: float) -> GuessedCorpus:
-    """The same with what a reading finds: the records of each split, and how lacking splits are drawn."""
-    entry, notes = guessed.entry, Notes()
-    dialogues, records = Counter[Split | None](), Counter[Split | None]()
-    for one in read_corpus(entry, guessed.source.folder, CorpusRecipe(), notes):
+    notes, dialogues, records = Notes(), Counter[Split | None](), Counter[Split | None]()
+    for one in read_corpus(entry, source.folder, CorpusRecipe(), notes):
         dialogues[one.split] += 1
         records[one.split] += sum(turn.label is not None for turn in one.utterances)
     if not records["train"]:
-        where, fix = (
-            str(guessed.source.folder),
-            "leave the split of the rows to train on empty, or call it train",
+        fix = "leave the split of the rows to train on empty, or call it train"
+        problem = Problem(
+            str(source.folder), "no row to train on", fix=fix, code="corpora.nothing_to_train_on"
         )
-        raise DataError(Problem(where, "no row to train on", fix=fix, code="corpora.nothing_to_train_on"))
-    each = int(dialogues["train"] * held_out)
-    lacking = [split for split in SPLITS if not records[split]]
-    draw = None
-    if each and lacking:
-        shares = {split: each if split in lacking else 0 for split in SPLITS}
+        raise DataError(problem)
+    each, draw = int(dialogues["train"] * options.held_out), None
+    shares = {split: 0 if records[split] else each for split in SPLITS}
+    if any(shares.values()):
         shares["train"] = dialogues["train"] - sum(shares.values())
         draw = SplitDraw(seed=HELD_OUT_SEED, dialogues=shares)
         entry = entry.model_copy(update={"splits": "drawn"})
         dialogues[None], records[None] = dialogues.pop("train"), records.pop("train")
     there = [split for split in (*SPLITS, None) if records[split]]
-    return replace(
-        guessed,
+    return GuessedCorpus(
+        source=source,
         entry=entry,
+        columns=layout.columns,
+        labels=space,
         dialogues={split: dialogues[split] for split in there},
         records={split: records[split] for split in there},
         draw=draw,
@@ -159,3 +154,224 @@ def corpus_name(stem: str) -> CorpusName:
     if not name[0].isalpha():
         name = f"table_{name}"
     return f"own_{name}" if name in RESERVED_NAMES or name in bundled_corpora() else name
+
+
+MAX_LABELS = 64
+"""More are no label space, but a column of something else."""
+
+_NUMBER = re.compile(r"(-?\d{1,9})(?:\.0)?", re.ASCII)
+_MISSING = frozenset({"nan", "null", "n/a", "#n/a", "<na>"})
+_SEPARATORS = re.compile(r"\s*[,;|/+&]\s*")
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """How the labels of files are read.
+
+    Attributes:
+        labels: The label space in its order.
+        label_map: Every native label to the one that is meant; empty where all are kept as they are.
+        dropped: Native labels that stand for none, with the reason.
+        ignores_case: Whether case and outer white space mean nothing.
+        counts: How many utterances have each label of the label space.
+        suggested: For labels outside the canonical vocabulary, the nearest one in it.
+    """
+
+    labels: tuple[Label, ...]
+    label_map: dict[str, Label]
+    dropped: dict[str, str]
+    ignores_case: bool
+    counts: dict[Label, int]
+    suggested: dict[Label, Label]
+
+
+def label_space_of(used: UsedLabels, stated: Mapping[str, str], names: Sequence[str]) -> LabelSpace:
+    """The label space that files and their user ask for."""
+    natives, ignores_case = _natives(used.counts, names)
+    if ignores_case:
+        stated = {one.strip().lower(): to for one, to in stated.items()}
+    named, problems = _named(natives, used, stated, names)
+    problems += _several(natives, used)
+    if unknown := [one for one in stated if one not in natives and one not in named.values()]:
+        what, fix = f"no utterance has the label {', '.join(unknown)}", "map labels that the data has"
+        problems.append(Problem("--map", what, ", ".join(natives), fix=fix, code="corpora.unknown_label"))
+    if len(natives) > MAX_LABELS:
+        what, fix = f"{len(natives):,} different labels", "name the column of the label with --label"
+        where = next(iter(used.first.values()))
+        problems.append(
+            Problem(where, what, f"at most {MAX_LABELS}", fix=fix, code="corpora.too_many_labels")
+        )
+    if problems:
+        raise DataError(problems)
+    meant = {one: stated.get(one, stated.get(name, name)) for one, name in named.items()}
+    dropped = {one: "stands for no label" for one, label in meant.items() if not label}
+    label_map = {one: label for one, label in meant.items() if label}
+    counts = Counter[Label]()
+    for one, label in label_map.items():
+        counts[label] += natives[one]
+    order = [stated.get(name, name) for name in names] or [*(one for one in LABELS if one in counts), *counts]
+    labels = tuple(dict.fromkeys(one for one in order if one))
+    if outside := [label for label in counts if label not in labels]:
+        what, fix = f"the data also has {', '.join(outside)}", "name every label, or map it with --map"
+        raise DataError(Problem("--label-names", what, fix=fix, code="corpora.unknown_label"))
+    return LabelSpace(
+        labels=labels,
+        label_map=label_map if any(one != label for one, label in label_map.items()) else {},
+        dropped=dropped,
+        ignores_case=ignores_case,
+        counts={label: counts[label] for label in labels},
+        suggested={label: near for label in labels if label not in LABELS and (near := nearest_label(label))},
+    )
+
+
+def nearest_label(label: Label) -> Label | None:
+    """The canonical label that one outside the vocabulary may mean; None where none is near.
+
+    What the bundled corpora map their own labels to are the synonyms.
+    """
+    known = {one: one for one in LABELS}
+    for entry in corpus_entries().values():
+        words = {
+            **entry.label_map,
+            **{one: entry.label_map.get(to, to) for one, to in entry.spellings.items()},
+        }
+        known.update({one.lower(): to for one, to in words.items() if to in LABELS and len(one) > 2})
+    near = difflib.get_close_matches(label.lower(), known, n=1, cutoff=0.75)
+    return known[near[0]] if near else None
+
+
+def _natives(counts: Mapping[str, int], names: Sequence[str]) -> tuple[Counter[str], bool]:
+    """The native labels with their counts; in lower case where they differ in case or white space alone."""
+    lower = {one: one.strip().lower() for one in counts}
+    is_canonical = any(low in LABELS and one not in LABELS for one, low in lower.items())
+    are_distinct = len(set(lower.values())) == len(lower) and all(one == one.strip() for one in lower)
+    if set(counts) <= set(names) or (are_distinct and not is_canonical):
+        return Counter(counts), False
+    merged = Counter[str]()
+    for one, count in counts.items():
+        merged[lower[one]] += count
+    return merged, True
+
+
+def _named(
+    natives: Mapping[str, int], used: UsedLabels, stated: Mapping[str, str], names: Sequence[str]
+) -> tuple[dict[str, str], list[Problem]]:
+    """The name of each native label, which is empty where it stands for none."""
+    numbers = {one: int(match[1]) for one in natives if (match := _NUMBER.fullmatch(one))}
+    named = {one: "" if one.lower() in _MISSING else one for one in natives}
+    problems = list[Problem]()
+    if not numbers or all(one in stated or not named[one] for one in natives):
+        return named, problems
+    for one, number in numbers.items():
+        if number < 0:
+            named[one] = ""
+        elif number < len(names):
+            named[one] = names[number]
+        elif one not in stated:
+            what = "no name has this number" if names else "the label is a number without a name"
+            where, fix = (
+                used.first.get(one, "the label"),
+                "name every label, from that of 0 on: --label-names NAME,NAME,...",
+            )
+            problems.append(Problem(where, what, got=one, fix=fix, code="corpora.numbered_labels"))
+    return named, problems
+
+
+def _several(natives: Mapping[str, int], used: UsedLabels) -> list[Problem]:
+    """Cells that hold more than one label."""
+    cells = dict(used.lists)
+    for one in natives:
+        parts = _SEPARATORS.split(one)
+        if len(parts) > 1 and all(part in natives for part in parts):
+            cells[
+                next(where for cell, where in used.first.items() if one in (cell, cell.strip().lower()))
+            ] = one
+    what, fix = "several labels in one cell", "keep one label for each utterance"
+    return [
+        Problem(where, what, "one label", cell, fix, code="corpora.several_labels")
+        for where, cell in list(cells.items())[:5]
+    ]
+
+
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def find_source(data: Sequence[str], config: str | None, scratch: Path) -> Source:
+    """The files that are meant."""
+    named = [(_named_split(one), one) for one in data]
+    if len(named) == 1 and named[0][0] is None:
+        return _of_one(data[0], config, scratch)
+    problems, files = list[Problem](), dict[Split, Path]()
+    for split, one in named:
+        if split is None or split in files:
+            what = "its split is not stated" if split is None else f"is a second file of {split}"
+            fix = "name each split once: --data train=FILE --data validation=FILE --data test=FILE"
+            problems.append(Problem(one, what, fix=fix, code="corpora.unnamed_file"))
+        else:
+            files[split] = Path(one.partition("=")[2])
+    if problems:
+        raise DataError(problems)
+    folder = Path(os.path.commonpath([path.resolve().parent for path in files.values()]))
+    names = {split: os.path.relpath(path.resolve(), folder) for split, path in files.items()}
+    return Source(folder.name or "corpus", folder, {one: names[one] for one in SPLITS if one in names})
+
+
+def _named_split(data: str) -> Split | None:
+    name, separator, _ = data.partition("=")
+    return SPLIT_NAMES.get(name.lower()) if separator else None
+
+
+def _of_one(data: str, config: str | None, scratch: Path) -> Source:
+    path = Path(data)
+    if path.is_dir():
+        return _of_folder(path, config, scratch)
+    is_repository = not path.exists() and path.suffix.lower() not in SUFFIXES and _REPOSITORY.fullmatch(data)
+    return (
+        _loaded(data, config, scratch) if is_repository else Source(path.stem, path.parent, {None: path.name})
+    )
+
+
+def _of_folder(folder: Path, config: str | None, scratch: Path) -> Source:
+    """The files of a folder whose names state the splits; else what `datasets` finds in it."""
+    is_saved = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    names = sorted(one.name for one in folder.iterdir() if one.suffix.lower() in SUFFIXES)
+    splits = [_split_in(name) for name in names]
+    if config or is_saved or "train" not in splits or None in splits or len(set(splits)) < len(splits):
+        return _loaded(str(folder), config, scratch, is_saved=is_saved)
+    files = dict(zip(splits, names, strict=True))
+    return Source(folder.resolve().name, folder, {one: files[one] for one in SPLITS if one in files})
+
+
+def _split_in(name: str) -> Split | None:
+    words = [SPLIT_NAMES[word] for word in re.split(r"[^a-z]+", name.lower()) if word in SPLIT_NAMES]
+    return words[0] if len(words) == 1 else None
+
+
+def _loaded(data: str, config: str | None, scratch: Path, *, is_saved: bool = False) -> Source:
+    """A Parquet file for each split of what `datasets` loads, with the names of class labels."""
+    import datasets
+
+    try:
+        found: Any = datasets.load_from_disk(data) if is_saved else datasets.load_dataset(data, config)
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        what = f"`datasets` cannot load it: {' '.join(str(error).split())[:300] or type(error).__name__}"
+        fix = "name a file, a folder with train and test files, or a dataset repository; --config chooses one"
+        raise DataError(Problem(data, what, fix=fix, code="corpora.not_loaded")) from error
+    tables = {"train": found} if isinstance(found, datasets.Dataset) else dict(found)
+    splits = {name: SPLIT_NAMES.get(name.lower()) for name in tables}
+    if len(tables) == 1:
+        splits = dict.fromkeys(tables, "train")
+    if None in splits.values() or len(set(splits.values())) < len(splits):
+        fix = "save the splits that are meant as files, and name them: --data train=FILE --data test=FILE"
+        got = ", ".join(tables)
+        raise DataError(
+            Problem(
+                data, "its splits are not train, validation and test", got=got, fix=fix, code="corpora.splits"
+            )
+        )
+    for name, table in tables.items():
+        table.to_parquet(scratch / f"{splits[name]}.parquet")
+    title = Path(data).resolve().name if Path(data).is_dir() else data.rpartition("/")[2]
+    return Source(
+        title, scratch, {one: f"{one}.parquet" for one in SPLITS if one in splits.values()}, is_copy=True
+    )

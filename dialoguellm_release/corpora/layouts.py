@@ -5,16 +5,15 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dialoguellm_release.corpora.cells import MAX_DIGITS
-from dialoguellm_release.corpora.label_spaces import UsedLabels
+from dialoguellm_release.corpora.cells import MAX_DIGITS, Fault, one_line, table_cell
 from dialoguellm_release.corpora.readers.table import SPLIT_NAMES
-from dialoguellm_release.corpora.sources import Source
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.schemas.corpus import JsonFormat, TableColumns, TableFormat
 from dialoguellm_release.schemas.labels import Split
@@ -46,6 +45,58 @@ _KEYS = ("text", "label", "speaker")
 
 _INNER_NAMES = ("name", "text", "label", "value", "id")
 """The key of an object in a cell that stands for it, the better one first."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The files of a corpus.
+
+    Attributes:
+        title: What the corpus is called after.
+        folder: Holds the files.
+        files: Names of the files by split, below the folder; the key None is a file of all splits.
+        is_copy: Whether they are a copy that was made in the folder.
+    """
+
+    title: str
+    folder: Path
+    files: Mapping[Split | None, str]
+    is_copy: bool = False
+
+    @property
+    def paths(self) -> dict[Split | None, Path]:
+        """The files by split."""
+        return {split: self.folder / name for split, name in self.files.items()}
+
+
+@dataclass
+class UsedLabels:
+    """The labels that files hold.
+
+    Attributes:
+        counts: How many utterances have each, in the order in which they come.
+        first: Where each comes first.
+        missing: How many utterances have none.
+        lists: Where a cell is a list of labels.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    first: dict[str, str] = field(default_factory=dict)
+    missing: int = 0
+    lists: dict[str, str] = field(default_factory=dict)
+
+    def add(self, cell: Any, where: str) -> None:
+        """Takes the cell of an utterance; what is no label is left to the reader, which names its line."""
+        if isinstance(cell, list) or (isinstance(cell, str) and re.fullmatch(r"\s*\[.*\]\s*", cell)):
+            self.lists[where] = str(cell)
+            return
+        with suppress(Fault):
+            label = table_cell(cell, "label")
+            if not label.strip():
+                self.missing += 1
+            elif label.strip() == one_line(label) and len(label) <= 64:
+                self.counts[label] += 1
+                self.first.setdefault(label, where)
 
 
 @dataclass(frozen=True)
@@ -313,22 +364,13 @@ def _class_names(path: Path, column: str) -> list[str]:
         return []
     import pyarrow.parquet as pq
 
-    metadata = pq.read_schema(path).metadata or {}
-    nodes: list[Any] = [json.loads(metadata.get(b"huggingface", b"{}"))]
-    key = column.rpartition(".")[2]
+    metadata, key = pq.read_schema(path).metadata or {}, column.rpartition(".")[2]
+    nodes: list[tuple[str, Any]] = [("", json.loads(metadata.get(b"huggingface", b"{}")))]
     while nodes:
-        node = nodes.pop()
+        name, node = nodes.pop()
         if isinstance(node, dict):
-            if isinstance(node.get(key), dict) and (names := _names_in(node[key])):
-                return names
-            nodes += node.values()
-    return []
-
-
-def _names_in(feature: Any) -> list[str]:
-    """The names of a class label, be it inside of lists."""
-    while isinstance(feature, dict):
-        if feature.get("_type") == "ClassLabel":
-            return list(feature.get("names", []))
-        feature = feature.get("feature")
+            if name == key and node.get("_type") == "ClassLabel":
+                return list(node.get("names", []))
+            # A list of labels has its feature below itself.
+            nodes += [(name if one == "feature" else one, inner) for one, inner in node.items()]
     return []

@@ -16,9 +16,8 @@ import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 
 from dialoguellm_release.corpora.cells import Notes
-from dialoguellm_release.corpora.guess import DataOptions, GuessedCorpus, guess_corpus
+from dialoguellm_release.corpora.guess import DataOptions, GuessedCorpus, find_source, guess_corpus
 from dialoguellm_release.corpora.readers import read_corpus
-from dialoguellm_release.corpora.sources import find_source
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe
 from tests.hub_server.server import HubServer
