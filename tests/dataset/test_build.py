@@ -229,7 +229,7 @@ def test_the_draw_of_each_corpus_is_kept_and_shown(tmp_path: Path) -> None:
     draws = made.manifest.figures.split_draws
     assert {name: draw["seed"] for name, draw in draws.items()} == {"ferry": 0, "tram": 1}
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
-    first, _, second = card.partition("### The split of The ferry")[2].partition("### The split of The tram")
+    first, _, second = card.partition("The split of The ferry<")[2].partition("The split of The tram<")
     assert "`seed`: 0" in first
     assert "`seed`: 1" in second
 
