@@ -254,7 +254,7 @@ def pretrain(dataset: Path, out: Path, minutes: float | None, epochs: float) -> 
     def make(folder: Path) -> Output:
         saved = save_backbone(model, tokenizer, folder)
         write_text(folder / TRAINING_LOG, log)
-        return Output(saved.content_sha256, {"parameters": saved.parameters})
+        return saved
 
     run_step(BackboneManifest, out, Inputs(loaded.stamp, packages=PACKAGES), make, again=True)
     shutil.rmtree(work)

@@ -8,11 +8,12 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
@@ -57,6 +58,21 @@ MADE_BY: dict[Kind, str] = {
 """The command that makes a folder of each kind."""
 
 AnyManifest = TypeVar("AnyManifest", bound=Manifest)
+
+
+@dataclass(frozen=True)
+class Output:
+    """What was made: the files of a folder are written, and this is what its manifest says of them.
+
+    Attributes:
+        content_sha256: Hash of the content in canonical form.
+        fields: The fields of the manifest that this kind of folder has beside those of every manifest.
+        files: The native files that were read, relative to the `sources` of the step.
+    """
+
+    content_sha256: str
+    fields: Mapping[str, Any]
+    files: tuple[FileStamp, ...] = ()
 
 
 def sha256_of(path: Path) -> str:
@@ -162,28 +178,17 @@ def read_manifest(folder: Path, model: type[AnyManifest]) -> AnyManifest:
     try:
         return model.model_validate_json(path.read_bytes())
     except OSError as error:
-        problem = Problem(
-            str(path),
-            f"no {kind} folder here ({error.strerror})",
-            fix=f"make it with: {MADE_BY[kind]}; or name the folder where it is",
-            code="folders.no_manifest",
-        )
+        what = f"no {kind} folder here ({error.strerror})"
+        fix = f"make it with: {MADE_BY[kind]}; or name the folder where it is"
+        raise DataError(Problem(str(path), what, fix=fix, code="folders.no_manifest")) from error
     except ValidationError as error:
         found = kind_of(folder)
         if isinstance(found, str) and found != kind and found in MADE_BY:
-            problem = Problem(
-                str(path),
-                "is of another kind of folder",
-                kind,
-                found,
-                f"name a folder of kind {kind}",
-                code="folders.other_kind",
-            )
-            raise DataError(problem) from error
+            what, fix = "is of another kind of folder", f"name a folder of kind {kind}"
+            raise DataError(Problem(str(path), what, kind, found, fix, code="folders.other_kind")) from error
         what, fix = f"not the manifest of a {kind}", f"make the {kind} again"
         problems = problems_of(error, str(path), what, code="folders.damaged_manifest", fix=fix)
         raise DataError(problems) from error
-    raise DataError(problem)
 
 
 def kind_of(folder: Path) -> object:

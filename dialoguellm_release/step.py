@@ -29,6 +29,7 @@ from dialoguellm_release.folders import (
     stamp,
     write_manifest,
 )
+from dialoguellm_release.folders import Output as Output
 from dialoguellm_release.progress import say
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import NAMED_BY, Loaded, Model
@@ -81,21 +82,6 @@ class Inputs:
     packages: tuple[str, ...] = ()
     sources: Path | None = None
     own_sources: Mapping[str, Path] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Output:
-    """What a step's function gives back when it has written its files.
-
-    Attributes:
-        content_sha256: Hash of the content in canonical form.
-        fields: The fields of the manifest that this kind of folder has beside those of every manifest.
-        files: The native files that were read, relative to `Inputs.sources`.
-    """
-
-    content_sha256: str
-    fields: Mapping[str, Any]
-    files: tuple[FileStamp, ...] = ()
 
 
 @dataclass(frozen=True)

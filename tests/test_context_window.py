@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from dialoguellm_release.backbones.context_window import check_context_window, context_window
+from dialoguellm_release.encoding import check_context_window, context_window
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import MANIFEST, read_manifest
 from dialoguellm_release.schemas.manifests import AdapterManifest
 from dialoguellm_release.steps.adapter import train_adapter
 from dialoguellm_release.steps.model import merge_adapter
 from dialoguellm_release.steps.score import ModelChoice, score
-from dialoguellm_release.training import merge
+from dialoguellm_release.training import adapter_folder
 
 ROOMY = 450  # above every record of the test dataset, below max_length of the tiny recipes
 
@@ -84,14 +84,14 @@ def test_a_merge_is_checked_within_the_window(
     tiny_adapter: Path, tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    logits_of = merge._logits
+    logits_of = adapter_folder._logits
 
     def watched(model: Any, ids: list[int]) -> Any:
         seen.append(len(ids))
         return logits_of(model, ids)
 
-    monkeypatch.setattr(merge, "context_window", lambda _config: 16)
-    monkeypatch.setattr(merge, "_logits", watched)
+    monkeypatch.setattr(adapter_folder, "context_window", lambda _config: 16)
+    monkeypatch.setattr(adapter_folder, "_logits", watched)
     merge_adapter(tiny_adapter, tmp_path / "merged", backbones=tiny_backbone.parent)
     assert seen == [16, 16]
 

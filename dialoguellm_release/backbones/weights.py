@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.folders import (
     MANIFEST,
+    Output,
     combined_sha256,
     read_manifest,
     sha256_of,
@@ -203,15 +204,7 @@ LABEL_WEIGHT = 100_000
 """How often a label stands in the tokenizer's training text: often enough that each becomes one token."""
 
 
-@dataclass(frozen=True)
-class BuiltBackbone:
-    """What a backbone is: the hash of its weights and tokenizer, and its size."""
-
-    content_sha256: str
-    parameters: int
-
-
-def build_backbone(recipe: Loaded[BackboneRecipe], folder: Path) -> BuiltBackbone:
+def build_backbone(recipe: Loaded[BackboneRecipe], folder: Path) -> Output:
     """Builds a LLaMA of random weights and its tokenizer, and writes both into an empty folder.
 
     The same recipe gives the same bytes in every process.
@@ -234,7 +227,7 @@ def build_backbone(recipe: Loaded[BackboneRecipe], folder: Path) -> BuiltBackbon
     return save_backbone(_model(source, len(tokenizer)), tokenizer, folder)
 
 
-def save_backbone(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> BuiltBackbone:
+def save_backbone(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> Output:
     """Writes a model and its tokenizer into a folder."""
     tokenizer.save_pretrained(folder)
     model.save_pretrained(folder)
@@ -243,7 +236,7 @@ def save_backbone(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, fo
         ("weights", weights_sha256(model.state_dict())),
         ("tokenizer", sha256_of_text(tokenizer.backend_tokenizer.to_str())),
     ]
-    return BuiltBackbone(combined_sha256(parts), model.num_parameters())
+    return Output(combined_sha256(parts), {"parameters": model.num_parameters()})
 
 
 def write_for_earlier_versions(folder: Path) -> None:

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dialoguellm_release.backbones.adapters import check_unchanged, downloaded, find_adapter, load_adapter
-from dialoguellm_release.backbones.context_window import context_window
 from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.backbones.weights import Base, base_of
-from dialoguellm_release.encoding import EncodedPrompt, Encoder
+from dialoguellm_release.encoding import EncodedPrompt, Encoder, context_window
 from dialoguellm_release.errors import DataError, Problem, one_of
 from dialoguellm_release.folders import kind_of, read_calibration, read_manifest
 from dialoguellm_release.prompts import Prompt, read_prompt

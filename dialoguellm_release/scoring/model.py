@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from dialoguellm_release.backbones.adapters import check_unchanged, load_adapter
-from dialoguellm_release.backbones.context_window import check_context_window
 from dialoguellm_release.backbones.load import load_backbone, location_at
 from dialoguellm_release.backbones.weights import Base, base_of, pinned
-from dialoguellm_release.encoding import Encoder
+from dialoguellm_release.encoding import Encoder, check_context_window
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import (
     canonical_json,

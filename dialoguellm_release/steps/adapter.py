@@ -264,8 +264,8 @@ def trained(
             checkpoints=checkpoints,
             unfinished="discard" if again else unfinished,
         )
-        run = _first_run(out, loaded, done.content_sha256) or done.run
-        return Output(done.content_sha256, {"figures": done.figures, "run": run}, done.files)
+        run = _first_run(out, loaded, done.content_sha256)
+        return dataclasses.replace(done, fields={**done.fields, "run": run}) if run else done
 
     def finish(folder: Path, manifest: AdapterManifest) -> None:
         own = read_manifest(backbone_folder, BackboneManifest) if backbone_folder else None

@@ -77,8 +77,7 @@ def build_backbone(
     loaded = main_recipe(recipe, "backbone", BackboneRecipe, overrides)
 
     def make(folder: Path) -> Output:
-        built = weights.build_backbone(loaded, folder)
-        return Output(built.content_sha256, {"parameters": built.parameters})
+        return weights.build_backbone(loaded, folder)
 
     folder = Path(out or BUILD / "backbones" / folder_name(loaded.name, overrides))
     inputs = Inputs(loaded.stamp, packages=BACKBONE_PACKAGES)
@@ -121,7 +120,7 @@ def merge_adapter(
         >>> merge_adapter("build/adapters/tiny")  # doctest: +SKIP
         StepResult(build/merged/tiny: merged, new, content 4a0c2d3e4a5b)
     """
-    from dialoguellm_release.training import merge
+    from dialoguellm_release.training import adapter_folder
 
     adapter = Path(adapter)
     trained = read_manifest(adapter, AdapterManifest)
@@ -136,8 +135,7 @@ def merge_adapter(
     )
 
     def make(target: Path) -> Output:
-        merged = merge.merge_adapter(adapter, backbone, folder, target)
-        return Output(merged.content_sha256, {"figures": merged.figures}, trained.outputs)
+        return adapter_folder.merge_adapter(adapter, backbone, folder, target)
 
     target = Path(out or BUILD / "merged" / adapter.name)
     return run_step(MergedManifest, target, inputs, make, again=again, replace=replace)
@@ -206,8 +204,7 @@ def export_training(
     )
 
     def make(folder: Path) -> Output:
-        made = export.export_training(loaded, backbone, found, data, tool, folder)
-        return Output(made.content_sha256, {"figures": made.figures}, made.files)
+        return export.export_training(loaded, backbone, found, data, tool, folder)
 
     target = Path(out or BUILD / "exports" / f"{tool}-{folder_name(loaded.name, overrides)}")
     return run_step(ExportManifest, target, inputs, make, replace=replace)

@@ -1,32 +1,61 @@
-"""The files of an adapter folder: what PEFT reads, tokenizer, prompt and loss curve; and several seeds."""
+"""The files of an adapter folder, the figures over several seeds, and an adapter merged into its base."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.backbones.adapters import other_function, without_defaults
-from dialoguellm_release.backbones.weights import Base, weights_sha256, write_for_earlier_versions
-from dialoguellm_release.encoding import Encoder, golden_record
-from dialoguellm_release.folders import canonical_json, combined_sha256, sha256_of_text, write_text
+from dialoguellm_release.backbones.adapters import (
+    check_unchanged,
+    load_adapter,
+    other_function,
+    without_defaults,
+)
+from dialoguellm_release.backbones.load import load_backbone, load_model
+from dialoguellm_release.backbones.weights import (
+    Base,
+    base_of,
+    pinned,
+    weights_sha256,
+    write_for_earlier_versions,
+)
+from dialoguellm_release.encoding import Encoder, context_window, golden_record
+from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.folders import (
+    Output,
+    canonical_json,
+    combined_sha256,
+    read_manifest,
+    sha256_of_text,
+    write_text,
+)
 from dialoguellm_release.prompts import Prompt, chat_template, prompt_as_json, standalone_template
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.render.figure_style import BLUE, ORANGE, drawing
 from dialoguellm_release.schemas.base import Schema, Sha256
 from dialoguellm_release.schemas.labels import Label
-from dialoguellm_release.schemas.manifests import LOSS_FIGURE, TRAINING_LOG, AdapterManifest, RecipeStamp
+from dialoguellm_release.schemas.manifests import (
+    LOSS_FIGURE,
+    TRAINING_LOG,
+    AdapterManifest,
+    MergedFigures,
+    RecipeStamp,
+)
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, LoraRecipe
+from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.training.checkpoints import writing_weights
 from dialoguellm_release.training.sft import Tuned
 from dialoguellm_release.training.trainer import LogEntry, log_lines
 
 if TYPE_CHECKING:
+    import torch
     from peft import PeftModel
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def write_adapter(
@@ -173,21 +202,19 @@ class SeedsSummary(Schema):
 
 def over_seeds(recipe: Loaded[AdapterRecipe], manifests: Sequence[AdapterManifest]) -> SeedsSummary:
     """The figures of adapters that one recipe gave, in the order of its seeds."""
-    adapters = tuple(
-        SeedFigures(
-            folder=f"seed-{manifest.figures.seed}",
-            seed=manifest.figures.seed,
-            content_sha256=manifest.content_sha256,
-            last_loss=manifest.figures.last_loss,
-            validation_loss=manifest.figures.validation_loss,
-        )
-        for manifest in manifests
-    )
-    looked_at = [one.validation_loss for one in adapters if one.validation_loss is not None]
+    figures = [one.figures for one in manifests]
+    looked_at = [one.validation_loss for one in figures if one.validation_loss is not None]
     return SeedsSummary(
         recipe=recipe.stamp,
-        adapters=adapters,
-        last_loss=mean_and_deviation([one.last_loss for one in adapters]),
+        adapters=tuple(
+            SeedFigures(
+                folder=f"seed-{one.figures.seed}",
+                content_sha256=one.content_sha256,
+                **one.figures.model_dump(include={"seed", "last_loss", "validation_loss"}),
+            )
+            for one in manifests
+        ),
+        last_loss=mean_and_deviation([one.last_loss for one in figures]),
         validation_loss=mean_and_deviation(looked_at) if looked_at else None,
     )
 
@@ -200,3 +227,79 @@ def mean_and_deviation(values: Sequence[float]) -> MeanAndDeviation:
     """
     deviation = statistics.stdev(values) if len(values) > 1 else None
     return MeanAndDeviation(mean=statistics.fmean(values), standard_deviation=deviation)
+
+
+TOLERANCES = {"torch.float32": 1e-4, "torch.bfloat16": 5e-2, "torch.float16": 1e-2}
+"""How far a merged logit may lie from the unmerged one, as a part of the largest logit.
+
+Why: the sum of weight and adapter is rounded to the type of the weights, which has 24, 8 or 11 bits."""
+
+_CARRIED = (
+    "chat_template.jinja",
+    "golden_prompt.json",
+    "prompt.json",
+    "prompt_template.jinja",
+    "tokenizer.json",
+    "tokenizer_config.json",
+)
+
+
+def merge_adapter(
+    adapter: Path, backbone: Loaded[BackboneRecipe], backbone_folder: Path | None, folder: Path
+) -> Output:
+    """Writes the merged model with tokenizer and prompt into an empty folder, if it answers as before.
+
+    Args:
+        adapter: Folder that a training made.
+        backbone_folder: Where a backbone was built here; None for one from the Hub.
+
+    Raises:
+        DataError: The adapter is of another base, or the merged model answers otherwise.
+    """
+    trained = read_manifest(adapter, AdapterManifest)
+    check_unchanged(adapter, trained)
+    recipe = pinned(backbone.recipe, trained.figures.base_revision)
+    base = base_of(recipe, backbone_folder)
+    if (stated := Base.of(trained.figures)) != base:
+        what, bases = "was trained on another base", (str(stated.as_data()), str(base.as_data()))
+        fix = "name the backbone recipe that it was trained with, and build it again if it changed"
+        raise DataError(Problem(str(adapter), what, *bases, fix, code="training.other_base"))
+    model, _ = load_backbone(recipe, backbone_folder)
+    tuned = load_adapter(model, adapter).eval()
+    golden = json.loads((adapter / "golden_prompt.json").read_text(encoding="utf-8"))
+    ids = golden["prompt_ids"] + golden["completion_ids"]
+    ids = ids[: context_window(model.config.get_text_config())]  # the records may be shorter than these
+    expected = _logits(tuned, ids)
+    merged = tuned.merge_and_unload(safe_merge=True)
+    merged.config._name_or_path = ""
+    with writing_weights(folder):
+        merged.save_pretrained(folder)
+    write_for_earlier_versions(folder)
+    for name in _CARRIED:
+        shutil.copyfile(adapter / name, folder / name)
+    again = load_model(folder, dtype=merged.dtype).to(merged.device).eval()
+    difference = float((_logits(again, ids) - expected).abs().max())
+    largest = float(expected.abs().max())
+    if not difference <= (most := TOLERANCES[str(merged.dtype)] * largest):
+        what = "the merged model gives other logits than base and adapter"
+        limit = f"a difference of at most {most:g} in {merged.dtype}"
+        fix, code = "serve the adapter beside its base", "training.merged_differs"
+        raise DataError(Problem(str(adapter), what, limit, f"{difference:g}", fix, code=code))
+    figures = MergedFigures(
+        adapter_content_sha256=trained.content_sha256,
+        base=base.repo_id,
+        base_revision=base.revision,
+        dtype=str(merged.dtype).removeprefix("torch."),
+        largest_difference=difference,
+        largest_logit=largest,
+        task=trained.figures.task,
+    )
+    return Output(weights_sha256(merged.state_dict()), {"figures": figures}, trained.outputs)
+
+
+def _logits(model: PreTrainedModel, ids: list[int]) -> torch.Tensor:
+    import torch
+
+    with torch.inference_mode():
+        logits: torch.Tensor = model(input_ids=torch.tensor([ids], device=model.device)).logits
+    return logits.float().cpu()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import random
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict, overload
+from typing import TypedDict
 
 from dialoguellm_release.encoding import EncodedPrompt, Encoder, RecordLengths, in_batches
 from dialoguellm_release.errors import DataError, Problem
@@ -191,7 +190,7 @@ class EpochOrder:
     """
 
     def __init__(
-        self, rows: Sequence[list[int]], batch_size: int, packing: Packing, seed: int, fillers: int = 0
+        self, rows: Sequence[Sequence[int]], batch_size: int, packing: Packing, seed: int, fillers: int = 0
     ) -> None:
         self._rows = rows
         self._batch_size = batch_size
@@ -215,54 +214,8 @@ class EpochOrder:
         yield from range(len(self._rows), len(self))
 
 
-def sorted_alike(indices: Iterable[int], rows: Sequence[list[int]], packing: Packing) -> list[int]:
+def sorted_alike(indices: Iterable[int], rows: Sequence[Sequence[int]], packing: Packing) -> list[int]:
     """Indices of rows so that neighbours go well together into one micro-batch."""
     if packing == "shared_prefix":
-        return sorted(indices, key=lambda index: rows[index])
+        return sorted(indices, key=lambda index: list(rows[index]))
     return sorted(indices, key=lambda index: -len(rows[index]))
-
-
-class Sequences(Sequence[list[int]]):
-    """Sequences of ids, each made a list only while it is looked at.
-
-    Why: an id takes 4 bytes here and 36 in a list, and the paper's mix has 13 million of them.
-
-    >>> held = Sequences()
-    >>> held.append([1, 2, 3])
-    >>> held.append([4])
-    >>> held[0], list(held), held.tokens
-    ([1, 2, 3], [[1, 2, 3], [4]], 4)
-    """
-
-    def __init__(self) -> None:
-        self._ids = array("i")
-        self._ends = array("q", [0])
-
-    def append(self, ids: Sequence[int]) -> None:
-        """Puts one more at the end."""
-        self._ids.extend(ids)
-        self._ends.append(len(self._ids))
-
-    @property
-    def tokens(self) -> int:
-        """The ids of all of them."""
-        return len(self._ids)
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    @overload
-    def __getitem__(self, index: int) -> list[int]: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[list[int]]: ...
-
-    def __getitem__(self, index: int | slice) -> list[int] | list[list[int]]:
-        if isinstance(index, slice):
-            return [self[one] for one in range(*index.indices(len(self)))]
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        return self._ids[self._ends[index] : self._ends[index + 1]].tolist()
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return (self[index] for index in range(len(self)))

@@ -16,16 +16,16 @@ import yaml
 
 from dialoguellm_release.encoding import EncodedPrompt, Encoder
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.folders import read_manifest, sha256_of, write_text
+from dialoguellm_release.folders import Output, read_manifest, sha256_of, write_text
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import record_files
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import Label, Split
-from dialoguellm_release.schemas.manifests import ExportFigures, FileStamp
+from dialoguellm_release.schemas.manifests import ExportFigures
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, TrainerRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource, HubSource
-from dialoguellm_release.training.data import encode_or_show_survival, records_of
+from dialoguellm_release.training.data import encode_or_show_survival, records_of, splits_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -89,15 +89,6 @@ _KNOWN: dict[Tool, set[str]] = {
 _WRITTEN_BY_STEPS = frozenset({"completion_only_loss", "eval_steps", "save_steps", "warmup_steps"})
 
 
-@dataclass(frozen=True)
-class Exported:
-    """What was exported: the hash of the training rows, the figures, and the data files that were read."""
-
-    content_sha256: str
-    figures: ExportFigures
-    files: tuple[FileStamp, ...]
-
-
 def export_training(
     recipe: Loaded[AdapterRecipe],
     backbone: Loaded[BackboneRecipe],
@@ -105,7 +96,7 @@ def export_training(
     dataset: Path,
     tool: Tool,
     folder: Path,
-) -> Exported:
+) -> Output:
     """Writes the rows of an adapter recipe for another trainer, shortened as our own trainer shortens them.
 
     Raises:
@@ -114,7 +105,7 @@ def export_training(
     prompt = load_prompt(recipe.recipe.prompt)
     built = read_manifest(dataset, DatasetManifest)
     encoder = Encoder(prompt, tokenizer, recipe.recipe.trainer.max_length, built.figures.class_labels)
-    splits: tuple[Split, ...] = ("train", "validation") if recipe.recipe.trainer.eval_steps else ("train",)
+    splits = splits_of(recipe.recipe)
     row_of = _row_maker(tool, encoder, tokenizer)
     (folder / ROWS).mkdir()
     counts: dict[Split, int] = {}
@@ -145,7 +136,8 @@ def export_training(
         records=counts,
         left_out=found.left_out,
     )
-    return Exported(sha256_of(folder / ROWS / "train.jsonl"), figures, tuple(read_files))
+    content = sha256_of(folder / ROWS / "train.jsonl")
+    return Output(content, {"figures": figures}, tuple(read_files))
 
 
 def _row_maker(

@@ -19,7 +19,6 @@ from dialoguellm_release.backbones.adapters import (
     load_adapter,
     read_config,
 )
-from dialoguellm_release.backbones.context_window import check_context_window
 from dialoguellm_release.backbones.load import (
     load_backbone,
     load_tokenizer,
@@ -27,9 +26,10 @@ from dialoguellm_release.backbones.load import (
 )
 from dialoguellm_release.backbones.weights import Base, base_of, pinned
 from dialoguellm_release.corpora.registry import corpus_entries
-from dialoguellm_release.encoding import Encoder
+from dialoguellm_release.encoding import Encoder, check_context_window
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem, RecipeError, problems_of
 from dialoguellm_release.folders import (
+    Output,
     canonical_json,
     package_versions,
     read_manifest,
@@ -45,10 +45,8 @@ from dialoguellm_release.schemas.labels import Split
 from dialoguellm_release.schemas.manifests import (
     TRAINING_LOG,
     AdapterFigures,
-    FileStamp,
     TrainedCorpus,
     TrainedTask,
-    TrainingRun,
 )
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, InitAdapter, LoraRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
@@ -140,16 +138,6 @@ PACKAGES = ("torch", "transformers", "trl", "peft", "tokenizers")
 """Whose versions shape an adapter."""
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What a training gave: the hash of the adapter, its figures, its run and the files it read."""
-
-    content_sha256: str
-    figures: AdapterFigures
-    run: TrainingRun
-    files: tuple[FileStamp, ...]
-
-
 def train_adapter(
     recipe: Loaded[AdapterRecipe],
     backbone: Loaded[BackboneRecipe],
@@ -160,7 +148,7 @@ def train_adapter(
     records_sha256: Mapping[Split, str],
     checkpoints: Path,
     unfinished: Unfinished = "refuse",
-) -> Trained:
+) -> Output:
     """Trains an adapter and writes its files into an empty folder.
 
     Args:
@@ -231,36 +219,34 @@ def train_adapter(
         write_adapter(folder, tuned, tokenizer, encoder, prompt, base, (example, labels))
         with suppress(MissingExtraError):
             write_loss_curve(folder, tuned.log)
-        return Trained(
-            content_sha256(tuned.model, settings.lora, base, prompt),
-            AdapterFigures(
-                base=base.repo_id,
-                base_revision=base.revision,
-                base_content_sha256=base.content_sha256,
-                base_is_folder=base.is_folder,
-                base_gguf_file=base.gguf_file,
-                base_dequantized_to=base.dequantized_to,
-                dataset_config=settings.data.config,
-                dataset_content_sha256=built.content_sha256,
-                records_sha256=records_sha256["train"],
-                prompt_sha256=prompt.sha256,
-                knowledge=settings.data.knowledge,
-                task=_task(settings, built),
-                init_adapter_sha256=init_sha256,
-                records=len(read["train"].rows),
-                truncated_records=read["train"].shortened,
-                tokens=tuned.row_tokens,
-                trainable_parameters=tuned.trainable_parameters,
-                steps=tuned.steps,
-                first_loss=tuned.losses[0],
-                last_loss=tuned.losses[-1],
-                validation_records=len(read["validation"].rows) if "validation" in read else 0,
-                validation_loss=tuned.validation_loss,
-                seed=settings.seed,
-            ),
-            training_run(tuned, settings.trainer, tuned.steps - before),
-            tuple(inputs),
+        figures = AdapterFigures(
+            base=base.repo_id,
+            base_revision=base.revision,
+            base_content_sha256=base.content_sha256,
+            base_is_folder=base.is_folder,
+            base_gguf_file=base.gguf_file,
+            base_dequantized_to=base.dequantized_to,
+            dataset_config=settings.data.config,
+            dataset_content_sha256=built.content_sha256,
+            records_sha256=records_sha256["train"],
+            prompt_sha256=prompt.sha256,
+            knowledge=settings.data.knowledge,
+            task=_task(settings, built),
+            init_adapter_sha256=init_sha256,
+            records=len(read["train"].rows),
+            truncated_records=read["train"].shortened,
+            tokens=tuned.row_tokens,
+            trainable_parameters=tuned.trainable_parameters,
+            steps=tuned.steps,
+            first_loss=tuned.losses[0],
+            last_loss=tuned.losses[-1],
+            validation_records=len(read["validation"].rows) if "validation" in read else 0,
+            validation_loss=tuned.validation_loss,
+            seed=settings.seed,
         )
+        run = training_run(tuned, settings.trainer, tuned.steps - before)
+        content = content_sha256(tuned.model, settings.lora, base, prompt)
+        return Output(content, {"figures": figures, "run": run}, tuple(inputs))
 
 
 def _task(settings: AdapterRecipe, built: DatasetManifest) -> TrainedTask:

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dialoguellm_release.backbones.load import local_tokenizer
 from dialoguellm_release.errors import DataError
@@ -26,7 +24,6 @@ from dialoguellm_release.schemas.recipes.backbone import Architecture, BackboneR
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps.adapter import check_adapter
 from dialoguellm_release.training.check import footprint, steps_per_epoch, trainable_parameters
-from dialoguellm_release.training.data import Sequences
 
 HUB_BACKBONES = [
     name.partition("/")[2] for name in bundled() if name.startswith("backbones/") and "tiny" not in name
@@ -121,17 +118,6 @@ def test_of_the_records_only_ids_and_lengths_are_held(
     monkeypatch.setattr("dialoguellm_release.training.data.records_of", watched)
     assert check_adapter("tiny", small_dataset, backbones=tiny_backbone.parent) == expected
     assert 10 <= most <= 21
-
-
-@given(st.lists(st.lists(st.integers(0, 2**31 - 1))))
-def test_sequences_come_back_as_they_went_in(lists: list[list[int]]) -> None:
-    held = Sequences()
-    for ids in lists:
-        held.append(ids)
-    assert (list(held), held[:], len(held)) == (lists, lists, len(lists))
-    assert held.tokens == sum(map(len, lists))
-    with pytest.raises(IndexError):
-        held[len(lists)]
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, TrainerRe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps.model import export_training, merge_adapter
-from dialoguellm_release.training import merge
+from dialoguellm_release.training import adapter_folder
 from dialoguellm_release.training.export import Segments, Tool, configuration
 
 
@@ -84,13 +84,13 @@ def test_the_merged_folder_tells_where_it_is_from_and_holds_no_pickle(
 def test_a_merge_that_answers_otherwise_is_refused(
     tiny_adapter: Path, tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    logits, calls = merge._logits, list[int]()
+    logits, calls = adapter_folder._logits, list[int]()
 
     def off_the_second_time(model: Any, ids: list[int]) -> Any:
         calls.append(len(ids))
         return logits(model, ids) + len(calls) - 1
 
-    monkeypatch.setattr(merge, "_logits", off_the_second_time)
+    monkeypatch.setattr(adapter_folder, "_logits", off_the_second_time)
     with pytest.raises(DataError, match="other logits than base and adapter"):
         merge_adapter(tiny_adapter, tmp_path / "out", backbones=tiny_backbone.parent)
     assert not (tmp_path / "out").exists()
