@@ -32,8 +32,7 @@ from dialoguellm_release.folders import (
 from dialoguellm_release.folders import Output as Output
 from dialoguellm_release.progress import say
 from dialoguellm_release.recipes.catalogue import load_recipe
-from dialoguellm_release.recipes.load import NAMED_BY, Loaded, Model
-from dialoguellm_release.recipes.names import is_path
+from dialoguellm_release.recipes.load import NAMED_BY, Loaded, Model, is_path
 from dialoguellm_release.resources import is_recording, recorded, recording, resource_at, resource_sha256
 from dialoguellm_release.schemas.base import Kind, RecipeKind
 from dialoguellm_release.schemas.manifests import FileStamp, Manifest, RecipeStamp

@@ -26,17 +26,12 @@ _SEPARATOR_LINE = re.compile(r"sep=(.)(?:\r\n?|\n|$)")
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row of a table.
+    """A row of a table."""
 
-    Attributes:
-        where: File and line (row for JSON and Parquet), as a message shows it.
-        line: The number of that line or row, from 1.
-        cells: By column; text in a CSV file, any JSON or Parquet value else. What an object in a cell holds
-            is also there by `column.key`.
-    """
-
-    where: str
-    line: int
+    where: str  # file and line (row for JSON and Parquet), as a message shows it
+    line: int  # the number of that line or row, from 1
+    # By column; text in a CSV file, any JSON or Parquet value else. What an object in a cell holds is
+    # also there by `column.key`.
     cells: Mapping[str, Any]
 
 

@@ -50,24 +50,19 @@ MAX_PROBLEMS = 20
 
 @dataclass
 class Notes:
-    """The files that were read, the counts in them, and everything that was mended or is wrong.
+    """The files that were read, the counts in them, and everything that was mended or is wrong."""
 
-    Attributes:
-        files: Every file that was opened.
-        unknown_files: Paths of those whose hash the registry does not know; none where it knows no file
-            of the corpus.
-        public_dialogues: Dialogues per split as they stand in the files, before any repair;
-            the key None is a corpus without a split.
-        public_utterances: Utterances per split, counted in the same way.
-        repairs: How often each named rule mended or dropped something.
-        problems: What makes the corpus unusable; `check` raises them together.
-    """
-
-    files: list[FileStamp] = field(default_factory=list)
+    files: list[FileStamp] = field(default_factory=list)  # every file that was opened
+    # Paths of those whose hash the registry does not know; none where it knows no file of the corpus.
     unknown_files: list[str] = field(default_factory=list)
+    # Dialogues per split as they stand in the files, before any repair; the key None is a corpus
+    # without a split.
     public_dialogues: Counter[Split | None] = field(default_factory=Counter)
+    # Utterances per split, counted in the same way.
     public_utterances: Counter[Split | None] = field(default_factory=Counter)
+    # How often each named rule mended or dropped something.
     repairs: Counter[str] = field(default_factory=Counter)
+    # What makes the corpus unusable; `check` raises them together.
     problems: list[Problem] = field(default_factory=list)
 
     def check(self) -> None:

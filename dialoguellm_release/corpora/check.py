@@ -21,14 +21,11 @@ from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRec
 
 @dataclass(frozen=True)
 class CheckedSplit:
-    """What the reader gave of a split, mended; `split` is None where the corpus has none.
-
-    Attributes:
-        expected: What the recipe expects, None for nothing; of a corpus without splits at least that.
-    """
+    """What the reader gave of a split, mended; `split` is None where the corpus has none."""
 
     split: Split | None
     found: Sizes
+    # What the recipe expects, None for nothing; of a corpus without splits at least that.
     expected: ExpectedSizes | None
 
     @property
@@ -43,20 +40,14 @@ class CheckedSplit:
 
 @dataclass(frozen=True)
 class CheckedCorpus:
-    """What was found of a corpus.
-
-    Attributes:
-        source: Which release of it, where it has several.
-        unknown_files: Paths of those files whose hash the registry does not know.
-        repairs: How often each named rule mended or dropped something.
-    """
+    """What was found of a corpus."""
 
     corpus: CorpusName
-    source: str | None
+    source: str | None  # which release of it, where it has several
     files: tuple[FileStamp, ...]
-    unknown_files: tuple[str, ...]
+    unknown_files: tuple[str, ...]  # paths of those files whose hash the registry does not know
     splits: tuple[CheckedSplit, ...]
-    repairs: dict[str, int]
+    repairs: dict[str, int]  # how often each named rule mended or dropped something
     problems: tuple[Problem, ...]
 
 
@@ -142,31 +133,21 @@ def _miss(name: CorpusName, folder: Path, one: CheckedSplit, unknown: tuple[str,
 
 @dataclass(frozen=True)
 class ListedFile:
-    """A file that the registry knows.
-
-    Attributes:
-        bytes: None where the size is not known.
-        is_fetched: Whether `corpora fetch` brings it.
-        state: What lies at its path; None where no folder was looked at.
-    """
+    """A file that the registry knows."""
 
     path: str
-    bytes: int | None
-    is_fetched: bool
-    state: State | None
+    bytes: int | None  # None where the size is not known
+    is_fetched: bool  # whether `corpora fetch` brings it
+    state: State | None  # what lies at its path; None where no folder was looked at
 
 
 @dataclass(frozen=True)
 class ListedCorpus:
-    """A corpus of the registry.
-
-    Attributes:
-        is_there: Whether a file or a folder of it is there; None where no folder was looked at.
-    """
+    """A corpus of the registry."""
 
     entry: CorpusEntry
     files: tuple[ListedFile, ...]
-    is_there: bool | None
+    is_there: bool | None  # whether a file or a folder of it is there; None where no folder was looked at
 
 
 def list_corpora(sources: Path | None = None) -> list[ListedCorpus]:

@@ -25,16 +25,12 @@ MAX_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class DownloadPolicy(RetryPolicy):
-    """How often every address is tried before a file is given up, and how long to wait in between.
-
-    Attributes:
-        timeout_s: How long a server may send nothing.
-    """
+    """How often every address is tried before a file is given up, and how long to wait in between."""
 
     attempts: int = 5
     longest_backoff_s: float = 60.0
     longest_asked_s: float = 60.0
-    timeout_s: float = 30.0
+    timeout_s: float = 30.0  # how long a server may send nothing
 
 
 class _Failed(Exception):

@@ -200,7 +200,7 @@ class CorpusFolder:
                 f"not {encoding or 'UTF-8'}: byte 0x{error.object[error.start]:02x} at offset {error.start}"
             )
             fault = Fault(what, fix="convert the file to UTF-8", code="corpora.not_utf8")
-            self.note(fault, name, _line_at(content, error.start))
+            self.note(fault, name, content.count(b"\n", 0, error.start) + 1)
             return None
         nul = text.find("\0")
         if nul >= 0:
@@ -257,7 +257,3 @@ def _known_files() -> dict[str, list[tuple[CorpusName, str]]]:
 
 def _unreadable(path: Path, error: OSError) -> Problem:
     return Problem(str(path), f"cannot be read: {error.strerror}", code="corpora.unreadable")
-
-
-def _line_at(content: bytes, offset: int) -> int:
-    return content.count(b"\n", 0, offset) + 1

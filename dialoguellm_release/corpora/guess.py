@@ -49,25 +49,17 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class GuessedCorpus:
-    """A corpus file for data that was read once to the end.
-
-    Attributes:
-        columns: Column or key by what it holds.
-        labels: Which labels it has, and what they were read as.
-        dialogues: Dialogues of each split that the data states; the key None is for what is drawn.
-        records: Records of each, likewise.
-        draw: How the splits that are lacking are drawn; None where none is.
-        repairs: How often each named rule mended or left out something.
-    """
+    """A corpus file for data that was read once to the end."""
 
     source: Source
     entry: CorpusEntry
-    columns: dict[str, str]
-    labels: LabelSpace
+    columns: dict[str, str]  # column or key by what it holds
+    labels: LabelSpace  # which labels it has, and what they were read as
+    # Dialogues of each split that the data states; the key None is for what is drawn.
     dialogues: dict[Split | None, int]
-    records: dict[Split | None, int]
-    draw: SplitDraw | None
-    repairs: dict[str, int]
+    records: dict[Split | None, int]  # records of each, likewise
+    draw: SplitDraw | None  # how the splits that are lacking are drawn; None where none is
+    repairs: dict[str, int]  # how often each named rule mended or left out something
 
     @property
     def splits(self) -> tuple[Split, ...]:
@@ -166,23 +158,15 @@ _SEPARATORS = re.compile(r"\s*[,;|/+&]\s*")
 
 @dataclass(frozen=True)
 class LabelSpace:
-    """How the labels of files are read.
+    """How the labels of files are read."""
 
-    Attributes:
-        labels: The label space in its order.
-        label_map: Every native label to the one that is meant; empty where all are kept as they are.
-        dropped: Native labels that stand for none, with the reason.
-        ignores_case: Whether case and outer white space mean nothing.
-        counts: How many utterances have each label of the label space.
-        suggested: For labels outside the canonical vocabulary, the nearest one in it.
-    """
-
-    labels: tuple[Label, ...]
+    labels: tuple[Label, ...]  # the label space in its order
+    # Every native label to the one that is meant; empty where all are kept as they are.
     label_map: dict[str, Label]
-    dropped: dict[str, str]
-    ignores_case: bool
-    counts: dict[Label, int]
-    suggested: dict[Label, Label]
+    dropped: dict[str, str]  # native labels that stand for none, with the reason
+    ignores_case: bool  # whether case and outer white space mean nothing
+    counts: dict[Label, int]  # how many utterances have each label of the label space
+    suggested: dict[Label, Label]  # for labels outside the canonical vocabulary, the nearest one in it
 
 
 def label_space_of(used: UsedLabels, stated: Mapping[str, str], names: Sequence[str]) -> LabelSpace:

@@ -49,19 +49,13 @@ _INNER_NAMES = ("name", "text", "label", "value", "id")
 
 @dataclass(frozen=True)
 class Source:
-    """The files of a corpus.
+    """The files of a corpus."""
 
-    Attributes:
-        title: What the corpus is called after.
-        folder: Holds the files.
-        files: Names of the files by split, below the folder; the key None is a file of all splits.
-        is_copy: Whether they are a copy that was made in the folder.
-    """
-
-    title: str
-    folder: Path
+    title: str  # what the corpus is called after
+    folder: Path  # holds the files
+    # Names of the files by split, below the folder; the key None is a file of all splits.
     files: Mapping[Split | None, str]
-    is_copy: bool = False
+    is_copy: bool = False  # whether they are a copy that was made in the folder
 
     @property
     def paths(self) -> dict[Split | None, Path]:
@@ -71,19 +65,13 @@ class Source:
 
 @dataclass
 class UsedLabels:
-    """The labels that files hold.
+    """The labels that files hold."""
 
-    Attributes:
-        counts: How many utterances have each, in the order in which they come.
-        first: Where each comes first.
-        missing: How many utterances have none.
-        lists: Where a cell is a list of labels.
-    """
-
+    # How many utterances have each, in the order in which they come.
     counts: Counter[str] = field(default_factory=Counter)
-    first: dict[str, str] = field(default_factory=dict)
-    missing: int = 0
-    lists: dict[str, str] = field(default_factory=dict)
+    first: dict[str, str] = field(default_factory=dict)  # where each comes first
+    missing: int = 0  # how many utterances have none
+    lists: dict[str, str] = field(default_factory=dict)  # where a cell is a list of labels
 
     def add(self, cell: Any, where: str) -> None:
         """Takes the cell of an utterance; what is no label is left to the reader, which names its line."""
@@ -101,32 +89,22 @@ class UsedLabels:
 
 @dataclass(frozen=True)
 class Layout:
-    """How files are read, and the labels that were found in them.
-
-    Attributes:
-        columns: Column or key by what it holds.
-        class_names: Names of class labels, where the files have them.
-    """
+    """How files are read, and the labels that were found in them."""
 
     format: TableFormat | JsonFormat
-    columns: dict[str, str]
+    columns: dict[str, str]  # column or key by what it holds
     used: UsedLabels
-    class_names: Sequence[str]
+    class_names: Sequence[str]  # names of class labels, where the files have them
 
 
 @dataclass(frozen=True)
 class _Files:
-    """Files whose layout is looked for.
-
-    Attributes:
-        stated: Names of columns by what they hold, where they are not the usual ones.
-        held: Rows of the files that were read.
-    """
+    """Files whose layout is looked for."""
 
     source: Source
-    stated: Mapping[str, str]
+    stated: Mapping[str, str]  # names of columns by what they hold, where they are not the usual ones
     encoding: str | None
-    held: dict[Path, list[TableRow]] = field(default_factory=dict)
+    held: dict[Path, list[TableRow]] = field(default_factory=dict)  # rows of the files that were read
 
     @property
     def first(self) -> Path:

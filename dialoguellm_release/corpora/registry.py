@@ -8,8 +8,7 @@ from pathlib import Path
 
 from dialoguellm_release.errors import Problem, RecipeError
 from dialoguellm_release.recipes.catalogue import load_recipe
-from dialoguellm_release.recipes.load import Loaded, load_file
-from dialoguellm_release.recipes.names import is_path
+from dialoguellm_release.recipes.load import Loaded, is_path, load_file
 from dialoguellm_release.resources import cached, resource_folder
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.labels import CorpusName
@@ -63,15 +62,10 @@ def title_of(name: CorpusName) -> str:
 
 @dataclass(frozen=True)
 class CorpusFolders:
-    """Where the native files of the corpora of a dataset are.
+    """Where the native files of the corpora of a dataset are."""
 
-    Attributes:
-        sources: Holds one sub-folder a corpus; None where each corpus file states its own folder.
-        own: The folders that corpus files state.
-    """
-
-    sources: Path | None
-    own: Mapping[CorpusName, Path] = field(default_factory=dict)
+    sources: Path | None  # holds one sub-folder a corpus; None where each corpus file states its own folder
+    own: Mapping[CorpusName, Path] = field(default_factory=dict)  # the folders that corpus files state
 
     def __getitem__(self, name: CorpusName) -> Path:
         folder = self.own.get(name)

@@ -33,8 +33,7 @@ from dialoguellm_release.folders import (
 from dialoguellm_release.hub.licenses import published_audit, standoff_rows
 from dialoguellm_release.layout import AUDIT, CARD, CROISSANT, LICENSES
 from dialoguellm_release.recipes.catalogue import load_claims
-from dialoguellm_release.recipes.load import NAMED_BY
-from dialoguellm_release.recipes.names import is_path
+from dialoguellm_release.recipes.load import NAMED_BY, is_path
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, PublishedSubset
 from dialoguellm_release.schemas.manifests import (
     CALIBRATION,

@@ -40,14 +40,11 @@ Held = Literal["records", "standoff", "nothing"]
 
 @dataclass(frozen=True)
 class PublishedCopy:
-    """The folder of a published dataset, and its manifest.
-
-    Attributes:
-        skip: Corpora of the build that are left out of what is made from it.
-    """
+    """The folder of a published dataset, and its manifest."""
 
     folder: Path
     manifest: DatasetManifest
+    # Corpora of the build that are left out of what is made from it.
     skip: frozenset[CorpusName] = frozenset()
 
     @property

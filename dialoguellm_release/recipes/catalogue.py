@@ -12,8 +12,7 @@ from typing import Any, cast
 import yaml
 
 from dialoguellm_release.errors import Problem, RecipeError
-from dialoguellm_release.recipes.load import NAMED_BY, Loaded, Model, load_file, parent_of
-from dialoguellm_release.recipes.names import KINDS, path_of
+from dialoguellm_release.recipes.load import KINDS, NAMED_BY, Loaded, Model, load_file, parent_of, path_of
 from dialoguellm_release.recipes.yaml_reader import KeyPath, Position, read_yaml
 from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.base import Recipe, RecipeKind

@@ -29,16 +29,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RenderedCard:
-    """A card as this version renders it.
+    """A card as this version renders it."""
 
-    Attributes:
-        kind: Of the folder.
-        absent: What the card would tell more of, were it at hand.
-    """
-
-    kind: str
+    kind: str  # of the folder
     text: str
-    absent: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()  # what the card would tell more of, were it at hand
 
 
 def check_cards(paths: Sequence[StrPath]) -> list[CheckedCard]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dialoguellm_release.claims.evidence import Status as Status
 from dialoguellm_release.recipes.catalogue import load_recipe
-from dialoguellm_release.recipes.names import bundled
+from dialoguellm_release.recipes.load import bundled
 from dialoguellm_release.render.tables import Table
 from dialoguellm_release.schemas.claims import Claim, ClaimsRecipe
 from dialoguellm_release.scoring.compare import Comparison as Comparison

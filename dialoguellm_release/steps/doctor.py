@@ -42,13 +42,10 @@ COMMANDS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was examined.
-
-    Attributes:
-        state: With `missing` some commands do not work, `wrong` has to be fixed, `unknown` was not answered.
-    """
+    """One thing that was examined."""
 
     name: str
+    # With `missing` some commands do not work, `wrong` has to be fixed, `unknown` was not answered.
     state: Literal["ok", "missing", "wrong", "unknown"]
     note: str
     fix: str | None = None

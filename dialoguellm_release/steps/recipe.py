@@ -24,10 +24,9 @@ from dialoguellm_release.recipes.catalogue import leaves as leaves
 from dialoguellm_release.recipes.catalogue import load_any as load_any
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.catalogue import validate_recipes as validate_recipes
-from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.recipes.names import as_kind as as_kind
-from dialoguellm_release.recipes.names import bundled as bundled
-from dialoguellm_release.recipes.names import is_path
+from dialoguellm_release.recipes.load import Loaded, is_path
+from dialoguellm_release.recipes.load import as_kind as as_kind
+from dialoguellm_release.recipes.load import bundled as bundled
 from dialoguellm_release.schemas.labels import CorpusName, Split
 from dialoguellm_release.schemas.recipes.adapter import AdapterData, AdapterRecipe, InitAdapter
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource
@@ -53,25 +52,16 @@ SCORED_AT_ONCE = 16
 
 @dataclass(frozen=True)
 class NewRecipe:
-    """The recipes for data of a user's own.
+    """The recipes for data of a user's own."""
 
-    Attributes:
-        recipe: Of the adapter.
-        corpus: The corpus file, which says how the data is read.
-        dataset: Of the dataset.
-        score: Of its scores on the test split, else on the validation split; None where all is to train on.
-        release: Of all of it; None where no owner was named.
-        files: All that is written.
-        guessed: What was found in the data, and how it is read.
-    """
-
-    recipe: Path
-    corpus: Path
-    dataset: Path
+    recipe: Path  # of the adapter
+    corpus: Path  # the corpus file, which says how the data is read
+    dataset: Path  # of the dataset
+    # Of its scores on the test split, else on the validation split; None where all is to train on.
     score: Path | None
-    release: Path | None
-    files: tuple[Path, ...]
-    guessed: GuessedCorpus
+    release: Path | None  # of all of it; None where no owner was named
+    files: tuple[Path, ...]  # all that is written
+    guessed: GuessedCorpus  # what was found in the data, and how it is read
 
     @property
     def commands(self) -> tuple[tuple[str, ...], ...]:

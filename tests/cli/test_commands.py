@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dialoguellm_release.recipes.names import bundled
+from dialoguellm_release.recipes.load import bundled
 
 COMMANDS = (
     (),

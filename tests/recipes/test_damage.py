@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dialoguellm_release.recipes.catalogue import load_any
-from dialoguellm_release.recipes.names import bundled
+from dialoguellm_release.recipes.load import bundled
 from tests.damage import damaged, only_release_errors
 
 NAMES = (

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dialoguellm_release.recipes.catalogue import json_schema
-from dialoguellm_release.recipes.names import FOLDERS
+from dialoguellm_release.recipes.load import FOLDERS
 from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.base import RecipeKind
 

@@ -6,8 +6,7 @@ import pytest
 
 from dialoguellm_release.errors import RecipeError
 from dialoguellm_release.recipes.catalogue import load_any, load_recipe, validate_recipes
-from dialoguellm_release.recipes.load import load_file
-from dialoguellm_release.recipes.names import bundled
+from dialoguellm_release.recipes.load import bundled, load_file
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, FolderSource
 

@@ -15,8 +15,7 @@ from dialoguellm_release.backbones.load import local_tokenizer
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.recipes.catalogue import load_recipe
-from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.recipes.names import bundled
+from dialoguellm_release.recipes.load import Loaded, bundled
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.manifests import AdapterManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, QuantizationRecipe

@@ -9,7 +9,7 @@ import pytest
 
 from dialoguellm_release.errors import RecipeError
 from dialoguellm_release.recipes.catalogue import load_recipe
-from dialoguellm_release.recipes.names import bundled
+from dialoguellm_release.recipes.load import bundled
 from dialoguellm_release.schemas.recipes.adapter import (
     AdapterRecipe,
     LoraRecipe,

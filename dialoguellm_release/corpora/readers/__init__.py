@@ -31,14 +31,14 @@ UNIQUE_FORMATS: dict[str, tuple[Callable[[CorpusFolder], Iterator[Dialogue]], tu
 def read_corpus(entry: CorpusEntry, folder: Path, recipe: CorpusRecipe, notes: Notes) -> Iterator[Dialogue]:
     """The dialogues of a corpus in the order of its files; at its end, raises all that is wrong in them."""
     form, opened = format_of(entry, recipe), open_folder(entry, folder, notes)
-    match form:
-        case TableFormat():
-            dialogues = read_tables(opened, form)
-        case JsonFormat():
-            dialogues = read_json_files(opened, form)
-        case _:
-            read, splits = UNIQUE_FORMATS[form.type]
-            return _checked(read(opened), splits, folder, notes)
+    if isinstance(form, TableFormat):
+        dialogues = read_tables(opened, form)
+    elif isinstance(form, JsonFormat):
+        dialogues = read_json_files(opened, form)
+    else:
+        read, splits = UNIQUE_FORMATS[form.type]
+        return _checked(read(opened), splits, folder, notes)
+    opened.require(form.paths)
     return _checked(dialogues, form.files, folder, notes)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from dialoguellm_release.corpora.cells import Fault, NativeLabels, check_unicode, table_cell
@@ -18,8 +18,13 @@ from dialoguellm_release.tabular import flat
 
 def read_json_files(folder: CorpusFolder, form: JsonFormat) -> Iterator[Dialogue]:
     """The dialogues of files; the index of an utterance is its position from 0."""
-    folder.require(form.paths)
-    return _dialogues(folder, form)
+    labels = native_labels(folder, form)
+    for split in SPLITS:
+        if split in form.files:
+            name, problems = form.files[split], len(folder.notes.problems)
+            document = _document(folder, name, form.encoding)
+            if len(folder.notes.problems) == problems:
+                yield from _File(folder, form, labels, split).dialogues(document)
 
 
 def parsed_json(folder: CorpusFolder, name: str, text: str) -> Any:
@@ -35,16 +40,6 @@ def parsed_json(folder: CorpusFolder, name: str, text: str) -> Any:
     fix = "get the file again: it may be cut off"
     folder.notes.problems.append(Problem(where, what, fix=fix, code="corpora.not_json"))
     return None
-
-
-def _dialogues(folder: CorpusFolder, form: JsonFormat) -> Iterator[Dialogue]:
-    labels = native_labels(folder, form)
-    for split in SPLITS:
-        if split in form.files:
-            name, problems = form.files[split], len(folder.notes.problems)
-            document = _document(folder, name, form.encoding)
-            if len(folder.notes.problems) == problems:
-                yield from _File(folder, form, labels, split).dialogues(document)
 
 
 def _document(folder: CorpusFolder, name: str, encoding: str | None) -> Any:
@@ -106,54 +101,49 @@ class _File:
         return "-".join(dialogue_id.split()).replace("/", "-") or key
 
     def _utterances(self, dialogue: dict[str, Any], where: str) -> Iterator[Utterance]:
-        rows = self._objects(dialogue) if self._form.utterances else self._parallel(dialogue)
+        form = self._form
+        rows = self._rows(dialogue)
         if not rows:
             raise Fault("the dialogue has no utterance", code="corpora.empty_dialogue")
-        for index, (text, speaker, label) in enumerate(rows):
+        for index, cells in enumerate(rows):
             try:
-                native, canonical = self._labels.read_any(table_cell(label, self._form.label))
+                native, canonical = self._labels.read_any(table_cell(cells.get(form.label), form.label))
                 yield Utterance(
                     index=index,
-                    text=self._folder.line(table_cell(text, self._form.text), self._form.text),
-                    speaker=self._speaker(speaker),
+                    text=self._folder.line(table_cell(cells.get(form.text), form.text), form.text),
+                    speaker=None
+                    if form.speaker is None
+                    else self._speaker(cells.get(form.speaker), form.speaker),
                     label=canonical,
                     source_label=native,
                 )
             except Fault as fault:
                 self._folder.notes.problems.append(fault.at(f"{where}, utterance {index}"))
 
-    def _objects(self, dialogue: dict[str, Any]) -> list[tuple[Any, Any, Any]]:
-        """Text, speaker and label of each utterance that is an object."""
-        name = self._form.utterances or ""
-        listed = dialogue.get(name)
-        if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
-            raise Fault(f"{name} is no list of objects", code="corpora.json_layout")
-        keys = (self._form.text, self._form.speaker or "", self._form.label)
-        return [(one.get(keys[0]), one.get(keys[1]), one.get(keys[2])) for one in map(flat, listed)]
-
-    def _parallel(self, dialogue: dict[str, Any]) -> list[tuple[Any, Any, Any]]:
-        """Text, speaker and label of each utterance, from lists of one length."""
-        names = [self._form.text, *([self._form.speaker] if self._form.speaker else []), self._form.label]
-        lists: list[Sequence[Any]] = []
+    def _rows(self, dialogue: dict[str, Any]) -> list[dict[str, Any]]:
+        """The cells of each utterance by key, from objects or from parallel lists of one length."""
+        if name := self._form.utterances:
+            listed = dialogue.get(name)
+            if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
+                raise Fault(f"{name} is no list of objects", code="corpora.json_layout")
+            return list(map(flat, listed))
+        names = filter(None, (self._form.text, self._form.speaker, self._form.label))
+        lists: dict[str, list[Any]] = {}
         for name in names:
             value = dialogue.get(name)
             if not isinstance(value, list):
                 raise Fault(f"{name} is no list", got=repr(value)[:80], code="corpora.json_layout")
-            lists.append(value)
-        lengths = [len(one) for one in lists]
-        if len(set(lengths)) > 1:
-            got = ", ".join(f"{len(one)} {name}" for name, one in zip(names, lists, strict=True))
+            lists[name] = value
+        if len(set(map(len, lists.values()))) > 1:
+            got = ", ".join(f"{len(one)} {name}" for name, one in lists.items())
             fix = "give each list one entry for every utterance"
             raise Fault("the parallel lists differ in length", got=got, fix=fix, code="corpora.lists_differ")
-        speakers = lists[1] if self._form.speaker else [None] * lengths[0]
-        return list(zip(lists[0], speakers, lists[-1], strict=True))
+        return [dict(zip(lists, cells, strict=True)) for cells in zip(*lists.values(), strict=True)]
 
-    def _speaker(self, value: Any) -> str | None:
-        if self._form.speaker is None:
-            return None
+    def _speaker(self, value: Any, key: str) -> str | None:
         if value is None or value != value:  # NaN, which is not JSON, but what pandas writes
             self._folder.notes.repairs[f"{self._folder.entry.name}.speaker_missing"] += 1
             return None
         if isinstance(value, list) and all(isinstance(one, str) for one in value):
             value = joined(value)
-        return self._folder.line(table_cell(value, self._form.speaker), self._form.speaker)
+        return self._folder.line(table_cell(value, key), key)

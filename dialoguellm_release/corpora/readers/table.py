@@ -31,8 +31,19 @@ _PLACEHOLDER = re.compile(r"\{(\d+)(?::0(\d+))?\}")
 
 def read_tables(folder: CorpusFolder, form: TableFormat) -> Iterator[Dialogue]:
     """The dialogues of tables."""
-    folder.require(form.paths)
-    return _dialogues(folder, form)
+    rows = _Rows(folder, form, native_labels(folder, form))
+    if form.file is not None:
+        found = rows.by_split(form.file)
+        for split in (*SPLITS, None):
+            if split in found:
+                yield from found[split].dialogues()
+        return
+    for split in SPLITS:
+        if split in form.files:
+            dialogues = DialogueRows(folder, given(folder, split))
+            for row in rows.of(form.files[split]):
+                rows.add(dialogues, row)
+            yield from dialogues.dialogues()
 
 
 def native_labels(folder: CorpusFolder, form: TableFormat | JsonFormat) -> NativeLabels:
@@ -51,22 +62,6 @@ def joined(speakers: list[str]) -> str:
     if not speakers or not all(name.strip() for name in speakers):
         raise Fault("a turn needs a speaker with a name", got=repr(speakers), code="corpora.no_speaker")
     return ", ".join(name.strip() for name in speakers)
-
-
-def _dialogues(folder: CorpusFolder, form: TableFormat) -> Iterator[Dialogue]:
-    rows = _Rows(folder, form, native_labels(folder, form))
-    if form.file is not None:
-        found = rows.by_split(form.file)
-        for split in (*SPLITS, None):
-            if split in found:
-                yield from found[split].dialogues()
-        return
-    for split in SPLITS:
-        if split in form.files:
-            dialogues = DialogueRows(folder, given(folder, split))
-            for row in rows.of(form.files[split]):
-                rows.add(dialogues, row)
-            yield from dialogues.dialogues()
 
 
 class DialogueRows:
@@ -107,17 +102,14 @@ class DialogueRows:
 
 @dataclass
 class _Rows:
-    """The rows of the tables of a corpus.
-
-    Attributes:
-        begun: Utterances of each dialogue so far, where the table does not number them.
-        names: The name in the table of each dialogue id.
-    """
+    """The rows of the tables of a corpus."""
 
     folder: CorpusFolder
     form: TableFormat
     labels: NativeLabels
+    # Utterances of each dialogue so far, where the table does not number them.
     begun: Counter[tuple[Split | None, str]] = field(default_factory=Counter)
+    # The name in the table of each dialogue id.
     names: dict[tuple[Split | None, str], tuple[str, ...]] = field(default_factory=dict)
 
     @property
