@@ -14,7 +14,7 @@ from dialoguellm_release.schemas.audit import MIN_WORDS
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.recipes.score import FewShot
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.scoring.task import ShownExamples, Task
+from dialoguellm_release.scoring.task import Task
 from dialoguellm_release.text import count_words, normalise
 
 ROWS = 256
@@ -52,13 +52,17 @@ class Examples:
         return replace(self, shown=shown)
 
     @property
-    def as_stated(self) -> ShownExamples:
-        """The examples as the protocol states them."""
+    def stated(self) -> dict[str, object]:
+        """The examples as the fields of a protocol."""
         lines = (
             f"{record} {' '.join(one.id for one in examples)}\n" for record, examples in self.shown.items()
         )
-        sha256 = sha256_of_text("".join(lines))
-        return ShownExamples(self.settings.shots, self.settings.choose, self.ids, sha256)
+        return {
+            "shots": self.settings.shots,
+            "few_shot_rule": self.settings.choose,
+            "few_shot_ids": self.ids,
+            "few_shot_sha256": sha256_of_text("".join(lines)),
+        }
 
 
 class PromptWithExamples(Prompt):

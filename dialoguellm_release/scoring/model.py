@@ -31,8 +31,7 @@ from dialoguellm_release.schemas.scores import LeakPolicy, ScorerName, SelectedO
 from dialoguellm_release.scoring.answers import Reply, authors_dice, kept_replies
 from dialoguellm_release.scoring.few_shot import PromptWithExamples, examples_of
 from dialoguellm_release.scoring.scorers import (
-    WAYS,
-    Way,
+    SHARED_REPLIES,
     alike_at_first,
     chosen_scorer,
     label_tokens,
@@ -40,12 +39,11 @@ from dialoguellm_release.scoring.scorers import (
     read_reply,
 )
 from dialoguellm_release.scoring.task import (
-    Asked,
     Scored,
     Task,
     leak_policy_of,
     prompt_problem,
-    protocol_of,
+    protocol_of_model,
     read_task,
 )
 
@@ -54,11 +52,9 @@ PACKAGES = ("torch", "transformers", "peft")
 
 @dataclass(frozen=True)
 class ModelFolders:
-    """A backbone, and an adapter on it or none.
+    """A backbone, with its folder where it was built here, and an adapter on it or none.
 
     Attributes:
-        backbone_folder: Folder of a backbone that was built from a recipe; None for one from the Hub.
-        adapter: An adapter folder; None for the backbone alone.
         adapter_name: Of an adapter from the Hub, whose folder is named by its commit.
     """
 
@@ -118,7 +114,7 @@ def score_model(
         scorers = [name for name in scorers if name != "first_token"]
     chosen = list(dict.fromkeys(chosen_scorer(name, tokens) for name in scorers))
     answer = encoder.longest_completion
-    if "free_generation" in map(WAYS.get, chosen):
+    if not {"free_generation", "authors_parser"}.isdisjoint(chosen):
         answer = max(answer, settings.max_new_tokens)
     longest = max(len(one.ids) for one in prompts) + answer
     check_context_window(language_model, location_at(base.repo_id, base.revision), longest)
@@ -130,7 +126,7 @@ def score_model(
     identity = {**base.as_data(), "adapter_content_sha256": trained.content_sha256 if trained else None}
 
     @cache
-    def replies(way: Way) -> list[Reply]:
+    def replies(way: ScorerName) -> list[Reply]:
         stated = {
             **identity,
             # Of a model from the Hub, also where no revision is pinned; one from a folder has none.
@@ -146,14 +142,18 @@ def score_model(
         return kept_replies(scorer, prompts, stated, folder, again=again)
 
     for name in chosen:
+        given = replies(SHARED_REPLIES.get(name, name))
         yield (
             name,
             Scored(
                 split=task.split,
-                answers=[read_reply(name, reply, tokens, settings.corpus) for reply in replies(WAYS[name])],
-                protocol=protocol_of(
+                answers=[read_reply(name, reply, tokens, settings.corpus) for reply in given],
+                protocol=protocol_of_model(
                     task,
-                    Asked(prompt.sha256, name, knowledge.context, shown.as_stated if shown else None),
+                    prompt,
+                    name,
+                    shown.stated if shown else None,
+                    has_context=knowledge.context,
                     selected_on=_selected_on(trained),
                     leak_policy=_leak_policy(task, dataset, trained),
                 ),

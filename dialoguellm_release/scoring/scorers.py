@@ -20,12 +20,7 @@ if TYPE_CHECKING:
 
 
 class LikelihoodScorer:
-    """The log-probability of each completion after each prompt.
-
-    Args:
-        completions: Token ids of each label's completion, or the first token only.
-        batch_size: Prompts in one forward pass.
-    """
+    """The log-probability of each completion, of which the token ids are given, after each prompt."""
 
     def __init__(self, model: PreTrainedModel, completions: Sequence[list[int]], batch_size: int) -> None:
         self._model = model
@@ -157,14 +152,7 @@ def _mask(padding: list[int], length: int, tails: list[list[int]], prefix_length
 
 
 class GenerationScorer:
-    """Greedy generation.
-
-    Args:
-        max_new_tokens: Longest text.
-        batch_size: Prompts in one forward pass.
-        completions: The only texts that may be written, as ids that end with the end-of-sequence token;
-            None for free text.
-    """
+    """Greedy generation of free text, or of completions alone, whose ids end with that of the end of text."""
 
     def __init__(
         self,
@@ -229,16 +217,11 @@ class GenerationScorer:
         return allowed
 
 
-Way = Literal["first_token", "full_likelihood", "constrained_generation", "free_generation"]
-WAYS: dict[ScorerName, Way] = {
-    "first_token": "first_token",
-    "full_likelihood": "full_likelihood",
+SHARED_REPLIES: dict[ScorerName, ScorerName] = {
     "full_likelihood_per_token": "full_likelihood",
-    "constrained_generation": "constrained_generation",
-    "free_generation": "free_generation",
     "authors_parser": "free_generation",
 }
-"""How each scorer asks the model; scorers that ask in the same way share their replies."""
+"""Scorers that ask the model as another one does, and only read its replies in another way."""
 
 
 def label_tokens(encoder: Encoder, labels: Sequence[Label]) -> dict[Label, list[int]]:
@@ -272,7 +255,7 @@ def chosen_scorer(wanted: Literal["auto"] | ScorerName, tokens: dict[Label, list
 
 
 def make_scorer(
-    way: Way,
+    way: ScorerName,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     encoder: Encoder,
@@ -292,11 +275,7 @@ def make_scorer(
 
 
 def read_reply(name: ScorerName, reply: Reply, tokens: dict[Label, list[int]], corpus: CorpusName) -> Answer:
-    """The answer that a scorer reads in a reply.
-
-    Args:
-        tokens: Of each label, in the order of the label space and of the reply's log-probabilities.
-    """
+    """The answer that a scorer reads in a reply, by the tokens of each label in the order of the reply."""
     labels = list(tokens)
     if reply.log_probs is not None:
         lengths = [len(ids) for ids in tokens.values()] if name == "full_likelihood_per_token" else None

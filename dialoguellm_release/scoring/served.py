@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import sha256_of_text
@@ -26,7 +25,7 @@ from dialoguellm_release.scoring.served_replies import (
     read_reply,
     served_figures,
 )
-from dialoguellm_release.scoring.task import Asked, Scored, prompt_problem, protocol_of, read_task
+from dialoguellm_release.scoring.task import Scored, prompt_problem, protocol_of_model, read_task
 from dialoguellm_release.serve.asking import Asking, Question
 from dialoguellm_release.serve.client import OpenAIClient, ServedModel
 from dialoguellm_release.serve.store import (
@@ -85,26 +84,20 @@ def score_served(
     return Scored(
         split=task.split,
         answers=[read[text].answer for text in texts],
-        protocol=protocol_of(task, Asked(prompt.sha256, scorer, True, shown.as_stated if shown else None)),
+        protocol=protocol_of_model(task, prompt, scorer, shown.stated if shown else None),
         system=System(name=served.name, kind="model", base=served.model, server_api=_api_of(served)),
         examples=shown.shown if shown else {},
         served=served_figures(scorer, [read[text] for text in texts]),
     )
 
 
-_KINDS: tuple[Kind, ...] = ("probe", "first_token", "text")
-
-
 class ServedAsker:
     """Asks a served model for labels, of a few prompts or of many in several calls.
 
     Args:
-        labels: To choose from.
         cache: Holds the store of answers.
         wanted: How answers are read; `auto` is decided by the first prompts.
-        max_new_tokens: Longest text.
         advance: Called with the number of prompts that were answered.
-        again: Ask for every answer again.
     """
 
     def __init__(
@@ -132,73 +125,59 @@ class ServedAsker:
     def answers(self, prompts: Sequence[str]) -> tuple[ScorerName, dict[str, ReadReply]]:
         """How answers are read, and that to each of some distinct prompts, from the store or the server."""
         with open_store(self._store_file, FORGET_FAILED) as store:
-            run = _Run(self._served, self._wanted, self._max_new_tokens, self._labels, store, self._advance)
             if self._again:
-                store.commit([forget([run.key(text, kind) for text in prompts for kind in _KINDS])])
-            scorer, replies = asyncio.run(run.replies(prompts, self._scorer))
-        self._scorer = scorer
+                self._forget(prompts, store)
+            replies = asyncio.run(self._replies(prompts, store))
+        assert self._scorer is not None
         self._beginnings |= beginnings_of(replies.values(), self._labels)
-        most, known = self._max_new_tokens, self._beginnings
+        most, known, scorer = self._max_new_tokens, self._beginnings, self._scorer
         return scorer, {one: read_reply(scorer, replies[one], self._labels, known, most) for one in prompts}
 
-
-@dataclass(frozen=True)
-class _Run:
-    """The questions of one run to one server."""
-
-    served: ServedModel
-    wanted: Literal["auto"] | ScorerName
-    max_new_tokens: int
-    labels: Sequence[Label]
-    store: AnswerStore
-    advance: Callable[[int], None]
-
-    def key(self, prompt: str, kind: Kind) -> str:
+    def _key(self, prompt: str, kind: Kind) -> str:
         """Under which the answer to a prompt is kept."""
         return request_key(
-            server=self.served.where,
-            model=self.served.model,
-            api=self.served.api,
+            server=self._served.where,
+            model=self._served.model,
+            api=self._served.api,
             asked_for=kind,
-            max_new_tokens=1 if kind == "first_token" else self.max_new_tokens,
+            max_new_tokens=1 if kind == "first_token" else self._max_new_tokens,
             prompt=sha256_of_text(prompt),
         )
 
-    async def replies(
-        self, prompts: Sequence[str], scorer: ScorerName | None
-    ) -> tuple[ScorerName, dict[str, StoredAnswer]]:
-        """The scorer, decided by the first prompts where it is None, and the answer to each prompt."""
+    def _forget(self, prompts: Iterable[str], store: AnswerStore) -> None:
+        store.commit([forget([self._key(text, kind) for text in prompts for kind in get_args(Kind)])])
+
+    async def _replies(self, prompts: Sequence[str], store: AnswerStore) -> dict[str, StoredAnswer]:
+        """The answer to each prompt; the first ones decide the scorer where none is chosen yet."""
         replies: dict[str, StoredAnswer] = {}
-        async with aclosing(OpenAIClient(self.served)) as client:
+        async with aclosing(OpenAIClient(self._served)) as client:
+            scorer = self._scorer
             if scorer is None:
-                probes = [] if self.wanted == "free_generation" else prompts[:PROBES]
-                replies = await self._ask(client, probes, "probe")
-                scorer = _scorer(self.wanted, list(replies.values()), self.labels, self.served)
+                probes = [] if self._wanted == "free_generation" else prompts[:PROBES]
+                replies = await self._ask(client, store, probes, "probe")
+                scorer = _scorer(self._wanted, list(replies.values()), self._labels, self._served)
             kind: Kind = "first_token" if scorer == "first_token" else "text"
             rest = [prompt for prompt in prompts if prompt not in replies]
-            replies |= await self._ask(client, rest, kind)
-        self._refuse_nothing(replies)
-        return scorer, replies
+            replies |= await self._ask(client, store, rest, kind)
+        if all(reply.data is None for reply in replies.values()):
+            # This says more of the request than of the prompts.
+            self._forget(replies, store)
+            reason = next(iter(replies.values())).reason
+            problem = Problem(self._served.where, "refuses every prompt", got=reason, code="serve.refuses")
+            raise DataError(problem, outcome="no score was written")
+        self._scorer = scorer
+        return replies
 
-    def _refuse_nothing(self, replies: Mapping[str, StoredAnswer]) -> None:
-        """Refuses a run whose every prompt was refused: that says more of the request than of the prompts."""
-        if any(reply.data is not None for reply in replies.values()):
-            return
-        self.store.commit([forget([self.key(text, kind) for text in replies for kind in _KINDS])])
-        reason = next(iter(replies.values())).reason
-        problem = Problem(self.served.where, "refuses every prompt", got=reason, code="serve.refuses")
-        raise DataError(problem, outcome="no score was written")
-
-    async def _ask(self, client: OpenAIClient, prompts: Sequence[str], kind: Kind) -> dict[str, StoredAnswer]:
+    async def _ask(
+        self, client: OpenAIClient, store: AnswerStore, prompts: Sequence[str], kind: Kind
+    ) -> dict[str, StoredAnswer]:
         """The answer to each prompt, from the store or the server."""
-        keys = {prompt: self.key(prompt, kind) for prompt in prompts}
-        known = self.store.answers(keys.values())
-        self.advance(len(known))
+        keys = {prompt: self._key(prompt, kind) for prompt in prompts}
+        known = store.answers(keys.values())
+        self._advance(len(known))
         missing = [prompt for prompt in prompts if keys[prompt] not in known]
-        asking = Asking(
-            self.store, self.served, client.send, read_body, advance=self.advance, give_up_after=1
-        )
-        forms = _forms(self.served.api, kind, self.max_new_tokens)
+        asking = Asking(store, self._served, client.send, read_body, advance=self._advance, give_up_after=1)
+        forms = _forms(self._served.api, kind, self._max_new_tokens)
         form, asked = await self._settled(asking, missing, keys, forms)
         await asking.over(self._question(keys[prompt], prompt, form) for prompt in missing[asked:])
         return {prompt: (known | asking.answers)[key] for prompt, key in keys.items()}
@@ -216,7 +195,7 @@ class _Run:
             for form in forms:
                 failure = await asking.ask(self._question(key, prompt, form), server_errors=TRIES)
                 if failure is None:
-                    self.advance(1)
+                    self._advance(1)
                     return form, place + 1
                 asking.raise_problem()
                 if failure.is_of_prompt or not (failure.kind == "refused" or failure.is_server_error):
@@ -224,7 +203,7 @@ class _Run:
             assert failure is not None
             if failure.kind == "refused":
                 await asking.refuse(key, failure)
-                self.advance(1)
+                self._advance(1)
                 unexplained += not failure.is_of_prompt
             if failure.kind != "refused" or unexplained == TRIES:
                 asking.give_up(failure)
@@ -232,9 +211,9 @@ class _Run:
         return forms[0], len(prompts)
 
     def _question(self, key: str, prompt: str, form: dict[str, Any]) -> Question:
-        is_chat = self.served.api == "chat"
+        is_chat = self._served.api == "chat"
         asked = {"messages": [{"role": "user", "content": prompt}]} if is_chat else {"prompt": prompt}
-        return Question(key, lambda: {"model": self.served.model, **asked, **form})
+        return Question(key, lambda: {"model": self._served.model, **asked, **form})
 
 
 def _api_of(served: ServedModel) -> ServerApi:

@@ -17,7 +17,6 @@ from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.scores import (
-    FewShotRule,
     LeakPolicy,
     Protocol,
     ScorerName,
@@ -30,14 +29,12 @@ from dialoguellm_release.scoring.answers import Answer
 
 @dataclass(frozen=True)
 class Scored:
-    """The answers of one system.
+    """The answers of one system to the first records of a split.
 
     Attributes:
-        split: Every record of the split, in the order of the dataset; the first of them were scored.
         chances: The probability of each label where answers are drawn at random.
-        examples: The examples in the prompt of each record, by its id; empty for prompts without.
-        served: How the answers of a server could be read; None for what ran here.
-        temperature: Of the calibration of the adapter, for the probabilities of this scorer; None for none.
+        examples: The examples in the prompt of each record, by its id.
+        temperature: Of the calibration of the adapter, for the probabilities of this scorer.
     """
 
     split: Sequence[Record]
@@ -58,11 +55,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Task:
-    """The records that a recipe wants scored, and the labels to choose from.
-
-    Attributes:
-        split: Every record of the split; `records` the ones to score.
-    """
+    """The records of a split, those of them that a recipe wants scored, and the labels to choose from."""
 
     settings: ScoreRecipe
     dataset: DatasetManifest
@@ -80,55 +73,10 @@ def read_task(settings: ScoreRecipe, dataset: Path) -> Task:
     return Task(settings, built, split, list(islice(split, settings.max_records)), labels)
 
 
-@dataclass(frozen=True)
-class Asked:
-    """How a language model was asked.
-
-    Attributes:
-        has_context: Whether the prompt shows the context that the dataset has.
-        examples: What a prompt shows as examples; None for none.
-    """
-
-    prompt_sha256: str
-    scorer: ScorerName
-    has_context: bool
-    examples: ShownExamples | None = None
-
-
-@dataclass(frozen=True)
-class ShownExamples:
-    """The examples in prompts, as the protocol states them.
-
-    Attributes:
-        ids: Every record that is an example.
-        sha256: Of which record is shown which examples, in which order.
-    """
-
-    shots: int
-    rule: FewShotRule
-    ids: tuple[str, ...]
-    sha256: str
-
-
 def protocol_of(
-    task: Task,
-    asking: Asked | None = None,
-    *,
-    context_k: int | None = None,
-    selected_on: SelectedOn | None = None,
-    leak_policy: LeakPolicy | None = None,
+    task: Task, *, context_k: int | None = None, leak_policy: LeakPolicy | None = None
 ) -> Protocol:
-    """The protocol of a score.
-
-    Args:
-        asking: None for what is no language model.
-        context_k: Utterances of context that such a system sees; of a language model the task knows it.
-        selected_on: The split on which the checkpoint was chosen.
-        leak_policy: What became of training records that share text with held-out ones.
-    """
-    if asking is not None:
-        context_k = task.dataset.figures.context_of(task.settings.corpus) if asking.has_context else 0
-    examples = asking.examples if asking else None
+    """The protocol of a system that is no language model."""
     return Protocol(
         corpus=task.settings.corpus,
         split=task.settings.split,
@@ -137,24 +85,34 @@ def protocol_of(
         label_space=task.labels,
         context_k=context_k,
         context_direction="past" if context_k else None,
-        prompt_sha256=asking.prompt_sha256 if asking else None,
-        scorer=asking.scorer if asking else None,
-        shots=examples.shots if examples else 0 if asking else None,
-        few_shot_rule=examples.rule if examples else None,
-        few_shot_ids=examples.ids if examples else () if asking else None,
-        few_shot_sha256=examples.sha256 if examples else None,
-        selected_on=selected_on,
+        prompt_sha256=None,
+        scorer=None,
+        few_shot_ids=None,
+        selected_on=None,
         leak_policy=leak_policy,
     )
 
 
-def leak_policy_of(task: Task, config: str, content_sha256: str) -> LeakPolicy:
-    """What became of training records that share text with held-out ones.
+def protocol_of_model(
+    task: Task,
+    prompt: Prompt,
+    scorer: ScorerName,
+    examples: Mapping[str, object] | None,
+    *,
+    has_context: bool = True,
+    selected_on: SelectedOn | None = None,
+    leak_policy: LeakPolicy | None = None,
+) -> Protocol:
+    """The protocol of a language model; `examples` as `Examples.stated` gives them."""
+    context_k = task.dataset.figures.context_of(task.settings.corpus) if has_context else 0
+    asked: dict[str, object] = {"prompt_sha256": prompt.sha256, "scorer": scorer, "selected_on": selected_on}
+    return protocol_of(task, context_k=context_k, leak_policy=leak_policy).model_copy(
+        update={**asked, **(examples or {"shots": 0, "few_shot_ids": ()})}
+    )
 
-    Args:
-        config: Of the dataset, that the system was trained on.
-        content_sha256: The dataset that it was trained on.
-    """
+
+def leak_policy_of(task: Task, config: str, content_sha256: str) -> LeakPolicy:
+    """What became of training records that leak, by the config and content of the dataset trained on."""
     if content_sha256 != task.dataset.content_sha256:
         return "trained on another dataset"
     if any(record.leaks is None for record in task.split):

@@ -55,9 +55,9 @@ def test_balanced_examples_are_as_many_of_each_label_and_alike_for_all(draw: Any
 
 def test_the_seed_decides(draw: Any) -> None:
     first, again, other = (draw("few_shot.shots=7", f"few_shot.seed={seed}") for seed in (1, 1, 2))
-    assert first.as_stated == again.as_stated
+    assert first.stated == again.stated
     assert first.ids != other.ids
-    assert first.as_stated != other.as_stated
+    assert first.stated != other.stated
 
 
 def test_what_leaks_is_never_drawn(draw: Any, tmp_path: Path, dialogues_of: Any, dataset_of: Any) -> None:
@@ -162,7 +162,10 @@ def test_a_model_is_scored_with_examples(
     protocol = read_manifest(few, ScoreManifest).figures.protocol
     examples = draw(*settings)
     assert (protocol.shots, protocol.few_shot_rule) == (3, choose)
-    assert (protocol.few_shot_ids, protocol.few_shot_sha256) == (examples.ids, examples.as_stated.sha256)
+    assert (protocol.few_shot_ids, protocol.few_shot_sha256) == (
+        examples.ids,
+        examples.stated["few_shot_sha256"],
+    )
     assert read_manifest(zero, ScoreManifest).figures.protocol.shots == 0
     columns = pq.read_table(few / "predictions.parquet").to_pydict()
     assert columns["examples"] == [[one.id for one in examples.shown[name]] for name in columns["id"]]
