@@ -10,10 +10,8 @@ from dialoguellm_release.cards.dataset import language_metadata, languages_of
 from dialoguellm_release.cards.licenses import derived_license_metadata, hub_license, recipe_of
 from dialoguellm_release.cards.score import (
     LABEL_SCORERS,
-    calibration_table,
     hub_metrics,
     model_index,
-    score_table,
 )
 from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.layout import JOINT_CONFIGS
@@ -119,12 +117,12 @@ def render_adapter_card(
         "loss_figure": next((file.path for file in manifest.outputs if file.path == LOSS_FIGURE), None),
         "labels": _labels(manifest, dataset),
         "choice": _choice(figures),
-        "scores": score_table(runs) if runs else "",
+        "scores": runs,
         "chooses_labels": all(run.protocol.scorer in LABEL_SCORERS for run in runs),
         "has_intervals": any(run.intervals for run in runs),
         "metric_ids": ", ".join(f"[{one}](https://huggingface.co/spaces/{one})" for one in links.metric_ids),
         "predictions": list(links.predictions),
-        "calibration": calibration_table(calibration) if calibration else "",
+        "calibration": calibration,
         "base_license": recipe_of(backbone, BackboneRecipe).license if backbone else None,
         "data_licenses": _data_licenses(dataset, figures.dataset_config) if dataset else {},
     }

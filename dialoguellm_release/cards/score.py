@@ -6,50 +6,24 @@ from collections.abc import Sequence
 
 import yaml
 
-from dialoguellm_release.cards.card import render_card, table
+from dialoguellm_release.cards.card import render_card
 from dialoguellm_release.render import numbers
 from dialoguellm_release.schemas.manifests import (
     CONFUSION_FIGURE,
     COVERAGE_FIGURE,
     RELIABILITY_FIGURE,
-    Calibration,
     ScoreManifest,
 )
 from dialoguellm_release.schemas.scores import (
     METRICS,
     PROBABILITY_METRICS,
     MetricName,
-    Part,
     ScoreFigures,
 )
 
 TASK = "text-classification"
 LABEL_SCORERS = ("first_token", "full_likelihood", "full_likelihood_per_token", "constrained_generation")
 """Scorers that choose among the labels, so that no answer is outside them."""
-
-
-def score_table(scores: Sequence[ScoreFigures]) -> str:
-    """Each run beside the answer that is always the commonest label; intervals in brackets."""
-    metrics = list(dict.fromkeys(name for score in scores for name in score.metrics))
-    rows = []
-    for score in scores:
-        protocol = score.protocol
-        place, scorer = (protocol.corpus, protocol.split), protocol.scorer or "-"
-        parts: dict[str, Part] = {"this adapter": score}
-        if score.clean:
-            parts["this adapter, clean part"] = score.clean
-        for answer, part in parts.items():
-            cells = [_cell(part, name) for name in metrics]
-            rows.append((*place, numbers.count(part.records), answer, scorer, *cells))
-        always = [f"{score.majority[name]:.4f}" if name in score.majority else "-" for name in metrics]
-        rows.append((*place, numbers.count(score.records), f"always {score.majority_label}", "-", *always))
-    header = ("Corpus", "Split", "Records", "Answer", "Scorer", *(f"`{name}`" for name in metrics))
-    warnings = [
-        f"**{score.protocol.corpus}, {score.protocol.split}**: {warning}."
-        for score in scores
-        for warning in score.warnings
-    ]
-    return "\n\n".join([table(header, rows), *warnings])
 
 
 def model_index(
@@ -121,14 +95,8 @@ def eval_results(scores: Sequence[ScoreFigures], dataset_id: str, revision: str 
     return files
 
 
-def _cell(part: Part, metric: MetricName) -> str:
-    return f"{part.metrics[metric]:.4f}{_interval(part, metric, ' ')}" if metric in part.metrics else "-"
-
-
-def _interval(part: Part, metric: MetricName, before: str) -> str:
-    if metric not in part.intervals:
-        return ""
-    return f"{before}{numbers.interval(part.intervals[metric])}"
+def _interval(score: ScoreFigures, metric: MetricName, before: str) -> str:
+    return f"{before}{numbers.interval(score.intervals[metric])}" if metric in score.intervals else ""
 
 
 def render_score_report(manifest: ScoreManifest) -> str:
@@ -143,11 +111,3 @@ def render_score_report(manifest: ScoreManifest) -> str:
         "coverage": COVERAGE_FIGURE,
     }
     return render_card("model_cards", "score.md.jinja", {"tags": ["evaluation"]}, body)
-
-
-def calibration_table(calibration: Calibration) -> str:
-    """The temperature of an adapter, and the errors of its probabilities before and after, for its card."""
-    records = f"{numbers.count(calibration.records)} records of {calibration.corpus}, {calibration.split}"
-    header = (records, "As given", f"With temperature {calibration.temperature:.4f}")
-    rows = [(name, *(f"{value:.4f}" for value in values)) for name, *values in calibration.errors]
-    return table(header, rows)
