@@ -12,8 +12,7 @@ from dialoguellm_release.folders import leaves
 from dialoguellm_release.render import numbers
 from dialoguellm_release.schemas.claims import DirectionTest, Side
 from dialoguellm_release.schemas.manifests import AdapterManifest, ScoreManifest
-from dialoguellm_release.scoring.compare import compare_scores
-from dialoguellm_release.scoring.table import shown_differences
+from dialoguellm_release.scoring.table import compare_scores, shown_differences
 
 CORPUS = "CORPUS"
 MAX_SHOWN = 3

@@ -39,7 +39,7 @@ from dialoguellm_release.schemas.claims import (
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.manifests import ScoreManifest
-from dialoguellm_release.scoring.table import differences_text
+from dialoguellm_release.scoring.table import shown_differences
 
 EXACT = 1e-9
 """Added to every tolerance for floating point."""
@@ -90,7 +90,7 @@ def measured_score(
     first = runs[0].manifest.figures
     folders = ", ".join(str(one.folder) for one in runs)
     for other in (one.manifest.figures for one in runs[1:]):
-        unlike = differences_text(first.protocol, other.protocol)
+        unlike = "; ".join(shown_differences(first.protocol.differences(other.protocol)))
         if unlike or other.system.training_sha256 != first.system.training_sha256:
             differs = unlike or "they are not seeds of one training"
             return MeasuredScore(None, f"{wanted}, alone: {folders} are several ({differs})")

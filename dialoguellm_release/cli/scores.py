@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from dialoguellm_release.steps.compare import ClaimReport, Comparison, ScoreTable
 
 MAX_LISTED = 100
-HASH = 12
-"""So many digits of a hash are shown."""
 
 
 def summary(manifest: ScoreManifest) -> dict[str, Any]:
@@ -41,6 +40,9 @@ def as_text(manifest: ScoreManifest) -> str:
         )
         rows.append((name, *cells, numbers.points(figures.majority[name])))
     protocol = figures.protocol
+    wrapped = partial(
+        fill, width=terminal_width(), initial_indent="  ", subsequent_indent="    ", break_long_words=False
+    )
     notes = [
         f"{figures.records:,} records of {protocol.corpus}/{protocol.split}, in percent, "
         f"with {100 * figures.resampling.level:g} % intervals; headline {figures.headline}",
@@ -48,10 +50,9 @@ def as_text(manifest: ScoreManifest) -> str:
         Table(header, rows).text(),
         "protocol",
         *(
-            fill(
-                line, terminal_width(), initial_indent="  ", subsequent_indent="    ", break_long_words=False
-            )
-            for line in _stamp(protocol.model_dump(mode="json"))
+            wrapped(f"{name} {numbers.abbreviated(value, MAX_LISTED)}")
+            for name, value in protocol
+            if value not in (None, ())
         ),
     ]
     if figures.served is not None and figures.served.label_mass is not None:
@@ -93,18 +94,6 @@ def calibration_text(found: Calibration) -> str:
     origin = f"{found.records:,} records of {found.corpus}/{found.split}, scorer {found.scorer}"
     table = Table(("", "as given", "with it"), rows).text()
     return f"temperature {found.temperature:.4f}, fitted on {origin}\n{table}"
-
-
-def _stamp(protocol: Mapping[str, Any]) -> list[str]:
-    """The protocol by line, hashes shortened: `--json` has them whole."""
-    return [f"{name} {_shown(value)}" for name, value in protocol.items() if value not in (None, [])]
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(value) if len(value) <= MAX_LISTED else f"{numbers.count(len(value))} of them"
-    text = str(value)
-    return f"{text[:HASH]}..." if len(text) == 64 else text
 
 
 def against_first(made: Mapping[ScorerName, StepResult[ScoreManifest]]) -> dict[ScorerName, Comparison]:

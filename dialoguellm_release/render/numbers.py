@@ -46,6 +46,18 @@ def percent_of(part: int, whole: int, digits: int = 1) -> str:
     return percent(part / whole if whole else None, digits)
 
 
+def abbreviated(value: object, most: int) -> str:
+    """A value of a manifest on one line: hashes are cut, and lists of more than `most` values counted.
+
+    >>> abbreviated("0123456789abcdef" * 4, 3), abbreviated(("anger", "fear"), 3), abbreviated([], 3)
+    ('0123456789ab...', 'anger, fear', 'none')
+    """
+    if isinstance(value, list | tuple):
+        return f"{count(len(value))} of them" if len(value) > most else ", ".join(map(str, value)) or "none"
+    text = str(value)
+    return f"{text[:12]}..." if len(text) == 64 else text
+
+
 def points(share: float | None) -> str:
     """A metric as papers print it: percent without the sign.
 

@@ -20,7 +20,6 @@ from dialoguellm_release.schemas.scores import (
     ScoreFigures,
 )
 from dialoguellm_release.scoring.answers import Answer
-from dialoguellm_release.scoring.bootstrap import interval, resampled_sums
 from dialoguellm_release.scoring.probabilities import (
     COVERAGES,
     AnswerProbabilities,
@@ -28,6 +27,7 @@ from dialoguellm_release.scoring.probabilities import (
     probabilities_of,
     probability_figures,
 )
+from dialoguellm_release.scoring.significance import interval, resampled_sums
 from dialoguellm_release.scoring.task import Scored
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from dialoguellm_release.schemas.scores import (
     SelectedPart,
 )
 from dialoguellm_release.scoring.answers import Answer
-from dialoguellm_release.scoring.bootstrap import drawn_dialogues, interval
+from dialoguellm_release.scoring.significance import drawn_dialogues, interval
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,4 +1,4 @@
-"""Scores side by side: a row for each system, a column for each corpus, differences of protocol marked."""
+"""Scores side by side: two compared by paired tests, or many in a table that marks other protocols."""
 
 from __future__ import annotations
 
@@ -6,23 +6,28 @@ import itertools
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 from dialoguellm_release.errors import DataError, Problem, one_of
-from dialoguellm_release.folders import read_manifest
+from dialoguellm_release.folders import file_problems, read_manifest
 from dialoguellm_release.render import numbers
 from dialoguellm_release.render.tables import Table
+from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.manifests import ScoreManifest
 from dialoguellm_release.schemas.scores import METRICS, Interval, MetricName, Protocol, ScoreFigures
+from dialoguellm_release.scoring.answers import Answer
+from dialoguellm_release.scoring.folder import PREDICTIONS, own_answers
+from dialoguellm_release.scoring.metrics import cells_of, metrics_of
+from dialoguellm_release.scoring.significance import Difference, Run, mcnemar, paired_bootstrap
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SHOWN_DIGITS = 12
-"""So much of a hash is shown."""
+MAX_NAMED = 12
 
 
 @dataclass(frozen=True)
@@ -36,12 +41,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """A system, whatever the seed of its training.
-
-    Attributes:
-        name: No other system of the table has it.
-        shots: Examples in its prompt; None for a system without prompt, as `context_k` and `scorer`.
-    """
+    """A system, whatever the seed of its training; no other of the table has its name."""
 
     name: str
     kind: str
@@ -54,12 +54,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Cell:
-    """The figure of a system on a corpus.
+    """The figure of a system on a corpus: of one run with its interval, or the mean and deviation of seeds.
 
     Attributes:
-        value: Of one run, or the mean over seeds.
-        interval: Of one run, by the bootstrap over dialogues; None for several seeds.
-        deviation: The standard deviation over seeds; None for one run.
         mark: Letters of what differs from the protocol of the column; empty for nothing.
     """
 
@@ -169,15 +166,11 @@ def score_table(folders: Sequence[str | PathLike[str]], metric: MetricName | Non
     return ScoreTable(tuple(columns.values()), tuple(grouped), cells, marks)
 
 
-def differences_text(expected: Protocol, got: Protocol) -> str:
-    """How a protocol differs from another; empty where it does not."""
-    return "; ".join(shown_differences(expected.differences(got)))
-
-
 def shown_differences(differences: Mapping[str, tuple[object, object]]) -> Iterator[str]:
     """The fields in which protocols differ, with both values."""
     for name, (ours, theirs) in differences.items():
-        yield f"{name} {_shown(theirs)}, not {_shown(ours)}"
+        shown = (numbers.abbreviated(value, MAX_NAMED) for value in (theirs, ours))
+        yield f"{name} {', not '.join(shown)}"
 
 
 def _differences(expected: Protocol, figures: ScoreFigures) -> list[str]:
@@ -188,16 +181,8 @@ def _differences(expected: Protocol, figures: ScoreFigures) -> list[str]:
             f"{numbers.count(figures.records)} of {numbers.count(figures.split_records)} records scored"
         )
         protocol = protocol.model_copy(update={"records_sha256": expected.records_sha256})
-    text = differences_text(expected, protocol)
+    text = "; ".join(shown_differences(expected.differences(protocol)))
     return [*found, text] if text else found
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, tuple):
-        names = numbers.count(len(value)) if len(value) > SHOWN_DIGITS else ", ".join(map(str, value))
-        return names or "none"
-    text = str(value)
-    return f"{text[:SHOWN_DIGITS]}..." if len(text) == 64 else text
 
 
 def _corpus_of(figures: ScoreFigures) -> tuple[str, str]:
@@ -272,3 +257,136 @@ def _cell(figures: Sequence[ScoreFigures], metric: MetricName, mark: str) -> Cel
     if len(values) == 1:
         return Cell(values[0], figures[0].intervals[metric], None, 1, mark)
     return Cell(statistics.mean(values), None, statistics.stdev(values), len(values), mark)
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """Two runs on the same records.
+
+    Attributes:
+        differences: The second run's metrics minus the first's, by the paired bootstrap over dialogues.
+        only_first: Records that only the first run has right; None where a run draws answers at random.
+        only_second: Records that only the second run has right; None likewise.
+        mcnemar_p: Of McNemar's exact test on these; None likewise.
+    """
+
+    first: ScoreFigures
+    second: ScoreFigures
+    differences: dict[MetricName, Difference]
+    only_first: int | None
+    only_second: int | None
+    mcnemar_p: float | None
+
+    def __repr__(self) -> str:
+        return (
+            f"Comparison({self.first.system.name}, {self.second.system.name}: {self.first.records:,} records)"
+        )
+
+    def _repr_html_(self) -> str:
+        return self.as_table().html()
+
+    def as_table(self) -> Table:
+        """Both runs and their differences in percent, to be written in any format."""
+        header = ("", "first", "second", "difference", "interval", "p (bootstrap)")
+        rows = [
+            (
+                name,
+                numbers.points(self.first.metrics[name]),
+                numbers.points(self.second.metrics[name]),
+                f"{100 * one.value:+.2f}",
+                numbers.points_range(one.interval),
+                f"{one.p_value:.4f}",
+            )
+            for name, one in self.differences.items()
+        ]
+        return Table(header, rows)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A data frame with a row for each metric; figures are fractions."""
+        import pandas as pd
+
+        rows = [
+            {
+                "metric": name,
+                "first": self.first.metrics[name],
+                "second": self.second.metrics[name],
+                "difference": one.value,
+                "p_value": one.p_value,
+                **dict(zip(("low", "high"), one.interval, strict=True)),
+            }
+            for name, one in self.differences.items()
+        ]
+        return pd.DataFrame.from_records(rows)
+
+
+def compare_scores(first: str | PathLike[str], second: str | PathLike[str]) -> Comparison:
+    """How a second score folder differs from a first, with paired tests.
+
+    Args:
+        first: A score folder.
+        second: Another one, of the same records.
+
+    Returns:
+        The difference of each metric with its interval and p-value, and McNemar's test.
+
+    Raises:
+        DataError: A folder holds no score, its files changed, or the two scored other records.
+
+    Example:
+        >>> found = compare_scores("build/scores/tfidf", "build/scores/tiny")  # doctest: +SKIP
+        >>> found.differences["weighted_f1"].p_value  # doctest: +SKIP
+        0.0123
+    """
+    first, second = Path(first), Path(second)
+    manifests = {folder: read_manifest(folder, ScoreManifest) for folder in (first, second)}
+    problems = [one for folder, manifest in manifests.items() for one in file_problems(folder, manifest)]
+    if problems:
+        raise DataError(problems, outcome="nothing was compared")
+    one, other = (manifests[folder].figures for folder in (first, second))
+    if one.protocol.records_sha256 != other.protocol.records_sha256:
+        raise DataError(
+            Problem(
+                str(second),
+                f"scored other records than {first}",
+                expected=_scored_records(one),
+                got=_scored_records(other),
+                fix="score both on the same dataset, split and number of records",
+                code="compare.other_records",
+            ),
+            outcome="nothing was compared",
+        )
+    (ids, references, before), (_, _, after) = (
+        own_answers(folder / PREDICTIONS) for folder in (first, second)
+    )
+    dialogues = [name.rpartition("/")[0] for name in ids]
+    differences = paired_bootstrap(
+        _run(one, dialogues, references, before), _run(other, dialogues, references, after), one.resampling
+    )
+    if one.left_to_chance or other.left_to_chance:
+        return Comparison(one, other, differences, None, None, None)
+    hits = [
+        (ours.label == reference, theirs.label == reference)
+        for reference, ours, theirs in zip(references, before, after, strict=True)
+    ]
+    only_first, only_second = hits.count((True, False)), hits.count((False, True))
+    return Comparison(one, other, differences, only_first, only_second, mcnemar(only_first, only_second))
+
+
+def _run(
+    figures: ScoreFigures, dialogues: Sequence[str], references: Sequence[Label], answers: Sequence[Answer]
+) -> Run:
+    import numpy as np
+
+    labels = figures.protocol.label_space
+    cells = cells_of(dialogues, references, answers, labels, [[True] * len(answers)])[:, 0]
+    without = None if figures.without is None else labels.index(figures.without)
+    chances = np.array([figures.chances.get(label, 0.0) for label in labels])
+    return Run(cells, partial(metrics_of, chances=chances, without=without))
+
+
+def _scored_records(figures: ScoreFigures) -> str:
+    protocol = figures.protocol
+    return (
+        f"{figures.records} records of {protocol.corpus}/{protocol.split}, "
+        f"dataset {protocol.dataset_content_sha256}, records {protocol.records_sha256}"
+    )

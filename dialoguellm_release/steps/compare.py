@@ -14,9 +14,9 @@ from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import bundled
 from dialoguellm_release.render.tables import Table
 from dialoguellm_release.schemas.claims import Claim, ClaimsRecipe
-from dialoguellm_release.scoring.compare import Comparison as Comparison
-from dialoguellm_release.scoring.compare import compare_scores as compare_scores
+from dialoguellm_release.scoring.table import Comparison as Comparison
 from dialoguellm_release.scoring.table import ScoreTable as ScoreTable
+from dialoguellm_release.scoring.table import compare_scores as compare_scores
 from dialoguellm_release.scoring.table import score_table as score_table
 from dialoguellm_release.step import BUILD, StrPath
 

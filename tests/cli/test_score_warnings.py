@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from dialoguellm_release.cards.score import render_score_report, score_table
+from dialoguellm_release.cards.card import render_text
+from dialoguellm_release.cards.score import render_score_report
 from dialoguellm_release.schemas.manifests import RecipeStamp, ScoreManifest
 from dialoguellm_release.schemas.scores import LabelFigures
 
@@ -44,7 +45,7 @@ def test_warnings_are_in_the_report_and_the_card(
 ) -> None:
     found = score_figures_of(**figures)
     assert found.warnings == warnings
-    text = score_table([found])
+    text = render_text("model_cards", "scores.md.jinja", {"scores": [found]})
     for warning in warnings:
         assert warning in text
     assert ("**meld, test**" in text) == bool(warnings)

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from dialoguellm_release.schemas.scores import Resampling
-from dialoguellm_release.scoring.bootstrap import interval, resampled_sums
-from dialoguellm_release.scoring.compare import Run, mcnemar, paired_bootstrap
 from dialoguellm_release.scoring.metrics import metrics_of
+from dialoguellm_release.scoring.significance import Run, interval, mcnemar, paired_bootstrap, resampled_sums
 
 MANY = Resampling(resamples=20_000)
 metrics = partial(metrics_of, chances=np.zeros(2), without=None)
