@@ -74,6 +74,8 @@ def predict(
     from dialoguellm_release.schemas.scores import ServerApi
     from dialoguellm_release.steps import predict as steps
 
+    if out is not None:
+        steps.check_output(out, file, replace=replace)
     chosen = None if labels is None else [one.strip() for one in labels.split(",")]
     if served is not None:
         if backbone is not None or device is not None:

@@ -125,7 +125,7 @@ class _Files:
         return None
 
     def is_text(self, key: str) -> bool:
-        return key == self.stated["text"] if "text" in self.stated else _is_named(key, COLUMN_NAMES["text"])
+        return key == self.stated["text"] if "text" in self.stated else is_named(key, COLUMN_NAMES["text"])
 
     def is_utterance(self, value: Any) -> bool:
         return isinstance(value, dict) and any(
@@ -144,7 +144,7 @@ class _Files:
             return False
         lists = {key: one for key, one in value.items() if isinstance(one, list) and one}
         are_texts = (
-            isinstance(one[0], str) and (self.is_text(key) or _is_named(key, _DIALOGUES))
+            isinstance(one[0], str) and (self.is_text(key) or is_named(key, _DIALOGUES))
             for key, one in lists.items()
         )
         return self.utterances_key(value) is not None or (len(lists) > 1 and any(are_texts))
@@ -180,7 +180,7 @@ def _of_rows(files: _Files) -> Layout:
         used.add(row.cells.get(columns["label"]), row.where)
     if "utterance" in columns and not _numbers_utterances(rows, columns):
         del columns["utterance"]
-    within = [one for one in rows[0][1].cells if _is_named(one, _AROUND)]
+    within = [one for one in rows[0][1].cells if is_named(one, _AROUND)]
     if _plain(columns.get("dialogue", "")).startswith("scene") and "dialogue" not in files.stated and within:
         named = {**columns, "dialogue": (*within, columns["dialogue"])}
         columns["dialogue"] = ", ".join(named["dialogue"])
@@ -332,7 +332,8 @@ def _plain(column: str) -> str:
     return re.sub(r"[\W_]+", "", str(column).lower()).removesuffix("s")
 
 
-def _is_named(column: str, names: Sequence[str]) -> bool:
+def is_named(column: str, names: Sequence[str]) -> bool:
+    """Whether a column has one of these names, but for case, separators and a plural."""
     return _plain(column) in map(_plain, names)
 
 

@@ -52,12 +52,22 @@ def survey(source: ConversationFile, predictor: EmotionPredictor) -> tuple[int, 
         DataError: Something is wrong with it, or it has no turn with text.
     """
     turns, has_text, letters, problems = 0, False, Counter[str](), list[Problem]()
+    recent, closed = OrderedDict[str, None](), set[int]()
     for one in source.turns():
         if isinstance(one, Problem):
             problems.append(one)
             if len(problems) == MAX_PROBLEMS:
                 break
             continue
+        if hash(one.conversation) in closed:
+            what = f"goes on with {one.conversation}, {MAX_OPEN:,} conversations after its last turn"
+            fix = "sort the rows by conversation"
+            problems.append(Problem(f"{source.name}:{one.line}", what, fix=fix, code="predict.too_mixed"))
+            break
+        recent[one.conversation] = None
+        recent.move_to_end(one.conversation)
+        if len(recent) > MAX_OPEN:
+            closed.add(hash(recent.popitem(last=False)[0]))
         turns += 1
         has_text = has_text or not is_blank(one.turn.text)
         count_scripts(one.turn.text, letters)
@@ -154,7 +164,6 @@ def write_predictions(
         "columns": dict(source.columns),
         **predictor.identity,
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
     with alone(out.with_name(f".{out.name}.lock"), out):
         partial = PartialOutput(out, predictor.labels, inputs, unfinished)
         predictor.counts.clear()
@@ -217,8 +226,7 @@ class PartialOutput:
         unfinished: What to do with rows of an earlier run: `refuse`, `resume` or `discard` them.
 
     Raises:
-        DataError: The name has another ending, or an earlier run left rows that are refused, or were made
-            from something else.
+        DataError: An earlier run left rows that are refused, or were made from something else.
     """
 
     def __init__(
@@ -230,9 +238,6 @@ class PartialOutput:
     ) -> None:
         self.out, self._labels = out, labels
         self._form = out.suffix.lower()
-        if self._form not in OUTPUTS:
-            what, expected = "unknown format of predictions", "a name that ends in .csv, .jsonl or .parquet"
-            raise DataError(Problem(str(out), what, expected, code="predict.out_format"))
         self._rows = out.with_name(f".{out.name}.partial")
         self._state_file = out.with_name(f".{out.name}.partial.json")
         found = self._found() if unfinished != "discard" else None

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from dialoguellm_release.corpora.cells import is_blank, one_line
+from dialoguellm_release.corpora.cells import Fault, check_unicode, is_blank, one_line
 from dialoguellm_release.dataset.records import line_of, shown_speakers
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.predict.trained_model import (
@@ -273,13 +273,18 @@ class EmotionPredictor:
             For each conversation its predictions, in the order and number of its turns.
 
         Raises:
-            DataError: Something is no turn.
+            DataError: Something is no conversation or no turn.
         """
         waiting, size = list[list[Record | None]](), 0
         for turns in conversations:
+            if isinstance(turns, str | bytes | Turn | Mapping):
+                what, got = "one turn is not a conversation", repr(turns)[:200]
+                raise DataError(
+                    Problem("turns", what, "a list of turns", got, code="predict.no_conversation")
+                )
             so_far = self._begin()
             waiting.append([so_far.record_of(turn_of(turn)) for turn in turns])
-            size += len(turns)
+            size += len(waiting[-1])
             if size >= AT_ONCE:
                 yield from self._answered(waiting)
                 waiting, size = [], 0
@@ -326,13 +331,17 @@ def turn_of(value: str | Turn | Mapping[str, Any]) -> Turn:
     Raises:
         DataError: It is none.
     """
-    if isinstance(value, Turn):
-        return value
     if isinstance(value, str):
-        return Turn(value)
-    if isinstance(value, Mapping) and isinstance(value.get("text"), str):
+        value = Turn(value)
+    elif isinstance(value, Mapping) and isinstance(value.get("text"), str):
         speaker = value.get("speaker")
         if speaker is None or isinstance(speaker, str):
-            return Turn(value["text"], speaker, value.get("start_s"), value.get("end_s"))
+            value = Turn(value["text"], speaker, value.get("start_s"), value.get("end_s"))
+    if isinstance(value, Turn) and isinstance(value.text, str):
+        try:
+            check_unicode(value.text + (value.speaker or ""), "a turn")
+        except Fault as fault:
+            raise DataError(fault.at("turns")) from fault
+        return value
     expected = "a text, a Turn, or a mapping with text and perhaps speaker, both str"
     raise DataError(Problem("turns", "not a turn", expected, repr(value)[:200], code="predict.no_turn"))

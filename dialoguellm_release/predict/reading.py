@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 
 from dialoguellm_release.corpora.cells import Fault, table_cell
 from dialoguellm_release.corpora.cells import is_blank as is_blank_text
-from dialoguellm_release.corpora.layouts import COLUMN_NAMES, columns_by_name
+from dialoguellm_release.corpora.layouts import COLUMN_NAMES, columns_by_name, is_named
 from dialoguellm_release.errors import DataError, Problem, one_of
 from dialoguellm_release.predict.predictor import Turn
 from dialoguellm_release.tabular import TableRow, encoding_of, stream_rows
@@ -70,7 +70,14 @@ class ConversationFile:
                 yield from subtitle_turns(lines, self.name)
 
     def _rows(self) -> Iterator[InputTurn | Problem]:
+        absent, seen = set(ROLES) - {*self.columns}, set[tuple[str, ...]]()
         for row in stream_rows(self.path, f".{self.format}", self.name, tuple(self.columns.values())):
+            if isinstance(row, TableRow) and (keys := tuple(row.cells)) not in seen:
+                seen.add(keys)
+                if late := [key for key in keys for role in absent if is_named(key, COLUMN_NAMES[role])]:
+                    what = f"has {late[0]}, which the first row does not have"
+                    fix = f"give every row the key {late[0]}, null where there is none"
+                    yield Problem(row.where, what, fix=fix, code="predict.late_column")
             try:
                 yield row if isinstance(row, Problem) else self._turn(row)
             except Fault as fault:
@@ -80,6 +87,9 @@ class ConversationFile:
     def _turn(self, row: TableRow) -> InputTurn:
         cells = {role: table_cell(row.cells[column], column) for role, column in self.columns.items()}
         turn = Turn(cells["text"], cells.get("speaker") or None)
+        if "dialogue" in cells and is_blank_text(cells["dialogue"]):
+            what, fix = f"{self.columns['dialogue']} is empty", "fill the cell, or leave the column out"
+            raise Fault(what, "what tells conversations apart", fix=fix, code="predict.no_conversation_id")
         return InputTurn(row.line, cells.get("dialogue", "1"), turn)
 
 
@@ -99,7 +109,10 @@ def open_file(
             of texts.
     """
     if not path.is_file():
-        raise DataError(Problem(name, "no such file", code="predict.no_file"))
+        is_pipe = path.exists() and not path.is_dir()
+        what, fix = ("is a pipe, which cannot be read twice", "write a file, or name - and pipe into it")
+        what, fix = (what, fix) if is_pipe else ("no such file", "check its path")
+        raise DataError(Problem(name, what, fix=fix, code="predict.no_file"))
     if form is not None:
         chosen = one_of("--format", form, FORMATS)
     else:
@@ -120,7 +133,7 @@ def open_file(
 
 def _looked_at(path: Path, name: str, *, is_text: bool) -> tuple[str, str]:
     """The hash of a file, and the encoding of its text, all of which can be decoded."""
-    digest, offset, is_blank = hashlib.sha256(), 0, True
+    digest, offset, size, is_blank = hashlib.sha256(), 0, path.stat().st_size, True
     with path.open("rb") as file:
         encoding = encoding_of(file.read(2))
         file.seek(0)
@@ -131,7 +144,8 @@ def _looked_at(path: Path, name: str, *, is_text: bool) -> tuple[str, str]:
                 what, fix = "is not text, or text in UTF-16", "save it as UTF-8, or state another --format"
                 raise DataError(Problem(name, what, "text in UTF-8", fix=fix, code="predict.binary"))
             try:
-                text = decoder.decode(block, final=len(block) < BLOCK) if is_text else "binary"
+                is_last = offset + len(block) == size
+                text = decoder.decode(block, final=is_last) if is_text else "binary"
             except UnicodeDecodeError as error:
                 got = f"byte {error.object[error.start]:#04x} near offset {offset + error.start:,}"
                 fix = "save it as UTF-8; text of Windows is often cp1252: iconv -f CP1252 -t UTF-8"
@@ -154,7 +168,8 @@ def _columns(path: Path, form: str, name: str, stated: Mapping[str, str]) -> dic
     return columns_by_name(Path(name), first.cells, stated, {role: COLUMN_NAMES[role] for role in ROLES})
 
 
-_SPEAKER = re.compile(r"([^:]{1,40}?)\s*:(?:\s+(.*))?")
+_SPEAKER = re.compile(r"(?!\d+：\d)([^:：]{1,40}?)\s*(?::(?=\s|$)|：)\s*(.*)")
+"""A colon of Chinese and Japanese, which needs no space after it, is one too."""
 
 
 def chat_turns(lines: Iterable[str]) -> Iterator[InputTurn]:
@@ -175,14 +190,14 @@ def chat_turns(lines: Iterable[str]) -> Iterator[InputTurn]:
 
 def _with_speaker(text: str) -> Turn:
     match = _SPEAKER.fullmatch(text)
-    return Turn(match[2] or "", match[1]) if match else Turn(text)
+    return Turn(match[2], match[1]) if match else Turn(text)
 
 
 _TIME = r"(?:(\d+):)?(\d{1,2}):(\d{1,2})[,.](\d{1,3})"
 _TIMES = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?", re.ASCII)
 _VOICE = re.compile(r"<v(?:\.[^\s>]*)?\s+([^>]+)>")
-_MARK = re.compile(r"<[^>]*>|\{\\[^}]*\}")
-_NOT_CUES = ("WEBVTT", "NOTE", "STYLE", "REGION")
+_MARK = re.compile(r"</?[a-zA-Z][^<>]*>|<[\d:.]+>|\{\\[^}]*\}")
+_NOT_A_CUE = re.compile(r"(?:NOTE|STYLE|REGION)(?:\s|$)")
 
 
 def subtitle_turns(lines: Iterable[str], name: str) -> Iterator[InputTurn | Problem]:
@@ -191,23 +206,27 @@ def subtitle_turns(lines: Iterable[str], name: str) -> Iterator[InputTurn | Prob
     Source: https://www.w3.org/TR/webvtt1/ for WebVTT; SRT is what players read, as it has no standard.
     """
     cue: InputTurn | None = None
+    is_vtt = False
     for number, block in _blocks(lines):
-        at = next((place for place, line in enumerate(block) if "-->" in line), None)
-        if at is None:
-            if cue is not None and not block[0].startswith(_NOT_CUES):
-                said = "\n".join([cue.turn.text, *block])  # a cue may hold a blank line
-                cue = replace(cue, turn=replace(cue.turn, text=said))
-            continue
-        times = _TIMES.fullmatch(block[at])
-        if times is None:
-            expected, got = "00:01:02,500 --> 00:01:04,000", block[at].strip()[:80]
-            where = f"{name}:{number + at}"
-            yield Problem(where, "not the times of a cue", expected, got, code="predict.times")
-            continue
-        if cue is not None:
-            yield from _turns_of(cue)
-        start, end = _seconds(times.groups()[:4]), _seconds(times.groups()[4:])
-        cue = InputTurn(number + at, "1", Turn("\n".join(block[at + 1 :]), None, start, end))
+        is_vtt = is_vtt or (cue is None and block[0].startswith("WEBVTT"))
+        places = _places_of_times(block)
+        starts = [at - (at == 1 or block[at - 1].strip().isdigit()) if at else 0 for at in places]
+        before = block[: starts[0] if starts else None]
+        if cue is not None and before and not (is_vtt and _NOT_A_CUE.match(before[0])):
+            text = "\n".join([cue.turn.text, *before])  # a cue may hold a blank line
+            cue = replace(cue, turn=replace(cue.turn, text=text))
+        for at, end_of_text in zip(places, [*starts[1:], len(block)], strict=False):
+            times = _TIMES.fullmatch(block[at])
+            if times is None:
+                expected, got = "00:01:02,500 --> 00:01:04,000", block[at].strip()[:80]
+                where = f"{name}:{number + at}"
+                yield Problem(where, "not the times of a cue", expected, got, code="predict.times")
+                continue
+            if cue is not None:
+                yield from _turns_of(cue)
+            start, end = _seconds(times.groups()[:4]), _seconds(times.groups()[4:])
+            text = "\n".join(block[at + 1 : end_of_text])
+            cue = InputTurn(number + at, "1", Turn(text, None, start, end))
     if cue is None:
         what, fix = "has no cue with times", "for text without times use --format chat"
         yield Problem(name, what, "00:01:02,500 --> 00:01:04,000", fix=fix, code="predict.no_times")
@@ -229,6 +248,12 @@ def _blocks(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
         yield number + 1 - len(block), block
 
 
+def _places_of_times(block: list[str]) -> list[int]:
+    """Where the lines with times are: at the top, under the name of a cue, or wherever a line begins so."""
+    arrows = [place for place, line in enumerate(block) if "-->" in line]
+    return [at for at in arrows if at == 0 or arrows[0] == at == 1 or re.match(r"\s*\d+:", block[at])]
+
+
 def _turns_of(cue: InputTurn) -> Iterator[InputTurn]:
     """The turns of a cue: one for each voice, or for each line where all begin with a dash."""
     before, *voices = _VOICE.split(cue.turn.text)
@@ -240,7 +265,7 @@ def _turns_of(cue: InputTurn) -> Iterator[InputTurn]:
         said = [(None, before), *said]
     for speaker, text in said:
         plain = " ".join(html.unescape(_MARK.sub("", text)).split())
-        turn = _with_speaker(plain) if speaker is None else Turn(plain, speaker.strip())
+        turn = _with_speaker(plain) if speaker is None else Turn(plain, html.unescape(speaker).strip())
         if speaker is None and not (turn.speaker or "").isupper():
             turn = Turn(plain)  # in subtitles a colon follows a name only where it is in capitals
         yield replace(cue, turn=replace(cue.turn, text=turn.text, speaker=turn.speaker))

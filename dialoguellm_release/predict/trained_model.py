@@ -122,7 +122,8 @@ def choose_task(
     Raises:
         DataError: A label is in no label space, several tasks are possible, or the model states none.
     """
-    wanted = tuple(dict.fromkeys(labels)) if labels is not None else None
+    listed = [labels] if isinstance(labels, str) else labels
+    wanted = tuple(dict.fromkeys(listed)) if listed is not None else None
     if wanted is not None and len(wanted) < 2:
         what, got = "there is nothing to choose from", ", ".join(wanted) or "no label"
         raise DataError(Problem("labels", what, "two labels or more", got, code="predict.labels"))

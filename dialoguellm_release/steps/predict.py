@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem, RecipeError
+from dialoguellm_release.predict.files import OUTPUTS, PredictedRow, predicted_rows, survey, write_predictions
 from dialoguellm_release.predict.files import PredictedFile as PredictedFile
-from dialoguellm_release.predict.files import PredictedRow, predicted_rows, survey, write_predictions
 from dialoguellm_release.predict.files import counted as counted
 from dialoguellm_release.predict.files import lines_of as lines_of
 from dialoguellm_release.predict.predictor import EmotionPredictor as EmotionPredictor
@@ -66,13 +66,41 @@ def predict_file(
         12
     """
     target = Path(out)
-    if target.exists() and not replace:
-        what, fix = "is there already", "name another output, or replace it with --replace"
-        raise DataError(Problem(str(out), what, fix=fix, code="predict.exists"))
+    check_output(target, file, replace=replace)
     with opened(file, form, columns) as source:
         return write_predictions(
             source, predictor, target, "resume" if resume else "discard" if replace else "refuse"
         )
+
+
+def check_output(out: Path, file: StrPath, *, replace: bool) -> None:
+    """Whether an output can be written; a command asks it before it loads a model.
+
+    Raises:
+        DataError: Its format is unknown, something is there that may not be replaced, or its folder cannot
+            be written.
+    """
+    where, fix = str(out), "name another output"
+    if out.suffix.lower() not in OUTPUTS:
+        what, expected = "unknown format of predictions", "a name that ends in .csv, .jsonl or .parquet"
+        raise DataError(Problem(where, what, expected, code="predict.out_format"))
+    if out.exists():
+        if not out.is_file():
+            raise DataError(Problem(where, "is no file", fix=fix, code="predict.not_a_file"))
+        if str(file) != "-" and Path(file).exists() and out.samefile(file):
+            raise DataError(Problem(where, "is the input", fix=fix, code="predict.output_is_input"))
+        if not replace:
+            what = "is there already"
+            fix = f"{fix}, or replace it with --replace"
+            raise DataError(Problem(where, what, fix=fix, code="predict.exists"))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.with_name(f".{out.name}.partial.json").exists()
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        what = f"cannot be written: {error.strerror}"
+        raise DataError(Problem(where, what, fix=fix, code="predict.not_written")) from error
 
 
 @contextmanager

@@ -33,6 +33,17 @@ FILES: dict[str, tuple[str, bytes, str]] = {
     "later JSON without text": ("a.jsonl", JSON_LINES.encode() + b'{"speaker": "Alex"}\n', "table.columns"),
     "text that is a list": ("a.jsonl", b'{"text": ["They", "said"]}\n', "corpora.not_a_text"),
     "half a surrogate pair": ("a.jsonl", b'{"text": "\\ud800"}\n', "corpora.not_unicode"),
+    "key that the first row lacks": (
+        "a.jsonl",
+        JSON_LINES.encode() + b'{"text": "No.", "speaker": "Alex"}\n',
+        "predict.late_column",
+    ),
+    "turn of no conversation": ("a.csv", b"dialogue,text\n1,Yes.\n,No.\n", "predict.no_conversation_id"),
+    "cut in a character at the end of a block": (
+        "a.txt",
+        b"a" * ((1 << 20) - 1) + b"\xc3",
+        "predict.encoding",
+    ),
     "no Parquet": ("a.parquet", b"PAR1" + bytes(64), "table.parquet"),
     "SRT without times": ("a.srt", b"1\nThey said yes!\n\n2\nNo.\n", "predict.no_times"),
     "SRT with a wrong time": ("a.srt", b"1\n00:00:01 --> 00:00:02\nNo.\n", "predict.times"),

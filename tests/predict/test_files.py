@@ -159,6 +159,83 @@ def test_subtitles() -> None:
     ]
 
 
+NO_BLANK = """1
+00:00:01,000 --> 00:00:02,000
+I <3 you <i>so</i> much, 2 < 3
+2
+100:59:59,999 --> 101:00:00,000
+42
+
+NOTEBOOK is a word
+3
+00:00:05,000 --> 00:00:06,000
+No.
+"""
+NOTES = """WEBVTT
+
+00:01.000 --> 00:02.000
+<v Tom &amp; Ann>Hi <00:01.500><c.x>there</c>
+
+NOTE 00:01 is early
+
+00:03.000 --> 00:04.000
+go --> there
+"""
+
+
+def test_no_text_of_subtitles_is_lost_or_of_another_cue() -> None:
+    assert said(list(subtitle_turns(NO_BLANK.splitlines(keepends=True), "a.srt"))) == [
+        ("1", None, "I <3 you so much, 2 < 3", 1.0, 2.0),
+        ("1", None, "42 NOTEBOOK is a word", 363_599.999, 363_600.0),
+        ("1", None, "No.", 5.0, 6.0),
+    ]
+    assert said(list(subtitle_turns(NOTES.splitlines(keepends=True), "a.vtt"))) == [
+        ("1", "Tom & Ann", "Hi there", 1.0, 2.0),
+        ("1", None, "go --> there", 3.0, 4.0),
+    ]
+
+
+def test_the_colon_of_chinese_chat() -> None:
+    lines = ["小红：你好\n", "10：30 见\n", "小明 : 好的\n"]
+    assert [(who, text) for _, who, text, *_ in said(list(chat_turns(lines)))] == [
+        ("小红", "你好"),
+        (None, "10：30 见"),
+        ("小明", "好的"),
+    ]
+
+
+def test_a_conversation_that_goes_on_too_late_is_refused(
+    stub: Callable[..., EmotionPredictor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "MAX_OPEN", 2)
+    source, order = tmp_path / "a.csv", ("a", "b", "a", "c", "a", "c")
+    source.write_text("dialogue,text\n" + "".join(f"{one},Yes.\n" for one in order), encoding="utf-8")
+    assert predict_file(source, stub(), tmp_path / "out.csv").turns == len(order)
+    source.write_text(source.read_text(encoding="utf-8") + "b,Yes.\n", encoding="utf-8")
+    with pytest.raises(ReleaseError) as raised:
+        predict_file(source, stub(), tmp_path / "late.csv")
+    assert (raised.value.problems[0].code, raised.value.problems[0].where) == (
+        "predict.too_mixed",
+        f"{source}:8",
+    )
+
+
+def test_an_output_that_cannot_be(stub: Callable[..., EmotionPredictor], tmp_path: Path) -> None:
+    source, folder = tmp_path / "a.csv", tmp_path / "folder.csv"
+    source.write_text("text\nYes.\n", encoding="utf-8")
+    folder.mkdir()
+    for out, code in {
+        folder: "predict.not_a_file",
+        source: "predict.output_is_input",
+        source / "below.csv": "predict.not_written",
+        tmp_path / ("x" * 250 + ".csv"): "predict.not_written",
+    }.items():
+        with pytest.raises(ReleaseError) as raised:
+            predict_file(source, stub(), out, replace=True)
+        assert raised.value.problems[0].code == code
+    assert sorted(tmp_path.iterdir()) == [source, folder]
+
+
 class Stopping:
     """Answers with fixed scores, and stops at a call with an exception; counts what it was asked."""
 

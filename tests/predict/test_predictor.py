@@ -133,6 +133,23 @@ def test_what_is_no_turn(turn: Any, predictor: EmotionPredictor) -> None:
     assert raised.value.problems[0].code == "predict.no_turn"
 
 
+@pytest.mark.parametrize("turn", ["\ud800", Turn("x", "\ud800")])
+def test_half_of_a_character(turn: Any, predictor: EmotionPredictor) -> None:
+    with pytest.raises(ReleaseError) as raised:
+        predictor([turn])
+    assert raised.value.problems[0].code == "corpora.not_unicode"
+
+
+@pytest.mark.parametrize(
+    "conversation", ["They said yes!", {"text": "They said yes!"}, Turn("They said yes!")]
+)
+def test_a_turn_is_no_conversation(conversation: Any, predictor: EmotionPredictor) -> None:
+    for asked in (lambda: predictor(conversation), lambda: list(predictor.predict([conversation]))):
+        with pytest.raises(ReleaseError) as raised:
+            asked()
+        assert raised.value.problems[0].code == "predict.no_conversation"
+
+
 def test_long_turns_are_cut_and_counted(tiny_adapter: Path, tiny_backbone: Path) -> None:
     predictor = EmotionPredictor.from_pretrained(tiny_adapter, backbone=tiny_backbone)
     long = " ".join(["word"] * 5_000)
