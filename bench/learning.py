@@ -43,9 +43,8 @@ from dialoguellm_release.schemas.labels import Split
 from dialoguellm_release.schemas.manifests import TRAINING_LOG, BackboneManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource
-from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.schemas.scores import ScoreFigures
+from dialoguellm_release.schemas.scores import ScoreFigures, ScoreRecipe
 from dialoguellm_release.scoring.baselines import score_baseline
 from dialoguellm_release.scoring.metrics import figures_of
 from dialoguellm_release.scoring.model import ModelFolders, score_model

@@ -95,7 +95,7 @@ def test_scoring_shows_what_training_showed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from dialoguellm_release.encoding import Encoder
-    from dialoguellm_release.schemas.recipes.score import ScoreRecipe
+    from dialoguellm_release.schemas.scores import ScoreRecipe
     from dialoguellm_release.scoring.model import ModelFolders, score_model
     from dialoguellm_release.steps.adapter import trained
 

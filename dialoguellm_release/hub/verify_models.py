@@ -32,8 +32,7 @@ from dialoguellm_release.resources import metric_functions
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import AdapterManifest, ScoreManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, FolderSource
-from dialoguellm_release.schemas.recipes.score import ScoreRecipe
-from dialoguellm_release.schemas.scores import METRIC_MODULE
+from dialoguellm_release.schemas.scores import METRIC_MODULE, ScoreRecipe
 from dialoguellm_release.scoring.folder import write_predictions
 from dialoguellm_release.scoring.model import ModelFolders, score_model
 

@@ -21,8 +21,8 @@ from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe, PromptRecipe
-from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.release import ReleaseRecipe
+from dialoguellm_release.schemas.scores import ScoreRecipe
 from dialoguellm_release.schemas.video import VideoRecipe
 
 RECIPE_MODELS: dict[RecipeKind, type[Recipe]] = {

@@ -13,9 +13,8 @@ from dialoguellm_release.folders import canonical_json, sha256_of_text
 from dialoguellm_release.progress import progress
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.labels import Label
-from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.schemas.scores import BaselineName, System
+from dialoguellm_release.schemas.scores import BaselineName, ScoreRecipe, System
 from dialoguellm_release.scoring.answers import Answer
 from dialoguellm_release.scoring.task import (
     Scored,

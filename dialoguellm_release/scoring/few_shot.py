@@ -12,8 +12,8 @@ from dialoguellm_release.prompts import Prompt
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.audit import MIN_WORDS
 from dialoguellm_release.schemas.labels import Label
-from dialoguellm_release.schemas.recipes.score import FewShot
 from dialoguellm_release.schemas.record import Record
+from dialoguellm_release.schemas.scores import FewShot
 from dialoguellm_release.scoring.task import Task
 from dialoguellm_release.text import count_words, normalise
 

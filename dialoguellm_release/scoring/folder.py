@@ -14,8 +14,7 @@ from dialoguellm_release.folders import canonical_json, sha256_of_text, write_te
 from dialoguellm_release.records import record_files
 from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.manifests import FileStamp
-from dialoguellm_release.schemas.recipes.score import ScoreRecipe
-from dialoguellm_release.schemas.scores import ScoreFigures, System
+from dialoguellm_release.schemas.scores import ScoreFigures, ScoreRecipe, System
 from dialoguellm_release.scoring.answers import Answer
 from dialoguellm_release.scoring.figures import write_figures
 from dialoguellm_release.scoring.metrics import figures_of

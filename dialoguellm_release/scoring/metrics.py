@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from dialoguellm_release.progress import progress
 from dialoguellm_release.resources import metric_functions
 from dialoguellm_release.schemas.labels import Label
-from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.scores import (
     METRIC_MODULE,
@@ -18,6 +17,7 @@ from dialoguellm_release.schemas.scores import (
     MetricName,
     Part,
     ScoreFigures,
+    ScoreRecipe,
 )
 from dialoguellm_release.scoring.answers import Answer
 from dialoguellm_release.scoring.probabilities import (

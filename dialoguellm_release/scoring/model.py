@@ -26,8 +26,7 @@ from dialoguellm_release.records import draw_records, read_records, shown_sha256
 from dialoguellm_release.schemas.manifests import AdapterManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import Knowledge
-from dialoguellm_release.schemas.recipes.score import ScoreRecipe
-from dialoguellm_release.schemas.scores import LeakPolicy, ScorerName, SelectedOn, System
+from dialoguellm_release.schemas.scores import LeakPolicy, ScoreRecipe, ScorerName, SelectedOn, System
 from dialoguellm_release.scoring.answers import Reply, authors_dice, kept_replies
 from dialoguellm_release.scoring.few_shot import PromptWithExamples, examples_of
 from dialoguellm_release.scoring.scorers import (

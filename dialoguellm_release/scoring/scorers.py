@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from dialoguellm_release.encoding import EncodedPrompt, Encoder
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.schemas.labels import CorpusName, Label
-from dialoguellm_release.schemas.recipes.score import ScoreRecipe
-from dialoguellm_release.schemas.scores import ScorerName
+from dialoguellm_release.schemas.scores import ScoreRecipe, ScorerName
 from dialoguellm_release.scoring.answers import Answer, Batch, Reply, Scorer, parse, parse_as_authors
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from dialoguellm_release.folders import sha256_of_text
 from dialoguellm_release.progress import progress
 from dialoguellm_release.prompts import prompt_of_dataset
 from dialoguellm_release.schemas.labels import Label
-from dialoguellm_release.schemas.recipes.score import ScoreRecipe
-from dialoguellm_release.schemas.scores import ScorerName, ServerApi, System
+from dialoguellm_release.schemas.scores import ScoreRecipe, ScorerName, ServerApi, System
 from dialoguellm_release.scoring.answers import STORE
 from dialoguellm_release.scoring.few_shot import PromptWithExamples, examples_of
 from dialoguellm_release.scoring.served_replies import (

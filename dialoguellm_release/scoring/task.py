@@ -14,11 +14,11 @@ from dialoguellm_release.prompts import Prompt
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import Label
-from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.scores import (
     LeakPolicy,
     Protocol,
+    ScoreRecipe,
     ScorerName,
     SelectedOn,
     ServedFigures,

@@ -31,13 +31,13 @@ from dialoguellm_release.schemas.labels import CorpusName, Split
 from dialoguellm_release.schemas.recipes.adapter import AdapterData, AdapterRecipe, InitAdapter
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe
-from dialoguellm_release.schemas.recipes.score import ScoreRecipe
 from dialoguellm_release.schemas.release import (
     AdapterRepository,
     BackboneRepository,
     DatasetRepository,
     ReleaseRecipe,
 )
+from dialoguellm_release.schemas.scores import ScoreRecipe
 from dialoguellm_release.step import (
     BUILD,
     StrPath,

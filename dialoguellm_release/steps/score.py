@@ -21,8 +21,7 @@ from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.resources import recording
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import CALIBRATION, AdapterManifest, Calibration, ScoreManifest
-from dialoguellm_release.schemas.recipes.score import ScoreRecipe
-from dialoguellm_release.schemas.scores import BaselineName, ScorerName
+from dialoguellm_release.schemas.scores import BaselineName, ScoreRecipe, ScorerName
 from dialoguellm_release.serve.client import ServedModel as ServedModel
 from dialoguellm_release.step import (
     BUILD,

@@ -20,7 +20,7 @@ from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
-from dialoguellm_release.schemas.recipes.score import ScoreRecipe
+from dialoguellm_release.schemas.scores import ScoreRecipe
 from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.adapter import train_adapter
 from dialoguellm_release.steps.dataset import audit_dataset, build_dataset, check_dataset

@@ -10,7 +10,7 @@ import pytest
 
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.records import read_records
-from dialoguellm_release.schemas.recipes.score import ScoreRecipe
+from dialoguellm_release.schemas.scores import ScoreRecipe
 from dialoguellm_release.scoring.folder import read_answers
 from dialoguellm_release.scoring.task import Task, read_task
 from dialoguellm_release.steps.compare import compare_scores, score_table

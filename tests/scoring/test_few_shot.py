@@ -17,7 +17,7 @@ from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.labels import LABELS
 from dialoguellm_release.schemas.manifests import ScoreManifest
-from dialoguellm_release.schemas.recipes.score import ScoreRecipe
+from dialoguellm_release.schemas.scores import ScoreRecipe
 from dialoguellm_release.scoring.few_shot import Examples, PromptWithExamples, draw_examples
 from dialoguellm_release.scoring.task import read_task
 from dialoguellm_release.steps.dataset import build_dataset
