@@ -18,12 +18,7 @@ from dialoguellm_release.serve.store import StoredAnswer, forget, keep, open_sto
 
 @dataclass(frozen=True)
 class Reply:
-    """The reply of a model to one prompt.
-
-    Attributes:
-        log_probs: A log-probability for each label of the label space; None where the model wrote text.
-        text: The text that it wrote; None where it compared labels.
-    """
+    """The reply of a model to one prompt: a log-probability for each label, or the text that it wrote."""
 
     log_probs: tuple[float, ...] | None = None
     text: str | None = None
@@ -31,12 +26,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Batch:
-    """Prompts that are answered together.
-
-    Attributes:
-        places: Of the prompts, in the list that was planned.
-        shared: How many first tokens they have in common with each other, at least.
-    """
+    """The places of prompts that are answered together, and how many first tokens all of them share."""
 
     places: tuple[int, ...]
     shared: int = 0
@@ -57,10 +47,9 @@ class Answer:
     """The answer of a system to one record.
 
     Attributes:
-        label: The prediction; None where it names no label of the label space, or is drawn at random.
+        label: None where it names no label of the label space, or is drawn at random.
         is_drawn: Whether the label is drawn at random, with chances that the whole run shares.
-        scores: A probability for each label of the label space; None where the system gives none.
-        text: What a model wrote; None where it wrote nothing.
+        scores: A probability for each label of the label space.
     """
 
     label: Label | None
@@ -147,12 +136,10 @@ def kept_replies(
     *,
     again: bool = False,
 ) -> list[Reply]:
-    """The reply to each prompt, from the store or the model; prompts of the same text are asked once.
+    """The reply to each prompt, from the store in a folder or the model; the same text is asked once.
 
     Args:
         asked: What, with the text of a prompt, decides the reply: model, revision, way of asking, versions.
-        folder: Holds the store.
-        again: Forget what the store holds of these prompts.
     """
     distinct = list({prompt.text: prompt for prompt in prompts}.values())
     keys = [request_key(**asked, prompt=sha256_of_text(prompt.text)) for prompt in distinct]

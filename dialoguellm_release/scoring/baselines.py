@@ -44,13 +44,7 @@ _two_letters_or_more = re.compile(r"\b\w\w+\b").findall
 
 
 def score_baseline(settings: ScoreRecipe, dataset: Path, name: BaselineName) -> Scored:
-    """The answers of a baseline.
-
-    Args:
-        name: `majority` gives the commonest label of the training split; `random` draws labels with
-            their frequencies there, and is scored by its expected value; `tfidf` is a logistic regression on
-            words and characters of the utterance, `tfidf-context` on the words of the context as well.
-    """
+    """The answers of a baseline: a constant, the expected value of draws, or a logistic regression."""
     task = read_task(settings, dataset)
     training = list(read_records(dataset, settings.corpus, "train"))
     shares = _shares(training, task.labels)
@@ -95,17 +89,23 @@ def _regression(training: Sequence[Record], task: Task, *, with_context: bool) -
     except ModuleNotFoundError as error:
         raise MissingExtraError("score", str(error.name)) from error
 
-    blocks = [(_utterance, WORDS, 1.0), (_utterance, CHARACTERS, 1.0)]
+    def utterances(records: Sequence[Record]) -> list[str]:
+        return [record.input for record in records]
+
+    def contexts(records: Sequence[Record]) -> list[str]:
+        return ["\n".join(record.context) for record in records]
+
+    blocks = [(utterances, WORDS, 1.0), (utterances, CHARACTERS, 1.0)]
     if with_context:
-        blocks.append((_context, WORDS, CONTEXT_WEIGHT))
+        blocks.append((contexts, WORDS, CONTEXT_WEIGHT))
     fitted: list[csr_matrix] = []
     held_out: list[csr_matrix] = []
     try:
-        for text, settings, weight in blocks:
+        for texts, settings, weight in blocks:
             splits_words = {} if "analyzer" in settings else {"tokenizer": _words, "token_pattern": None}
             vectorizer = TfidfVectorizer(**settings, **splits_words)
-            fitted.append(weight * vectorizer.fit_transform(map(text, training)))
-            held_out.append(weight * vectorizer.transform(map(text, task.records)))
+            fitted.append(weight * vectorizer.fit_transform(texts(training)))
+            held_out.append(weight * vectorizer.transform(texts(task.records)))
         references = [record.output for record in training]
         model = LogisticRegression(**REGRESSION).fit(hstack(fitted), references)
     except ValueError as error:
@@ -125,11 +125,3 @@ def _words(text: str) -> list[str]:
     if not has_unspaced(text):
         return _two_letters_or_more(text)
     return [word for word in normalise(text).split() if len(word) > 1 or has_unspaced(word)]
-
-
-def _utterance(record: Record) -> str:
-    return record.input
-
-
-def _context(record: Record) -> str:
-    return "\n".join(record.context)

@@ -24,16 +24,7 @@ MIN_RECORDS = 100
 
 
 def fit_calibration(scores: Path, adapter: Path) -> Calibration:
-    """The calibration of an adapter by the probabilities in one of its score folders.
-
-    Args:
-        scores: Of a validation split. Records that share text with the training split are left out where
-            they are known.
-
-    Raises:
-        DataError: The score is of another split or adapter, or its records do not determine a temperature.
-        MissingExtraError: scipy is not installed.
-    """
+    """The calibration of an adapter by its score on a validation split, of the clean records where known."""
     scored, trained = read_manifest(scores, ScoreManifest), read_manifest(adapter, AdapterManifest)
     figures = scored.figures
     problems = [*file_problems(scores, scored), *_score_problems(scores, scored, trained)]
@@ -63,14 +54,6 @@ def fit_temperature(found: AnswerProbabilities, where: str) -> float:
     The likelihood is concave in 1/T, so the root of its slope, by Brent's method, is the only optimum.
 
     Source: temperature scaling, Guo et al., "On calibration of modern neural networks", ICML 2017.
-
-    Args:
-        where: What an error names.
-
-    Raises:
-        DataError: There are too few records, or they have no optimum between `MIN_TEMPERATURE` and
-            `MAX_TEMPERATURE`.
-        MissingExtraError: scipy is not installed.
     """
     try:
         from scipy.optimize import brentq

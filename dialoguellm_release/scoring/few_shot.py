@@ -23,11 +23,7 @@ ROWS = 256
 
 @dataclass(frozen=True)
 class Examples:
-    """The examples of each record, by its id, in the order in which they are shown.
-
-    Attributes:
-        left_out: Training records that share text with the scored split.
-    """
+    """The examples of each record by its id, in the order in which they are shown, and how many leak."""
 
     settings: FewShot
     shown: Mapping[str, tuple[Record, ...]]

@@ -111,14 +111,7 @@ def cells_of(
     labels: Sequence[Label],
     members: Sequence[Sequence[bool]],
 ) -> Cells:
-    """The counts of each dialogue in each part: shape (dialogues, parts, labels, labels + 2).
-
-    The rows and columns are those that `metrics_of` reads.
-
-    Args:
-        dialogues: The dialogue of each record.
-        members: For each part, whether each record belongs to it.
-    """
+    """The counts of each dialogue in each part, as `metrics_of` reads them, with the members of each part."""
     import numpy as np
 
     place = {label: index for index, label in enumerate(labels)}
@@ -306,11 +299,7 @@ CONTEXT_LENGTHS = ((0, "0"), (1, "1"), (2, "2 to 3"), (4, "4 to 7"), (8, "8 or m
 
 
 def divided(records: Sequence[Record]) -> dict[str, dict[str, str]]:
-    """For each thing that divides records, the class of each record by its id.
-
-    Args:
-        records: The whole split, because the utterances before a record decide where it belongs.
-    """
+    """For each thing that divides the records of a whole split, the class of each by its id."""
     found: dict[str, dict[str, str]] = {"context length": {}, "speaker": {}, "emotion of the speaker": {}}
     before: dict[str, Record] = {}
     of_speaker: dict[tuple[str, str], Record] = {}

@@ -82,7 +82,6 @@ def score_model(
 
     Args:
         folder: Keeps each reply at once.
-        again: Ask for every reply again.
         leave_out_unfit: Where two labels share their first token, leave out `first_token` and do not refuse.
     """
     task = read_task(settings, dataset)

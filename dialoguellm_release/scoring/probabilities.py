@@ -39,12 +39,9 @@ RISK_STEPS = 20
 
 @dataclass(frozen=True)
 class AnswerProbabilities:
-    """The probabilities behind the answers to some records.
+    """The probabilities of records (rows) and labels (columns), and the places of references and answers.
 
     Attributes:
-        values: Shape (records, labels).
-        references: The place of each reference among the labels.
-        answers: The place of each answer among them.
         dialogues: The number of each record's dialogue, from 0.
         temperature: That the values were made with; None for those of the system.
     """
@@ -169,12 +166,7 @@ def probability_metrics(found: AnswerProbabilities, times: Floats) -> dict[Proba
 def probability_figures(
     found: AnswerProbabilities, is_clean: Members | None, selected: Sequence[Part], resampling: Resampling
 ) -> Probabilities:
-    """What is measured of the probabilities of a score.
-
-    Args:
-        is_clean: Whether each record shares no text with a training split; None where this is unknown.
-        selected: The metrics of the surest records, by `COVERAGES`.
-    """
+    """What is measured of the probabilities of a score, and of its surest records by `COVERAGES`."""
     dialogues = int(found.dialogues.max()) + 1
     return Probabilities(
         temperature=found.temperature,
@@ -194,11 +186,7 @@ def probability_figures(
 
 
 def _figures(found: AnswerProbabilities, dialogues: int, resampling: Resampling) -> ProbabilityFigures:
-    """The metrics of some probabilities with their intervals, the reliability diagram and the risk.
-
-    Args:
-        dialogues: To draw from, with those that have none of these records.
-    """
+    """The figures of some probabilities; dialogues without any of these records are drawn as well."""
     import numpy as np
 
     drawn: dict[ProbabilityMetric, list[Floats]] = {}

@@ -62,10 +62,6 @@ def score_served(
 
     The first prompts are asked for first tokens and text. With `auto` the scorer is `first_token` where the
     likeliest first token begins a label for most of them, else `free_generation`.
-
-    Args:
-        cache: Holds the store of answers.
-        again: Ask for every answer again.
     """
     task = read_task(settings, dataset)
     prompt = prompt_of_dataset(task.dataset)

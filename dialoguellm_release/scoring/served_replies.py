@@ -78,12 +78,7 @@ def label_masses(
 
 @dataclass(frozen=True)
 class ReadReply:
-    """A reply as an answer.
-
-    Attributes:
-        mass: The probability of all labels together, by first tokens; None where there are none.
-        invalid: Why it names no label; None where it does.
-    """
+    """A reply as an answer, with the probability of all labels together and why it names none."""
 
     answer: Answer
     mass: float | None = None

@@ -20,11 +20,7 @@ CHUNK_CELLS = 4_000_000
 
 
 def drawn_dialogues(dialogues: int, width: int, resampling: Resampling) -> Iterator[Floats]:
-    """How often each resample (row) draws each dialogue (column), a chunk of resamples at a time.
-
-    Args:
-        width: How many numbers the caller holds for each resample.
-    """
+    """How often each resample (row) draws each dialogue (column), in chunks for rows of a width."""
     import numpy as np
 
     draw = np.random.default_rng(resampling.seed)
@@ -35,11 +31,7 @@ def drawn_dialogues(dialogues: int, width: int, resampling: Resampling) -> Itera
 
 
 def resampled_sums(cells: Floats, resampling: Resampling) -> Iterator[Floats]:
-    """The cells summed over dialogues that are drawn with replacement, a chunk of resamples at a time.
-
-    Args:
-        cells: Shape (dialogues, ...): what each dialogue adds to the sum.
-    """
+    """The cells of each dialogue (row) summed over dialogues drawn with replacement, in chunks."""
     flat = cells.reshape(len(cells), -1)
     for times in drawn_dialogues(len(cells), flat.shape[1], resampling):
         yield (times @ flat).reshape(len(times), *cells.shape[1:])
@@ -55,12 +47,7 @@ def interval(values: Floats, level: float) -> Interval:
 
 @dataclass(frozen=True)
 class Run:
-    """A run, as the paired bootstrap takes it.
-
-    Attributes:
-        cells: Shape (dialogues, ...): what each dialogue adds to the counts.
-        figures: Of sums of cells, any number of them at once.
-    """
+    """What each dialogue (row) adds to the counts of a run, and the figures of any number of sums of them."""
 
     cells: Floats
     figures: Callable[[Floats], Mapping[MetricName, Floats]]
@@ -68,11 +55,9 @@ class Run:
 
 @dataclass(frozen=True)
 class Difference:
-    """The difference between two runs.
+    """The second run's figure minus the first's, by the paired bootstrap.
 
     Attributes:
-        value: The second run's figure minus the first's.
-        interval: By the paired bootstrap.
         p_value: Two-sided: twice the share of the resamples on the far side of zero, at most 1.
     """
 
@@ -82,11 +67,7 @@ class Difference:
 
 
 def paired_bootstrap(first: Run, second: Run, resampling: Resampling) -> dict[MetricName, Difference]:
-    """The difference of each figure of two runs, resampling the same dialogues of both.
-
-    Args:
-        first: Of the same dialogues, in the same order, as `second`.
-    """
+    """The difference of each figure of two runs on the same dialogues in the same order."""
     import numpy as np
 
     chunks: dict[MetricName, list[Floats]] = {}
@@ -117,10 +98,6 @@ def mcnemar(only_first: int, only_second: int) -> float:
     Utterances count as independent, which those of one dialogue are not. Source: McNemar, "Note on the
     sampling error of the difference between correlated proportions or percentages", Psychometrika 12 (1947);
     exact form: the binomial test of the discordant pairs with probability 1/2.
-
-    Args:
-        only_first: Records that the first run alone has right.
-        only_second: Records that the second run alone has right.
 
     >>> mcnemar(1, 9)
     0.021484375
