@@ -89,7 +89,7 @@ def results_table(results: Results, found: FoundManifests) -> PaperTable:
             (corpus, metric): value
             for corpus in corpora
             for metric in results.metrics
-            if (value := measured_score(row.system, corpus, metric, found, results.prompt).value) is not None
+            if (value := measured_score(row.system, corpus, metric, found, results.prompt)[0]) is not None
         }
         if own:
             measured[name] = _with_averages(own, reported_in=row.corpora)
@@ -122,9 +122,7 @@ def ablation_table(results: Results, found: FoundManifests) -> PaperTable:
             figures = tuple(_figure(scores.get(metric), other.get(metric)) for metric in metrics)
             rows.append(PaperRow((_title(corpus), name), "reported", figures))
             system = results.rows[name].system if is_own else results.ablated[name]
-            values = [
-                measured_score(system, corpus, metric, found, results.prompt).value for metric in metrics
-            ]
+            values = [measured_score(system, corpus, metric, found, results.prompt)[0] for metric in metrics]
             if any(value is not None for value in values):
                 rows.append(PaperRow((_title(corpus), name), "measured", tuple(map(Figure, values))))
     return PaperTable(

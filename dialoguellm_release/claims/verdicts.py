@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import product
 from typing import Any
@@ -49,19 +48,6 @@ EXACT = 1e-9
 """Added to every tolerance for floating point."""
 
 
-@dataclass(frozen=True)
-class MeasuredScore:
-    """A metric of a row of the paper's tables, as it was measured, in percent.
-
-    Attributes:
-        value: The mean over the seeds; None where no score was found.
-        by: The folders of the scores, or what is missing.
-    """
-
-    value: float | None
-    by: str
-
-
 def verdicts(recipe: ClaimsRecipe, found: FoundManifests) -> dict[str, Verdict]:
     """The verdict on each claim of a recipe, by its id."""
     printed = paper_figures(recipe)
@@ -74,11 +60,10 @@ def measured_score(
     metric: PaperMetric,
     found: FoundManifests,
     prompt: str | None = None,
-) -> MeasuredScore:
-    """A metric of a system on the whole test split of a corpus, over the seeds that were scored.
+) -> tuple[float | None, str]:
+    """A metric of a system on the whole test split of a corpus, over its seeds, in percent.
 
-    Args:
-        prompt: Name of the prompt that a model was scored with; None for any.
+    Beside it are the folders of the scores, or what is missing. With a prompt, only models that got it count.
     """
     sha256 = load_prompt(prompt).sha256 if prompt and system.kind == "model" else None
     runs = [
@@ -90,15 +75,15 @@ def measured_score(
     if not runs:
         is_file = system.kind == "predictions"
         command = f"predictions {corpus} FILE" if is_file else f"run {corpus}, with --adapter or --backbone"
-        return MeasuredScore(None, f"{wanted}: dlm-release score {command}")
+        return None, f"{wanted}: dlm-release score {command}"
     first = runs[0].manifest.figures
     folders = ", ".join(str(one.folder) for one in runs)
     for other in (one.manifest.figures for one in runs[1:]):
         unlike = "; ".join(shown_differences(first.protocol.differences(other.protocol)))
         if unlike or other.system.training_sha256 != first.system.training_sha256:
             differs = unlike or "they are not seeds of one training"
-            return MeasuredScore(None, f"{wanted}, alone: {folders} are several ({differs})")
-    return MeasuredScore(statistics.mean(100 * one.manifest.figures.metrics[metric] for one in runs), folders)
+            return None, f"{wanted}, alone: {folders} are several ({differs})"
+    return statistics.mean(100 * one.manifest.figures.metrics[metric] for one in runs), folders
 
 
 def _verdict(
@@ -117,10 +102,10 @@ def _verdict(
             return direction_verdict(test, found)
         case ScoreTest() as test:
             prompt = recipe.results.prompt if recipe.results else None
-            score = measured_score(test.system, test.corpus, test.metric, found, prompt)
-            if score.value is None:
-                return Verdict("not yet testable", score.by)
-            return _compared(claim, score.value, "equal", test.tolerance, f"{score.value:.2f} in {score.by}")
+            score, by = measured_score(test.system, test.corpus, test.metric, found, prompt)
+            if score is None:
+                return Verdict("not yet testable", by)
+            return _compared(claim, score, "equal", test.tolerance, f"{score:.2f} in {by}")
         case _ as test:
             evidence = recipe.evidence[test.evidence]
             fit = [one for one in found.get(evidence.kind, []) if is_met(one.data, evidence.where)]

@@ -183,7 +183,7 @@ def table_summary(found: ScoreTable) -> dict[str, Any]:
 def claims_summary(report: ClaimReport) -> dict[str, Any]:
     """Every claim with its verdict, and the paper's tables, as data."""
     return {
-        "counts": dict(_counts(report)),
+        "counts": dict(report.counts),
         "claims": [
             {"id": name, **claim.model_dump(mode="json"), **asdict(report.verdicts[name])}
             for name, claim in report.claims.items()
@@ -217,15 +217,11 @@ def _by_place(report: ClaimReport) -> Table:
     for name, claim in report.claims.items():
         counts.setdefault(claim.place, Counter())[report.verdicts[name].status] += 1
     always = ("reproduced", "contradicted", "not yet testable")
-    statuses = dict.fromkeys((*always, *_counts(report)))
+    statuses = dict.fromkeys((*always, *report.counts))
     rows = [(place, *(numbers.count(one[status]) for status in statuses)) for place, one in counts.items()]
     return Table(("place in the paper", *(Column(status, "right") for status in statuses)), rows)
 
 
 def counts_text(report: ClaimReport) -> str:
     """How many claims have each status."""
-    return ", ".join(f"{count} {status}" for status, count in _counts(report).most_common())
-
-
-def _counts(report: ClaimReport) -> Counter[str]:
-    return Counter(verdict.status for verdict in report.verdicts.values())
+    return ", ".join(f"{count} {status}" for status, count in report.counts.most_common())

@@ -5,15 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.render.figure_style import BLUE, GREY, ORANGE, PALE_BLUE, drawing
+from dialoguellm_release.render.figure_style import (
+    BLUE,
+    GREY,
+    ORANGE,
+    PALE_BLUE,
+    draw_cell,
+    drawing,
+    name_columns,
+    name_rows,
+)
 from dialoguellm_release.schemas.manifests import CONFUSION_FIGURE, COVERAGE_FIGURE, RELIABILITY_FIGURE
 from dialoguellm_release.schemas.scores import Probabilities, ScoreFigures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-DARK = 0.6
-"""From this share of its row on, a cell is dark, and its number white."""
 
 
 def write_figures(folder: Path, figures: ScoreFigures) -> None:
@@ -35,21 +41,16 @@ def _write_confusion(folder: Path, figures: ScoreFigures) -> None:
     counts = figures.confusion_matrix
     has_invalid = any(row[-1] for row in counts)
     columns = [*labels, "invalid"] if has_invalid else labels
-    shares = [[cell / (sum(row) or 1) for cell in row[: len(columns)]] for row in counts]
     width = 2.4 + 0.72 * len(columns)
     with drawing(folder / CONFUSION_FIGURE, width, 1.4 + 0.62 * len(labels)) as figure:
         axes = figure.subplots()
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        axes.set_xticks(range(len(columns)), columns, rotation=35, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(len(labels)), labels)
+        for row, line in enumerate(counts):
+            for column, count in enumerate(line[: len(columns)]):
+                draw_cell(axes, column, row, count / (sum(line) or 1), f"{count:,.0f}")
+        name_rows(axes, labels)
+        name_columns(axes, columns)
         axes.set_xlabel("predicted")
         axes.set_ylabel("reference")
-        for row, line in enumerate(shares):
-            for column, share in enumerate(line):
-                colour = "white" if share >= DARK else "#262626"
-                number = f"{counts[row][column]:,.0f}"
-                axes.text(column, row, number, ha="center", va="center", color=colour)
-        axes.spines[:].set_visible(True)
 
 
 def _write_reliability(folder: Path, given: list[Probabilities]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,9 +40,14 @@ class ClaimReport:
     verdicts: Mapping[str, Verdict]
     tables: Mapping[str, PaperTable]
 
+    @property
+    def counts(self) -> Counter[Status]:
+        """How many claims have each status."""
+        return Counter(verdict.status for verdict in self.verdicts.values())
+
     def __repr__(self) -> str:
-        counts = Counter(verdict.status for verdict in self.verdicts.values())
-        return f"ClaimReport({', '.join(f'{count} {status}' for status, count in counts.most_common())})"
+        counts = self.counts.most_common()
+        return f"ClaimReport({', '.join(f'{count} {status}' for status, count in counts)})"
 
     def _repr_html_(self) -> str:
         return self.as_table().html()
@@ -67,20 +72,12 @@ class ClaimReport:
         """A data frame with a row for each claim."""
         import pandas as pd
 
-        return pd.DataFrame.from_records(
-            [
-                {
-                    "claim": name,
-                    "place": claim.place,
-                    "says": claim.says,
-                    "value": claim.value,
-                    "status": self.verdicts[name].status,
-                    "measured": self.verdicts[name].measured,
-                    "by": self.verdicts[name].by,
-                }
-                for name, claim in self.claims.items()
-            ]
+        rows = (
+            {"claim": name, "place": claim.place, "says": claim.says, "value": claim.value}
+            | asdict(self.verdicts[name])
+            for name, claim in self.claims.items()
         )
+        return pd.DataFrame.from_records(list(rows))
 
 
 def figure_text(value: float) -> str:
