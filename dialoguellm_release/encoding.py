@@ -49,10 +49,6 @@ def golden_record(like: Record, labels: Sequence[Label]) -> Record:
     """An invented record with the instruction and the fields of a training record.
 
     Why: its prompt and ids go into every adapter folder, and no text of a corpus may.
-
-    Args:
-        like: A training record as the model sees it.
-        labels: Those that its instruction shows.
     """
     label = GOLDEN_RECORD.output if GOLDEN_RECORD.output in labels else labels[0]
     speaker = GOLDEN_RECORD.speaker if like.speaker else None
@@ -126,9 +122,6 @@ class Encoder:
 
     Attributes:
         room: Tokens that a prompt may have.
-
-    Raises:
-        DataError: The tokenizer splits a prompt and its completion otherwise alone than together.
     """
 
     def __init__(
@@ -160,11 +153,7 @@ class Encoder:
         return encoded
 
     def encode_all(self, records: Iterable[Record]) -> list[EncodedPrompt]:
-        """The prompts of the records, in their order.
-
-        Raises:
-            DataError: Some cannot be made to fit; says how many, and which come first.
-        """
+        """The prompts of the records, in their order."""
         return list(self.encode_each(records))
 
     def encode_each(self, records: Iterable[Record]) -> Iterator[EncodedPrompt]:
@@ -256,16 +245,11 @@ class Encoder:
         for label in labels:
             joined = self._ids(text + self._prompt.completion(label))
             if joined[: len(prompt_ids)] != prompt_ids or len(joined) == len(prompt_ids):
-                raise DataError(
-                    Problem(
-                        self._tokenizer.name_or_path or "the tokenizer",
-                        f"splits prompt and completion otherwise together than alone (label {label})",
-                        expected=f"the ids of the prompt first: {prompt_ids}",
-                        got=str(joined),
-                        fix="choose another backbone or prompt",
-                        code="encoding.splits_differently",
-                    )
-                )
+                where = self._tokenizer.name_or_path or "the tokenizer"
+                what = f"splits prompt and completion otherwise together than alone (label {label})"
+                expected, got = f"the ids of the prompt first: {prompt_ids}", str(joined)
+                fix = "choose another backbone or prompt"
+                raise DataError(Problem(where, what, expected, got, fix, code="encoding.splits_differently"))
             completions[label] = [*joined[len(prompt_ids) :], self._tokenizer.eos_token_id]
         return completions
 
@@ -299,28 +283,14 @@ _SCALED = ("linear", "dynamic", "yarn", "llama3")
 
 
 def check_context_window(model: PreTrainedModel, at: str, needed: int, setting: str = "max_length") -> None:
-    """Checks that a model reads as many tokens as the longest sequence has; unknown windows pass.
-
-    Args:
-        at: The model in messages.
-        needed: Tokens of the longest sequence that it is to read.
-        setting: The key of the recipe that bounds these.
-
-    Raises:
-        DataError: Its positions end before.
-    """
+    """Checks that a model reads as many tokens as the longest sequence has; unknown windows pass."""
     window = context_window(model.config.get_text_config())
     if window is not None and needed > window:
-        raise DataError(
-            Problem(
-                at,
-                "reads fewer tokens than the longest sequence has",
-                expected=f"at most {window:,} tokens (max_position_embeddings in config.json)",
-                got=f"{needed:,} tokens",
-                fix=f"lower {setting} by {needed - window:,} or more, or choose another backbone",
-                code="backbones.context_window",
-            )
-        )
+        what = "reads fewer tokens than the longest sequence has"
+        expected = f"at most {window:,} tokens (max_position_embeddings in config.json)"
+        got = f"{needed:,} tokens"
+        fix = f"lower {setting} by {needed - window:,} or more, or choose another backbone"
+        raise DataError(Problem(at, what, expected, got, fix, code="backbones.context_window"))
 
 
 def context_window(config: Any) -> int | None:

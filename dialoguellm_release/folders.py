@@ -168,11 +168,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_manifest(folder: Path, model: type[AnyManifest]) -> AnyManifest:
-    """The manifest of a folder.
-
-    Raises:
-        DataError: There is none, or it is of another kind or damaged.
-    """
+    """The manifest of a folder."""
     path = folder / MANIFEST
     kind = model.model_fields["kind"].default
     try:
@@ -201,11 +197,7 @@ def kind_of(folder: Path) -> object:
 
 
 def read_calibration(folder: Path, adapter: AdapterManifest) -> Calibration | None:
-    """The calibration of an adapter folder; None where it has none.
-
-    Raises:
-        DataError: It is damaged, or of another adapter.
-    """
+    """The calibration of an adapter folder; None where it has none."""
     path = folder / CALIBRATION
     fix = "remove it, or fit it again with: dlm-release score calibrate"
     try:
@@ -260,12 +252,6 @@ def staged(out: Path, kind: Kind) -> Iterator[Path]:
     Why: whoever looks at `out` sees the old folder or the new one, never half of either. What a killed
     run left behind is removed by the next one. Of several processes that train together the first alone
     writes `out`; the others get a folder that is thrown away.
-
-    Args:
-        kind: What the block makes; only a folder of this kind is replaced.
-
-    Raises:
-        DataError: `out` is something else, or another run is writing it.
     """
     if os.environ.get("RANK", "0") != "0":
         with tempfile.TemporaryDirectory(prefix="dlm-release-") as elsewhere:
@@ -313,11 +299,7 @@ def _siblings(out: Path) -> tuple[Path, Path, Path]:
 
 @contextmanager
 def alone(lock: Path, out: Path) -> Iterator[None]:
-    """Holds a lock file, which the system frees when a run is killed.
-
-    Raises:
-        DataError: Another run holds it, and so writes `out`.
-    """
+    """Holds a lock file, which the system frees when a run is killed."""
     with lock.open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -350,15 +332,10 @@ def _refuse_foreign(out: Path, kind: Kind) -> None:
     is_empty = not out.exists() or (out.is_dir() and not os.listdir(out))
     if is_empty or kind_of(out) == kind:
         return
-    raise DataError(
-        Problem(
-            str(out),
-            "holds something that this step did not make, and would replace",
-            expected=f"nothing, an empty folder, or a folder of kind {kind} with its {MANIFEST}",
-            fix="name another --out, or move it away",
-            code="folders.not_ours",
-        )
-    )
+    what = "holds something that this step did not make, and would replace"
+    expected = f"nothing, an empty folder, or a folder of kind {kind} with its {MANIFEST}"
+    fix = "name another --out, or move it away"
+    raise DataError(Problem(str(out), what, expected, fix=fix, code="folders.not_ours"))
 
 
 def _remove(path: Path) -> None:

@@ -28,15 +28,7 @@ _SHUFFLE_SEED = 2310
 
 
 class Prompt:
-    """A prompt recipe, compiled.
-
-    Args:
-        name: Name of the recipe.
-        recipe: Its templates.
-
-    Raises:
-        RecipeError: A template is not Jinja.
-    """
+    """A prompt recipe, compiled."""
 
     def __init__(self, name: str, recipe: PromptRecipe) -> None:
         self.name = name
@@ -81,11 +73,7 @@ class Prompt:
         text: str,
         speaker: str | None,
     ) -> str:
-        """The prompt of the fields that a template may use.
-
-        Raises:
-            RecipeError: The template uses a field that does not exist, or its text ends in white space.
-        """
+        """The prompt of the fields that a template may use."""
         prompt = self._rendered(self._template, instruction, video_description, context, text, speaker)
         if prompt != prompt.rstrip():
             what, fix = "the prompt ends in white space", "end the template at its last word"
@@ -131,11 +119,7 @@ def prompt_of(recipe: DatasetRecipe) -> Prompt:
 
 
 def prompt_of_dataset(manifest: DatasetManifest) -> Prompt:
-    """The prompt of a dataset folder: the bundled one of that name, or the user's that its recipe carries.
-
-    Raises:
-        DataError: What it carries is not a prompt.
-    """
+    """The prompt of a dataset folder: the bundled one of that name, or the user's that its recipe carries."""
     carried = manifest.recipe.resolved.get("own_prompt")
     if carried is None:
         return load_prompt(manifest.figures.prompt)
@@ -153,11 +137,7 @@ def prompt_as_json(prompt: Prompt) -> str:
 
 
 def read_prompt(path: Path) -> Prompt:
-    """The prompt in the `prompt.json` of an adapter folder.
-
-    Raises:
-        DataError: There is none, or it is not the one that its own hash states.
-    """
+    """The prompt in the `prompt.json` of an adapter folder."""
     try:
         parts = json.loads(path.read_text(encoding="utf-8"))
         name, sha256 = parts.pop("name"), parts.pop("sha256")
@@ -193,11 +173,7 @@ def standalone_template(prompt: Prompt) -> str:
 
 
 def chat_template(*, begins_with_bos: bool) -> str:
-    """A chat template that gives the ids of training: one user message is the prompt, the answer is a label.
-
-    Args:
-        begins_with_bos: Whether the tokenizer puts its begin-of-sequence token before every text.
-    """
+    """A chat template that gives the ids of training: a user message is the prompt, the answer a label."""
     bos = "{{ bos_token }}" if begins_with_bos else ""
     return (
         bos + "{% for message in messages %}{% if message['role'] == 'assistant' %}"
@@ -215,9 +191,6 @@ def with_knowledge(
 
     The instruction names the knowledge that a record has, so it is rendered again. The records are held
     together only where descriptions are shuffled.
-
-    Args:
-        label_spaces: The labels that the instruction of each corpus shows.
     """
     if knowledge == Knowledge():
         yield from records

@@ -130,11 +130,7 @@ def _check(dataset: Path, files: tuple[FileStamp, ...]) -> None:
 
 
 def rows_in(path: Path, model: type[Row]) -> Iterator[Row]:
-    """The rows of one Parquet file in their order, each checked by the schema.
-
-    Raises:
-        DataError: The file is not Parquet, lacks a column, or does not hold such rows.
-    """
+    """The rows of one Parquet file in their order, each checked by the schema."""
     row, columns = 0, list(model.model_fields)
     with _opened(path, columns) as file:
         labels = _labels_in(file.schema_arrow)
@@ -145,11 +141,7 @@ def rows_in(path: Path, model: type[Row]) -> Iterator[Row]:
 
 
 def read_columns(dataset: Path, config: str, split: Split) -> Iterator[Columns]:
-    """The records of a config and split as columns, file by file; see `columns_in`.
-
-    Raises:
-        DataError: As `read_records`.
-    """
+    """The records of a config and split as columns, file by file; see `columns_in`."""
     files = record_files(dataset, config, split)
     _check(dataset, files)
     for file in files:
@@ -157,11 +149,7 @@ def read_columns(dataset: Path, config: str, split: Split) -> Iterator[Columns]:
 
 
 def columns_in(path: Path) -> Iterator[Columns]:
-    """The records of one Parquet file in their order as columns, some thousand at once, each checked.
-
-    Raises:
-        DataError: As `rows_in`; the records before the first bad one are given.
-    """
+    """The records of one Parquet file in their order as columns, some thousand at once, each checked."""
     first = 1
     with _opened(path, COLUMNS) as file:
         labels = _labels_in(file.schema_arrow)
@@ -206,11 +194,7 @@ def columns_of(records: Sequence[Record]) -> Columns:
 
 
 def records_of(columns: Columns) -> list[Record]:
-    """Columns as records, each checked.
-
-    Raises:
-        DataError: One is none.
-    """
+    """Columns as records, each checked."""
     rows, records = zip(*(columns[name] for name in COLUMNS), strict=True), []
     for row in rows:
         try:
@@ -223,11 +207,7 @@ def records_of(columns: Columns) -> list[Record]:
 
 
 def check_records(columns: Columns) -> None:
-    """Checks every row by the schema.
-
-    Raises:
-        DataError: One is no record.
-    """
+    """Checks every row by the schema."""
     if not are_records(columns):
         records_of(columns)
 

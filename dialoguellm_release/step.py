@@ -145,15 +145,11 @@ def run_step(
     - Where only what `finish` read differs (a card template), `finish` alone is run again; nothing is lost.
 
     Args:
-        model: The manifest of this kind of folder.
         make: Writes the files into an empty folder and gives back what the manifest says of them.
         finish: Adds what is rendered from the manifest (the card); it gets a draft that lists the files of
             `make`.
         again: Make it even where it is current.
         replace: Replace finished work.
-
-    Raises:
-        DataError: The folder holds finished work, or something that this kind of step did not make.
     """
     found = current_result(model, out, inputs, again=again, replace=replace)
     return found or _made(model, out, inputs, make, finish)
@@ -162,11 +158,7 @@ def run_step(
 def current_result(
     model: type[AnyManifest], out: Path, inputs: Inputs, *, again: bool = False, replace: bool = False
 ) -> StepResult[AnyManifest] | None:
-    """The folder as it is, where `run_step` would do nothing; None where it would make it.
-
-    Raises:
-        DataError: It would lose finished work.
-    """
+    """The folder as it is, where `run_step` would do nothing; None where it would make it."""
     old = _manifest_in(out, model)
     if old is None:
         return None
@@ -177,7 +169,7 @@ def current_result(
     lost = [one for one in found if one.is_protected_in(old.kind)]
     if lost and not replace:
         raise DataError(_finished_work(out, old, lost))
-    _say_what_differs(out, found)
+    say(f"{out} is not current: {_listed(found)}.")
     return None
 
 
@@ -286,10 +278,6 @@ def _manifest_in(out: Path, model: type[AnyManifest]) -> AnyManifest | None:
         return read_manifest(out, model)
     except DataError:
         return None
-
-
-def _say_what_differs(out: Path, found: Sequence[Difference]) -> None:
-    say(f"{out} is not current: {_listed(found)}.")
 
 
 def _listed(found: Sequence[Difference]) -> str:

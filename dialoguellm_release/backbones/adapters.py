@@ -12,7 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dialoguellm_release.backbones.load import MAX_NAMED, check_finite, location_at, refused_by_hub
+from dialoguellm_release.backbones.load import check_finite, first_names, location_at, refused_by_hub
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.folders import combined_sha256, sha256_of
 from dialoguellm_release.schemas.manifests import AdapterManifest, MergedManifest
@@ -47,9 +47,6 @@ def find_adapter(reference: str | PathLike[str]) -> Path:
 
     Args:
         reference: A folder, `owner/name` or `owner/name@revision`.
-
-    Raises:
-        DataError: There is no such folder, and the Hub does not give such a repository.
     """
     repo_id, _, revision = str(reference).partition("@")
     if Path(reference).is_dir() or not re.fullmatch(r"[\w.-]+/[\w.-]+", repo_id):
@@ -70,9 +67,6 @@ def downloaded(
     Args:
         fix: What to do where the Hub fails in an unknown way.
         files: Which to download; None takes all.
-
-    Raises:
-        DataError: The Hub does not give it.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -102,10 +96,6 @@ def load_adapter(
     Args:
         location: What an error calls the folder; None calls it by its path.
         is_trainable: False freezes the adapter.
-
-    Raises:
-        DataError: The folder has no adapter in safetensors, or one that does not fit the model.
-        MissingExtraError: peft is not installed.
     """
     try:
         from peft import PeftModel, get_peft_model_state_dict
@@ -138,11 +128,7 @@ def load_adapter(
 
 
 def read_config(folder: Path, where: str) -> dict[str, Any]:
-    """The settings of an adapter as the file has them.
-
-    Raises:
-        DataError: The folder lacks a file of an adapter, or the settings are not those of one.
-    """
+    """The settings of an adapter as the file has them."""
     check_adapter_files(folder, where)
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
@@ -158,9 +144,6 @@ def config_problems(config: Mapping[str, Any], lora: Mapping[str, Any], where: s
 
     Why: what the recipe does not state must have PEFT's default, else the adapter would compute something
     else than the recipe says (`use_rslora`, `modules_to_save`, a field of a later PEFT).
-
-    Args:
-        lora: The recipe's keys of `LoraConfig`.
     """
     defaults = _defaults()
     unknown = sorted(set(config) - set(defaults))
@@ -204,11 +187,7 @@ def without_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_adapter_files(folder: Path, where: str) -> None:
-    """Checks that a folder has the files of an adapter.
-
-    Raises:
-        DataError: It has not, or in another form.
-    """
+    """Checks that a folder has the files of an adapter."""
     problems = [
         Problem(where, f"no {name} here", fix="name the folder of an adapter", code="adapters.no_file")
         for name in (CONFIG, WEIGHTS)
@@ -224,9 +203,6 @@ def check_unchanged(folder: Path, adapter: AdapterManifest | MergedManifest) -> 
     Of a merged model, all but its weights, whose hash would take as long as loading them.
 
     Why: a score or a merged model of other files would be recorded as one of this adapter.
-
-    Raises:
-        DataError: One is missing or was changed.
     """
     stated = {file.path: file.sha256 for file in adapter.outputs if file.path in _DECIDING}
     what, fix = (
@@ -281,12 +257,9 @@ def _stored_names(folder: Path, where: str) -> set[str]:
 
 
 def _weights_do_not_fit(where: str, wanted: set[str], stored: set[str]) -> Problem:
-    def first(names: set[str]) -> str:
-        return ", ".join(sorted(names)[:MAX_NAMED]) + (", ..." if len(names) > MAX_NAMED else "")
-
     missing, unknown = wanted - stored, stored - wanted
-    parts = [f"{len(missing):,} missing: {first(missing)}"] if missing else []
-    parts += [f"{len(unknown):,} unknown: {first(unknown)}"] if unknown else []
+    parts = [f"{len(missing):,} missing: {first_names(missing)}"] if missing else []
+    parts += [f"{len(unknown):,} unknown: {first_names(unknown)}"] if unknown else []
     return Problem(
         where,
         f"{WEIGHTS} does not fit the model and {CONFIG}",

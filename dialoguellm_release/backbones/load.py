@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Collection, Mapping
-from contextlib import AbstractContextManager, nullcontext, redirect_stderr
+from contextlib import nullcontext, redirect_stderr
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -42,11 +42,6 @@ def load_backbone(
         quantization: None keeps the weights in that precision.
         precision: `auto` is bf16 where a GPU has it, else float32.
         device: As torch names it; None takes a GPU where there is one.
-
-    Raises:
-        DataError: It is not built, not available, incomplete, model and tokenizer do not fit together, or
-            there is no such device.
-        MissingExtraError: torch, transformers or, for quantisation, bitsandbytes is not installed.
     """
     try:
         import torch
@@ -92,13 +87,7 @@ def load_model(location: str | Path, *, fix: str = _FIX, **options: Any) -> PreT
     does not know, with a warning at most. Tied weights and buffers that are never saved count as present.
 
     Args:
-        location: A folder or a repository on the Hub.
         fix: What the user can do where it fails.
-        options: Of `from_pretrained`.
-
-    Raises:
-        DataError: It cannot be loaded, or weights are missing, unknown or of another shape.
-        MissingExtraError: transformers is not installed.
     """
     try:
         import torch
@@ -109,7 +98,8 @@ def load_model(location: str | Path, *, fix: str = _FIX, **options: Any) -> PreT
     silence_transformers()
     at = location_at(str(location), options.get("revision"))
     try:
-        with _silent(is_gguf="gguf_file" in options):
+        # transformers shows a progress bar for GGUF whatever its settings.
+        with redirect_stderr(StringIO()) if "gguf_file" in options else nullcontext():
             model, info = AutoModelForCausalLM.from_pretrained(
                 location,
                 trust_remote_code=False,
@@ -134,18 +124,12 @@ def load_model(location: str | Path, *, fix: str = _FIX, **options: Any) -> PreT
         "of another shape": mismatched,
         "not readable": info["error_msgs"],
     }
-    got = "; ".join(f"{len(names):,} {what}: {_first(names)}" for what, names in found.items() if names)
+    got = "; ".join(f"{len(names):,} {what}: {first_names(names)}" for what, names in found.items() if names)
     if got:
-        raise DataError(
-            Problem(
-                at,
-                f"the weights are not those of a {type(model).__name__}",
-                expected="each weight of the model in the checkpoint, and no other",
-                got=got,
-                fix=f"use a complete checkpoint of this architecture; {fix}",
-                code="backbones.weights_do_not_fit",
-            )
-        )
+        what = f"the weights are not those of a {type(model).__name__}"
+        expected = "each weight of the model in the checkpoint, and no other"
+        fix = f"use a complete checkpoint of this architecture; {fix}"
+        raise DataError(Problem(at, what, expected, got, fix, code="backbones.weights_do_not_fit"))
     check_finite(dict(model.named_parameters()), at, f"use an undamaged checkpoint; {fix}")
     if "gguf_file" not in options and getattr(model.config, "quantization_config", None) is None:
         _check_not_integer(location, options.get("revision"), at)
@@ -153,11 +137,7 @@ def load_model(location: str | Path, *, fix: str = _FIX, **options: Any) -> PreT
 
 
 def check_finite(weights: Mapping[str, Tensor], at: str, fix: str) -> None:
-    """Checks that weights are numbers: a model with NaN or infinity in one gives no usable answer.
-
-    Raises:
-        DataError: With the count and the first names of those that are not.
-    """
+    """Checks that weights are numbers: a model with NaN or infinity in one gives no usable answer."""
     import torch
 
     wrong = [
@@ -166,16 +146,9 @@ def check_finite(weights: Mapping[str, Tensor], at: str, fix: str) -> None:
         if weight.is_floating_point() and not bool(torch.isfinite(weight).all())
     ]
     if wrong:
-        raise DataError(
-            Problem(
-                at,
-                "has weights that are not finite",
-                expected="no NaN and no infinity",
-                got=f"{len(wrong):,} of {len(weights):,}: {_first(wrong)}",
-                fix=fix,
-                code="backbones.not_finite",
-            )
-        )
+        what, expected = "has weights that are not finite", "no NaN and no infinity"
+        got = f"{len(wrong):,} of {len(weights):,}: {first_names(wrong)}"
+        raise DataError(Problem(at, what, expected, got, fix, code="backbones.not_finite"))
 
 
 def _check_not_integer(location: str | Path, revision: str | None, at: str) -> None:
@@ -190,16 +163,11 @@ def _check_not_integer(location: str | Path, revision: str | None, at: str) -> N
             kinds |= {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
     wrong = {name: kind for name, kind in kinds.items() if kind.startswith(("I", "U", "BOOL"))}
     if wrong:
-        raise DataError(
-            Problem(
-                at,
-                "has weights that are integers, but config.json states no quantization_config",
-                expected="weights in floating point",
-                got=f"{len(wrong):,} in {', '.join(sorted(set(wrong.values())))}: {_first(wrong)}",
-                fix="use the unquantised model, or a checkpoint whose config.json is complete",
-                code="backbones.integer_weights",
-            )
-        )
+        what = "has weights that are integers, but config.json states no quantization_config"
+        expected = "weights in floating point"
+        got = f"{len(wrong):,} in {', '.join(sorted(set(wrong.values())))}: {first_names(wrong)}"
+        fix = "use the unquantised model, or a checkpoint whose config.json is complete"
+        raise DataError(Problem(at, what, expected, got, fix, code="backbones.integer_weights"))
 
 
 def load_tokenizer(recipe: BackboneRecipe, folder: Path | None) -> PreTrainedTokenizerFast:
@@ -221,10 +189,6 @@ def local_tokenizer(
     Args:
         folder: Where a backbone may have been built.
         tokenizer: A folder that holds it; None looks into `folder` or the cache of the Hub.
-
-    Raises:
-        DataError: `tokenizer` is named, and has none.
-        MissingExtraError: transformers is not installed.
     """
     source = recipe.source
     gguf_file = revision = None
@@ -306,21 +270,9 @@ def _check_vocabulary(
     added = special if base.gguf_file else set()
     largest = max(set(tokenizer.get_vocab().values()) - added)
     if largest >= rows:
-        raise DataError(
-            Problem(
-                at,
-                "the tokenizer has tokens that the model has no embedding for",
-                expected=f"ids below {rows:,}",
-                got=f"ids up to {largest:,}",
-                fix="use model and tokenizer of the same repository and revision",
-                code="backbones.vocabulary_too_large",
-            )
-        )
-
-
-def _silent(*, is_gguf: bool) -> AbstractContextManager[object]:
-    """Hides the progress bar that transformers shows for GGUF whatever its settings."""
-    return redirect_stderr(StringIO()) if is_gguf else nullcontext()
+        what, expected = "the tokenizer has tokens that the model has no embedding for", f"ids below {rows:,}"
+        got, fix = f"ids up to {largest:,}", "use model and tokenizer of the same repository and revision"
+        raise DataError(Problem(at, what, expected, got, fix, code="backbones.vocabulary_too_large"))
 
 
 def _without_gguf(model: PreTrainedModel) -> PreTrainedModel:
@@ -387,6 +339,7 @@ def _not_loaded(
     )
 
 
-def _first(names: Collection[str]) -> str:
+def first_names(names: Collection[str]) -> str:
+    """Some names, by the alphabet, and whether there are more."""
     more = ", ..." if len(names) > MAX_NAMED else ""
     return ", ".join(sorted(names)[:MAX_NAMED]) + more

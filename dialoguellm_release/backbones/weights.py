@@ -35,6 +35,8 @@ from dialoguellm_release.schemas.recipes.backbone import (
 
 if TYPE_CHECKING:
     import torch
+    from tokenizers import Tokenizer
+    from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 _READ = (".safetensors", ".json", ".jinja", ".model", ".txt")
 """The files of a model folder that decide its answers; anything else in it is not read."""
@@ -82,11 +84,7 @@ class Base:
 
 
 def base_of(recipe: BackboneRecipe, folder: Path | None) -> Base:
-    """The identity of a backbone, without loading it.
-
-    Raises:
-        DataError: It has to be built first, the folder holds another one, or there is no such folder.
-    """
+    """The identity of a backbone, without loading it."""
     match recipe.source:
         case HubSource() as source:
             revision = source.revision or _current_commit(source.repo_id, source.gguf_file or "config.json")
@@ -149,16 +147,11 @@ def _content_sha256(source: FolderSource) -> str:
         else sorted(path.name for path in folder.glob("*") if path.suffix in _READ and path.is_file())
     )
     if not names or not all((folder / name).is_file() for name in names):
-        raise DataError(
-            Problem(
-                str(folder),
-                "has no model",
-                expected=source.gguf_file or "config.json, weights in safetensors and a tokenizer",
-                got="no such folder" if not folder.is_dir() else "a folder without it",
-                fix="check source.path in the backbone recipe; `make weights` fetches build/weights",
-                code="backbones.no_folder",
-            )
-        )
+        what = "has no model"
+        expected = source.gguf_file or "config.json, weights in safetensors and a tokenizer"
+        got = "no such folder" if not folder.is_dir() else "a folder without it"
+        fix = "check source.path in the backbone recipe; `make weights` fetches build/weights"
+        raise DataError(Problem(str(folder), what, expected, got, fix, code="backbones.no_folder"))
     parts = [(name, _file_sha256(folder / name, (folder / name).stat().st_mtime_ns)) for name in names]
     return combined_sha256([*parts, ("dequantized_to", str(_dtype_of(source)))])
 
@@ -171,33 +164,17 @@ def _file_sha256(path: Path, _changed: int) -> str:
 
 def _built_manifest(source: BuiltSource, folder: Path | None) -> BackboneManifest:
     if folder is None or not (folder / MANIFEST).is_file():
-        raise DataError(
-            Problem(
-                str(folder or source.repo_id),
-                "no backbone is built here" if folder else "is built, not downloaded, but no folder is named",
-                fix="build it first: dlm-release adapter train does so where it is missing",
-                code="backbones.not_built_yet",
-            )
-        )
+        what = "no backbone is built here" if folder else "is built, not downloaded, but no folder is named"
+        fix = "build it first: dlm-release adapter train does so where it is missing"
+        raise DataError(Problem(str(folder or source.repo_id), what, fix=fix, code="backbones.not_built_yet"))
     manifest = read_manifest(folder, BackboneManifest)
     built = manifest.recipe.resolved["source"]
     if built != source.model_dump(mode="json"):
-        raise DataError(
-            Problem(
-                str(folder),
-                "holds a backbone of another recipe",
-                expected=str(source.model_dump(mode="json")),
-                got=str(built),
-                fix="build it again, or name another folder",
-                code="backbones.other_recipe",
-            )
-        )
+        what, expected = "holds a backbone of another recipe", str(source.model_dump(mode="json"))
+        got, fix = str(built), "build it again, or name another folder"
+        raise DataError(Problem(str(folder), what, expected, got, fix, code="backbones.other_recipe"))
     return manifest
 
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-    from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 LABEL_WEIGHT = 100_000
@@ -208,21 +185,12 @@ def build_backbone(recipe: Loaded[BackboneRecipe], folder: Path) -> Output:
     """Builds a LLaMA of random weights and its tokenizer, and writes both into an empty folder.
 
     The same recipe gives the same bytes in every process.
-
-    Raises:
-        DataError: The recipe names a model on the Hub: there is nothing to build.
-        MissingExtraError: torch or transformers is not installed.
     """
     source = recipe.recipe.source
     if not isinstance(source, BuiltSource):
-        raise DataError(
-            Problem(
-                recipe.name,
-                f"is the model {source.repo_id}, which is not built",
-                fix="name the recipe where a backbone is asked for: it is loaded",
-                code="backbones.not_built",
-            )
-        )
+        what = f"is the model {source.repo_id}, which is not built"
+        fix = "name the recipe where a backbone is asked for: it is loaded"
+        raise DataError(Problem(recipe.name, what, fix=fix, code="backbones.not_built"))
     tokenizer = _tokenizer(source)
     return save_backbone(_model(source, len(tokenizer)), tokenizer, folder)
 

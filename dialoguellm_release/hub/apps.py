@@ -76,12 +76,7 @@ def _tasks(adapter: AdapterManifest) -> Sequence[str | None]:
 
 
 def app_problems(files: Collection[str], read: Callable[[str], str]) -> Iterator[Problem]:
-    """What is wrong with an app as a repository.
-
-    Args:
-        files: Paths of its files.
-        read: Gives the text of one of them.
-    """
+    """What is wrong with an app as a repository."""
     for path in files:
         if PurePosixPath(path).suffix not in _CODE_AND_WORDS:
             what, expected = "is neither code nor text of an app", ", ".join(sorted(_CODE_AND_WORDS - {""}))

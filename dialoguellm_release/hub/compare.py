@@ -100,11 +100,7 @@ class Comparison:
 def compare_release(
     recipe: ReleaseRecipe, build: Path, store: Store, names: Collection[RepositoryName]
 ) -> Comparison:
-    """The steps of a release and every check of them; nothing is written.
-
-    Args:
-        names: The repositories to publish.
-    """
+    """The steps of a release and every check of them; nothing is written."""
     part = part_of(recipe, names)
     states = {name: store.state(name, recipe.tag) for name in part.in_order()}
     cards = {name: one.card for name, one in states.items() if one and one.card is not None}

@@ -249,11 +249,7 @@ def space(repo_id: str, folder: Path) -> RepoPlan:
 def adapter(
     repo_id: str, depends_on: tuple[RepositoryName, ...], sources: Sources, part: DatasetManifest | None
 ) -> RepoPlan:
-    """An adapter with its scores, and its predictions where the text of their corpus is published.
-
-    Args:
-        part: Of the dataset, what is published.
-    """
+    """An adapter with its scores, and its predictions where the text of their corpus is published."""
     built, scores = sources.adapters[repo_id], sources.scores[repo_id]
     source = Source(built.folder, _without_paths(built.manifest))
     figures = source.manifest.figures

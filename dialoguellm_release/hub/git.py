@@ -135,11 +135,7 @@ class GitRepository:
         self.run("reset", "--quiet", "--hard", BRANCH)
 
     def run(self, *arguments: str, given: bytes | None = None) -> str:
-        """The output of a git command.
-
-        Raises:
-            PublishError: git is not installed, or the command failed.
-        """
+        """The output of a git command."""
         process = self._start(*arguments)
         out, err = process.communicate(given)
         if process.returncode:

@@ -98,12 +98,7 @@ def _asked_wait_s(error: Exception) -> float | None:
 
 @contextmanager
 def hub_errors(where: str, *, writing: bool = False) -> Iterator[None]:
-    """Turns failures of the Hub, its Xet storage, the connection and the token into a `PublishError`.
-
-    Args:
-        where: The address of the repository.
-        writing: Whether the requests may change something there.
-    """
+    """Turns failures of the Hub, its Xet storage, the connection and the token into a `PublishError`."""
     try:
         yield
     except (OSError, RuntimeError, ValueError, LookupError, TypeError, httpx2.HTTPError) as error:

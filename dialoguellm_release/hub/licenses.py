@@ -177,10 +177,6 @@ def publishable_part(
     Figures and `content_sha256` stay those of the whole build, so that a copy can be traced to it. Pictures
     of counts (`FIGURE_FILES`, by their exact names) are published as well: they show no text. The rows of
     `published.standoff` are not among the files: they are made for the copy.
-
-    Raises:
-        PublishError: The recipe asks for more than its licences allow, or for nothing, or a file has other
-            rows than its path says.
     """
     if manifest.published is not None:
         what = "is a published copy, which does not have all that its manifest counts"
@@ -240,9 +236,6 @@ def published_audit(path: Path, published: PublishedSubset) -> str:
     """The text of `audit.json` in a published copy.
 
     Why: the id of a withheld record beside that of a published one would reveal the text of the first.
-
-    Raises:
-        PublishError: It is not an audit, or an id in it is not that of a record.
     """
     where, what = str(path), "is not the audit of a dataset, so it is unknown whose text is in it"
     try:

@@ -134,11 +134,7 @@ def _plan(
 
 
 def read_sources(recipe: ReleaseRecipe, build: Path) -> Sources:
-    """The folders of a release with their manifests.
-
-    Raises:
-        PublishError: With everything that is missing, and the command that makes each.
-    """
+    """The folders of a release with their manifests."""
     sources, problems = Sources(), list[Problem]()
     if recipe.dataset:
         folder = build / recipe.dataset.folder

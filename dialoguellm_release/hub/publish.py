@@ -197,11 +197,7 @@ def _as_text(value: object) -> str | None:
 def _carry_out(
     recipe: ReleaseRecipe, store: Store, compared: Comparison, started_ns: int
 ) -> dict[RepositoryName, str]:
-    """The commit of every repository, each verified and tagged, and of those that are linked to.
-
-    Args:
-        compared: With steps whose repositories exist.
-    """
+    """The commit of every repository, each verified and tagged, and of those that are linked to."""
     message = f"{recipe.tag}\n\n{recipe.changelog.strip()}\n\n{TRAILER}"
     steps = compared.steps
     _upload(steps, store, started_ns)

@@ -179,9 +179,6 @@ class Store(ABC):
 
         Args:
             changed: Paths that differ from the parent; those that are not among the files are deleted.
-
-        Raises:
-            PublishError: There is another commit on top of the parent.
         """
 
     def set_branch(self, _name: RepositoryName, _commit: str) -> None:

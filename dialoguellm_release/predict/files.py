@@ -47,9 +47,6 @@ def survey(source: ConversationFile, predictor: EmotionPredictor) -> tuple[int, 
     """How many turns a file has, and what a reader of its predictions has to know, which is said on stderr.
 
     Why a reading of its own: everything that is wrong with a file is known before a model is asked.
-
-    Raises:
-        DataError: Something is wrong with it, or it has no turn with text.
     """
     turns, has_text, letters, problems = 0, False, Counter[str](), list[Problem]()
     recent, closed = OrderedDict[str, None](), set[int]()
@@ -153,11 +150,7 @@ def write_predictions(
     out: Path,
     unfinished: Literal["refuse", "resume", "discard"],
 ) -> PredictedFile:
-    """Predicts a file into another one, which appears when it is whole.
-
-    Raises:
-        DataError: Input or output cannot be used, or an earlier run is in the way.
-    """
+    """Predicts a file into another one, which appears when it is whole."""
     turns, warnings = survey(source, predictor)
     inputs: dict[str, JsonValue] = {
         "input": {"sha256": source.sha256, "format": source.format},
@@ -220,13 +213,7 @@ class PartialOutput:
     """An output in the making. For Parquet, which cannot be continued, the rows wait as JSON Lines.
 
     Args:
-        out: The output.
-        labels: Whose probabilities a row has.
-        inputs: From what and how it is made.
         unfinished: What to do with rows of an earlier run: `refuse`, `resume` or `discard` them.
-
-    Raises:
-        DataError: An earlier run left rows that are refused, or were made from something else.
     """
 
     def __init__(
@@ -252,11 +239,7 @@ class PartialOutput:
             file.truncate(self.state.bytes)
 
     def add(self, rows: Sequence[Mapping[str, Any]], counts: Mapping[str, int]) -> None:
-        """Makes rows durable, and after them the state that says so.
-
-        Raises:
-            DataError: The disk is full or fails; what was added before is kept.
-        """
+        """Makes rows durable, and after them the state that says so."""
         form: Literal["csv", "jsonl"] = "csv" if self._form == ".csv" else "jsonl"
         text = lines_of(rows, self._labels, form, has_header=not self.state.rows)
         with self._writing():
@@ -271,11 +254,7 @@ class PartialOutput:
         self.state = state
 
     def finish(self) -> None:
-        """Puts the output in its place, whole.
-
-        Raises:
-            DataError: As `add`.
-        """
+        """Puts the output in its place, whole."""
         made = self.out.with_name(f".{self.out.name}.made")
         with self._writing():
             try:

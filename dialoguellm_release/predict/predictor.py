@@ -326,11 +326,7 @@ class EmotionPredictor:
 
 
 def turn_of(value: str | Turn | Mapping[str, Any]) -> Turn:
-    """A turn in any of its forms.
-
-    Raises:
-        DataError: It is none.
-    """
+    """A turn in any of its forms."""
     if isinstance(value, str):
         value = Turn(value)
     elif isinstance(value, Mapping) and isinstance(value.get("text"), str):

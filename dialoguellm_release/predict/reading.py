@@ -99,14 +99,8 @@ def open_file(
     """A file of conversations, once its format, encoding and columns are known.
 
     Args:
-        path: The file.
-        name: In messages.
         form: One of `FORMATS`; None goes by the ending of the name.
         columns: Names of columns by `text`, `speaker` and `dialogue`, where they are not the usual ones.
-
-    Raises:
-        DataError: There is no such file, it is empty, not of its format, not text in UTF-8, or has no column
-            of texts.
     """
     if not path.is_file():
         is_pipe = path.exists() and not path.is_dir()

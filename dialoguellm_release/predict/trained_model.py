@@ -68,11 +68,7 @@ class TrainedModel:
 
 
 def read_model(reference: str | Path, revision: str | None = None) -> TrainedModel:
-    """The folder of an adapter or a merged model, downloaded where it is one on the Hub.
-
-    Raises:
-        DataError: There is no such model, or its files are not those of its manifest.
-    """
+    """The folder of an adapter or a merged model, downloaded where it is one on the Hub."""
     where = f"{reference}@{revision}" if revision else str(reference)
     folder = find_adapter(where)
     manifest: AdapterManifest | MergedManifest
@@ -118,9 +114,6 @@ def choose_task(
         labels: Predictions are one of these; None allows the whole label space.
         corpus: Whose task; None where the model knows one, or one alone that has all `labels`.
         context_k: None is that of the training.
-
-    Raises:
-        DataError: A label is in no label space, several tasks are possible, or the model states none.
     """
     listed = [labels] if isinstance(labels, str) else labels
     wanted = tuple(dict.fromkeys(listed)) if listed is not None else None
@@ -187,11 +180,7 @@ def _outside(
 
 
 def temperature_of(model: TrainedModel, choice: TaskChoice, scorer: ScorerName) -> float | None:
-    """The temperature of a calibration over the same label space; None where there is none.
-
-    Raises:
-        DataError: The calibration is damaged, or of another adapter.
-    """
+    """The temperature of a calibration over the same label space; None where there is none."""
     if not isinstance(model.manifest, AdapterManifest):
         return None
     found = read_calibration(model.folder, model.manifest)
@@ -201,16 +190,7 @@ def temperature_of(model: TrainedModel, choice: TaskChoice, scorer: ScorerName) 
 def load_model(
     model: TrainedModel, backbone: Path | None, device: str | None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The model and its tokenizer, ready to be asked.
-
-    Args:
-        backbone: Folder of the base; None takes it from the Hub, at the commit that was trained on.
-        device: As torch names it; None takes a GPU where there is one.
-
-    Raises:
-        DataError: The base is not available or another one, or weights do not fit or are damaged.
-        MissingExtraError: torch, transformers or peft is not installed.
-    """
+    """The model and its tokenizer, ready to be asked."""
     manifest = model.manifest
     if isinstance(manifest, MergedManifest):
         source = {"type": "folder", "path": str(model.folder), "repo_id": manifest.figures.base}
@@ -298,12 +278,7 @@ class Answerer(Protocol):
 
 
 class LocalModel:
-    """A model on this machine.
-
-    Args:
-        backbone: Folder of the base of an adapter; None takes it from the Hub.
-        batch_size: Prompts in one forward pass.
-    """
+    """A model on this machine."""
 
     def __init__(
         self,
@@ -362,11 +337,7 @@ class LocalModel:
 
 
 class RemoteModel:
-    """A model on a server, which cuts nothing.
-
-    Args:
-        cache: Keeps each answer.
-    """
+    """A model on a server, which cuts nothing."""
 
     def __init__(self, served: ServedModel, prompt: Prompt, choice: TaskChoice, cache: Path) -> None:
         self._prompt = prompt

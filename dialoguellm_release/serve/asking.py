@@ -182,11 +182,7 @@ class Asking:
         self._unanswered = self._refused = self._under_way = 0
 
     async def over(self, questions: Iterator[Question]) -> None:
-        """Asks every question, until all are done, the budget is used up, or the server is given up.
-
-        Raises:
-            DataError: The store cannot be written, or the server is given up.
-        """
+        """Asks every question, until all are done, the budget is used up, or the server is given up."""
         queue: asyncio.Queue[Question | None] = asyncio.Queue(self.server.concurrency)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -210,9 +206,6 @@ class Asking:
 
         Args:
             server_errors: Give up after so many attempts where the last one failed with a server error.
-
-        Raises:
-            DataError: The store cannot be written.
         """
         assert question.key is not None
         policy, changes = self.server.policy, question.changes

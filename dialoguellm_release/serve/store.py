@@ -74,11 +74,7 @@ class AnswerStore:
         self.db = db
 
     def commit(self, changes: Iterable[Change]) -> None:
-        """Makes changes durable, all or none.
-
-        Raises:
-            DataError: The disk is full, or the file is damaged.
-        """
+        """Makes changes durable, all or none."""
         try:
             with self.db:
                 self.db.execute("BEGIN IMMEDIATE")
@@ -118,12 +114,7 @@ def open_store(path: Path, *begin: Change, tables: str = "") -> Iterator[AnswerS
     """The store at a path, created where there is none.
 
     Args:
-        path: The file.
-        begin: Written at once.
         tables: Further tables that the file has; `CREATE TABLE IF NOT EXISTS` statements.
-
-    Raises:
-        DataError: The file cannot be used.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -70,16 +70,7 @@ def write_adapter(
     """Writes everything but card and manifest.
 
     Args:
-        folder: Of the adapter.
-        tuned: The trained model and its log.
-        tokenizer: Of the backbone.
-        encoder: Made the ids of the training.
-        prompt: Of the training.
-        base: The backbone.
         example: A record as the model saw it, and the labels of its instruction, for the golden prompt.
-
-    Raises:
-        DataError: The weights cannot be written.
     """
     with writing_weights(folder):
         save_adapter(tuned.model, base, folder)
@@ -148,11 +139,7 @@ def _golden_prompt(encoder: Encoder, prompt: Prompt, like: Record, labels: Seque
 
 
 def write_loss_curve(folder: Path, log: Sequence[LogEntry]) -> None:
-    """Writes the picture of training and validation loss over the steps; the same log, the same bytes.
-
-    Raises:
-        MissingExtraError: The extra `figures` is not installed.
-    """
+    """Writes the picture of training and validation loss over the steps; the same log, the same bytes."""
     with drawing(folder / LOSS_FIGURE, 7, 3.5) as figure:
         axes = figure.subplots()
         for key, name, color, line in (
@@ -247,15 +234,7 @@ _CARRIED = (
 def merge_adapter(
     adapter: Path, backbone: Loaded[BackboneRecipe], backbone_folder: Path | None, folder: Path
 ) -> Output:
-    """Writes the merged model with tokenizer and prompt into an empty folder, if it answers as before.
-
-    Args:
-        adapter: Folder that a training made.
-        backbone_folder: Where a backbone was built here; None for one from the Hub.
-
-    Raises:
-        DataError: The adapter is of another base, or the merged model answers otherwise.
-    """
+    """Writes the merged model with tokenizer and prompt into an empty folder, if it answers as before."""
     trained = read_manifest(adapter, AdapterManifest)
     check_unchanged(adapter, trained)
     recipe = pinned(backbone.recipe, trained.figures.base_revision)

@@ -17,11 +17,7 @@ from dialoguellm_release.schemas.manifests import TRAINING_LOG
 
 @contextmanager
 def writing_weights(folder: Path) -> Iterator[None]:
-    """Turns what safetensors and torch raise where a file cannot be written into a problem.
-
-    Raises:
-        DataError: Something could not be written.
-    """
+    """Turns what safetensors and torch raise where a file cannot be written into a problem."""
     from safetensors import SafetensorError
 
     try:
@@ -71,9 +67,6 @@ def open_run(folder: Path, run: str, unfinished: Unfinished) -> None:
     Args:
         run: Identifies the training: a hash over recipe, records, backbone and versions.
         unfinished: Refuse an unfinished training, resume one of the same, or discard it.
-
-    Raises:
-        DataError: There is an unfinished training and neither is asked for, or it is another one.
     """
     steps = steps_done(folder)
     if not steps or unfinished == "discard":
@@ -90,16 +83,10 @@ def open_run(folder: Path, run: str, unfinished: Unfinished) -> None:
     except (OSError, ValueError, KeyError):
         stored = None
     if stored != run:
-        raise DataError(
-            Problem(
-                str(folder),
-                f"holds an unfinished training of {steps} steps with other inputs",
-                expected=f"the same recipe, dataset, backbone and package versions ({run})",
-                got=str(stored),
-                fix="run the command that started it, with --resume; or start again with --again",
-                code="training.other_run",
-            )
-        )
+        what = f"holds an unfinished training of {steps} steps with other inputs"
+        expected, got = f"the same recipe, dataset, backbone and package versions ({run})", str(stored)
+        fix = "run the command that started it, with --resume; or start again with --again"
+        raise DataError(Problem(str(folder), what, expected, got, fix, code="training.other_run"))
 
 
 @contextmanager

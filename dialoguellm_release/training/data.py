@@ -26,10 +26,6 @@ def records_of(
     """The records of a split as the adapter sees them, read as they are asked for.
 
     They are those of its recipe's config, with its knowledge.
-
-    Raises:
-        DataError: The dataset was built with another prompt, has no such records, or no description to
-            shuffle.
     """
     _check_prompt(prompt, built, dataset)
     found = drawn_records(dataset, recipe, split)
@@ -39,14 +35,9 @@ def records_of(
         return records
     shuffled = list(records)
     if not any(record.video_description for record in shuffled):
-        raise DataError(
-            Problem(
-                str(dataset),
-                f"has no video description to shuffle in the {split} split of {recipe.data.config}",
-                fix="describe the videos and build the dataset again",
-                code="training.no_descriptions",
-            )
-        )
+        what = f"has no video description to shuffle in the {split} split of {recipe.data.config}"
+        fix = "describe the videos and build the dataset again"
+        raise DataError(Problem(str(dataset), what, fix=fix, code="training.no_descriptions"))
     return iter(shuffled)
 
 
@@ -68,16 +59,11 @@ def drawn_records(dataset: Path, recipe: AdapterRecipe, split: Split) -> Iterato
 
 def _check_prompt(prompt: Prompt, built: DatasetManifest, dataset: Path) -> None:
     if built.figures.prompt_sha256 != prompt.sha256:
-        raise DataError(
-            Problem(
-                str(dataset),
-                f"was built with another prompt ({built.figures.prompt}) than the adapter recipe names",
-                expected=f"{prompt.name}, sha256 {prompt.sha256}",
-                got=f"{built.figures.prompt}, sha256 {built.figures.prompt_sha256}",
-                fix="build the dataset again, or name its prompt in the adapter recipe",
-                code="training.other_prompt",
-            )
-        )
+        what = f"was built with another prompt ({built.figures.prompt}) than the adapter recipe names"
+        expected = f"{prompt.name}, sha256 {prompt.sha256}"
+        got = f"{built.figures.prompt}, sha256 {built.figures.prompt_sha256}"
+        fix = "build the dataset again, or name its prompt in the adapter recipe"
+        raise DataError(Problem(str(dataset), what, expected, got, fix, code="training.other_prompt"))
 
 
 class Row(TypedDict):
@@ -94,11 +80,7 @@ FILLER: Row = {"input_ids": [0], "first_target": 1}
 def training_rows(
     encoder: Encoder, prompts: Iterable[EncodedPrompt], *, completion_only: bool = True
 ) -> list[Row]:
-    """One row a record: the prompt, which the model is given, then the completion, which it learns.
-
-    Args:
-        completion_only: False has the model learn the prompt as well, but for its first token.
-    """
+    """One row a record: the prompt, which the model is given, then the completion, which it learns."""
     rows: list[Row] = []
     for prompt in prompts:
         completion = encoder.completion_ids(prompt.record.output)
@@ -165,9 +147,6 @@ def encode_or_show_survival(
 
     Args:
         read: Gives the records; called once more where a table is to be shown.
-
-    Raises:
-        DataError: Some records do not fit; raised after the last one, with the table of lengths.
     """
     try:
         yield from encoder.encode_each(read())

@@ -14,7 +14,11 @@ from dialoguellm_release.schemas.manifests import Precision, TrainingRun
 from dialoguellm_release.schemas.recipes.adapter import TrainerRecipe
 
 if TYPE_CHECKING:
+    import torch
     from peft import PeftModel
+    from transformers import PreTrainedModel
+
+    from dialoguellm_release.training.sft import Tuned
 
 
 def rank() -> int:
@@ -26,22 +30,14 @@ def share_of(gradient_accumulation_steps: int) -> int:
     """How many of the micro-batches of a step each process takes.
 
     Why: a recipe tells the batch, so the same recipe must train the same on one device and on eight.
-
-    Raises:
-        RecipeError: They cannot be shared out evenly.
     """
     share, rest = divmod(gradient_accumulation_steps, _started())
     if rest or not share:
-        raise RecipeError(
-            Problem(
-                "trainer.gradient_accumulation_steps",
-                "the micro-batches of a step cannot be shared out evenly among the processes",
-                expected=f"a multiple of {_started()}",
-                got=str(gradient_accumulation_steps),
-                fix="raise it and lower trainer.per_device_train_batch_size, or start fewer processes",
-                code="training.uneven_share",
-            )
-        )
+        where = "trainer.gradient_accumulation_steps"
+        what = "the micro-batches of a step cannot be shared out evenly among the processes"
+        expected, got = f"a multiple of {_started()}", str(gradient_accumulation_steps)
+        fix = "raise it and lower trainer.per_device_train_batch_size, or start fewer processes"
+        raise RecipeError(Problem(where, what, expected, got, fix, code="training.uneven_share"))
     return share
 
 
@@ -82,11 +78,7 @@ def _started() -> int:
 
 
 def _wait_for_all() -> None:
-    """Returns when every process is here and has a device of its own; at once where there is but one process.
-
-    Raises:
-        DataError: Several were started, but each would train alone.
-    """
+    """Returns when every process is here and has a device of its own; at once where there is but one."""
     if _started() == 1:
         return
     import torch
@@ -94,22 +86,11 @@ def _wait_for_all() -> None:
 
     state = PartialState(cpu=not torch.cuda.is_available())
     if state.num_processes != _started():
-        raise DataError(
-            Problem(
-                "the training",
-                f"{_started()} processes were started, but each sees {state.num_processes}",
-                fix="start them with torchrun or accelerate launch",
-                code="training.separate_processes",
-            )
-        )
+        what = f"{_started()} processes were started, but each sees {state.num_processes}"
+        fix = "start them with torchrun or accelerate launch"
+        raise DataError(Problem("the training", what, fix=fix, code="training.separate_processes"))
     state.wait_for_everyone()
 
-
-if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel
-
-    from dialoguellm_release.training.sft import Tuned
 
 LARGE = 20_000_000
 """Weights from which a model trains on every core unless the recipe says otherwise."""
@@ -119,11 +100,7 @@ FLOPS_PER_WEIGHT = 4
 
 
 def training_run(tuned: Tuned, trainer: TrainerRecipe, steps: int) -> TrainingRun:
-    """What a training took; it names the kind of hardware, never the machine.
-
-    Args:
-        steps: That this run took, without those before it was resumed.
-    """
+    """What a training took; it names the kind of hardware, never the machine."""
     from accelerate import PartialState
 
     seconds = max(tuned.seconds, 1e-9)

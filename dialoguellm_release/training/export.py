@@ -97,11 +97,7 @@ def export_training(
     tool: Tool,
     folder: Path,
 ) -> Output:
-    """Writes the rows of an adapter recipe for another trainer, shortened as our own trainer shortens them.
-
-    Raises:
-        DataError: A record does not fit, or the tool would split the text into other tokens than our trainer.
-    """
+    """Writes the rows of an adapter recipe for another trainer, shortened as by our own trainer."""
     prompt = load_prompt(recipe.recipe.prompt)
     built = read_manifest(dataset, DatasetManifest)
     encoder = Encoder(prompt, tokenizer, recipe.recipe.trainer.max_length, built.figures.class_labels)
@@ -182,9 +178,6 @@ class Segments:
 
     Why: a tokenizer with a prefix space puts one before each text, so the answer must then be written without
     its own; and the special tokens around the whole have to be in the text.
-
-    Raises:
-        DataError: No way to write them gives the tokens of our trainer.
     """
 
     def __init__(self, encoder: Encoder, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -12,6 +12,10 @@ from dialoguellm_release.errors import Problem, RecipeError
 from dialoguellm_release.schemas.recipes.backbone import Architecture
 from dialoguellm_release.training.data import FILLER, Row
 
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
 
 @dataclass(frozen=True)
 class Pack:
@@ -130,10 +134,6 @@ def _close(packed: Pack, path: list[int]) -> None:
         packed.last_seen[index] = len(packed.input_ids)
 
 
-if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel
-
 MaskMaker = Callable[["torch.Tensor"], "torch.Tensor"]
 
 MASKED_LAYERS = frozenset({"full_attention", "sliding_attention"})
@@ -151,9 +151,6 @@ def boolean_mask(last_seen: torch.Tensor) -> torch.Tensor:
 
     Why: depth first, the tokens below one are those from it to `last_seen`, so one number a token is all
     that has to travel to the device, and all that a kernel with a mask function needs.
-
-    Args:
-        last_seen: Of each token of each pack, of shape (packs, tokens).
     """
     import torch
 
@@ -171,55 +168,30 @@ def additive_mask(last_seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 def mask_maker(model: PreTrainedModel, longest: int) -> MaskMaker:
-    """The function that makes of `last_seen` the mask that a model takes.
-
-    Args:
-        longest: Tokens of the longest sequence.
-
-    Raises:
-        RecipeError: The model has layers that no mask binds, its attention takes none, or it does not see as
-            far back as a sequence is long.
-    """
+    """The function that makes of `last_seen` the mask that a model takes."""
     config = model.config.get_text_config()
     others = sorted(set(getattr(config, "layer_types", None) or ()) - MASKED_LAYERS)
     if others:
-        raise RecipeError(
-            Problem(
-                "packing: shared_prefix",
-                "the backbone has layers that look at all tokens before them, whatever the mask",
-                expected=", ".join(sorted(MASKED_LAYERS)),
-                got=", ".join(others),
-                fix="set packing: none",
-                code="training.layers_without_mask",
-            )
-        )
+        what = "the backbone has layers that look at all tokens before them, whatever the mask"
+        masked = ", ".join(sorted(MASKED_LAYERS))
+        raise _no_packs(what, masked, ", ".join(others), code="training.layers_without_mask")
     window = getattr(config, "sliding_window", None)
     if window is not None and longest > window:
-        raise RecipeError(
-            Problem(
-                "packing: shared_prefix",
-                "the backbone's attention sees fewer tokens back than the longest sequence has",
-                expected=f"at most {window} tokens",
-                got=str(longest),
-                fix="set packing: none, or trainer.max_length to the window",
-                code="training.window_too_short",
-            )
-        )
-    match model.config._attn_implementation:
+        what = "the backbone's attention sees fewer tokens back than the longest sequence has"
+        expected, or_else = f"at most {window} tokens", ", or trainer.max_length to the window"
+        raise _no_packs(what, expected, str(longest), or_else, code="training.window_too_short")
+    match attention := model.config._attn_implementation:
         case "sdpa":
             return boolean_mask
         case "eager":
             return lambda last_seen: additive_mask(last_seen, model.dtype)
-    raise RecipeError(
-        Problem(
-            "packing: shared_prefix",
-            "the backbone's attention takes no mask of our own",
-            expected="sdpa or eager",
-            got=str(model.config._attn_implementation),
-            fix="set packing: none",
-            code="training.attention_without_mask",
-        )
-    )
+    what, code = "the backbone's attention takes no mask of our own", "training.attention_without_mask"
+    raise _no_packs(what, "sdpa or eager", str(attention), code=code)
+
+
+def _no_packs(what: str, expected: str, got: str, or_else: str = "", *, code: str) -> RecipeError:
+    fix = f"set packing: none{or_else}"
+    return RecipeError(Problem("packing: shared_prefix", what, expected, got, fix, code=code))
 
 
 def parity_of(architecture: Architecture) -> float:
@@ -252,10 +224,6 @@ def _parity(linear_weights: int, queries: int) -> float:
     return linear_weights / (2 * queries * _ATTENTION_COST)
 
 
-if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel
-
 Batch = dict[str, Any]
 Collator = Callable[[Sequence[Row]], Batch]
 
@@ -266,9 +234,6 @@ def packed(parity: float) -> Collator:
     A batch holds what the model reads; for each target the row and the column of the token that predicts it
     (`target_rows`, `target_columns`) and the token itself (`labels`); and how many tokens the rows have
     (`num_tokens`), which may be more than the packs hold.
-
-    Args:
-        parity: The length of a pack at which attention takes as long as the linear layers.
     """
     import torch
 
@@ -343,9 +308,6 @@ def summed_loss(model: PreTrainedModel, batch: Batch, mask_of: MaskMaker | None 
 
     Why: only the positions that predict a target pass through the output layer, on every device (TRL's
     own loss does so on GPUs alone); and they do so inside the model, with all that it does to its logits.
-
-    Args:
-        mask_of: Makes the mask of packs; None for a padded batch.
     """
     import torch
 

@@ -102,11 +102,6 @@ def tune(
         validation: Looked at every `trainer.eval_steps`.
         work: Where files are written while it runs; None keeps none of them.
         architecture: What advice is computed from where memory runs out.
-
-    Raises:
-        RecipeError: The backbone has no layer of a target module's name, or takes no packs.
-        DataError: The training diverged, changed nothing, or had not enough memory.
-        MissingExtraError: A library of the extra `train` is not installed.
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
@@ -184,11 +179,7 @@ _TRACKERS = {name: (name,) for name in ("wandb", "mlflow", "trackio")} | {
 
 @contextmanager
 def _tracked(recipe: AdapterRecipe, folder: Path | None) -> Iterator[None]:
-    """Lets TensorBoard write where the user finds it, which would be a folder that is deleted.
-
-    Raises:
-        DataError: A tracker that the recipe names is not installed.
-    """
+    """Lets TensorBoard write where the user finds it, which would be a folder that is deleted."""
     named = recipe.trainer.report_to
     missing = [name for name in named if not any(importlib.util.find_spec(one) for one in _TRACKERS[name])]
     if missing:
@@ -286,11 +277,6 @@ def _check_trained(model: PeftModel) -> None:
     if infinite:
         raise DataError(diverged(f"values that are not finite in {', '.join(infinite)}"))
     if not any(weight.any() for name, weight in weights.items() if "lora_B" in name):
-        raise DataError(
-            Problem(
-                "the trained adapter",
-                "every lora_B is zero, so it changes nothing",
-                fix="train with more steps or a higher trainer.learning_rate",
-                code="training.nothing_learned",
-            )
-        )
+        what = "every lora_B is zero, so it changes nothing"
+        fix = "train with more steps or a higher trainer.learning_rate"
+        raise DataError(Problem("the trained adapter", what, fix=fix, code="training.nothing_learned"))

@@ -76,13 +76,7 @@ if TYPE_CHECKING:
 
 
 def with_init_adapter(model: PreTrainedModel, init: InitAdapter, lora: LoraRecipe, base: Base) -> PeftModel:
-    """The model with the weights of an adapter, ready to be trained on.
-
-    Raises:
-        DataError: There is no such adapter, or it is in pickles.
-        RecipeError: It is of another base, its LoRA settings are not those of the recipe, or it is on the Hub
-            and no commit is named.
-    """
+    """The model with the weights of an adapter, ready to be trained on."""
     location = location_at(init.path, init.revision)
     folder = Path(init.path) if Path(init.path).is_dir() else _fetched(init)
     config = read_config(folder, location)
@@ -99,9 +93,6 @@ def init_adapter_sha256(init: InitAdapter | None) -> str | None:
     """The hash of the folder that a training goes on from.
 
     None where it starts from scratch, and for an adapter on the Hub, which its commit identifies.
-
-    Raises:
-        DataError: The folder holds no adapter.
     """
     if init is None or not Path(init.path).is_dir():
         return None
@@ -156,12 +147,6 @@ def train_adapter(
         records_sha256: What `records_read` gave.
         checkpoints: Holds the log while the training runs, and its checkpoints if the recipe saves any.
         unfinished: What to do with a training that did not end there.
-
-    Raises:
-        DataError: The dataset was built with another prompt, a record does not fit, the backbone is not
-            available, the training failed, or an unfinished one is in the way.
-        RecipeError: The backbone has no layer of a target module's name, or takes no packs.
-        MissingExtraError: A library of the extra `train` is not installed.
     """
     settings = recipe.recipe
     share_of(settings.trainer.gradient_accumulation_steps)

@@ -28,8 +28,12 @@ from dialoguellm_release.training.packs import (
 )
 
 if TYPE_CHECKING:
-    from transformers import TrainerState
-    from trl import SFTTrainer
+    import torch
+    from peft import LoraConfig, PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerControl, TrainerState
+    from trl import SFTConfig, SFTTrainer
+
+    from dialoguellm_release.schemas.recipes.adapter import Packing
 
 LogEntry = dict[str, float]
 """What was measured at a step: `step`, `epoch`, and either `loss` and its companions or `eval_loss`."""
@@ -121,15 +125,6 @@ def _tokens_at(state: TrainerState) -> tuple[int, int]:
     return (counted[-1]["num_tokens"], counted[-1]["num_computed_tokens"]) if counted else (0, 0)
 
 
-if TYPE_CHECKING:
-    import torch
-    from peft import LoraConfig, PeftModel
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerControl
-    from trl import SFTConfig, SFTTrainer
-
-    from dialoguellm_release.schemas.recipes.adapter import Packing
-
-
 def sft_trainer(
     model: PreTrainedModel | PeftModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -144,9 +139,6 @@ def sft_trainer(
     Args:
         validation: Rows to look at every `eval_steps`; empty for none.
         lora: None where the model has its adapter already.
-
-    Raises:
-        RecipeError: The model takes no packs.
     """
     from accelerate import PartialState
     from datasets import Dataset

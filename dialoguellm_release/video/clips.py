@@ -62,14 +62,7 @@ def find_clips(
     left_out: Mapping[str, str],
     entries: Mapping[str, CorpusEntry] | None = None,
 ) -> FoundClips:
-    """The clips of records, below a folder that has one folder a corpus.
-
-    Args:
-        records: Of any corpora.
-        videos: The folder.
-        left_out: Ids of records that are not wanted, each with the reason.
-        entries: The corpus files; None for the bundled ones.
-    """
+    """The clips of records, below a folder that has one folder a corpus."""
     by_corpus: defaultdict[str, list[Record]] = defaultdict(list)
     for record in records:
         by_corpus[record.corpus].append(record)

@@ -70,7 +70,6 @@ def reading(folder: Path, but: str | None = None) -> Iterator[list[tuple[Path, s
     """The ledgers of a folder, for reading, also while runs write them; empty ones are left out.
 
     Args:
-        folder: The video folder.
         but: The name of a ledger that is not opened; None opens all.
     """
     path = folder
@@ -168,16 +167,11 @@ def writing(path: Path, setup: Setup) -> Iterator[Ledger]:
 def refuse_other(path: Path, found: Setup, wanted: Setup) -> None:
     """Refuses a ledger whose answers came from another way of asking, with a DataError."""
     if found.asking != wanted.asking:
-        raise DataError(
-            Problem(
-                str(path),
-                "holds answers to another prompt, model or choice of frames",
-                expected=f"recipe {wanted.recipe}: model {wanted.model}, prompt {wanted.prompt_sha256}",
-                got=f"recipe {found.recipe}: model {found.model}, prompt {found.prompt_sha256}",
-                fix="name another folder with --out",
-                code="video.other_asking",
-            )
-        )
+        what = "holds answers to another prompt, model or choice of frames"
+        expected = f"recipe {wanted.recipe}: model {wanted.model}, prompt {wanted.prompt_sha256}"
+        got = f"recipe {found.recipe}: model {found.model}, prompt {found.prompt_sha256}"
+        fix = "name another folder with --out"
+        raise DataError(Problem(str(path), what, expected, got, fix, code="video.other_asking"))
 
 
 State = Literal["described", "refused", "failed", "waiting", "missing", "left_out"]
@@ -259,11 +253,7 @@ def _seen(name: str, answer: StoredAnswer | None, fault: str | None) -> SeenReco
 
 
 def answered_elsewhere(folder: Path, own: str | None) -> tuple[set[str], set[str]]:
-    """Ids of records and keys of questions to which the other ledgers of a folder have an answer.
-
-    Args:
-        own: The name of the ledger that is not read; None reads all.
-    """
+    """Ids of records and keys of questions to which the other ledgers of a folder have an answer."""
     records: set[str] = set()
     questions: set[str] = set()
     sql = "SELECT record.id FROM record JOIN answer ON answer.key = record.key"

@@ -170,7 +170,6 @@ def estimate_usd(recipe: VideoRecipe, frames: int | None = None) -> float | None
     """The expected cost of a request; None without prices.
 
     Args:
-        recipe: With the prices.
         frames: How many frames it shows; None for as many as the recipe takes.
     """
     prices = recipe.prices

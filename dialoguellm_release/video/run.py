@@ -89,9 +89,6 @@ def read_shard(text: str) -> Shard:
 
     >>> read_shard("2/8")
     Shard(number=2, count=8)
-
-    Raises:
-        DataError: It has another form, or i is not between 1 and n.
     """
     match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text, re.ASCII)
     shard = Shard(int(match[1]), int(match[2])) if match else None
@@ -171,7 +168,6 @@ def describe_clips(
     """Asks about every clip without an answer; why it stopped before the end, None where it did not.
 
     Args:
-        out: The video folder.
         limit: How many questions this run asks; None for no limit.
         max_cost_usd: What the ledger may come to; None for no limit.
         retry_failed: Ask again where an answer could not be used.
