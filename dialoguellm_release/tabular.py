@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import difflib
 import io
@@ -79,6 +80,8 @@ def _is_archive(path: Path) -> bool:
 
 def encoding_of(content: bytes, stated: str | None = None) -> str:
     """The encoding of a text: the stated one, else UTF-16 or UTF-8 by its byte-order mark, else UTF-8."""
+    if stated and codecs.lookup(stated).name == "utf-8":
+        return "utf-8-sig"
     return stated or ("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
 
 
@@ -93,6 +96,17 @@ def separator_of(header: str, suffix: str) -> str:
     bare = re.sub(r'"[^"]*"', "", header)
     usual = "\t" if suffix == ".tsv" else ","
     return max((usual, *SEPARATORS), key=bare.count)
+
+
+def unusual_separator(path: Path, encoding: str | None) -> Any:
+    """The separator of a CSV or TSV where it is not that of the suffix."""
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".tsv") and path.is_file():
+        content = path.read_bytes()
+        lines = content.decode(encoding_of(content, encoding), errors="replace").splitlines()
+        found = separator_of(next((line for line in lines if line.strip()), ""), suffix)
+        return found if found != {".csv": ",", ".tsv": "\t"}[suffix] else None
+    return None
 
 
 def parse_rows(
@@ -145,7 +159,10 @@ def _csv_rows(
     stated = _SEPARATOR_LINE.match(first)
     skipped = 1 if stated else 0
     every = lines if stated else chain([first], lines)
-    rows = csv.reader(every, strict=True, delimiter=stated[1] if stated else delimiter)
+    is_spaced = first.count(f"{delimiter} ") == first.count(delimiter) > 0
+    rows = csv.reader(
+        every, strict=True, delimiter=stated[1] if stated else delimiter, skipinitialspace=is_spaced
+    )
     line = 1
     try:
         header = next((row for row in rows if row), [])
@@ -155,7 +172,15 @@ def _csv_rows(
             return
         line = rows.line_num + skipped + 1
         for row in rows:
-            if len(row) == len(header):
+            if row and (row == header != row[:1] or row[0].startswith("\ufeff")):
+                what = "a second header, or byte-order mark, inside the file: are these two files in one?"
+                fix = "remove it, or name the files one by one"
+                yield Problem(f"{path}:{line}", what, fix=fix, code="table.second_header")
+            elif delimiter == "\t" and any("\t" in cell and "\n" in cell for cell in row):
+                what = "a quote opens a cell that goes on over several rows"
+                fix = "write each quote inside a text twice, and quotes around the text"
+                yield Problem(f"{path}:{line}", what, fix=fix, code="table.csv")
+            elif len(row) == len(header):
                 yield TableRow(f"{path}:{line}", line, dict(zip(header, row, strict=True)))
             elif row:
                 yield Problem(
@@ -216,7 +241,11 @@ def _json_table(path: str, text: str, columns: Sequence[str]) -> Iterator[TableR
         yield Problem(path, f"not JSON: {error}", fix=fix, code="table.json")
         return
     if isinstance(document, dict):
-        lists = [list(one.values()) if isinstance(one, dict) else one for one in document.values()]
+        keys = next((list(one) for one in document.values() if isinstance(one, dict)), None)
+        lists = [
+            list(one.values()) if isinstance(one, dict) and list(one) == keys else one
+            for one in document.values()
+        ]
         lengths = [len(one) if isinstance(one, list) else -1 for one in lists]
         if len(set(lengths)) != 1 or lengths[0] < 0:
             counts = zip(lengths, document, strict=True)
@@ -271,3 +300,21 @@ def _column_problems(where: str, header: Sequence[str], columns: Sequence[str]) 
             fix = "give the file the expected header"
         problems.append(Problem(where, what, ",".join(columns), ",".join(header), fix, code="table.columns"))
     return problems
+
+
+def class_names(path: Path, column: str) -> list[str]:
+    """The names of the class labels of a column of a Parquet file that `datasets` wrote; else none."""
+    if path.suffix.lower() != ".parquet":
+        return []
+    import pyarrow.parquet as pq
+
+    metadata, key = pq.read_schema(path).metadata or {}, column.rpartition(".")[2]
+    nodes: list[tuple[str, Any]] = [("", json.loads(metadata.get(b"huggingface", b"{}")))]
+    while nodes:
+        name, node = nodes.pop()
+        if isinstance(node, dict):
+            if name == key and node.get("_type") == "ClassLabel":
+                return list(node.get("names", []))
+            # A list of labels has its feature below itself.
+            nodes += [(name if one == "feature" else one, inner) for one, inner in node.items()]
+    return []

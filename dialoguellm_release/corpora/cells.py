@@ -39,7 +39,8 @@ class Fault(Exception):
 
 
 def whole_number(cell: str, name: str) -> int:
-    """A cell as a number from 0."""
+    """A cell as a number from 0; `2.0`, as pandas writes it, is 2."""
+    cell = cell.removesuffix(".0")
     if not (cell.isascii() and cell.isdigit() and len(cell) <= MAX_DIGITS):
         raise Fault(f"{name} is not a whole number", got=repr(cell), code="corpora.not_a_number")
     return int(cell)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections import Counter
+import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dialoguellm_release.corpora.cells import Notes
+from dialoguellm_release.corpora.cells import Notes, one_line
 from dialoguellm_release.corpora.layouts import Source, UsedLabels, find_layout
 from dialoguellm_release.corpora.readers import read_corpus
 from dialoguellm_release.corpora.readers.table import SPLIT_NAMES
@@ -171,6 +172,7 @@ class LabelSpace:
 
 def label_space_of(used: UsedLabels, stated: Mapping[str, str], names: Sequence[str]) -> LabelSpace:
     """The label space that files and their user ask for."""
+    stated, names = {one: to.strip() for one, to in stated.items()}, [one.strip() for one in names]
     natives, ignores_case = _natives(used.counts, names)
     if ignores_case:
         stated = {one.strip().lower(): to for one, to in stated.items()}
@@ -181,10 +183,11 @@ def label_space_of(used: UsedLabels, stated: Mapping[str, str], names: Sequence[
         problems.append(Problem("--map", what, ", ".join(natives), fix=fix, code="corpora.unknown_label"))
     if len(natives) > MAX_LABELS:
         what, fix = f"{len(natives):,} different labels", "name the column of the label with --label"
-        where = next(iter(used.first.values()))
-        problems.append(
-            Problem(where, what, f"at most {MAX_LABELS}", fix=fix, code="corpora.too_many_labels")
-        )
+        where, most = next(iter(used.first.values())), f"at most {MAX_LABELS}"
+        problems.append(Problem(where, what, most, fix=fix, code="corpora.too_many_labels"))
+    if twice := [one for one, count in Counter(filter(None, names)).items() if count > 1]:
+        what, fix = f"names {', '.join(twice)} twice", "name each label once, and join labels with --map"
+        problems.append(Problem("--label-names", what, fix=fix, code="corpora.label_name_twice"))
     if problems:
         raise DataError(problems)
     meant = {one: stated.get(one, stated.get(name, name)) for one, name in named.items()}
@@ -198,6 +201,8 @@ def label_space_of(used: UsedLabels, stated: Mapping[str, str], names: Sequence[
     if outside := [label for label in counts if label not in labels]:
         what, fix = f"the data also has {', '.join(outside)}", "name every label, or map it with --map"
         raise DataError(Problem("--label-names", what, fix=fix, code="corpora.unknown_label"))
+    if problems := _doubtful(labels, names):
+        raise DataError(problems)
     return LabelSpace(
         labels=labels,
         label_map=label_map if any(one != label for one, label in label_map.items()) else {},
@@ -206,6 +211,23 @@ def label_space_of(used: UsedLabels, stated: Mapping[str, str], names: Sequence[
         counts={label: counts[label] for label in labels},
         suggested={label: near for label in labels if label not in LABELS and (near := nearest_label(label))},
     )
+
+
+def _doubtful(labels: Sequence[Label], names: Sequence[str]) -> list[Problem]:
+    """Labels that cannot be one, or differ in case, accents or characters without a shape alone."""
+    alike = defaultdict[str, list[Label]](list)
+    for label in labels:
+        folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", label).casefold())
+        alike[re.sub("[\u00ad\u200b-\u200f\u2060\ufe00-\ufe0f\ufeff]", "", folded)].append(label)
+    what, fix = "labels that look alike", "make them one with --map, or name all labels with --label-names"
+    problems = [
+        Problem("the labels", what, None, ", ".join(map(ascii, same)), fix, code="corpora.labels_alike")
+        for same in alike.values()
+        if len(same) > 1 and not set(same) <= set(names)
+    ]
+    what, expected, code = "no label", "one line of at most 64 characters", "corpora.no_label"
+    unfit = [one for one in labels if one != one_line(one) or len(one) > 64]
+    return problems + [Problem("the labels", what, expected, ascii(one), code=code) for one in unfit]
 
 
 def nearest_label(label: Label) -> Label | None:
@@ -266,7 +288,7 @@ def _several(natives: Mapping[str, int], used: UsedLabels) -> list[Problem]:
     cells = dict(used.lists)
     for one in natives:
         parts = _SEPARATORS.split(one)
-        if len(parts) > 1 and all(part in natives for part in parts):
+        if len(parts) > 1 and all(part in natives or part.lower() in LABELS for part in parts):
             cells[
                 next(where for cell, where in used.first.items() if one in (cell, cell.strip().lower()))
             ] = one

@@ -17,7 +17,7 @@ from dialoguellm_release.corpora.readers.table import SPLIT_NAMES
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.schemas.corpus import JsonFormat, TableColumns, TableFormat
 from dialoguellm_release.schemas.labels import Split
-from dialoguellm_release.tabular import TableRow, encoding_of, flat, read_rows, separator_of
+from dialoguellm_release.tabular import TableRow, class_names, encoding_of, flat, read_rows, unusual_separator
 
 COLUMN_NAMES: dict[str, tuple[str, ...]] = {
     "text": ("text", "utterance", "sentence", "message", "content", "transcript", "transcription", "utt"),
@@ -154,11 +154,17 @@ class _Files:
         values = list(document.values()) if isinstance(document, dict) else document
         if isinstance(values, list) and values and self.is_dialogue(values[0]):
             return (), values
-        if isinstance(document, dict):
-            for key, value in document.items():
-                if isinstance(value, dict | list) and (found := self.dialogues(value)):
-                    return (key, *found[0]), found[1]
-        return None
+        inner = document.items() if isinstance(document, dict) else ()
+        found = {
+            key: one
+            for key, value in inner
+            if isinstance(value, dict | list) and (one := self.dialogues(value))
+        }
+        if len(found) > 1:
+            what, fix = "dialogues under several keys", "write each list of dialogues as a file of its own"
+            expected, got = "one list, or the keys train, validation and test alone", ", ".join(found)
+            raise DataError(Problem(str(self.first), what, expected, got, fix, code="corpora.several_lists"))
+        return next((((key, *keys), listed) for key, (keys, listed) in found.items()), None)
 
 
 def find_layout(source: Source, stated: Mapping[str, str], encoding: str | None) -> Layout:
@@ -169,18 +175,21 @@ def find_layout(source: Source, stated: Mapping[str, str], encoding: str | None)
 
 def _of_rows(files: _Files) -> Layout:
     first, source = files.first, files.source
-    separator = _separator(first, files.encoding)
+    separator = unusual_separator(first, files.encoding)
     rows = [(split, row) for split, path in source.paths.items() for row in files.rows(path, separator)]
     if not rows:
         fix = "put a header and a row for each utterance into it"
         raise DataError(Problem(str(first), "has no row", fix=fix, code="corpora.empty"))
-    columns = columns_by_name(first, rows[0][1].cells, files.stated, COLUMN_NAMES)
+    cells = dict[str, Any]()
+    for keys in {tuple(row.cells): row.cells for _, row in reversed(rows)}.values():
+        cells.update(keys)
+    columns = columns_by_name(first, cells, files.stated, COLUMN_NAMES)
     used = UsedLabels()
     for _, row in rows:
         used.add(row.cells.get(columns["label"]), row.where)
     if "utterance" in columns and not _numbers_utterances(rows, columns):
         del columns["utterance"]
-    within = [one for one in rows[0][1].cells if is_named(one, _AROUND)]
+    within = [one for one in cells if is_named(one, _AROUND)]
     if _plain(columns.get("dialogue", "")).startswith("scene") and "dialogue" not in files.stated and within:
         named = {**columns, "dialogue": (*within, columns["dialogue"])}
         columns["dialogue"] = ", ".join(named["dialogue"])
@@ -199,18 +208,7 @@ def _of_rows(files: _Files) -> Layout:
         default_split="train" if "split" in columns else None,
         may_be_empty=("speaker", "label") if used.missing else ("speaker",),
     )
-    return Layout(form, columns, used, _class_names(first, columns["label"]))
-
-
-def _separator(path: Path, encoding: str | None) -> Any:
-    """The separator of a CSV or TSV where it is not that of the suffix."""
-    suffix = path.suffix.lower()
-    if suffix in (".csv", ".tsv") and path.is_file():
-        content = path.read_bytes()
-        lines = content.decode(encoding_of(content, encoding), errors="replace").splitlines()
-        found = separator_of(next((line for line in lines if line.strip()), ""), suffix)
-        return found if found != {".csv": ",", ".tsv": "\t"}[suffix] else None
-    return None
+    return Layout(form, columns, used, _class_names(source, columns["label"]))
 
 
 def _numbers_utterances(rows: Sequence[tuple[Split | None, TableRow]], columns: Mapping[str, str]) -> bool:
@@ -218,7 +216,11 @@ def _numbers_utterances(rows: Sequence[tuple[Split | None, TableRow]], columns: 
     if "dialogue" not in columns:
         return False
     keys = [
-        (split, str(row.cells.get(columns["dialogue"])), str(row.cells.get(columns["utterance"])))
+        (
+            split,
+            str(row.cells.get(columns["dialogue"])),
+            str(row.cells.get(columns["utterance"])).removesuffix(".0"),
+        )
         for split, row in rows
     ]
     is_number = all(one.isascii() and one.isdigit() and len(one) <= MAX_DIGITS for _, _, one in keys)
@@ -249,6 +251,7 @@ def _of_dialogues(files: _Files) -> Layout | None:
     chosen = files.stated.get("dialogue") or next(iter(ids), None)
     used = UsedLabels()
     for (split, _, _), of_file in zip(parts, found, strict=True):
+        _refuse_splits_inside(files, split, of_file[1] if of_file else (), name or "")
         path = files.source.paths.get(split) or files.first
         for number, dialogue in enumerate(of_file[1] if of_file else []):
             for index, cell in enumerate(_labels_in(dialogue, name, columns["label"])):
@@ -268,7 +271,24 @@ def _of_dialogues(files: _Files) -> Layout | None:
     )
     if chosen:
         columns["dialogue"] = chosen
-    return Layout(form, columns, used, _class_names(files.first, columns["label"]))
+    return Layout(form, columns, used, _class_names(files.source, columns["label"]))
+
+
+def _refuse_splits_inside(files: _Files, split: Split | None, dialogues: Sequence[Any], name: str) -> None:
+    """Refuses dialogues that state a split in themselves: all would be read as that of their file."""
+    stated = files.stated.get("split")
+    for number, dialogue in enumerate(dialogues):
+        listed = dialogue.get(name) if isinstance(dialogue, dict) else dialogue
+        first = listed[0] if isinstance(listed, list) and listed else None
+        cells = [item for one in (dialogue, first) if isinstance(one, dict) for item in one.items()]
+        for key, value in cells:
+            named = SPLIT_NAMES.get(value.strip().lower()) if isinstance(value, str) else None
+            is_other = named not in (None, split or "train") and is_named(key, COLUMN_NAMES["split"])
+            if key == stated or is_other:
+                where = f"{files.source.paths.get(split) or files.first}, dialogue {number}"
+                what, fix = "its split is stated inside of it", "write a file for each split"
+                got, code = f"{key}: {value}", "corpora.split_inside"
+                raise DataError(Problem(where, what, got=got, fix=fix, code=code))
 
 
 def _rows_inside(files: _Files, key: str, document: Any) -> list[str]:
@@ -303,9 +323,19 @@ def columns_by_name(
     """The columns by what they hold."""
     found, problems, header = dict[str, str](), list[Problem](), ", ".join(map(str, cells))
     for role, known in names.items():
-        usual = [column for name in known for column in cells if _plain(column) == _plain(name)]
+        others = [column for other, column in stated.items() if other != role]
+        usual = [
+            column
+            for name in known
+            for column in cells
+            if _plain(column) == _plain(name) and column not in others
+        ]
         chosen = stated.get(role) or (usual[0] if usual else None)
-        if chosen is None and role in ("text", "label"):
+        if role in stated and stated[role] in others:
+            what = f"{stated[role]} is named for two things"
+            fix = "name a column for each"
+            problems.append(Problem(f"--{role}", what, got=header, fix=fix, code="corpora.column_twice"))
+        elif chosen is None and role in ("text", "label"):
             near = [
                 column
                 for column in cells
@@ -337,19 +367,13 @@ def is_named(column: str, names: Sequence[str]) -> bool:
     return _plain(column) in map(_plain, names)
 
 
-def _class_names(path: Path, column: str) -> list[str]:
+def _class_names(source: Source, column: str) -> list[str]:
     """The names of class labels that `datasets` writes into Parquet files; none where there are none."""
-    if path.suffix.lower() != ".parquet":
-        return []
-    import pyarrow.parquet as pq
-
-    metadata, key = pq.read_schema(path).metadata or {}, column.rpartition(".")[2]
-    nodes: list[tuple[str, Any]] = [("", json.loads(metadata.get(b"huggingface", b"{}")))]
-    while nodes:
-        name, node = nodes.pop()
-        if isinstance(node, dict):
-            if name == key and node.get("_type") == "ClassLabel":
-                return list(node.get("names", []))
-            # A list of labels has its feature below itself.
-            nodes += [(name if one == "feature" else one, inner) for one, inner in node.items()]
-    return []
+    paths = source.paths.values()
+    found = {str(one): names for one in paths if (names := class_names(one, column))}
+    first = next(iter(found.values()), [])
+    if others := [where for where, names in found.items() if names != first]:
+        what, fix = "other class labels than the first file, or in another order", "write both alike"
+        got, code = ", ".join(found[others[0]]), "corpora.class_labels_differ"
+        raise DataError(Problem(others[0], what, ", ".join(first), got, fix, code=code))
+    return first

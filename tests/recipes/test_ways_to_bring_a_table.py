@@ -164,6 +164,61 @@ TAKEN: dict[str, tuple[Mapping[str, str | bytes], DataOptions, Found]] = {
         DataOptions(),
         TRAIN,
     ),
+    "numbered utterances as fractions": (
+        {
+            "my.csv": as_csv(
+                [("1", "2.0", *ANN[1]), ("1", "1.0", *ANN[0]), ("2", "1.0", *CY[0])],
+                ("dialogue", "turn", "speaker", "text", "label"),
+            )
+        },
+        DataOptions(),
+        TRAIN,
+    ),
+    "spaces after commas": (
+        {"my.csv": 'dialogue, text, label\n1, "Stop, Zoë!", anger\n1, Fine., neutral\n'},
+        DataOptions(),
+        {"train": [[(None, "Stop, Zoë!", "anger"), (None, "Fine.", "neutral")]]},
+    ),
+    "byte-order mark where UTF-8 is stated": (
+        {"my.csv": b"\xef\xbb\xbf" + PLAIN.encode()},
+        DataOptions(encoding="utf8"),
+        TRAIN,
+    ),
+    "lines that end in three ways": (
+        {"my.csv": "text,label\r\nOne.,anger\nTwo.,neutral\rThree.,anger"},
+        DataOptions(),
+        {
+            "train": [
+                [(None, f"{one}.", label)]
+                for one, label in zip(("One", "Two", "Three"), ("anger", "neutral", "anger"), strict=True)
+            ]
+        },
+    ),
+    "a column of texts that is called dialogue": (
+        {"my.csv": as_csv([row[2:] for row in ROWS], ("dialogue", "label"))},
+        DataOptions(columns={"text": "dialogue"}),
+        without_speakers(ROW_EACH),
+    ),
+    "a column of labels that is called name": (
+        {"my.csv": as_csv([row[2:] for row in ROWS], ("text", "name"))},
+        DataOptions(columns={"label": "name"}),
+        without_speakers(ROW_EACH),
+    ),
+    "emoji as labels": (
+        {"my.csv": as_csv(labelled("😡", "😐", "👩🏽‍🚀"))},
+        DataOptions(),
+        changed(TRAIN, anger="😡", neutral="😐", happiness="👩🏽‍🚀"),
+    ),
+    "labels that change places": (
+        {"my.csv": as_csv(ROWS)},
+        DataOptions(label_map={"anger": "neutral", "neutral": " anger"}),
+        changed(TRAIN, anger="neutral", neutral="anger"),
+    ),
+    "a label called none": (
+        {"my.csv": as_csv(labelled("none", "neutral", "None"))},
+        DataOptions(),
+        changed(TRAIN, anger="none", happiness="none"),
+    ),
     "text and label alone": (
         {"my.csv": as_csv([row[2:] for row in ROWS], ("text", "label"))},
         DataOptions(),
@@ -430,6 +485,113 @@ REFUSED: dict[str, tuple[Mapping[str, str | bytes], DataOptions, str, str]] = {
         DataOptions(),
         "corpora.lists_differ",
         "my.json, dialogue 1",
+    ),
+    "JSON dialogues that state their split": (
+        {
+            "my.json": json.dumps(
+                [
+                    {**one, "split": split}
+                    for one, split in zip(as_dialogues(), ("train", "test"), strict=True)
+                ]
+            )
+        },
+        DataOptions(),
+        "corpora.split_inside",
+        "my.json, dialogue 1",
+    ),
+    "JSON utterances that state their split": (
+        {"my.jsonl": as_lines([{"turns": [{"text": "Oh.", "label": "anger", "part": "train"}]}])},
+        DataOptions(columns={"split": "part"}),
+        "corpora.split_inside",
+        "my.jsonl, dialogue 0",
+    ),
+    "JSON splits beside something else": (
+        {"my.json": json.dumps({"version": {"is": 1}, **BY_SPLIT})},
+        DataOptions(),
+        "corpora.several_lists",
+        "my.json",
+    ),
+    "JSON splits below a key": (
+        {"my.json": json.dumps({"splits": BY_SPLIT})},
+        DataOptions(),
+        "corpora.several_lists",
+        "my.json",
+    ),
+    "JSON columns of other rows": (
+        {"my.json": json.dumps({"text": {"0": "Oh.", "1": "No."}, "label": {"1": "anger", "0": "neutral"}})},
+        DataOptions(),
+        "table.json",
+        "my.json",
+    ),
+    "JSON Lines whose first row has no split": (
+        {"my.jsonl": as_lines([as_objects()[0], {**as_objects()[2], "split": "test"}])},
+        DataOptions(),
+        "table.columns",
+        "my.jsonl:1",
+    ),
+    "two files in one": ({"my.csv": PLAIN + PLAIN}, DataOptions(), "table.second_header", "my.csv:5"),
+    "a byte-order mark inside": (
+        {"my.csv": PLAIN + "\ufeff3,Di,Oh.,anger\r\n"},
+        DataOptions(),
+        "table.second_header",
+        "my.csv:5",
+    ),
+    "a quote that opens a text between tabs": (
+        {"my.tsv": 'speaker\ttext\tlabel\nDi\t"Oh.\tanger\nBo\tNo."\tneutral\n'},
+        DataOptions(),
+        "table.csv",
+        "my.tsv:2",
+    ),
+    "a NUL byte": (
+        {"my.csv": PLAIN + "3,Di,Oh\0.,anger\r\n"},
+        DataOptions(),
+        "corpora.nul_byte",
+        "my.csv:5",
+    ),
+    "class labels in another order": (
+        {
+            "my/train.parquet": with_class_names(labelled(1, 0, 2), ("neutral", "anger", "happiness")),
+            "my/test.parquet": with_class_names(labelled(1, 0, 2), ("anger", "neutral", "happiness")),
+        },
+        DataOptions(),
+        "corpora.class_labels_differ",
+        "test.parquet",
+    ),
+    "a column for two things": (
+        {"my.csv": PLAIN},
+        DataOptions(columns={"text": "label", "label": "label"}),
+        "corpora.column_twice",
+        "--text",
+    ),
+    "labels with two kinds of accents": (
+        {"my.csv": as_csv(labelled("colère", "cole\u0300re", "neutral"))},
+        DataOptions(),
+        "corpora.labels_alike",
+        "the labels",
+    ),
+    "a label mapped to another case": (
+        {"my.csv": as_csv(labelled("joy", "neutral", "happiness"))},
+        DataOptions(label_map={"joy": "Happiness"}),
+        "corpora.labels_alike",
+        "the labels",
+    ),
+    "a label mapped to two lines": (
+        {"my.csv": PLAIN},
+        DataOptions(label_map={"anger": "an\nger"}),
+        "corpora.no_label",
+        "the labels",
+    ),
+    "a name for two numbers": (
+        {"my.csv": as_csv(labelled(0, 1, 2))},
+        DataOptions(label_names=("anger", "anger", "neutral")),
+        "corpora.label_name_twice",
+        "--label-names",
+    ),
+    "several labels that are nowhere alone": (
+        {"my.csv": as_csv(labelled("sadness", "anger|neutral", "anger|neutral"))},
+        DataOptions(),
+        "corpora.several_labels",
+        "my.csv:3",
     ),
     "a folder without data": ({"my/readme.md": "# Nothing"}, DataOptions(), "corpora.not_loaded", "my"),
     "no such file": ({"other.csv": PLAIN}, DataOptions(), "table.not_found", "my.csv"),
