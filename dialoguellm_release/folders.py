@@ -211,13 +211,9 @@ def read_calibration(folder: Path, adapter: AdapterManifest) -> Calibration | No
         problems = problems_of(error, str(path), "not a calibration", code="calibration.damaged", fix=fix)
         raise DataError(problems) from error
     if found.adapter_content_sha256 != adapter.content_sha256:
-        ours, theirs = adapter.content_sha256, found.adapter_content_sha256
-        what = "is the calibration of another adapter"
-        raise DataError(
-            Problem(
-                str(path), what, f"content {ours}", f"content {theirs}", fix, code="calibration.other_adapter"
-            )
-        )
+        what, code = "is the calibration of another adapter", "calibration.other_adapter"
+        contents = f"content {adapter.content_sha256}", f"content {found.adapter_content_sha256}"
+        raise DataError(Problem(str(path), what, *contents, fix, code=code))
     return found
 
 
@@ -235,14 +231,9 @@ def file_problems(folder: Path, manifest: Manifest) -> Iterator[Problem]:
             fix = f"move it away, or {again}"
             yield Problem(where, "is not in the manifest", fix=fix, code="folders.file_unknown")
         elif stated[path] != found[path]:
-            yield Problem(
-                where,
-                "is not the file that was made",
-                expected=f"{stated[path].bytes} bytes, sha256 {stated[path].sha256}",
-                got=f"{found[path].bytes} bytes, sha256 {found[path].sha256}",
-                fix=again,
-                code="folders.file_changed",
-            )
+            what = "is not the file that was made"
+            expected, got = (f"{one.bytes} bytes, sha256 {one.sha256}" for one in (stated[path], found[path]))
+            yield Problem(where, what, expected, got, again, code="folders.file_changed")
 
 
 @contextmanager

@@ -101,15 +101,10 @@ def _files(dataset: Path, manifest: DatasetManifest, config: str, split: Split) 
     )
     if not found:
         names = [DEFAULT_CONFIG, CLEAN_CONFIG, *manifest.figures.corpora]
-        raise DataError(
-            Problem(
-                str(dataset / MANIFEST),
-                f"no records of config {config}, split {split}",
-                expected=f"config {' or '.join(names)}",
-                fix="choose another config or split, or build the dataset with that corpus",
-                code="records.no_such_config",
-            )
-        )
+        where, what = str(dataset / MANIFEST), f"no records of config {config}, split {split}"
+        expected, code = f"config {' or '.join(names)}", "records.no_such_config"
+        fix = "choose another config or split, or build the dataset with that corpus"
+        raise DataError(Problem(where, what, expected, fix=fix, code=code))
     return found
 
 

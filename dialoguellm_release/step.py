@@ -70,7 +70,6 @@ class Inputs:
         folders: Content hash of each input folder, by what it is ("dataset", "adapter"); for a model on the
             Hub its id and revision.
         settings: What was asked for beside the recipe, by a plain name ("server address").
-        packages: Whose versions shape the output.
         sources: The folder below which the native files are; None where there are none.
         own_sources: Folders that take the place of `sources/NAME`, by that name.
     """

@@ -29,13 +29,7 @@ Outcome = Literal["pass", "fail", "not checked"]
 
 @dataclass(frozen=True)
 class Check:
-    """One check.
-
-    Attributes:
-        name: What was checked, in one or two words.
-        note: What was checked, or why it was not.
-        problems: What is wrong; empty unless it failed.
-    """
+    """One check."""
 
     name: str
     outcome: Outcome

@@ -87,8 +87,6 @@ class Comparison:
     """A planned release and its store.
 
     Attributes:
-        steps: In the order of the graph.
-        checks: The checks of all of them.
         upstream: Repositories that this run does not publish, but whose commits it names, by name.
     """
 

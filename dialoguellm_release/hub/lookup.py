@@ -44,7 +44,6 @@ class Copy:
     Attributes:
         name: None where the folder does not say.
         revision: The tag, branch or commit that was asked for; None for a work tree.
-        commit: None for a work tree.
         store: Where the other repositories of its release are; None where that is unknown.
     """
 

@@ -47,7 +47,6 @@ class Plan:
 
     Attributes:
         checks: In the order in which they are shown; a release is refused where one failed.
-        upstream: The repositories that this run does not publish.
     """
 
     repositories: tuple[RepoPlan, ...]

@@ -51,11 +51,7 @@ class Published:
     """A repository after a release, or what a dry run says of it.
 
     Attributes:
-        where: Its folder or address.
-        is_new: Whether the release creates it.
         license: From its card; None where the card names none.
-        size: Of all files, in bytes.
-        changes: From what the store had before.
         commit: The one with the tag; None where a dry run would make it.
         state: Whether the release makes a commit in it.
     """
@@ -89,7 +85,6 @@ class Publication:
 
     Attributes:
         repositories: In the order of the graph; empty where the plan could not be made.
-        checks: Of every check.
         upstream: Repositories that this run does not publish, but links to.
         collection: What would change in it; None where there is none, or nobody is shown it.
         notes: What the user should know, but is not wrong.
@@ -250,7 +245,7 @@ def _upload(steps: Sequence[Step], store: Store, started_ns: int) -> None:
     """Uploads all files before the first commit: a failure leaves the branches as they were."""
     pending = [(step, _to_send(step, step.files)) for step in steps if step.commit is None]
     total = sum(file.size for _, files in pending for file in files.values())
-    bar = nullcontext(_no_progress) if store.shows_uploads else progress("uploading", total, in_bytes=True)
+    bar = nullcontext(lambda _: None) if store.shows_uploads else progress("uploading", total, in_bytes=True)
     with bar as advance:
         for step, files in pending:
             store.put(step.plan.name, files, advance)
@@ -281,7 +276,7 @@ def _commit(step: Step, store: Store, commits: Mapping[RepositoryName, str], mes
     name, files = step.plan.name, step.plan.files_at(commits)
     changed = [one.path for one in step.changes(files)]
     late = {path: file for path, file in _to_send(step, files).items() if step.files.get(path) != file}
-    store.put(name, late, _no_progress)
+    store.put(name, late, lambda _: None)
     commit = store.commit(name, files, changed, step.parent, message)
     if different := _read_back(lambda: changes(files, store.tree(name, commit)), lambda found: not found):
         what, expected = "does not have what was sent, so no tag is set", "the planned files"
@@ -299,10 +294,6 @@ def _tag(step: Step, store: Store, tag: str, commit: str, message: str) -> None:
         if found:
             what, got = f"somebody else has set the tag {tag} in the meantime", f"commit {found.commit}"
         raise PublishError(Problem(step.where, what, f"commit {commit}", got, code="hub.tag_differs"))
-
-
-def _no_progress(_bytes: int) -> None:
-    """Shows no progress."""
 
 
 def _read_back(read: Callable[[], Value], is_right: Callable[[Value], bool]) -> Value:

@@ -59,10 +59,8 @@ class RepoState:
 
     Attributes:
         head: The commit of its branch; None where it has no commit.
-        files: Those of `head`.
         released: Those of the newest commit that a release or the Hub itself made; None without one.
         tagged: The commit of the release's tag; None without that tag.
-        tagged_files: Those of `tagged`.
         card: README.md at the tag, or at the head without a tag; None where there is none.
         visibility: None where the store has no such setting.
         is_fresh: Whether its only commit is the one that the Hub makes in a new repository.

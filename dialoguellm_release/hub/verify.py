@@ -165,13 +165,7 @@ def _moved(where: str, link: Link, commit: str | None) -> Problem:
 
 @dataclass(frozen=True)
 class Verified:
-    """The checks of one repository.
-
-    Attributes:
-        where: Its name, or the folder.
-        revision: As asked for; None for a work tree.
-        commit: None for a work tree.
-    """
+    """The checks of one repository."""
 
     where: str
     revision: str | None

@@ -198,9 +198,7 @@ class PartialState(Schema):
 
     Attributes:
         inputs: From what and how it is made; it is continued only with the same.
-        rows: That are in it.
         bytes: Of these rows; what follows them was cut off.
-        counts: Of the turns so far, by what became of them.
     """
 
     inputs: dict[str, JsonValue]

@@ -47,7 +47,6 @@ class ConversationFile:
     """A file of conversations whose bytes were looked at.
 
     Attributes:
-        name: In messages.
         columns: Of a table, by what they hold; empty for another format.
     """
 

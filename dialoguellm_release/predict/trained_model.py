@@ -44,7 +44,6 @@ class TrainedModel:
 
     Attributes:
         where: The folder or repository as the user named it.
-        prompt: The one that it was trained with.
     """
 
     folder: Path
@@ -88,7 +87,6 @@ class TaskChoice:
         shown: The labels that the instruction names, as in training.
         labels: Those that a prediction may be.
         context_k: Turns before each one that its prompt shows, at most.
-        speakers: How the prompt names them.
         corpora: Whose label space it is; empty where the model does not say.
         languages: BCP 47 tags of their texts.
     """
@@ -138,18 +136,14 @@ def choose_task(
         raise DataError(_outside(model.where, wanted or (), spaces))
     contexts = {one.context_k for one in fitting.values()} if context_k is None else {context_k}
     if len(set(spaces.values())) > 1 or len(contexts) > 1:
-        raise DataError(
-            Problem(
-                model.where,
-                "was trained with several label spaces or contexts, and each may be meant",
-                got="; ".join(
-                    f"{name}: {', '.join(one.label_space)}, {one.context_k} of context"
-                    for name, one in fitting.items()
-                ),
-                fix=f"choose with --corpus {next(iter(fitting))}, or another of these",
-                code="predict.several_label_spaces",
-            )
+        what = "was trained with several label spaces or contexts, and each may be meant"
+        got = "; ".join(
+            f"{name}: {', '.join(one.label_space)}, {one.context_k} of context"
+            for name, one in fitting.items()
         )
+        fix = f"choose with --corpus {next(iter(fitting))}, or another of these"
+        code = "predict.several_label_spaces"
+        raise DataError(Problem(model.where, what, got=got, fix=fix, code=code))
     shown = next(iter(spaces.values()))
     return TaskChoice(
         shown,
@@ -256,9 +250,7 @@ class LabelScores:
     """What was answered to one record.
 
     Attributes:
-        log_probs: For each label of the run; None where there are none.
         label: Of an answer without probabilities.
-        reason: Why there is no answer.
         is_shortened: Whether context was left out to fit.
         is_cut: Whether the turn itself was cut to fit.
     """

@@ -53,10 +53,8 @@ class Completion:
         first: The likeliest first tokens with their log-probabilities, without those of probability 0; None
             where the server gives none, or gives values that are no log-probabilities.
         cut_off: Why the answer is not complete, as the server names it: `length`, `content_filter`.
-        refusal: The words in which the model or a filter refuses.
         thought: Whether the model reasoned before it answered.
         model: The version that answered; None where the server does not say.
-        input_tokens: None where the server counted none.
     """
 
     text: str

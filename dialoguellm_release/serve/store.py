@@ -45,11 +45,8 @@ class StoredAnswer:
     Attributes:
         state: `refused` where the model or the server will not answer this question; `failed` where the
             answer cannot be used.
-        text: None where there is none.
         data: What else is needed later; JSON.
-        reason: Why it was refused or failed.
         model: The version that answered, as the server names it.
-        input_tokens: None where the server counted none.
     """
 
     state: State

@@ -69,9 +69,7 @@ class Footprint:
     """Bytes by part, without what CUDA itself and its allocator take (about 1 GB).
 
     Attributes:
-        weights: The frozen weights.
         adapter: The trained weights, in float32.
-        gradients: Of the trained weights.
         optimizer: Two moments of each trained weight.
         activations: What is kept of a forward pass for the backward pass.
         logits: At the positions of the targets.

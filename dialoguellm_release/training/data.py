@@ -98,9 +98,7 @@ class Survival:
     """What becomes of records at a length.
 
     Attributes:
-        max_length: Tokens of prompt and completion.
         is_of_recipe: Whether the recipe says this length.
-        whole: Records that fit as they are.
         shortened: Records that fit with less context or a shorter description.
         refused: Records that do not fit without a loss of instruction, input or label: nothing is trained.
         labels_lost: Records whose label, or a part of it, a plain cut at this length would take away, as

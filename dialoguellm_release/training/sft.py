@@ -43,7 +43,6 @@ class Work:
 
     Attributes:
         checkpoints: Checkpoints; the training resumes from the last whole one.
-        log: What was measured, a JSON object a line.
         tracking: TensorBoard's events, where the recipe asks for them.
     """
 
@@ -57,13 +56,11 @@ class Tuned:
     """A trained model and how the training went.
 
     Attributes:
-        log: What was measured, in the order of the steps.
         validation_loss: Of the weights that were kept; None where there are no rows to look at.
         row_tokens: Of the training rows, each counted once.
         seconds: Spent on training steps by this run; a resumed run counts only its own.
         tokens: Of the rows that were trained on in that time, each row's counted in full.
         computed_tokens: That passed through the model in that time, padding included.
-        threads: Of the CPU.
         linear_weights: Of the layers that each of these tokens passed through.
     """
 
@@ -258,15 +255,9 @@ def _check_target_modules(model: PreTrainedModel, lora: LoraRecipe) -> None:
     linear = {name.rpartition(".")[2] for name, part in named if isinstance(part, torch.nn.Linear)}
     missing = [name for name in lora.target_modules if name not in linear]
     if missing:
-        raise RecipeError(
-            Problem(
-                "lora.target_modules",
-                "the backbone has no such linear layer",
-                expected=", ".join(sorted(linear - {"lm_head"})),
-                got=", ".join(missing),
-                code="training.no_target_module",
-            )
-        )
+        what, expected = "the backbone has no such linear layer", ", ".join(sorted(linear - {"lm_head"}))
+        got, code = ", ".join(missing), "training.no_target_module"
+        raise RecipeError(Problem("lora.target_modules", what, expected, got, code=code))
 
 
 def _check_trained(model: PeftModel) -> None:

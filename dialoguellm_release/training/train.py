@@ -103,15 +103,10 @@ def init_adapter_sha256(init: InitAdapter | None) -> str | None:
 def _fetched(init: InitAdapter) -> Path:
     """The local copy of an adapter on the Hub."""
     if init.revision is None:
-        raise RecipeError(
-            Problem(
-                "init_adapter.revision",
-                f"{init.path} is no folder here, and an adapter on the Hub needs its commit",
-                expected="40 hexadecimal digits",
-                fix=f"set init_adapter.revision to a commit of {init.path}, or name a folder that is there",
-                code="adapters.no_revision",
-            )
-        )
+        what = f"{init.path} is no folder here, and an adapter on the Hub needs its commit"
+        fix = f"set init_adapter.revision to a commit of {init.path}, or name a folder that is there"
+        where, expected, code = "init_adapter.revision", "40 hexadecimal digits", "adapters.no_revision"
+        raise RecipeError(Problem(where, what, expected, fix=fix, code=code))
     return downloaded(init.path, init.revision, "check init_adapter.path and init_adapter.revision")
 
 
@@ -263,8 +258,6 @@ class _Read:
     """What is kept of the records of a split.
 
     Attributes:
-        rows: Their ids.
-        shortened: How many were shortened to fit.
         example: The first of those that have the most of context, description and speaker.
     """
 

@@ -305,7 +305,6 @@ class Extracted:
     Attributes:
         file: None where the clip cannot be read at all.
         fault: None where there are frames.
-        skipped: Pictures that could not be decoded on the way to the frames.
     """
 
     clip: Clip

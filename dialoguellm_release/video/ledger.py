@@ -203,7 +203,6 @@ class Ledgers:
     Attributes:
         records: The best that any ledger says of each record.
         requests: For each ledger, fate and reason: how many, their tokens and cost, and how many have a cost.
-        skipped: Pictures that could not be decoded.
     """
 
     setup: Setup

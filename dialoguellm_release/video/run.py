@@ -105,7 +105,6 @@ class Survey:
 
     Attributes:
         faults: Ids of records whose clip gives no frames, with the name of the fault and what was found.
-        answered: Records that have an answer already.
         questions: How many questions would be asked; equal ones count once.
         skipped: Records whose clip has pictures that could not be decoded, with the number of those.
         cost_usd: What the questions are expected to cost; None without prices.
