@@ -49,15 +49,8 @@ class Table:
 
     def written(self, form: Format) -> str:
         """The table in a format by its name."""
-        match form:
-            case "markdown":
-                return self.markdown()
-            case "csv":
-                return self.csv()
-            case "latex":
-                return self.latex()
-            case "text":
-                return self.text()
+        ways = {"text": self.text, "markdown": self.markdown, "csv": self.csv, "latex": self.latex}
+        return ways[form]()
 
     def text(self, width: int | None = None) -> str:
         """The table for a terminal: cells are wrapped between words, and no line is longer than `width`.

@@ -103,11 +103,9 @@ class Spread(Schema):
 
 
 class SplitStatistics(Schema):
-    """Lengths and gaps of one corpus and split.
+    """Utterances per dialogue and words per utterance of one corpus and split, and gaps.
 
     Attributes:
-        dialogue_lengths: Utterances per dialogue.
-        utterance_lengths: Words per utterance; a word is a run of letters and digits.
         records_after_gap: Records that are not numbered as the next after the one before in their dialogue.
         missing_turns: How many numbers are left out there.
     """
@@ -170,12 +168,7 @@ class Overlap(Schema):
 
 
 class Duplicate(Schema):
-    """Training records of the same text in the same context with the same label.
-
-    Attributes:
-        words: Words of the text.
-        ids: Two records or more, of one corpus or of several.
-    """
+    """Training records of the same text, of so many words, in the same context with the same label."""
 
     words: Count
     label: Label
@@ -190,12 +183,7 @@ class LabelledId(Schema):
 
 
 class Conflict(Schema):
-    """Records of the same text in the same context that do not all have the same label.
-
-    Attributes:
-        words: Words of the text.
-        records: Of any split, and of one corpus or of several.
-    """
+    """Records of the same text in the same context, of any split, that do not all have the same label."""
 
     words: Count
     records: Annotated[tuple[LabelledId, ...], Field(min_length=2)]
@@ -225,13 +213,7 @@ class Agreement(Schema):
 
 
 class RepeatCounts(Schema):
-    """Groups of records of the same text in the same context.
-
-    Attributes:
-        records: In all groups together.
-        groups_of_5_words: Those whose text has 5 words or more.
-        groups_across_corpora: Those with records of several corpora.
-    """
+    """Groups of records of the same text in the same context."""
 
     groups: Count
     records: Count

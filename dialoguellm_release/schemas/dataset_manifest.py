@@ -20,12 +20,10 @@ class CorpusFigures(Schema):
         may_redistribute: Whether the registry let the text be passed on when this was built.
         context_k: Of its records alone; None is that of the dataset.
         repairs: How often each named rule mended or dropped something.
-        unused: Dialogues and utterances that the drawn split left over.
-        splits: What was built.
+        unused: What the drawn split left over.
         context_only: Utterances without a label, of which there is no record, but which contexts may show.
         parts: How many records of each split are clean, and why the others are not; empty without an
             audit.
-        labels: Records per label and split.
         content_sha256: Hash of the records of each split.
     """
 
@@ -48,11 +46,9 @@ class VideoProvenance(Schema):
     """Where the video descriptions of a dataset are from.
 
     Attributes:
-        recipe: Name of the video recipe; its model and prompt were asked.
         model_versions: The versions that answered, as the server names them, with the records they described.
         prompt_sha256: Hash of the whole prompt of the model.
         content_sha256: Hash of the descriptions, whether or not their records are in this build.
-        refused: Records that the model would not describe.
         records: Described records of this build, per corpus and split.
         shuffle_seed: Where each description was given to another record of its corpus and split; else None.
     """
@@ -75,9 +71,7 @@ class DatasetFigures(Schema):
     Attributes:
         class_labels: Names of the ClassLabel `label`, in the order of their ids.
         split_draws: How the splits of each corpus without splits of its own came about.
-        audit: What splits have in common and what contradicts itself; None without an audit.
-        video: None where no video folder was given.
-        statistics: Lengths and gaps per corpus and split; empty where they were not counted.
+        statistics: Empty where they were not counted.
     """
 
     records: dict[Split, Count]
@@ -127,8 +121,7 @@ class PublishedSubset(Schema):
     Attributes:
         left_out: Corpora of which nothing is in the copy.
         standoff: Corpora of which the copy holds ids, labels and positions, but no text.
-        records: How many records with text there are.
-        dialogues: Of them, how many dialogues.
+        records: How many with text there are.
         published_sha256: Hash of these records, made as `content_sha256` is of the build's.
     """
 

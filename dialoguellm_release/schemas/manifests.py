@@ -32,7 +32,6 @@ class Manifest(Schema):
     """What every manifest says.
 
     Attributes:
-        version: Of the manifest's format.
         created_by: Versions of the packages that shaped the output.
         inputs: The files that went in, each relative to its own source folder.
         folders: Content hash of each input folder, by what it was ("dataset", "adapter").
@@ -81,13 +80,7 @@ TRAINING_LOG = "training_log.jsonl"
 
 
 class TrainedCorpus(Schema):
-    """A corpus that a model was trained on.
-
-    Attributes:
-        label_space: The labels that its instruction shows, in their order.
-        context_k: Utterances before the one to label that its prompts show, at most.
-        languages: BCP 47 tags of its texts; empty where the corpus file states none.
-    """
+    """A corpus that a model was trained on, with the BCP 47 tags of its languages where they are known."""
 
     label_space: tuple[Label, ...]
     context_k: Count
@@ -98,7 +91,6 @@ class TrainedTask(Schema):
     """What a model was trained to do, so that it can be asked in the same way without the dataset.
 
     Attributes:
-        corpora: Those whose records it was trained on.
         speakers: How its prompts name them.
         max_length: Longest prompt and completion together, in tokens.
     """
@@ -115,8 +107,7 @@ class AdapterFigures(Schema):
         base_revision: The commit that was loaded from the Hub, pinned by the recipe or not.
         base_content_sha256: Content of a backbone in a folder; None for one from the Hub.
         base_is_folder: Whether that is a folder of the user's, which no release holds.
-        base_gguf_file: The file whose weights were dequantised, to `base_dequantized_to`; None for others.
-        dataset_content_sha256: The dataset that it was trained on.
+        base_gguf_file: The file whose weights were dequantised, to `base_dequantized_to`.
         records_sha256: What was shown of the training records, whichever other corpora the dataset has.
         init_adapter_sha256: Settings and weights of the folder that the training went on from; None where it
             started anew, or from a commit on the Hub, which the recipe names.
@@ -216,12 +207,8 @@ class MergedFigures(Schema):
     """The figures of a merge.
 
     Attributes:
-        adapter_content_sha256: The adapter that went into the weights.
-        base: The backbone that it went into.
-        dtype: Of the weights.
         largest_difference: Between the logits of the merged model, read back, and of base with adapter.
         largest_logit: In size, to hold the difference against.
-        task: Of the adapter.
     """
 
     adapter_content_sha256: Sha256
@@ -241,11 +228,7 @@ class MergedManifest(Manifest):
 
 
 class ExportFigures(Schema):
-    """The figures of training text for another tool.
-
-    Attributes:
-        left_out: Settings of the recipe that the tool has no key for.
-    """
+    """The figures of training text for another tool; `left_out` are settings that it has no key for."""
 
     tool: Text
     dataset_content_sha256: Sha256
@@ -269,13 +252,7 @@ MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 
 
 class CalibrationErrors(Schema):
-    """How far probabilities are from what happened; 0 is perfect.
-
-    Attributes:
-        nll: Mean negative log-likelihood of the references, in nats.
-        ece: Expected calibration error.
-        brier: Brier score.
-    """
+    """How far probabilities are from what happened, titled as in `Calibration.errors`; 0 is perfect."""
 
     nll: Annotated[float, Field(ge=0)]
     ece: Annotated[float, Field(ge=0, le=1)]
@@ -286,14 +263,9 @@ class Calibration(Schema):
     """The temperature of an adapter: its probabilities become softmax(log p / temperature).
 
     Attributes:
-        label_space: The labels that the probabilities were over.
-        scorer: How the probabilities were read off the model.
-        records: How many the temperature was fitted on.
-        dataset_content_sha256: The dataset of these records.
+        records: How many of the dataset the temperature was fitted on.
         adapter_content_sha256: The adapter that gave the probabilities; it belongs to no other.
-        score_content_sha256: The score folder that held them.
-        before: Of these records, with the probabilities as the model gives them.
-        after: Of the same records, with the temperature.
+        before: Of these records as the model gives them; `after` with the temperature.
     """
 
     version: Literal[1] = 1

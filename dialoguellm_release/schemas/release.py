@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from graphlib import CycleError, TopologicalSorter
 from itertools import chain
 from pathlib import PurePath
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -132,8 +132,7 @@ def repository_of(name: RepositoryName) -> tuple[RepoType, str]:
     >>> repository_of("spaces/owner/name"), repository_of("owner/name")
     (('space', 'owner/name'), ('model', 'owner/name'))
     """
-    for repo_type in get_args(RepoType):
-        prefix = _PREFIXES[repo_type]
+    for repo_type, prefix in _PREFIXES.items():
         if prefix and name.startswith(prefix) and name.count("/") == 2:
             return repo_type, name.removeprefix(prefix)
     return "model", name

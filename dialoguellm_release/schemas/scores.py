@@ -75,16 +75,10 @@ class Protocol(Schema):
     None where the system does not have it, as a majority label has no prompt; it differs from nothing.
 
     Attributes:
-        dataset_content_sha256: The dataset of the records.
         records_sha256: Ids and references of the records that were scored.
-        label_space: The labels to choose from.
         context_k: How many utterances before the one to label are shown, at most.
-        context_direction: On which side of it they are.
-        scorer: How the answer of the model was read.
-        shots: How many examples a prompt shows.
-        few_shot_rule: How they are chosen; None for a prompt without.
         few_shot_ids: Records that prompts show as examples; empty for none.
-        few_shot_sha256: Which record is shown which examples, in which order; None for a prompt without.
+        few_shot_sha256: Which record is shown which examples, in which order.
         selected_on: The split on which the checkpoint was chosen; `none` where it is the last one; None
             where no training is known. Settings that were chosen by hand are in no manifest, and not here.
         leak_policy: What became of training records that share text with held-out ones; None where nothing
@@ -122,14 +116,12 @@ class System(Schema):
 
     Attributes:
         name: Of the adapter's, the backbone's or the baseline's recipe, or of the file of predictions.
-        base: Backbone; None where it is not a language model.
         base_content_sha256: Content of a backbone in a folder; None for one from the Hub.
-        base_gguf_file: The file whose weights were dequantised; None for others.
+        base_gguf_file: The file whose weights were dequantised.
         adapter_content_sha256: None where the backbone was scored alone.
         training_sha256: Hash of everything that shaped the training but its seed: systems that share it
             are seeds of one. None where nothing was trained.
-        seed: Of the training; None where nothing was drawn.
-        server_api: How its server was asked; None for what ran here.
+        seed: Of the training.
     """
 
     name: Text
@@ -150,7 +142,7 @@ class ServedFigures(Schema):
     Attributes:
         label_mass: Mean probability of all labels together among the first tokens; None where text is read.
         without_label: Share of the records without a label among the likeliest first tokens; None likewise.
-        invalid: Invalid answers by their reason.
+        invalid: By the reason.
     """
 
     label_mass: Fraction | None = None
@@ -181,11 +173,7 @@ class Resampling(Schema):
 
 
 class Part(Schema):
-    """The figures of some of the records; metrics are fractions.
-
-    Attributes:
-        intervals: Of each metric, by the bootstrap over dialogues.
-    """
+    """The figures of some of the records: fractions, with intervals by the bootstrap over dialogues."""
 
     records: Count
     dialogues: Count
@@ -214,12 +202,7 @@ PROBABILITY_METRICS: dict[ProbabilityMetric, str] = {
 
 
 class ReliabilityBin(Schema):
-    """The records whose answers have a probability within one bin.
-
-    Attributes:
-        confidence: The mean probability of these answers; 0 where there are none.
-        accuracy: The share of them that is right; 0 likewise.
-    """
+    """The answers whose probability is within one bin: its mean, and the share that is right."""
 
     records: Count
     confidence: Fraction
@@ -230,7 +213,6 @@ class ProbabilityFigures(Schema):
     """How far the probabilities of some records are from what happens.
 
     Attributes:
-        bins: Of equal width, from probability 0 to 1.
         risk: The share of wrong answers among the surest 5 % of the records, 10 % and so on to 100 %.
     """
 
@@ -241,12 +223,7 @@ class ProbabilityFigures(Schema):
 
 
 class SelectedPart(Part):
-    """The records whose answers are the surest.
-
-    Attributes:
-        coverage: The share that was asked for; answers of the same probability are all in.
-        min_probability: The least probability of these answers.
-    """
+    """The records whose answers are the surest; those of the same probability are all in or all out."""
 
     coverage: Fraction
     min_probability: Fraction
@@ -257,8 +234,7 @@ class Probabilities(Schema):
 
     Attributes:
         temperature: Of the adapter's calibration; None for the probabilities as the system gives them.
-        clean: Of the records that share no text with a training split; None where this is unknown.
-        selected: Of all records, from the largest share to the smallest.
+        clean: None where it is unknown which records are clean.
     """
 
     temperature: float | None = None
@@ -271,17 +247,12 @@ class ScoreFigures(Part):
     """The figures of a scoring run; metrics are fractions.
 
     Attributes:
-        split_records: Records of the whole split; None where it is not known.
         truncated_records: Records whose context or description was shortened to fit.
-        headline: The metric by which the corpus is usually compared.
         without: The label that `micro_f1_without` leaves out; None where the label space lacks it.
         left_to_chance: Records whose label the system draws at random; every metric is its expected value.
-        chances: The probability of each label in such a draw; empty for no draws.
-        majority: The metrics of the answer that is always the commonest reference.
-        majority_label: That answer.
-        clean: The same metrics over the records that share no text with a training split; None where this
-            is unknown, because the dataset was not audited for leaks.
-        per_label: In the order of the label space.
+        chances: The probability of each label in such a draw.
+        majority: The metrics of the answer that is always the commonest reference, `majority_label`.
+        clean: Of the records that share no text with a training split; None for a dataset without an audit.
         confusion_matrix: Rows are references, columns predictions, in that order; the last column counts
             the invalid ones.
         probabilities: As the system gives them; None where an answer has none.
@@ -289,7 +260,6 @@ class ScoreFigures(Part):
             scorer and label space.
         without_probabilities: Answers that have none, though others have.
         breakdown: Parts of the records, by what divides them and by the value of it.
-        served: How the answers of a server could be read; None for what ran here.
     """
 
     protocol: Protocol

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +25,10 @@ from dialoguellm_release.tabular import TableRow, read_rows
 SCORES = "scores.json"
 
 
-@dataclass(frozen=True)
-class WrittenScores:
-    """The figures of a score folder, its content hash, and the data files that were scored."""
-
-    figures: ScoreFigures
-    content_sha256: str
-    files: tuple[FileStamp, ...]
-
-
-def write_scores(settings: ScoreRecipe, dataset: Path, scored: Scored, folder: Path) -> WrittenScores:
-    """Writes predictions, scores and, where matplotlib is installed, the figures into a folder."""
+def write_scores(
+    settings: ScoreRecipe, dataset: Path, scored: Scored, folder: Path
+) -> tuple[ScoreFigures, str, tuple[FileStamp, ...]]:
+    """Writes a score folder; its figures, its content hash, and the data files that were scored."""
     figures = figures_of(scored, settings)
     write_predictions(scored, folder / PREDICTIONS)
     write_text(folder / SCORES, figures.model_dump_json(indent=2) + "\n")
@@ -44,7 +37,7 @@ def write_scores(settings: ScoreRecipe, dataset: Path, scored: Scored, folder: P
     files = record_files(dataset, settings.corpus, settings.split)
     if scored.system.kind == "baseline":
         files = (*record_files(dataset, settings.corpus, "train"), *files)
-    return WrittenScores(figures, _content_sha256(scored, figures), files)
+    return figures, _content_sha256(scored, figures), files
 
 
 def _content_sha256(scored: Scored, figures: ScoreFigures) -> str:

@@ -350,8 +350,8 @@ def _scored(
     from dialoguellm_release.scoring.folder import write_scores
 
     def make(staged: Path) -> Output:
-        written = write_scores(loaded.recipe, dataset, answer(), staged)
-        return Output(written.content_sha256, {"figures": written.figures}, written.files)
+        figures, content_sha256, files = write_scores(loaded.recipe, dataset, answer(), staged)
+        return Output(content_sha256, {"figures": figures}, files)
 
     def finish(staged: Path, manifest: ScoreManifest) -> None:
         write_text(staged / "README.md", render_score_report(manifest))
