@@ -19,7 +19,15 @@ from dialoguellm_release.corpora.readers.table import SPLIT_NAMES
 from dialoguellm_release.corpora.registry import bundled_corpora, corpus_entries
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.schemas.corpus import CorpusEntry, CorpusLicense
-from dialoguellm_release.schemas.labels import LABELS, RESERVED_NAMES, SPLITS, CorpusName, Label, Split
+from dialoguellm_release.schemas.labels import (
+    LABELS,
+    RESERVED_LABELS,
+    RESERVED_NAMES,
+    SPLITS,
+    CorpusName,
+    Label,
+    Split,
+)
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, SplitDraw
 from dialoguellm_release.tabular import SUFFIXES
 
@@ -225,8 +233,9 @@ def _doubtful(labels: Sequence[Label], names: Sequence[str]) -> list[Problem]:
         for same in alike.values()
         if len(same) > 1 and not set(same) <= set(names)
     ]
-    what, expected, code = "no label", "one line of at most 64 characters", "corpora.no_label"
-    unfit = [one for one in labels if one != one_line(one) or len(one) > 64]
+    what, code = "no name of a label", "corpora.no_label"
+    expected = f"one line of at most 64 characters, not {' or '.join(sorted(RESERVED_LABELS))}"
+    unfit = [one for one in labels if one != one_line(one) or len(one) > 64 or one in RESERVED_LABELS]
     return problems + [Problem("the labels", what, expected, ascii(one), code=code) for one in unfit]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import AfterValidator, Field, model_validator
 
 from dialoguellm_release.schemas.base import Commit, Count, Recipe, Schema, Sha256, Text
-from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Label, Split
+from dialoguellm_release.schemas.labels import RESERVED_LABELS, SPLITS, CorpusName, Label, Split
 
 
 def _a_pattern(text: str) -> str:
@@ -377,6 +377,10 @@ class CorpusEntry(Recipe):
 
     @model_validator(mode="after")
     def _labels_agree(self) -> Self:
+        if reserved := sorted(RESERVED_LABELS & set(self.label_space)):
+            raise ValueError(f"no label may be called {', '.join(reserved)}: predictions use it")
+        if len(set(self.label_space)) < len(self.label_space):
+            raise ValueError("label_space names a label twice")
         outside = sorted(set(self.label_map.values()) - set(self.label_space))
         if outside:
             raise ValueError(f"label_map leads outside label_space: {', '.join(outside)}")

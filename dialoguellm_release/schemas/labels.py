@@ -46,6 +46,9 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 CorpusName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 """The name of a corpus, which names its config and its data files too."""
 
+RESERVED_LABELS = frozenset({"invalid", "drawn"})
+"""What predictions have instead of a label; no label may be called so."""
+
 RESERVED_NAMES = frozenset({"default", "clean", "sft", "standoff"})
 """Names of the other configs of a dataset; no corpus may have them."""
 

@@ -581,6 +581,12 @@ REFUSED: dict[str, tuple[Mapping[str, str | bytes], DataOptions, str, str]] = {
         "corpora.no_label",
         "the labels",
     ),
+    "a label that predictions have for none": (
+        {"my.csv": as_csv(labelled("invalid", "neutral", "anger"))},
+        DataOptions(),
+        "corpora.no_label",
+        "the labels",
+    ),
     "a name for two numbers": (
         {"my.csv": as_csv(labelled(0, 1, 2))},
         DataOptions(label_names=("anger", "anger", "neutral")),

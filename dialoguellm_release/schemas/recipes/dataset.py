@@ -11,6 +11,7 @@ from dialoguellm_release.schemas.base import Count, Recipe, Schema, Text
 from dialoguellm_release.schemas.corpus import CorpusEntry, Distribution
 from dialoguellm_release.schemas.labels import (
     BASIC_LABELS,
+    RESERVED_LABELS,
     RESERVED_NAMES,
     CorpusName,
     Label,
@@ -183,6 +184,8 @@ class DatasetRecipe(Recipe):
             return self
         if len(set(labels)) != len(labels):
             raise ValueError("label_space names a label twice")
+        if reserved := sorted(RESERVED_LABELS & set(labels)):
+            raise ValueError(f"no label may be called {', '.join(reserved)}: predictions use it")
         if both := sorted(set(self.relabel) & set(labels)):
             raise ValueError(f"relabel replaces labels that are in the label space: {', '.join(both)}")
         if not set(self.relabel.values()) <= set(labels):
