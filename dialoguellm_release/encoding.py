@@ -170,15 +170,12 @@ class Encoder:
 
     def _too_long(self, prompts: Sequence[tuple[str, int]], of: int) -> Problem:
         needed = max(length for _, length in prompts) + self.longest_completion
-        named = ", ".join(f"{name} ({length})" for name, length in prompts[:MAX_NAMED])
-        return Problem(
-            "max_length",
-            f"{len(prompts)} of {of} prompts do not fit, even when shortened",
-            expected=f"at most {self.room} tokens, which leaves room for the longest label",
-            got=named + (", ..." if len(prompts) > MAX_NAMED else ""),
-            fix=f"set max_length to {needed} or more",
-            code="encoding.too_long",
-        )
+        got = ", ".join(f"{name} ({length})" for name, length in prompts[:MAX_NAMED])
+        got += ", ..." if len(prompts) > MAX_NAMED else ""
+        what = f"{len(prompts)} of {of} prompts do not fit, even when shortened"
+        expected = f"at most {self.room} tokens, which leaves room for the longest label"
+        fix = f"set max_length to {needed} or more"
+        return Problem("max_length", what, expected, got, fix, code="encoding.too_long")
 
     def fit_all(self, records: Sequence[Record]) -> list[EncodedPrompt]:
         """The prompts of the records, in their order; some may still be too long."""

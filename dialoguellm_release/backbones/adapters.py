@@ -260,27 +260,21 @@ def _weights_do_not_fit(where: str, wanted: set[str], stored: set[str]) -> Probl
     missing, unknown = wanted - stored, stored - wanted
     parts = [f"{len(missing):,} missing: {first_names(missing)}"] if missing else []
     parts += [f"{len(unknown):,} unknown: {first_names(unknown)}"] if unknown else []
-    return Problem(
-        where,
-        f"{WEIGHTS} does not fit the model and {CONFIG}",
-        expected=f"{len(wanted):,} weights",
-        got=f"{len(stored):,} weights; {'; '.join(parts)}",
-        fix="use the adapter with the base that it was trained on, saved by PEFT's save_pretrained",
-        code="adapters.weights_do_not_fit",
-    )
+    what, expected = f"{WEIGHTS} does not fit the model and {CONFIG}", f"{len(wanted):,} weights"
+    got = f"{len(stored):,} weights; {'; '.join(parts)}"
+    fix = "use the adapter with the base that it was trained on, saved by PEFT's save_pretrained"
+    return Problem(where, what, expected, got, fix, code="adapters.weights_do_not_fit")
 
 
 def _unknown_fields(where: str, unknown: list[str]) -> Problem:
     from peft import __version__
 
-    return Problem(
-        where,
+    what, expected = (
         f"{CONFIG} has fields that PEFT {__version__} does not know",
-        expected="the fields of peft.LoraConfig",
-        got=", ".join(unknown),
-        fix="update peft, or save the adapter with this version",
-        code="adapters.unknown_fields",
+        "the fields of peft.LoraConfig",
     )
+    fix = "update peft, or save the adapter with this version"
+    return Problem(where, what, expected, ", ".join(unknown), fix, code="adapters.unknown_fields")
 
 
 def _not_a_config(where: str, got: str) -> Problem:

@@ -329,14 +329,10 @@ def _not_loaded(
     said = " ".join(str(error).split()) or "no reason given"
     if isinstance(error, ImportError):
         fix = "install the library that it names, or name the unquantised model in the backbone recipe"
-    return Problem(
-        location_at(location, revision),
-        f"{part} cannot be loaded",
-        expected=f"{_FILES[part]} of a causal language model that transformers {__version__} reads",
-        got=f"{type(error).__name__}: {said}",
-        fix=fix,
-        code="backbones.not_loadable",
-    )
+    where, what = location_at(location, revision), f"{part} cannot be loaded"
+    expected = f"{_FILES[part]} of a causal language model that transformers {__version__} reads"
+    got = f"{type(error).__name__}: {said}"
+    return Problem(where, what, expected, got, fix, code="backbones.not_loadable")
 
 
 def first_names(names: Collection[str]) -> str:

@@ -151,11 +151,8 @@ class HubStore(Store):
         """Why the Hub would refuse a card; nothing on a Hub that does not validate cards."""
         repo_type, where = repository_of(name)[0], f"{self.where(name)}: {CARD}"
         try:
-            with hub_errors(where):
+            with _where_supported(), hub_errors(where):
                 retry(lambda: RepoCard(card, ignore_metadata_errors=True).validate(repo_type))
-        except PublishError as error:
-            if status_of(error.__cause__) not in NOT_SUPPORTED:
-                raise
         except ValueError as error:
             got = without_secrets(str(error))
             yield Problem(where, "the Hub refuses this card", got=got, code="hub.card_refused")
@@ -287,38 +284,30 @@ class HubStore(Store):
     def collected(self, collection: Collection, names: Sequence[RepositoryName]) -> Collected | None:
         """What a release of these repositories would change in a collection; None without collections."""
         where = self._collections_of(collection)
-        try:
-            with hub_errors(f"{where}: {collection.title}"):
-                pages = retry(lambda: list(self._api.list_collections(owner=collection.namespace)))
-                slug = next((one.slug for one in pages if one.title == collection.title), None)
-                # The list has only a few items of each.
-                page = retry(lambda: self._api.get_collection(slug)) if slug else None
-        except PublishError as error:
-            if status_of(error.__cause__) not in NOT_SUPPORTED:
-                raise
-            return None
-        listed = _listed(page) if page else set()
-        added = tuple(name for name in names if name not in listed)
-        return Collected(collection.title, page.url if page else where, page is None, added)
+        with _where_supported(), hub_errors(f"{where}: {collection.title}"):
+            pages = retry(lambda: list(self._api.list_collections(owner=collection.namespace)))
+            slug = next((one.slug for one in pages if one.title == collection.title), None)
+            # The list has only a few items of each.
+            page = retry(lambda: self._api.get_collection(slug)) if slug else None
+            listed = _listed(page) if page else set()
+            added = tuple(name for name in names if name not in listed)
+            return Collected(collection.title, page.url if page else where, page is None, added)
+        return None
 
     def collect(self, collection: Collection, description: str, names: Sequence[RepositoryName]) -> bool:
         """Adds repositories to a collection, created if needed; False on a Hub without collections."""
         where, namespace = self._collections_of(collection), collection.namespace
         create = partial(self._api.create_collection, collection.title, namespace=namespace)
         add = self._api.add_collection_item
-        try:
-            with hub_errors(f"{where}: {collection.title}", writing=True):
-                page = retry(partial(create, description=description, exists_ok=True))
-                listed = _listed(page)
-                for name in names:
-                    if name not in listed:
-                        repo_type, repo_id = repository_of(name)
-                        retry(partial(add, page.slug, repo_id, repo_type, exists_ok=True))
-        except PublishError as error:
-            if status_of(error.__cause__) not in NOT_SUPPORTED:
-                raise
-            return False
-        return True
+        with _where_supported(), hub_errors(f"{where}: {collection.title}", writing=True):
+            page = retry(partial(create, description=description, exists_ok=True))
+            listed = _listed(page)
+            for name in names:
+                if name not in listed:
+                    repo_type, repo_id = repository_of(name)
+                    retry(partial(add, page.slug, repo_id, repo_type, exists_ok=True))
+            return True
+        return False
 
     def _collections_of(self, collection: Collection) -> str:
         return f"{self._api.endpoint}/collections/{collection.namespace}"
@@ -369,6 +358,16 @@ class HubStore(Store):
         fix = "look at that commit, then run the same command again"
         problem = Problem(self.where(name), what, got=got, fix=fix, code="hub.other_commit")
         raise PublishError(problem, UNFINISHED)
+
+
+@contextmanager
+def _where_supported() -> Iterator[None]:
+    """Ends the block where the Hub does not have what it asks for."""
+    try:
+        yield
+    except PublishError as error:
+        if status_of(error.__cause__) not in NOT_SUPPORTED:
+            raise
 
 
 def _listed(page: HubCollection) -> set[RepositoryName]:

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import to_jsonable_python
+
 from dialoguellm_release.encoding import Encoder, RecordLengths, in_batches
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.progress import Advance, progress
@@ -120,9 +122,7 @@ class Check:
 
     def as_data(self) -> dict[str, Any]:
         """The check as JSON data; bytes and seconds as numbers."""
-        data = asdict(self)
-        if self.tokens is not None:
-            data["tokens"]["lengths"] = self.tokens.lengths.model_dump()
+        data: dict[str, Any] = to_jsonable_python(self)
         if self.memory is not None:
             data["memory"]["total"] = self.memory.total
         return data

@@ -105,14 +105,8 @@ def watcher(trainer: SFTTrainer, around: ExitStack, log: Path | None = None) -> 
 
 def diverged(got: str) -> Problem:
     """What to tell whoever trained with too high a learning rate."""
-    return Problem(
-        "the training",
-        "has diverged",
-        expected="losses and weights that are finite",
-        got=got,
-        fix="train with a lower trainer.learning_rate",
-        code="training.diverged",
-    )
+    expected, fix = "losses and weights that are finite", "train with a lower trainer.learning_rate"
+    return Problem("the training", "has diverged", expected, got, fix, code="training.diverged")
 
 
 def _tokens_at(state: TrainerState) -> tuple[int, int]:

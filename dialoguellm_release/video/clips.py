@@ -66,7 +66,13 @@ def find_clips(
     by_corpus: defaultdict[str, list[Record]] = defaultdict(list)
     for record in records:
         by_corpus[record.corpus].append(record)
-    problems = [_no_folder(videos / name) for name in by_corpus if not (videos / name).is_dir()]
+    what = "no folder with the videos of this corpus"
+    fix = "put its videos there, or set `corpora` of the video recipe without"
+    problems = [
+        Problem(str(videos / name), what, fix=f"{fix} {name}", code="video.no_folder")
+        for name in by_corpus
+        if not (videos / name).is_dir()
+    ]
     if problems:
         raise DataError(problems)
     clips: list[Clip] = []
@@ -215,8 +221,3 @@ def _episodes(table: EpisodeTable, folder: Path) -> dict[tuple[str, int], Key]:
         for index, row in zip(numbers if grows else itertools.count(), whole, strict=False):
             found[dialogue, index] = _key({name: row[column].upper() for name, column in table.parts.items()})
     return found
-
-
-def _no_folder(folder: Path) -> Problem:
-    fix = f"put its videos there, or set `corpora` of the video recipe without {folder.name}"
-    return Problem(str(folder), "no folder with the videos of this corpus", fix=fix, code="video.no_folder")
