@@ -39,23 +39,14 @@ STAGES = 2
 
 @dataclass(frozen=True)
 class Build:
-    """What a dataset is built from.
-
-    Attributes:
-        loaded: The recipe.
-        folders: Where the native files of each corpus are.
-        claims: The paper's counts for the reconciliation; None for none.
-        skip: Corpora of the recipe that are left out.
-        descriptions: Video descriptions by record id.
-        video: Where these come from; None where there are none.
-    """
+    """What a dataset is built from."""
 
     loaded: Loaded[DatasetRecipe]
-    folders: CorpusFolders
-    claims: ClaimsRecipe | None = None
-    skip: Collection[CorpusName] = ()
-    descriptions: Mapping[str, str] | None = None
-    video: VideoProvenance | None = None
+    folders: CorpusFolders  # where the native files of each corpus are
+    claims: ClaimsRecipe | None = None  # the paper's counts for the reconciliation; None for none
+    skip: Collection[CorpusName] = ()  # corpora of the recipe that are left out
+    descriptions: Mapping[str, str] | None = None  # video descriptions by record id
+    video: VideoProvenance | None = None  # where these come from; None where there are none
 
     @property
     def recipe(self) -> DatasetRecipe:
@@ -63,11 +54,7 @@ class Build:
         return self.loaded.recipe
 
     def corpora(self) -> dict[CorpusName, CorpusEntry]:
-        """The corpora that are built, in the order of the recipe, with the label space that they get.
-
-        Raises:
-            DataError: None is left, or what the recipe says of one does not suffice.
-        """
+        """The corpora that are built, in the order of the recipe, with the label space that they get."""
         names = [name for name in self.recipe.corpora if name not in self.skip]
         if not names:
             what = "no corpus is left to build from"
@@ -83,17 +70,7 @@ class Build:
 def write_dataset(
     build: Build, folder: Path, advance: Callable[[int], None], *, read: ReadCorpus | None = None
 ) -> DatasetFigures:
-    """Writes the data files and the audit of a dataset into an empty folder, and gives its figures.
-
-    Args:
-        build: What it is built from.
-        folder: An empty folder.
-        advance: Called with the number of dialogues that went through one of the `STAGES`.
-        read: Gives the dialogues of a corpus; None reads the native files.
-
-    Raises:
-        DataError: With everything that is wrong in the corpora, or the counts that do not match.
-    """
+    """Writes the data files and the audit of a dataset into an empty folder, and gives its figures."""
     corpora, recipe = build.corpora(), build.recipe
     named = {name: recipe.corpora[name] for name in corpora}
     turns, contents = read_corpora(named, recipe, build.folders, read or build.read, advance)

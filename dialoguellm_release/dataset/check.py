@@ -214,20 +214,15 @@ def _hash_of(context: Sequence[str]) -> int:
 
 @dataclass
 class _SplitCheck:
-    """Checks one split of one corpus, some thousand records at once, with their `sft` rows.
-
-    Attributes:
-        class_labels: Names of the class ids.
-        content: The content hash of the records that were found.
-    """
+    """Checks one split of one corpus, some thousand records at once, with their `sft` rows."""
 
     folder: Path
     name: CorpusName
     split: Split
     corpus: CorpusFigures
     prompt: Prompt
-    class_labels: Sequence[Label]
-    content: str = ""
+    class_labels: Sequence[Label]  # names of the class ids
+    content: str = ""  # the content hash of the records that were found
     _digests: list[bytes] = field(default_factory=list)
     _labels: Counter[Label] = field(default_factory=Counter)
     _dialogues: set[str] = field(default_factory=set)
@@ -237,13 +232,7 @@ class _SplitCheck:
     def problems(
         self, files: Iterable[str], index: _RecordIndex, advance: Callable[[int], None]
     ) -> Iterator[Problem]:
-        """What is wrong in the split.
-
-        Args:
-            files: Of its records.
-            index: Takes every record, for the checks that need all of them.
-            advance: Called with the number of records that were checked.
-        """
+        """What is wrong in the split."""
         for path in files:
             yield from self._read(path, index, advance)
         self.content = content_sha256(self._digests)
@@ -349,12 +338,6 @@ def dataset_problems(
     """Everything in a dataset folder that is not as its manifest, its schema and its recipe say.
 
     Of a published copy, only the corpora that it holds are checked.
-
-    Args:
-        folder: The dataset folder.
-        manifest: Its manifest.
-        rules: The recipe's rules for the clean part.
-        advance: Called with the number of records that were checked.
     """
     yield from file_problems(folder, manifest)
     figures = manifest.figures

@@ -48,15 +48,7 @@ def write_figures(
     synthetic: bool,
     titles: Mapping[CorpusName, str] | None = None,
 ) -> None:
-    """Writes the figures of a dataset folder; one that would be empty is left out.
-
-    Args:
-        claims: The paper's figures, drawn beside the built ones; None for none.
-        titles: Of the corpora that have no bundled file.
-
-    Raises:
-        MissingExtraError: The extra `figures` is not installed.
-    """
+    """Writes the figures of a dataset folder; one that would be empty is left out."""
     origin = "Synthetic data. " if synthetic else ""
 
     def named(name: CorpusName) -> str:

@@ -37,24 +37,15 @@ SPLIT_COLUMNS = ("dialogue_id", "split")
 
 
 class Drawable(NamedTuple):
-    """A dialogue whose split is still to be drawn.
-
-    Attributes:
-        series: The stratum of the draw; None where none is known.
-        utterances: How many it has.
-    """
+    """A dialogue whose split is still to be drawn."""
 
     id: str
-    series: str | None
-    utterances: int
+    series: str | None  # the stratum of the draw; None where none is known
+    utterances: int  # how many it has
 
 
 def read_split(path: Path, dialogues: Sequence[Drawable]) -> dict[str, Split]:
-    """The split of each dialogue that a table with the columns `dialogue_id` and `split` names.
-
-    Raises:
-        DataError: The file cannot be read, or names a dialogue twice, an unknown one, or no split.
-    """
+    """The split of each dialogue that a table with the columns `dialogue_id` and `split` names."""
     known = {dialogue.id for dialogue in dialogues}
     assigned: dict[str, Split] = {}
     problems: list[Problem] = []
@@ -84,12 +75,6 @@ def draw_split(
     Every series gives to every split in proportion to its size, as far as it has dialogues that may be
     held out. Within a series the order is that of a seeded hash of the id, so a dialogue more or less
     moves few others.
-
-    Args:
-        may_be_held_out: Whether a dialogue may be in validation or test.
-
-    Raises:
-        DataError: There are too few dialogues.
     """
 
     def lot(dialogue: Drawable) -> bytes:
@@ -157,23 +142,17 @@ ReadCorpus = Callable[[CorpusName, CorpusRecipe, Notes], Iterator[Dialogue]]
 
 @dataclass
 class CorpusContent:
-    """What is read of one corpus.
+    """What is read of one corpus."""
 
-    Attributes:
-        notes: Its files, and what was noticed in them.
-        utterances: Some thousand at once, of whole dialogues, in the order of its files.
-        undrawn: The dialogues to which the corpus gives no split.
-        assigned: The split of each of them by its id; one that is not here is left out.
-        draw: How they were drawn, for the manifest; None where nothing had to be.
-        totals: What was written of each split.
-    """
-
-    notes: Notes = field(default_factory=Notes)
+    notes: Notes = field(default_factory=Notes)  # its files, and what was noticed in them
+    # Some thousand at once, of whole dialogues, in the order of its files.
     utterances: list[pa.Table] = field(default_factory=list)
-    undrawn: list[Drawable] = field(default_factory=list)
+    undrawn: list[Drawable] = field(default_factory=list)  # the dialogues to which the corpus gives no split
+    # The split of each of them by its id; one that is not here is left out.
     assigned: dict[str, Split] = field(default_factory=dict)
+    # How they were drawn, for the manifest; None where nothing had to be.
     draw: dict[str, JsonValue] | None = None
-    totals: dict[Split, SplitTotals] = field(default_factory=dict)
+    totals: dict[Split, SplitTotals] = field(default_factory=dict)  # what was written of each split
 
     def by_split(self, held: pa.Table) -> Iterator[tuple[Split, Columns]]:
         """The utterances of a table split by split, without those that are left out."""
@@ -216,16 +195,7 @@ def read_corpora(
     read: ReadCorpus,
     advance: Callable[[int], None],
 ) -> tuple[Turns, dict[CorpusName, CorpusContent]]:
-    """The turns of all corpora that go into the dataset, and the content of each.
-
-    Args:
-        named: The corpora to read, in this order.
-        folders: Where the split file of each corpus is.
-        advance: Called with the number of dialogues that were read.
-
-    Raises:
-        DataError: With everything that is wrong in the corpora.
-    """
+    """The turns of all corpora that go into the dataset, and the content of each."""
     collector, contents, problems = TurnCollector(named), dict[CorpusName, CorpusContent](), list[Problem]()
     for name, corpus in named.items():
         contents[name] = content = CorpusContent()
@@ -335,15 +305,7 @@ def _stratify(content: CorpusContent) -> None:
 def arranged(
     loaded: Loaded[DatasetRecipe], texts: Mapping[str, str], provenance: VideoProvenance | None
 ) -> tuple[Mapping[str, str], VideoProvenance | None]:
-    """Descriptions by record id as the recipe wants them, with a provenance that says so.
-
-    Args:
-        texts: Descriptions by the id of the record that they belong to.
-        provenance: None where no video folder was given.
-
-    Raises:
-        DataError: The recipe needs descriptions, and there are none.
-    """
+    """Descriptions by record id as the recipe wants them, with a provenance that says so."""
     use = loaded.recipe.video
     if use is not None and provenance is None:
         what = f"the recipe {loaded.name} needs video descriptions"

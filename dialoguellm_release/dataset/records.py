@@ -43,9 +43,6 @@ _UTTERANCE = tuple(one.name for one in fields(Utterance))
 def record_schema(labels: Sequence[Label] = LABELS) -> pa.Schema:
     """The Arrow schema of the records, with the features of `datasets` in its metadata.
 
-    Args:
-        labels: Names of the class ids.
-
     Why: lists are declared in the older form (`Sequence`), which datasets 3.6 and 5.2 both read.
     """
     return _schema_of(COLUMNS, labels)
@@ -160,9 +157,6 @@ def utterance_schema(*, is_held: bool) -> pa.Schema:
     """The Arrow schema of `utterance_columns`, and of the split of each dialogue.
 
     Why: a build holds every utterance, and as columns they take a fifth of what objects take.
-
-    Args:
-        is_held: Whether words that repeat are kept once.
     """
     import pyarrow as pa
 
@@ -175,27 +169,16 @@ def utterance_schema(*, is_held: bool) -> pa.Schema:
 
 @dataclass
 class RecordMaker:
-    """Makes the records of one corpus.
-
-    Args:
-        license: What every record carries.
-        label_space: The labels that the instruction shows.
-        relabel: Labels outside the label space to those inside; empty keeps every label.
-        context_k: How many past utterances of the same dialogue are shown.
-        speakers: How they are named.
-        descriptions: Video descriptions by record id.
-
-    Attributes:
-        relabelled: How often each relabelling was used, as `from -> to`.
-    """
+    """Makes the records of one corpus."""
 
     prompt: Prompt
     license: str
     label_space: tuple[Label, ...]
-    relabel: Mapping[Label, Label]
+    relabel: Mapping[Label, Label]  # labels outside the label space to those inside; empty keeps all
     context_k: int
     speakers: SpeakerNames = "named"
     descriptions: Mapping[str, str] = field(default_factory=dict)
+    # How often each relabelling was used, as `from -> to`.
     relabelled: Counter[str] = field(default_factory=Counter)
 
     def records(self, dialogue: Dialogue, split: Split) -> list[Record]:
@@ -210,12 +193,7 @@ class RecordMaker:
         utterances: Columns,
         leaks: Sequence[tuple[str, ...] | None] | None = None,
     ) -> Columns:
-        """The records of dialogues, as columns that are not checked; what has no label is context alone.
-
-        Args:
-            utterances: Of whole dialogues of one split, as `utterance_columns` gives them.
-            leaks: For each record, the splits that it shares something with; None where there was no audit.
-        """
+        """The records of dialogues, as columns that are not checked; what has no label is context alone."""
         speakers = self._speakers(utterances["dialogue_id"], utterances["speaker"])
         lines = list(map(line_of, speakers, utterances["text"]))
         contexts = self._contexts(utterances["dialogue_id"], lines)
@@ -309,10 +287,7 @@ def line_of(speaker: str | None, text: str) -> str:
 def context_only(context: Sequence[str], lines: Sequence[str], gap: int, context_k: int) -> list[str] | None:
     """The lines at the end of a context that are of no record; None where it cannot be the context.
 
-    Args:
-        lines: All that is known to come before in the dialogue.
-        gap: How many utterances may be between the record and the one before it, by their indices.
-        context_k: How many lines a context has where there are so many.
+    At most `gap` of them are possible by the indices; `lines` are all that is known to come before.
     """
     for count in range(min(gap, len(context)) + 1):
         known = list(context[: len(context) - count])
@@ -324,28 +299,18 @@ def context_only(context: Sequence[str], lines: Sequence[str], gap: int, context
 
 @dataclass
 class SplitTotals:
-    """What was written of one split.
-
-    Attributes:
-        context_only: Utterances without a label.
-        described: Records with a video description.
-    """
+    """What was written of one split."""
 
     dialogues: int = 0
-    context_only: int = 0
+    context_only: int = 0  # utterances without a label
     labels: Counter[Label] = field(default_factory=Counter)
     decisions: Counter[int] = field(default_factory=Counter)
     digests: list[bytes] = field(default_factory=list)
-    described: int = 0
+    described: int = 0  # records with a video description
 
 
 class SplitWriter:
-    """The files of one corpus and split: for each part its records and their `sft` rows.
-
-    Args:
-        labels: Names of the class ids.
-        files: Closes the files.
-    """
+    """The files of one corpus and split: for each part its records and their `sft` rows."""
 
     def __init__(
         self,
@@ -362,11 +327,7 @@ class SplitWriter:
         self.totals = SplitTotals()
 
     def add(self, records: Columns, decisions: Sequence[int]) -> None:
-        """Takes the records of whole dialogues, each with what becomes of it.
-
-        Raises:
-            DataError: They are not what the schema wants.
-        """
+        """Takes the records of whole dialogues, each with what becomes of it."""
         check_records(records)
         self.totals.dialogues += len(set(records["dialogue_id"]))
         self.totals.labels.update(records["label"])
