@@ -219,21 +219,25 @@ def read_calibration(folder: Path, adapter: AdapterManifest) -> Calibration | No
 
 def file_problems(folder: Path, manifest: Manifest) -> Iterator[Problem]:
     """Files that are not as the manifest of their folder says."""
-    stated = {file.path: file for file in manifest.outputs}
-    found = {file.path: file for file in stamps(folder)}
-    again = f"make the {manifest.kind} again"
-    for path in sorted({*stated, *found}):
-        where = str(folder / path)
-        if path not in found:
-            what = "is missing, but the manifest lists it"
-            yield Problem(where, what, fix=again, code="folders.file_missing")
-        elif path not in stated:
+    again, stated = f"make the {manifest.kind} again", {file.path for file in manifest.outputs}
+    yield from changed_files(folder, manifest.outputs, again, "folders")
+    for path in files_of(folder):
+        if path.relative_to(folder).as_posix() not in stated:
             fix = f"move it away, or {again}"
-            yield Problem(where, "is not in the manifest", fix=fix, code="folders.file_unknown")
-        elif stated[path] != found[path]:
-            what = "is not the file that was made"
-            expected, got = (f"{one.bytes} bytes, sha256 {one.sha256}" for one in (stated[path], found[path]))
-            yield Problem(where, what, expected, got, again, code="folders.file_changed")
+            yield Problem(str(path), "is not in the manifest", fix=fix, code="folders.file_unknown")
+
+
+def changed_files(folder: Path, files: Iterable[FileStamp], fix: str, room: str) -> Iterator[Problem]:
+    """Files of a folder that are missing or are not as they were stamped; codes are those of a room."""
+    for file in files:
+        path = folder / file.path
+        if not path.is_file():
+            what = "is missing, but the manifest lists it"
+            yield Problem(str(path), what, fix=fix, code=f"{room}.file_missing")
+        elif (found := stamp(path, folder)) != file:
+            expected, got = (f"{one.bytes} bytes, sha256 {one.sha256}" for one in (file, found))
+            what, code = "is not the file that was made: the manifest lists another", f"{room}.file_changed"
+            yield Problem(str(path), what, expected, got, fix, code=code)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from dialoguellm_release.errors import DataError, Problem, problems_of
-from dialoguellm_release.folders import MANIFEST, read_manifest, sha256_of
+from dialoguellm_release.folders import MANIFEST, changed_files, read_manifest
 from dialoguellm_release.layout import CLEAN_CONFIG, DEFAULT_CONFIG, SFT_CONFIG, config_files
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, Label, Split
@@ -86,7 +86,8 @@ def read_records(dataset: str | PathLike[str], config: str, split: Split) -> Ite
     dataset = Path(dataset)
     manifest = read_manifest(dataset, DatasetManifest)
     files = _files(dataset, manifest, config, split)
-    _check(dataset, files)
+    if problems := list(changed_files(dataset, files, "build the dataset again", "records")):
+        raise DataError(problems)
     for name in manifest.figures.corpora:
         paths = [dataset / file.path for file in files if file.path.startswith(f"data/{name}/")]
         if paths:
@@ -108,22 +109,6 @@ def _files(dataset: Path, manifest: DatasetManifest, config: str, split: Split) 
     return found
 
 
-def _check(dataset: Path, files: tuple[FileStamp, ...]) -> None:
-    """Compares the files with their stamps."""
-    problems = []
-    for file in files:
-        path = dataset / file.path
-        fix = "build the dataset again"
-        if not path.is_file():
-            what = "the manifest lists this file, but it was not found"
-            problems.append(Problem(str(path), what, fix=fix, code="records.file_missing"))
-        elif (digest := sha256_of(path)) != file.sha256:
-            what, expected = "not the file that the manifest lists", f"sha256 {file.sha256}"
-            problems.append(Problem(str(path), what, expected, digest, fix, code="records.file_changed"))
-    if problems:
-        raise DataError(problems)
-
-
 def rows_in(path: Path, model: type[Row]) -> Iterator[Row]:
     """The rows of one Parquet file in their order, each checked by the schema."""
     row, columns = 0, list(model.model_fields)
@@ -138,7 +123,8 @@ def rows_in(path: Path, model: type[Row]) -> Iterator[Row]:
 def read_columns(dataset: Path, config: str, split: Split) -> Iterator[Columns]:
     """The records of a config and split as columns, file by file; see `columns_in`."""
     files = record_files(dataset, config, split)
-    _check(dataset, files)
+    if problems := list(changed_files(dataset, files, "build the dataset again", "records")):
+        raise DataError(problems)
     for file in files:
         yield from columns_in(dataset / file.path)
 

@@ -18,10 +18,10 @@ from dialoguellm_release.errors import DataError, Problem, problems_of
 from dialoguellm_release.folders import (
     MANIFEST,
     canonical_json,
+    changed_files,
     package_versions,
     read_manifest,
     sha256_of_text,
-    stamp,
 )
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import natural_order, rows_in
@@ -147,8 +147,8 @@ class PublishedCopy:
         if sha256_of_text(canonical_json(dict(recipe.resolved))) != recipe.sha256:
             what = "its recipe was changed after the dataset was built"
             yield Problem(where, what, fix=_AGAIN, code="hydration.recipe_changed")
-        for file in self._files("data/") + self._files("standoff/"):
-            yield from _file_problems(self.folder, file)
+        files = self._files("data/") + self._files("standoff/")
+        yield from changed_files(self.folder, files, _AGAIN, "hydration")
         for name, held in self.held.items():
             folder = "data" if held == "records" else "standoff"
             for split in figures.corpora[name].splits if held != "nothing" else ():
@@ -178,17 +178,6 @@ def open_published(folder: Path) -> PublishedCopy:
     if problems:
         raise DataError(problems)
     return copy
-
-
-def _file_problems(folder: Path, file: FileStamp) -> Iterator[Problem]:
-    path = folder / file.path
-    if not path.is_file():
-        what = "is missing, but the manifest lists it"
-        yield Problem(str(path), what, fix=_AGAIN, code="hydration.file_missing")
-    elif (found := stamp(path, folder)) != file:
-        what = "is not the file that was published"
-        expected, got = (f"{one.bytes} bytes, sha256 {one.sha256}" for one in (file, found))
-        yield Problem(str(path), what, expected, got, _AGAIN, code="hydration.file_changed")
 
 
 def _utterance(record: Record, label_map: Mapping[str, Label]) -> Utterance:

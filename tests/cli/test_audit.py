@@ -84,4 +84,4 @@ def test_a_changed_file_is_told(run: Any, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes() + b"x")
     ended = run("dataset", "audit", folder)
     assert (ended.code, ended.out) == (1, "")
-    assert f"{path}: not the file that the manifest lists" in ended.err
+    assert f"{path}: is not the file that was made" in ended.err

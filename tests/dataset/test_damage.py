@@ -27,7 +27,7 @@ def test_damaged_dataset_folders(
     if path.is_dir():
         path = max(path.rglob("*.parquet"), key=lambda one: one.stat().st_size)
     content = path.read_bytes()
-    named = path.stem if file == "manifest.json" else path.name  # "not the file that the manifest lists"
+    named = path.stem if file == "manifest.json" else path.name  # "the manifest lists another"
     found = set()
     for name, changed in damaged(content, range(60)):
         path.write_bytes(changed)

@@ -97,7 +97,7 @@ def test_a_published_copy_that_is_damaged_is_told(
     rows = copy / "standoff" / "meld" / "test-00000.parquet"
     kept = rows.read_bytes()
     rows.write_bytes(kept[:-5] + b"PAR1!")
-    assert f"{rows}: is not the file that was published" in told(copy, own, out)
+    assert f"{rows}: is not the file that was made" in told(copy, own, out)
     rows.unlink()
     assert f"{rows}: is missing, but the manifest lists it" in told(copy, own, out)
     restamp(copy)
