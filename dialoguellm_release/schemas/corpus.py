@@ -118,7 +118,7 @@ class CorpusLicense(Schema):
         share_alike: Whether what is made of it has to go under the same licence.
         non_commercial: Whether commercial use is left out.
         research_only: Whether any use but research is left out.
-        signed_form: Whether a form has to be signed before it is had.
+        signed_form: Whether a form has to be signed to get it.
         note: What else has to be known.
     """
 
@@ -140,7 +140,7 @@ class Download(Schema):
     Attributes:
         path: Where the file belongs in the folder of the corpus; of an archive, its name.
         addresses: The official one, then its mirrors; tried in this order.
-        verified: Whether these bytes were had from the first address when this entry was written.
+        verified: Whether the first address gave these bytes when this entry was written.
         git_blob: The id that git gives the content, where no sha256 of it is among `files`.
         members: Of an archive, for each file the names that it may have there; `a.zip/b` is b in a.zip.
     """
@@ -158,7 +158,7 @@ class Download(Schema):
 
 
 class Request(Schema):
-    """How to come by a corpus that no server gives.
+    """How to get a corpus that no server gives.
 
     Attributes:
         whom: Who can give it.

@@ -110,14 +110,14 @@ class AdapterFigures(Schema):
         base_gguf_file: The file whose weights were dequantised, to `base_dequantized_to`.
         records_sha256: What was shown of the training records, whichever other corpora the dataset has.
         init_adapter_sha256: Settings and weights of the folder that the training went on from; None where it
-            started anew, or from a commit on the Hub, which the recipe names.
+            started from scratch, or from a commit on the Hub, which the recipe names.
         knowledge: What its prompts show beside the input; scoring must show the same.
         task: None in the manifest of an earlier version.
         truncated_records: Records whose context or description was shortened to fit.
         tokens: Of the training records, each counted once.
         first_loss: Mean loss over the first step; `last_loss` over the last logged steps.
-        validation_records: Records of the validation split that were looked at.
-        validation_loss: Of the weights that were kept, a mean over tokens; None where nobody looked.
+        validation_records: Records of the validation split that were evaluated.
+        validation_loss: Of the weights that were kept, a mean over tokens; None without an evaluation.
     """
 
     base: Text

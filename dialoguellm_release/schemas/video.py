@@ -174,7 +174,7 @@ class RecordCounts(Schema):
 
 
 class RequestCounts(Schema):
-    """Requests by their fate.
+    """Requests by their outcome.
 
     Attributes:
         answered: With a count of tokens or without.
@@ -193,7 +193,7 @@ class Spending(Schema):
     """Tokens and money; money is estimated from the recipe's prices, and None where it has none.
 
     Attributes:
-        unknown_usd: What the requests of unknown fate cost at most, and answers without a count of tokens.
+        unknown_usd: What the requests of unknown outcome cost at most, and answers without a count of tokens.
         to_come_usd: What the waiting records will cost, by the mean of those answered so far.
     """
 

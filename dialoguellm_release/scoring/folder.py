@@ -238,7 +238,7 @@ def _named(names: Sequence[str]) -> str:
 
 
 def score_predictions(settings: ScoreRecipe, dataset: Path, predictions: Path) -> Scored:
-    """The answers in a file; the protocol says nothing of how they came about, for nobody here knows it."""
+    """The answers in a file; the protocol does not say how they were made, which is not known."""
     task = read_task(settings, dataset)
     return Scored(
         split=task.split,

@@ -221,7 +221,7 @@ def _api_of(served: ServedModel) -> ServerApi:
 def _scorer(
     wanted: str, probes: Sequence[StoredAnswer], labels: Sequence[Label], served: ServedModel
 ) -> ScorerName:
-    """The scorer: as it is wanted, or by the share of the probes whose likeliest token begins a label."""
+    """The scorer of the recipe, or by the share of the probes whose likeliest token begins a label."""
     if wanted == "free_generation":
         return "free_generation"
     answered = [probe for probe in probes if probe.state == "answered"]

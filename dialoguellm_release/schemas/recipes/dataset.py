@@ -25,7 +25,7 @@ ContextLength = Annotated[int, Field(ge=0, le=100)]
 class CleanRules(Schema):
     """What becomes of training records of the same text in the same context that leak into no held-out split.
 
-    Records that leak are never clean, whatever stands here, and held-out records are left alone. The first
+    Records that leak are never clean, whatever is set here, and held-out records are left alone. The first
     record is that of the first corpus in the order of the vocabulary, then of the first dialogue by its id.
 
     Attributes:
