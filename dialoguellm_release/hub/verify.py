@@ -36,7 +36,7 @@ from dialoguellm_release.progress import progress
 from dialoguellm_release.prompts import read_prompt
 from dialoguellm_release.records import paused_garbage_collection
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
-from dialoguellm_release.schemas.manifests import AdapterManifest, Manifest
+from dialoguellm_release.schemas.manifests import CALIBRATION, AdapterManifest, Manifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.release import RELEASE_FILE, Link, ReleaseFile
@@ -267,9 +267,8 @@ def _release_problems(copy: Copy) -> Iterator[Problem]:
 
 
 def _hash_problems(copy: Copy) -> Iterator[Problem]:
-    found = list(stamps(copy.folder))
-    if (copy.folder / MANIFEST).is_file():
-        found.append(stamp(copy.folder / MANIFEST, copy.folder))
+    in_no_manifest = [one for name in (MANIFEST, CALIBRATION) if (one := copy.folder / name).is_file()]
+    found = [*stamps(copy.folder), *(stamp(one, copy.folder) for one in in_no_manifest)]
     listed = {file.path: file for file in copy.release.files}
     if not listed:
         yield Problem(RELEASE_FILE, "lists no files", code="verify.nothing_listed")

@@ -18,6 +18,7 @@ from huggingface_hub import hf_hub_download
 from dialoguellm_release.folders import MANIFEST, stamp, stamps
 from dialoguellm_release.hub.contents import files_sha256
 from dialoguellm_release.hub.verify import Verified
+from dialoguellm_release.schemas.manifests import CALIBRATION
 from dialoguellm_release.schemas.release import RELEASE_FILE, ReleaseFile
 from dialoguellm_release.steps.release import publish, verify_release
 from tests.hub.codes import refuses
@@ -228,6 +229,49 @@ def test_an_adapter_of_zeros_is_found(target: Path) -> None:
 def test_other_weights_are_found_by_their_answers(target: Path) -> None:
     meddle(target / ADAPTER, other_weights)
     assert set(failed(verify("dialoguellm/tiny", target, sample=4))) >= {"predictions"}
+
+
+def calibration(content_sha256: str, temperature: float) -> Change:
+    """Adds a calibration, whose adapter and temperature are stated, to an adapter and its release.json."""
+    errors = {"nll": 1.0, "ece": 0.1, "brier": 0.5}
+    hashes = dict.fromkeys(("dataset_content_sha256", "score_content_sha256"), "0" * 64)
+    found: dict[str, Any] = {
+        "version": 1,
+        "temperature": temperature,
+        "corpus": "meld",
+        "split": "validation",
+    }
+    found |= {"label_space": ["anger", "neutral"], "scorer": "first_token", "records": 500}
+    found |= {**hashes, "adapter_content_sha256": content_sha256, "before": errors, "after": errors}
+
+    def change(repository: Path) -> None:
+        (repository / CALIBRATION).write_text(json.dumps(found))
+        release = json.loads((repository / RELEASE_FILE).read_text())
+        release["files"].append({"path": CALIBRATION})
+        release["files"].sort(key=lambda one: one["path"])
+        (repository / RELEASE_FILE).write_text(json.dumps(release))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("is_its_own", "temperature", "codes"),
+    [
+        (True, 1.5, []),
+        (False, 1.5, ["calibration.other_adapter"]),
+        (True, 0.0, ["calibration.damaged"]),
+    ],
+)
+def test_a_wrong_calibration_is_found(
+    is_its_own: bool, temperature: float, codes: list[str], target: Path
+) -> None:
+    own = json.loads((target / ADAPTER / MANIFEST).read_text())["content_sha256"]
+    meddle(target / ADAPTER, calibration(own if is_its_own else "f" * 64, temperature))
+    found = verify("models/dialoguellm/tiny", target)
+    assert codes_of(found, "content") == codes
+    assert codes_of(found, "hashes") == []
+    meddle(target / ADAPTER, lambda path: write(path / CALIBRATION, "{}"), with_care=False)
+    assert codes_of(verify("models/dialoguellm/tiny", target), "hashes") == ["verify.changed_file"]
 
 
 @pytest.mark.parametrize("name", [DATASET, ADAPTER])
