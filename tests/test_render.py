@@ -89,7 +89,8 @@ def test_what_was_not_measured_is_a_dash_and_zero_is_zero() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(999, "999 bytes"), (1000, "1.0 kB"), (999_949, "999.9 kB"), (999_950, "1.0 MB")]
+    ("value", "shown"),
+    [(1, "1 byte"), (999, "999 bytes"), (1000, "1.0 kB"), (999_949, "999.9 kB"), (999_950, "1.0 MB")],
 )
 def test_sizes_change_the_unit_at_a_thousand(value: int, shown: str) -> None:
     assert numbers.size(value) == shown

@@ -76,13 +76,13 @@ def points_range(bounds: Sequence[float] | None) -> str:
     return MISSING if bounds is None else f"{points(bounds[0])} to {points(bounds[1])}"
 
 
-def interval(bounds: Sequence[float] | None, digits: int = 4) -> str:
+def interval(bounds: Sequence[float]) -> str:
     """The two bounds of an interval.
 
     >>> interval((0.61, 0.65))
     '[0.6100, 0.6500]'
     """
-    return MISSING if bounds is None else f"[{bounds[0]:.{digits}f}, {bounds[1]:.{digits}f}]"
+    return f"[{bounds[0]:.4f}, {bounds[1]:.4f}]"
 
 
 def size(in_bytes: int | None) -> str:
@@ -93,6 +93,8 @@ def size(in_bytes: int | None) -> str:
     """
     if in_bytes is None:
         return MISSING
+    if in_bytes == 1:
+        return "1 byte"
     value, unit = float(in_bytes), 0
     while value >= 999.95 and unit < len(_SIZES) - 1:
         value, unit = value / 1000, unit + 1
