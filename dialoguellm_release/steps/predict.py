@@ -74,12 +74,7 @@ def predict_file(
 
 
 def check_output(out: Path, file: StrPath, *, replace: bool) -> None:
-    """Whether an output can be written; a command asks it before it loads a model.
-
-    Raises:
-        DataError: Its format is unknown, something is there that may not be replaced, or its folder cannot
-            be written.
-    """
+    """Whether an output can be written; a command asks it before it loads a model."""
     where, fix = str(out), "name another output"
     if out.suffix.lower() not in OUTPUTS:
         what, expected = "unknown format of predictions", "a name that ends in .csv, .jsonl or .parquet"
