@@ -76,10 +76,7 @@ def build(
 
 
 @app.command()
-def check(
-    dataset: BuiltDataset,
-    json: Json = False,
-) -> None:
+def check(dataset: BuiltDataset, json: Json = False) -> None:
     """Check every file and record of a dataset folder.
 
     Counts, hashes, contexts, the sft table and the card.

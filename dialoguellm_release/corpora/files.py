@@ -115,9 +115,7 @@ class CorpusFolder:
             self.notes.problems.append(_unreadable(path, error))
             return None
         stamp = FileStamp(
-            path=f"{self.entry.name}/{name}",
-            bytes=len(content),
-            sha256=hashlib.sha256(content).hexdigest(),
+            path=f"{self.entry.name}/{name}", bytes=len(content), sha256=hashlib.sha256(content).hexdigest()
         )
         self.notes.files.append(stamp)
         if self.entry.files and stamp.sha256 not in _known_files():
@@ -140,11 +138,7 @@ class CorpusFolder:
         return None if content is None else self.decode(content, name, encoding)
 
     def read_rows(
-        self,
-        name: str,
-        columns: Sequence[str],
-        encoding: str | None = None,
-        separator: str | None = None,
+        self, name: str, columns: Sequence[str], encoding: str | None = None, separator: str | None = None
     ) -> Iterator[TableRow]:
         """The rows of a table as they are; what is wrong is noted."""
         is_binary = name.lower().endswith(".parquet")

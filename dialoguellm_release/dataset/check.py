@@ -18,13 +18,7 @@ from dialoguellm_release.leakage.audit import PART_OF, Ledger, audit_as_json, ma
 from dialoguellm_release.leakage.shared import bit_of, no_bits, split_names
 from dialoguellm_release.leakage.turns import TurnCollector, Turns, of_records, turns_before
 from dialoguellm_release.prompts import Prompt, prompt_of_dataset
-from dialoguellm_release.records import (
-    ROWS_AT_ONCE,
-    Columns,
-    columns_in,
-    content_sha256,
-    record_digests,
-)
+from dialoguellm_release.records import ROWS_AT_ONCE, Columns, columns_in, content_sha256, record_digests
 from dialoguellm_release.schemas.audit import Sizes
 from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures, DatasetManifest
 from dialoguellm_release.schemas.labels import PARTS, SPLITS, CorpusName, Label, Part, Split

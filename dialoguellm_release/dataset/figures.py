@@ -116,9 +116,7 @@ def _label_shares(figures: DatasetFigures, claims: ClaimsRecipe | None) -> Drawn
 
 
 def _bars(
-    rows: Sequence[str],
-    bars: Mapping[str, Sequence[float | None]],
-    as_text: Callable[[float, float], str],
+    rows: Sequence[str], bars: Mapping[str, Sequence[float | None]], as_text: Callable[[float, float], str]
 ) -> Drawn:
     """Groups of bars, by the name of their kind; None where there is none."""
 

@@ -193,17 +193,8 @@ def train_seeds(
     made = []
     for seed in loaded.recipe.seeds:
         one = dataclasses.replace(loaded, recipe=loaded.recipe.model_copy(update={"seed": seed, "seeds": ()}))
-        made.append(
-            trained(
-                one,
-                folder / f"seed-{seed}",
-                Path(dataset),
-                Path(backbones),
-                unfinished=unfinished,
-                again=again,
-                replace=replace,
-            )
-        )
+        target, ways = folder / f"seed-{seed}", (Path(dataset), Path(backbones))
+        made.append(trained(one, target, *ways, unfinished=unfinished, again=again, replace=replace))
     summary = over_seeds(loaded, [one.manifest for one in made])
     if not rank():
         write_text(folder / SEEDS_FILE, summary.model_dump_json(indent=2) + "\n")

@@ -22,15 +22,7 @@ from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.dataset_manifest import DatasetFigures, DatasetManifest, VideoProvenance
 from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
-from dialoguellm_release.step import (
-    BUILD,
-    Inputs,
-    Output,
-    StepResult,
-    StrPath,
-    folder_name,
-    run_step,
-)
+from dialoguellm_release.step import BUILD, Inputs, Output, StepResult, StrPath, folder_name, run_step
 from dialoguellm_release.steps.corpora import corpus_names
 
 if TYPE_CHECKING:

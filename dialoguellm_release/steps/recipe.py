@@ -38,10 +38,7 @@ from dialoguellm_release.schemas.release import (
     ReleaseRecipe,
 )
 from dialoguellm_release.schemas.scores import ScoreRecipe
-from dialoguellm_release.step import (
-    BUILD,
-    StrPath,
-)
+from dialoguellm_release.step import BUILD, StrPath
 
 HELD_OUT: tuple[Split, ...] = ("test", "validation")
 """Where a user's own data is scored, the better choice first."""

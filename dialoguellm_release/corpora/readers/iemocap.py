@@ -17,10 +17,7 @@ from dialoguellm_release.schemas.labels import Split
 from dialoguellm_release.schemas.record import Dialogue, Utterance
 
 RELEASE = "IEMOCAP_full_release"
-SESSIONS: dict[str, Split] = {
-    **{f"Session{number}": "train" for number in range(1, 5)},
-    "Session5": "test",
-}
+SESSIONS: dict[str, Split] = {**{f"Session{number}": "train" for number in range(1, 5)}, "Session5": "test"}
 
 _TURN = re.compile(r"(\S+)\s+\[(\d{1,9}\.\d+)-(\d{1,9}\.\d+)\]:(.*)", re.ASCII)
 _NAME = re.compile(r"\S+_([FM])(\d+|XX\d+)", re.ASCII)

@@ -48,7 +48,10 @@ def _dialogues(folder: CorpusFolder) -> Iterator[Dialogue]:
         rows = list(group)
         line = rows[0][0]
         try:
-            _refuse_second(dialogue_id, line, begun)
+            if (first := begun.setdefault(dialogue_id, line)) != line:
+                what = f"dialogue {dialogue_id} begins a second time; first on line {first}"
+                fix = "put the rows of a dialogue together, under one TV Series"
+                raise Fault(what, fix=fix, code="corpora.dialogue_twice")
             whole_number(dialogue_id, "dialog_ids")
             folder.line(series, "TV Series")
         except Fault as fault:
@@ -67,23 +70,6 @@ def _dialogues(folder: CorpusFolder) -> Iterator[Dialogue]:
             )
 
 
-def _indexes(numbers: list[int]) -> list[int]:
-    """The corpus's own numbers, or the positions where they repeat or go backwards."""
-    grows = all(before < after for before, after in itertools.pairwise(numbers))
-    return numbers if grows else list(range(len(numbers)))
-
-
-def _refuse_second(dialogue_id: str, line: int, begun: dict[str, int]) -> None:
-    first = begun.setdefault(dialogue_id, line)
-    if first != line:
-        what = f"dialogue {dialogue_id} begins a second time; first on line {first}"
-        raise Fault(
-            what,
-            fix="put the rows of a dialogue together, under one TV Series",
-            code="corpora.dialogue_twice",
-        )
-
-
 def _utterances(
     rows: list[tuple[int, tuple[str, ...]]], labels: NativeLabels, folder: CorpusFolder
 ) -> list[Utterance]:
@@ -94,12 +80,10 @@ def _utterances(
         except Fault as fault:
             folder.note(fault, FILE, line)
     numbers = [utterance.index for utterance in utterances]
-    indexes = _indexes(numbers)
-    if indexes == numbers:
+    if all(before < after for before, after in itertools.pairwise(numbers)):
         return utterances
     folder.notes.repairs["meisd.dialogue_renumbered"] += 1
-    pairs = zip(indexes, utterances, strict=True)
-    return [replace(utterance, index=index) for index, utterance in pairs]
+    return [replace(utterance, index=index) for index, utterance in enumerate(utterances)]
 
 
 def _utterance(row: tuple[str, ...], labels: NativeLabels, folder: CorpusFolder) -> Utterance:

@@ -93,10 +93,7 @@ class DialogueRows:
         for dialogue_id, rows in self._dialogues.items():
             utterances = tuple(rows[index][1] for index in sorted(rows))
             yield Dialogue(
-                corpus=self._folder.entry.name,
-                split=self.split,
-                id=dialogue_id,
-                utterances=utterances,
+                corpus=self._folder.entry.name, split=self.split, id=dialogue_id, utterances=utterances
             )
 
 
@@ -153,16 +150,10 @@ class _Rows:
             for one in torn[:MAX_NAMED]
         )
         more = f"; and {len(torn) - MAX_NAMED:,} more" if len(torn) > MAX_NAMED else ""
-        self.folder.notes.problems.append(
-            Problem(
-                str(self.folder.path / name),
-                "dialogues whose rows are in several splits",
-                expected="all rows of a dialogue in one split",
-                got=named + more,
-                fix="split by whole dialogues",
-                code="corpora.dialogue_in_several_splits",
-            )
-        )
+        where, what = str(self.folder.path / name), "dialogues whose rows are in several splits"
+        expected, fix = "all rows of a dialogue in one split", "split by whole dialogues"
+        code = "corpora.dialogue_in_several_splits"
+        self.folder.notes.problems.append(Problem(where, what, expected, named + more, fix, code=code))
 
     def add(self, dialogues: DialogueRows, row: TableRow) -> str | None:
         """Adds a row to the dialogues of its split; the id of its dialogue, None where the row is wrong."""
