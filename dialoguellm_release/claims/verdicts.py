@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import product
 from typing import Any
@@ -44,6 +44,7 @@ from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.manifests import AdapterManifest, ScoreManifest
 from dialoguellm_release.scoring.table import compare_scores, shown_differences
 
+CORPUS = "CORPUS"
 EXACT = 1e-9
 """Added to every tolerance for floating point."""
 
@@ -65,13 +66,15 @@ def measured_score(
 
     Beside it are the folders of the scores, or what is missing. With a prompt, only models that got it count.
     """
+    names = [name.replace(CORPUS, corpus) for name in system.names]
+    wanted = f"a score of {' or '.join(names)} on the test split of {corpus}"
     sha256 = load_prompt(prompt).sha256 if prompt and system.kind == "model" else None
     runs = [
         one
         for one in whole_test_scores(found, corpus)
-        if _is_of(one.manifest, system) and sha256 in (None, one.manifest.figures.protocol.prompt_sha256)
+        if _is_of(one.manifest, system, names)
+        and sha256 in (None, one.manifest.figures.protocol.prompt_sha256)
     ]
-    wanted = f"a score of {' or '.join(system.names)} on the test split of {corpus}"
     if not runs:
         is_file = system.kind == "predictions"
         command = f"predictions {corpus} FILE" if is_file else f"run {corpus}, with --adapter or --backbone"
@@ -217,13 +220,13 @@ def _matches(name: str, pattern: str) -> bool:
     return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
 
 
-def _is_of(manifest: ScoreManifest, wanted: ScoredSystem) -> bool:
+def _is_of(manifest: ScoreManifest, wanted: ScoredSystem, names: Sequence[str]) -> bool:
     """Whether a score is of a system, without examples."""
     system = manifest.figures.system
     is_tuned = system.adapter_content_sha256 is not None
     return (
         (system.kind, is_tuned) == (wanted.kind, wanted.is_tuned)
-        and system.name in wanted.names
+        and system.name in names
         and not manifest.figures.protocol.shots
     )
 
@@ -246,7 +249,6 @@ def _shown(value: float) -> str:
     return f"{value:.2f}" if abs(value) >= 1 else f"{value:.4g}"
 
 
-CORPUS = "CORPUS"
 MAX_SHOWN = 3
 
 Adapters = Mapping[str, Found[AdapterManifest]]

@@ -73,7 +73,7 @@ class ScoredSystem(Schema):
     """How scores of a row of a table are recognised.
 
     Attributes:
-        names: Names of the system in scores.
+        names: Names of the system in scores; `CORPUS` in one stands for the corpus that is scored.
         is_tuned: Whether it has an adapter.
     """
 

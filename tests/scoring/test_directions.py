@@ -12,6 +12,7 @@ import pytest
 from dialoguellm_release.claims.evidence import Verdict
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import read_manifest, write_manifest
+from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.schemas.manifests import AdapterManifest
 from dialoguellm_release.steps.compare import check_claims, compare_scores
 from dialoguellm_release.steps.score import score_predictions
@@ -213,3 +214,15 @@ def test_a_changed_score_folder_is_refused(tuned_and_untuned: Any) -> None:
     (planted.folder / "tuned" / "predictions.parquet").write_bytes(b"no")
     with pytest.raises(DataError, match="nothing was compared"):
         planted.verdict(TUNED)
+
+
+def test_an_adapter_of_another_corpus_is_no_evidence_for_a_row_of_one_for_each(planted: Planted) -> None:
+    name, claim = "instructerc-2309.11911", "table-1/Llama2, LoRA/meld/weighted_f1"
+    prompt = load_prompt("history-v1").sha256
+    planted.score("instructerc-emorynlp", 0, "emorynlp", **ADAPTER, prompt_sha256=prompt)
+    verdict = check_claims(planted.folder, name).verdicts[claim]
+    assert (verdict.status, verdict.measured) == (OPEN, None)
+    assert "instructerc-meld" in verdict.by
+    planted.score("instructerc-meld", 10_000, "meld", **ADAPTER, prompt_sha256=prompt)
+    verdict = check_claims(planted.folder, name).verdicts[claim]
+    assert (verdict.status, verdict.measured) == ("contradicted", 100)
