@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,6 +77,10 @@ def label_conversation(text: str, file: str | None, adapter: AppAdapter, least: 
             raise DataError(Problem(source.name, what, expected, f"{turns:,}", code="app.turns"))
         rows = [row for piece in predicted_rows(source, predictor) for row in piece]
     notes = [f"From {source.name}; the text was not used"] if file and text.strip() else []
+    if (count := len({row["conversation"] for row in rows})) > 1:
+        notes.append(
+            f"{count} conversations; in chat a blank line begins another, without the turns before it"
+        )
     if predictor.temperature is not None:
         rows = [_where_sure(row, least) for row in rows]
     return Labelled(rows, predictor.labels, [*notes, *warnings])
@@ -87,7 +92,7 @@ def _source(text: str, file: str | None, scratch: Path) -> ConversationFile:
     else:
         path, name, form = scratch / "conversation.txt", "the conversation", "chat"
         path.write_text(text, encoding="utf-8", errors="replace")
-        if "-->" in text:  # between the times of subtitles
+        if re.search(r"\d\s*-->\s*\d", text):  # between the times of subtitles
             form = "vtt" if text.lstrip().startswith("WEBVTT") else "srt"
     if path.stat().st_size > MOST_BYTES:
         what, got = "is too large for this demo", f"{path.stat().st_size:,} bytes"

@@ -61,6 +61,9 @@ def test_chat_subtitles_and_tables_are_labelled_turn_by_turn(tmp_path: Path) -> 
         ("Jonas", "neutral"),
         ("Mira", "wistful"),
     ]
+    assert found.notes[0].startswith("2 conversations; in chat a blank line begins another")
+    (arrow,) = label_conversation("Mira: home --> anger!", None, ADAPTER, 0.0).rows
+    assert (arrow["speaker"], arrow["label"]) == ("Mira", "anger")
     for text, file in ((subtitles, None), ("", write(tmp_path / "train.srt", subtitles))):
         rows = label_conversation(text, file, ADAPTER, 0.0).rows
         assert [(row["start_s"], row["label"]) for row in rows] == [(1.5, "anger"), (3.0, "neutral")]
