@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Generic, Literal, get_args
 
@@ -190,31 +191,24 @@ def _made(
             stated = dict(old.__dict__)
         else:
             stated = _stated(make(folder), inputs)
-        files = _Stamps(folder)
+        stamps = _stamper(folder)
         with recording() as rendering:
             if finish:
-                finish(folder, model(**{**stated, "outputs": files.now()}))
-        manifest = model(**{**stated, "rendered_with": _digests(rendering), "outputs": files.now()})
+                finish(folder, model(**{**stated, "outputs": stamps()}))
+        manifest = model(**{**stated, "rendered_with": _digests(rendering), "outputs": stamps()})
         write_manifest(folder, manifest)
     return StepResult(out, manifest, was_current=False)
 
 
-class _Stamps:
-    """The stamps of a folder's files; each file is read once, and again only when it was written since."""
+def _stamper(folder: Path) -> Callable[[], tuple[FileStamp, ...]]:
+    """Gives the stamps of a folder's files; each is read once, and again only when it was written since."""
+    stamped = cache(lambda path, _changed, _bytes: stamp(path, folder))
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._known: dict[Path, tuple[tuple[int, int], FileStamp]] = {}
+    def stamps() -> tuple[FileStamp, ...]:
+        states = ((path, path.stat()) for path in files_of(folder))
+        return tuple(stamped(path, state.st_mtime_ns, state.st_size) for path, state in states)
 
-    def now(self) -> tuple[FileStamp, ...]:
-        """A stamp of every file but the manifest, by path."""
-        return tuple(self._stamp(path) for path in files_of(self._folder))
-
-    def _stamp(self, path: Path) -> FileStamp:
-        state = (path.stat().st_mtime_ns, path.stat().st_size)
-        if path not in self._known or self._known[path][0] != state:
-            self._known[path] = state, stamp(path, self._folder)
-        return self._known[path][1]
+    return stamps
 
 
 def _stated(output: Output, inputs: Inputs) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dialoguellm_release.cards.licenses import recipe_of
 from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.errors import DataError, Problem, PublishError
 from dialoguellm_release.folders import MANIFEST, read_manifest
+from dialoguellm_release.hub import contents
 from dialoguellm_release.hub.apps import offering
 from dialoguellm_release.hub.checks import (
     Check,
@@ -21,16 +22,7 @@ from dialoguellm_release.hub.checks import (
     repository_checks,
     source_checks,
 )
-from dialoguellm_release.hub.contents import (
-    PlannedFile,
-    RepoPlan,
-    Source,
-    Sources,
-    adapter,
-    backbone,
-    dataset,
-    space,
-)
+from dialoguellm_release.hub.contents import PlannedFile, RepoPlan, Source, Sources
 from dialoguellm_release.hub.licenses import publishable_part
 from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
@@ -122,14 +114,14 @@ def _plan(
     if repo_type == "dataset":
         assert sources.dataset
         assert part
-        return dataset(repo_id, sources.dataset, part, recipe)
+        return contents.dataset(repo_id, sources.dataset, part, recipe)
     if repo_type == "space":
-        planned = space(repo_id, sources.spaces[repo_id])
+        planned = contents.space(repo_id, sources.spaces[repo_id])
         is_app = any(one.repo_id == repo_id and one.app for one in recipe.spaces)
         return offering(planned, recipe.repositories[name].depends_on, sources) if is_app else planned
     if repo_id in sources.backbones:
-        return backbone(repo_id, sources.backbones[repo_id])
-    return adapter(repo_id, recipe.repositories[name].depends_on, sources, part)
+        return contents.backbone(repo_id, sources.backbones[repo_id])
+    return contents.adapter(repo_id, recipe.repositories[name].depends_on, sources, part)
 
 
 def read_sources(recipe: ReleaseRecipe, build: Path) -> Sources:
