@@ -20,8 +20,6 @@ def _a_pattern(text: str) -> str:
 
 
 Pattern = Annotated[Text, AfterValidator(_a_pattern)]
-
-
 LanguageTag = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
 
 
@@ -381,14 +379,11 @@ class CorpusEntry(Recipe):
             raise ValueError(f"no label may be called {', '.join(reserved)}: predictions use it")
         if len(set(self.label_space)) < len(self.label_space):
             raise ValueError("label_space names a label twice")
-        outside = sorted(set(self.label_map.values()) - set(self.label_space))
-        if outside:
+        if outside := sorted(set(self.label_map.values()) - set(self.label_space)):
             raise ValueError(f"label_map leads outside label_space: {', '.join(outside)}")
-        unknown = sorted(set(self.spellings.values()) - set(self.native_labels))
-        if unknown:
+        if unknown := sorted(set(self.spellings.values()) - set(self.native_labels)):
             raise ValueError(f"spellings lead to labels not in label_map: {', '.join(unknown)}")
-        both = sorted(set(self.dropped_labels) & set(self.native_labels))
-        if both:
+        if both := sorted(set(self.dropped_labels) & set(self.native_labels)):
             raise ValueError(f"dropped_labels and label_map both have {', '.join(both)}")
         return self
 
