@@ -205,20 +205,20 @@ def add_a_file(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("damage", "what"),
+    ("damage", "code"),
     [
-        (change_a_byte, "is not the file that was made"),
-        (take_a_file, "is missing, but the manifest lists it"),
-        (add_a_file, "is not in the manifest"),
+        (change_a_byte, "folders.file_changed"),
+        (take_a_file, "folders.file_missing"),
+        (add_a_file, "folders.file_unknown"),
     ],
 )
 def test_a_file_that_is_not_as_it_was_made_is_named(
-    build: Build, damage: Callable[[Path], Path], what: str
+    build: Build, damage: Callable[[Path], Path], code: str
 ) -> None:
     path = damage(build.path / "dataset")
     with pytest.raises(PublishError) as caught:
         planned(build)
-    assert [(problem.where, problem.what) for problem in caught.value.problems] == [(str(path), what)]
+    assert [(problem.where, problem.code) for problem in caught.value.problems] == [(str(path), code)]
 
 
 @pytest.mark.parametrize("name", ["training_args.bin", "model.PT", "state.pkl"])
