@@ -92,8 +92,10 @@ def _source(text: str, file: str | None, scratch: Path) -> ConversationFile:
     else:
         path, name, form = scratch / "conversation.txt", "the conversation", "chat"
         path.write_text(text, encoding="utf-8", errors="replace")
-        if re.search(r"\d\s*-->\s*\d", text):  # between the times of subtitles
-            form = "vtt" if text.lstrip().startswith("WEBVTT") else "srt"
+        if text.lstrip().startswith("WEBVTT"):
+            form = "vtt"
+        elif re.search(r"\d\s*-->\s*\d", text):  # between the times of subtitles
+            form = "srt"
     if path.stat().st_size > MOST_BYTES:
         what, got = "is too large for this demo", f"{path.stat().st_size:,} bytes"
         raise DataError(Problem(name, what, f"at most {MOST_BYTES:,}", got, code="app.bytes"))
