@@ -163,10 +163,13 @@ def new(
     pairs = [one.partition("=") for one in mapped or ()]
     if wrong := [one for one, separator, _ in pairs if not separator]:
         raise typer.BadParameter(f"--map: {wrong[0]} is not LABEL=LABEL")
+    label_map = {one: to for one, _, to in pairs}
+    if twice := [one for one, _, to in pairs if label_map[one] != to]:
+        raise typer.BadParameter(f"--map: {twice[0]} is mapped to two labels")
     known = DataOptions(
         columns={role: column for role, column in named.items() if column is not None},
         encoding=encoding,
-        label_map={one: to for one, _, to in pairs},
+        label_map=label_map,
         label_names=label_names.split(",") if label_names else (),
         held_out=held_out,
         config=config,

@@ -86,6 +86,9 @@ def guess_corpus(data: Sequence[str], beside: Path, options: DataOptions, scratc
         got, code = options.encoding, "corpora.unknown_encoding"
         raise DataError(Problem("--encoding", what, expected, got, code=code)) from None
     source = find_source(data, options.config, scratch)
+    if wrong := [one for one in (source.title, *source.files.values()) if not one.isprintable()]:
+        what, fix = "its name has characters that cannot be printed", "rename it"
+        raise DataError(Problem(ascii(wrong[0]), what, fix=fix, code="corpora.unprintable_name"))
     layout = find_layout(source, options.columns, options.encoding)
     space = label_space_of(layout.used, options.label_map, options.label_names or layout.class_names)
     name, title = corpus_name(source.title), source.title

@@ -102,6 +102,7 @@ def test_what_datasets_loads_is_copied_beside_the_recipes(run: Any, tmp_path: Pa
 def test_options_that_are_wrong(run: Any, table: Path) -> None:
     command = ("recipe", "new", "--extends", "tiny", "--data", table, "--dry-run")
     assert run(*command, "--map", "joy").code == 2
+    assert run(*command, "--map", "joy=anger", "--map", "joy=fear").code == 2
     assert run(*command, "--held-out", "0.9").code == 2
     ended = run(*command, "--encoding", "utf-8")
     assert ended.code == 1

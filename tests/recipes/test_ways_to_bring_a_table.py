@@ -771,3 +771,20 @@ def test_labels_outside_the_vocabulary_get_a_suggestion(tmp_path: Path) -> None:
     guessed = guess(data, tmp_path)
     assert guessed.labels.suggested == {"Joy": "happiness", "angry": "anger"}
     assert guessed.labels.counts == {"Joy": 1, "angry": 1, "boredom": 1}
+
+
+def test_a_dialogue_that_is_continued_later_is_counted(tmp_path: Path) -> None:
+    apart = [ROWS[0], ROWS[2], ROWS[1]]
+    guessed = guess(written({"my.csv": as_csv(apart)}, tmp_path), tmp_path)
+    assert read(guessed) == TRAIN
+    assert guessed.repairs == {"my.dialogue_continued_later": 1}
+    (tmp_path / "numbered").mkdir()
+    numbered = as_csv([(*row, place) for place, row in enumerate(apart)], (*HEADER, "turn"))
+    guessed = guess(written({"my.csv": numbered}, tmp_path / "numbered"), tmp_path / "numbered")
+    assert guessed.repairs == {}
+
+
+def test_a_name_of_two_lines_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as raised:
+        guess(written({"my\nversion.csv": PLAIN}, tmp_path), tmp_path)
+    assert [one.code for one in raised.value.problems] == ["corpora.unprintable_name"]

@@ -106,6 +106,7 @@ class _Rows:
     labels: NativeLabels
     # Utterances of each dialogue so far, where the table does not number them.
     begun: Counter[tuple[Split | None, str]] = field(default_factory=Counter)
+    last: tuple[Split | None, str] | None = None
     # The name in the table of each dialogue id.
     names: dict[tuple[Split | None, str], tuple[str, ...]] = field(default_factory=dict)
 
@@ -203,8 +204,11 @@ class _Rows:
             if (text, speaker) != before:
                 self.folder.notes.repairs[f"{self.folder.entry.name}.c1_as_cp1252"] += 1
         if columns.utterance is None:
-            index = self.begun[split, dialogue_id]
-            self.begun[split, dialogue_id] += 1
+            key = split, dialogue_id
+            index = self.begun[key]
+            if index and key != self.last:
+                self.folder.notes.repairs[f"{self.folder.entry.name}.dialogue_continued_later"] += 1
+            self.begun[key], self.last = index + 1, key
         else:
             index = whole_number(cells[columns.utterance], columns.utterance)
         return Utterance(
