@@ -21,16 +21,10 @@ from huggingface_hub import (
     get_token,
     hf_hub_url,
     snapshot_download,
+    utils,
 )
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils import (
-    are_progress_bars_disabled,
-    build_hf_headers,
-    disable_progress_bars,
-    enable_progress_bars,
-    hf_raise_for_status,
-)
 
 from dialoguellm_release.errors import Problem, PublishError
 from dialoguellm_release.hub.compare import changes
@@ -196,8 +190,8 @@ class HubStore(Store):
         url = hf_hub_url(repo_id, path, repo_type=repo_type, revision=commit, endpoint=self._api.endpoint)
 
         def get() -> str:
-            answer = get_session().get(url, headers=build_hf_headers())
-            hf_raise_for_status(answer)
+            answer = get_session().get(url, headers=utils.build_hf_headers())
+            utils.hf_raise_for_status(answer)
             return answer.content.decode("utf-8", errors="replace")
 
         with hub_errors(self.where(name)):
@@ -393,11 +387,11 @@ def _addition(path: str, file: PlannedFile) -> CommitOperationAdd:
 @contextmanager
 def _bars_on_a_terminal() -> Iterator[None]:
     """Shows the progress bars of `huggingface_hub` on a terminal only."""
-    if sys.stderr.isatty() or are_progress_bars_disabled():
+    if sys.stderr.isatty() or utils.are_progress_bars_disabled():
         yield
         return
-    disable_progress_bars()
+    utils.disable_progress_bars()
     try:
         yield
     finally:
-        enable_progress_bars()
+        utils.enable_progress_bars()
