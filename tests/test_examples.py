@@ -62,6 +62,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         )
         write_predictions(scored / "predictions.parquet")
         Path("my.csv").write_text("text,label\nhello,neutral\ngreat,happiness\n", encoding="utf-8")
+        Path("chat.txt").write_text("Robin: It came today.\nAlex: They said yes!\n", encoding="utf-8")
         Path("corpora").symlink_to(resource_folder("synthetic_corpora"))
         yield folder
 

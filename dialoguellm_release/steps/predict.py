@@ -61,9 +61,10 @@ def predict_file(
         DataError: The input cannot be read, or the output is there already.
 
     Example:
-        >>> predictor = EmotionPredictor.from_pretrained("dialoguellm/llama-2-7b")  # doctest: +SKIP
+        >>> base, adapter = "build/backbones/tiny", "build/adapters/tiny"
+        >>> predictor = EmotionPredictor.from_pretrained(adapter, backbone=base)  # doctest: +SKIP
         >>> predict_file("chat.txt", predictor, "emotions.csv").turns  # doctest: +SKIP
-        12
+        2
     """
     target = Path(out)
     check_output(target, file, replace=replace)

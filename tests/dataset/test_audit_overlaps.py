@@ -325,6 +325,7 @@ def test_a_published_copy_is_audited_by_what_is_in_it(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.corpora
 def test_a_sample_of_the_real_corpora_by_brute_force(paper_dataset: StepResult[DatasetManifest]) -> None:
     def is_sampled(dialogue_id: str) -> bool:

@@ -230,6 +230,7 @@ def test_the_demo_dataset_by_brute_force(k: int, tmp_path: Path) -> None:
     assert {row["part"] for row in rows} >= {"clean", "leaked"}
 
 
+@pytest.mark.slow
 @pytest.mark.corpora
 def test_the_real_corpora_by_brute_force(paper_dataset: StepResult[DatasetManifest]) -> None:
     """The records of every fifth dialogue, against all dialogues of the other side."""

@@ -23,8 +23,8 @@ from tests.hub_server.clients import point_clients_at
 from tests.hub_server.server import HubServer
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("demo")]
-DATASET, BACKBONE, ADAPTER, METRIC = (
-    f"dialoguellm/{name}" for name in ("instructions", "tiny-llama", "tiny", "erc_scores")
+DATASET, BACKBONE, ADAPTER, METRIC, APP = (
+    f"dialoguellm/{name}" for name in ("instructions", "tiny-llama", "tiny", "erc_scores", "emotion_demo")
 )
 
 
@@ -137,11 +137,12 @@ def test_a_release_with_one_changed_file_makes_one_commit_and_the_old_bytes_stay
         BACKBONE: (),
         METRIC: (),
         ADAPTER: ("manifest.json", "release.json", "tokenizer_config.json"),
+        APP: ("adapters.json", "release.json"),
     }
     assert broken_tags(server.store) == []
     for name, one in server.store.repositories.items():
         assert one.tags == {"v1.0.0": old[name].oid, "v1.1.0": one.head.oid}
-        assert release_commits(one) == (["v1.1.0", "v1.0.0"] if one.repo_id == ADAPTER else ["v1.0.0"])
+        assert release_commits(one) == (["v1.1.0", "v1.0.0"] if one.repo_id in (ADAPTER, APP) else ["v1.0.0"])
     for revision, expected in (("v1.0.0", before), ("v1.1.0", before + b"\n"), ("main", before + b"\n")):
         path = hf_hub_download(ADAPTER, "tokenizer_config.json", revision=revision)
         assert Path(path).read_bytes() == expected

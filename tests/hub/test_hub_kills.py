@@ -57,7 +57,7 @@ def publisher(build: Build, hub_server: HubServer, tmp_path: Path) -> Publisher:
 
 
 def assert_released(server: HubServer) -> None:
-    assert len(server.store.repositories) == 4
+    assert len(server.store.repositories) == 5
     for repository in server.store.repositories.values():
         assert repository.tags == {"v1.0.0": repository.head.oid}
         assert release_commits(repository) == ["v1.0.0"]
