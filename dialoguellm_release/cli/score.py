@@ -198,7 +198,7 @@ def calibrate(
     The temperature with the least negative log-likelihood on the validation split goes into the adapter's
     folder. It changes no answer, but makes probabilities mean what they say.
 
-    Example: dlm-release score run meld --adapter build/adapters/my --set split=validation --out build/val
+    Example: dlm-release score run my.yaml --adapter build/adapters/my --set split=validation --out build/val
              dlm-release score calibrate build/val --adapter build/adapters/my
     """
     from dialoguellm_release.steps.score import calibrate_adapter

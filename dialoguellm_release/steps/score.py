@@ -313,7 +313,7 @@ def calibrate_adapter(scores: StrPath, adapter: StrPath, *, replace: bool = Fals
             the adapter has another calibration.
 
     Example:
-        >>> calibrate_adapter("build/scores/meld-validation", "build/adapters/my")  # doctest: +SKIP
+        >>> calibrate_adapter("build/scores/validation", "build/adapters/my")  # doctest: +SKIP
         Calibration(version=1, temperature=1.43, ...)
     """
     from dialoguellm_release.scoring.calibrate import fit_calibration
