@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from dialoguellm_release.backbones.load import load_backbone
@@ -17,6 +17,7 @@ from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.labels import LABELS, Split
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
+from tests.tokenizers import with_prefix_space
 
 ROOMY = 1000
 
@@ -29,19 +30,6 @@ def tokenizer(tiny_backbone: Path, tiny_recipe: Loaded[BackboneRecipe]) -> Any:
 @pytest.fixture(scope="module")
 def prompt() -> Prompt:
     return load_prompt("dialogue-v1")
-
-
-def with_prefix_space() -> PreTrainedTokenizerFast:
-    """One token a character, an own one for the space, and a space before everything, as LLaMA's has it."""
-    characters = sorted({chr(code) for code in range(32, 127)} | set("\n’"))
-    vocabulary = {"<s>": 0, "</s>": 1, "<unk>": 2, "▁": 3}
-    vocabulary |= {character: 4 + index for index, character in enumerate(characters)}
-    backend = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>"))
-    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
-    )
 
 
 def that_ends_every_text() -> PreTrainedTokenizerFast:

@@ -29,6 +29,7 @@ from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps.model import export_training, merge_adapter
 from dialoguellm_release.training import adapter_folder
 from dialoguellm_release.training.export import Segments, Tool, configuration
+from tests.tokenizers import with_prefix_space
 
 
 @pytest.fixture(scope="module")
@@ -128,18 +129,7 @@ def test_tools_that_tokenise_apart_get_text_of_the_same_tokens(
 
 def test_a_prefix_space_is_not_put_twice() -> None:
     """A SentencePiece-like tokenizer writes a space before each text: the answer must then have none."""
-    from tokenizers import Tokenizer, models, normalizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    characters = sorted({chr(code) for code in range(32, 127)} | set("\n’"))
-    vocabulary = {"<s>": 0, "</s>": 1, "<unk>": 2, "▁": 3}
-    vocabulary |= {character: 4 + index for index, character in enumerate(characters)}
-    backend = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>"))
-    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
-    )
+    tokenizer = with_prefix_space()
     encoder = Encoder(load_prompt("dialogue-v1"), tokenizer, 2000)
     segments = Segments(encoder, tokenizer)
     assert segments.answer("happiness") == "happiness</s>"
