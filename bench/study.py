@@ -29,7 +29,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +52,7 @@ class Run:
         corpora: Score recipes.
         seed: Of an adapter; None for what has none.
         dataset: Folder below the one of the datasets; None is the main one.
+        init: Folder of the run whose adapter the training starts from; None starts with a new one.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Run:
     corpora: tuple[str, ...]
     seed: int | None = None
     dataset: str | None = None
+    init: str | None = None
 
     @property
     def folder(self) -> str:
@@ -71,7 +73,8 @@ def runs_of(plan: Path) -> Iterator[Run]:
     for one in yaml.safe_load(plan.read_text(encoding="utf-8")):
         for seed in one.get("seeds", [None]):
             settings, corpora = tuple(one.get("settings", ())), tuple(one["corpora"])
-            yield Run(one["name"], one["kind"], settings, corpora, seed, one.get("dataset"))
+            dataset, init = one.get("dataset"), one.get("init")
+            yield Run(one["name"], one["kind"], settings, corpora, seed, dataset, init)
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,8 @@ class Study:
         if run.kind == "adapter":
             train = ["adapter", "train", str(self.work / "adapter.yaml"), "--dataset", str(dataset)]
             train += ["--out", str(adapter), "--seed", str(run.seed), *_set(run.settings)]
+            if run.init:
+                train += ["--set", f"init_adapter.path={self.work.absolute() / 'adapters' / run.init}"]
             if not self._done(run, "train", train):
                 return
         for corpus in run.corpora:
@@ -143,15 +148,28 @@ class Study:
         return failure is None
 
 
-def in_processes(runs: Sequence[Run], options: list[str], jobs: int, ends_at: float) -> None:
-    """Carries out each run in a process of its own, so many at a time."""
+def in_processes(runs: Sequence[Run], work: Path, options: list[str], jobs: int, ends_at: float) -> None:
+    """Carries out each run in a process of its own, so many at a time.
+
+    A run that starts from the adapter of another waits for that one, which comes before it in the plan.
+    """
+    started: dict[str, Future[None]] = {}
 
     def carry_out(run: Run) -> None:
+        while run.init in started and not started[run.init].done() and not _trained(work, run.init):
+            time.sleep(1)
         if time.monotonic() <= ends_at:
             subprocess.run([sys.executable, __file__, "--run", run.folder, *options], check=False)
 
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(carry_out, runs))
+        for run in runs:
+            started[run.folder] = pool.submit(carry_out, run)
+        for one in started.values():
+            one.result()
+
+
+def _trained(work: Path, folder: str) -> bool:
+    return (work / "adapters" / folder / "manifest.json").exists()
 
 
 def _set(settings: tuple[str, ...]) -> list[str]:
@@ -228,6 +246,7 @@ def main() -> None:
     options += ["--plan", str(arguments.plan), *_set(study.settings)]
     in_processes(
         [run for run in runs if chosen is None or run.name in chosen],
+        study.work,
         options,
         arguments.jobs,
         time.monotonic() + 60 * arguments.minutes,
