@@ -8,9 +8,11 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -58,6 +60,8 @@ MADE_BY: dict[Kind, str] = {
 """The command that makes a folder of each kind."""
 
 AnyManifest = TypeVar("AnyManifest", bound=Manifest)
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,17 @@ def files_of(folder: Path) -> list[Path]:
 
 def stamps(folder: Path) -> tuple[FileStamp, ...]:
     """The stamps of the files of a folder, by path."""
-    return tuple(stamp(path, folder) for path in files_of(folder))
+    return tuple(in_threads(partial(stamp, root=folder), files_of(folder)))
+
+
+def in_threads(call: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """The result of each item, in order, by a thread per core; for calls that release Python's lock.
+
+    >>> list(in_threads(len, ["a", "bc"]))
+    [1, 2]
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from pool.map(call, items)
 
 
 def canonical_json(value: BaseModel | dict[str, object]) -> str:
@@ -229,15 +243,19 @@ def file_problems(folder: Path, manifest: Manifest) -> Iterator[Problem]:
 
 def changed_files(folder: Path, files: Iterable[FileStamp], fix: str, room: str) -> Iterator[Problem]:
     """Files of a folder that are missing or are not as they were stamped; codes are those of a room."""
-    for file in files:
+
+    def problem(file: FileStamp) -> Problem | None:
         path = folder / file.path
         if not path.is_file():
             what = "is missing, but the manifest lists it"
-            yield Problem(str(path), what, fix=fix, code=f"{room}.file_missing")
-        elif (found := stamp(path, folder)) != file:
-            expected, got = (f"{one.bytes} bytes, sha256 {one.sha256}" for one in (file, found))
-            what, code = "is not the file that was made: the manifest lists another", f"{room}.file_changed"
-            yield Problem(str(path), what, expected, got, fix, code=code)
+            return Problem(str(path), what, fix=fix, code=f"{room}.file_missing")
+        if (found := stamp(path, folder)) == file:
+            return None
+        expected, got = (f"{one.bytes} bytes, sha256 {one.sha256}" for one in (file, found))
+        what, code = "is not the file that was made: the manifest lists another", f"{room}.file_changed"
+        return Problem(str(path), what, expected, got, fix, code=code)
+
+    yield from filter(None, in_threads(problem, files))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from dialoguellm_release.cards.check import check_our_card, repository_card_problems
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.folders import file_problems, read_calibration
+from dialoguellm_release.folders import file_problems, in_threads, read_calibration
 from dialoguellm_release.hub.apps import APP_ADAPTERS, app_problems
 from dialoguellm_release.hub.contents import PREDICTIONS, SCORES, PlannedFile, Source, Sources
 from dialoguellm_release.hub.secrets import secret_problems
@@ -257,10 +257,14 @@ _ZIP_START = b"PK\x03\x04"
 
 def repository_checks(name: RepositoryName, files: Mapping[str, PlannedFile]) -> list[Check]:
     """The checks of a repository as it would be published."""
+
+    def secrets(path: str) -> list[Problem]:
+        return list(secret_problems(path, files[path].content))
+
     note = f"{name}, {counted(len(files), 'file')}"
     found = {
         "card": list(repository_card_problems(files, lambda path: files[path].text(), check_our_card)),
-        "secrets": [problem for path, one in files.items() for problem in secret_problems(path, one.content)],
+        "secrets": [problem for problems in in_threads(secrets, files) for problem in problems],
         "pickles": [problem for path, one in files.items() for problem in pickle_problems(path, one.content)],
         "sizes": list(size_problems(files)),
     }
