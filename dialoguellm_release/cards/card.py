@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import jinja2
 import yaml
@@ -36,6 +36,12 @@ def render_text(folder: str, template: str, body: Mapping[str, object]) -> str:
 
     A template writes a table line by line with the filters `header` and `row`, and numbers with `numbers`.
     """
+    return _environment(folder).get_template(template).render(body)
+
+
+@cache
+def _environment(folder: str) -> jinja2.Environment:
+    """Where templates of a folder are compiled, each once for as long as its text is the same."""
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(partial(_template, [folder, "model_cards"])),
         undefined=jinja2.StrictUndefined,
@@ -46,10 +52,16 @@ def render_text(folder: str, template: str, body: Mapping[str, object]) -> str:
     )
     environment.globals["numbers"] = numbers
     environment.filters |= {"header": lambda cells: table(cells, []), "row": markdown_row}
-    return environment.get_template(template).render(body)
+    return environment
 
 
-def _template(folders: Sequence[str], name: str) -> str | None:
+def _template(folders: Sequence[str], name: str) -> tuple[str, str, Callable[[], bool]] | None:
+    """The text of a template, its name, and whether the text is still the same, which a step records too."""
+    text = _template_text(folders, name)
+    return None if text is None else (text, name, lambda: _template_text(folders, name) == text)
+
+
+def _template_text(folders: Sequence[str], name: str) -> str | None:
     """The text of a template from the first folder that has it."""
     paths = (resource_folder(folder) / name for folder in folders)
     found = next((path for path in paths if path.is_file()), None)
