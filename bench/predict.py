@@ -106,7 +106,7 @@ def records_of(path: Path, predictor: EmotionPredictor) -> list[Record]:
         row = json.loads(line)
         so_far = so_far if row["dialogue"] == last else predictor._begin()
         last = row["dialogue"]
-        record = so_far.record_of(turn_of(row))
+        record = so_far.record_of(turn_of(row), "bench")
         assert record is not None
         records.append(record)
     return records

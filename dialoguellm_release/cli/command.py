@@ -6,7 +6,7 @@ import json as json_module
 from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -30,6 +30,16 @@ def output(default: str) -> Any:
     return typer.Option("--out", help=f"The folder to write. [default: {default}]")
 
 
+Cache = Annotated[
+    Path, typer.Option("--cache", help="Folder where answers are kept and found by the next run.")
+]
+BaseUrl = Annotated[str, typer.Option(help="An OpenAI-compatible API, as vLLM and llama.cpp serve it.")]
+Api = Annotated[str, typer.Option(help="chat, or completions for a model that is not tuned for chat.")]
+KeyVariable = Annotated[str, typer.Option(help="Environment variable that holds the key.")]
+Concurrency = Annotated[int, typer.Option(min=1, help="Requests under way at once.")]
+LOCAL_SERVER = "http://127.0.0.1:8000/v1"
+"""Where a served model is asked: no text leaves the machine unless another address is stated."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
 Again = Annotated[bool, typer.Option("--again", help="Do the work even where the output is current.")]
 Replace = Annotated[
@@ -49,9 +59,18 @@ def choice(name: str, known: Collection[Any], option: str) -> Any:
     return name
 
 
+def served_model(model: str, base_url: str, api: str, key_variable: str, concurrency: int) -> ServedModel:
+    """The served model that the options name."""
+    from dialoguellm_release.schemas.scores import ServerApi
+    from dialoguellm_release.steps.predict import ServedModel
+
+    return ServedModel(base_url, model, choice(api, get_args(ServerApi), "--api"), key_variable, concurrency)
+
+
 if TYPE_CHECKING:
     from dialoguellm_release.errors import Problem
     from dialoguellm_release.steps import StepResult
+    from dialoguellm_release.steps.predict import ServedModel
 
 
 def say(text: object) -> None:

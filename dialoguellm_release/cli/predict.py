@@ -5,16 +5,16 @@ from __future__ import annotations
 import json as json_module
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dialoguellm_release.cli import command
-from dialoguellm_release.cli.command import Json, say, show, show_json
+from dialoguellm_release.cli.command import BUILD, Json, say, show, show_json
 from dialoguellm_release.render.predictions import LIMITS_OF_USE, predictions_table
 
 if TYPE_CHECKING:
-    from dialoguellm_release.steps.predict import EmotionPredictor
+    from dialoguellm_release.steps.predict import ConversationFile, EmotionPredictor
 
 
 def predict(
@@ -32,10 +32,11 @@ def predict(
         str | None,
         typer.Option(metavar="MODEL", help="Ask this model on a server; --adapter states prompt and labels."),
     ] = None,
-    base_url: Annotated[str, typer.Option(help="The OpenAI-compatible API of --served.")] = (
-        "http://127.0.0.1:8000/v1"
-    ),
-    api: Annotated[str, typer.Option(help="Of --served: chat or completions.")] = "chat",
+    base_url: command.BaseUrl = command.LOCAL_SERVER,
+    api: command.Api = "chat",
+    key_variable: command.KeyVariable = "OPENAI_API_KEY",
+    concurrency: command.Concurrency = 8,
+    cache: command.Cache = BUILD / "cache",
     labels: Annotated[
         str | None, typer.Option(help="Predict these labels alone: a part of the label space, with commas.")
     ] = None,
@@ -71,70 +72,66 @@ def predict(
 
     Example: dlm-release predict chat.txt --adapter build/adapters/tiny --out emotions.csv
     """
-    from dialoguellm_release.schemas.scores import ServerApi
     from dialoguellm_release.steps import predict as steps
 
+    if served is not None and (backbone is not None or device is not None):
+        raise typer.BadParameter("--backbone and --device are of a model that runs here, not of --served")
+    if served is None and adapter is None:
+        raise typer.BadParameter("name the model with --adapter, or with --served one on a server")
+    if out is None and (resume or replace):
+        raise typer.BadParameter("--resume and --replace need --out")
+    server = served and command.served_model(served, base_url, api, key_variable, concurrency)
     if out is not None:
         steps.check_output(out, file, replace=replace)
     chosen = None if labels is None else [one.strip() for one in labels.split(",")]
-    if served is not None:
-        if backbone is not None or device is not None:
-            raise typer.BadParameter("--backbone and --device are of a model that runs here, not of --served")
-        way = command.choice(api, get_args(ServerApi), "--api")
-        server = steps.ServedModel(base_url, served, way)
-        predictor = steps.EmotionPredictor.from_served(
-            server, adapter, labels=chosen, corpus=corpus, context_k=context_k
-        )
-    elif adapter is None:
-        raise typer.BadParameter("name the model with --adapter, or with --served one on a server")
-    else:
-        predictor = steps.EmotionPredictor.from_pretrained(
-            adapter,
-            backbone=backbone or steps.backbone_of(adapter),
-            labels=chosen,
-            corpus=corpus,
-            context_k=context_k,
-            batch_size=batch_size,
-            device=device,
-        )
-    say(LIMITS_OF_USE)
     named = {"text": text, "speaker": speaker, "dialogue": dialogue}
     columns = {role: name for role, name in named.items() if name is not None}
-    if out is None:
-        if resume or replace:
-            raise typer.BadParameter("--resume and --replace need --out")
-        _to_stdout(file, predictor, form, columns, json=json)
-        return
-    made = steps.predict_file(
-        file, predictor, out, form=form, columns=columns, resume=resume, replace=replace
-    )
+    with steps.opened(file, form, columns) as source:
+        if server:
+            predictor = steps.EmotionPredictor.from_served(
+                server, adapter, labels=chosen, corpus=corpus, context_k=context_k, cache=cache
+            )
+        else:
+            assert adapter is not None
+            predictor = steps.EmotionPredictor.from_pretrained(
+                adapter,
+                backbone=backbone or steps.backbone_of(adapter),
+                labels=chosen,
+                corpus=corpus,
+                context_k=context_k,
+                batch_size=batch_size,
+                device=device,
+            )
+        say(LIMITS_OF_USE)
+        if out is None:
+            _to_stdout(source, predictor, json=json)
+            return
+        made = steps.predict_source(source, predictor, out, resume=resume, replace=replace)
     if json:
         show_json({**vars(made), "out": str(made.out), "limits_of_use": LIMITS_OF_USE})
     say(f"{made.out} is written: {steps.counted(predictor)}.")
 
 
-def _to_stdout(
-    file: str, predictor: EmotionPredictor, form: str | None, columns: dict[str, str], *, json: bool
-) -> None:
+def _to_stdout(source: ConversationFile, predictor: EmotionPredictor, *, json: bool) -> None:
     from dialoguellm_release.steps import predict as steps
 
-    with steps.opened(file, form, columns) as source:
-        pieces = steps.predict_rows(source, predictor)
-        if json:
-            show('{"limits_of_use": ' + json_module.dumps(LIMITS_OF_USE) + ', "predictions": [')
-            is_first = True
-            for rows in pieces:
-                for row in rows:
-                    show(("" if is_first else ",") + json_module.dumps(row, ensure_ascii=False))
-                    is_first = False
-            show("]}")
-        elif is_terminal():
-            for rows in pieces:
-                show(predictions_table(rows))
-        else:
-            for number, rows in enumerate(pieces):
-                lines = steps.lines_of(rows, predictor.labels, "csv", has_header=not number)
-                show(lines.removesuffix("\n"))
+    pieces = steps.predict_rows(source, predictor)
+    if json:
+        stated = {"limits_of_use": LIMITS_OF_USE, "calibrated_on": predictor.calibrated_on}
+        show(json_module.dumps(stated)[:-1] + ', "predictions": [')
+        is_first = True
+        for rows in pieces:
+            for row in rows:
+                show(("" if is_first else ",") + json_module.dumps(row, ensure_ascii=False))
+                is_first = False
+        show("]}")
+    elif is_terminal():
+        for rows in pieces:
+            show(predictions_table(rows))
+    else:
+        for number, rows in enumerate(pieces):
+            lines = steps.lines_of(rows, predictor.labels, "csv", has_header=not number)
+            show(lines.removesuffix("\n"))
     say(steps.counted(predictor))
 
 

@@ -12,6 +12,7 @@ from dialoguellm_release.cli.command import (
     BUILD,
     Again,
     BackbonesFolder,
+    Cache,
     DatasetFolder,
     Json,
     Replace,
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
 app = command.group("Score models, baselines and predictions; compare scores.")
 
 Recipe = Annotated[str, typer.Argument(help="A score recipe: the name of a bundled one, or a path.")]
-Cache = Annotated[
-    Path, typer.Option(help="Keeps each answer of a model, so that an interrupted run continues.")
-]
 Settings = Annotated[list[str] | None, command.setting("max_records=100")]
 
 
@@ -125,16 +123,10 @@ def baseline(
 def served(
     recipe: Recipe,
     model: Annotated[str, typer.Argument(help="Name of a model that the server has.")],
-    base_url: Annotated[
-        str, typer.Option(help="An OpenAI-compatible API, as vLLM and llama.cpp serve it.")
-    ] = "https://api.openai.com/v1",
-    api: Annotated[
-        str, typer.Option(help="chat, or completions for a model that is not tuned for chat.")
-    ] = "chat",
-    key_variable: Annotated[
-        str, typer.Option(help="Environment variable that holds the key.")
-    ] = "OPENAI_API_KEY",
-    concurrency: Annotated[int, typer.Option(min=1, help="Requests under way at once.")] = 8,
+    base_url: command.BaseUrl = command.LOCAL_SERVER,
+    api: command.Api = "chat",
+    key_variable: command.KeyVariable = "OPENAI_API_KEY",
+    concurrency: command.Concurrency = 8,
     dataset: DatasetFolder = BUILD / "dataset",
     out: Annotated[Path | None, command.output("build/scores/RECIPE-MODEL")] = None,
     cache: Cache = BUILD / "cache",
@@ -147,11 +139,9 @@ def served(
 
     Example: dlm-release score served my-recipe.yaml my-model --base-url http://127.0.0.1:8000/v1
     """
-    from dialoguellm_release.schemas.scores import ServerApi
-    from dialoguellm_release.steps.score import ServedModel, score_served
+    from dialoguellm_release.steps.score import score_served
 
-    way = command.choice(api, get_args(ServerApi), "--api")
-    asked = ServedModel(base_url, model, way, key_variable, concurrency)
+    asked = command.served_model(model, base_url, api, key_variable, concurrency)
     made = score_served(
         recipe, asked, dataset, out, cache=cache, overrides=settings or (), again=again, replace=replace
     )

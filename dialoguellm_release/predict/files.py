@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import os
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,16 +16,10 @@ from typing import Any, Literal
 
 from pydantic import Field, JsonValue, ValidationError
 
-from dialoguellm_release.corpora.cells import is_blank
-from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.errors import DataError, Problem, ReleaseError
 from dialoguellm_release.folders import alone, write_text
 from dialoguellm_release.predict.predictor import AT_ONCE, EmotionPrediction, EmotionPredictor, SoFar
-from dialoguellm_release.predict.reading import (
-    ConversationFile,
-    InputTurn,
-    count_scripts,
-    warning_of_scripts,
-)
+from dialoguellm_release.predict.reading import MAX_OPEN, ConversationFile, InputTurn, warning_of_scripts
 from dialoguellm_release.progress import progress, say
 from dialoguellm_release.render.predictions import (
     FIXED_COLUMNS,
@@ -36,49 +30,22 @@ from dialoguellm_release.render.predictions import (
 from dialoguellm_release.schemas.base import Count, Schema
 from dialoguellm_release.schemas.record import Record
 
-MAX_OPEN = 10_000
-"""Conversations whose last turns are held at once; rows of more than these may not be mixed in a table."""
-
-MAX_PROBLEMS = 100
+OUTPUTS = (".csv", ".jsonl", ".parquet")
 PredictedRow = dict[str, Any]
+Unfinished = Literal["refuse", "resume", "discard"]
 
 
-def survey(source: ConversationFile, predictor: EmotionPredictor) -> tuple[int, tuple[str, ...]]:
-    """How many turns a file has, and what a reader of its predictions has to know, which is said on stderr.
-
-    Why a reading of its own: everything that is wrong with a file is known before a model is asked.
-    """
-    turns, has_text, letters, problems = 0, False, Counter[str](), list[Problem]()
-    recent, closed = OrderedDict[str, None](), set[int]()
-    for one in source.turns():
-        if isinstance(one, Problem):
-            problems.append(one)
-            if len(problems) == MAX_PROBLEMS:
-                break
-            continue
-        if hash(one.conversation) in closed:
-            what = f"goes on with {one.conversation}, {MAX_OPEN:,} conversations after its last turn"
-            fix = "sort the rows by conversation"
-            problems.append(Problem(f"{source.name}:{one.line}", what, fix=fix, code="predict.too_mixed"))
-            break
-        recent[one.conversation] = None
-        recent.move_to_end(one.conversation)
-        if len(recent) > MAX_OPEN:
-            closed.add(hash(recent.popitem(last=False)[0]))
-        turns += 1
-        has_text = has_text or not is_blank(one.turn.text)
-        count_scripts(one.turn.text, letters)
-    if problems:
-        raise DataError(problems)
-    if not has_text:
-        raise DataError(Problem(source.name, "has no turn with text", code="predict.empty_file"))
-    script_warning = warning_of_scripts(letters, predictor.choice.languages)
-    warnings = [script_warning] if script_warning else []
+def warnings_of(source: ConversationFile, predictor: EmotionPredictor) -> tuple[str, ...]:
+    """What a reader of the predictions of a file has to know, which is also said on stderr."""
+    scripts = warning_of_scripts(source.letters, predictor.choice.languages)
     if predictor.temperature is None:
-        warnings.append("the probabilities are not calibrated: 0.9 does not mean right nine times in ten")
+        sureness = "the probabilities are not calibrated: 0.9 does not mean right nine times in ten"
+    else:
+        sureness = f"the probabilities are calibrated on {predictor.calibrated_on}: other texts may differ"
+    warnings = (scripts, sureness) if scripts else (sureness,)
     for text in warnings:
         say(f"warning: {text}")
-    return turns, tuple(warnings)
+    return warnings
 
 
 def predicted_rows(
@@ -95,10 +62,13 @@ def predicted_rows(
         open_conversations[one.conversation] = so_far, number + 1
         if len(open_conversations) > MAX_OPEN:
             open_conversations.popitem(last=False)
-        return one, number, so_far.record_of(one.turn)
+        return one, number, so_far.record_of(one.turn, f"{source.name}:{one.line}")
 
-    turns = map(placed, source.turns())
+    turns, resumes = map(placed, source.turns()), skip > 0
     while piece := list(islice(turns, AT_ONCE)):
+        if resumes:
+            predictor._resume(record for _, _, record in piece)
+            resumes = False
         asked, skip = piece[skip:], max(0, skip - len(piece))
         if asked:
             predictions = predictor._answer([record for _, _, record in asked])
@@ -134,6 +104,7 @@ class PredictedFile:
         counts: Of these turns, `without label` (the column `reason` says why), `shortened` (context was left
             out to fit the model) and `cut` (the end of the turn was).
         temperature: That the probabilities were calibrated with; None where they are not.
+        calibrated_on: The corpus that it was fitted on.
         warnings: What a reader of the predictions has to know.
     """
 
@@ -141,6 +112,7 @@ class PredictedFile:
     turns: int
     counts: dict[str, int]
     temperature: float | None
+    calibrated_on: str | None
     warnings: tuple[str, ...]
 
 
@@ -148,10 +120,10 @@ def write_predictions(
     source: ConversationFile,
     predictor: EmotionPredictor,
     out: Path,
-    unfinished: Literal["refuse", "resume", "discard"],
+    unfinished: Unfinished,
 ) -> PredictedFile:
     """Predicts a file into another one, which appears when it is whole."""
-    turns, warnings = survey(source, predictor)
+    warnings = warnings_of(source, predictor)
     inputs: dict[str, JsonValue] = {
         "input": {"sha256": source.sha256, "format": source.format},
         "columns": dict(source.columns),
@@ -163,19 +135,24 @@ def write_predictions(
         predictor.counts.update(partial.state.counts)
         done = partial.state.rows
         try:
-            with progress("predict", turns, start=done) as advance:
+            with progress("predict", source.count, start=done) as advance:
                 for rows in predicted_rows(source, predictor, done):
                     partial.add(rows, predictor.counts)
                     advance(len(rows))
-            partial.finish()
+            partial.finish(predictor)
         except KeyboardInterrupt:
             if partial.state.rows:
-                say(f"{partial.state.rows:,} predictions are kept; go on with --resume")
+                say(partial.kept)
+            raise
+        except ReleaseError as error:
+            if partial.state.rows:
+                error.outcome = partial.kept
             raise
         finally:
             partial.drop_if_empty()
     counts = {name: count for name, count in predictor.counts.items() if name != "turns"}
-    return PredictedFile(out, predictor.counts["turns"], counts, predictor.temperature, warnings)
+    calibrated = predictor.temperature, predictor.calibrated_on
+    return PredictedFile(out, predictor.counts["turns"], counts, *calibrated, warnings)
 
 
 def counted(predictor: EmotionPredictor) -> str:
@@ -189,7 +166,6 @@ def counted(predictor: EmotionPredictor) -> str:
     return ", ".join([f"{counts['turns']:,} turns", *(f"{n:,} {what}" for what, n in parts.items() if n)])
 
 
-OUTPUTS = (".csv", ".jsonl", ".parquet")
 ROWS_AT_ONCE = 8_192
 
 
@@ -219,7 +195,7 @@ class PartialOutput:
         out: Path,
         labels: Sequence[str],
         inputs: Mapping[str, JsonValue],
-        unfinished: Literal["refuse", "resume", "discard"],
+        unfinished: Unfinished,
     ) -> None:
         self.out, self._labels = out, labels
         self._form = out.suffix.lower()
@@ -229,12 +205,19 @@ class PartialOutput:
         if found is not None and unfinished == "refuse":
             fix = "continue it with --resume, or begin again with --replace"
             what = f"an earlier run left {found.rows:,} predictions here"
-            raise DataError(Problem(str(out), what, fix=fix, code="predict.unfinished"))
+            problem = Problem(str(out), what, fix=fix, code="predict.unfinished")
+            raise DataError(problem, outcome="they are kept as they are")
         if found is not None and found.inputs != inputs:
-            raise DataError(list(_differences(out, found.inputs, inputs)))
+            kept = f"the {found.rows:,} predictions of the earlier run are kept as they are"
+            raise DataError(list(_differences(out, found.inputs, inputs)), outcome=kept)
         self.state = found or PartialState(inputs=dict(inputs))
         with self._rows.open("ab") as file:
             file.truncate(self.state.bytes)
+
+    @property
+    def kept(self) -> str:
+        """What is left of a run that stops."""
+        return f"{self.state.rows:,} predictions are kept; go on with the same command and --resume"
 
     def add(self, rows: Sequence[Mapping[str, Any]], counts: Mapping[str, int]) -> None:
         """Makes rows durable, and after them the state that says so."""
@@ -251,13 +234,13 @@ class PartialOutput:
             write_text(self._state_file, state.model_dump_json() + "\n")
         self.state = state
 
-    def finish(self) -> None:
+    def finish(self, predictor: EmotionPredictor) -> None:
         """Puts the output in its place, whole."""
         made = self.out.with_name(f".{self.out.name}.made")
         with self._writing():
             try:
                 if self._form == ".parquet":
-                    _write_parquet(self._rows, made, self._labels)
+                    _write_parquet(self._rows, made, predictor)
                     made.replace(self.out)
                     self._rows.unlink()
                 else:
@@ -268,15 +251,13 @@ class PartialOutput:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Failures of the disk as problems that say what is kept."""
+        """Failures of the disk as problems."""
         try:
             yield
         except OSError as error:
-            rows, what = self.state.rows, f"cannot be written: {error.strerror or error}"
-            fix = "free some space" + (", then run the same command with --resume" if rows else "")
-            problem = Problem(str(self.out), what, fix=fix, code="predict.not_written")
-            kept = f"{rows:,} predictions are kept" if rows else "nothing was written"
-            raise DataError(problem, outcome=kept) from error
+            what = f"cannot be written: {error.strerror or error}"
+            problem = Problem(str(self.out), what, fix="free some space", code="predict.not_written")
+            raise DataError(problem) from error
 
     def drop_if_empty(self) -> None:
         """Removes the files of a run that made nothing."""
@@ -325,15 +306,18 @@ def lines_of(
     return text.getvalue()
 
 
-def _write_parquet(lines: Path, out: Path, labels: Sequence[str]) -> None:
+def _write_parquet(lines: Path, out: Path, predictor: EmotionPredictor) -> None:
     """The rows of JSON Lines as Parquet, a row group at a time."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    types = dict.fromkeys(columns_of(labels), pa.float64()) | dict.fromkeys(FIXED_COLUMNS, pa.string())
+    types = dict.fromkeys(columns_of(predictor.labels), pa.float64()) | dict.fromkeys(
+        FIXED_COLUMNS, pa.string()
+    )
     types |= {"line": pa.int64(), "turn": pa.int64()}
     types |= dict.fromkeys(("start_s", "end_s", "margin"), pa.float64())
-    schema = pa.schema(list(types.items()), metadata={"limits_of_use": LIMITS_OF_USE})
+    stated = {"limits_of_use": LIMITS_OF_USE, "calibrated_on": predictor.calibrated_on or "no corpus"}
+    schema = pa.schema(list(types.items()), metadata=stated)
     with lines.open(encoding="utf-8") as file, pq.ParquetWriter(out, schema, compression="zstd") as writer:
         rows = map(json.loads, file)
         while some := list(islice(rows, ROWS_AT_ONCE)):

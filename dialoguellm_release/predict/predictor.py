@@ -21,12 +21,12 @@ from dialoguellm_release.predict.trained_model import (
     LocalModel,
     RemoteModel,
     TaskChoice,
+    calibration_of,
     choose_task,
     read_model,
-    temperature_of,
 )
 from dialoguellm_release.prompts import Prompt, load_prompt
-from dialoguellm_release.schemas.labels import Label
+from dialoguellm_release.schemas.labels import CorpusName, Label
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.scoring.scorers import softmax
 from dialoguellm_release.serve.client import ServedModel
@@ -90,14 +90,18 @@ class SoFar:
         self._lines: tuple[str, ...] = ()
         self._names: dict[str, None] = {}
 
-    def record_of(self, turn: Turn) -> Record | None:
-        """The next turn as the model is asked; None for one without text, which is no context either."""
+    def record_of(self, turn: Turn, where: str) -> Record | None:
+        """The next turn as the model is asked; None for one without text, which is no context either.
+
+        Args:
+            where: What errors of the model call it.
+        """
         if is_blank(turn.text):
             return None
         shown, k = self._choice.shown, self._choice.context_k
         text, speaker = one_line(turn.text), self._speaker(turn.speaker)
         context, self._lines = self._lines, (*self._lines, line_of(speaker, text))[-k:] if k else ()
-        return Record(
+        record = Record(
             id="input/test/0/0",
             instruction=self._prompt.instruction(shown, has_video=False, has_context=bool(context)),
             video_description=None,
@@ -117,6 +121,7 @@ class SoFar:
             license="none",
             leaks=None,
         )
+        return record.model_copy(update={"id": where})
 
     def _speaker(self, name: str | None) -> str | None:
         """How the prompt names the speaker of the next turn."""
@@ -135,12 +140,14 @@ class EmotionPredictor:
         prompt: The prompt of the training.
         choice: The labels, and what a prompt shows.
         temperature: Of the calibration; None where the model is not calibrated.
+        calibrated_on: The corpus that it was fitted on.
         identity: What else decides the predictions, by what it is.
 
     Attributes:
         labels: Those that a prediction may be, in order.
         identity: Everything that decides the predictions.
         temperature: As given.
+        calibrated_on: As given.
         counts: Turns so far: `turns`, and of these `without label`, `shortened` (context left out) and `cut`.
     """
 
@@ -150,10 +157,12 @@ class EmotionPredictor:
         prompt: Prompt,
         choice: TaskChoice,
         temperature: float | None = None,
+        calibrated_on: CorpusName | None = None,
         identity: Mapping[str, str] | None = None,
     ) -> None:
         self.labels = choice.labels
         self.temperature = temperature
+        self.calibrated_on = calibrated_on
         self.choice = choice
         self.counts: Counter[str] = Counter()
         self.identity: dict[str, JsonValue] = {
@@ -210,9 +219,11 @@ class EmotionPredictor:
         choice = choose_task(model, labels, corpus, context_k)
         base = None if backbone is None else Path(backbone)
         answerer = LocalModel(model, choice, base, batch_size, device)
-        temperature = temperature_of(model, choice, answerer.scorer)
+        fitted = calibration_of(model, choice, answerer.scorer)
         identity = {"model": model.manifest.content_sha256, "device": answerer.device}
-        return cls(answerer, model.prompt, choice, temperature, identity)
+        if fitted is None:
+            return cls(answerer, model.prompt, choice, identity=identity)
+        return cls(answerer, model.prompt, choice, fitted.temperature, fitted.corpus, identity)
 
     @classmethod
     def from_served(
@@ -276,14 +287,19 @@ class EmotionPredictor:
             DataError: Something is no conversation or no turn.
         """
         waiting, size = list[list[Record | None]](), 0
-        for turns in conversations:
+        for number, turns in enumerate(conversations):
             if isinstance(turns, str | bytes | Turn | Mapping):
                 what, got = "one turn is not a conversation", repr(turns)[:200]
                 raise DataError(
                     Problem("turns", what, "a list of turns", got, code="predict.no_conversation")
                 )
             so_far = self._begin()
-            waiting.append([so_far.record_of(turn_of(turn)) for turn in turns])
+            waiting.append(
+                [
+                    so_far.record_of(turn_of(turn), f"conversation {number}, turn {place}")
+                    for place, turn in enumerate(turns)
+                ]
+            )
             size += len(waiting[-1])
             if size >= AT_ONCE:
                 yield from self._answered(waiting)
@@ -298,6 +314,11 @@ class EmotionPredictor:
     def _begin(self) -> SoFar:
         """A conversation without a turn."""
         return SoFar(self.choice, self._prompt)
+
+    def _resume(self, records: Iterable[Record | None]) -> None:
+        """Begins as the run did that is resumed, whose first records these were."""
+        if isinstance(self._answerer, RemoteModel):
+            self._answerer.settle([record for record in records if record is not None])
 
     def _answer(self, records: Sequence[Record | None]) -> list[EmotionPrediction]:
         """The predictions for records, which are counted; None stands for a turn without text."""

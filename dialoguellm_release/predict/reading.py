@@ -7,9 +7,9 @@ import hashlib
 import html
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -26,6 +26,11 @@ FORMATS: tuple[InputFormat, ...] = get_args(InputFormat)
 TABLES = ("csv", "tsv", "jsonl", "json", "parquet")
 ROLES = ("text", "speaker", "dialogue")
 BLOCK = 1 << 20
+
+MAX_OPEN = 10_000
+"""Conversations whose last turns are held at once; rows of more than these may not be mixed in a table."""
+
+MAX_PROBLEMS = 100
 
 
 @dataclass(frozen=True)
@@ -44,10 +49,12 @@ class InputTurn:
 
 @dataclass(frozen=True)
 class ConversationFile:
-    """A file of conversations whose bytes were looked at.
+    """A file of conversations that was read once to its end.
 
     Attributes:
         columns: Of a table, by what they hold; empty for another format.
+        count: How many turns it has.
+        letters: Of its texts, by their script.
     """
 
     path: Path
@@ -56,6 +63,8 @@ class ConversationFile:
     sha256: str
     encoding: str
     columns: Mapping[str, str]
+    count: int = 0
+    letters: Counter[str] = field(default_factory=Counter)
 
     def turns(self) -> Iterator[InputTurn | Problem]:
         """The turns in the order of the file, and what is wrong with it."""
@@ -95,7 +104,7 @@ class ConversationFile:
 def open_file(
     path: Path, name: str, form: str | None = None, columns: Mapping[str, str] | None = None
 ) -> ConversationFile:
-    """A file of conversations, once its format, encoding and columns are known.
+    """A file of conversations, read once: what is wrong with it is known before a model is loaded.
 
     Args:
         form: One of `FORMATS`; None goes by the ending of the name.
@@ -121,7 +130,36 @@ def open_file(
         what = f"has no columns, as it is {chosen}"
         raise DataError(Problem(name, what, got=", ".join(columns.values()), code="predict.no_columns"))
     found_columns = _columns(path, chosen, name, columns or {}) if chosen in TABLES else {}
-    return ConversationFile(path, name, chosen, sha256, encoding, found_columns)
+    return _surveyed(ConversationFile(path, name, chosen, sha256, encoding, found_columns))
+
+
+def _surveyed(source: ConversationFile) -> ConversationFile:
+    """The file with the counts of its turns and letters."""
+    turns, has_text, letters, problems = 0, False, Counter[str](), list[Problem]()
+    recent, closed = OrderedDict[str, None](), set[int]()
+    for one in source.turns():
+        if isinstance(one, Problem):
+            problems.append(one)
+            if len(problems) == MAX_PROBLEMS:
+                break
+            continue
+        if hash(one.conversation) in closed:
+            what = f"goes on with {one.conversation}, {MAX_OPEN:,} conversations after its last turn"
+            fix = "sort the rows by conversation"
+            problems.append(Problem(f"{source.name}:{one.line}", what, fix=fix, code="predict.too_mixed"))
+            break
+        recent[one.conversation] = None
+        recent.move_to_end(one.conversation)
+        if len(recent) > MAX_OPEN:
+            closed.add(hash(recent.popitem(last=False)[0]))
+        turns += 1
+        has_text = has_text or not is_blank_text(one.turn.text)
+        count_scripts(one.turn.text, letters)
+    if problems:
+        raise DataError(problems)
+    if not has_text:
+        raise DataError(Problem(source.name, "has no turn with text", code="predict.empty_file"))
+    return replace(source, count=turns, letters=letters)
 
 
 def _looked_at(path: Path, name: str, *, is_text: bool) -> tuple[str, str]:
@@ -161,14 +199,19 @@ def _columns(path: Path, form: str, name: str, stated: Mapping[str, str]) -> dic
     return columns_by_name(Path(name), first.cells, stated, {role: COLUMN_NAMES[role] for role in ROLES})
 
 
-_SPEAKER = re.compile(r"(?!\d+：\d)([^:：]{1,40}?)\s*(?::(?=\s|$)|：)\s*(.*)")
-"""A colon of Chinese and Japanese, which needs no space after it, is one too."""
+_CLOCK = r"\d{1,2}:\d\d(?::\d\d)?(?:\s?[AaPp]\.?[Mm]\.?)?"
+_DAY = r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}(?:,?\s+|T)"
+_STAMP = rf"\u200e?(?:[\[(](?:{_DAY})?{_CLOCK}[\])]\s*|{_DAY}{_CLOCK}\s+(?:[-–]\s+)?)"
+_SPEAKER = re.compile(rf"(?:{_STAMP})?(?!\d+：\d)([^:：]{{1,40}}?)\s*(?::(?=\s|$)|：)\s*(.*)")
+"""A colon of Chinese and Japanese, which needs no space after it, is one too; a stamp is no name."""
 
 
 def chat_turns(lines: Iterable[str]) -> Iterator[InputTurn]:
     """The turns of plain chat: `Speaker: text` or text a line, a blank line between conversations.
 
-    >>> [one.turn.speaker for one in chat_turns(["Alex: They said yes!", "at 10:30"])]
+    What an exported chat has before the speaker, `[12:30]` or `1/2/24, 12:30 - `, is left out.
+
+    >>> [one.turn.speaker for one in chat_turns(["[12:30] Alex: They said yes!", "at 10:30"])]
     ['Alex', None]
     """
     conversation, has_turns = 1, False

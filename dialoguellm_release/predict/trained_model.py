@@ -23,6 +23,7 @@ from dialoguellm_release.schemas.manifests import (
     AdapterFigures,
     AdapterManifest,
     BackboneManifest,
+    Calibration,
     MergedManifest,
     TrainedTask,
 )
@@ -31,7 +32,7 @@ from dialoguellm_release.schemas.recipes.dataset import SpeakerNames
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.scores import ScorerName
 from dialoguellm_release.scoring.scorers import LikelihoodScorer, chosen_scorer, label_tokens
-from dialoguellm_release.scoring.served import ServedAsker
+from dialoguellm_release.scoring.served import PROBES, ServedAsker
 from dialoguellm_release.serve.client import ServedModel
 
 if TYPE_CHECKING:
@@ -173,12 +174,12 @@ def _outside(
     return problems
 
 
-def temperature_of(model: TrainedModel, choice: TaskChoice, scorer: ScorerName) -> float | None:
-    """The temperature of a calibration over the same label space; None where there is none."""
+def calibration_of(model: TrainedModel, choice: TaskChoice, scorer: ScorerName) -> Calibration | None:
+    """The calibration over the same label space, whatever corpus it was fitted on; else None."""
     if not isinstance(model.manifest, AdapterManifest):
         return None
     found = read_calibration(model.folder, model.manifest)
-    return found.temperature if found and found.fits(scorer, choice.shown) else None
+    return found if found and found.fits(scorer, choice.shown) else None
 
 
 def load_model(
@@ -335,9 +336,13 @@ class RemoteModel:
         self._prompt = prompt
         self._asker = ServedAsker(served, choice.labels, cache)
 
+    def settle(self, records: Sequence[Record]) -> None:
+        """Has the first records of a file decide how answers are read, as in the run that is resumed."""
+        self._asker.answers(list(dict.fromkeys(map(self._prompt.prompt, records)))[:PROBES])
+
     def answers(self, records: Sequence[Record]) -> list[LabelScores]:
         """The answers of the server; without log-probabilities, the label that it wrote."""
-        texts = [self._prompt.prompt(record) for record in records]
+        texts = list(map(self._prompt.prompt, records))
         _, read = self._asker.answers(list(dict.fromkeys(texts)))
         found = []
         for text in texts:

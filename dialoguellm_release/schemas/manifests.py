@@ -285,6 +285,13 @@ class Calibration(Schema):
         """Whether it is of probabilities that were read this way, over these labels."""
         return (self.scorer, self.label_space) == (scorer, label_space)
 
+    def why_not(self, corpus: CorpusName, scorer: ScorerName, label_space: tuple[Label, ...]) -> str | None:
+        """Why the probabilities of a score are not calibrated with it; None where they are."""
+        if corpus == self.corpus and self.fits(scorer, label_space):
+            return None
+        what = f"with the scorer {self.scorer} over {len(self.label_space)} labels"
+        return f"no calibration for {corpus}: that of the adapter is of {self.corpus}, {what}"
+
     @property
     def errors(self) -> list[tuple[str, float, float]]:
         """Each error by its title, before and after."""

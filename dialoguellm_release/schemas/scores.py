@@ -256,8 +256,10 @@ class ScoreFigures(Part):
         confusion_matrix: Rows are references, columns predictions, in that order; the last column counts
             the invalid ones.
         probabilities: As the system gives them; None where an answer has none.
-        calibrated: With the temperature of the adapter's calibration; None where it has none for this
+        calibrated: With the temperature of the adapter's calibration; None where it has none for this corpus,
             scorer and label space.
+        uncalibrated: Why an adapter that has a calibration has none for this score; None where it has one,
+            or none at all.
         without_probabilities: Answers that have none, though others have.
         breakdown: Parts of the records, by what divides them and by the value of it.
     """
@@ -279,6 +281,7 @@ class ScoreFigures(Part):
     breakdown: dict[Text, dict[Text, Part]]
     probabilities: Probabilities | None = None
     calibrated: Probabilities | None = None
+    uncalibrated: Text | None = None
     without_probabilities: Count = 0
     served: ServedFigures | None = None
 
@@ -309,6 +312,8 @@ class ScoreFigures(Part):
             found.append(f"{self.truncated_records:,} prompts were shortened to fit max_length")
         if self.without_probabilities:
             found.append(f"{self.without_probabilities:,} answers have no probabilities: none were measured")
+        if self.uncalibrated:
+            found.append(self.uncalibrated)
         return [*found, *(self.served.warnings if self.served else ())]
 
 

@@ -89,6 +89,7 @@ def figures_of(scored: Scored, settings: ScoreRecipe) -> ScoreFigures:
         breakdown=breakdown,
         probabilities=probabilities.get("given"),
         calibrated=probabilities.get("calibrated"),
+        uncalibrated=scored.uncalibrated,
         without_probabilities=len(scored.answers) - with_probabilities if with_probabilities else 0,
         served=scored.served,
     )

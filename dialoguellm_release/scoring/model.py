@@ -140,6 +140,7 @@ def score_model(
         return kept_replies(scorer, prompts, stated, folder, again=again)
 
     for name in chosen:
+        why_not = calibration.why_not(settings.corpus, name, task.labels) if calibration else None
         given = replies(SHARED_REPLIES.get(name, name))
         yield (
             name,
@@ -159,9 +160,8 @@ def score_model(
                 system=_system(model, base, trained),
                 truncated_records=sum(one.is_shortened for one in prompts),
                 chances=authors_dice(settings.corpus, task.labels) if name == "authors_parser" else {},
-                temperature=calibration.temperature
-                if calibration and calibration.fits(name, task.labels)
-                else None,
+                temperature=calibration.temperature if calibration and not why_not else None,
+                uncalibrated=why_not,
             ),
         )
 

@@ -154,12 +154,12 @@ class ServedAsker:
             kind: Kind = "first_token" if scorer == "first_token" else "text"
             rest = [prompt for prompt in prompts if prompt not in replies]
             replies |= await self._ask(client, store, rest, kind)
-        if all(reply.data is None for reply in replies.values()):
+        if self._scorer is None and all(reply.data is None for reply in replies.values()):
             # This says more of the request than of the prompts.
             self._forget(replies, store)
             reason = next(iter(replies.values())).reason
             problem = Problem(self._served.where, "refuses every prompt", got=reason, code="serve.refuses")
-            raise DataError(problem, outcome="no score was written")
+            raise DataError(problem)
         self._scorer = scorer
         return replies
 

@@ -34,7 +34,8 @@ class Scored:
     Attributes:
         chances: The probability of each label where answers are drawn at random.
         examples: The examples in the prompt of each record, by its id.
-        temperature: Of the calibration of the adapter, for the probabilities of this scorer.
+        temperature: Of the calibration of the adapter, for the probabilities of this corpus and scorer.
+        uncalibrated: Why the calibration of the adapter is none for them.
     """
 
     split: Sequence[Record]
@@ -46,6 +47,7 @@ class Scored:
     examples: Mapping[str, Sequence[Record]] = field(default_factory=dict)
     served: ServedFigures | None = None
     temperature: float | None = None
+    uncalibrated: str | None = None
 
     @property
     def records(self) -> Sequence[Record]:

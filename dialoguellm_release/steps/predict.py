@@ -13,12 +13,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem, RecipeError
-from dialoguellm_release.predict.files import OUTPUTS, PredictedRow, predicted_rows, survey, write_predictions
+from dialoguellm_release.predict.files import (
+    OUTPUTS,
+    PredictedRow,
+    Unfinished,
+    predicted_rows,
+    warnings_of,
+    write_predictions,
+)
 from dialoguellm_release.predict.files import PredictedFile as PredictedFile
 from dialoguellm_release.predict.files import counted as counted
 from dialoguellm_release.predict.files import lines_of as lines_of
 from dialoguellm_release.predict.predictor import EmotionPredictor as EmotionPredictor
-from dialoguellm_release.predict.reading import ConversationFile, open_file
+from dialoguellm_release.predict.reading import ConversationFile as ConversationFile
+from dialoguellm_release.predict.reading import open_file
 from dialoguellm_release.predict.trained_model import read_model
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.resources import resource_folder
@@ -69,9 +77,15 @@ def predict_file(
     target = Path(out)
     check_output(target, file, replace=replace)
     with opened(file, form, columns) as source:
-        return write_predictions(
-            source, predictor, target, "resume" if resume else "discard" if replace else "refuse"
-        )
+        return predict_source(source, predictor, target, resume=resume, replace=replace)
+
+
+def predict_source(
+    source: ConversationFile, predictor: EmotionPredictor, out: Path, *, resume: bool, replace: bool
+) -> PredictedFile:
+    """Labels the turns of an opened file into an output that `check_output` has seen."""
+    unfinished: Unfinished = "resume" if resume else "discard" if replace else "refuse"
+    return write_predictions(source, predictor, out, unfinished)
 
 
 def check_output(out: Path, file: StrPath, *, replace: bool) -> None:
@@ -88,7 +102,8 @@ def check_output(out: Path, file: StrPath, *, replace: bool) -> None:
         if not replace:
             what = "is there already"
             fix = f"{fix}, or replace it with --replace"
-            raise DataError(Problem(where, what, fix=fix, code="predict.exists"))
+            problem = Problem(where, what, fix=fix, code="predict.exists")
+            raise DataError(problem, outcome="it is as it was")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.with_name(f".{out.name}.partial.json").exists()
@@ -103,7 +118,7 @@ def check_output(out: Path, file: StrPath, *, replace: bool) -> None:
 def opened(
     file: StrPath, form: str | None, columns: Mapping[str, str] | None = None
 ) -> Iterator[ConversationFile]:
-    """A file of conversations; what comes by standard input is put into a file first, as it is read twice."""
+    """A file of conversations, read once; what comes by standard input is put into a file first."""
     if str(file) != "-":
         yield open_file(Path(file), str(file), form, columns)
         return
@@ -118,9 +133,9 @@ def opened(
 
 
 def predict_rows(source: ConversationFile, predictor: EmotionPredictor) -> Iterator[list[PredictedRow]]:
-    """The rows of predictions of a file in pieces, after a first reading of it."""
+    """The rows of predictions of a file in pieces."""
     predictor.counts.clear()
-    survey(source, predictor)
+    warnings_of(source, predictor)
     yield from predicted_rows(source, predictor)
 
 

@@ -12,10 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.predict.files import lines_of, predicted_rows, survey
+from dialoguellm_release.errors import DataError, Problem, ReleaseError
+from dialoguellm_release.predict.files import lines_of, predicted_rows, warnings_of
 from dialoguellm_release.predict.predictor import EmotionPredictor
 from dialoguellm_release.predict.reading import ConversationFile, open_file
+from dialoguellm_release.progress import say
 from dialoguellm_release.render.predictions import probability_column
 from dialoguellm_release.schemas.release import AppAdapter, AppAdapters
 
@@ -70,11 +71,11 @@ def label_conversation(text: str, file: str | None, adapter: AppAdapter, least: 
     """
     with tempfile.TemporaryDirectory() as scratch:
         source = _source(text, file, Path(scratch))
-        predictor = predictor_of(adapter)
-        turns, warnings = survey(source, predictor)
-        if turns > MOST_TURNS:
+        if source.count > MOST_TURNS:
             what, expected = "has too many turns for this demo", f"at most {MOST_TURNS}"
-            raise DataError(Problem(source.name, what, expected, f"{turns:,}", code="app.turns"))
+            raise DataError(Problem(source.name, what, expected, f"{source.count:,}", code="app.turns"))
+        predictor = _loaded(adapter)
+        warnings = warnings_of(source, predictor)
         rows = [row for piece in predicted_rows(source, predictor) for row in piece]
     notes = [f"From {source.name}; the text was not used"] if file and text.strip() else []
     if (count := len({row["conversation"] for row in rows})) > 1:
@@ -84,6 +85,16 @@ def label_conversation(text: str, file: str | None, adapter: AppAdapter, least: 
     if predictor.temperature is not None:
         rows = [_where_sure(row, least) for row in rows]
     return Labelled(rows, predictor.labels, [*notes, *warnings])
+
+
+def _loaded(adapter: AppAdapter) -> EmotionPredictor:
+    """The predictor of an adapter; why there is none is for the log, as it names folders of the server."""
+    try:
+        return predictor_of(adapter)
+    except ReleaseError as error:
+        say(str(error))
+        what, fix = "cannot be loaded here", "choose another adapter, or come back later"
+        raise DataError(Problem(adapter.name, what, fix=fix, code="app.model")) from error
 
 
 def _source(text: str, file: str | None, scratch: Path) -> ConversationFile:

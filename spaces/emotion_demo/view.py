@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -55,7 +55,7 @@ class View:
         count = f"{len(rows)} turn{'' if len(rows) == 1 else 's'} labelled"
         return (
             f'<div class="emotions"><p class="sr-only" role="status">{count}</p>{self._legend()}'
-            f"<h2>Timeline</h2>{self._timeline()}<h2>Turns</h2>{notes}<ol>{turns}</ol></div>"
+            f"<h2>Timeline</h2>{self._timelines()}<h2>Turns</h2>{notes}<ol>{turns}</ol></div>"
         )
 
     def _badge(self, label: str | None, text: str) -> str:
@@ -71,9 +71,20 @@ class View:
         )
         return f'<h2>Emotions</h2><ul class="legend">{badges}</ul>'
 
-    def _timeline(self) -> str:
+    def _timelines(self) -> str:
+        """A timeline for each conversation."""
+        found: dict[str, list[Mapping[str, Any]]] = {}
+        for row in self._found.rows:
+            found.setdefault(row["conversation"], []).append(row)
+        if len(found) == 1:
+            return self._timeline(self._found.rows)
+        return "".join(
+            f'<h3 dir="auto">Conversation {escape(name)}</h3>{self._timeline(rows)}'
+            for name, rows in found.items()
+        )
+
+    def _timeline(self, rows: Sequence[Mapping[str, Any]]) -> str:
         """A row for each speaker, a column for each turn."""
-        rows = self._found.rows
         numbers = "".join(f'<th scope="col">{at}</th>' for at in range(1, len(rows) + 1))
         lines = ""
         for speaker in dict.fromkeys(row["speaker"] for row in rows):

@@ -70,6 +70,24 @@ def test_options_that_contradict_each_other(
     assert said in " ".join(ended.err.split())
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("absent.csv", None, "no such file"),
+        ("talk.csv", "speaker,text\nAlex,yes,no\n", "talk.csv:2: the number of cells"),
+    ],
+)
+def test_the_input_is_looked_at_before_a_model_is_loaded(
+    name: str, text: str | None, said: str, run: Any, tmp_path: Path
+) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    ended = run("predict", tmp_path / name, "--adapter", tmp_path / "no-adapter")
+    assert ended.code == 1
+    assert said in ended.err
+    assert "no-adapter" not in ended.err
+
+
 def test_a_model_has_to_be_named(run: Any) -> None:
     ended = run("predict", "talk.txt")
     assert ended.code == 2

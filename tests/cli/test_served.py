@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from dialoguellm_release.predict import files
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.records import read_records
 from dialoguellm_release.retry import RetryPolicy
@@ -38,6 +39,7 @@ class Served:
 
     Attributes:
         misdeeds: Taken one a request, in order: an HTTP status, a body, or `hang up`; then it answers.
+        too_long: Part of the prompts that it calls too long; empty for none.
         log_probs: Whether it gives log-probabilities; `refuse` answers 400 to who asks for them.
     """
 
@@ -47,6 +49,7 @@ class Served:
     write: Callable[[str], str] = true_label
     asked: list[dict[str, Any]] = field(default_factory=list)
     keys: set[str] = field(default_factory=set)
+    too_long: str = ""
     most_at_once: int = 0
     under_way: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -88,7 +91,9 @@ class Handler(BaseHTTPRequestHandler):
             return
         if served.log_probs == "refuse" and "logprobs" in request:
             misdeed = 400
-        if isinstance(misdeed, int):
+        if served.too_long and served.too_long in json.dumps(request):
+            self.answer(400, json.dumps({"error": {"message": "the context length is exceeded"}}))
+        elif isinstance(misdeed, int):
             self.answer(misdeed, json.dumps({"error": {"message": f"no, {self.headers['Authorization']}"}}))
         elif isinstance(misdeed, str):
             self.answer(200, misdeed)
@@ -373,3 +378,60 @@ def test_predict_asks_a_server_as_score_does(
     for label in SPACE if log_probs else ():
         assert [row[f"p_{label}"] for row in last] == pytest.approx(scored[f"score_{label}"], abs=1e-6)
     assert all((row["p_anger"] is None) == (not log_probs) for row in rows)
+
+
+@pytest.fixture
+def ask(
+    run: Any, served: Served, tiny_adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Any]:
+    """Predicts ten turns by the server, three at once, with options."""
+    monkeypatch.setattr(files, "AT_ONCE", 3)
+    monkeypatch.chdir(tmp_path)
+    Path("talk.txt").write_text("".join(f"I am happy{'!' * at}\n" for at in range(10)), encoding="utf-8")
+    model = ("--served", "org/model", "--base-url", served.url, "--adapter", tiny_adapter)
+    return lambda *options: run("predict", "talk.txt", *model, *options)
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize("misdeed", ["hang up", 503])
+def test_a_server_that_is_lost_while_it_predicts(misdeed: int | str, ask: Any, served: Served) -> None:
+    def lost_after_five(prompt: str) -> str:
+        if len(served.asked) >= 5 and not served.misdeeds:
+            served.misdeeds += [misdeed] * 500
+        return true_label(prompt)
+
+    served.write = lost_after_five
+    ended = ask("--out", "out.csv", "--concurrency", "1")
+    assert ended.code == 1
+    assert "gave no answer to" in ended.err
+    assert "3 predictions are kept; go on with the same command and --resume" in ended.err
+    assert not Path("out.csv").exists()
+    served.misdeeds, served.write = [misdeed], true_label
+    assert ask("--out", "out.csv").code == 1
+    before = len(served.asked)
+    ended = ask("--out", "out.csv", "--resume")
+    assert ended.code == 0, ended.err
+    assert len(served.asked) - before == 1 + 7 - 2  # the misdeed, and the turns but two that were answered
+    assert ask("--out", "whole.csv").code == 0
+    assert Path("out.csv").read_bytes() == Path("whole.csv").read_bytes()
+
+
+def test_predict_takes_the_options_of_a_server_that_score_takes(
+    ask: Any, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANOTHER_KEY", KEY)
+    ended = ask("--key-variable", "ANOTHER_KEY", "--concurrency", "1", "--cache", "kept")
+    assert ended.code == 0, ended.err
+    assert served.keys == {f"Bearer {KEY}"}
+    assert served.most_at_once == 1
+    assert Path("kept", "answers.sqlite").is_file()
+    assert not Path("build").exists()
+
+
+def test_one_prompt_that_is_refused_is_a_row_with_a_reason(ask: Any, served: Served) -> None:
+    served.too_long = "!" * 9
+    ended = ask("--out", "out.jsonl")
+    assert ended.code == 0, ended.err
+    rows = [json.loads(line) for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["label"] for row in rows] == ["happiness"] * 9 + [None]
+    assert "prompt too long" in rows[-1]["reason"]

@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from dialoguellm_release import EmotionPredictor, ReleaseError, predict_file
+from dialoguellm_release.scoring import scorers
+from dialoguellm_release.scoring.answers import Batch, Reply
+from dialoguellm_release.scoring.scorers import LikelihoodScorer
 
 TALK = "speaker,text\nAlex,They said yes!\nRobin,I heard about the house.\n"
 JSON_LINES = '{"text": "They said yes!"}\n{"text": "I heard about the house."}\n'
@@ -109,6 +113,32 @@ def test_one_speaker_and_a_turn_of_5000_words(predictor: EmotionPredictor, tmp_p
     source.write_text("Alex: " + "word " * 5_000 + "\nAlex: They said yes!\n", encoding="utf-8")
     made = predict_file(source, predictor, tmp_path / "out.csv")
     assert (made.turns, made.counts) == (2, {"without label": 0, "shortened": 1, "cut": 1})
+
+
+def test_an_answer_that_is_not_a_number_names_the_line(
+    predictor: EmotionPredictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "talk.csv"
+    source.write_text(TALK + '"Ann","a text\nof two lines"\nBob,NaN\n', encoding="utf-8")
+    replies, found = LikelihoodScorer.replies, scorers._log_likelihoods
+
+    def one_by_one(scorer: LikelihoodScorer, prompts: Any, batch: Batch) -> list[Reply]:
+        answers = []
+        for place in batch.places:
+            wrong = torch.nan if prompts[place].record.input == "NaN" else 0.0
+            monkeypatch.setattr(
+                scorers, "_log_likelihoods", lambda *given, wrong=wrong: found(*given) + wrong
+            )
+            answers += replies(scorer, prompts, Batch((place,), batch.shared))
+        return answers
+
+    monkeypatch.setattr(LikelihoodScorer, "replies", one_by_one)
+    with pytest.raises(ReleaseError) as raised:
+        predict_file(source, predictor, tmp_path / "out.csv")
+    assert (code_of(raised), raised.value.problems[0].where) == ("score.nan", f"{source}:6")
+    with pytest.raises(ReleaseError) as raised:
+        list(predictor.predict([["Yes."], ["No.", "NaN"]]))
+    assert raised.value.problems[0].where == "conversation 1, turn 1"
 
 
 def test_text_in_utf_16_with_its_mark(predictor: EmotionPredictor, tmp_path: Path) -> None:

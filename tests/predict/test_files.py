@@ -17,7 +17,7 @@ import pytest
 
 from dialoguellm_release import EmotionPredictor, ReleaseError, Turn, predict_file
 from dialoguellm_release.folders import write_text
-from dialoguellm_release.predict import files
+from dialoguellm_release.predict import files, reading
 from dialoguellm_release.predict.reading import InputTurn, chat_turns, subtitle_turns
 from dialoguellm_release.schemas.record import Record
 
@@ -143,6 +143,23 @@ def test_plain_chat() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("line", "speaker", "text"),
+    [
+        ("[12:30] Alex: hi", "Alex", "hi"),
+        ("(9:05:59 PM) Alex: hi", "Alex", "hi"),
+        ("\u200e[12.03.24, 12:30:15] Alex: hi", "Alex", "hi"),
+        ("12/03/2024, 12:30 - Alex: hi", "Alex", "hi"),
+        ("2024-03-12 12:30 Alex: [1:00] hi", "Alex", "[1:00] hi"),
+        ("[12:30] hi", None, "[12:30] hi"),
+        ("12:30", None, "12:30"),
+        ("[aside] Alex: hi", "[aside] Alex", "hi"),
+    ],
+)
+def test_the_stamp_of_an_exported_chat_is_no_speaker(line: str, speaker: str | None, text: str) -> None:
+    assert [row[1:3] for row in said(list(chat_turns([line])))] == [(speaker, text)]
+
+
 def test_subtitles() -> None:
     assert said(list(subtitle_turns(SRT.splitlines(keepends=True), "a.srt"))) == [
         ("1", "ROBIN", "I heard about the house.", 1.0, 2.5),
@@ -207,7 +224,8 @@ def test_the_colon_of_chinese_chat() -> None:
 def test_a_conversation_that_goes_on_too_late_is_refused(
     stub: Callable[..., EmotionPredictor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "MAX_OPEN", 2)
+    for module in (files, reading):
+        monkeypatch.setattr(module, "MAX_OPEN", 2)
     source, order = tmp_path / "a.csv", ("a", "b", "a", "c", "a", "c")
     source.write_text("dialogue,text\n" + "".join(f"{one},Yes.\n" for one in order), encoding="utf-8")
     assert predict_file(source, stub(), tmp_path / "out.csv").turns == len(order)
@@ -302,6 +320,11 @@ def test_a_resumed_run_has_the_same_inputs(stub: Callable[..., EmotionPredictor]
         predict_file(source, stub(), out, resume=True)
     assert [one.code for one in raised.value.problems] == ["predict.other_inputs"]
     assert "another input" in str(raised.value)
+    assert raised.value.outcome == "the 3 predictions of the earlier run are kept as they are"
+    with pytest.raises(ReleaseError) as raised:
+        predict_file(source, stub(), out)
+    assert [one.code for one in raised.value.problems] == ["predict.unfinished"]
+    assert raised.value.outcome == "they are kept as they are"
     assert predict_file(source, stub(), out, replace=True).turns == 12
 
 
@@ -311,6 +334,7 @@ def test_an_output_is_not_replaced_unasked(stub: Callable[..., EmotionPredictor]
     with pytest.raises(ReleaseError) as raised:
         predict_file(source, stub(), out)
     assert raised.value.problems[0].code == "predict.exists"
+    assert raised.value.outcome == "it is as it was"
     assert out.read_text(encoding="utf-8") == "mine"
     assert predict_file(source, stub(), out, replace=True).turns == 11
 
@@ -332,7 +356,7 @@ def test_a_full_disk_keeps_what_was_written(
         with pytest.raises(ReleaseError) as raised:
             predict_file(source, stub(), out)
     assert raised.value.problems[0].code == "predict.not_written"
-    assert raised.value.outcome == "6 predictions are kept"
+    assert raised.value.outcome == "6 predictions are kept; go on with the same command and --resume"
     assert not out.exists()
     made = predict_file(source, stub(), out, resume=True)
     assert made.out.read_bytes() == predict_file(source, stub(), tmp_path / "whole.csv").out.read_bytes()

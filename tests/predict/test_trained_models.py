@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from dialoguellm_release import EmotionPredictor, ReleaseError, Turn, load_prompt, predict_file
@@ -119,6 +120,15 @@ def test_a_calibration_of_this_adapter_is_applied(
     (folder / "calibration.json").write_text(json.dumps(calibration), encoding="utf-8")
     calibrated = EmotionPredictor.from_pretrained(folder, backbone=tiny_backbone)
     assert (predictor.temperature, calibrated.temperature) == (None, 2.0)
+    (tmp_path / "talk.txt").write_text(ENGLISH, encoding="utf-8")
+    for one, corpus, said in (
+        (predictor, None, "not calibrated"),
+        (calibrated, "meld", "calibrated on meld"),
+    ):
+        made = predict_file(tmp_path / "talk.txt", one, tmp_path / f"{corpus}.parquet")
+        assert made.calibrated_on == corpus
+        assert said in made.warnings[0]
+        assert pq.read_schema(made.out).metadata[b"calibrated_on"].decode() == (corpus or "no corpus")
     for before, after in zip(predictor(TALK), calibrated(TALK), strict=True):
         roots = {label: share**0.5 for label, share in before.probabilities.items()}
         assert before.label == after.label

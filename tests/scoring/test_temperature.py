@@ -169,12 +169,30 @@ def test_a_calibration_is_kept_beside_the_adapter_and_changes_no_step(
 
     figures = read_manifest(run("test", dataset=dataset, adapter=adapter), ScoreManifest).figures
     assert figures.calibrated is not None
+    assert figures.uncalibrated is None
     assert figures.probabilities is not None
     assert figures.calibrated.temperature == found.temperature
     assert figures.calibrated.all != figures.probabilities.all
     assert figures.calibrated.selected[0].metrics == figures.metrics
     report = (tmp_path / "test" / "README.md").read_text(encoding="utf-8")
     assert f"temperature {found.temperature:.4f}" in report
+
+
+@pytest.mark.parametrize("change", [{"corpus": "emorynlp"}, {"scorer": "full_likelihood"}])
+def test_a_calibration_of_another_corpus_or_scorer_is_not_applied_and_the_score_says_so(
+    change: dict[str, Any], adapter: Path, scores: Path, dataset: Path, run: Any, tmp_path: Path
+) -> None:
+    found = calibrate_adapter(scores, adapter).model_copy(update=change)
+    (adapter / CALIBRATION).write_text(found.model_dump_json(), encoding="utf-8")
+    figures = read_manifest(run("test", dataset=dataset, adapter=adapter), ScoreManifest).figures
+    assert figures.probabilities is not None
+    assert figures.calibrated is None
+    assert figures.uncalibrated is not None
+    assert figures.uncalibrated.startswith(
+        f"no calibration for meld: that of the adapter is of {found.corpus}"
+    )
+    assert figures.uncalibrated in figures.warnings
+    assert figures.uncalibrated in (tmp_path / "test" / "README.md").read_text(encoding="utf-8")
 
 
 def test_another_calibration_stays_unless_it_may_be_replaced(adapter: Path, scores: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from conversation import MOST_BYTES, MOST_TURNS, label_conversation, offered_adapters
 from view import COLOURS, OTHER_COLOURS, UNSURE, View, problems
 
-from dialoguellm_release.errors import DataError
+from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.predict.predictor import EmotionPredictor
 from dialoguellm_release.predict.trained_model import LabelScores, TaskChoice
 from dialoguellm_release.prompts import load_prompt
@@ -43,7 +43,7 @@ def temperature() -> float | None:
 @pytest.fixture(autouse=True)
 def _predictor(monkeypatch: pytest.MonkeyPatch, temperature: float | None) -> None:
     choice = TaskChoice(LABELS, LABELS, context_k=2)
-    predictor = EmotionPredictor(Words(), load_prompt("dialogue-v1"), choice, temperature)
+    predictor = EmotionPredictor(Words(), load_prompt("dialogue-v1"), choice, temperature, "meld")
     monkeypatch.setattr(conversation, "predictor_of", lambda _adapter: predictor)
 
 
@@ -127,6 +127,30 @@ def test_input_that_cannot_be_labelled_is_refused_by_name(
         label_conversation(text, None if content is None else str(file), ADAPTER, 0.0)
     assert caught.value.problems[0].code == code
     assert 'role="alert"' in problems(caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("Mira: anger!\n\nJonas: no\n\nMira: yes", 3), ("Mira: anger!", 1)]
+)
+def test_every_conversation_has_a_timeline(text: str, count: int) -> None:
+    shown = View(label_conversation(text, None, ADAPTER, 0.0)).html()
+    assert shown.count('<table class="timeline">') == count
+    assert [f"Conversation {at + 1}<" in shown for at in range(3)] == [count == 3] * 3
+
+
+@pytest.mark.parametrize("adapter", ["/srv/models/secret", "secret-owner/secret"])
+def test_a_visitor_sees_no_folder_of_the_server(
+    adapter: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_adapter: AppAdapter) -> None:
+        raise DataError(Problem("/srv/models/secret/adapter_model.safetensors", "is damaged", code="a.b"))
+
+    monkeypatch.setattr(conversation, "predictor_of", fail)
+    with pytest.raises(DataError) as caught:
+        label_conversation("Mira: yes", None, AppAdapter(adapter=adapter), 0.0)
+    assert [one.code for one in caught.value.problems] == ["app.model"]
+    assert "/srv" not in problems(caught.value.problems)
+    assert "/srv/models/secret/adapter_model.safetensors" in capsys.readouterr().err
 
 
 def test_the_adapters_come_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
