@@ -112,9 +112,12 @@ class _Clip:
     """An open clip, and the position of the decoder in it."""
 
     def __init__(self, container: InputContainer) -> None:
+        from av.video.reformatter import VideoReformatter
+
         self.container = container
         self.stream = _pictures(container)
         self.stream.thread_type = "NONE"
+        self.resizer = VideoReformatter()
         self.begin = self.stream.start_time or 0
         self.duration_s = self._duration_s()
         self.decoded: Iterator[VideoFrame] = iter(())
@@ -207,7 +210,8 @@ class _Clip:
         scale = min(1.0, rule.max_side / max(shape))
         width, height = (max(1, round(side * scale)) for side in shape)
         exact = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
-        image = picture.reformat(width, height, "rgb24", interpolation=exact).to_image()  # type: ignore[no-untyped-call]
+        resized = self.resizer.reformat(picture, width, height, "rgb24", interpolation=exact, threads=1)
+        image = resized.to_image()  # type: ignore[no-untyped-call]
         image = upright(image, _matrix_of(picture))
         file = io.BytesIO()
         image.save(file, "JPEG", quality=rule.quality)
