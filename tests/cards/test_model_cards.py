@@ -67,6 +67,15 @@ def test_an_adapter_of_a_model_on_the_hub_is_no_demonstration(adapter: AdapterMa
     assert check_our_card(card, []) == []
 
 
+def test_the_code_of_a_card_loads_the_dequantised_weights_of_a_folder(adapter: AdapterManifest) -> None:
+    source = {"base_is_folder": True, "base_gguf_file": "small.gguf", "base_dequantized_to": "float32"}
+    figures = adapter.figures.model_copy(update={"base": "someone/small-llama", **source})
+    card = render_adapter_card(adapter.model_copy(update={"figures": figures}), [], "someone/adapter")
+    loaded = 'from_pretrained("FOLDER_OF_THE_BASE", gguf_file="small.gguf", dtype="float32")'
+    assert f"base = AutoModelForCausalLM.{loaded}" in card
+    assert "--adapter someone/adapter --backbone FOLDER_OF_THE_BASE" in card
+
+
 def test_a_card_tells_what_the_training_cost(adapter: AdapterManifest) -> None:
     figures = adapter.figures.model_copy(update={"tokens": 12_991_763})
     run = TrainingRun(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,10 @@ from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.steps.release import publish
 from dialoguellm_release.steps.score import ModelChoice, score
 from tests.corpus_names import CORPORA
+from tests.environments.roads import TASKS, answers_by_the_card, answers_of_the_harness
 from tests.hub_server.accounts import Token
 from tests.hub_server.clients import point_clients_at
 from tests.hub_server.server import HubServer
-
-TASKS = Path(__file__).parents[2] / "lm_eval_tasks"
 
 
 @pytest.mark.parametrize("corpus", CORPORA)
@@ -90,60 +89,15 @@ def built(tmp_path: Path, tiny_backbone: Path) -> Built:
     return Built(build, tmp_path / "release.yaml")
 
 
-def answers_by_the_card(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What transformers and PEFT answer on MELD, by the code on the card of the published adapter."""
+@contextmanager
+def published_card(built: Built, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The card of the adapter on a Hub that runs while it is read."""
     with HubServer().running() as server:
         token = server.accounts.add("hf_a", Token("maintainer", organizations=("dialoguellm",)))
         monkeypatch.setenv("HF_TOKEN", token)
-        point_clients_at(server, tmp_path / "hub-cache", monkeypatch)
+        point_clients_at(server, cache, monkeypatch)
         publish(built.release, built.build, "hub")
-        card = Path(hf_hub_download("dialoguellm/tiny", "README.md")).read_text(encoding="utf-8")
-        blocks = re.findall(r"^```python\n(.*?)^```", card, re.MULTILINE | re.DOTALL)
-        (block,) = (block for block in blocks if "PeftModel" in block and "answer =" in block)
-        names: dict[str, Any] = {}
-        exec(block, names)
-    asks = compile(block[block.index("with torch.inference_mode():") :], "card", "exec")
-    found = {}
-    for path in sorted((built.build / "dataset" / "sft").glob("test-meld-*.parquet")):
-        for row in pq.read_table(path, columns=["id", "prompt"]).to_pylist():
-            exec(asks, names | {"prompt": row["prompt"]}, spoken := dict[str, Any]())
-            found[row["id"]] = spoken["answer"]
-    return found
-
-
-def answers_of_the_harness(
-    environment: Any, built: Built, tmp_path: Path
-) -> tuple[dict[str, dict[str, str]], dict[str, float]]:
-    """The answers of lm-evaluation-harness by corpus and record, and their accuracy."""
-    tasks = tmp_path / "tasks"
-    shutil.copytree(TASKS, tasks)
-    common = tasks / "_dialoguellm_yaml"
-    text = common.read_text(encoding="utf-8")
-    common.write_text(
-        text.replace("dialoguellm/instructions", str(built.build / "dataset")), encoding="utf-8"
-    )
-    environment.install("torch==2.13.0")
-    environment.install("lm_eval[hf]==0.4.13", "transformers==5.23.0", "accelerate==1.15.0", "peft==0.21.2")
-    model = f"pretrained={built.build / 'backbones' / 'tiny'},peft={built.build / 'adapter'}"
-    environment.run(
-        "lm_eval",
-        *("--model", "hf", "--device", "cpu", "--batch_size", "8", "--log_samples"),
-        *("--model_args", f"{model},add_bos_token=True,dtype=float32"),
-        *("--include_path", tasks, "--tasks", ",".join(f"dialoguellm_{name}" for name in NAMES)),
-        *("--output_path", tmp_path / "found"),
-    )
-    (found,) = (tmp_path / "found").rglob("results_*.json")
-    results = json.loads(found.read_text(encoding="utf-8"))["results"]
-    answers: dict[str, dict[str, str]] = {}
-    for name in NAMES:
-        labels = corpus_entry(name).label_space
-        (samples,) = (tmp_path / "found").rglob(f"samples_dialoguellm_{name}_*.jsonl")
-        for line in samples.read_text(encoding="utf-8").splitlines():
-            one = json.loads(line)
-            likelihoods = [float(reply[0]) for reply in one["filtered_resps"]]
-            answer = labels[likelihoods.index(max(likelihoods))]
-            answers.setdefault(name, {})[one["doc"]["id"]] = answer
-    return answers, {name: results[f"dialoguellm_{name}"]["acc,none"] for name in NAMES}
+        yield Path(hf_hub_download("dialoguellm/tiny", "README.md")).read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
@@ -153,9 +107,14 @@ def test_three_roads_give_the_same_answers(
 ) -> None:
     """Our scorer, plain transformers and PEFT by the code of the card, and lm-evaluation-harness."""
     by_first_token, _ = built.answers("meld", "first_token")
-    assert answers_by_the_card(built, tmp_path, monkeypatch) == by_first_token
+    dataset = built.build / "dataset"
+    with published_card(built, tmp_path / "hub-cache", monkeypatch) as card:
+        assert answers_by_the_card(card, dataset, None, None) == by_first_token
     assert len(set(by_first_token.values())) > 3
-    answers, accuracies = answers_of_the_harness(environment, built, tmp_path)
+    model = (
+        f"pretrained={built.build / 'backbones' / 'tiny'},peft={built.build / 'adapter'},add_bos_token=True"
+    )
+    answers, accuracies = answers_of_the_harness(environment, tmp_path, dataset, model, NAMES)
     for name in NAMES:
         ours, accuracy = built.answers(name, "full_likelihood")
         assert answers[name] == ours
