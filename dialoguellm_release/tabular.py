@@ -10,10 +10,9 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO, NamedTuple, TextIO
 
 from dialoguellm_release.errors import DataError, Problem
 
@@ -25,8 +24,7 @@ _SEPARATOR_LINE = re.compile(r"sep=(.)(?:\r\n?|\n|$)")
 """What Excel writes before the header, and reads."""
 
 
-@dataclass(frozen=True)
-class TableRow:
+class TableRow(NamedTuple):
     """A row of a table."""
 
     where: str  # file and line (row for JSON and Parquet), as a message shows it

@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from dialoguellm_release.errors import DataError, Problem
@@ -38,6 +39,7 @@ class Fault(Exception):
         return replace(self._problem, where=where)
 
 
+@lru_cache(10_000)
 def whole_number(cell: str, name: str) -> int:
     """A cell as a number from 0; `2.0`, as pandas writes it, is 2."""
     cell = cell.removesuffix(".0")

@@ -159,8 +159,12 @@ class CorpusFolder:
         encoding: str | None = None,
         separator: str | None = None,
     ) -> Iterator[TableRow]:
-        """The rows of a table with the wanted columns as texts; what is wrong is noted."""
-        for row in self.read_rows(name, columns, encoding, separator):
+        """The rows of a table that has the wanted columns, as texts; what is wrong is noted."""
+        rows = self.read_rows(name, columns, encoding, separator)
+        if name.lower().endswith((".csv", ".tsv")):  # whose cells are texts, and checked as one
+            yield from rows
+            return
+        for row in rows:
             try:
                 cells = {one: table_cell(row.cells[one], one, one in lists) for one in columns}
             except Fault as fault:
@@ -188,13 +192,16 @@ class CorpusFolder:
             self.note(Fault("is empty", fix=again, code="corpora.empty_file"), name)
             return None
         try:
-            text = content.decode(encoding_of(content, encoding))
+            text = check_unicode(content.decode(encoding_of(content, encoding)), "the text")
         except UnicodeDecodeError as error:
             what = (
                 f"not {encoding or 'UTF-8'}: byte 0x{error.object[error.start]:02x} at offset {error.start}"
             )
             fault = Fault(what, fix="convert the file to UTF-8", code="corpora.not_utf8")
             self.note(fault, name, content.count(b"\n", 0, error.start) + 1)
+            return None
+        except Fault as fault:
+            self.note(fault, name)
             return None
         nul = text.find("\0")
         if nul >= 0:

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SPLIT_COLUMNS = ("dialogue_id", "split")
+_TURN = {name: name for name in ("split", "dialogue_id", "label")} | {
+    "utterance_index": "index",
+    "input": "text",
+}
 
 
 class Drawable(NamedTuple):
@@ -239,21 +243,13 @@ def _collect(
     columns = utterance_columns(dialogues)
     columns["split"] = [one.split for one in dialogues for _ in one.utterances]
     content.utterances.append(pa.table(columns, utterance_schema(is_held=True)))
-    labelled = [
-        (dialogue, position, turn)
-        for dialogue in dialogues
-        for position, turn in enumerate(one for one in dialogue.utterances if one.label is not None)
-    ]
-    turns: Columns = {
-        "corpus": [dialogue.corpus for dialogue, _, _ in labelled],
-        "split": [dialogue.split for dialogue, _, _ in labelled],
-        "dialogue_id": [dialogue.id for dialogue, _, _ in labelled],
-        "utterance_index": [turn.index for _, _, turn in labelled],
-        "input": [turn.text for _, _, turn in labelled],
-        "label": [recipe.relabel.get(turn.label or "", turn.label) for _, _, turn in labelled],
-    }
+    is_record = [label is not None for label in columns["label"]]
+    turns = {name: list(compress(columns[one], is_record)) for name, one in _TURN.items()}
+    turns["corpus"] = [dialogues[0].corpus] * len(turns["input"])
+    turns["label"] = [recipe.relabel.get(one, one) for one in turns["label"]]
     context_k = recipe.context_of(dialogues[0].corpus)
-    collector.add(turns, [min(position, context_k) for _, position, _ in labelled])
+    records = (sum(one.label is not None for one in dialogue.utterances) for dialogue in dialogues)
+    collector.add(turns, [min(place, context_k) for count in records for place in range(count)])
 
 
 def _assigned(name: CorpusName, draw: SplitDraw, source: Path, content: CorpusContent, turns: Turns) -> Turns:

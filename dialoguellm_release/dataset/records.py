@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
 from functools import cache
-from itertools import compress, groupby, product
+from itertools import compress, groupby, product, repeat
 from operator import attrgetter, itemgetter
 from pathlib import Path
 from types import TracebackType
@@ -124,7 +124,7 @@ class RowWriter:
         if self._writer is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = pq.ParquetWriter(self._path, self._schema, compression="zstd")
-        rows, self._tables = pa.concat_tables(self._tables).combine_chunks(), []
+        rows, self._tables = pa.concat_tables(self._tables), []
         self._wait()
         self._written = _thread().submit(self._writer.write_table, rows)
 
@@ -261,8 +261,11 @@ class RecordMaker:
 def utterance_columns(dialogues: Sequence[Dialogue]) -> Columns:
     """The utterances of dialogues by the fields of `Utterance`, and the id of the dialogue of each."""
     rows = [utterance for dialogue in dialogues for utterance in dialogue.utterances]
-    columns = {name: list(map(attrgetter(name), rows)) for name in _UTTERANCE}
-    return {"dialogue_id": [one.id for one in dialogues for _ in one.utterances], **columns}
+    columns = zip(*map(attrgetter(*_UTTERANCE), rows), strict=True) if rows else repeat(())
+    return {
+        "dialogue_id": [one.id for one in dialogues for _ in one.utterances],
+        **dict(zip(_UTTERANCE, map(list, columns), strict=False)),
+    }
 
 
 def shown_speakers(names: Sequence[str | None], how: SpeakerNames) -> Sequence[str | None]:
@@ -334,14 +337,15 @@ class SplitWriter:
         self.totals.decisions.update(decisions)
         self.totals.digests += record_digests(records)
         self.totals.described += sum(one is not None for one in records["video_description"])
-        data, sft = record_table(records, self._labels), sft_table(records, self._prompt, self._labels)
         parts = [PART_OF[decision] for decision in decisions]
         for part in dict.fromkeys(parts):
             if part not in self._writers:
                 self._writers[part] = self._open(part)
-            rows = [row for row, its_part in enumerate(parts) if its_part == part]
-            for writer, table in zip(self._writers[part], (data, sft), strict=True):
-                writer.add(table.take(rows))
+            is_here = [one == part for one in parts]
+            rows = {name: list(compress(one, is_here)) for name, one in records.items()}
+            data, sft = self._writers[part]
+            data.add(record_table(rows, self._labels))
+            sft.add(sft_table(rows, self._prompt, self._labels))
 
     def _open(self, part: Part) -> tuple[RowWriter, RowWriter]:
         data = self._folder / DataFile(self._corpus, self._split, part).path

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
+from operator import itemgetter
 
 from dialoguellm_release.corpora.cells import (
     Fault,
@@ -43,7 +44,8 @@ def read_meisd(folder: CorpusFolder) -> Iterator[Dialogue]:
 def _dialogues(folder: CorpusFolder) -> Iterator[Dialogue]:
     labels = NativeLabels(folder.entry, folder.notes, ignores_case=True)
     begun: dict[str, int] = {}
-    numbered_rows = ((row.line, tuple(row.cells.values())) for row in folder.read_table(FILE, COLUMNS))
+    cells_of = itemgetter(*COLUMNS)
+    numbered_rows = ((row.line, cells_of(row.cells)) for row in folder.read_table(FILE, COLUMNS))
     for (series, dialogue_id), group in itertools.groupby(numbered_rows, lambda numbered: numbered[1][:2]):
         rows = list(group)
         line = rows[0][0]

@@ -107,8 +107,9 @@ class _Rows:
     # Utterances of each dialogue so far, where the table does not number them.
     begun: Counter[tuple[Split | None, str]] = field(default_factory=Counter)
     last: tuple[Split | None, str] | None = None
-    # The name in the table of each dialogue id.
+    # The name in the table of each dialogue id, and the other way round.
     names: dict[tuple[Split | None, str], tuple[str, ...]] = field(default_factory=dict)
+    ids: dict[tuple[Split | None, tuple[str, ...]], str] = field(default_factory=dict)
 
     @property
     def dialogue_columns(self) -> tuple[str, ...]:
@@ -183,7 +184,9 @@ class _Rows:
         columns = self.dialogue_columns
         if not columns:
             return f"row-{line - 1}"
-        named = tuple(cells[column].strip() for column in columns)
+        named = tuple([cells[column].strip() for column in columns])
+        if known := self.ids.get((split, named)):
+            return known
         if self.form.dialogue_id is None:
             dialogue_id = "-".join("-".join(named).split()).replace("/", "-") or f"row-{line - 1}"
         else:
@@ -192,6 +195,8 @@ class _Rows:
         if first != named:
             what = f"dialogue {named} would have the id of dialogue {first}"
             raise Fault(what, got=dialogue_id, fix="rename one of them", code="corpora.dialogue_id_twice")
+        if any(named):
+            self.ids[split, named] = dialogue_id
         return dialogue_id
 
     def _utterance(self, split: Split | None, dialogue_id: str, cells: Mapping[str, str]) -> Utterance:
