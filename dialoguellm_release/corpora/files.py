@@ -200,8 +200,8 @@ class CorpusFolder:
             fault = Fault(what, fix="convert the file to UTF-8", code="corpora.not_utf8")
             self.note(fault, name, content.count(b"\n", 0, error.start) + 1)
             return None
-        except Fault as fault:
-            self.note(fault, name)
+        except Fault as broken:
+            self.note(broken, name)
             return None
         nul = text.find("\0")
         if nul >= 0:

@@ -34,10 +34,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SPLIT_COLUMNS = ("dialogue_id", "split")
-_TURN = {name: name for name in ("split", "dialogue_id", "label")} | {
+_TURN = {
+    "split": "split",
+    "dialogue_id": "dialogue_id",
     "utterance_index": "index",
     "input": "text",
+    "label": "label",
 }
+"""The columns of turns, and those of utterances that they are made of."""
 
 
 class Drawable(NamedTuple):
