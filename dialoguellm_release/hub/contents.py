@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Generic, Literal, Self, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar
 
 import yaml
-from pydantic import JsonValue, ValidationError
+from pydantic import ValidationError
 
 from dialoguellm_release.cards.card import merged_card
 from dialoguellm_release.cards.configs import corpora_in
@@ -298,15 +298,16 @@ def adapter(
 
 
 def _without_paths(manifest: AdapterManifest) -> AdapterManifest:
-    """The manifest with the names of other recipes in place of their paths, which nobody else has."""
-    stated = ((key, manifest.recipe.resolved.get(key)) for key in NAMED_BY)
-    names: dict[str, JsonValue] = {
-        key: Path(value).stem for key, value in stated if isinstance(value, str) and is_path(value)
-    }
-    if not names:
+    """The manifest with the names of recipes and of the adapter it began from in place of their paths."""
+    resolved: dict[str, Any] = dict(manifest.recipe.resolved)
+    for key in NAMED_BY:
+        if isinstance(name := resolved.get(key), str) and is_path(name):
+            resolved[key] = Path(name).stem
+    if (init := resolved.get("init_adapter")) and not init.get("revision"):  # a folder
+        resolved["init_adapter"] = {**init, "path": Path(init["path"]).name}
+    if resolved == manifest.recipe.resolved:
         return manifest
-    resolved = dict(manifest.recipe.resolved) | names
-    stamp = {"resolved": resolved, "sha256": sha256_of_text(canonical_json(dict(resolved)))}
+    stamp = {"resolved": resolved, "sha256": sha256_of_text(canonical_json(resolved))}
     return manifest.model_copy(update={"recipe": manifest.recipe.model_copy(update=stamp)})
 
 

@@ -273,6 +273,27 @@ def test_an_adapter_of_another_origin_is_refused(build: Build, figures: dict[str
 
 
 @pytest.mark.parametrize(
+    ("init", "published"),
+    [
+        ({"path": "../with whom/start", "revision": None}, {"path": "start", "revision": None}),
+        ({"path": "owner/start", "revision": "0a" * 20}, {"path": "owner/start", "revision": "0a" * 20}),
+    ],
+)
+def test_where_the_adapter_was_that_a_training_began_from_is_not_published(
+    build: Build, init: dict[str, Any], published: dict[str, Any]
+) -> None:
+    folder = build.path / "adapters" / "tiny"
+    made = read_manifest(folder, AdapterManifest)
+    recipe = made.recipe.model_copy(update={"resolved": {**made.recipe.resolved, "init_adapter": init}})
+    write_manifest(folder, made.model_copy(update={"recipe": recipe}))
+    text = text_of(planned(build)["model dialoguellm/tiny"], MANIFEST)
+    written = AdapterManifest.model_validate_json(text)
+    assert written.recipe.resolved["init_adapter"] == published
+    assert (written.content_sha256, written.figures) == (made.content_sha256, made.figures)
+    assert "with whom" not in text
+
+
+@pytest.mark.parametrize(
     ("part", "changed", "name"),
     [
         ("system", {"adapter_content_sha256": "0" * 64}, "adapter"),
