@@ -81,8 +81,8 @@ _LLAMA_FACTORY = {
 _KNOWN: dict[Tool, set[str]] = {
     "trl": set(TrainerRecipe.model_fields) - {"threads"},
     "messages": set(TrainerRecipe.model_fields) - {"threads"},
-    "axolotl": {*_AXOLOTL, "lr_scheduler_type", "lr_scheduler_kwargs", "report_to"},
-    "llama-factory": {*_LLAMA_FACTORY, "activation_checkpointing", "report_to"},
+    "axolotl": {*_AXOLOTL, "lr_scheduler_type", "lr_scheduler_kwargs", "precision", "report_to"},
+    "llama-factory": {*_LLAMA_FACTORY, "activation_checkpointing", "precision", "report_to"},
 }
 """The recipe's keys that each tool's configuration states, besides those below."""
 
@@ -240,6 +240,8 @@ def _left_out(tool: Tool, recipe: AdapterRecipe, backbone: BackboneRecipe) -> It
     is_axolotl = tool == "axolotl"
     if is_axolotl and "trackio" in recipe.trainer.report_to:
         yield "trainer.report_to: trackio"
+    if tool == "llama-factory" and recipe.trainer.precision == "float32":
+        yield "trainer.precision: float32 (with bf16: false it computes in float16 where there is a GPU)"
     if recipe.packing == "shared_prefix":
         yield "packing: shared_prefix (records are padded: slower, the same loss)"
     quantization = recipe.quantization
@@ -318,7 +320,7 @@ def _axolotl(recipe: AdapterRecipe, backbone: BackboneRecipe, has_validation: bo
         **({"cosine_min_lr_ratio": floor} if floor is not None else {}),
         **_warmup(trainer),
         **{f"use_{name}": True for name in trainer.report_to if name != "trackio"},
-        "bf16": "auto",
+        "bf16": {"bf16": True, "float32": False}.get(trainer.precision, "auto"),
         "seed": recipe.seed,
         "output_dir": "out",
     }
@@ -357,7 +359,7 @@ def _llama_factory(recipe: AdapterRecipe, backbone: BackboneRecipe, has_validati
         **_renamed(trainer, _LLAMA_FACTORY),
         **_warmup(trainer),
         "report_to": list(trainer.report_to) or "none",
-        "bf16": True,
+        "bf16": trainer.precision != "float32",
         "seed": recipe.seed,
         "output_dir": "out",
     }

@@ -210,6 +210,7 @@ def test_a_changed_setting_changes_the_configuration_or_what_is_left_out(tool: T
         "max_steps": 7,
         "eval_steps": 3,
         "save_steps": 30,
+        "precision": "float32",
     }
     recipe = load_recipe("tiny", "adapter", AdapterRecipe).recipe
     value = getattr(recipe.trainer, name)
@@ -221,6 +222,24 @@ def test_a_changed_setting_changes_the_configuration_or_what_is_left_out(tool: T
         for one in (recipe, recipe.model_copy(update={"trainer": trainer}))
     )
     assert before != after
+
+
+@pytest.mark.parametrize(
+    ("tool", "bf16"),
+    [
+        ("trl", {"auto": None, "float32": False, "bf16": True}),
+        ("axolotl", {"auto": "auto", "float32": False, "bf16": True}),
+        ("llama-factory", {"auto": True, "float32": False, "bf16": True}),
+    ],
+)
+def test_the_precision_of_the_recipe_is_that_of_the_configuration(tool: Tool, bf16: dict[str, Any]) -> None:
+    backbone = load_recipe("tiny", "backbone", BackboneRecipe).recipe
+    for precision, expected in bf16.items():
+        recipe = load_recipe("tiny", "adapter", AdapterRecipe, [f"trainer.precision={precision}"]).recipe
+        found = configuration(tool, recipe, backbone, has_validation=False)
+        assert found.settings.get("bf16") == expected
+        is_left_out = any(one.startswith("trainer.precision: float32") for one in found.left_out)
+        assert is_left_out == (tool == "llama-factory" and precision == "float32")
 
 
 def test_a_run_that_saves_and_evaluates_nothing_says_so() -> None:
