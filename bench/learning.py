@@ -38,6 +38,7 @@ from dialoguellm_release.prompts import load_prompt, with_knowledge
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.records import read_records
 from dialoguellm_release.resources import metric_functions
+from dialoguellm_release.schemas.corpus import AuthorsScript
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import Split
 from dialoguellm_release.schemas.manifests import TRAINING_LOG, BackboneManifest
@@ -160,7 +161,7 @@ def weighted_f1(model: Any, encoder: Encoder, prompts: list[EncodedPrompt], data
     for batch in scorer.plan(prompts):
         for place, reply in zip(batch.places, scorer.replies(prompts, batch), strict=True):
             references.append(prompts[place].record.output)
-            predictions.append(read_reply("first_token", reply, tokens, "meld").label)
+            predictions.append(read_reply("first_token", reply, tokens, AuthorsScript()).label)
     found: float = metric_functions("erc_scores").erc_scores(references, predictions)["weighted_f1"]
     return found
 

@@ -77,10 +77,13 @@ def _is_archive(path: Path) -> bool:
 
 
 def encoding_of(content: bytes, stated: str | None = None) -> str:
-    """The encoding of a text: the stated one, else UTF-16 or UTF-8 by its byte-order mark, else UTF-8."""
-    if stated and codecs.lookup(stated).name == "utf-8":
-        return "utf-8-sig"
-    return stated or ("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    """The encoding of a text: the stated one, else that of its byte-order mark, else UTF-8."""
+    if stated and codecs.lookup(stated).name != "utf-8":
+        return stated
+    if stated is None and content[:4] in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE):
+        return "utf-32"
+    is_utf16 = stated is None and content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    return "utf-16" if is_utf16 else "utf-8-sig"
 
 
 def separator_of(header: str, suffix: str) -> str:
@@ -133,7 +136,7 @@ def stream_rows(
         if suffix == ".parquet":
             yield from _parquet_rows(where, file, columns)
             return
-        encoding = encoding_of(file.read(2))
+        encoding = encoding_of(file.read(4))
     with path.open(encoding=encoding, newline="\n" if suffix == ".jsonl" else "") as text:
         if suffix == ".jsonl":
             yield from _json_lines(where, text, columns)
@@ -191,9 +194,13 @@ def _csv_rows(
                 )
             line = rows.line_num + skipped + 1
     except csv.Error as error:
-        what = f"not CSV in the row that begins here: {error}"
+        what, code = f"not CSV in the row that begins here: {error}", "table.csv"
         fix = "close the quotes of this row, or get the file again: it may be cut off"
-        yield Problem(f"{path}:{line}", what, fix=fix, code="table.csv")
+        if "field limit" in str(error):
+            what, code = "a cell of the row that begins here is too long", "table.long_cell"
+            fix = "close the quotes of this row, or shorten the cell"
+        most = f"at most {csv.field_size_limit():,} characters" if code == "table.long_cell" else None
+        yield Problem(f"{path}:{line}", what, most, fix=fix, code=code)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -204,6 +204,11 @@ def label_space_of(used: UsedLabels, stated: Mapping[str, str], names: Sequence[
     meant = {one: stated.get(one, stated.get(name, name)) for one, name in named.items()}
     dropped = {one: "stands for no label" for one, label in meant.items() if not label}
     label_map = {one: label for one, label in meant.items() if label}
+    if not label_map:
+        what = "every label stands for none" if natives else "no utterance has a label"
+        where, fix = next(iter(used.first.values()), "--label"), "name a label for some of them with --map"
+        fix = fix if natives else "name the column of the label with --label"
+        raise DataError(Problem(where, what, got=", ".join(natives), fix=fix, code="corpora.all_unlabelled"))
     counts = Counter[Label]()
     for one, label in label_map.items():
         counts[label] += natives[one]

@@ -250,15 +250,21 @@ def _of_dialogues(files: _Files) -> Layout | None:
     ids = [scalars[_plain(one)] for one in (*COLUMN_NAMES["dialogue"], "id") if _plain(one) in scalars]
     chosen = files.stated.get("dialogue") or next(iter(ids), None)
     used = UsedLabels()
+    split_key = None
     for (split, _, _), of_file in zip(parts, found, strict=True):
-        _refuse_splits_inside(files, split, of_file[1] if of_file else (), name or "")
+        split_key = _split_key(files, split, of_file[1] if of_file else (), name or "")
         path = files.source.paths.get(split) or files.first
         for number, dialogue in enumerate(of_file[1] if of_file else []):
             for index, cell in enumerate(_labels_in(dialogue, name, columns["label"])):
                 used.add(cell, f"{path}, dialogue {number}, utterance {index}")
     form = JsonFormat(
         type="json",
-        files={split or "train": files.source.files.get(split) or files.first.name for split, _, _ in parts},
+        files={split or "train": files.source.files.get(split) or files.first.name for split, _, _ in parts}
+        if split_key is None
+        else {},
+        file=files.first.name if split_key else None,
+        split=split_key,
+        default_split="train" if split_key else None,
         encoding=files.encoding,
         split_keys={split: key for split, key, _ in parts if split and key},
         dialogues=keys,
@@ -269,26 +275,28 @@ def _of_dialogues(files: _Files) -> Layout | None:
         label=columns["label"],
         speaker=columns.get("speaker"),
     )
-    if chosen:
-        columns["dialogue"] = chosen
+    columns |= {role: key for role, key in (("dialogue", chosen), ("split", split_key)) if key}
     return Layout(form, columns, used, _class_names(files.source, columns["label"]))
 
 
-def _refuse_splits_inside(files: _Files, split: Split | None, dialogues: Sequence[Any], name: str) -> None:
-    """Refuses dialogues that state a split in themselves: all would be read as that of their file."""
-    stated = files.stated.get("split")
+def _split_key(files: _Files, split: Split | None, dialogues: Sequence[Any], name: str) -> str | None:
+    """The key by which the dialogues of a file, or their utterances, state a split; None where none does."""
     for number, dialogue in enumerate(dialogues):
         listed = dialogue.get(name) if isinstance(dialogue, dict) else dialogue
         first = listed[0] if isinstance(listed, list) and listed else None
         cells = [item for one in (dialogue, first) if isinstance(one, dict) for item in one.items()]
         for key, value in cells:
             named = SPLIT_NAMES.get(value.strip().lower()) if isinstance(value, str) else None
-            is_other = named not in (None, split or "train") and is_named(key, COLUMN_NAMES["split"])
-            if key == stated or is_other:
-                where = f"{files.source.paths.get(split) or files.first}, dialogue {number}"
-                what, fix = "its split is stated inside of it", "write a file for each split"
-                got, code = f"{key}: {value}", "corpora.split_inside"
-                raise DataError(Problem(where, what, got=got, fix=fix, code=code))
+            is_split = named not in (None, split) and is_named(key, COLUMN_NAMES["split"])
+            if not is_split and key != files.stated.get("split"):
+                continue
+            if split is None:
+                return str(key)
+            where = f"{files.source.paths.get(split) or files.first}, dialogue {number}"
+            what, fix = f"is in the file or under the key of {split}", "state each split once"
+            got, code = f"{key}: {value}", "corpora.split_inside"
+            raise DataError(Problem(where, what, got=got, fix=fix, code=code))
+    return None
 
 
 def _rows_inside(files: _Files, key: str, document: Any) -> list[str]:

@@ -166,13 +166,13 @@ def _looked_at(path: Path, name: str, *, is_text: bool) -> tuple[str, str]:
     """The hash of a file, and the encoding of its text, all of which can be decoded."""
     digest, offset, size, is_blank = hashlib.sha256(), 0, path.stat().st_size, True
     with path.open("rb") as file:
-        encoding = encoding_of(file.read(2))
+        encoding = encoding_of(file.read(4))
         file.seek(0)
         decoder = codecs.getincrementaldecoder(encoding)()
         while block := file.read(BLOCK):
             digest.update(block)
-            if is_text and encoding != "utf-16" and b"\0" in block:
-                what, fix = "is not text, or text in UTF-16", "save it as UTF-8, or state another --format"
+            if is_text and encoding == "utf-8-sig" and b"\0" in block:
+                what, fix = "is not text, or UTF-16 without its mark", "save it as UTF-8, or state --format"
                 raise DataError(Problem(name, what, "text in UTF-8", fix=fix, code="predict.binary"))
             try:
                 is_last = offset + len(block) == size

@@ -39,8 +39,7 @@ class EpisodeTable(Schema):
 
     Attributes:
         file: Its name, in the folder of the corpus's videos.
-        dialogue: Column with the dialogue's id.
-        utterance: Column with the utterance's number.
+        dialogue, utterance: Columns with the dialogue's id and the utterance's number.
         parts: For each named part of a file's name, the column that has it.
     """
 
@@ -156,12 +155,7 @@ class Download(Schema):
 
 
 class Request(Schema):
-    """How to get a corpus that no server gives.
-
-    Attributes:
-        whom: Who can give it.
-        what: What to ask for, and how.
-    """
+    """How to get a corpus that no server gives: whom to ask, and for what."""
 
     whom: Text
     what: Text
@@ -196,57 +190,56 @@ class _FilesFormat(Schema):
 
     Attributes:
         files: A file for each split, relative to the folder of the corpus.
-        encoding: Of texts; None is UTF-8, or UTF-16 with a byte-order mark.
+        file: One file for all splits, instead of `files`.
+        encoding: Of texts; None is UTF-8, or the UTF-16 or UTF-32 of a byte-order mark.
         ignores_case: Whether case and outer white space of a label mean nothing.
+        split_names: How the file names the splits where the name is not a usual one.
+        default_split: The split of what states none.
     """
 
     type: str
     files: dict[Split, Text] = {}
+    file: Text | None = None
     encoding: Encoding | None = None
     ignores_case: bool = False
+    split_names: dict[str, Split] = {}
+    default_split: Split | None = None
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The files in the order of the splits."""
-        return tuple(self.files[split] for split in SPLITS if split in self.files)
+        """The file of all splits, or the files in their order."""
+        return (self.file,) if self.file else tuple(self.files[one] for one in SPLITS if one in self.files)
+
+    @model_validator(mode="after")
+    def _states_its_files(self) -> Self:
+        if bool(self.files) == (self.file is not None):
+            raise ValueError("state files (one for each split) or file, and not both")
+        return self
 
 
 class TableFormat(_FilesFormat):
     """Tables with one utterance a row: CSV, TSV, JSON, JSON Lines or Parquet, by the ending of the name.
 
     Attributes:
-        file: One file for all splits, instead of `files`.
         separator: Between the cells of CSV and TSV; None is a comma, and a tab in TSV.
         columns: Which column holds what; `speaker.name` is the key `name` of objects in the column `speaker`.
         dialogue_id: Template of a dialogue's id from its columns, `{0}` the first one, `{0:02}` as a number
             of at least two digits; None joins the columns with `-`.
         speakers: `list` where the cell of the speaker is a Python list of names.
-        split_names: How the table names the splits where the name is not a usual one.
-        default_split: The split of rows whose split is empty.
         may_be_empty: `speaker`, `times` for start and end, and `label`, whose rows are context, no records.
         repairs: Repairs of text and speaker.
     """
 
     type: Literal["table"]
-    file: Text | None = None
     separator: Literal[",", ";", "\t", "|"] | None = None
     columns: TableColumns
     dialogue_id: Text | None = None
     speakers: Literal["name", "list"] = "name"
-    split_names: dict[str, Split] = {}
-    default_split: Split | None = None
     may_be_empty: tuple[Literal["speaker", "times", "label"], ...] = ()
     repairs: tuple[Repair, ...] = ()
 
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """The file of all splits, or the files in their order."""
-        return (self.file,) if self.file else super().paths
-
     @model_validator(mode="after")
-    def _states_its_files(self) -> Self:
-        if bool(self.files) == (self.file is not None):
-            raise ValueError("state files (one for each split) or file, and not both")
+    def _has_no_second_split(self) -> Self:
         if self.files and self.columns.split:
             raise ValueError("the splits are files, so there can be no column of splits")
         return self
@@ -262,20 +255,27 @@ class JsonFormat(_FilesFormat):
         utterances: Key of a dialogue's list of utterances, which are objects; a dialogue may also be that
             list itself. None where the dialogue has parallel lists of texts, speakers and labels.
         id: Key of a dialogue's id; None takes its position from 0.
+        split: Key of the split of a dialogue in a `file` of all splits, in it or in each of its utterances.
         text, speaker, label: Keys of an utterance, as in `speaker.name`, or of the lists of a dialogue.
         may_be_empty: `label` where utterances without one are context and no records.
     """
 
     type: Literal["json"]
-    files: Annotated[dict[Split, Text], Field(min_length=1)]
     split_keys: dict[Split, Text] = {}
     dialogues: tuple[Text, ...] = ()
     utterances: Text | None = None
     id: Text | None = None
+    split: Text | None = None
     text: Text
     speaker: Text | None = None
     label: Text
     may_be_empty: tuple[Literal["label"], ...] = ()
+
+    @model_validator(mode="after")
+    def _knows_its_splits(self) -> Self:
+        if (self.file is None) != (self.split is None):
+            raise ValueError("file and split go together: the dialogues of one file state their splits")
+        return self
 
 
 class UniqueFormat(Schema):
@@ -304,8 +304,7 @@ class CorpusEntry(Recipe):
 
     Attributes:
         description: What its texts are, as cards say it.
-        text_license: What holds for the utterances.
-        label_license: What holds for the labels alone, without the text.
+        text_license, label_license: What holds for the utterances, and for the labels without the text.
         label_space: The labels that its instruction shows, in that order.
         label_map: Every native label, as the corpus spells it, to its canonical one; empty where the labels
             of the label space are the native ones.

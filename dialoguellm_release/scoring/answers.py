@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from dialoguellm_release.corpora.registry import bundled_entry
 from dialoguellm_release.encoding import EncodedPrompt
-from dialoguellm_release.folders import sha256_of_text
+from dialoguellm_release.folders import canonical_json, sha256_of_text
 from dialoguellm_release.progress import progress
 from dialoguellm_release.schemas.corpus import AuthorsScript
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName, Label
 from dialoguellm_release.serve.store import StoredAnswer, forget, keep, open_store, request_key
 
@@ -88,7 +89,7 @@ def parse(text: str, labels: Sequence[Label]) -> Label | None:
     return next((label for label in labels if label.casefold() == first), None)
 
 
-def parse_as_authors(text: str, corpus: CorpusName) -> Label | Drawn:
+def parse_as_authors(text: str, script: AuthorsScript) -> Label | Drawn:
     """The label that the authors' scripts find in a text, or `drawn` where they draw one at random.
 
     Of the text up to its first full stop and line break, the first word of their list that occurs anywhere
@@ -98,30 +99,34 @@ def parse_as_authors(text: str, corpus: CorpusName) -> Label | Drawn:
 
     Source: Dreamyao516/DialogueLLM, the three scripts `py/myllama-generate-*.py`.
 
-    >>> parse_as_authors("I am unhappy", "my-corpus")
+    >>> parse_as_authors("I am unhappy", AuthorsScript())
     'happiness'
-    >>> parse_as_authors("bored", "my-corpus")
+    >>> parse_as_authors("bored", AuthorsScript())
     'drawn'
     """
-    script = _script_of(corpus)
     shown = text.strip().lower().partition(".")[0].strip().partition("\n")[0]
     found = next((label for word, label in (_WORDS | script.words).items() if word in shown), None)
     return found if found in script.ids and found is not None else "drawn"
 
 
-def authors_dice(corpus: CorpusName, labels: Sequence[Label]) -> dict[Label, float]:
+def authors_dice(script: AuthorsScript, labels: Sequence[Label]) -> dict[Label, float]:
     """How likely the authors' scripts draw each label; the rest to 1 are labels outside the label space.
 
-    >>> authors_dice("my-corpus", ["happiness", "frustration"])
+    >>> authors_dice(AuthorsScript(), ["happiness", "frustration"])
     {'happiness': 0.14285714285714285, 'frustration': 0.0}
     """
-    thrown = _script_of(corpus).ids[:_DICE]
+    thrown = script.ids[:_DICE]
     return {label: thrown.count(label) / _DICE for label in labels}
 
 
-def _script_of(corpus: CorpusName) -> AuthorsScript:
-    entry = bundled_entry(corpus)
-    return entry.authors_script if entry else AuthorsScript()
+def authors_script_of(corpus: CorpusName, dataset: DatasetManifest) -> AuthorsScript:
+    """The authors' script of a corpus: of its bundled file, else of the corpus file of the dataset."""
+    if entry := bundled_entry(corpus):
+        return entry.authors_script
+    stated: Any = dataset.recipe.resolved
+    for key in ("corpora", corpus, "entry", "authors_script"):
+        stated = stated.get(key) if isinstance(stated, dict) else None
+    return AuthorsScript.model_validate_json(canonical_json(stated or {}))
 
 
 STORE = "answers.sqlite"

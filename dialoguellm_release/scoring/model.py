@@ -27,7 +27,7 @@ from dialoguellm_release.schemas.manifests import AdapterManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import Knowledge
 from dialoguellm_release.schemas.scores import LeakPolicy, ScoreRecipe, ScorerName, SelectedOn, System
-from dialoguellm_release.scoring.answers import Reply, authors_dice, kept_replies
+from dialoguellm_release.scoring.answers import Reply, authors_dice, authors_script_of, kept_replies
 from dialoguellm_release.scoring.few_shot import PromptWithExamples, examples_of
 from dialoguellm_release.scoring.scorers import (
     SHARED_REPLIES,
@@ -120,6 +120,7 @@ def score_model(
         check_unchanged(model.adapter, trained)
         language_model = load_adapter(language_model, model.adapter)
     language_model = language_model.eval()
+    script = authors_script_of(settings.corpus, task.dataset)
     calibration = read_calibration(model.adapter, trained) if model.adapter and trained else None
     identity = {**base.as_data(), "adapter_content_sha256": trained.content_sha256 if trained else None}
 
@@ -146,7 +147,7 @@ def score_model(
             name,
             Scored(
                 split=task.split,
-                answers=[read_reply(name, reply, tokens, settings.corpus) for reply in given],
+                answers=[read_reply(name, reply, tokens, script) for reply in given],
                 protocol=protocol_of_model(
                     task,
                     prompt,
@@ -159,7 +160,7 @@ def score_model(
                 examples=shown.shown if shown else {},
                 system=_system(model, base, trained),
                 truncated_records=sum(one.is_shortened for one in prompts),
-                chances=authors_dice(settings.corpus, task.labels) if name == "authors_parser" else {},
+                chances=authors_dice(script, task.labels) if name == "authors_parser" else {},
                 temperature=calibration.temperature if calibration and not why_not else None,
                 uncalibrated=why_not,
             ),

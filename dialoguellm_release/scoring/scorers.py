@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from dialoguellm_release.encoding import EncodedPrompt, Encoder
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.schemas.labels import CorpusName, Label
+from dialoguellm_release.schemas.corpus import AuthorsScript
+from dialoguellm_release.schemas.labels import Label
 from dialoguellm_release.schemas.scores import ScoreRecipe, ScorerName
 from dialoguellm_release.scoring.answers import Answer, Batch, Reply, Scorer, parse, parse_as_authors
 
@@ -273,7 +274,9 @@ def make_scorer(
     return GenerationScorer(model, tokenizer, max(map(len, whole)), settings.batch_size, whole)
 
 
-def read_reply(name: ScorerName, reply: Reply, tokens: dict[Label, list[int]], corpus: CorpusName) -> Answer:
+def read_reply(
+    name: ScorerName, reply: Reply, tokens: dict[Label, list[int]], script: AuthorsScript
+) -> Answer:
     """The answer that a scorer reads in a reply, by the tokens of each label in the order of the reply."""
     labels = list(tokens)
     if reply.log_probs is not None:
@@ -283,7 +286,7 @@ def read_reply(name: ScorerName, reply: Reply, tokens: dict[Label, list[int]], c
     text = reply.text or ""
     if name != "authors_parser":
         return Answer(parse(text, labels), text=text)
-    found = parse_as_authors(text, corpus)
+    found = parse_as_authors(text, script)
     if found == "drawn":
         return Answer(None, is_drawn=True, text=text)
     return Answer(found if found in labels else None, text=text)

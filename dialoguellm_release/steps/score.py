@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from dialoguellm_release.backbones.weights import base_of, pinned
+from dialoguellm_release.corpora.registry import bundled_entry
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import (
     canonical_json,
@@ -19,6 +20,7 @@ from dialoguellm_release.folders import (
 )
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.resources import recording
+from dialoguellm_release.schemas.corpus import AuthorsScript
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import CALIBRATION, AdapterManifest, Calibration, ScoreManifest
 from dialoguellm_release.schemas.scores import BaselineName, ScoreRecipe, ScorerName
@@ -376,6 +378,8 @@ def _inputs(
 
 
 def _model_inputs(loaded: Loaded[ScoreRecipe], dataset: Path, model: ModelFolders) -> Inputs:
+    from dialoguellm_release.scoring.answers import authors_script_of
+
     trained = read_manifest(model.adapter, AdapterManifest) if model.adapter else None
     backbone = pinned(model.backbone.recipe, trained.figures.base_revision if trained else None)
     folders = {"backbone": canonical_json(base_of(backbone, model.backbone_folder).as_data())}
@@ -384,6 +388,10 @@ def _model_inputs(loaded: Loaded[ScoreRecipe], dataset: Path, model: ModelFolder
         if calibration := read_calibration(model.adapter, trained):
             folders["calibration"] = sha256_of_text(canonical_json(calibration))
     names = {"adapter": trained.recipe.name if trained else None, "backbone": model.backbone.name}
+    corpus = loaded.recipe.corpus
+    script = authors_script_of(corpus, read_manifest(dataset, DatasetManifest))
+    if not bundled_entry(corpus) and script != AuthorsScript():
+        names["authors_script"] = sha256_of_text(canonical_json(script))
     return _inputs(loaded, dataset, names, folders, MODEL_PACKAGES)
 
 

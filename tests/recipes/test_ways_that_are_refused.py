@@ -29,6 +29,12 @@ from tests.recipes.tables import (
     written,
 )
 
+
+def as_turns(*parts: str) -> dict[str, list[dict[str, str]]]:
+    """A dialogue with an utterance in each of some parts."""
+    return {"turns": [{"text": "Oh.", "label": "anger", "part": part} for part in parts]}
+
+
 LABELS_TOO = ("text", "label")
 MANY = [(f"Text {n}.", f"words of row {n}") for n in range(70)]
 
@@ -155,24 +161,57 @@ REFUSED: dict[str, tuple[Mapping[str, str | bytes], DataOptions, str, str]] = {
         "corpora.lists_differ",
         "my.json, dialogue 1",
     ),
-    "JSON dialogues that state their split": (
+    "JSON dialogues in a file of another split": (
+        {"my.json": json.dumps({"train": as_dialogues(), "test": [{**as_dialogues()[0], "split": "dev"}]})},
+        DataOptions(),
+        "corpora.split_inside",
+        "my.json, dialogue 0",
+    ),
+    "a JSON dialogue in two splits": (
+        {"my.jsonl": as_lines([as_turns("train"), as_turns("train", "test")])},
+        DataOptions(columns={"split": "part"}),
+        "corpora.dialogue_in_several_splits",
+        "my.jsonl, dialogue 1",
+    ),
+    "a JSON dialogue whose split is none": (
+        {"my.jsonl": as_lines([as_turns("train"), as_turns("later")])},
+        DataOptions(columns={"split": "part"}),
+        "corpora.unknown_split",
+        "my.jsonl, dialogue 1",
+    ),
+    "a cell that is too long": (
+        {"my.csv": as_csv([*ROWS, ("3", "Di", "word " * 30_000, "anger")])},
+        DataOptions(),
+        "table.long_cell",
+        "my.csv:5",
+    ),
+    "a quote that is open for pages": (
         {
-            "my.json": json.dumps(
-                [
-                    {**one, "split": split}
-                    for one, split in zip(as_dialogues(), ("train", "test"), strict=True)
-                ]
+            "my.csv": as_csv([*ROWS[:1], ("3", "Di", "words", "anger")] + ROWS[2:] * 9_000).replace(
+                "words", '"words'
             )
         },
         DataOptions(),
-        "corpora.split_inside",
-        "my.json, dialogue 1",
+        "table.long_cell",
+        "my.csv:3",
     ),
-    "JSON utterances that state their split": (
-        {"my.jsonl": as_lines([{"turns": [{"text": "Oh.", "label": "anger", "part": "train"}]}])},
-        DataOptions(columns={"split": "part"}),
-        "corpora.split_inside",
-        "my.jsonl, dialogue 0",
+    "UTF-32 that is cut off": (
+        {"my.csv": PLAIN.encode("utf-32")[:-2]},
+        DataOptions(),
+        "table.encoding",
+        "my.csv",
+    ),
+    "every label for none": (
+        {"my.csv": PLAIN},
+        DataOptions(label_map=dict.fromkeys(("anger", "neutral", "happiness"), "")),
+        "corpora.all_unlabelled",
+        "my.csv:2",
+    ),
+    "no label anywhere": (
+        {"my.csv": as_csv(labelled("", "nan", ""))},
+        DataOptions(),
+        "corpora.all_unlabelled",
+        "my.csv:3",
     ),
     "JSON splits beside something else": (
         {"my.json": json.dumps({"version": {"is": 1}, **BY_SPLIT})},

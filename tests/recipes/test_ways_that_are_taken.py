@@ -39,6 +39,7 @@ from tests.recipes.tables import (
     written,
 )
 
+DIALOGUES, PARTS = as_dialogues(), ("Training", "test")
 TAKEN: dict[str, tuple[Mapping[str, str | bytes], DataOptions, Found]] = {
     "comma": ({"my.csv": PLAIN}, DataOptions(), TRAIN),
     "semicolon": ({"my.csv": as_csv(ROWS, delimiter=";")}, DataOptions(), TRAIN),
@@ -47,6 +48,12 @@ TAKEN: dict[str, tuple[Mapping[str, str | bytes], DataOptions, Found]] = {
     "bar": ({"my.csv": as_csv(ROWS, delimiter="|")}, DataOptions(), TRAIN),
     "line for Excel": ({"my.csv": "sep=;\r\n" + as_csv(ROWS, delimiter=";")}, DataOptions(), TRAIN),
     "byte-order mark": ({"my.csv": b"\xef\xbb\xbf" + PLAIN.encode()}, DataOptions(), TRAIN),
+    "utf-32": ({"my.csv": PLAIN.encode("utf-32")}, DataOptions(), TRAIN),
+    "utf-32 in JSON, big end first": (
+        {"my.jsonl": b"\0\0\xfe\xff" + as_lines(as_objects()).encode("utf-32-be")},
+        DataOptions(),
+        TRAIN,
+    ),
     "utf-16": ({"my.csv": PLAIN.encode("utf-16")}, DataOptions(), TRAIN),
     "cp1252": ({"my.csv": PLAIN.encode("cp1252")}, DataOptions(encoding="cp1252"), TRAIN),
     "all quoted": ({"my.csv": as_csv(ROWS, quoting=csv.QUOTE_ALL)}, DataOptions(), TRAIN),
@@ -264,6 +271,28 @@ TAKEN: dict[str, tuple[Mapping[str, str | bytes], DataOptions, Found]] = {
         {"my.json": json.dumps(BY_SPLIT)},
         DataOptions(),
         {"train": [ANN], "validation": [CY]},
+    ),
+    "JSON dialogues that state their split": (
+        {"my.json": json.dumps([{**one, "split": part} for one, part in zip(DIALOGUES, PARTS, strict=True)])},
+        DataOptions(),
+        {"train": [ANN], "test": [CY]},
+    ),
+    "JSON utterances that state their split": (
+        {
+            "my.jsonl": as_lines(
+                [
+                    {"turns": [{**turn, "part": part} for turn in one["utterances"]]}
+                    for one, part in zip(DIALOGUES, PARTS, strict=True)
+                ]
+            )
+        },
+        DataOptions(columns={"split": "part"}),
+        {"train": [ANN], "test": [CY]},
+    ),
+    "JSON lists that state their split, one without": (
+        {"my.json": json.dumps([{**as_lists(CY), "Set": "TEST"}, {**as_lists(ANN)}])},
+        DataOptions(),
+        {"train": [ANN], "test": [CY]},
     ),
     "JSON parallel lists": ({"my.json": json.dumps([as_lists(ANN), as_lists(CY)])}, DataOptions(), TRAIN),
     "JSON Lines with dialogues": (

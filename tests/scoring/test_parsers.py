@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dialoguellm_release.corpora.registry import corpus_entry, load_dataset_recipe
+from dialoguellm_release.folders import read_manifest
+from dialoguellm_release.schemas.corpus import AuthorsScript
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, CorpusName, Label
-from dialoguellm_release.scoring.answers import authors_dice, parse, parse_as_authors
+from dialoguellm_release.scoring.answers import authors_dice, authors_script_of, parse, parse_as_authors
+from tests.own_corpus import write_own_corpus
 
 SEVEN = LABELS[:7]
 EMORYNLP: tuple[Label, ...] = (
@@ -69,7 +75,7 @@ def test_what_is_not_the_label_alone_is_invalid(text: str, label: Label) -> None
     ],
 )
 def test_the_authors_rule_reads(corpus: CorpusName, text: str, expected: str) -> None:
-    assert parse_as_authors(text, corpus) == expected
+    assert parse_as_authors(text, corpus_entry(corpus).authors_script) == expected
 
 
 @pytest.mark.parametrize(
@@ -77,8 +83,23 @@ def test_the_authors_rule_reads(corpus: CorpusName, text: str, expected: str) ->
     [("meld", SEVEN, 0), ("emorynlp", EMORYNLP, 0), ("iemocap", IEMOCAP, 2), ("meisd", LABELS, 0)],
 )
 def test_the_authors_dice_have_seven_sides(corpus: CorpusName, labels: Sequence[Label], missing: int) -> None:
-    chances = authors_dice(corpus, labels)
+    chances = authors_dice(corpus_entry(corpus).authors_script, labels)
     assert tuple(chances) == tuple(labels)
     assert sum(chances.values()) == pytest.approx((7 - missing) / 7)
     assert set(chances.values()) <= {0.0, 1 / 7}
-    assert authors_dice("iemocap", IEMOCAP)["frustration"] == 0
+    assert authors_dice(corpus_entry("iemocap").authors_script, IEMOCAP)["frustration"] == 0
+
+
+def test_the_script_of_a_user_is_that_of_the_corpus_file(small_dataset: Path, tmp_path: Path) -> None:
+    stated = {"words": {"mad": "anger"}, "ids": ["anger", "sadness"]}
+    loaded, _ = load_dataset_recipe(str(write_own_corpus(tmp_path, "zh", authors_script=stated)))
+    dataset = read_manifest(small_dataset, DatasetManifest).model_copy(update={"recipe": loaded.stamp})
+    script = authors_script_of("talk", dataset)
+    assert [parse_as_authors(text, script) for text in ("Mad", "so sad", "happy")] == [
+        "anger",
+        "sadness",
+        "drawn",
+    ]
+    assert authors_dice(script, ("anger", "fear")) == {"anger": 1 / 7, "fear": 0}
+    assert authors_script_of("somebody", dataset) == AuthorsScript()
+    assert authors_script_of("iemocap", dataset) == corpus_entry("iemocap").authors_script

@@ -8,7 +8,7 @@ from typing import Any
 
 from dialoguellm_release.corpora.cells import Fault, NativeLabels, check_unicode, table_cell
 from dialoguellm_release.corpora.files import CorpusFolder
-from dialoguellm_release.corpora.readers.table import given, joined, native_labels
+from dialoguellm_release.corpora.readers.table import given, joined, native_labels, stated_split
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.schemas.corpus import JsonFormat
 from dialoguellm_release.schemas.labels import SPLITS, Split
@@ -19,12 +19,14 @@ from dialoguellm_release.tabular import flat
 def read_json_files(folder: CorpusFolder, form: JsonFormat) -> Iterator[Dialogue]:
     """The dialogues of files; the index of an utterance is its position from 0."""
     labels = native_labels(folder, form)
-    for split in SPLITS:
-        if split in form.files:
-            name, problems = form.files[split], len(folder.notes.problems)
-            document = _document(folder, name, form.encoding)
-            if len(folder.notes.problems) == problems:
-                yield from _File(folder, form, labels, split).dialogues(document)
+    files = [(split, form.files[split]) for split in SPLITS if split in form.files]
+    for split, name in [(None, form.file)] if form.file else files:
+        problems = len(folder.notes.problems)
+        document = _document(folder, name, form.encoding)
+        if len(folder.notes.problems) == problems:
+            dialogues = _File(folder, form, labels, split, name).dialogues(document)
+            order = (*SPLITS, None)
+            yield from dialogues if split else sorted(dialogues, key=lambda one: order.index(one.split))
 
 
 def parsed_json(folder: CorpusFolder, name: str, text: str) -> Any:
@@ -51,13 +53,16 @@ def _document(folder: CorpusFolder, name: str, encoding: str | None) -> Any:
 
 
 class _File:
-    """One split of a file."""
+    """One split of a file, or a file whose dialogues state their splits."""
 
-    def __init__(self, folder: CorpusFolder, form: JsonFormat, labels: NativeLabels, split: Split) -> None:
+    def __init__(
+        self, folder: CorpusFolder, form: JsonFormat, labels: NativeLabels, split: Split | None, name: str
+    ) -> None:
         self._folder, self._form, self._labels = folder, form, labels
-        self._split = given(folder, split)
-        self._path = folder.path / form.files[split]
-        self._keys = (*filter(None, [form.split_keys.get(split)]), *form.dialogues)
+        self._split = split
+        self._path = folder.path / name
+        key = form.split_keys.get(split) if split else None
+        self._keys = (*filter(None, [key]), *form.dialogues)
 
     def dialogues(self, document: Any) -> Iterator[Dialogue]:
         """The dialogues of a file; what is wrong in one is noted, and the next one is read."""
@@ -81,15 +86,28 @@ class _File:
                 if seen.setdefault(dialogue_id, number) != number:
                     what = f"dialogue {dialogue_id} a second time; first is dialogue {seen[dialogue_id]}"
                     raise Fault(what, fix="keep one of the two", code="corpora.dialogue_id_twice")
+                split = self._split_of(dialogue)
                 utterances = tuple(self._utterances(dialogue, where))
             except Fault as fault:
                 self._folder.notes.problems.append(fault.at(where))
                 continue
             if utterances:
-                self._folder.notes.public_dialogues[self._split] += 1
-                self._folder.notes.public_utterances[self._split] += len(utterances)
+                self._folder.notes.public_dialogues[split] += 1
+                self._folder.notes.public_utterances[split] += len(utterances)
                 name = self._folder.entry.name
-                yield Dialogue(corpus=name, split=self._split, id=dialogue_id, utterances=utterances)
+                yield Dialogue(corpus=name, split=split, id=dialogue_id, utterances=utterances)
+
+    def _split_of(self, dialogue: dict[str, Any]) -> Split | None:
+        """The split of the file, or that which a dialogue or each of its utterances states."""
+        key = self._form.split
+        if key is None:
+            return given(self._folder, self._split) if self._split else None
+        holders = [dialogue] if key in dialogue or not self._form.utterances else self._rows(dialogue)
+        cells = dict.fromkeys(table_cell(one.get(key), key) for one in holders)
+        if len(cells) > 1:
+            what, code = "its utterances are in several splits", "corpora.dialogue_in_several_splits"
+            raise Fault(what, "one split", ", ".join(cells), "split by whole dialogues", code)
+        return stated_split(self._folder, self._form, next(iter(cells), ""), key)
 
     def _id(self, key: str, dialogue: Any) -> str:
         if not isinstance(dialogue, dict):

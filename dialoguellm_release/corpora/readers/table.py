@@ -57,6 +57,18 @@ def given(folder: CorpusFolder, split: Split) -> Split | None:
     return None if split == "train" and folder.entry.splits == "drawn" else split
 
 
+def stated_split(folder: CorpusFolder, form: TableFormat | JsonFormat, cell: str, name: str) -> Split | None:
+    """The split that a cell states, or the default one where it is empty."""
+    cell = cell.strip()
+    split = (
+        form.split_names.get(cell) or SPLIT_NAMES.get(cell.lower()) or (None if cell else form.default_split)
+    )
+    if split is None:
+        known = ", ".join((*SPLITS, *form.split_names))
+        raise Fault(f"{name} is no split", known, repr(cell), code="corpora.unknown_split")
+    return given(folder, split)
+
+
 def joined(speakers: list[str]) -> str:
     """The speakers of a turn as one name."""
     if not speakers or not all(name.strip() for name in speakers):
@@ -171,14 +183,7 @@ class _Rows:
         column = self.form.columns.split
         if column is None:
             return None if self.folder.entry.splits != "native" else self.form.default_split or "train"
-        cell = cells[column].strip()
-        if not cell and self.form.default_split:
-            return given(self.folder, self.form.default_split)
-        split = self.form.split_names.get(cell) or SPLIT_NAMES.get(cell.lower())
-        if split is None:
-            known = ", ".join((*SPLITS, *self.form.split_names))
-            raise Fault(f"{column} is no split", known, repr(cell), code="corpora.unknown_split")
-        return given(self.folder, split)
+        return stated_split(self.folder, self.form, cells[column], column)
 
     def _dialogue_id(self, split: Split | None, cells: Mapping[str, str], line: int) -> str:
         columns = self.dialogue_columns
