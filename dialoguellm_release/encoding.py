@@ -283,11 +283,16 @@ def check_context_window(model: PreTrainedModel, at: str, needed: int, setting: 
     """Checks that a model reads as many tokens as the longest sequence has; unknown windows pass."""
     window = context_window(model.config.get_text_config())
     if window is not None and needed > window:
-        what = "reads fewer tokens than the longest sequence has"
-        expected = f"at most {window:,} tokens (max_position_embeddings in config.json)"
-        got = f"{needed:,} tokens"
-        fix = f"lower {setting} by {needed - window:,} or more, or choose another backbone"
-        raise DataError(Problem(at, what, expected, got, fix, code="backbones.context_window"))
+        raise DataError(longer_than_window(at, window, needed, setting))
+
+
+def longer_than_window(at: str, window: int, needed: int, setting: str) -> Problem:
+    """The problem of a sequence that is longer than what a backbone reads."""
+    what = "reads fewer tokens than the longest sequence has"
+    expected = f"at most {window:,} tokens (max_position_embeddings in config.json)"
+    got = f"{needed:,} tokens"
+    fix = f"lower {setting} by {needed - window:,} or more, or choose another backbone"
+    return Problem(at, what, expected, got, fix, code="backbones.context_window")
 
 
 def context_window(config: Any) -> int | None:

@@ -55,7 +55,8 @@ def check(
 
     Needs no weights.
 
-    Ends with exit code 1 where the training would be refused, because a record loses its label or input.
+    Ends with exit code 1 where the training would be refused: a record loses its label or input, or is longer
+    than what the backbone reads.
 
     Example: dlm-release adapter check llama-2-7b --tokenizer Llama-2-7b-hf --tokens-per-second 10000
     """
@@ -72,6 +73,9 @@ def check(
     show_result(found.as_data(), check_as_text(found), json=json)
     if found.refused:
         say(f"{found.refused:,} records do not fit trainer.max_length: this training would be refused.")
+    if found.too_long:
+        say(str(found.too_long))
+    if found.refused or found.too_long:
         raise typer.Exit(1)
 
 

@@ -169,8 +169,8 @@ def export_training(
         The folder and its manifest.
 
     Raises:
-        DataError: There is no such tool, no tokenizer, a record does not fit, or the tool would train on
-            other tokens.
+        DataError: There is no such tool, no tokenizer, a record does not fit or is longer than what the
+            backbone reads, or the tool would train on other tokens.
 
     Example:
         >>> export_training("tiny", "trl")  # doctest: +SKIP

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_jsonable_python
 
-from dialoguellm_release.encoding import Encoder, RecordLengths, in_batches
+from dialoguellm_release.encoding import Encoder, RecordLengths, in_batches, longer_than_window
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.progress import Advance, progress
 from dialoguellm_release.prompts import Prompt
@@ -51,6 +51,7 @@ class Tokens:
     Attributes:
         lengths: Of prompt and longest label, before anything is shortened.
         shortened: Records that lose context or description to fit.
+        longest: Of a sequence, once it is shortened.
         per_epoch: Of all sequences, each in full.
         computed_per_epoch: That pass through the model in the first epoch, by the recipe's packing.
         largest_micro_batch: The most of these in one forward pass of that epoch.
@@ -60,6 +61,7 @@ class Tokens:
     lengths: Spread
     survival: tuple[Survival, ...]
     shortened: int
+    longest: int
     per_epoch: int
     computed_per_epoch: int
     largest_micro_batch: int
@@ -97,6 +99,7 @@ class Check:
     Attributes:
         records: Training records; None without a dataset.
         memory: Of one step in bf16.
+        too_long: The longest sequence, where the backbone reads fewer tokens: the training would be refused.
         seconds: Of the whole training at the throughput that was stated.
         advice: What would make the training faster.
     """
@@ -110,6 +113,7 @@ class Check:
     steps_per_epoch: int | None
     steps: int | None
     tokens: Tokens | None
+    too_long: Problem | None
     memory: Footprint | None
     seconds: float | None
     advice: tuple[str, ...]
@@ -177,10 +181,21 @@ def check_adapter(
         steps_per_epoch=per_epoch,
         steps=steps,
         tokens=tokens,
+        too_long=too_long(backbone, tokens.longest) if tokens else None,
         memory=memory,
         seconds=seconds,
         advice=tuple(_advice(settings, architecture)),
         unknown=tuple(_unknown(backbone, count, tokenizer, tokens_per_second)),
+    )
+
+
+def too_long(backbone: Loaded[BackboneRecipe], longest: int) -> Problem | None:
+    """The problem of a sequence that is longer than what a backbone reads, where its recipe states that."""
+    architecture = backbone.recipe.source.architecture
+    if architecture is None or longest <= architecture.max_position_embeddings:
+        return None
+    return longer_than_window(
+        backbone.name, architecture.max_position_embeddings, longest, "trainer.max_length"
     )
 
 
@@ -221,6 +236,7 @@ def _tokens(
         lengths=Spread.of(one.whole for one in lengths),
         survival=tuple(survival(lengths, encoder.max_length)),
         shortened=shortened,
+        longest=max(map(len, rows), default=0),
         per_epoch=sum(map(len, rows)),
         computed_per_epoch=computed,
         largest_micro_batch=largest,

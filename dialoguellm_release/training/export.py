@@ -25,6 +25,7 @@ from dialoguellm_release.schemas.labels import Label, Split
 from dialoguellm_release.schemas.manifests import ExportFigures
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, TrainerRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource, HubSource
+from dialoguellm_release.training.check import too_long
 from dialoguellm_release.training.data import encode_or_show_survival, records_of, splits_of
 
 if TYPE_CHECKING:
@@ -105,12 +106,18 @@ def export_training(
     row_of = _row_maker(tool, encoder, tokenizer)
     (folder / ROWS).mkdir()
     counts: dict[Split, int] = {}
+    longest = 0
     for split in splits:
         read = partial(records_of, dataset, built, recipe.recipe, prompt, split)
-        rows = [row_of(one) for one in encode_or_show_survival(encoder, read)]
+        rows = []
+        for one in encode_or_show_survival(encoder, read):
+            rows.append(row_of(one))
+            longest = max(longest, len(one.ids) + len(encoder.completion_ids(one.record.output)))
         counts[split] = len(rows)
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         write_text(folder / ROWS / f"{split}.jsonl", "".join(lines))
+    if problem := too_long(backbone, longest):
+        raise DataError(problem)
     found = configuration(tool, recipe.recipe, backbone.recipe, has_validation="validation" in splits)
     notes = [CPU_NOTE[tool], *(f"Left out, because there is no key for it: {one}" for one in found.left_out)]
     settings = yaml.safe_dump(found.settings, sort_keys=False, allow_unicode=True)

@@ -22,7 +22,8 @@ from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, Quantizat
 from dialoguellm_release.schemas.recipes.backbone import Architecture, BackboneRecipe, FolderSource, HubSource
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.steps.adapter import check_adapter
-from dialoguellm_release.training.check import footprint, steps_per_epoch, trainable_parameters
+from dialoguellm_release.steps.model import export_training
+from dialoguellm_release.training.check import Check, footprint, steps_per_epoch, trainable_parameters
 
 HUB_BACKBONES = [
     name.partition("/")[2] for name in bundled() if name.startswith("backbones/") and "tiny" not in name
@@ -98,6 +99,36 @@ def test_the_check_agrees_with_the_training_it_looks_ahead_to(
     assert log[-1]["num_computed_tokens"] == pytest.approx(
         found.tokens.computed_per_epoch * 10 / 10.5, rel=0.02
     )
+
+
+def test_a_record_that_is_longer_than_what_the_backbone_reads_is_a_problem_before_the_training(
+    tiny_backbone: Path, small_dataset: Path, tmp_path: Path
+) -> None:
+    narrow = tmp_path / "narrow.yaml"
+
+    def checked(window: int) -> Check:
+        narrow.write_text(f"extends: tiny\nsource:\n  max_position_embeddings: {window}\n", encoding="utf-8")
+        return check_adapter("tiny", small_dataset, tokenizer=tiny_backbone, overrides=[f"backbone={narrow}"])
+
+    whole = checked(1024)
+    assert whole.too_long is None
+    assert whole.tokens is not None
+    longest = whole.tokens.longest
+    assert checked(longest).too_long is None
+    problem = checked(longest - 1).too_long
+    assert problem is not None
+    assert problem.code == "backbones.context_window"
+    with pytest.raises(DataError) as raised:
+        export_training(
+            "tiny",
+            "trl",
+            small_dataset,
+            tmp_path / "out",
+            tokenizer=tiny_backbone,
+            overrides=[f"backbone={narrow}"],
+        )
+    assert raised.value.problems == (problem,)
+    assert not (tmp_path / "out").exists()
 
 
 def test_of_the_records_only_ids_and_lengths_are_held(
