@@ -153,6 +153,23 @@ def test_a_merged_model_answers_as_its_adapter(
     for ours, theirs in zip(alone(TALK), predictor(TALK), strict=True):
         assert ours.label == theirs.label
         assert ours.probabilities == pytest.approx(theirs.probabilities, abs=1e-4)
+    stated = json.loads((merged / "manifest.json").read_text(encoding="utf-8"))
+    own = ["bored", "anger", "surprised a little"]
+    stated["figures"]["task"]["corpora"]["own"] = {"label_space": own, "context_k": 1, "languages": []}
+    (merged / "manifest.json").write_text(json.dumps(stated), encoding="utf-8")
+    with pytest.raises(ReleaseError) as raised:
+        EmotionPredictor.from_pretrained(merged)
+    assert raised.value.problems[0].code == "predict.several_label_spaces"
+    for again in (
+        EmotionPredictor.from_pretrained(merged, corpus="meld"),
+        EmotionPredictor.from_pretrained(merged, labels=SPACE),
+    ):
+        assert again(TALK) == alone(TALK)
+    other = EmotionPredictor.from_pretrained(merged, corpus="own", labels=["bored", "surprised a little"])
+    assert {one.label for one in other(TALK)} <= {"bored", "surprised a little"}
+    (merged / "talk.txt").write_text(ENGLISH, encoding="utf-8")
+    made = predict_file(merged / "talk.txt", other, tmp_path / "out.csv")
+    assert "p_surprised a little" in made.out.read_text(encoding="utf-8").split("\n")[0]
 
 
 RUSSIAN = "Они сказали да, и я очень рада этому. " * 9
