@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from dialoguellm_release.errors import DataError, Problem, problems_of
+from dialoguellm_release.processes import rank
 from dialoguellm_release.schemas.base import Kind
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import (
@@ -263,10 +264,10 @@ def staged(out: Path, kind: Kind) -> Iterator[Path]:
     """A temporary sibling that takes the place of `out` when the block ends well, and goes when it does not.
 
     Why: whoever looks at `out` sees the old folder or the new one, never half of either. What a killed
-    run left behind is removed by the next one. Of several processes that train together the first alone
+    run left behind is removed by the next one. Of several processes of one run the first alone
     writes `out`; the others get a folder that is thrown away.
     """
-    if os.environ.get("RANK", "0") != "0":
+    if rank():
         with tempfile.TemporaryDirectory(prefix="dlm-release-") as elsewhere:
             yield Path(elsewhere)
         return

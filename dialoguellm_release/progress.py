@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -10,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Protocol
+
+from dialoguellm_release.processes import rank
 
 LINE_EVERY_S = 30.0
 """Off a terminal, the seconds between two lines: a job under a scheduler is watched by its log."""
@@ -28,14 +29,14 @@ def progress(
 ) -> Iterator[Advance]:
     """Shows how far some work is, with its rate and the time left.
 
-    Of several processes that train together the first alone shows it.
+    Of several processes of one run the first alone shows it.
 
     Args:
         total: How much there is to do; None where it is not known.
         start: How much was done before, in a run that is resumed.
         in_bytes: Whether bytes are counted.
     """
-    if os.environ.get("RANK", "0") != "0":
+    if rank():
         yield _ignore
     elif sys.stderr.isatty():
         with _bar(description, total, start, in_bytes=in_bytes) as advance:
@@ -48,7 +49,7 @@ def progress(
 
 def say(text: str) -> None:
     """Writes a line to stderr, from the first process alone."""
-    if os.environ.get("RANK", "0") == "0":
+    if not rank():
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
 

@@ -21,6 +21,7 @@ FLOORS = (
     {"corpora", "prompts", "backbones", "encoding", "records"},
     {"recipes"},
     {"folders", "layout", "progress", "render", "tabular"},
+    {"processes"},
     {"schemas"},
     {"errors", "resources", "retry", "text"},
 )

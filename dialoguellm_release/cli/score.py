@@ -73,7 +73,8 @@ def run(
     overrides = settings or ()
     if scorers is None:
         made = steps.score(recipe, dataset, model, out, overrides=overrides, again=again, replace=replace)
-        _report(made, json=json)
+        if not steps.rank():
+            _report(made, json=json)
         return
     known = get_args(ScorerName)
     names = known if scorers == "all" else scorers.split(",")
@@ -87,6 +88,8 @@ def run(
         again=again,
         replace=replace,
     )
+    if steps.rank():
+        return
     for one in by_scorer.values():
         say_made(one, "scored")
     against = scores.against_first(by_scorer)

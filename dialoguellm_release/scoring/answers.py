@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 from dialoguellm_release.corpora.registry import bundled_entry
 from dialoguellm_release.encoding import EncodedPrompt
 from dialoguellm_release.folders import canonical_json, sha256_of_text
+from dialoguellm_release.processes import gathered, rank, started
 from dialoguellm_release.progress import progress
 from dialoguellm_release.schemas.corpus import AuthorsScript
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
@@ -143,22 +144,29 @@ def kept_replies(
 ) -> list[Reply]:
     """The reply to each prompt, from the store in a folder or the model; the same text is asked once.
 
+    Several processes share out the batches, and each gets the replies to all. The batches are those of one
+    process, and so are the replies.
+
     Args:
         asked: What, with the text of a prompt, decides the reply: model, revision, way of asking, versions.
     """
     distinct = list({prompt.text: prompt for prompt in prompts}.values())
     keys = [request_key(**asked, prompt=sha256_of_text(prompt.text)) for prompt in distinct]
     batches = scorer.plan(distinct)
+    own = [keys[place] for batch in batches[rank() :: started()] for place in batch.places]
     with open_store(folder / STORE) as store, progress("score", len(distinct)) as advance:
         if again:
-            store.commit([forget(keys)])
+            store.commit([forget(own)])
         known = {
             key: Reply(None if answer.data is None else tuple(answer.data), answer.text)
-            for key, answer in store.answers(keys).items()
+            for key, answer in store.answers(own).items()
         }
-        for batch in batches:
-            wanted = [keys[place] for place in batch.places]
-            if any(key not in known for key in wanted):
+        for start in range(0, len(batches), started()):
+            at_once = batches[start : start + started()]
+            for batch in at_once[rank() : rank() + 1]:
+                wanted = [keys[place] for place in batch.places]
+                if all(key in known for key in wanted):
+                    continue
                 replies = dict(zip(wanted, scorer.replies(distinct, batch), strict=True))
                 store.commit(
                     [
@@ -167,6 +175,7 @@ def kept_replies(
                     ]
                 )
                 known.update(replies)
-            advance(len(batch.places))
+            advance(sum(len(batch.places) for batch in at_once))
+    known = {key: reply for part in gathered(known) for key, reply in part.items()}
     by_text = {prompt.text: known[key] for prompt, key in zip(distinct, keys, strict=True)}
     return [by_text[prompt.text] for prompt in prompts]

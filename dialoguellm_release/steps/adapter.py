@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from dialoguellm_release.backbones.weights import base_of
 from dialoguellm_release.errors import DataError, Problem, RecipeError
 from dialoguellm_release.folders import MANIFEST, canonical_json, read_manifest, write_text
+from dialoguellm_release.processes import first_alone
+from dialoguellm_release.processes import rank as rank
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
@@ -33,7 +35,6 @@ from dialoguellm_release.step import (
 )
 from dialoguellm_release.steps.model import built_backbone
 from dialoguellm_release.training.data import survival_table as survival_table
-from dialoguellm_release.training.devices import rank as rank
 
 if TYPE_CHECKING:
     from dialoguellm_release.training.adapter_folder import MeanAndDeviation as MeanAndDeviation
@@ -217,7 +218,6 @@ def trained(
     from dialoguellm_release.training import train
     from dialoguellm_release.training.checkpoints import checkpoints_of
     from dialoguellm_release.training.data import records_read
-    from dialoguellm_release.training.devices import first_alone
     from dialoguellm_release.training.train import init_adapter_sha256
 
     built = read_manifest(dataset, DatasetManifest)

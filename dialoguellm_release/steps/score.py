@@ -18,6 +18,8 @@ from dialoguellm_release.folders import (
     sha256_of_text,
     write_text,
 )
+from dialoguellm_release.processes import first_alone
+from dialoguellm_release.processes import rank as rank
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.resources import recording
 from dialoguellm_release.schemas.corpus import AuthorsScript
@@ -86,7 +88,8 @@ def score(
 
     loaded = main_recipe(recipe, "score", ScoreRecipe, overrides)
     chosen = _choice(model)
-    folders = model_folders(chosen)
+    with first_alone():
+        folders = model_folders(chosen)
     data, target = Path(dataset), _folder(out, loaded, overrides, folders.name)
 
     def answer() -> Scored:
@@ -135,7 +138,8 @@ def score_each_way(
     from dialoguellm_release.scoring.model import score_model
 
     chosen = _choice(model)
-    folders = model_folders(chosen)
+    with first_alone():
+        folders = model_folders(chosen)
     loaded = main_recipe(recipe, "score", ScoreRecipe, overrides)
     each = {
         name: main_recipe(recipe, "score", ScoreRecipe, [*overrides, f"scorer={name}"]) for name in scorers

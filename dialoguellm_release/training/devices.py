@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.errors import DataError, Problem, RecipeError
+from dialoguellm_release.errors import Problem, RecipeError
+from dialoguellm_release.processes import started
 from dialoguellm_release.schemas.manifests import Precision, TrainingRun
 from dialoguellm_release.schemas.recipes.adapter import TrainerRecipe
 
@@ -21,34 +22,19 @@ if TYPE_CHECKING:
     from dialoguellm_release.training.sft import Tuned
 
 
-def rank() -> int:
-    """The number of this process among those that `torchrun` or `accelerate launch` started; else 0."""
-    return int(os.environ.get("RANK", "0"))
-
-
 def share_of(gradient_accumulation_steps: int) -> int:
     """How many of the micro-batches of a step each process takes.
 
     Why: a recipe tells the batch, so the same recipe must train the same on one device and on eight.
     """
-    share, rest = divmod(gradient_accumulation_steps, _started())
+    share, rest = divmod(gradient_accumulation_steps, started())
     if rest or not share:
         where = "trainer.gradient_accumulation_steps"
         what = "the micro-batches of a step cannot be shared out evenly among the processes"
-        expected, got = f"a multiple of {_started()}", str(gradient_accumulation_steps)
+        expected, got = f"a multiple of {started()}", str(gradient_accumulation_steps)
         fix = "raise it and lower trainer.per_device_train_batch_size, or start fewer processes"
         raise RecipeError(Problem(where, what, expected, got, fix, code="training.uneven_share"))
     return share
-
-
-@contextmanager
-def first_alone() -> Iterator[None]:
-    """A block that the first process goes through before all others, so that these find what it made."""
-    if rank():
-        _wait_for_all()
-    yield
-    if not rank():
-        _wait_for_all()
 
 
 def gather_trained(model: PeftModel) -> None:
@@ -71,25 +57,6 @@ def gather_trained(model: PeftModel) -> None:
                 with GatheredParameters([weight]):
                     whole = weight.detach().clone()
                 setattr(part, name, torch.nn.Parameter(whole))
-
-
-def _started() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def _wait_for_all() -> None:
-    """Returns when every process is here and has a device of its own; at once where there is but one."""
-    if _started() == 1:
-        return
-    import torch
-    from accelerate import PartialState
-
-    state = PartialState(cpu=not torch.cuda.is_available())
-    if state.num_processes != _started():
-        what = f"{_started()} processes were started, but each sees {state.num_processes}"
-        fix = "start them with torchrun or accelerate launch"
-        raise DataError(Problem("the training", what, fix=fix, code="training.separate_processes"))
-    state.wait_for_everyone()
 
 
 LARGE = 20_000_000

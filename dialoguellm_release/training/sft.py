@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem, RecipeError
+from dialoguellm_release.processes import rank
 from dialoguellm_release.progress import silence_transformers
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, LoraRecipe
 from dialoguellm_release.schemas.recipes.backbone import Architecture
@@ -24,7 +25,6 @@ from dialoguellm_release.training.devices import (
     cpu_threads,
     gather_trained,
     precision,
-    rank,
     share_of,
     threads_of,
 )

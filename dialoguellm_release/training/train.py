@@ -36,6 +36,7 @@ from dialoguellm_release.folders import (
     sha256_of_text,
 )
 from dialoguellm_release.layout import JOINT_CONFIGS
+from dialoguellm_release.processes import first_alone, rank
 from dialoguellm_release.progress import progress
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.load import Loaded
@@ -67,7 +68,7 @@ from dialoguellm_release.training.data import (
     splits_of,
     training_rows,
 )
-from dialoguellm_release.training.devices import first_alone, rank, share_of, training_run
+from dialoguellm_release.training.devices import share_of, training_run
 from dialoguellm_release.training.sft import Work, tune
 
 if TYPE_CHECKING:

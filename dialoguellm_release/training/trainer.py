@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.processes import rank
 from dialoguellm_release.progress import progress
 from dialoguellm_release.training.checkpoints import writing_weights
 from dialoguellm_release.training.data import FILLER, EpochOrder, Row, sorted_alike
-from dialoguellm_release.training.devices import rank
 from dialoguellm_release.training.packs import (
     Batch,
     Collator,

@@ -91,7 +91,7 @@ def test_micro_batches_that_cannot_be_shared_out_are_refused_before_anything_is_
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setattr("dialoguellm_release.steps.adapter.built_backbone", lambda *_: None)
-    monkeypatch.setattr("dialoguellm_release.training.devices._wait_for_all", lambda: None)
+    monkeypatch.setattr("dialoguellm_release.processes._wait_for_all", lambda: None)
     with pytest.raises(RecipeError, match="cannot be shared out evenly") as raised:
         train_adapter(
             "llama-2-7b", dataset, tmp_path / "out", overrides=["trainer.gradient_accumulation_steps=6"]
