@@ -5,16 +5,25 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.backbones.weights import base_of
 from dialoguellm_release.errors import DataError, Problem, RecipeError
-from dialoguellm_release.folders import MANIFEST, canonical_json, read_manifest, write_text
+from dialoguellm_release.folders import (
+    MANIFEST,
+    canonical_json,
+    read_manifest,
+    staged,
+    stamps,
+    write_manifest,
+    write_text,
+)
 from dialoguellm_release.processes import first_alone
 from dialoguellm_release.processes import rank as rank
+from dialoguellm_release.progress import say
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
@@ -264,10 +273,32 @@ def trained(
         write_text(folder / "README.md", text)
 
     result = run_step(AdapterManifest, out, inputs, make, finish, again=again, replace=replace)
+    if result.manifest.figures.dataset_content_sha256 != built.content_sha256:
+        result = _of_dataset(result, built.content_sha256, finish)
     if not rank():
         # Also where the folder was current: a run may have been killed just before it cleared up.
         shutil.rmtree(checkpoints, ignore_errors=True)
     return result
+
+
+def _of_dataset(
+    current: StepResult[AdapterManifest],
+    content_sha256: str,
+    finish: Callable[[Path, AdapterManifest], None],
+) -> StepResult[AdapterManifest]:
+    """A current adapter, said to be of the dataset whose records it was trained on.
+
+    Why: other corpora of the dataset changed, and a release has one dataset; training again gives the same.
+    """
+    figures = current.manifest.figures.model_copy(update={"dataset_content_sha256": content_sha256})
+    manifest = current.manifest.model_copy(update={"figures": figures})
+    with staged(current.folder, "adapter") as folder:
+        shutil.copytree(current.folder, folder, dirs_exist_ok=True)
+        finish(folder, manifest)
+        manifest = manifest.model_copy(update={"outputs": stamps(folder)})
+        write_manifest(folder, manifest)
+    say(f"{current.folder} was trained on these records; its manifest now names the dataset as it is.")
+    return dataclasses.replace(current, manifest=manifest)
 
 
 def _first_run(out: Path, loaded: Loaded[AdapterRecipe], content_sha256: str) -> TrainingRun | None:

@@ -9,8 +9,11 @@ import pytest
 
 from dialoguellm_release import records
 from dialoguellm_release.errors import DataError
+from dialoguellm_release.folders import MANIFEST, file_problems, read_manifest
+from dialoguellm_release.hub.checks import WEIGHTS
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.records import read_records
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import Split
 from dialoguellm_release.schemas.manifests import AdapterManifest
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
@@ -74,9 +77,20 @@ def test_an_adapter_stays_current_when_other_corpora_change(
 ) -> None:
     both, one = datasets
     first = train_into(tmp_path / "adapter", one, tiny_backbone, *settings)
+    weights = (first.folder / WEIGHTS).read_bytes()
     again = train_into(tmp_path / "adapter", both, tiny_backbone, *settings)
     assert again.was_current
-    assert again.manifest == first.manifest
+    restated = first.manifest.figures.model_copy(
+        update={"dataset_content_sha256": read_manifest(both, DatasetManifest).content_sha256}
+    )
+    assert again.manifest.figures == restated
+    assert again.manifest.content_sha256 == first.manifest.content_sha256
+    assert read_manifest(again.folder, AdapterManifest) == again.manifest
+    assert not list(file_problems(again.folder, again.manifest))
+    assert (again.folder / WEIGHTS).read_bytes() == weights
+    manifest = (again.folder / MANIFEST).read_bytes()
+    assert train_into(tmp_path / "adapter", both, tiny_backbone, *settings).was_current
+    assert (again.folder / MANIFEST).read_bytes() == manifest
 
 
 @pytest.mark.parametrize(
