@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, Literal, cast
 
 from dialoguellm_release.schemas.labels import PARTS, SPLITS, CorpusName, Part, Split
 
@@ -43,28 +43,31 @@ CARD = "README.md"
 LICENSES = "LICENSE.md"
 """What may be done with which part of a dataset folder."""
 
+Held = Literal["records", "sft", "standoff"]
+"""Rows of a file: records, prompts with their completions, or rows without text."""
+
+_STEMS: dict[Held, str] = {
+    "records": "data/{corpus}/{split}-{part}",
+    "sft": "sft/{split}-{corpus}-{part}",
+    "standoff": "standoff/{corpus}/{split}",
+}
 _NAMES = {"corpus": "[a-z][a-z0-9_]*", "split": "|".join(SPLITS), "part": "|".join(PARTS)}
-_RECORDS = re.compile(
-    r"data/(?P<corpus>{corpus})/(?P<split>{split})-(?P<part>{part})-[\w-]+\.parquet".format(**_NAMES)
-)
-_SFT = re.compile(
-    r"sft/(?P<split>{split})-(?P<corpus>{corpus})-(?P<part>{part})-[\w-]+\.parquet".format(**_NAMES)
-)
-_STANDOFF = re.compile(r"standoff/(?P<corpus>{corpus})/(?P<split>{split})-[\w-]+\.parquet".format(**_NAMES))
+_GROUPS = {name: f"(?P<{name}>{pattern})" for name, pattern in _NAMES.items()}
+_PATTERNS = {held: re.compile(stem.format(**_GROUPS) + r"-[\w-]+\.parquet") for held, stem in _STEMS.items()}
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """What a data file holds: records, or their `sft` rows, of one part of one corpus and split."""
+    """What a data file holds: rows of one corpus and split, and of one part but for rows without text."""
 
     corpus: CorpusName
     split: Split
-    part: Part
-    is_sft: bool = False
+    part: Part | None = None
+    holds: Held = "records"
 
     @property
     def path(self) -> str:
-        """Where a build writes it, relative to the dataset folder."""
+        """Where it is written, relative to the dataset folder."""
         return f"{self._stem}-00000.parquet"
 
     @property
@@ -74,66 +77,37 @@ class DataFile:
 
     @property
     def _stem(self) -> str:
-        if self.is_sft:
-            return f"sft/{self.split}-{self.corpus}-{self.part}"
-        return f"data/{self.corpus}/{self.split}-{self.part}"
+        return _STEMS[self.holds].format(corpus=self.corpus, split=self.split, part=self.part)
 
     def is_read_by(self, config: str) -> bool:
         """Whether a config reads it.
 
         `clean` reads the clean part of training splits, and held-out splits whole.
         """
-        if self.is_sft or config == SFT_CONFIG:
-            return self.is_sft and config == SFT_CONFIG
+        if self.holds != "records" or config == SFT_CONFIG:
+            return (self.holds, config) == ("sft", SFT_CONFIG)
         if config == CLEAN_CONFIG:
             return self.split != "train" or self.part == "clean"
         return config in (DEFAULT_CONFIG, self.corpus)
-
-
-@dataclass(frozen=True)
-class StandoffFile:
-    """What a file of a published copy holds: rows without text, of one corpus and split."""
-
-    corpus: CorpusName
-    split: Split
-
-    @property
-    def path(self) -> str:
-        """Where it is written, relative to the folder of the copy."""
-        return f"standoff/{self.corpus}/{self.split}-00000.parquet"
-
-    @property
-    def glob(self) -> str:
-        """What finds it, and further files of the same rows."""
-        return f"standoff/{self.corpus}/{self.split}-*.parquet"
 
 
 def data_file(path: str) -> DataFile | None:
     """What the file at a path of a dataset folder holds; None where it is no data file.
 
     >>> data_file("data/my_corpus/train-clean-00000.parquet")
-    DataFile(corpus='my_corpus', split='train', part='clean', is_sft=False)
+    DataFile(corpus='my_corpus', split='train', part='clean', holds='records')
     """
-    for pattern, is_sft in ((_RECORDS, False), (_SFT, True)):
-        match = pattern.fullmatch(path)
-        if match:
-            return DataFile(
-                corpus=match["corpus"],
-                split=cast("Split", match["split"]),
-                part=cast("Part", match["part"]),
-                is_sft=is_sft,
-            )
-    return None
+    return _at(path, "records") or _at(path, "sft")
 
 
-def standoff_file(path: str) -> StandoffFile | None:
-    """What the file at a path of a published copy holds; None where it holds no stand-off rows.
+def standoff_file(path: str) -> DataFile | None:
+    """What the file at a path of a published copy holds; None where it holds no rows without text."""
+    return _at(path, "standoff")
 
-    >>> standoff_file("standoff/my_corpus/train-00000.parquet")
-    StandoffFile(corpus='my_corpus', split='train')
-    """
-    match = _STANDOFF.fullmatch(path)
-    return match and StandoffFile(match["corpus"], cast("Split", match["split"]))
+
+def _at(path: str, held: Held) -> DataFile | None:
+    match = _PATTERNS[held].fullmatch(path)
+    return DataFile(**cast("dict[str, Any]", match.groupdict()), holds=held) if match else None
 
 
 def config_names(corpora: Iterable[CorpusName]) -> tuple[str, ...]:

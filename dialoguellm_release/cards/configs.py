@@ -26,7 +26,7 @@ from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
 
 def corpora_in(paths: Iterable[str], corpora: Iterable[CorpusName]) -> tuple[CorpusName, ...]:
     """Those of the corpora that have records among the files."""
-    found = {file.corpus for file in map(data_file, paths) if file and not file.is_sft}
+    found = {file.corpus for file in map(data_file, paths) if file and file.holds == "records"}
     return tuple(corpus for corpus in corpora if corpus in found)
 
 

@@ -132,7 +132,7 @@ def _license(terms: CorpusLicense) -> str:
 
 
 def _file_object(file: FileStamp, held: DataFile) -> dict[str, object]:
-    kind = "Prompts and completions" if held.is_sft else "Records"
+    kind = "Prompts and completions" if held.holds == "sft" else "Records"
     return {
         "@type": "cr:FileObject",
         "@id": file.path,

@@ -177,10 +177,19 @@ def _comparison(
         differs = any(side not in (None, row.built) for side in (row.paper, row.public))
         reason = row.reason or ("not explained" if differs else "")
         title = corpora[row.corpus].title
-        rows.append((title, row.split, _sizes(row.paper), _sizes(row.public), _sizes(row.built), reason))
+        rows.append(
+            (
+                title,
+                row.split,
+                numbers.sizes(row.paper),
+                numbers.sizes(row.public),
+                numbers.sizes(row.built),
+                reason,
+            )
+        )
     known = {(row.corpus, row.split) for row in figures.reconciliation}
     rows += [
-        (corpora[corpus].title, split, _sizes(sizes), "-", "not built", "not part of this build")
+        (corpora[corpus].title, split, numbers.sizes(sizes), "-", "not built", "not part of this build")
         for corpus, splits in (claims.corpora if claims else {}).items()
         for split, sizes in splits.items()
         if (corpus, split) not in known
@@ -192,7 +201,7 @@ def _total(
     figures: DatasetFigures, claims: ClaimsRecipe | None, corpora: Mapping[CorpusName, CorpusEntry]
 ) -> Sequence[str]:
     """The training dialogues of all corpora; of one whose public files tell no count, the paper's."""
-    built = _sizes(Sizes(dialogues=figures.dialogues["train"], utterances=figures.records["train"]))
+    built = numbers.sizes(Sizes(dialogues=figures.dialogues["train"], utterances=figures.records["train"]))
     if claims is None:
         return ("**all**", "train", "-", "-", built, "")
     training = {row.corpus: row for row in figures.reconciliation if row.split == "train"}
@@ -213,7 +222,3 @@ def _total(
         built,
         ", ".join(differences),
     )
-
-
-def _sizes(sizes: Sizes | None) -> str:
-    return f"{numbers.count(sizes.dialogues)} / {numbers.count(sizes.utterances)}" if sizes else "-"

@@ -15,7 +15,7 @@ from dialoguellm_release.render.tables import Table
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.corpus import CorpusLicense
-    from dialoguellm_release.steps.corpora import CheckedCorpus, CheckedSplit, ListedCorpus
+    from dialoguellm_release.steps.corpora import CheckedCorpus, ListedCorpus
 
 app = group("List, download and check the corpora.")
 
@@ -176,9 +176,8 @@ def _checked_text(checked: list[CheckedCorpus]) -> str:
     for one in checked:
         name = f"{one.corpus} ({one.source})" if one.source else one.corpus
         for split in one.splits:
-            sizes = f"{split.found.dialogues:,} / {split.found.utterances:,}"
-            mark = "<- misses" if split.misses else ""
-            rows.append((name, split.split or "none", sizes, _expected(split), mark))
+            expected, found = split.counts
+            rows.append((name, split.split or "none", found, expected, "<- misses" if split.misses else ""))
         known = len(one.files) - len(one.unknown_files)
         lines.append(
             f"{name}: {known} of {len(one.files)} files known by their hashes, "
@@ -186,11 +185,3 @@ def _checked_text(checked: list[CheckedCorpus]) -> str:
         )
         lines += [f"  {rule}: {count:,}" for rule, count in one.repairs.items()]
     return "\n".join([Table(("corpus", "split", "found", "expected", ""), rows).text(), *lines])
-
-
-def _expected(split: CheckedSplit) -> str:
-    if split.expected is None:
-        return numbers.MISSING
-    if split.expected.utterances is None:
-        return f"{split.expected.dialogues:,} or more"
-    return f"{split.expected.dialogues:,} / {split.expected.utterances:,}"

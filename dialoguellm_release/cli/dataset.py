@@ -207,7 +207,7 @@ def counts(manifest: DatasetManifest) -> str:
     rows = []
     for name, corpus in figures.corpora.items():
         cells = (corpus.splits.get(split) for split in splits)
-        rows.append((name, *(f"{one.dialogues:,} / {one.utterances:,}" if one else "-" for one in cells)))
+        rows.append((name, *map(numbers.sizes, cells)))
     rows.append(("all", *(f"{figures.dialogues[split]:,} / {figures.records[split]:,}" for split in splits)))
     training = [corpus.parts["train"] for corpus in figures.corpora.values() if "train" in corpus.parts]
     return (

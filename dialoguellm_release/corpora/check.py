@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from dialoguellm_release.corpora.files import State, identities, state_of
 from dialoguellm_release.corpora.readers import read_corpus
 from dialoguellm_release.corpora.registry import CorpusFolders, corpus_entries, entry_of
 from dialoguellm_release.errors import DataError, Problem
+from dialoguellm_release.render.numbers import sizes
 from dialoguellm_release.schemas.audit import ExpectedSizes, Sizes
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
@@ -36,6 +37,12 @@ class CheckedSplit:
         if self.split is None:
             return self.found.dialogues < self.expected.dialogues
         return not self.expected.is_met_by(self.found)
+
+    @property
+    def counts(self) -> tuple[str, str]:
+        """The counts that are expected, and those that were found."""
+        least = "at least " if self.expected and self.split is None else ""
+        return f"{least}{sizes(self.expected)}", sizes(self.found)
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,21 @@ def _check(entry: CorpusEntry, folder: Path, recipe: CorpusRecipe) -> CheckedCor
         if split in dialogues or split in expected
     )
     unknown = tuple(path for path in notes.unknown_files if not _is_known(entry, folder, path))
-    misses = () if problems else tuple(_miss(name, folder, one, unknown) for one in splits if one.misses)
+    misses = (
+        ()
+        if problems
+        else tuple(
+            counts_problem(
+                str(folder),
+                f"{name}/{one.split}" if one.split else name,
+                one.counts,
+                unknown,
+                "corpora.counts_missed",
+            )
+            for one in splits
+            if one.misses
+        )
+    )
     return CheckedCorpus(
         corpus=name,
         source=recipe.source or entry.release,
@@ -117,18 +138,13 @@ def _expected(recipe: CorpusRecipe, entry: CorpusEntry) -> dict[Split | None, Ex
     return dict(recipe.expect.items())
 
 
-def _miss(name: CorpusName, folder: Path, one: CheckedSplit, unknown: tuple[str, ...]) -> Problem:
-    assert one.expected is not None
-    least = "at least " if one.split is None else ""
-    utterances = "" if one.expected.utterances is None else f" / {one.expected.utterances}"
-    return Problem(
-        str(folder),
-        f"{name}{f'/{one.split}' if one.split else ''}: dialogues / utterances miss the counts of the recipe",
-        expected=f"{least}{one.expected.dialogues}{utterances}",
-        got=f"{one.found.dialogues} / {one.found.utterances}",
-        fix=f"not the public files: {', '.join(unknown)}; get them again" if unknown else None,
-        code="corpora.counts_missed",
-    )
+def counts_problem(
+    where: str, split: str, counts: tuple[str, str], unknown: Sequence[str], code: str
+) -> Problem:
+    """The problem of a split whose counts, expected and found, differ; `unknown` are its unknown files."""
+    what = f"{split}: dialogues / utterances miss the counts of the recipe"
+    fix = f"not the public files: {', '.join(unknown)}; get them again" if unknown else None
+    return Problem(where, what, *counts, fix, code=code)
 
 
 @dataclass(frozen=True)

@@ -237,7 +237,8 @@ class _SplitCheck:
     def _read(self, path: str, index: _RecordIndex, advance: Callable[[int], None]) -> Iterator[Problem]:
         held = data_file(path)
         assert held is not None
-        rows = self._sft_rows(self.folder / replace(held, is_sft=True).path)
+        assert held.part is not None
+        rows = self._sft_rows(self.folder / replace(held, holds="sft").path)
         lacking = 0
         try:
             for records in columns_in(self.folder / path):

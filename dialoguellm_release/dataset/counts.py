@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dialoguellm_release.corpora.cells import Notes
+from dialoguellm_release.corpora.check import counts_problem
 from dialoguellm_release.corpora.registry import bundled_entry
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.leakage.turns import Turns, dialogue_starts
-from dialoguellm_release.render.numbers import MISSING
+from dialoguellm_release.render.numbers import sizes
 from dialoguellm_release.render.tables import Table
 from dialoguellm_release.schemas.audit import ExpectedSizes, Reconciliation, Sizes, SplitStatistics, Spread
 from dialoguellm_release.schemas.claims import ClaimsRecipe
@@ -54,7 +55,7 @@ def check_counts(rows: Sequence[Reconciliation], notes: Mapping[CorpusName, Note
             (
                 row.corpus,
                 row.split,
-                *map(_sizes, (row.paper, row.public, row.expected, row.built)),
+                *map(sizes, (row.paper, row.public, row.expected, row.built)),
                 "<- misses" if row.misses else "",
             )
             for row in rows
@@ -62,24 +63,11 @@ def check_counts(rows: Sequence[Reconciliation], notes: Mapping[CorpusName, Note
         raise DataError(missed, table=Table(header, cells).text())
 
 
-def _sizes(sizes: Sizes | ExpectedSizes | None) -> str:
-    if sizes is None:
-        return MISSING
-    utterances = "as drawn" if sizes.utterances is None else f"{sizes.utterances:,}"
-    return f"{sizes.dialogues:,} / {utterances}"
-
-
 def _problem(row: Reconciliation, notes: Notes) -> Problem:
     files = _files_of(row, notes)
     unknown = [path for path in files if path in notes.unknown_files]
-    return Problem(
-        where=", ".join(files),
-        what=f"{row.corpus}/{row.split}: dialogues / utterances miss the counts of the recipe",
-        expected=_sizes(row.expected),
-        got=_sizes(row.built),
-        fix=f"not the public file: {', '.join(unknown)}; download it again" if unknown else None,
-        code="dataset.counts_differ",
-    )
+    name, code = f"{row.corpus}/{row.split}", "dataset.counts_differ"
+    return counts_problem(", ".join(files), name, (sizes(row.expected), sizes(row.built)), unknown, code)
 
 
 def _files_of(row: Reconciliation, notes: Notes) -> list[str]:

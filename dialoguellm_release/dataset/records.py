@@ -349,7 +349,7 @@ class SplitWriter:
 
     def _open(self, part: Part) -> tuple[RowWriter, RowWriter]:
         data = self._folder / DataFile(self._corpus, self._split, part).path
-        sft = self._folder / DataFile(self._corpus, self._split, part, is_sft=True).path
+        sft = self._folder / DataFile(self._corpus, self._split, part, "sft").path
         return (
             self._files.enter_context(RowWriter(data, record_schema(self._labels))),
             self._files.enter_context(RowWriter(sft, sft_schema(self._labels))),

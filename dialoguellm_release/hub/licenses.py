@@ -119,7 +119,7 @@ def row_problems(path: Path, held: DataFile) -> Iterator[Problem]:
         what = f"its rows cannot be read: {error}"
         yield Problem(str(path), what, fix=_AGAIN, code="licenses.unreadable_rows")
         return
-    yield from _column_problems(path, (sft_schema() if held.is_sft else record_schema()).names)
+    yield from _column_problems(path, (sft_schema() if held.holds == "sft" else record_schema()).names)
     prefix = f"{held.corpus}/{held.split}/"
     strays = ids.filter(pc.invert(pc.fill_null(pc.starts_with(ids, prefix), fill_value=False)))
     if len(strays):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dialoguellm_release.dataset.records import RowWriter, standoff_schema
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.folders import stamp
-from dialoguellm_release.layout import StandoffFile, config_files
+from dialoguellm_release.layout import DataFile, config_files
 from dialoguellm_release.records import natural_order
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
@@ -57,7 +57,7 @@ def write_standoff(
     for name in corpora:
         for split in SPLITS:
             if files := [dataset / path for path in config_files(paths, name, split, (name,))]:
-                path = folder / StandoffFile(name, split).path
+                path = folder / DataFile(name, split, holds="standoff").path
                 schema = standoff_schema(manifest.figures.class_labels)
                 with RowWriter(path, schema) as rows:
                     rows.add(pa.table(_columns(_in_order(files), manifest.content_sha256), schema))

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dialoguellm_release.schemas.audit import ExpectedSizes, Sizes
 
 MISSING = "-"
 """Stands for a value that was not measured or is not defined."""
@@ -17,6 +21,17 @@ def count(value: int | None) -> str:
     ('13,517', '-')
     """
     return MISSING if value is None else f"{value:,}"
+
+
+def sizes(value: Sizes | ExpectedSizes | None) -> str:
+    """Dialogues and utterances of a split.
+
+    >>> sizes(None)
+    '-'
+    """
+    if value is None:
+        return MISSING
+    return f"{value.dialogues:,} / {'as drawn' if value.utterances is None else count(value.utterances)}"
 
 
 def decimal(value: float | None, digits: int = 2) -> str:

@@ -120,10 +120,10 @@ def test_other_files_are_no_data_files(path: str) -> None:
     assert data_file(path) is None
 
 
-@pytest.mark.parametrize("is_sft", [False, True])
+@pytest.mark.parametrize("holds", ["records", "sft"])
 @pytest.mark.parametrize("part", PARTS)
-def test_a_path_tells_what_its_file_holds(part: Part, is_sft: bool) -> None:
-    file = DataFile("meld", "train", part, is_sft)
+def test_a_path_tells_what_its_file_holds(part: Part, holds: Any) -> None:
+    file = DataFile("meld", "train", part, holds)
     assert data_file(file.path) == file
 
 

@@ -131,7 +131,7 @@ def test_what_is_wrong_is_told_of_all_corpora_at_once(run: Any, sources: Path, r
     assert problems["emorynlp"][0] == "is missing"
     assert problems["meisd"] == ["meisd: dialogues / utterances miss the counts of the recipe"]
     assert "expected: 3 / 4" in ended.err
-    assert "expected: at least 1002" in ended.err
+    assert "expected: at least 1,002" in ended.err
     assert "not the public files: meld/" in ended.err
     assert "nothing was changed." in ended.err
     assert "<- misses" in run("corpora", "check", sources, "--recipe", recipe).out

@@ -161,7 +161,7 @@ def _write_corpus(folder: Path, name: CorpusName, text: str) -> CorpusFigures:
     for split, rows in records.items():
         with RowWriter(folder / DataFile(name, split, "clean").path, record_schema()) as data:
             data.add(record_table(columns_of(rows)))
-        with RowWriter(folder / DataFile(name, split, "clean", is_sft=True).path, sft_schema()) as sft:
+        with RowWriter(folder / DataFile(name, split, "clean", "sft").path, sft_schema()) as sft:
             sft.add(sft_table(columns_of(rows), load_prompt("dialogue-v1")))
     labels: dict[Label, int] = {"neutral": 1, "anger": 1}
     return CorpusFigures(

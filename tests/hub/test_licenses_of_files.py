@@ -42,7 +42,7 @@ def put_split(folder: Path) -> Path:
 
 
 def put_one_row(folder: Path) -> Path:
-    path = folder / DataFile("meld", "test", "clean", is_sft=True).path
+    path = folder / DataFile("meld", "test", "clean", "sft").path
     rows = pq.read_table(path).to_pydict()
     with RowWriter(path, sft_schema()) as writer:
         more = {
@@ -59,7 +59,7 @@ def put_further_file(folder: Path) -> Path:
 
 
 def put_no_id(folder: Path) -> Path:
-    path = folder / DataFile("meld", "test", "clean", is_sft=True).path
+    path = folder / DataFile("meld", "test", "clean", "sft").path
     with RowWriter(path, sft_schema()) as writer:
         writer.add(pa.table({name: [None] for name in SFT_COLUMNS}, sft_schema()))
     return path
