@@ -22,7 +22,7 @@ from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, Quantizat
 from dialoguellm_release.schemas.recipes.backbone import Architecture, BackboneRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.training.data import EpochOrder, Survival, survival, training_rows
-from dialoguellm_release.training.packs import division, parity_of
+from dialoguellm_release.training.packs import pack_size
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -157,8 +157,7 @@ def check_adapter(
                 count = sum(1 for _ in _counted(records, advance))
             else:
                 encoder = Encoder(prompt, tokenizer, trainer.max_length)
-                parity = parity_of(architecture) if architecture else math.inf
-                count, tokens = _tokens(settings, _counted(records, advance), encoder, parity)
+                count, tokens = _tokens(settings, _counted(records, advance), encoder)
     per_epoch = None if count is None else steps_per_epoch(settings, count)
     steps = per_epoch and math.ceil(trainer.num_train_epochs * per_epoch)
     if trainer.max_steps > 0:
@@ -206,9 +205,7 @@ def steps_per_epoch(recipe: AdapterRecipe, records: int) -> int:
     return math.ceil(micro_batches / trainer.gradient_accumulation_steps)
 
 
-def _tokens(
-    recipe: AdapterRecipe, records: Iterable[Record], encoder: Encoder, parity: float
-) -> tuple[int, Tokens]:
+def _tokens(recipe: AdapterRecipe, records: Iterable[Record], encoder: Encoder) -> tuple[int, Tokens]:
     """How many records there are, and their tokens; of a record only ids and lengths are kept in memory."""
     rows, first_targets = list["array[int]"](), list[int]()  # in an array an id takes 4 bytes, in a list 36
     lengths, shortened = list[RecordLengths](), 0
@@ -227,7 +224,7 @@ def _tokens(
         sequences = [rows[index] for index in batch]
         tokens = len(sequences) * max(map(len, sequences))
         if recipe.packing == "shared_prefix":
-            tokens = division(sorted(sequences), parity).tokens
+            tokens = pack_size(sequences)
         computed += tokens
         if tokens > largest:
             largest = tokens

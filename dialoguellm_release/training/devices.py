@@ -83,7 +83,7 @@ def training_run(tuned: Tuned, trainer: TrainerRecipe, steps: int) -> TrainingRu
         seconds=round(tuned.seconds, 3),
         tokens_per_second=round(tuned.tokens / seconds, 1),
         computed_tokens_per_second=round(tuned.computed_tokens / seconds, 1),
-        matmul_share=round(achieved / peak / PartialState().num_processes, 3),
+        matmul_share=float(f"{achieved / peak / PartialState().num_processes:.3g}"),
     )
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import accumulate, pairwise, takewhile
+from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING, Any
 
-from dialoguellm_release.errors import Problem, RecipeError
-from dialoguellm_release.schemas.recipes.backbone import Architecture
+from dialoguellm_release.training.attention import MaskMaker, parts_after_the_keys, segments_of
 from dialoguellm_release.training.data import FILLER, Row
 
 if TYPE_CHECKING:
@@ -62,45 +61,11 @@ def pack(sequences: Sequence[tuple[Sequence[int], int]]) -> Pack:
     return packed
 
 
-@dataclass(frozen=True)
-class Division:
-    """How sorted sequences become packs of about one length, which stand below each other in a batch.
-
-    Attributes:
-        ends: For each pack, the place after its last sequence.
-        longest: Tokens of the longest pack, to which the others are padded.
-    """
-
-    ends: tuple[int, ...]
-    longest: int
-
-    @property
-    def tokens(self) -> int:
-        """All that pass through the model."""
-        return len(self.ends) * self.longest
-
-    def cost(self, parity: float) -> float:
-        """The time it takes, in no unit: linear layers by the token, attention by the pair of tokens."""
-        return self.tokens * (1 + self.longest / parity)
-
-
-def division(sequences: Sequence[Sequence[int]], parity: float) -> Division:
-    """The cheapest division of sorted sequences, in their order, into packs that are filled to one limit.
-
-    Why: one long pack holds what its sequences share only once, but attention looks at each pair of its
-    tokens; with many sequences or a narrow model, several packs are faster. It costs no more than one pack,
-    and no more than a padded batch.
-
-    Args:
-        parity: The length of a pack at which attention takes as long as the linear layers.
-    """
-    lengths = [len(tokens) for tokens in sequences]
-    shared = [0, *(common_prefix_length(one, other) for one, other in pairwise(sequences))]
-    added = [length - common for length, common in zip(lengths, shared, strict=True)]
-    longest = max(lengths)
-    limits = {max(longest, size) for size in accumulate(added)}
-    divisions = (_filled(lengths, added, limit) for limit in sorted(limits, reverse=True))
-    return min(divisions, key=lambda found: found.cost(parity))
+def pack_size(sequences: Iterable[Sequence[int]]) -> int:
+    """Tokens of the pack of some sequences."""
+    ordered = sorted(map(list, sequences))
+    shared = sum(common_prefix_length(one, other) for one, other in pairwise(ordered))
+    return sum(map(len, ordered)) - shared
 
 
 def common_prefix_length(one: Sequence[int], other: Sequence[int]) -> int:
@@ -112,155 +77,54 @@ def common_prefix_length(one: Sequence[int], other: Sequence[int]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
-def _filled(lengths: Sequence[int], added: Sequence[int], limit: int) -> Division:
-    """Packs that take sequences until the next one would make them longer than a limit.
-
-    Args:
-        added: Tokens of each sequence that the one before does not begin with.
-    """
-    ends, sizes = list[int](), list[int]()
-    size = 0
-    for place, (length, more) in enumerate(zip(lengths, added, strict=True)):
-        if place and size + more > limit:
-            ends.append(place)
-            sizes.append(size)
-            size = 0
-        size += more if size else length
-    return Division((*ends, len(lengths)), max([*sizes, size]))
-
-
 def _close(packed: Pack, path: list[int]) -> None:
     for index in path:
         packed.last_seen[index] = len(packed.input_ids)
 
 
-MaskMaker = Callable[["torch.Tensor"], "torch.Tensor"]
+def linear_weights(model: PreTrainedModel) -> int:
+    """The weights of the linear layers that every token passes through, without an adapter's.
 
-MASKED_LAYERS = frozenset({"full_attention", "sliding_attention"})
-"""The types of layers, in the words of `transformers`, that see no more than the mask lets them."""
-
-_ATTENTION_COST = 2
-"""How much longer than a linear layer attention with a mask takes for as many operations, about.
-
-Fitted by hand to one CPU thread and LLaMAs of 64, 256 and 1,024 hidden units, where it lay between 1 and 2;
-bench/packs.py shows what comes of it. It was not fitted to a GPU."""
-
-
-def boolean_mask(last_seen: torch.Tensor) -> torch.Tensor:
-    """Which token (row) sees which (column), of shape (packs, 1, tokens, tokens).
-
-    Why: depth first, the tokens below one are those from it to `last_seen`, so one number a token is all
-    that has to travel to the device, and all that a kernel with a mask function needs.
+    The output layer is not among them, nor is what the last layer computes for few tokens.
     """
     import torch
 
-    index = torch.arange(last_seen.shape[-1], device=last_seen.device)
-    mask = (index[None, :] <= index[:, None]) & (index[:, None] < last_seen[:, None, :])
-    return mask[:, None]
-
-
-def additive_mask(last_seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """The same as what is added to attention scores."""
-    import torch
-
-    seen = boolean_mask(last_seen)
-    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, torch.finfo(dtype).min)
-
-
-def mask_maker(model: PreTrainedModel, longest: int) -> MaskMaker:
-    """The function that makes of `last_seen` the mask that a model takes."""
-    config = model.config.get_text_config()
-    others = sorted(set(getattr(config, "layer_types", None) or ()) - MASKED_LAYERS)
-    if others:
-        what = "the backbone has layers that look at all tokens before them, whatever the mask"
-        masked = ", ".join(sorted(MASKED_LAYERS))
-        raise _no_packs(what, masked, ", ".join(others), code="training.layers_without_mask")
-    window = getattr(config, "sliding_window", None)
-    if window is not None and longest > window:
-        what = "the backbone's attention sees fewer tokens back than the longest sequence has"
-        expected, or_else = f"at most {window} tokens", ", or trainer.max_length to the window"
-        raise _no_packs(what, expected, str(longest), or_else, code="training.window_too_short")
-    match attention := model.config._attn_implementation:
-        case "sdpa":
-            return boolean_mask
-        case "eager":
-            return lambda last_seen: additive_mask(last_seen, model.dtype)
-    what, code = "the backbone's attention takes no mask of our own", "training.attention_without_mask"
-    raise _no_packs(what, "sdpa or eager", str(attention), code=code)
-
-
-def _no_packs(what: str, expected: str, got: str, or_else: str = "", *, code: str) -> RecipeError:
-    fix = f"set packing: none{or_else}"
-    return RecipeError(Problem("packing: shared_prefix", what, expected, got, fix, code=code))
-
-
-def parity_of(architecture: Architecture) -> float:
-    """The length of a pack at which attention takes as long as the linear layers, in tokens."""
-    _, queries = architecture.linear_layers["q_proj"]
-    return _parity(architecture.linear_parameters, architecture.num_hidden_layers * queries)
-
-
-def parity_of_model(model: PreTrainedModel) -> float:
-    """The same for a model that is loaded, whatever its architecture."""
-    config = model.config.get_text_config()
-    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return _parity(linear_weights(model), config.num_hidden_layers * config.num_attention_heads * head)
-
-
-def linear_weights(model: PreTrainedModel) -> int:
-    """The weights of a model's linear layers, without its output layer and without an adapter's."""
-    import torch
-
+    few = {
+        model.get_output_embeddings(),
+        *(one for part in parts_after_the_keys(model) for one in part.modules()),
+    }
     linear = {
         part
         for name, part in model.named_modules()
         if isinstance(part, torch.nn.Linear) and "lora_" not in name
     }
-    return sum(part.in_features * part.out_features for part in linear - {model.get_output_embeddings()})
-
-
-def _parity(linear_weights: int, queries: int) -> float:
-    """Linear layers take an operation a weight and token, attention two a query and token that it sees."""
-    return linear_weights / (2 * queries * _ATTENTION_COST)
+    return sum(
+        part.in_features * part.out_features for part in linear - few - {model.get_output_embeddings()}
+    )
 
 
 Batch = dict[str, Any]
 Collator = Callable[[Sequence[Row]], Batch]
 
 
-def packed(parity: float) -> Collator:
-    """The function that makes of some rows a batch of packs.
+def packed(rows: Sequence[Row]) -> Batch:
+    """A batch of one pack.
 
-    A batch holds what the model reads; for each target the row and the column of the token that predicts it
-    (`target_rows`, `target_columns`) and the token itself (`labels`); and how many tokens the rows have
-    (`num_tokens`), which may be more than the packs hold.
+    It holds what the model reads; for each target the row and the column of the token that predicts it
+    (`target_rows`, `target_columns`) and the token itself (`labels`); the places among all tokens where a
+    target is predicted (`needed`); and how many tokens the rows have (`num_tokens`), which may be more than
+    the pack holds.
     """
     import torch
 
-    def collate(rows: Sequence[Row]) -> Batch:
-        alike = sorted(rows, key=lambda row: row["input_ids"])
-        divided = division([row["input_ids"] for row in alike], parity)
-        packs = [
-            pack([(row["input_ids"], row["first_target"]) for row in alike[start:end]])
-            for start, end in pairwise((0, *divided.ends))
-        ]
-        shape = (len(packs), divided.longest)
-        input_ids, position_ids = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
-        # What pads a pack sees itself alone, and is seen by nothing else.
-        last_seen = torch.arange(1, divided.longest + 1).repeat(len(packs), 1)
-        for number, one in enumerate(packs):
-            filled = slice(len(one.input_ids))
-            input_ids[number, filled] = torch.tensor(one.input_ids)
-            position_ids[number, filled] = torch.tensor(one.position_ids)
-            last_seen[number, filled] = torch.tensor(one.last_seen)
-        return {
-            "input_ids": input_ids,
-            "position_ids": position_ids,
-            "last_seen": last_seen,
-            **_targets(rows, [one.predictors for one in packs], [one.targets for one in packs]),
-        }
-
-    return collate
+    one = pack([(row["input_ids"], row["first_target"]) for row in rows])
+    return {
+        "input_ids": torch.tensor([one.input_ids]),
+        "position_ids": torch.tensor([one.position_ids]),
+        "last_seen": torch.tensor([one.last_seen]),
+        "segments": segments_of(one.position_ids, one.last_seen),
+        **_targets(rows, [one.predictors], [one.targets], len(one.input_ids)),
+    }
 
 
 def padded(rows: Sequence[Row]) -> Batch:
@@ -276,20 +140,26 @@ def padded(rows: Sequence[Row]) -> Batch:
         attention_mask[number, filled] = 1
     predictors = [range(row["first_target"] - 1, len(row["input_ids"]) - 1) for row in rows]
     targets = [row["input_ids"][row["first_target"] :] for row in rows]
-    return {"input_ids": input_ids, "attention_mask": attention_mask, **_targets(rows, predictors, targets)}
+    return {
+        "input_ids": input_ids,
+        "attention_mask": attention_mask,
+        **_targets(rows, predictors, targets, longest),
+    }
 
 
 def _targets(
-    rows: Sequence[Row], predictors: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]
+    rows: Sequence[Row], predictors: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], width: int
 ) -> Batch:
-    """What a batch says of its targets, from those of each of its rows."""
+    """What a batch says of its targets, from those of each of its rows, which have `width` columns."""
     import torch
 
     labels = torch.tensor([token for found in targets for token in found], dtype=torch.long)
     counts = torch.tensor([len(found) for found in targets])
+    needed = {number * width + place for number, found in enumerate(predictors) for place in found}
     return {
         "target_rows": torch.arange(len(targets)).repeat_interleave(counts),
         "target_columns": torch.tensor([place for found in predictors for place in found], dtype=torch.long),
+        "needed": torch.tensor(sorted(needed), dtype=torch.long),
         "labels": labels,
         # The trainer counts these as they are, and would leave the first of `labels` out of the count.
         "shift_labels": labels,
@@ -311,12 +181,17 @@ def summed_loss(model: PreTrainedModel, batch: Batch, mask_of: MaskMaker | None 
     """
     import torch
 
-    if mask_of is not None:
-        attention = {"attention_mask": mask_of(batch["last_seen"]), "position_ids": batch["position_ids"]}
+    if "last_seen" not in batch:
+        reading = {"attention_mask": batch["attention_mask"]}
+    elif mask_of is not None:
+        reading = {"attention_mask": mask_of(batch["last_seen"]), "position_ids": batch["position_ids"]}
     else:
-        attention = {"attention_mask": batch["attention_mask"]}
+        # transformers takes four dimensions for a mask that is ready; made into one it would fail.
+        reading = {name: batch[name] for name in ("position_ids", "segments")}
+        reading["attention_mask"] = batch["last_seen"][:, None, None]
     with _logits_only_at(model, batch["target_rows"], batch["target_columns"]):
-        logits = model(input_ids=batch["input_ids"], **attention, use_cache=False).logits[0]
+        output = model(input_ids=batch["input_ids"], needed=batch["needed"], **reading, use_cache=False)
+    logits = output.logits[0]
     exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return torch.nn.functional.cross_entropy(exact, batch["labels"], reduction="sum")
 
@@ -329,7 +204,9 @@ def _logits_only_at(model: PreTrainedModel, rows: torch.Tensor, columns: torch.T
     """
     from accelerate.utils import extract_model_from_parallel
 
-    output_layer = extract_model_from_parallel(model).get_output_embeddings()
+    # Accelerate looks at all parts of a model, which takes long where nothing wraps it.
+    inner = model if hasattr(model, "get_output_embeddings") else extract_model_from_parallel(model)
+    output_layer = inner.get_output_embeddings()
     hook = output_layer.register_forward_pre_hook(lambda _, given: (given[0][rows, columns][None],))
     try:
         yield

@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.processes import rank
 from dialoguellm_release.progress import progress
+from dialoguellm_release.training.attention import (
+    MaskMaker,
+    attention_for_packs,
+    only_needed_in_last_layer,
+)
 from dialoguellm_release.training.checkpoints import writing_weights
 from dialoguellm_release.training.data import FILLER, EpochOrder, Row, sorted_alike
 from dialoguellm_release.training.packs import (
     Batch,
     Collator,
-    MaskMaker,
     computed_tokens,
-    mask_maker,
     packed,
     padded,
-    parity_of_model,
     summed_loss,
 )
 
@@ -142,8 +144,8 @@ def sft_trainer(
     mask_of: MaskMaker | None = None
     collate: Collator = padded
     if packing == "shared_prefix":
-        mask_of = mask_maker(model, longest=max(len(row["input_ids"]) for row in [*rows, *validation]))
-        collate = packed(parity_of_model(model))
+        longest = max(len(row["input_ids"]) for row in [*rows, *validation])
+        mask_of, collate = attention_for_packs(model, longest), packed
     devices: int = PartialState().num_processes
     step = config.per_device_train_batch_size * config.gradient_accumulation_steps * devices
     # Accelerate would fill the last batches up with rows a second time, which would then count twice.
@@ -155,6 +157,10 @@ def sft_trainer(
 
         tokens = (0, 0)
         seconds_of_evaluation = 0.0
+
+        def train(self, *arguments: Any, **settings: Any) -> Any:
+            with only_needed_in_last_layer(self.model):
+                return super().train(*arguments, **settings)
 
         def _get_train_sampler(self, _dataset: Any = None) -> EpochOrder:
             return EpochOrder(sequences, step, packing, config.seed, fillers)
@@ -203,6 +209,10 @@ def sft_trainer(
             if "loss" in logs:
                 logs |= dict(zip(("num_tokens", "num_computed_tokens"), self.all_tokens(), strict=True))
             super().log(logs, start_time)
+
+        def floating_point_ops(self, _inputs: Batch) -> int:
+            """None are counted: it goes through all weights at each step."""
+            return 0
 
         def _save_checkpoint(self, model: Any, trial: Any) -> None:
             with writing_weights(Path(config.output_dir)):

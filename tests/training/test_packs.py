@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +20,15 @@ from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, Packing
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
-from dialoguellm_release.training.data import EpochOrder, Row
-from dialoguellm_release.training.packs import (
-    Division,
+from dialoguellm_release.training.attention import (
+    attention_for_packs,
     boolean_mask,
-    division,
-    mask_maker,
-    pack,
-    packed,
-    padded,
-    parity_of,
-    parity_of_model,
-    summed_loss,
+    only_needed_in_last_layer,
+    parts_after_the_keys,
+    segments_of,
 )
+from dialoguellm_release.training.data import EpochOrder, Row
+from dialoguellm_release.training.packs import pack, pack_size, packed, padded, summed_loss
 from dialoguellm_release.training.sft import tune
 
 VOCABULARY = 64
@@ -93,33 +87,48 @@ def norms_in_double() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize(("parity", "packs"), [(math.inf, 1), (20.0, 6)], ids=["one pack", "six packs"])
+@pytest.mark.parametrize("completion_only", [True, False])
+@pytest.mark.parametrize("checkpointing", [True, False])
 @pytest.mark.parametrize(
     ("model_type", "settings", "attention"),
     ARCHITECTURES,
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_loss_and_gradients_are_those_of_the_separate_sequences(
-    model_type: str, settings: dict[str, Any], attention: str, parity: float, packs: int
+    model_type: str, settings: dict[str, Any], attention: str, checkpointing: bool, completion_only: bool
 ) -> None:
+    """Also where the last layer leaves out what no target needs, and where it is computed twice."""
     model = small_model(model_type, attention, **settings).double()
     rows = made_up_rows()
-    batch = packed(parity)(rows)
-    assert len(batch["input_ids"]) == packs
+    if not completion_only:
+        rows = [{**row, "first_target": 1} for row in rows]
+    batch = packed(rows)
     assert batch["input_ids"].numel() < 0.8 * sum(len(row["input_ids"]) for row in rows)
+    alone = {**losses_and_gradients(model, lambda: sum(separate_loss(model, row) for row in rows))}
 
+    mask_of = attention_for_packs(model, 20)
+    assert (mask_of is None) == (attention == "sdpa")
+    assert len(parts_after_the_keys(model)) == 3
+    if checkpointing:
+        model.train()
+        model.activation_checkpointing_enable()
+    with only_needed_in_last_layer(model):
+        found = losses_and_gradients(model, lambda: summed_loss(model, batch, mask_of))
+        in_rows = losses_and_gradients(model, lambda: summed_loss(model, padded(rows)))
+    for one in (found, in_rows):
+        assert one.keys() == alone.keys()
+        for name, value in alone.items():
+            assert torch.allclose(one[name], value, rtol=0, atol=1e-12 if name == "loss" else 1e-13), name
+    assert max(value.abs().max().item() for name, value in alone.items() if name != "loss") > 0.01
+
+
+def losses_and_gradients(model: Any, loss_of: Callable[[], Any]) -> dict[str, torch.Tensor]:
+    model.zero_grad()
     with norms_in_double():
-        loss = summed_loss(model, batch, mask_maker(model, 20))
-        loss.backward()  # type: ignore[no-untyped-call]
-        gradients = {name: weight.grad.clone() for name, weight in model.named_parameters()}
-        model.zero_grad()
-        alone = torch.stack([separate_loss(model, row) for row in rows]).sum()
-        alone.backward()  # type: ignore[no-untyped-call]
-
-    assert loss.item() == pytest.approx(alone.item(), abs=1e-12)
-    for name, weight in model.named_parameters():
-        assert torch.allclose(gradients[name], weight.grad, rtol=0, atol=1e-13), name
-    assert max(gradient.abs().max().item() for gradient in gradients.values()) > 0.01
+        loss = loss_of()
+        loss.backward()
+    gradients = {name: weight.grad.clone() for name, weight in model.named_parameters()}
+    return {"loss": loss.detach(), **gradients}
 
 
 def separate_loss(model: Any, row: Row) -> torch.Tensor:
@@ -136,7 +145,7 @@ def test_padded_batches_have_the_same_loss() -> None:
         expected = sum(separate_loss(model, row).item() for row in rows)
         found = [
             summed_loss(model, padded(rows)).item(),
-            summed_loss(model, packed(1000.0)(rows), mask_maker(model, 20)).item(),
+            summed_loss(model, packed(rows), attention_for_packs(model, 20)).item(),
         ]
     assert found == pytest.approx([expected, expected], rel=1e-6)
 
@@ -173,62 +182,46 @@ def test_what_sequences_share_stands_once(rows: list[tuple[list[int], int]]) -> 
     assert len(pack(rows).input_ids) == len(prefixes)
 
 
-@given(sequences, st.sampled_from([1.0, 10.0, 100.0, math.inf]))
-def test_a_division_costs_no_more_than_one_pack_and_than_a_padded_batch(
-    rows: list[tuple[list[int], int]], parity: float
-) -> None:
-    ordered = sorted(tokens for tokens, _ in rows)
-    taken = division(ordered, parity)
-    assert taken.ends[-1] == len(rows)
-    assert taken.longest == max(map(pack_size, runs(ordered, taken.ends)))
-    one_pack = Division((len(rows),), pack_size(ordered))
-    alone = Division(tuple(range(1, len(rows) + 1)), max(map(len, ordered)))
-    assert taken.cost(parity) <= min(one_pack.cost(parity), alone.cost(parity))
+@given(sequences)
+def test_segments_say_what_the_mask_says(rows: list[tuple[list[int], int]]) -> None:
+    tree = pack(rows)
+    segments = segments_of(tree.position_ids, tree.last_seen)
+    assert [one.start for one in segments] == [0, *(one.end for one in segments[:-1])]
+    assert segments[-1].end == len(tree.input_ids) == pack_size([tokens for tokens, _ in rows])
+    mask = boolean_mask(torch.tensor([tree.last_seen]))[0, 0]
+    for one in segments:
+        places = [place for other in one.seen for place in range(segments[other].start, segments[other].end)]
+        for place in range(one.start, one.end):
+            assert mask[place].nonzero().flatten().tolist() == [seen for seen in places if seen <= place]
 
 
-def runs(ordered: list[list[int]], ends: tuple[int, ...]) -> list[list[list[int]]]:
-    return [ordered[start:end] for start, end in pairwise((0, *ends))]
-
-
-def pack_size(ordered: list[list[int]]) -> int:
-    return len(pack([(tokens, 1) for tokens in ordered]).input_ids)
-
-
-def test_the_wider_a_model_the_longer_its_packs() -> None:
-    prefix = list(range(70))
-    rows = [[*prefix, 100 + index, *range(35)] for index in range(64)]
-    sizes = [len(division(rows, parity).ends) for parity in (1.0, 200.0, 800.0, 3000.0, 1e6)]
-    assert sizes == sorted(sizes, reverse=True)
-    assert (sizes[0], sizes[-1]) == (32, 1)
-    assert len(set(sizes)) == len(sizes)
-
-
-def test_a_model_tells_the_parity_of_its_recipe(
-    tiny_backbone: Path, tiny_recipe: Loaded[BackboneRecipe]
-) -> None:
-    model, _ = load_backbone(tiny_recipe.recipe, tiny_backbone)
-    architecture = tiny_recipe.recipe.source.architecture
-    assert architecture is not None
-    assert parity_of_model(model) == parity_of(architecture)
-    # Four square layers and three of 2.75 times that: 12.25 h² weights a block, by 2 h of a query, by 2.
-    llama = load_recipe("llama-2-7b", "backbone", BackboneRecipe).recipe.source.architecture
-    assert llama is not None
-    assert parity_of(llama) == pytest.approx((4 * 4096 + 3 * 11008) / 4)
+def test_without_segments_our_attention_is_sdpa() -> None:
+    model = small_model("llama").eval()
+    ids = torch.tensor([[0, 0, 5, 6, 7], [9, 8, 7, 6, 5]])
+    mask = (ids > 0).long()
+    settings = {"attention_mask": mask, "max_new_tokens": 4, "do_sample": False}
+    with torch.no_grad():
+        expected = model(ids, attention_mask=mask).logits, model.generate(ids, **settings)
+        attention_for_packs(model, 10)
+        assert model.config._attn_implementation == "by_segment"
+        assert "by_segment" not in model.config.to_json_string()
+        found = model(ids, attention_mask=mask).logits, model.generate(ids, **settings)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
 def test_attention_that_takes_no_such_mask_is_refused() -> None:
     model = small_model("llama")
     model.config._attn_implementation = "flash_attention_2"
     with pytest.raises(RecipeError, match="takes no mask of our own"):
-        mask_maker(model, 10)
+        attention_for_packs(model, 10)
     hybrid = small_model("qwen2")
     hybrid.config.layer_types = ["full_attention", "linear_attention", "full_attention"]
     with pytest.raises(RecipeError, match="whatever the mask"):
-        mask_maker(hybrid, 10)
+        attention_for_packs(hybrid, 10)
     windowed = small_model("mistral", sliding_window=16)
-    mask_maker(windowed, 16)
+    attention_for_packs(windowed, 16)
     with pytest.raises(RecipeError, match="sees fewer tokens back"):
-        mask_maker(windowed, 17)
+        attention_for_packs(windowed, 17)
 
 
 @pytest.mark.parametrize("packing", ["shared_prefix", "none"])
