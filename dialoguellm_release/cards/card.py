@@ -105,10 +105,6 @@ def merged_card(rendered: str, existing: str | None) -> str:
     Kept are the text outside the two markers (all of it where there are none, below the generated part) and
     every key of the metadata that this package never writes.
 
-    Args:
-        rendered: A card of this package.
-        existing: The card in the repository; None where there is none.
-
     Raises:
         CardError: The existing card has one marker without the other, or its metadata cannot be read.
     """
@@ -122,11 +118,7 @@ def merged_card(rendered: str, existing: str | None) -> str:
 
 
 def split_card(text: str) -> tuple[dict[str, object], str]:
-    """Metadata and body of a card; a card without metadata has none.
-
-    Raises:
-        CardError: Its metadata is not a YAML mapping, repeats a key, or is far larger than its text.
-    """
+    """Metadata and body of a card; a card without metadata has none."""
     text = text.replace("\r\n", "\n").removeprefix("\ufeff")
     text += "" if text.endswith("\n") else "\n"
     if not text.startswith(FENCE):

@@ -167,13 +167,7 @@ _LINE = re.compile(rf"{re.escape(CARD)}:(\d+)")
 def repository_card_problems(
     files: Collection[str], read: Callable[[str], str], check: CardCheck
 ) -> Iterator[Problem]:
-    """What is wrong with the card of a repository, and with the files of scores beside it.
-
-    Args:
-        files: Paths of the repository's files.
-        read: Gives the text of one of them.
-        check: `check_card` or `check_our_card`.
-    """
+    """What is wrong with the card of a repository, and with the files of scores beside it."""
     if CARD not in files:
         yield Problem(CARD, "missing: a repository needs a card", code="card.missing")
         return
@@ -184,12 +178,7 @@ def repository_card_problems(
 
 
 def check_card(text: str, files: Sequence[str]) -> list[Problem]:
-    """What is wrong with a card by the rules of the Hub, in the order of its lines.
-
-    Args:
-        text: Of the card.
-        files: Paths of the repository's files, relative to it.
-    """
+    """What is wrong with a card by the rules of the Hub, in the order of its lines."""
     return _checked(text, files, is_ours=False)
 
 
@@ -273,11 +262,7 @@ class CheckedCard:
 
 
 def checked_card(path: Path) -> CheckedCard:
-    """What is wrong with a card and the files it names beside it.
-
-    Args:
-        path: The card, or the folder that holds one.
-    """
+    """What is wrong with a card, or with that in a folder, and with the files that it names."""
     card = path / CARD if path.is_dir() else path
     if not card.is_file():
         expected = f"a {CARD}, or a folder that holds one"
@@ -295,13 +280,7 @@ def checked_card(path: Path) -> CheckedCard:
 
 
 def problems_in(folder: Path, check: CardCheck, card: str = CARD) -> Iterator[Problem]:
-    """What is wrong with the card of a folder; places are relative to the folder.
-
-    Args:
-        folder: A repository on disk.
-        check: `check_card` or `check_our_card`.
-        card: The file that is the card.
-    """
+    """What is wrong with the card of a folder; places are relative to the folder."""
     files = {path if path != card else CARD for path in files_in(folder)}
 
     def read(path: str) -> str:

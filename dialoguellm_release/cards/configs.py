@@ -103,12 +103,7 @@ _CONFIGS = TypeAdapter(list[_Config])
 
 
 def config_problems(front: Document, files: Sequence[str]) -> Iterator[Problem]:
-    """What `datasets` would refuse or not find, and data files that no config reads.
-
-    Args:
-        front: The metadata of the card.
-        files: The files of the repository.
-    """
+    """What `datasets` would refuse or not find, and data files that no config reads."""
     try:
         configs = _CONFIGS.validate_python(front.data.get("configs") or [])
     except ValidationError as error:

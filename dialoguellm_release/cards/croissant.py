@@ -70,12 +70,6 @@ def render_croissant(
 
     A build has neither version nor date; a release has a version, and a date where its recipe states one.
     No address: a copy may be anywhere.
-
-    Args:
-        manifest: Of the build or the published part.
-        corpora: The entries of its corpora.
-        tag: Of the release, as in v1.0.0.
-        date: Of the release, as in 2026-01-31; None where none is stated.
     """
     recipe = recipe_of(manifest, DatasetRecipe)
     files = [(file, held) for file in manifest.outputs if (held := data_file(file.path))]

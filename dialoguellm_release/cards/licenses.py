@@ -22,11 +22,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def recipe_of(manifest: Manifest, model: type[Model]) -> Model:
-    """The recipe in a manifest.
-
-    Raises:
-        CardError: It is not a recipe of this version.
-    """
+    """The recipe in a manifest; a CardError where it is not one of this version."""
     try:
         return model.model_validate_json(json.dumps(manifest.recipe.resolved))
     except ValidationError as error:
@@ -39,9 +35,6 @@ def recipe_of(manifest: Manifest, model: type[Model]) -> Model:
 def hub_license(license_id: str) -> str:
     """The Hub's id of a licence; `other` for one that the Hub does not list.
 
-    Args:
-        license_id: An SPDX id, a `LicenseRef-` of our own, or already a Hub id.
-
     >>> hub_license("GPL-3.0-only"), hub_license("CC-BY-NC-SA-4.0"), hub_license("LicenseRef-none")
     ('gpl-3.0', 'cc-by-nc-sa-4.0', 'other')
     """
@@ -53,9 +46,6 @@ def license_metadata(license_ids: Iterable[str]) -> dict[str, object]:
     """The licence keys of a dataset: the one licence that covers all of it, else no licence but a link.
 
     Why: works under several licences that stand side by side are a collection, and no licence covers it.
-
-    Args:
-        license_ids: Of every text and label in it.
 
     >>> license_metadata(["GPL-3.0-only", "Apache-2.0"])
     {'license': 'other', 'license_name': 'each-config-under-its-own', 'license_link': 'LICENSE.md'}
@@ -130,11 +120,7 @@ def rights_held(
 
 
 def render_licenses(manifest: DatasetManifest, corpora: Mapping[CorpusName, CorpusEntry]) -> str:
-    """The text of `LICENSE.md`: each corpus of a dataset with what holds for its text and its labels.
-
-    Args:
-        corpora: The registry's entries of the corpora in the build.
-    """
+    """The text of `LICENSE.md`: each corpus of a dataset with what holds for its text and its labels."""
     held = distributions(manifest)
     body = {
         "recipe": recipe_of(manifest, DatasetRecipe),

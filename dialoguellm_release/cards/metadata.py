@@ -229,14 +229,7 @@ def _problems(front: Document, files: Collection[str], model: type[_Metadata]) -
 def validation_problems(
     error: ValidationError, document: Document, *, code: str, below: tuple[str | int, ...] = ()
 ) -> Iterator[Problem]:
-    """One problem at its line for each value that pydantic refused.
-
-    Args:
-        error: Of validating the data of the document, or a part of it.
-        document: Knows the lines.
-        code: Of each problem.
-        below: The path of the part that was validated.
-    """
+    """One problem at its line for each value that pydantic refused."""
     for details in error.errors(include_url=False):
         path = (*below, *details["loc"])
         what = f"{'.'.join(map(str, path)) or 'the file'}: {details['msg']}"

@@ -74,15 +74,7 @@ def render_adapter_card(
     calibration: Calibration | None = None,
     links: AdapterLinks | None = None,
 ) -> str:
-    """The `README.md` of an adapter.
-
-    Args:
-        scores: Scoring runs of this adapter, in the order of the table.
-        dataset: What it was trained on, as published; None where the release does not hold it.
-        backbone: Its base, where this package built it; None for any other model.
-        calibration: Of its probabilities; None where it has none.
-        links: None outside of a release.
-    """
+    """The `README.md` of an adapter; its base is None where another than this package made it."""
     recipe, figures = recipe_of(manifest, AdapterRecipe), manifest.figures
     links = links or AdapterLinks()
     dataset_id, _, revision = (links.dataset_id or "").partition("@")
@@ -132,11 +124,7 @@ def render_adapter_card(
 def adapter_license(
     manifest: AdapterManifest, dataset: DatasetManifest | None, backbone: BackboneManifest | None
 ) -> dict[str, object]:
-    """The licence keys of an adapter's card, from those of its base and its data.
-
-    Args:
-        dataset: None where it is not known, as `backbone`.
-    """
+    """The licence keys of an adapter's card, from those of its base and its data."""
     base = recipe_of(backbone, BackboneRecipe).license if backbone else None
     data = _data_licenses(dataset, manifest.figures.dataset_config).values() if dataset else [None]
     return derived_license_metadata([base, *data])

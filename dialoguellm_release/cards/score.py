@@ -29,11 +29,7 @@ LABEL_SCORERS = ("first_token", "full_likelihood", "full_likelihood_per_token", 
 def model_index(
     scores: Sequence[ScoreFigures], model_name: str, dataset_id: str, dataset_name: str, revision: str | None
 ) -> object:
-    """The key `model-index` of a model card.
-
-    Args:
-        revision: The dataset's commit; None where it is not known.
-    """
+    """The key `model-index` of a model card."""
     from huggingface_hub import EvalResult, ModelCardData
 
     results = [

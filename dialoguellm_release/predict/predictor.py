@@ -91,11 +91,7 @@ class SoFar:
         self._names: dict[str, None] = {}
 
     def record_of(self, turn: Turn, where: str) -> Record | None:
-        """The next turn as the model is asked; None for one without text, which is no context either.
-
-        Args:
-            where: What errors of the model call it.
-        """
+        """The next turn as the model is asked; None for one without text, which is no context either."""
         if is_blank(turn.text):
             return None
         shown, k = self._choice.shown, self._choice.context_k

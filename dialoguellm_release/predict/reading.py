@@ -104,12 +104,7 @@ class ConversationFile:
 def open_file(
     path: Path, name: str, form: str | None = None, columns: Mapping[str, str] | None = None
 ) -> ConversationFile:
-    """A file of conversations, read once: what is wrong with it is known before a model is loaded.
-
-    Args:
-        form: One of `FORMATS`; None goes by the ending of the name.
-        columns: Names of columns by `text`, `speaker` and `dialogue`, where they are not the usual ones.
-    """
+    """A file of conversations, read once: what is wrong with it is known before a model is loaded."""
     if not path.is_file():
         is_pipe = path.exists() and not path.is_dir()
         what, fix = ("is a pipe, which cannot be read twice", "write a file, or name - and pipe into it")

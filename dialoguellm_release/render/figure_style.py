@@ -42,11 +42,6 @@ NUMBER_SIZE = 9.5
 def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
     """A figure to draw on; the file is written when the block ends, and depends on nothing but the drawing.
 
-    Args:
-        path: A PNG; its folder is created.
-        width: In inches.
-        height: In inches.
-
     Raises:
         MissingExtraError: The extra `figures` is not installed.
     """

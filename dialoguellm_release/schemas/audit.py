@@ -135,7 +135,6 @@ class Overlap(Schema):
     Every count of what they share is None, which means unknown, where one of the two has no word at all.
 
     Attributes:
-        dialogues: Dialogues of the held-out split.
         utterances: Its utterances of 5 words or more.
         utterances_found: Those among them that the training split has word for word.
         dialogues_with_run: Its dialogues that share 3 or more consecutive utterances with one dialogue of
@@ -193,7 +192,6 @@ class Agreement(Schema):
     """How two corpora label the utterances that both of them have.
 
     Attributes:
-        utterances: Utterances that were compared.
         ambiguous: Utterances of `first` that were left out, as several of either corpus could be meant.
         counts: Utterances per label in `first` and label in `second`; labels that do not occur are left out.
         shares: The same as P(label in `second` | label in `first`): each row adds up to 1.

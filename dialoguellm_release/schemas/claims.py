@@ -37,7 +37,6 @@ class ManifestTest(Schema):
     Attributes:
         evidence: Name of an entry of `evidence`.
         figures: Paths into the manifest; `*` in a path sums over all keys, a list counts as its length.
-        combine: How several figures are combined.
     """
 
     type: Literal["manifest"] = "manifest"
@@ -74,7 +73,6 @@ class ScoredSystem(Schema):
 
     Attributes:
         names: Names of the system in scores; `CORPUS` in one stands for the corpus that is scored.
-        is_tuned: Whether it has an adapter.
     """
 
     kind: Literal["model", "predictions"]
@@ -119,7 +117,6 @@ class Side(Schema):
     """The scores on one side of a comparison.
 
     Attributes:
-        says: What they are of.
         score: For paths into the manifest of a score the accepted values; `CORPUS` stands for the corpus.
         adapter: Likewise for paths into the manifest of its adapter; empty takes scores without one too.
     """
@@ -152,11 +149,7 @@ class DirectionTest(DirectionRule):
 
 
 class Direction(DirectionRule):
-    """A statement of the paper that has a direction and, on another backbone, no figure to meet.
-
-    Attributes:
-        corpora: A claim for each of them.
-    """
+    """A statement of the paper that has a direction and, on another backbone, no figure to meet."""
 
     place: Text
     says: Text
@@ -187,8 +180,6 @@ class Claim(Schema):
     """One thing that the paper says.
 
     Attributes:
-        place: Where the paper says it.
-        says: The claim in our words.
         value: The figure; None for a claim without one.
         other_readings: The same figure as printed in other places of the paper.
     """
@@ -223,12 +214,9 @@ class Results(Schema):
     """The paper's tables of scores and what its text says of them.
 
     Attributes:
-        table: The number of the table of results.
         own: The row that is the paper's own system.
-        rows: The rows of that table.
         improvements: Its last row, per corpus and for the average.
         ablation_table: The number of the table of ablations.
-        ablation_note: What a reader of it must know.
         ablations: Its rows per corpus; the row `own` is that of the table of results, printed again.
         ablated: The systems of the other rows.
         text_place: The section that prints scores again.
@@ -278,13 +266,9 @@ class ClaimsRecipe(Recipe):
         corpora: Dialogues and utterances per corpus and split, as printed.
         unpublished_splits: Corpora whose split was not published; a split that was drawn to have as many
             dialogues says nothing about their counts.
-        classes: Labels per corpus, as printed.
-        training_dialogues: The printed total of training dialogues.
         label_percentages: Share of each label in percent, as printed; a label that is not named has none
             printed.
-        results: Its tables of scores; None where it has none.
         directions: What it says is better than what, to be tested on any backbone.
-        claims: All other claims by id.
     """
 
     kind: Literal["claims"]

@@ -58,7 +58,6 @@ class ClipNaming(Schema):
 
     Attributes:
         shows: What one file shows: one `utterance`, or something `longer` that is cut by times.
-        files: Patterns of file names.
         splits: Names of folders, with the split whose files are below them.
         top_folder: The part that is the name of the first folder.
         corrected_prefix: A file whose name begins so replaces the one without.
@@ -109,14 +108,12 @@ class CorpusLicense(Schema):
 
     Attributes:
         id: SPDX id, or a `LicenseRef-` where SPDX has none.
-        stated_in: Where the licence is stated.
         verified: Whether it was looked up there when this file was written.
         redistribute: Whether it may be passed on.
         share_alike: Whether what is made of it has to go under the same licence.
         non_commercial: Whether commercial use is left out.
         research_only: Whether any use but research is left out.
         signed_form: Whether a form has to be signed to get it.
-        note: What else has to be known.
     """
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9.+-]+$")]
@@ -227,7 +224,6 @@ class TableFormat(_FilesFormat):
             of at least two digits; None joins the columns with `-`.
         speakers: `list` where the cell of the speaker is a Python list of names.
         may_be_empty: `speaker`, `times` for start and end, and `label`, whose rows are context, no records.
-        repairs: Repairs of text and speaker.
     """
 
     type: Literal["table"]
@@ -313,7 +309,6 @@ class CorpusEntry(Recipe):
         landmarks: Further paths by which a folder of the corpus is recognised.
         files: Known public files; one whose hash differs is read with a warning.
         language: BCP 47 tag of the language of the texts, or several; None where it is not known.
-        format: How the files are read.
         release: Name of the release that `format` reads; None where there is one only.
         releases: Other releases of the corpus by name, each with its format; a dataset recipe chooses one
             with `source`.
@@ -322,8 +317,6 @@ class CorpusEntry(Recipe):
         data: Folder of the files, relative to this file; None is the folder of the corpus's name in
             `--sources`.
         transcribes: Works of which the texts are transcripts; corpora of one work may share texts.
-        notes: What else a reader of the card has to know.
-        authors_script: How the script of the paper's authors reads an answer.
         downloads: What `corpora fetch` brings; none where the corpus has to be asked for.
         request: How to ask; None where it can be fetched.
         clips: How its video files are named; None for a corpus without video.

@@ -31,7 +31,6 @@ class AppAdapter(Schema):
 
     Attributes:
         adapter: Its repository, or the path of a folder.
-        revision: None for a folder.
         corpus: Whose labels it gives; None where it knows one label space.
         backbone: The folder of its base; None takes the base from the Hub.
     """
@@ -99,7 +98,6 @@ class ReleaseFile(Schema):
         depends_on: What it was made from; at one tag of a release these are the commits under that tag.
         base: Of an adapter on a model outside of the release; else None.
         prompt_sha256: Of a dataset and an adapter: the prompt that they go with; else None.
-        scores: Of an adapter.
     """
 
     version: Literal[1] = 1
@@ -217,7 +215,6 @@ class Collection(Schema):
     """The page of the Hub that shows the repositories of a release side by side.
 
     Attributes:
-        namespace: The user or organisation that it belongs to.
         description: None takes the one of the release.
     """
 
@@ -230,10 +227,8 @@ class ReleaseRecipe(Recipe):
     """A release: every repository gets the same tag.
 
     Attributes:
-        tag: The semantic version of the release, after a `v`.
         date: Day of the release, YYYY-MM-DD, for the metadata of the dataset; None leaves it out.
         changelog: What is new in it; part of the message of each commit and tag.
-        collection: None makes none.
     """
 
     kind: Literal["release"]

@@ -23,7 +23,6 @@ class Metric:
     Attributes:
         title: For reports; `{without}` is the label that it leaves out.
         hub_id: The metric on the Hub; None where the Hub has none.
-        hub_arguments: Of the metric on the Hub.
     """
 
     title: str
@@ -121,7 +120,6 @@ class System(Schema):
         adapter_content_sha256: None where the backbone was scored alone.
         training_sha256: Hash of everything that shaped the training but its seed: systems that share it
             are seeds of one. None where nothing was trained.
-        seed: Of the training.
     """
 
     name: Text
@@ -142,7 +140,6 @@ class ServedFigures(Schema):
     Attributes:
         label_mass: Mean probability of all labels together among the first tokens; None where text is read.
         without_label: Share of the records without a label among the likeliest first tokens; None likewise.
-        invalid: By the reason.
     """
 
     label_mass: Fraction | None = None
@@ -340,11 +337,9 @@ class ScoreRecipe(Recipe):
         scorer: How the answer of a model is read; `auto` is `first_token` where no two labels share their
             first token, else `full_likelihood`. Baselines ignore it.
         max_length: Longest prompt in tokens; context is shortened to it as in training.
-        batch_size: Prompts in one forward pass.
         max_new_tokens: Longest generated answer in tokens, where the scorer generates freely.
         max_records: Only the first so many records; None for all.
         few_shot: Examples in the prompt of a model; None for none. Baselines ignore them.
-        intervals: How intervals are computed.
     """
 
     kind: Literal["score"]

@@ -36,7 +36,6 @@ class DescribingPrompt(Schema):
 
     Attributes:
         name: Of the version, as in `describe-v1`.
-        instructions: Its part of a system message.
         question: The text before the frames.
     """
 
@@ -52,7 +51,6 @@ class Prices(Schema):
         image_tokens: Expected of one frame.
         text_tokens: Expected of the prompt and its schema.
         output_tokens: Expected of an answer.
-        source: Where the prices are published.
         date: When they were read there, as `2026-11-23`.
         verified: Whether the source itself was read.
     """
@@ -72,13 +70,10 @@ class ServedDescriber(Schema):
 
     Attributes:
         type: `responses` for the Responses API, `chat` for chat completions (vLLM and others).
-        base_url: Address of the API, without a key.
         key_variable: The environment variable with the key; None where the server asks for none.
-        detail: How closely the model looks at a frame.
         reasoning_effort: How long a model that reasons may do so; None leaves it to the server.
         max_output_tokens: Where an answer is cut off, reasoning included.
         concurrency: How many requests are open at most; fewer when the server is busy.
-        timeout_s: How long to wait for an answer.
         attempts: How often a request is sent before it is left for the next run.
         longest_wait_s: A server that asks for a longer wait ends the run.
     """
@@ -106,7 +101,6 @@ class VideoRecipe(Recipe):
     """How clips are described.
 
     Attributes:
-        corpora: Whose records are described.
         wrong_clips: Records whose public clip shows something else, with the source; left out.
         prices: None where there are none to count with.
     """
