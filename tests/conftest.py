@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -14,10 +15,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from dialoguellm_release.cli.main import main
-from dialoguellm_release.folders import canonical_json, sha256_of_text, stamps, write_manifest
+from dialoguellm_release.folders import canonical_json, read_manifest, sha256_of_text, stamps, write_manifest
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
@@ -29,13 +31,18 @@ from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.scores import Protocol, Resampling, ScoreFigures, System
+from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.adapter import trained
+from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.steps.model import build_backbone
+from tests.figures import figures_in_full, figures_sketched
 from tests.hub_server.accounts import Token
 from tests.hub_server.clients import point_clients_at
 from tests.hub_server.server import HubServer
 
 TESTS = Path(__file__).parent
+Once = Callable[[str, Callable[[Path], object]], Path]
+"""Fills a folder that all workers read; see the fixture `once`."""
 
 # A search that fails by chance would fail for whoever comes by; at home it may look further each time.
 settings.register_profile("continuous-integration", derandomize=True, deadline=None)
@@ -79,6 +86,40 @@ def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sketches() -> Iterator[None]:
+    """Figures are sketched, but where a test asks for `drawn_figures`."""
+    with figures_sketched():
+        yield
+
+
+@pytest.fixture
+def drawn_figures() -> Iterator[None]:
+    """Figures are drawn in full."""
+    with figures_in_full():
+        yield
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Fills a folder once for all workers: the first to ask fills it, the others wait; nobody changes it."""
+    own = tmp_path_factory.getbasetemp()
+    shared = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "once"
+    shared.mkdir(exist_ok=True)
+
+    def filled(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, done = shared / name, shared / f"{name}.done"
+        with FileLock(shared / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                fill(folder)
+                done.touch()
+        return folder
+
+    return filled
 
 
 @pytest.fixture
@@ -343,6 +384,28 @@ def score_figures_of() -> Callable[..., ScoreFigures]:
     return make_score_figures
 
 
+def as_built(folder: Path) -> StepResult[DatasetManifest]:
+    """What the step said that built `FOLDER/dataset`."""
+    return StepResult(folder / "dataset", read_manifest(folder / "dataset", DatasetManifest), False)
+
+
+@pytest.fixture(scope="session")
+def demo_dataset(once: Once) -> StepResult[DatasetManifest]:
+    """The dataset of the synthetic corpora; nobody changes it."""
+    return as_built(once("demo_dataset", lambda folder: build_dataset("demo", out=folder / "dataset")))
+
+
+@pytest.fixture(scope="session")
+def paper_dataset(corpora_dir: Path, once: Once) -> StepResult[DatasetManifest]:
+    """The dataset of the four real corpora, with figures as users get them; nobody changes it."""
+
+    def build(folder: Path) -> None:
+        with figures_in_full():
+            build_dataset("paper", corpora_dir, folder / "dataset", skip=["iemocap"])
+
+    return as_built(once("paper_dataset", build))
+
+
 @pytest.fixture(scope="session")
 def tiny_recipe() -> Loaded[BackboneRecipe]:
     """The recipe of the tiny backbone."""
@@ -350,11 +413,9 @@ def tiny_recipe() -> Loaded[BackboneRecipe]:
 
 
 @pytest.fixture(scope="session")
-def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_backbone(once: Once) -> Path:
     """The folder of the tiny backbone."""
-    folder = tmp_path_factory.mktemp("backbones") / "tiny"
-    build_backbone("tiny", folder)
-    return folder
+    return once("backbones", lambda folder: build_backbone("tiny", folder / "tiny")) / "tiny"
 
 
 @pytest.fixture(scope="session")
@@ -366,12 +427,11 @@ def short_adapter_recipe() -> Loaded[AdapterRecipe]:
 
 @pytest.fixture(scope="session")
 def tiny_adapter(
-    tmp_path_factory: pytest.TempPathFactory,
-    short_adapter_recipe: Loaded[AdapterRecipe],
-    tiny_backbone: Path,
-    small_dataset: Path,
+    once: Once, short_adapter_recipe: Loaded[AdapterRecipe], tiny_backbone: Path, small_dataset: Path
 ) -> Path:
     """An adapter trained on `small_dataset`."""
-    folder = tmp_path_factory.mktemp("adapters") / "tiny"
-    trained(short_adapter_recipe, folder, small_dataset, tiny_backbone.parent)
-    return folder
+
+    def train(folder: Path) -> None:
+        trained(short_adapter_recipe, folder / "tiny", small_dataset, tiny_backbone.parent)
+
+    return once("adapters", train) / "tiny"

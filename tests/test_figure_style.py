@@ -12,6 +12,8 @@ from matplotlib.text import Text
 
 from dialoguellm_release.render.figure_style import drawing, name_columns, name_rows
 
+pytestmark = pytest.mark.usefixtures("drawn_figures")
+
 
 @pytest.fixture(autouse=True)
 def _only_fonts_of_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:

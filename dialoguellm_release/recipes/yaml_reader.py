@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -86,13 +88,19 @@ def read_yaml(path: Path) -> Document:
     except UnicodeDecodeError as error:
         what, fix = f"not UTF-8 at byte {error.start}", "save it as UTF-8"
         raise RecipeError(Problem(str(path), what, fix=fix, code="recipe.not_utf8")) from error
-    document, problems = parse_yaml(text, str(path))
+    document, problems = _parsed(text, str(path))
     if problems:
         raise RecipeError(problems)
     if not isinstance(document.data, dict):
         what = "a recipe is a mapping of keys to values"
         raise RecipeError(Problem(f"{path}:1:1", what, code="recipe.not_a_mapping"))
-    return document
+    return Document(deepcopy(document.data), dict(document.positions))
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str, file: str) -> tuple[Document, list[Problem]]:
+    """A recipe that others extend is parsed once; who reads it changes copies."""
+    return parse_yaml(text, file)
 
 
 def parse_yaml(

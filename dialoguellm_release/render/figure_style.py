@@ -109,7 +109,7 @@ def draw_cell(axes: Axes, column: int, row: int, share: float, text: str, size: 
     """Draws a cell of a heat map, the darker the greater its share, with a text that stays readable."""
     from matplotlib.patches import Rectangle
 
-    cell = Rectangle((column - 0.47, row - 0.45), 0.94, 0.9, color=BLUE, alpha=0.12 + 0.88 * share)
+    cell = Rectangle((column - 0.47, row - 0.45), 0.94, 0.9, facecolor=BLUE, alpha=0.12 + 0.88 * share)
     axes.add_artist(cell)
     color = "white" if share > 0.6 else "black"
     shown = axes.text(column, row, text, ha="center", va="center", color=color, fontsize=size)

@@ -10,12 +10,14 @@ import pytest
 
 from dialoguellm_release.folders import stamps
 from dialoguellm_release.schemas.audit import Audit
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import build_dataset
 
 
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_dataset("demo", out=tmp_path_factory.mktemp("built") / "dataset").folder
+@pytest.fixture
+def dataset(demo_dataset: StepResult[DatasetManifest]) -> Path:
+    return demo_dataset.folder
 
 
 def test_the_audit_as_data_is_one_object(run: Any, dataset: Path) -> None:

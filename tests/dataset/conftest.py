@@ -11,12 +11,15 @@ from dialoguellm_release.dataset import figures
 from dialoguellm_release.dataset.records import RecordMaker
 from dialoguellm_release.folders import stamps, write_manifest
 from dialoguellm_release.hydration.standoff import write_standoff
+from dialoguellm_release.layout import AUDIT
 from dialoguellm_release.prompts import load_prompt
+from dialoguellm_release.schemas.audit import Audit
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, PublishedSubset
 from dialoguellm_release.schemas.labels import LABELS, CorpusName, Label, Split
 from dialoguellm_release.schemas.record import Dialogue, Record, Utterance
 from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import build_dataset
+from tests.conftest import Once, as_built
 
 NEUTRAL: tuple[Label, ...] = ("neutral",)
 
@@ -30,17 +33,9 @@ def sources(tmp_path: Path, synthetic_dir: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def demo_dataset(tmp_path_factory: pytest.TempPathFactory) -> StepResult[DatasetManifest]:
-    """The dataset of the synthetic corpora; nobody changes it."""
-    return build_dataset("demo", out=tmp_path_factory.mktemp("built") / "dataset")
-
-
-@pytest.fixture(scope="session")
-def paper_dataset(corpora_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> StepResult[DatasetManifest]:
-    """The dataset of the four real corpora; nobody changes it."""
-    return build_dataset(
-        "paper", corpora_dir, tmp_path_factory.mktemp("built") / "paper_dataset", skip=["iemocap"]
-    )
+def paper_audit(paper_dataset: StepResult[DatasetManifest]) -> Audit:
+    """The audit of the real corpora that the build wrote; `dataset check` makes it again from the records."""
+    return Audit.model_validate_json((paper_dataset.folder / AUDIT).read_text(encoding="utf-8"))
 
 
 def make_dialogue(name: str, turns: Sequence[str], labels: Sequence[Label] = (), k: int = 1) -> list[Record]:
@@ -101,14 +96,15 @@ def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def plain_dataset(
-    tmp_path_factory: pytest.TempPathFactory, synthetic_dir: Path
-) -> StepResult[DatasetManifest]:
+def plain_dataset(once: Once, synthetic_dir: Path) -> StepResult[DatasetManifest]:
     """The dataset of the synthetic corpora, three of them, quick to make again; without figures."""
-    out = tmp_path_factory.mktemp("built") / "dataset"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "write_figures", lambda *_, **__: None)
-        return build_dataset("demo", synthetic_dir, out, skip=["dailydialog", "iemocap"])
+
+    def build(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(figures, "write_figures", lambda *_, **__: None)
+            build_dataset("demo", synthetic_dir, folder / "dataset", skip=["dailydialog", "iemocap"])
+
+    return as_built(once("plain_dataset", build))
 
 
 @pytest.fixture(scope="session")
@@ -127,10 +123,13 @@ def own(tmp_path: Path, synthetic_dir: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def real_copy(paper_dataset: StepResult[DatasetManifest], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def real_copy(paper_dataset: StepResult[DatasetManifest], once: Once) -> Path:
     """Of the dataset of the real corpora, EmoryNLP with its text, the others without."""
-    folder = tmp_path_factory.mktemp("published") / "copy"
-    return publish_copy(paper_dataset, folder, {"emorynlp"}, {"meld", "dailydialog", "meisd"})
+
+    def publish(folder: Path) -> None:
+        publish_copy(paper_dataset, folder / "copy", {"emorynlp"}, {"meld", "dailydialog", "meisd"})
+
+    return once("real_copy", publish) / "copy"
 
 
 @pytest.fixture

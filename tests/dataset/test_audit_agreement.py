@@ -17,7 +17,7 @@ from sklearn.metrics import cohen_kappa_score
 from dialoguellm_release.leakage.agreement import cohen_kappa, find_agreement
 from dialoguellm_release.leakage.turns import as_turns
 from dialoguellm_release.records import columns_of
-from dialoguellm_release.schemas.audit import Agreement
+from dialoguellm_release.schemas.audit import Agreement, Audit
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, Label
 from dialoguellm_release.schemas.record import Record
@@ -176,11 +176,9 @@ def test_the_demo_dataset_by_pairing(demo_dataset: StepResult[DatasetManifest]) 
 
 
 @pytest.mark.corpora
-def test_the_real_corpora_of_one_series_by_pairing(paper_dataset: StepResult[DatasetManifest]) -> None:
-    rows = [
-        row
-        for row in audit_dataset(paper_dataset.folder).agreement
-        if "dailydialog" not in (row.first, row.second)
-    ]
+def test_the_real_corpora_of_one_series_by_pairing(
+    paper_dataset: StepResult[DatasetManifest], paper_audit: Audit
+) -> None:
+    rows = [row for row in paper_audit.agreement if "dailydialog" not in (row.first, row.second)]
     assert [row.kappa is not None for row in rows] == [True] * 3
     assert min(compare(paper_dataset.folder, rows).values()) > 50

@@ -13,7 +13,7 @@ import pytest
 from dialoguellm_release.leakage.audit import find_conflicts, find_duplicates, find_repeats
 from dialoguellm_release.leakage.turns import as_turns
 from dialoguellm_release.records import columns_of
-from dialoguellm_release.schemas.audit import Conflict, Duplicate
+from dialoguellm_release.schemas.audit import Audit, Conflict, Duplicate
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.step import StepResult
@@ -123,9 +123,8 @@ def from_parquet(folder: Path) -> dict[tuple[str, ...], list[tuple[str, str, str
     return grouped
 
 
-def compare(folder: Path) -> tuple[int, int]:
+def compare(folder: Path, audit: Audit) -> tuple[int, int]:
     """Compares duplicates and conflicts with those of the Parquet files; gives how many there are."""
-    audit = audit_dataset(folder)
     expected_duplicates, expected_conflicts = set(), set()
     for key, rows in from_parquet(folder).items():
         words = len(key[0].split())
@@ -153,13 +152,16 @@ def test_the_demo_dataset_against_its_parquet(sources: Path, tmp_path: Path) -> 
     scared = re.sub(r"\],\w+,|\]\",\w+,", lambda found: f"{found[0].split(',')[0]},Scared,", first)
     assert scared != first
     path.write_text("\n".join((header, scared, rest)), encoding="utf-8")
-    found_duplicates, found_conflicts = compare(build_dataset("demo", sources, tmp_path / "out").folder)
+    folder = build_dataset("demo", sources, tmp_path / "out").folder
+    found_duplicates, found_conflicts = compare(folder, audit_dataset(folder))
     assert found_duplicates > 0
     assert found_conflicts == 1
 
 
 @pytest.mark.corpora
-def test_the_real_dataset_against_its_parquet(paper_dataset: StepResult[DatasetManifest]) -> None:
-    found_duplicates, found_conflicts = compare(paper_dataset.folder)
+def test_the_real_dataset_against_its_parquet(
+    paper_dataset: StepResult[DatasetManifest], paper_audit: Audit
+) -> None:
+    found_duplicates, found_conflicts = compare(paper_dataset.folder, paper_audit)
     assert found_duplicates > 1000
     assert found_conflicts > 1000

@@ -17,8 +17,19 @@ from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import build_dataset, check_dataset
+from tests.figures import figures_in_full
 
 Dataset = StepResult[DatasetManifest]
+
+
+pytestmark = pytest.mark.usefixtures("drawn_figures")
+
+
+@pytest.fixture(scope="module")
+def demo_dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The dataset of the synthetic corpora, with figures as users get them; nobody changes it."""
+    with figures_in_full():
+        return build_dataset("demo", out=tmp_path_factory.mktemp("drawn") / "dataset")
 
 
 @pytest.fixture

@@ -77,6 +77,7 @@ def replace(path: Path, content: bytes) -> None:
 
 
 @pytest.mark.corpora
+@pytest.mark.usefixtures("drawn_figures")
 @pytest.mark.parametrize(
     "held",
     [{"meld", "dailydialog", "meisd"}, pytest.param({"dailydialog"}, marks=pytest.mark.slow)],

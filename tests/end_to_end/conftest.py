@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Once
+
 
 @pytest.fixture(scope="session")
 def demo() -> Callable[..., str]:
@@ -24,7 +26,9 @@ def demo() -> Callable[..., str]:
 
 
 @pytest.fixture(scope="session")
-def made(demo: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def made(demo: Callable[..., str], once: Once) -> tuple[Path, str]:
     """The folder of one demo, and the screen that it ended with."""
-    out = tmp_path_factory.mktemp("demo") / "made"
-    return out, demo(out)
+    folder = once(
+        "made", lambda folder: (folder / "screen.txt").write_text(demo(folder / "made"), encoding="utf-8")
+    )
+    return folder / "made", (folder / "screen.txt").read_text(encoding="utf-8")

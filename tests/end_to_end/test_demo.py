@@ -16,7 +16,7 @@ from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS
 from dialoguellm_release.schemas.manifests import AdapterManifest, ScoreManifest
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")

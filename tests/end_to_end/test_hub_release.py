@@ -22,7 +22,7 @@ from tests.hub_server.audit import broken_tags, release_commits
 from tests.hub_server.clients import point_clients_at
 from tests.hub_server.server import HubServer
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.timeout(600)
 DATASET, BACKBONE, ADAPTER, METRIC, APP = (
     f"dialoguellm/{name}" for name in ("instructions", "tiny-llama", "tiny", "erc_scores", "emotion_demo")
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,7 @@ from dialoguellm_release.schemas.scores import ScoreFigures
 from dialoguellm_release.steps.adapter import train_adapter
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.steps.score import ModelChoice, score
+from tests.conftest import Once
 
 CORPORA: tuple[CorpusName, ...] = ("meld", "meisd")
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -64,16 +66,18 @@ class Build:
 
 
 @pytest.fixture(scope="session")
-def demo_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def demo_build(once: Once) -> Path:
     """The folders of the demo release as its steps make them, with little training: all of it loads."""
-    path = tmp_path_factory.mktemp("demo") / "build"
+    return once("demo_build", lambda folder: _make_demo_build(folder / "build")) / "build"
+
+
+def _make_demo_build(path: Path) -> None:
     dataset = build_dataset("demo", out=path / "dataset").folder
     few = ["trainer.max_steps=12", "trainer.learning_rate=1e-2", "data.max_records=96"]
     adapter = path / "adapters" / "tiny"
     train_adapter("tiny", dataset, adapter, backbones=path / "backbones", overrides=few)
     model = ModelChoice(adapter, backbones=path / "backbones")
     score("meld", dataset, model, path / "scores" / "meld-tiny")
-    return path
 
 
 @pytest.fixture
@@ -109,10 +113,12 @@ def target(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def published(build: Build, target: Path) -> Path:
+def published(build: Build, target: Path, once: Once) -> Path:
     """The target after the first release."""
-    publish_release(build.recipe, build.path, FolderStore(target))
-    return target
+    made = once(
+        "published", lambda folder: publish_release(build.recipe, build.path, FolderStore(folder / "target"))
+    )
+    return shutil.copytree(made / "target", target)
 
 
 @pytest.fixture

@@ -142,15 +142,9 @@ class Killed(Exception):
     "method", ["write_commit", "check_out_branch", "set_ref to a branch", "set_ref to a tag"]
 )
 def test_a_run_that_was_cut_short_is_finished_by_the_next(
-    build: Build,
-    target: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
-    method: str,
-    survived: int,
+    published: Path, next_build: Build, monkeypatch: pytest.MonkeyPatch, method: str, survived: int
 ) -> None:
-    publish(build, target)
-    next_build = request.getfixturevalue("next_build")
+    build, target = next_build, published
     card = build.path.parent / "metrics" / "erc_scores" / "README.md"
     card.write_text(card.read_text(encoding="utf-8") + "More.\n", encoding="utf-8")
     name = method.split()[0]

@@ -21,6 +21,7 @@ from dialoguellm_release.hub.verify import Verified
 from dialoguellm_release.schemas.manifests import CALIBRATION
 from dialoguellm_release.schemas.release import RELEASE_FILE, ReleaseFile
 from dialoguellm_release.steps.release import publish, verify_release
+from tests.conftest import Once
 from tests.hub.codes import refuses
 from tests.hub_server.accounts import Token
 from tests.hub_server.server import HubServer
@@ -31,11 +32,9 @@ Change = Callable[[Path], None]
 
 
 @pytest.fixture(scope="module")
-def pristine(demo_build: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pristine(demo_build: Path, once: Once) -> Path:
     """The demo release in a folder; nobody may change it."""
-    target = tmp_path_factory.mktemp("target") / "pristine"
-    publish("demo", demo_build, str(target))
-    return target
+    return once("pristine", lambda folder: publish("demo", demo_build, str(folder / "target"))) / "target"
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from sklearn.metrics import accuracy_score, brier_score_loss, f1_score
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.schemas.scores import ProbabilityFigures
 from dialoguellm_release.steps.score import score_baseline, score_predictions
+from tests.figures import figures_in_full
 
 SPACE = ["happiness", "anger", "fear", "sadness", "disgust", "surprise", "neutral"]
 FEW = ["intervals.resamples=200"]
@@ -31,7 +32,8 @@ def drawn(audited_dataset: Path, dialogues_of: Any, tmp_path_factory: pytest.Tem
         for one, row in zip(records, np.exp(logits) / np.exp(logits).sum(1, keepdims=True), strict=True):
             scores = {f"score_{label}": value for label, value in zip(SPACE, row.tolist(), strict=True)}
             file.write(json.dumps({"id": one.id, "prediction": SPACE[row.argmax()], **scores}) + "\n")
-    return score_predictions("meld", path, audited_dataset, path.parent / "out", overrides=FEW)
+    with figures_in_full():
+        return score_predictions("meld", path, audited_dataset, path.parent / "out", overrides=FEW)
 
 
 def check(found: ProbabilityFigures, columns: dict[str, list[Any]], rows: list[int]) -> None:

@@ -27,7 +27,6 @@ CHROMIUM = shutil.which("chromium")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path"),
-    pytest.mark.xdist_group("browser"),
 ]
 ATTACK = (
     "<script>window.attacked = 1</script><img src=x onerror='window.attacked = 2'> ${window.attacked = 3}"
