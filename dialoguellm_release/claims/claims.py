@@ -73,10 +73,9 @@ def _counts(recipe: ClaimsRecipe) -> Iterator[tuple[str, Claim]]:
     for corpus, splits in recipe.corpora.items():
         for split, sizes in splits.items():
             for unit, count in (("dialogues", sizes.dialogues), ("utterances", sizes.utterances)):
-                test: Test = _counted(f"figures.corpora.{corpus}.splits.{split}.{unit}")
-                if corpus in recipe.unpublished_splits:
-                    missing = f"the authors' split of {corpus}: it was never published, ours is drawn"
-                    test = OpenTest(missing=missing)
+                missing = f"the authors' split of {corpus}: it was never published, ours is drawn"
+                counted = _counted(f"figures.corpora.{corpus}.splits.{split}.{unit}")
+                test: Test = OpenTest(missing=missing) if corpus in recipe.unpublished_splits else counted
                 says = f"{unit} of {corpus}, {split} split"
                 yield f"{_id_of(place)}/{corpus}/{split}/{unit}", _claim(place, says, count, test)
     for corpus, classes in recipe.classes.items():
@@ -105,74 +104,65 @@ def _label_shares(recipe: ClaimsRecipe) -> Iterator[tuple[str, Claim]]:
         yield f"{_id_of(place)}/{label}", _claim(place, says, share, test)
 
 
+Scores = Mapping[CorpusName, Mapping[PaperMetric, float]]
+
+
+def cells(scores: Scores) -> Iterator[tuple[CorpusName, PaperMetric, float]]:
+    """Each figure of a table with its corpus and metric."""
+    return ((corpus, metric, value) for corpus, each in scores.items() for metric, value in each.items())
+
+
 def _results(results: Results) -> Iterator[tuple[str, Claim]]:
     """The table of results; where another place prints another figure, that is its other reading."""
-    table = f"Table {results.table}"
+    table, name_of = f"Table {results.table}", f"table-{results.table}"
     for name, row in results.rows.items():
-        for corpus, scores in row.corpora.items():
+        for corpus, metric, value in cells(row.corpora):
             others = {
                 f"Table {results.ablation_table}": results.ablations.get(corpus, {}).get(name, {}),
                 str(results.text_place): results.text.get(name, {}).get(corpus, {}),
             }
-            for metric, value in scores.items():
-                says = f"{metric} of {name} on {corpus}"
-                unlike = {
-                    place: two[metric] for place, two in others.items() if two.get(metric, value) != value
-                }
-                test = _scored(results, row.system, corpus, metric)
-                yield f"{_id_of(table)}/{name}/{corpus}/{metric}", _claim(table, says, value, test, unlike)
+            unlike = {one: two[metric] for one, two in others.items() if two.get(metric, value) != value}
+            says, test = f"{metric} of {name} on {corpus}", _scored(results, row.system, corpus, metric)
+            yield f"{name_of}/{name}/{corpus}/{metric}", _claim(table, says, value, test, unlike)
         for metric, value in row.average.items():
-            of = tuple(
-                f"{_id_of(table)}/{name}/{corpus}/{metric}"
-                for corpus, scores in row.corpora.items()
-                if metric in scores
-            )
-            says = f"{metric} of {name}, mean over the corpora"
-            mean = PaperTest(compute="mean", of=of)
-            yield f"{_id_of(table)}/{name}/average/{metric}", _claim(table, says, value, mean)
-    for column, gains in results.improvements.items():
-        for metric, value in gains.items():
-            of = tuple(f"{_id_of(table)}/{name}/{column}/{metric}" for name in (results.own, "*"))
-            says = f"points of {metric} over the best other row, {column}"
-            margin = PaperTest(compute="margin", of=of)
-            claim = _claim(f"{table}, last row", says, value, margin)
-            yield f"{_id_of(table)}-improvement/{column}/{metric}", claim
+            of = [f"{name_of}/{name}/{one}/{metric}" for one, each in row.corpora.items() if metric in each]
+            says, mean = f"{metric} of {name}, mean over the corpora", PaperTest(compute="mean", of=tuple(of))
+            yield f"{name_of}/{name}/average/{metric}", _claim(table, says, value, mean)
+    for column, metric, value in cells(results.improvements):
+        of = [f"{name_of}/{name}/{column}/{metric}" for name in (results.own, "*")]
+        says = f"points of {metric} over the best other row, {column}"
+        claim = _claim(f"{table}, last row", says, value, PaperTest(compute="margin", of=tuple(of)))
+        yield f"{name_of}-improvement/{column}/{metric}", claim
 
 
 def _ablations(results: Results) -> Iterator[tuple[str, Claim]]:
     """The table of ablations; its columns may be those of the other in reverse: two readings a figure."""
     table = f"Table {results.ablation_table}"
     for corpus, rows in results.ablations.items():
-        for name, scores in rows.items():
-            for metric, value in scores.items():
-                says = f"{metric} of {name} on {corpus}"
-                if name == results.own:
-                    claim = _claim(table, says, value, _same(results, name, corpus, metric))
-                else:
-                    swapped = {
-                        f"{table} with its columns as in Table {results.table}": scores[
-                            METRICS[1 - METRICS.index(metric)]
-                        ]
-                    }
-                    test = _scored(results, results.ablated[name], corpus, metric)
-                    claim = _claim(table, says, value, test, swapped)
-                yield f"{_id_of(table)}/{corpus}/{name}/{metric}", claim
+        for name, metric, value in cells(rows):
+            swapped, test = dict[str, float](), _same(results, name, corpus, metric)
+            if name != results.own:
+                place = f"{table} with its columns as in Table {results.table}"
+                swapped = {place: rows[name][METRICS[1 - METRICS.index(metric)]]}
+                test = _scored(results, results.ablated[name], corpus, metric)
+            claim = _claim(table, f"{metric} of {name} on {corpus}", value, test, swapped)
+            yield f"{_id_of(table)}/{corpus}/{name}/{metric}", claim
 
 
 def _text(results: Results) -> Iterator[tuple[str, Claim]]:
+    place = str(results.text_place)
     for name, corpora in results.text.items():
-        for corpus, scores in corpora.items():
-            for metric, value in scores.items():
-                place, says = str(results.text_place), f"{metric} of {name} on {corpus}"
-                claim = _claim(place, says, value, _same(results, name, corpus, metric))
-                yield f"{_id_of(place)}/{name}/{corpus}/{metric}", claim
+        for corpus, metric, value in cells(corpora):
+            test = _same(results, name, corpus, metric)
+            claim = _claim(place, f"{metric} of {name} on {corpus}", value, test)
+            yield f"{_id_of(place)}/{name}/{corpus}/{metric}", claim
 
 
 def _scored(results: Results, system: ScoredSystem, corpus: CorpusName, metric: PaperMetric) -> ScoreTest:
     return ScoreTest(system=system, corpus=corpus, metric=metric, tolerance=results.tolerance)
 
 
-def _same(results: Results, name: str, corpus: CorpusName, metric: PaperMetric) -> PaperTest:
+def _same(results: Results, name: str, corpus: CorpusName, metric: PaperMetric) -> Test:
     """The figure of the table of results."""
     return PaperTest(compute="same", of=(f"table-{results.table}/{name}/{corpus}/{metric}",))
 
@@ -182,7 +172,5 @@ def _directions(recipe: ClaimsRecipe) -> Iterator[tuple[str, Claim]]:
         compared = one.model_dump(include=set(DirectionRule.model_fields))
         for corpus in one.corpora:
             test = DirectionTest(corpus=corpus, **compared)
-            yield (
-                f"directions/{name}/{corpus}",
-                Claim(place=one.place, says=f"{one.says}: {corpus}", test=test),
-            )
+            claim = Claim(place=one.place, says=f"{one.says}: {corpus}", test=test)
+            yield f"directions/{name}/{corpus}", claim

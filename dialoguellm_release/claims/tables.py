@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from dialoguellm_release.claims.claims import Scores, cells
 from dialoguellm_release.claims.evidence import FoundManifests
 from dialoguellm_release.claims.verdicts import EXACT, measured_score
 from dialoguellm_release.corpora.registry import title_of
@@ -134,9 +135,9 @@ def ablation_table(results: Results, found: FoundManifests) -> PaperTable:
     )
 
 
-def _figures(printed: Mapping[CorpusName, Mapping[PaperMetric, float]]) -> dict[Column, float]:
+def _figures(printed: Scores) -> dict[Column, float]:
     """The printed figures by column."""
-    return {(corpus, metric): value for corpus, scores in printed.items() for metric, value in scores.items()}
+    return {(corpus, metric): value for corpus, metric, value in cells(printed)}
 
 
 def _with_averages(

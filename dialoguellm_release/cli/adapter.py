@@ -106,31 +106,15 @@ def train(
 
     unfinished: Unfinished = "resume" if resume else "discard" if again else "refuse"
     overrides = [*(settings or ()), *([f"seed={seed}", "seeds=[]"] if seed is not None else ())]
+    shared: dict[str, Any] = {"backbones": backbones, "overrides": overrides, "unfinished": unfinished}
+    shared |= {"again": again, "replace": replace}
     if steps.seeds_of(recipe, overrides):
-        trained = steps.train_seeds(
-            recipe,
-            dataset,
-            out,
-            backbones=backbones,
-            overrides=overrides,
-            unfinished=unfinished,
-            again=again,
-            replace=replace,
-        )
+        trained = steps.train_seeds(recipe, dataset, out, **shared)
         if not steps.rank():
             say(f"{trained.folder} holds {len(trained.made)} adapters.")
             show_result(trained.summary.model_dump(mode="json"), seeds_as_text(trained.summary), json=json)
         return
-    made = steps.train_adapter(
-        recipe,
-        dataset,
-        out,
-        backbones=backbones,
-        overrides=overrides,
-        unfinished=unfinished,
-        again=again,
-        replace=replace,
-    )
+    made = steps.train_adapter(recipe, dataset, out, **shared)
     if not steps.rank():
         say_made(made, "trained")
         show_result(summary(made.manifest), as_text(made.manifest), json=json)
@@ -225,8 +209,7 @@ def seeds_as_text(summary: SeedsSummary) -> Table:
     rows = [
         (
             str(one.seed),
-            numbers.decimal(one.last_loss, 4),
-            numbers.decimal(one.validation_loss, 4),
+            *(numbers.decimal(loss, 4) for loss in (one.last_loss, one.validation_loss)),
             one.content_sha256,
         )
         for one in summary.adapters

@@ -177,25 +177,18 @@ def note_missing_figures(manifest: DatasetManifest) -> None:
 def summary(manifest: DatasetManifest) -> dict[str, Any]:
     """The figures of a build as data."""
     figures = manifest.figures
+    corpora = {name: corpus.model_dump() for name, corpus in figures.corpora.items()}
     return {
         "content_sha256": manifest.content_sha256,
         "dialogues": dict(figures.dialogues),
         "records": dict(figures.records),
-        "corpora": {
-            name: {split: sizes.model_dump() for split, sizes in corpus.splits.items()}
-            for name, corpus in figures.corpora.items()
-        },
-        "parts": {
-            name: {split: parts.model_dump() for split, parts in corpus.parts.items()}
-            for name, corpus in figures.corpora.items()
-        },
-        "repairs": {name: corpus.repairs for name, corpus in figures.corpora.items() if corpus.repairs},
+        "corpora": {name: corpus["splits"] for name, corpus in corpora.items()},
+        "parts": {name: corpus["parts"] for name, corpus in corpora.items()},
+        "repairs": {name: corpus["repairs"] for name, corpus in corpora.items() if corpus["repairs"]},
         "unused": {
-            name: corpus.unused.model_dump()
-            for name, corpus in figures.corpora.items()
-            if corpus.unused.dialogues
+            name: corpus["unused"] for name, corpus in corpora.items() if corpus["unused"]["dialogues"]
         },
-        "unknown_files": [path for corpus in figures.corpora.values() for path in corpus.unknown_files],
+        "unknown_files": [path for corpus in corpora.values() for path in corpus["unknown_files"]],
         "skipped": list(figures.skipped),
     }
 

@@ -75,42 +75,43 @@ class Architecture(Schema):
         return embeddings + self.linear_parameters + norms + self.num_hidden_layers * biases
 
 
-class HubSource(Schema):
-    """A model on the Hub.
+class _WeightsSource(Schema):
+    """A model whose weights somebody else made.
 
     Attributes:
-        revision: Commit; None loads the branch `main`, and manifests record the commit that was loaded.
-        gguf_file: A GGUF file in the repository, whose weights are dequantised; None loads safetensors.
+        repo_id: Of the Hub; of a folder, the name by which adapters refer to their base.
+        gguf_file: A GGUF file beside it, whose weights are dequantised; None loads safetensors.
         dequantized_to: The type that the weights of a GGUF file become. They are not the original's weights.
         architecture: None where it is not stated; size and memory cannot be estimated then.
     """
 
-    type: Literal["hub"]
     repo_id: RepoId
-    revision: Commit | None = None
     gguf_file: GgufFile | None = None
     dequantized_to: WeightsDtype = "float32"
     architecture: Architecture | None = None
 
 
-class FolderSource(Schema):
+class HubSource(_WeightsSource):
+    """A model on the Hub.
+
+    Attributes:
+        revision: Commit; None loads the branch `main`, and manifests record the commit that was loaded.
+    """
+
+    type: Literal["hub"]
+    revision: Commit | None = None
+
+
+class FolderSource(_WeightsSource):
     """A model in a folder: what `save_pretrained` writes, or a GGUF file.
 
     Attributes:
         path: The folder, absolute or relative to the recipe; in a bundled recipe and with `--set` relative to
             the current directory.
-        repo_id: The name by which adapters refer to their base.
-        gguf_file: As in `HubSource`.
-        dequantized_to: As in `HubSource`.
-        architecture: As in `HubSource`.
     """
 
     type: Literal["folder"]
     path: Text
-    repo_id: RepoId
-    gguf_file: GgufFile | None = None
-    dequantized_to: WeightsDtype = "float32"
-    architecture: Architecture | None = None
 
 
 class BuiltSource(Schema):
