@@ -15,6 +15,7 @@ from dialoguellm_release.backbones.adapters import (
     adapter_files_sha256,
     config_problems,
     load_adapter,
+    load_answering,
     other_function,
     read_config,
 )
@@ -48,6 +49,30 @@ def test_a_pickle_is_never_opened(
     with pytest.raises(DataError, match=r"no adapter_model\.safetensors here"):
         load_adapter(model, folder)
     assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize(("precision", "is_merged"), [("float32", True), ("bf16", False)])
+def test_an_adapter_is_merged_only_where_that_rounds_nothing_that_counts(
+    precision: Any,
+    is_merged: bool,
+    tiny_adapter: Path,
+    tiny_backbone: Path,
+    tiny_recipe: Loaded[BackboneRecipe],
+) -> None:
+    import torch
+    from peft import PeftModel
+
+    def loaded() -> Any:
+        return load_backbone(tiny_recipe.recipe, tiny_backbone, precision=precision)[0]
+
+    answering, apart = load_answering(loaded(), tiny_adapter), load_adapter(loaded(), tiny_adapter).eval()
+    assert isinstance(answering, PeftModel) is not is_merged
+    assert not answering.training
+    ids = torch.arange(40)[None]
+    with torch.inference_mode():
+        found, expected, base = (model(input_ids=ids).logits for model in (answering, apart, loaded()))
+    assert (found.softmax(-1) - expected.softmax(-1)).abs().max() < 1e-5
+    assert (found.softmax(-1) - base.softmax(-1)).abs().max() > 1e-3
 
 
 def test_what_is_no_adapter_of_the_model_is_told(

@@ -127,6 +127,25 @@ def load_adapter(
     return loaded
 
 
+def load_answering(model: PreTrainedModel, folder: Path, location: str | None = None) -> PreTrainedModel:
+    """The model with the adapter of a folder, to be asked: errors as in `load_adapter`.
+
+    In single precision the adapter is merged, which changes probabilities by about 1e-6 and saves a tenth to
+    a fifth of the time. In half precision merging would round every weight, and in integers even more.
+    """
+    import torch
+
+    loaded = load_adapter(model, folder, location).eval()
+    config = loaded.active_peft_config
+    is_exact = model.dtype in (torch.float32, torch.float64)
+    is_plain = getattr(model.config, "quantization_config", None) is None
+    if not is_exact or not is_plain or getattr(config, "alora_invocation_tokens", None):
+        answering: PreTrainedModel = loaded
+        return answering
+    answering = loaded.merge_and_unload()
+    return answering.eval()
+
+
 def read_config(folder: Path, where: str) -> dict[str, Any]:
     """The settings of an adapter as the file has them."""
     check_adapter_files(folder, where)

@@ -11,7 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dialoguellm_release.backbones.adapters import check_unchanged, downloaded, find_adapter, load_adapter
+from dialoguellm_release.backbones.adapters import (
+    check_unchanged,
+    downloaded,
+    find_adapter,
+    load_answering,
+)
 from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.backbones.weights import Base, base_of
 from dialoguellm_release.encoding import EncodedPrompt, Encoder, context_window
@@ -193,7 +198,7 @@ def load_model(
         return merged.eval(), tokenizer
     recipe = _base_recipe(model.where, manifest.figures, backbone)
     base, tokenizer = load_backbone(recipe, None, device=device)
-    return load_adapter(base, model.folder, model.where).eval(), tokenizer
+    return load_answering(base, model.folder, model.where), tokenizer
 
 
 def _recipe(source: dict[str, Any]) -> BackboneRecipe:

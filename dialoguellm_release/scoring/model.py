@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from dialoguellm_release.backbones.adapters import check_unchanged, load_adapter
+from dialoguellm_release.backbones.adapters import check_unchanged, load_answering
 from dialoguellm_release.backbones.load import load_backbone, location_at
 from dialoguellm_release.backbones.weights import Base, base_of, pinned
 from dialoguellm_release.encoding import Encoder, check_context_window
@@ -118,7 +118,7 @@ def score_model(
     check_context_window(language_model, location_at(base.repo_id, base.revision), longest)
     if model.adapter is not None and trained is not None:
         check_unchanged(model.adapter, trained)
-        language_model = load_adapter(language_model, model.adapter)
+        language_model = load_answering(language_model, model.adapter)
     language_model = language_model.eval()
     script = authors_script_of(settings.corpus, task.dataset)
     calibration = read_calibration(model.adapter, trained) if model.adapter and trained else None
