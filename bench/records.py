@@ -82,8 +82,8 @@ def usual(sources: Path, out: Path, built: Path) -> float:
     import pyarrow.parquet as pq
     from datasets import Dataset, Features, disable_progress_bars
 
-    from dialoguellm_release.dataset.records import record_schema
     from dialoguellm_release.prompts import load_prompt
+    from dialoguellm_release.record_columns import record_schema
 
     disable_progress_bars()
     features = Features.from_arrow_schema(record_schema())

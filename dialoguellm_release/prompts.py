@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import jinja2
 from pydantic import ValidationError
@@ -40,6 +40,8 @@ class Prompt:
             environment, name, "instruction", recipe.instruction, INSTRUCTION_FIELDS
         )
         self._template = _compiled(environment, name, "template", recipe.template, PROMPT_FIELDS)
+        every = f"{{% for {', '.join(PROMPT_FIELDS)} in rows %}}{recipe.template}\0{{% endfor %}}"
+        self._all = _compiled(environment, name, "template", every, ("rows",))
         self._instructions: dict[tuple[tuple[Label, ...], bool, bool], str] = {}
 
     @cached_property
@@ -79,6 +81,13 @@ class Prompt:
             what, fix = "the prompt ends in white space", "end the template at its last word"
             raise RecipeError(Problem(self.name, what, fix=fix, code="prompt.ends_in_space"))
         return prompt
+
+    def render_all(self, rows: Sequence[tuple[Any, ...]]) -> list[str]:
+        """The prompts of some thousand rows of fields, as `render` makes each, in half the time."""
+        prompts = self._rendered(self._all, rows).split("\0")[:-1] if rows else []
+        if len(prompts) == len(rows) and not any(map(str.isspace, [one[-1:] for one in prompts])):
+            return prompts
+        return [self.render(*row) for row in rows]
 
     def _rendered(self, template: Callable[..., str], *values: object) -> str:
         try:

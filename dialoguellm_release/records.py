@@ -10,24 +10,22 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from itertools import accumulate
 from operator import itemgetter
 from os import PathLike
 from pathlib import Path
-from types import GenericAlias
-from typing import TYPE_CHECKING, Any, cast, get_type_hints
+from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter, ValidationError
-from pydantic_core import to_json
+from pydantic import ValidationError
 
 from dialoguellm_release.errors import DataError, Problem, problems_of
 from dialoguellm_release.folders import MANIFEST, changed_files, read_manifest
 from dialoguellm_release.layout import CLEAN_CONFIG, DEFAULT_CONFIG, SFT_CONFIG, config_files
+from dialoguellm_release.record_columns import are_records, columns_of, columns_schema
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, Label, Split
 from dialoguellm_release.schemas.manifests import FileStamp
-from dialoguellm_release.schemas.record import COLUMNS, Record, Row, record_id
+from dialoguellm_release.schemas.record import COLUMNS, Record, Row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,11 +34,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROWS_AT_ONCE = 4_000
-
-Columns = dict[str, list[Any]]
-"""Records column by column, in the order of the schema; labels are names, lists are tuples."""
-
-_LISTS = ("context", "other_labels", "leaks")
 
 
 def record_files(dataset: Path, config: str, split: Split) -> tuple[FileStamp, ...]:
@@ -120,7 +113,7 @@ def rows_in(path: Path, model: type[Row]) -> Iterator[Row]:
                 yield _checked(values, labels, f"{path}, row {row}", model)
 
 
-def read_columns(dataset: Path, config: str, split: Split) -> Iterator[Columns]:
+def read_columns(dataset: Path, config: str, split: Split) -> Iterator[pa.Table]:
     """The records of a config and split as columns, file by file; see `columns_in`."""
     files = record_files(dataset, config, split)
     if problems := list(changed_files(dataset, files, "build the dataset again", "records")):
@@ -129,21 +122,19 @@ def read_columns(dataset: Path, config: str, split: Split) -> Iterator[Columns]:
         yield from columns_in(dataset / file.path)
 
 
-def columns_in(path: Path) -> Iterator[Columns]:
+def columns_in(path: Path) -> Iterator[pa.Table]:
     """The records of one Parquet file in their order as columns, some thousand at once, each checked."""
+    import pyarrow as pa
+
     first = 1
     with _opened(path, COLUMNS) as file:
         labels = _labels_in(file.schema_arrow)
         for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(COLUMNS)):
-            found, number = batch.to_pydict(), batch.num_rows
-            for name in _LISTS:
-                found[name] = [tuple(one) if isinstance(one, list) else one for one in found[name]]
-            if all(isinstance(one, int) and 0 <= one < len(labels) for one in found["label"]):
-                found["label"] = [labels[one] for one in found["label"]]
-                if are_records(found):
-                    first += number
-                    yield found
-                    continue
+            found = _with_names(pa.Table.from_batches([batch]).select(COLUMNS), labels)
+            if found is not None and are_records(found):
+                first += batch.num_rows
+                yield found.cast(columns_schema())
+                continue
             good = list[Record]()
             try:
                 for row, values in enumerate(batch.to_pylist(), first):
@@ -152,6 +143,19 @@ def columns_in(path: Path) -> Iterator[Columns]:
                 yield columns_of(good)
                 raise
             raise AssertionError(f"{path}: its columns are refused, and none of its records is")
+
+
+def _with_names(columns: pa.Table, labels: Sequence[Label]) -> pa.Table | None:
+    """Columns with the names of their class ids; None where some are no class ids."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    ids, place = columns["label"], COLUMNS.index("label")
+    if not pa.types.is_integer(ids.type) or ids.null_count:
+        return None
+    if len(ids) and not 0 <= pc.min(ids).as_py() <= pc.max(ids).as_py() < len(labels):
+        return None
+    return columns.set_column(place, "label", pa.array(labels, pa.string()).take(ids.combine_chunks()))
 
 
 @contextmanager
@@ -167,51 +171,6 @@ def paused_garbage_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def columns_of(records: Sequence[Record]) -> Columns:
-    """Records as columns."""
-    return {name: [getattr(one, name) for one in records] for name in COLUMNS}
-
-
-def records_of(columns: Columns) -> list[Record]:
-    """Columns as records, each checked."""
-    rows, records = zip(*(columns[name] for name in COLUMNS), strict=True), []
-    for row in rows:
-        try:
-            records.append(Record(**dict(zip(COLUMNS, row, strict=True))))
-        except ValidationError as error:
-            raise DataError(
-                problems_of(error, row[0], "is not a record", code="records.not_a_record")
-            ) from error
-    return records
-
-
-def check_records(columns: Columns) -> None:
-    """Checks every row by the schema."""
-    if not are_records(columns):
-        records_of(columns)
-
-
-def are_records(columns: Columns) -> bool:
-    """Whether every row is a record: the rules of the schema, applied column by column.
-
-    Why: that takes a tenth of the time that an object for each record takes.
-    """
-    try:
-        for name, rules in _rules().items():
-            rules.validate_python(columns[name])
-    except ValidationError:
-        return False
-    names = map(record_id, *(columns[one] for one in ("corpus", "split", "dialogue_id", "utterance_index")))
-    return columns["output"] == columns["label"] and columns["id"] == list(names)
-
-
-@cache
-def _rules() -> dict[str, TypeAdapter[list[Any]]]:
-    hints, config = get_type_hints(Record, include_extras=True), Record.model_config
-    lists = {name: cast(Any, GenericAlias(list, hints[name])) for name in COLUMNS}
-    return {name: TypeAdapter(values, config=config) for name, values in lists.items()}
 
 
 def _labels_in(schema: pa.Schema) -> tuple[Label, ...]:
@@ -319,12 +278,6 @@ def draw_records(records: Iterable[Record], most: int | None, seed: int) -> Iter
 
     drawn = heapq.nsmallest(most, enumerate(records), key=lot)
     return (record for _, record in sorted(drawn, key=itemgetter(0)))
-
-
-def record_digests(columns: Columns) -> list[bytes]:
-    """SHA-256 of each record's canonical JSON: UTF-8, the columns in their order, no white space."""
-    rows = zip(*(columns[name] for name in COLUMNS), strict=True)
-    return [hashlib.sha256(to_json(dict(zip(COLUMNS, row, strict=True)))).digest() for row in rows]
 
 
 def content_sha256(digests: Iterable[bytes]) -> str:

@@ -22,6 +22,10 @@ _find_unspaced = re.compile(f"[{_UNSPACED}]").search
 _end_of_unspaced = re.compile(rf"(?<=[{_UNSPACED}])(?=[^\s{_UNSPACED}])")
 
 
+def _is_variation_selector(code: int) -> bool:
+    return 0xFE00 <= code <= 0xFE0F or 0xE0100 <= code <= 0xE01EF
+
+
 class _Characters(dict[int, str]):
     """What becomes of each character; a table for `str.translate` that is filled as characters are met."""
 
@@ -42,6 +46,10 @@ class _Characters(dict[int, str]):
 
 _CHARACTERS = _Characters()
 
+_ASCII = bytes(ord(_CHARACTERS[ord(chr(code).lower())] or " ") for code in range(128)) + bytes(128)
+_DROPPED = bytes(code for code in range(128) if not _CHARACTERS[code])
+"""The same for `bytes.translate`, which takes half the time."""
+
 
 def normalise(text: str) -> str:
     """The words of a text with single spaces between them: equal for texts that say the same.
@@ -56,8 +64,9 @@ def normalise(text: str) -> str:
     >>> normalise("ＡＢＣ。我知道。")
     'abc 我 知 道'
     """
-    if text.isascii():
-        return " ".join(text.lower().translate(_CHARACTERS).split())
+    plain = text.replace("’", "'")  # the most frequent character beyond ASCII; both are dropped
+    if plain.isascii():
+        return b" ".join(plain.encode().translate(_ASCII, _DROPPED).split()).decode()
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     kept = unicodedata.normalize("NFKC", folded.translate(_CHARACTERS))  # marks may have become neighbours
     spaced = _end_of_unspaced.sub(" ", kept)
@@ -80,7 +89,3 @@ def count_words(normalised: str) -> int:
     (3, 0)
     """
     return normalised.count(" ") + bool(normalised)
-
-
-def _is_variation_selector(code: int) -> bool:
-    return 0xFE00 <= code <= 0xFE0F or 0xE0100 <= code <= 0xE01EF

@@ -20,7 +20,7 @@ FLOORS = (
     {"serve"},
     {"corpora", "prompts", "backbones", "encoding", "records"},
     {"recipes"},
-    {"folders", "layout", "progress", "render", "tabular"},
+    {"folders", "layout", "progress", "record_columns", "render", "tabular"},
     {"processes"},
     {"schemas"},
     {"errors", "resources", "retry", "text"},

@@ -8,10 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dialoguellm_release.dataset.records import RowWriter, record_schema, record_table
+from dialoguellm_release.dataset.records import RowWriter, record_table
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import read_manifest, stamps, write_manifest
-from dialoguellm_release.records import columns_of, read_records, record_files
+from dialoguellm_release.record_columns import columns_of, record_schema
+from dialoguellm_release.records import read_records, record_files
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import Split
 from dialoguellm_release.schemas.record import Record

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dialoguellm_release.corpora.cells import Notes
 from dialoguellm_release.corpora.readers import read_corpus
@@ -29,6 +31,11 @@ from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetF
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Label, Split, class_labels
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe, DatasetRecipe
 from dialoguellm_release.schemas.record import Dialogue
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from dialoguellm_release.leakage.turns import Decisions
 
 SHAPED_BY = ("pyarrow", "pydantic", "jinja2", "matplotlib", "pillow")
 """The packages whose versions shape a dataset folder, its card and its figures."""
@@ -129,14 +136,17 @@ class _Decisions:
         self._places = dict(zip(zip(turns.split[starts].tolist(), names, strict=True), places, strict=True))
         self._splits, self._ledger = turns.splits, ledger
 
-    def of(
-        self, corpus: CorpusName, split: Split, dialogues: Iterable[str]
-    ) -> tuple[list[tuple[str, ...]], list[int]]:
+    def of(self, corpus: CorpusName, split: Split, dialogues: Iterable[str]) -> tuple[pa.Array, Decisions]:
         """The splits that each record of some dialogues leaks into, and what becomes of the record."""
+        import numpy as np
+        import pyarrow as pa
+
         number = self._splits.index((corpus, split))
-        places = [place for one in dict.fromkeys(dialogues) for place in self._places.get((number, one), ())]
-        leaks = [split_names(bits, self._splits) for bits in self._ledger.leaks[places].tolist()]
-        return leaks, self._ledger.decisions[places].tolist()
+        found = (self._places.get((number, one), range(0)) for one in dialogues)
+        places = np.fromiter(chain.from_iterable(found), dtype=np.int64)
+        bits, coded = np.unique(self._ledger.leaks[places], return_inverse=True)
+        leaks = [split_names(int(one), self._splits) for one in bits.tolist()]
+        return pa.array(leaks, pa.list_(pa.string())).take(pa.array(coded)), self._ledger.decisions[places]
 
 
 class _Writer:
@@ -168,10 +178,11 @@ class _Writer:
                     if split not in writers:
                         where = (self._folder, name, split)
                         writers[split] = SplitWriter(*where, self.prompt, self._labels, files)
-                    leaks, decided = self._decisions.of(name, split, utterances["dialogue_id"])
+                    dialogues = utterances["dialogue_id"].unique().to_pylist()
+                    leaks, decided = self._decisions.of(name, split, dialogues)
                     writers[split].add(maker.columns(name, split, utterances, leaks), decided)
-                    writers[split].totals.context_only += utterances["label"].count(None)
-                    self._advance(len(set(utterances["dialogue_id"])))
+                    writers[split].totals.context_only += utterances["label"].null_count
+                    self._advance(len(dialogues))
         content.totals = {split: writers[split].totals for split in SPLITS if split in writers}
         self.relabelled += maker.relabelled
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count, islice, product
+from itertools import count, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dialoguellm_release.dataset.records import context_only, line_of, sft_columns
+from dialoguellm_release.dataset.records import context_only, instructions_of, lines_of, sft_table
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import combined_sha256, file_problems
 from dialoguellm_release.layout import AUDIT, config_files, data_file
@@ -18,7 +17,8 @@ from dialoguellm_release.leakage.audit import PART_OF, Ledger, audit_as_json, ma
 from dialoguellm_release.leakage.shared import bit_of, no_bits, split_names
 from dialoguellm_release.leakage.turns import TurnCollector, Turns, of_records, turns_before
 from dialoguellm_release.prompts import Prompt, prompt_of_dataset
-from dialoguellm_release.records import ROWS_AT_ONCE, Columns, columns_in, content_sha256, record_digests
+from dialoguellm_release.record_columns import by_distinct, record_digests
+from dialoguellm_release.records import ROWS_AT_ONCE, columns_in, content_sha256
 from dialoguellm_release.schemas.audit import Sizes
 from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures, DatasetManifest
 from dialoguellm_release.schemas.labels import PARTS, SPLITS, CorpusName, Label, Part, Split
@@ -26,6 +26,8 @@ from dialoguellm_release.schemas.recipes.dataset import CleanRules
 from dialoguellm_release.schemas.record import SFT_COLUMNS
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from dialoguellm_release.leakage.turns import Decisions, Flags, Numbers
 
 MAX_SHOWN = 5
@@ -46,23 +48,32 @@ class _RecordIndex:
             f"{corpus}/{split}": bit_of(number)
             for number, (corpus, split) in enumerate(product(corpora, SPLITS))
         }
-        self._lines, self._contexts = array("Q"), array("Q")
         self._named = defaultdict[tuple[str, ...] | None, int](count().__next__)
-        self._leaks, self._parts = array("i"), array("b")
+        # By record: hashes of its line and of its context, the number of its leaks, and its part.
+        self._lines, self._contexts, self._leaks, self._parts = (list[Any]() for _ in range(4))
 
-    def add(self, records: Columns, part: Part) -> None:
+    def add(self, records: pa.Table, part: Part) -> None:
         """Takes records of a part."""
-        self._collector.add(records, list(map(len, records["context"])))
-        lines = list(map(line_of, records["speaker"], records["input"]))
-        self._lines.extend(hash(line) & _WRAP for line in lines)
-        self._contexts.extend(map(_hash_of, records["context"]))
-        self._leaks.extend(map(self._named.__getitem__, records["leaks"]))
-        self._parts.extend([PARTS.index(part)] * len(records["id"]))
-        dialogues = zip(records["corpus"], records["split"], records["dialogue_id"], strict=True)
-        rows = zip(records["utterance_index"], records["id"], records["context"], lines, strict=True)
-        for dialogue, row in zip(dialogues, rows, strict=True) if self._show_more else ():
-            if dialogue[0] in self._show_more:
-                self._dialogues[dialogue].append(row)
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        sizes = pc.list_value_length(records["context"]).to_numpy()
+        self._collector.add(records, sizes)
+        lines = lines_of(records["speaker"].combine_chunks(), records["input"].combine_chunks())
+        context = records["context"].combine_chunks().flatten()
+        hashes = by_distinct(pa.concat_arrays([lines, context]), _hash_of, pa.uint64()).to_numpy()
+        self._lines.append(hashes[: len(records)])
+        self._contexts.append(_hashes_of_contexts(hashes[len(records) :], sizes))
+        leaks = [None if one is None else tuple(one) for one in records["leaks"].to_pylist()]
+        self._leaks.append(np.fromiter(map(self._named.__getitem__, leaks), dtype=np.int32))
+        self._parts.append(np.full(len(records), PARTS.index(part), dtype=np.int8))
+        if self._show_more:
+            columns = ("corpus", "split", "dialogue_id", "utterance_index", "id", "context")
+            rows = zip(*(records[name].to_pylist() for name in columns), lines.to_pylist(), strict=True)
+            for corpus, split, dialogue, *row in rows:
+                if corpus in self._show_more:
+                    self._dialogues[corpus, split, dialogue].append(tuple(row))
 
     def problems(self, folder: Path, manifest: DatasetManifest, rules: CleanRules) -> Iterator[Problem]:
         """What is wrong among the records; they are audited only where their dialogues are complete."""
@@ -75,8 +86,7 @@ class _RecordIndex:
             yield from found
             return
         ledger = make_ledger(turns, rules)
-        named = np.array(self._leaks, dtype=np.int32)[turns.place]
-        parts = np.array(self._parts, dtype=np.int8)[turns.place]
+        named, parts = (np.concatenate(one)[turns.place] for one in (self._leaks, self._parts))
         yield from _first_of(self._leak_problems(turns, ledger, named))
         is_leaked = np.array([names is None or bool(names) for names in self._named], dtype=bool)[named]
         yield from _first_of(_part_problems(turns, ledger, is_leaked, parts, manifest))
@@ -98,14 +108,16 @@ class _RecordIndex:
         context_k = np.array([self._figures.context_of(corpus) for corpus, _ in turns.splits], dtype=np.int64)
         show_more = np.array([corpus in self._show_more for corpus, _ in turns.splits])[turns.split]
         size = np.minimum(turns_before(turns), context_k[turns.split])
-        lines = np.array(self._lines, dtype=np.uint64)[turns.place]
+        lines, got = (
+            np.concatenate([np.empty(0, dtype=np.uint64), *one])[turns.place]
+            for one in (self._lines, self._contexts)
+        )
         expected = np.zeros(len(lines), dtype=np.uint64)
         factor = 1
         for offset in range(1, int(size.max(initial=0)) + 1):
             factor = factor * _FACTOR & _WRAP
             is_shown = size[offset:] >= offset
             expected[offset:] += np.where(is_shown, lines[:-offset] * np.uint64(factor), np.uint64(0))
-        got = np.array(self._contexts, dtype=np.uint64)[turns.place]
         is_wrong = ((got != expected) | (turns.context != size)) & ~show_more
         for place in np.flatnonzero(is_wrong).tolist():
             shown = range(place - int(size[place]), place)
@@ -198,12 +210,53 @@ def _audit_problems(
         yield Problem(str(path), "is not what an audit finds", fix=AGAIN, code="dataset.wrong_audit")
 
 
-def _hash_of(context: Sequence[str]) -> int:
-    """A hash of the lines and their order, which can be made from the hashes of the lines."""
-    whole = 0
-    for line in context:
-        whole = (whole + hash(line)) * _FACTOR & _WRAP
-    return whole
+def _hash_of(line: str) -> int:
+    return hash(line) & _WRAP
+
+
+def _hashes_of_contexts(lines: Numbers, sizes: Numbers) -> Numbers:
+    """For each context a hash of its lines and their order, from the hashes of the lines of all contexts."""
+    import numpy as np
+
+    found, ends = np.zeros(len(sizes), dtype=np.uint64), np.cumsum(sizes)
+    factor = 1
+    for offset in range(1, int(sizes.max(initial=0)) + 1):
+        factor = factor * _FACTOR & _WRAP
+        is_shown = sizes >= offset
+        found[is_shown] += lines[ends[is_shown] - offset] * np.uint64(factor)
+    return found
+
+
+def _places(flags: pa.ChunkedArray) -> list[int]:
+    """Where a flag is set."""
+    import pyarrow.compute as pc
+
+    places: list[int] = pc.indices_nonzero(flags).to_pylist()
+    return places
+
+
+class _Rows:
+    """The rows of a table that is read in batches, as many at once as are asked for."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self._batches, self._held = batches, list[Any]()
+
+    def take(self, count: int) -> list[pa.RecordBatch]:
+        """The next rows, or all that are left."""
+        import pyarrow as pa
+
+        while sum(map(len, self._held)) < count and (batch := next(self._batches, None)) is not None:
+            self._held.append(batch)
+        if not self._held:
+            return []
+        table = pa.Table.from_batches(self._held)
+        taken: list[pa.RecordBatch] = table.slice(0, count).to_batches()
+        self._held = table.slice(count).to_batches()
+        return taken
+
+    def rest(self) -> int:
+        """How many rows are left."""
+        return sum(map(len, self._held)) + sum(map(len, self._batches))
 
 
 @dataclass
@@ -238,22 +291,22 @@ class _SplitCheck:
         held = data_file(path)
         assert held is not None
         assert held.part is not None
-        rows = self._sft_rows(self.folder / replace(held, holds="sft").path)
+        rows = _Rows(self._sft_rows(self.folder / replace(held, holds="sft").path))
         lacking = 0
         try:
             for records in columns_in(self.folder / path):
                 self._digests += record_digests(records)
-                self._labels.update(records["label"])
-                self._dialogues.update(records["dialogue_id"])
+                self._labels.update(records["label"].to_pylist())
+                self._dialogues.update(records["dialogue_id"].unique().to_pylist())
                 self._of_records += self._record_problems(records)
                 index.add(records, held.part)
-                given = list(islice(rows, len(records["id"])))
+                given = rows.take(len(records))
                 self._of_sft += self._sft_problems(records, given)
-                lacking += len(records["id"]) - len(given)
-                advance(len(records["id"]))
+                lacking += len(records) - sum(map(len, given))
+                advance(len(records))
         except DataError as error:
             yield from error.problems
-        additional = sum(1 for _ in rows)
+        additional = rows.rest()
         if lacking or additional:
             got = f"{lacking} rows fewer" if lacking else f"{additional} rows more"
             what = "the sft table does not have the rows of the records"
@@ -273,30 +326,34 @@ class _SplitCheck:
                 differs = f"{what} are not the manifest's"
                 yield self._problem("", differs, str(expected), str(got), code="dataset.wrong_figures")
 
-    def _record_problems(self, records: Columns) -> Iterator[Problem]:
+    def _record_problems(self, records: pa.Table) -> Iterator[Problem]:
         """What records state against their file or their corpus."""
-        columns = ("id", "corpus", "split", "label", "license", "video_description", "context", "instruction")
-        for name, *place, label, license, video, context, instruction in zip(
-            *(records[column] for column in columns), strict=True
-        ):
-            if place != [self.name, self.split]:
-                what = "is in the file of another corpus or split"
-                yield self._problem(name, what, code="dataset.wrong_file")
-            if label not in self.corpus.label_space:
-                space = ", ".join(self.corpus.label_space)
-                what = "its label is outside its label space"
-                yield self._problem(name, what, space, label, code="dataset.wrong_label")
-            if license != self.corpus.license:
-                terms = (self.corpus.license, license)
-                yield self._problem(name, "has another license", *terms, code="dataset.wrong_license")
-            expected = self.prompt.instruction(
-                self.corpus.label_space, has_video=video is not None, has_context=bool(context)
-            )
-            if instruction != expected:
-                what, texts = "its instruction is not the prompt's", (expected, instruction)
-                yield self._problem(name, what, *texts, code="dataset.wrong_instruction")
+        import pyarrow as pa
+        import pyarrow.compute as pc
 
-    def _sft_rows(self, path: Path) -> Iterator[tuple[Any, ...]]:
+        corpus, split = (
+            pc.not_equal(records[name], one) for name, one in (("corpus", self.name), ("split", self.split))
+        )
+        for row in _places(pc.or_(corpus, split)):
+            what = "is in the file of another corpus or split"
+            yield self._problem(records["id"][row].as_py(), what, code="dataset.wrong_file")
+        space = self.corpus.label_space
+        for row in _places(pc.invert(pc.is_in(records["label"], pa.array(space)))):
+            name, label = records["id"][row].as_py(), records["label"][row].as_py()
+            what = "its label is outside its label space"
+            yield self._problem(name, what, ", ".join(space), label, code="dataset.wrong_label")
+        for row in _places(pc.not_equal(records["license"], self.corpus.license)):
+            terms = (self.corpus.license, records["license"][row].as_py())
+            name = records["id"][row].as_py()
+            yield self._problem(name, "has another license", *terms, code="dataset.wrong_license")
+        shown = (records["video_description"], records["context"])
+        expected = instructions_of(self.prompt, space, *shown)
+        for row in _places(pc.not_equal(records["instruction"], expected)):
+            texts = (expected[row].as_py(), records["instruction"][row].as_py())
+            what, name = "its instruction is not the prompt's", records["id"][row].as_py()
+            yield self._problem(name, what, *texts, code="dataset.wrong_instruction")
+
+    def _sft_rows(self, path: Path) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -306,20 +363,22 @@ class _SplitCheck:
                     what, names = "its sft table has other columns", ", ".join(file.schema_arrow.names)
                     problem = self._problem("", what, ", ".join(SFT_COLUMNS), names, code="dataset.wrong_sft")
                     self._of_sft.append(problem)
-                for batch in file.iter_batches(ROWS_AT_ONCE):
-                    yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+                yield from file.iter_batches(ROWS_AT_ONCE)
         except (OSError, pa.ArrowInvalid) as error:
             what = f"its sft table cannot be read: {error}"
             self._of_sft.append(self._problem("", what, code="dataset.wrong_sft"))
 
-    def _sft_problems(self, records: Columns, rows: Iterable[tuple[Any, ...]]) -> Iterator[Problem]:
+    def _sft_problems(self, records: pa.Table, batches: Sequence[pa.RecordBatch]) -> Iterator[Problem]:
         """Which `sft` rows are not the rendering of their records."""
-        columns = sft_columns(records, self.prompt, self.class_labels)
-        for row, wanted in zip(rows, zip(*columns.values(), strict=True), strict=False):
-            if row != wanted:
-                what = "its sft row is not its rendering"
-                shown = (str(dict(zip(SFT_COLUMNS, one, strict=False))) for one in (wanted, row))
-                yield self._problem(wanted[0], what, *shown, code="dataset.wrong_sft")
+        import pyarrow as pa
+
+        wanted = sft_table(records, self.prompt, self.class_labels)
+        if not batches or (rows := pa.Table.from_batches(batches)).equals(wanted):
+            return
+        for row, right in zip(rows.to_pylist(), wanted.to_pylist(), strict=False):
+            if row != right:
+                what, texts = "its sft row is not its rendering", (str(right), str(row))
+                yield self._problem(right["id"], what, *texts, code="dataset.wrong_sft")
 
     def _problem(
         self, record_id: str, what: str, expected: str | None = None, got: str | None = None, *, code: str

@@ -8,7 +8,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,13 +15,14 @@ from pydantic import JsonValue
 
 from dialoguellm_release.corpora.cells import Notes
 from dialoguellm_release.corpora.registry import CorpusFolders
-from dialoguellm_release.dataset.records import SplitTotals, utterance_columns, utterance_schema
+from dialoguellm_release.dataset.records import SplitTotals, utterance_table
 from dialoguellm_release.errors import DataError, Problem, ReleaseError
 from dialoguellm_release.folders import stamp
 from dialoguellm_release.leakage.shared import find_shared, word_for_word
 from dialoguellm_release.leakage.turns import TurnCollector, Turns
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.records import ROWS_AT_ONCE, Columns
+from dialoguellm_release.record_columns import by_distinct
+from dialoguellm_release.records import ROWS_AT_ONCE
 from dialoguellm_release.schemas.audit import Sizes
 from dialoguellm_release.schemas.dataset_manifest import VideoProvenance
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Label, Split
@@ -162,24 +162,23 @@ class CorpusContent:
     draw: dict[str, JsonValue] | None = None
     totals: dict[Split, SplitTotals] = field(default_factory=dict)  # what was written of each split
 
-    def by_split(self, held: pa.Table) -> Iterator[tuple[Split, Columns]]:
+    def by_split(self, held: pa.Table) -> Iterator[tuple[Split, pa.Table]]:
         """The utterances of a table split by split, without those that are left out."""
-        utterances = held.cast(utterance_schema(is_held=False)).to_pydict()
-        given = zip(utterances.pop("split"), utterances["dialogue_id"], strict=True)
-        splits = [split or self.assigned.get(dialogue) for split, dialogue in given]
-        for split in SPLITS:
-            count = splits.count(split)
-            if count == len(splits):
-                yield split, utterances
-            elif count:
-                is_here = [one == split for one in splits]
-                yield split, {name: list(compress(one, is_here)) for name, one in utterances.items()}
+        import pyarrow.compute as pc
+
+        split = held["split"].cast("string")
+        if self.assigned:
+            split = pc.coalesce(split, by_distinct(held["dialogue_id"].cast("string"), self.assigned.get))
+        there = split.unique().to_pylist()
+        for one in SPLITS:
+            if one in there:
+                yield one, held if len(there) == 1 else held.filter(pc.equal(split, one))
 
     def labels(self) -> Iterator[tuple[Split | None, str, Label | None]]:
         """The split that the files give, the dialogue and the label of every utterance."""
         for held in self.utterances:
-            columns = held.cast(utterance_schema(is_held=False)).to_pydict()
-            yield from zip(columns["split"], columns["dialogue_id"], columns["label"], strict=True)
+            columns = (held[name].to_pylist() for name in ("split", "dialogue_id", "label"))
+            yield from zip(*columns, strict=True)
 
     @property
     def sizes(self) -> dict[Split, Sizes]:
@@ -208,7 +207,7 @@ def read_corpora(
     for name, corpus in named.items():
         contents[name] = content = CorpusContent()
         try:
-            for dialogues in _batches(read(name, corpus, content.notes)):
+            for dialogues in batched_dialogues(read(name, corpus, content.notes)):
                 _collect(dialogues, recipe, content, collector)
                 advance(len(dialogues))
         except ReleaseError as error:
@@ -223,7 +222,7 @@ def read_corpora(
     return turns, contents
 
 
-def _batches(dialogues: Iterable[Dialogue]) -> Iterator[list[Dialogue]]:
+def batched_dialogues(dialogues: Iterable[Dialogue]) -> Iterator[list[Dialogue]]:
     """Dialogues with some thousand utterances at once."""
     batch, utterances = list[Dialogue](), 0
     for dialogue in dialogues:
@@ -244,16 +243,18 @@ def _collect(
 
     drawn = [one for one in dialogues if one.split is None]
     content.undrawn += [Drawable(one.id, one.series, len(one.utterances)) for one in drawn]
-    columns = utterance_columns(dialogues)
-    columns["split"] = [one.split for one in dialogues for _ in one.utterances]
-    content.utterances.append(pa.table(columns, utterance_schema(is_held=True)))
-    is_record = [label is not None for label in columns["label"]]
-    turns = {name: list(compress(columns[one], is_record)) for name, one in _TURN.items()}
-    turns["corpus"] = [dialogues[0].corpus] * len(turns["input"])
-    turns["label"] = [recipe.relabel.get(one, one) for one in turns["label"]]
+    table = utterance_table(dialogues)
+    content.utterances.append(table)
+    if table["label"].null_count:
+        table = table.filter(table["label"].is_valid())
+    turns = {name: table[one].combine_chunks() for name, one in _TURN.items()}
+    turns["corpus"] = pa.repeat(dialogues[0].corpus, len(table))
+    turns["label"] = by_distinct(
+        turns["label"].cast("string"), lambda one: recipe.relabel.get(one, one), pa.string()
+    )
     context_k = recipe.context_of(dialogues[0].corpus)
     records = (sum(one.label is not None for one in dialogue.utterances) for dialogue in dialogues)
-    collector.add(turns, [min(place, context_k) for count in records for place in range(count)])
+    collector.add(pa.table(turns), [min(place, context_k) for count in records for place in range(count)])
 
 
 def _assigned(name: CorpusName, draw: SplitDraw, source: Path, content: CorpusContent, turns: Turns) -> Turns:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
 from functools import cache
-from itertools import compress, groupby, product, repeat
-from operator import attrgetter, itemgetter
+from itertools import chain, islice, product
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -18,70 +17,49 @@ from typing import TYPE_CHECKING, Any, Self
 from dialoguellm_release.layout import DataFile
 from dialoguellm_release.leakage.audit import PART_OF
 from dialoguellm_release.prompts import PROMPT_FIELDS, Prompt
-from dialoguellm_release.records import Columns, check_records, record_digests, records_of
+from dialoguellm_release.record_columns import (
+    by_distinct,
+    check_records,
+    columns_schema,
+    record_digests,
+    record_schema,
+    records_of,
+    sft_schema,
+)
 from dialoguellm_release.schemas.labels import LABELS, CorpusName, Label, Part, Split
 from dialoguellm_release.schemas.recipes.dataset import SpeakerNames
-from dialoguellm_release.schemas.record import (
-    COLUMNS,
-    SFT_COLUMNS,
-    STANDOFF_COLUMNS,
-    Dialogue,
-    Record,
-    Utterance,
-    record_id,
-)
+from dialoguellm_release.schemas.record import COLUMNS, SFT_COLUMNS, Dialogue, Record, Utterance
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from dialoguellm_release.leakage.turns import Decisions
+
 ROWS_PER_GROUP = 20_000
-_DTYPES = {"label": "int64", "utterance_index": "int64", "start_s": "float64", "end_s": "float64"}
-_LISTS = ("context", "other_labels", "leaks")
 _UTTERANCE = tuple(one.name for one in fields(Utterance))
 
 
-def record_schema(labels: Sequence[Label] = LABELS) -> pa.Schema:
-    """The Arrow schema of the records, with the features of `datasets` in its metadata.
-
-    Why: lists are declared in the older form (`Sequence`), which datasets 3.6 and 5.2 both read.
-    """
-    return _schema_of(COLUMNS, labels)
-
-
-def standoff_schema(labels: Sequence[Label] = LABELS) -> pa.Schema:
-    """The Arrow schema of the config `standoff`, likewise."""
-    return _schema_of(STANDOFF_COLUMNS, labels)
-
-
-def sft_schema(labels: Sequence[Label] = LABELS) -> pa.Schema:
-    """The Arrow schema of the config `sft`, likewise."""
-    return _schema_of(SFT_COLUMNS, labels)
-
-
-def sft_columns(records: Columns, prompt: Prompt, labels: Sequence[Label] = LABELS) -> Columns:
-    """The `sft` rows of records, column by column, in the order of the schema."""
-    shown = zip(*(records[name] for name in PROMPT_FIELDS), strict=True)
-    made: Columns = {
-        "prompt": [prompt.render(*values) for values in shown],
-        "completion": list(map(prompt.completion, records["output"])),
-        "label": list(map(labels.index, records["label"])),
-    }
-    return {name: made.get(name) or records[name] for name in SFT_COLUMNS}
-
-
-def sft_table(records: Columns, prompt: Prompt, labels: Sequence[Label] = LABELS) -> pa.Table:
+def sft_table(records: pa.Table, prompt: Prompt, labels: Sequence[Label] = LABELS) -> pa.Table:
     """The `sft` rows of records."""
     import pyarrow as pa
 
-    return pa.table(sft_columns(records, prompt, labels), sft_schema(labels))
+    shown = zip(*(records[name].to_pylist() for name in PROMPT_FIELDS), strict=True)
+    made = {
+        "prompt": prompt.render_all(list(shown)),
+        "completion": by_distinct(records["output"], prompt.completion),
+        "label": by_distinct(records["label"], labels.index, pa.int64()),
+    }
+    return pa.table(
+        {name: made[name] if name in made else records[name] for name in SFT_COLUMNS}, sft_schema(labels)
+    )
 
 
-def record_table(records: Columns, labels: Sequence[Label] = LABELS) -> pa.Table:
-    """Records as they are written."""
+def record_table(records: pa.Table, labels: Sequence[Label] = LABELS) -> pa.Table:
+    """Records as they are written: with class ids."""
     import pyarrow as pa
 
-    ids = list(map(labels.index, records["label"]))
-    return pa.table({**records, "label": ids}, record_schema(labels))
+    ids, place = by_distinct(records["label"], labels.index, pa.int64()), COLUMNS.index("label")
+    return records.set_column(place, "label", ids).cast(record_schema(labels))
 
 
 class RowWriter:
@@ -139,22 +117,8 @@ def _thread() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, "parquet")
 
 
-def _schema_of(columns: Sequence[str], labels: Sequence[Label]) -> pa.Schema:
-    import pyarrow as pa
-
-    fields, features = [], dict[str, Any]()
-    for name in columns:
-        dtype = _DTYPES.get(name, "string")
-        kind, value = getattr(pa, dtype)(), {"dtype": dtype, "_type": "Value"}
-        fields.append((name, pa.list_(kind) if name in _LISTS else kind))
-        features[name] = {"feature": value, "_type": "Sequence"} if name in _LISTS else value
-    features["label"] = {"names": list(labels), "_type": "ClassLabel"}
-    described = json.dumps({"info": {"features": features}}, separators=(",", ":"))
-    return pa.schema(fields, {"huggingface": described})
-
-
 def utterance_schema(*, is_held: bool) -> pa.Schema:
-    """The Arrow schema of `utterance_columns`, and of the split of each dialogue.
+    """The Arrow schema of `utterance_table`.
 
     Why: a build holds every utterance, and as columns they take a fifth of what objects take.
     """
@@ -181,91 +145,94 @@ class RecordMaker:
     # How often each relabelling was used, as `from -> to`.
     relabelled: Counter[str] = field(default_factory=Counter)
 
-    def records(self, dialogue: Dialogue, split: Split) -> list[Record]:
-        """The records of a dialogue, in its order, without an audit."""
-        records = self.columns(dialogue.corpus, split, utterance_columns([dialogue]))
-        return records_of(records)
+    def records(self, dialogues: Sequence[Dialogue], split: Split) -> list[Record]:
+        """The records of dialogues, in their order, without an audit."""
+        return records_of(self.columns(dialogues[0].corpus, split, utterance_table(dialogues)))
 
     def columns(
-        self,
-        corpus: CorpusName,
-        split: Split,
-        utterances: Columns,
-        leaks: Sequence[tuple[str, ...] | None] | None = None,
-    ) -> Columns:
+        self, corpus: CorpusName, split: Split, utterances: pa.Table, leaks: pa.Array | None = None
+    ) -> pa.Table:
         """The records of dialogues, as columns that are not checked; what has no label is context alone."""
-        speakers = self._speakers(utterances["dialogue_id"], utterances["speaker"])
-        lines = list(map(line_of, speakers, utterances["text"]))
-        contexts = self._contexts(utterances["dialogue_id"], lines)
-        utterances = {**utterances, "speaker": speakers, "context": contexts}
-        if None in utterances["label"]:
-            is_record = [label is not None for label in utterances["label"]]
-            utterances = {name: list(compress(one, is_record)) for name, one in utterances.items()}
-        dialogues, indexes, contexts = (utterances[name] for name in ("dialogue_id", "index", "context"))
-        rows, given = len(dialogues), utterances["label"]
-        names = [record_id(corpus, split, *place) for place in zip(dialogues, indexes, strict=True)]
-        described = list(map(self.descriptions.get, names))
-        labels = [self.relabel.get(label, label) for label in given]
-        self.relabelled.update(f"{one} -> {self.relabel[one]}" for one in given if one in self.relabel)
-        instruction = {
-            has: self.prompt.instruction(self.label_space, has_video=has[0], has_context=has[1])
-            for has in product((False, True), repeat=2)
-        }
-        shown = zip(described, contexts, strict=True)
-        others = zip(utterances["other_labels"], labels, strict=True)
-        return {
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        given = self._with_context(utterances.cast(utterance_schema(is_held=False)))
+        given = given.filter(given["label"].is_valid())
+        rows, text = len(given), pa.string()
+        place = (given["dialogue_id"], given["index"].cast(text))
+        names = pc.binary_join_element_wise(corpus, split, *place, "/")
+        described = (
+            pa.array(map(self.descriptions.get, names.to_pylist()), text)
+            if self.descriptions
+            else pa.nulls(rows, text)
+        )
+        labels = by_distinct(given["label"], lambda label: self.relabel.get(label, label))
+        counts = given["label"].value_counts().to_pylist() if self.relabel else ()
+        replaced = {one["values"]: one["counts"] for one in counts if one["values"] in self.relabel}
+        self.relabelled.update(
+            {f"{label} -> {self.relabel[label]}": count for label, count in replaced.items()}
+        )
+        made = {
             "id": names,
-            "instruction": [instruction[one is not None, bool(context)] for one, context in shown],
+            "instruction": instructions_of(self.prompt, self.label_space, described, given["context"]),
             "video_description": described,
-            "context": contexts,
-            "input": utterances["text"],
+            "input": given["text"],
             "output": labels,
             "label": labels,
-            "source_label": utterances["source_label"],
-            "other_labels": [self._others(one, label) if one else () for one, label in others],
-            "corpus": [corpus] * rows,
-            "split": [split] * rows,
-            "dialogue_id": dialogues,
-            "utterance_index": indexes,
-            "speaker": utterances["speaker"],
-            "start_s": utterances["start_s"],
-            "end_s": utterances["end_s"],
-            "license": [self.license] * rows,
-            "leaks": [None] * rows if leaks is None else list(leaks),
+            "other_labels": self._others(given["other_labels"], labels),
+            "corpus": pa.repeat(corpus, rows),
+            "split": pa.repeat(split, rows),
+            "utterance_index": given["index"],
+            "license": pa.repeat(self.license, rows),
+            "leaks": pa.nulls(rows, pa.list_(text)) if leaks is None else leaks,
         }
+        return pa.table([made[name] if name in made else given[name] for name in COLUMNS], columns_schema())
 
-    def _speakers(self, dialogues: Sequence[str], names: list[str | None]) -> list[str | None]:
-        if self.speakers == "named":
-            return names
-        by_dialogue = groupby(zip(dialogues, names, strict=True), itemgetter(0))
-        return [
-            shown
-            for _, rows in by_dialogue
-            for shown in shown_speakers([name for _, name in rows], self.speakers)
+    def _with_context(self, utterances: pa.Table) -> pa.Table:
+        """The utterances with their speakers as they are shown, and the lines before each in its dialogue."""
+        import numpy as np
+        import pyarrow as pa
+
+        dialogue = utterances["dialogue_id"].combine_chunks().dictionary_encode().indices.to_numpy()
+        starts = np.flatnonzero(np.diff(dialogue, prepend=-1))
+        sizes = np.diff(starts, append=len(dialogue))
+        speakers = utterances["speaker"].combine_chunks()
+        if self.speakers != "named":
+            names = iter(speakers.to_pylist())
+            named = (shown_speakers(list(islice(names, size)), self.speakers) for size in sizes.tolist())
+            speakers = pa.array(list(chain.from_iterable(named)), pa.string())
+        lines = lines_of(speakers, utterances["text"].combine_chunks())
+        rows = np.arange(len(dialogue))
+        shown = np.minimum(rows - np.repeat(starts, sizes), self.context_k)
+        ends = np.cumsum(shown)
+        # The lines of a row are those right before it.
+        lines = lines.take(pa.array(np.arange(shown.sum()) + np.repeat(rows - ends, shown)))
+        contexts = pa.ListArray.from_arrays(pa.array(np.append(0, ends), pa.int32()), lines)
+        place = utterances.schema.get_field_index("speaker")
+        return utterances.set_column(place, "speaker", speakers).append_column("context", contexts)
+
+    def _others(self, others: pa.ChunkedArray, labels: pa.Array) -> pa.Array | pa.ChunkedArray:
+        """Further labels as they are called here, each once, and never the label itself."""
+        import pyarrow as pa
+
+        if not len(others.combine_chunks().flatten()):
+            return others
+        kept = [
+            dict.fromkeys(shown for one in found if (shown := self.relabel.get(one, one)) != label)
+            for found, label in zip(others.to_pylist(), labels.to_pylist(), strict=True)
         ]
-
-    def _contexts(self, dialogues: Sequence[str], lines: Sequence[str]) -> list[tuple[str, ...]]:
-        """For each line, those before it in its dialogue that are shown."""
-        contexts, start = list[tuple[str, ...]](), 0
-        for row, dialogue in enumerate(dialogues):
-            if dialogue != dialogues[start]:
-                start = row
-            contexts.append(tuple(lines[max(start, row - self.context_k) : row]))
-        return contexts
-
-    def _others(self, others: Iterable[Label], label: Label) -> tuple[Label, ...]:
-        kept = (self.relabel.get(other, other) for other in others)
-        return tuple(dict.fromkeys(other for other in kept if other != label))
+        return pa.array(map(list, kept), others.type)
 
 
-def utterance_columns(dialogues: Sequence[Dialogue]) -> Columns:
-    """The utterances of dialogues by the fields of `Utterance`, and the id of the dialogue of each."""
+def utterance_table(dialogues: Sequence[Dialogue]) -> pa.Table:
+    """The utterances of dialogues by the fields of `Utterance`, with id and split of the dialogue of each."""
+    import pyarrow as pa
+
     rows = [utterance for dialogue in dialogues for utterance in dialogue.utterances]
-    columns = zip(*map(attrgetter(*_UTTERANCE), rows), strict=True) if rows else repeat(())
-    return {
-        "dialogue_id": [one.id for one in dialogues for _ in one.utterances],
-        **dict(zip(_UTTERANCE, map(list, columns), strict=False)),
-    }
+    ids = [one.id for one in dialogues for _ in one.utterances]
+    splits = [one.split for one in dialogues for _ in one.utterances]
+    columns = zip(*map(attrgetter(*_UTTERANCE), rows), strict=True)
+    return pa.table([ids, *map(list, columns), splits], utterance_schema(is_held=True))
 
 
 def shown_speakers(names: Sequence[str | None], how: SpeakerNames) -> Sequence[str | None]:
@@ -285,6 +252,33 @@ def shown_speakers(names: Sequence[str | None], how: SpeakerNames) -> Sequence[s
 def line_of(speaker: str | None, text: str) -> str:
     """An utterance as a line of context: with its speaker where that is known."""
     return f"{speaker}: {text}" if speaker else text
+
+
+def lines_of(speakers: pa.Array, texts: pa.Array) -> pa.Array:
+    """As `line_of`, of columns."""
+    import pyarrow.compute as pc
+
+    return pc.coalesce(pc.binary_join_element_wise(speakers, texts, ": "), texts)
+
+
+def instructions_of(
+    prompt: Prompt,
+    label_space: Sequence[Label],
+    descriptions: pa.Array | pa.ChunkedArray,
+    contexts: pa.ChunkedArray,
+) -> pa.Array:
+    """The instructions of records that have these."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    texts = [
+        prompt.instruction(label_space, has_video=has_video, has_context=has_context)
+        for has_video, has_context in product((False, True), repeat=2)
+    ]
+    has_context = pc.greater(pc.list_value_length(contexts), 0)
+    has_video = descriptions.is_valid()
+    which = pc.add(pc.if_else(has_video, 2, 0), pc.if_else(has_context, 1, 0))
+    return pa.array(texts, pa.string()).take(which)
 
 
 def context_only(context: Sequence[str], lines: Sequence[str], gap: int, context_k: int) -> list[str] | None:
@@ -329,20 +323,23 @@ class SplitWriter:
         self._writers: dict[Part, tuple[RowWriter, RowWriter]] = {}
         self.totals = SplitTotals()
 
-    def add(self, records: Columns, decisions: Sequence[int]) -> None:
+    def add(self, records: pa.Table, decisions: Decisions) -> None:
         """Takes the records of whole dialogues, each with what becomes of it."""
+        import numpy as np
+        import pyarrow as pa
+
         check_records(records)
-        self.totals.dialogues += len(set(records["dialogue_id"]))
-        self.totals.labels.update(records["label"])
-        self.totals.decisions.update(decisions)
-        self.totals.digests += record_digests(records)
-        self.totals.described += sum(one is not None for one in records["video_description"])
-        parts = [PART_OF[decision] for decision in decisions]
-        for part in dict.fromkeys(parts):
+        totals = self.totals
+        totals.dialogues += len(records["dialogue_id"].unique())
+        totals.labels.update(records["label"].to_pylist())
+        totals.decisions.update(decisions.tolist())
+        totals.digests += record_digests(records)
+        totals.described += len(records) - records["video_description"].null_count
+        for part in dict.fromkeys(PART_OF[one] for one in sorted(set(decisions.tolist()))):
             if part not in self._writers:
                 self._writers[part] = self._open(part)
-            is_here = [one == part for one in parts]
-            rows = {name: list(compress(one, is_here)) for name, one in records.items()}
+            is_here = np.isin(decisions, [one for one, its_part in PART_OF.items() if its_part == part])
+            rows = records if is_here.all() else records.filter(pa.array(is_here))
             data, sft = self._writers[part]
             data.add(record_table(rows, self._labels))
             sft.add(sft_table(rows, self._prompt, self._labels))

@@ -11,7 +11,6 @@ from pydantic import ValidationError
 
 from dialoguellm_release.cards.licenses import recipe_of
 from dialoguellm_release.corpora.registry import bundled_entry
-from dialoguellm_release.dataset.records import record_schema, sft_schema, standoff_schema
 from dialoguellm_release.errors import Problem, PublishError, problems_of
 from dialoguellm_release.folders import canonical_json, combined_sha256, sha256_of_text
 from dialoguellm_release.hydration.standoff import write_standoff
@@ -26,6 +25,7 @@ from dialoguellm_release.layout import (
     standoff_file,
 )
 from dialoguellm_release.leakage.audit import audit_as_json, publishable_audit
+from dialoguellm_release.record_columns import record_schema, sft_schema, standoff_schema
 from dialoguellm_release.schemas.audit import Audit
 from dialoguellm_release.schemas.corpus import (
     DISTRIBUTIONS,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 from dialoguellm_release.corpora.cells import Notes
 from dialoguellm_release.corpora.readers import read_corpus
 from dialoguellm_release.corpora.registry import bundled_corpora, entry_of
 from dialoguellm_release.dataset.build import Build, write_dataset
+from dialoguellm_release.dataset.reading import batched_dialogues
 from dialoguellm_release.dataset.records import RecordMaker
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.hydration.published import PACKAGE, PublishedCopy
@@ -120,10 +123,11 @@ def _differences(
     read = read_corpus(entry_of(name, corpus), sources / name, corpus, notes)
 
     def records() -> Iterator[list[Record]]:
-        for dialogue in _with_split(read, _splits(copy, name)):
-            assert dialogue.split is not None
-            yield maker.records(dialogue, dialogue.split)
-            advance(len(dialogue.utterances))
+        for split, held in groupby(_with_split(read, _splits(copy, name)), attrgetter("split")):
+            for dialogues in batched_dialogues(held):
+                found = maker.records(dialogues, split)
+                yield from (list(one) for _, one in groupby(found, attrgetter("dialogue_id")))
+                advance(sum(len(one.utterances) for one in dialogues))
 
     found = find_differences(copy.rows(name), records(), copy.manifest.content_sha256)
     if not found:

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dialoguellm_release.dataset.records import RowWriter, standoff_schema
+from dialoguellm_release.dataset.records import RowWriter
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.folders import stamp
 from dialoguellm_release.layout import DataFile, config_files
+from dialoguellm_release.record_columns import standoff_schema
 from dialoguellm_release.records import natural_order
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.layout import DEFAULT_CONFIG
-from dialoguellm_release.records import Columns, natural_order, read_columns
+from dialoguellm_release.record_columns import by_distinct
+from dialoguellm_release.records import natural_order, read_columns
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, SPLITS, CorpusName, Label, Split
 from dialoguellm_release.text import normalise
@@ -121,7 +122,7 @@ class TurnCollector:
         )
         self._tables: list[pa.Table] = []
 
-    def add(self, columns: Mapping[str, Sequence[Any]], context_sizes: Sequence[int]) -> None:
+    def add(self, columns: pa.Table, context_sizes: Sequence[int] | Numbers) -> None:
         """Adds utterances.
 
         Args:
@@ -130,22 +131,24 @@ class TurnCollector:
             context_sizes: How many turns before it the record of each shows.
         """
         import pyarrow as pa
+        import pyarrow.compute as pc
 
-        places = zip(columns["corpus"], columns["split"], strict=True)
-        splits = [self._numbers[corpus, split or "test"] for corpus, split in places]
-        self._tables.append(
-            pa.table(
-                {
-                    "split": pa.array(splits, pa.int32()),
-                    "is_undrawn": pa.array([split is None for split in columns["split"]], pa.bool_()),
-                    "dialogue": pa.array(columns["dialogue_id"], pa.string()).dictionary_encode(),
-                    "index": pa.array(columns["utterance_index"], pa.int64()),
-                    "label": pa.array(map(self._labels.__getitem__, columns["label"]), pa.int32()),
-                    "context": pa.array(context_sizes, pa.int32()),
-                    "text": pa.array(columns["input"], pa.large_string()),
-                }
-            )
-        )
+        text, number = pa.string(), pa.int32()
+        splits = pc.coalesce(columns["split"].cast(text), pa.scalar("test"))
+        places = pc.binary_join_element_wise(columns["corpus"], splits, "/")
+        dialogues = columns["dialogue_id"].combine_chunks()
+        if not pa.types.is_dictionary(dialogues.type):
+            dialogues = dialogues.dictionary_encode()
+        table = {
+            "split": by_distinct(places, lambda one: self._numbers[tuple(one.split("/"))], number),
+            "is_undrawn": columns["split"].is_null(),
+            "dialogue": dialogues,
+            "index": columns["utterance_index"].cast(pa.int64()),
+            "label": by_distinct(columns["label"].cast(text), self._labels.__getitem__, number),
+            "context": pa.array(context_sizes, number),
+            "text": by_distinct(columns["input"], normalise, pa.large_string()),
+        }
+        self._tables.append(pa.table(table))
 
     def turns(self) -> Turns:
         """All turns, sorted by corpus, split, dialogue id and utterance index."""
@@ -154,7 +157,7 @@ class TurnCollector:
         import pyarrow.compute as pc
 
         if not self._tables:
-            self.add(dict.fromkeys(_READ, ()), ())
+            self.add(pa.table({name: pa.array([], pa.string()) for name in _READ}), ())
         table = pa.concat_tables(self._tables).unify_dictionaries().combine_chunks()
         split, index, label, context, is_undrawn = (
             table[name].to_numpy() for name in ("split", "index", "label", "context", "is_undrawn")
@@ -165,7 +168,8 @@ class TurnCollector:
         rank[[number for number, _ in names]] = np.arange(len(names))
         keys = (rank[named.indices.to_numpy()] * len(self._splits) + split) * 2 + is_undrawn
         found, dialogue = np.unique(keys, return_inverse=True)
-        text, texts = _numbered(table["text"].chunk(0))
+        said = table["text"].chunk(0).dictionary_encode()
+        text, texts = said.indices.to_numpy(), said.dictionary
         words = pc.add(pc.count_substring(texts, " "), pc.cast(pc.not_equal(texts, ""), pa.int32()))
         place, dialogue = np.arange(len(text)), dialogue.astype(np.int32)
         ids = [names[one][1] for one in (found // 2 // len(self._splits)).tolist()]
@@ -174,15 +178,6 @@ class TurnCollector:
 
 
 _READ = ("corpus", "split", "dialogue_id", "utterance_index", "input", "label")
-
-
-def _numbered(texts: pa.LargeStringArray) -> tuple[Numbers, pa.LargeStringArray]:
-    """The number of each text's normalised form, and these forms by number."""
-    import pyarrow as pa
-
-    said = texts.dictionary_encode()
-    forms = pa.array(map(normalise, said.dictionary.to_pylist()), texts.type).dictionary_encode()
-    return forms.indices.to_numpy()[said.indices.to_numpy()], forms.dictionary
 
 
 def read_turns(
@@ -203,15 +198,16 @@ def read_turns(
     names = {name: f"other_{name}" if name in corpora else name for name in second}
     figures = {**corpora, **{names[name]: one for name, one in second.items()}}
 
-    def columns() -> Iterator[Columns]:
+    def columns() -> Iterator[pa.Table]:
         for folder in (dataset, against) if against else (dataset,):
             manifest = read_manifest(folder, DatasetManifest)
             counts = (manifest.published or manifest.figures).records
             for split in (split for split, number in counts.items() if number):
                 for found in read_columns(folder, DEFAULT_CONFIG, split):
                     if folder is against:
-                        found["corpus"] = [names[one] for one in found["corpus"]]
-                    advance(len(found["id"]))
+                        corpora = by_distinct(found["corpus"], names.__getitem__)
+                        found = found.set_column(found.column_names.index("corpus"), "corpus", corpora)
+                    advance(len(found))
                     yield found
 
     show_more = [name for name, one in figures.items() if one.context_only]
@@ -219,7 +215,7 @@ def read_turns(
 
 
 def as_turns(
-    columns: Iterable[Columns], corpora: Iterable[CorpusName], show_more: Collection[CorpusName] = ()
+    columns: Iterable[pa.Table], corpora: Iterable[CorpusName], show_more: Collection[CorpusName] = ()
 ) -> Turns:
     """The turns of records, which may come in any order.
 
@@ -232,10 +228,11 @@ def as_turns(
         DataError: A record shows more turns of its dialogue than there are before it.
     """
     import numpy as np
+    import pyarrow.compute as pc
 
     collector = TurnCollector(corpora)
     for one in columns:
-        collector.add(one, list(map(len, one["context"])))
+        collector.add(one, pc.list_value_length(one["context"]).to_numpy())
     turns = of_records(collector.turns(), show_more)
     before = turns_before(turns)
     lacking = np.flatnonzero(turns.context > before)

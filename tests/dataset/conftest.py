@@ -49,7 +49,7 @@ def make_dialogue(name: str, turns: Sequence[str], labels: Sequence[Label] = (),
     )
     dialogue = Dialogue(corpus=corpus, split=cast(Split, split), id=dialogue_id, utterances=utterances)
     maker = RecordMaker(load_prompt("dialogue-v1"), "CC0-1.0", LABELS, {}, k)
-    return maker.records(dialogue, cast(Split, split))
+    return maker.records([dialogue], cast(Split, split))
 
 
 @pytest.fixture(scope="session")

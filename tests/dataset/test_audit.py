@@ -8,7 +8,7 @@ from pathlib import Path
 from dialoguellm_release.layout import AUDIT
 from dialoguellm_release.leakage.audit import audit_as_json, make_ledger, publishable_audit
 from dialoguellm_release.leakage.turns import as_turns
-from dialoguellm_release.records import columns_of
+from dialoguellm_release.record_columns import columns_of
 from dialoguellm_release.schemas.audit import Audit
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.recipes.dataset import CleanRules

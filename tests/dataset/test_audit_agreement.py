@@ -16,7 +16,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from dialoguellm_release.leakage.agreement import cohen_kappa, find_agreement
 from dialoguellm_release.leakage.turns import as_turns
-from dialoguellm_release.records import columns_of
+from dialoguellm_release.record_columns import columns_of
 from dialoguellm_release.schemas.audit import Agreement, Audit
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, Label

@@ -19,7 +19,7 @@ from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import stamps, write_manifest
 from dialoguellm_release.leakage.shared import find_ngrams, find_overlaps, find_shared, number_stretches
 from dialoguellm_release.leakage.turns import NONE, Turns, as_turns, read_turns
-from dialoguellm_release.records import columns_of
+from dialoguellm_release.record_columns import columns_of
 from dialoguellm_release.schemas.audit import Audit, Overlap
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, PublishedSubset
 from dialoguellm_release.schemas.record import Record

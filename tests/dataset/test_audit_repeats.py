@@ -12,7 +12,7 @@ import pytest
 
 from dialoguellm_release.leakage.audit import find_conflicts, find_duplicates, find_repeats
 from dialoguellm_release.leakage.turns import as_turns
-from dialoguellm_release.records import columns_of
+from dialoguellm_release.record_columns import columns_of
 from dialoguellm_release.schemas.audit import Audit, Conflict, Duplicate
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.record import Record

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from dialoguellm_release.leakage.audit import PART_OF, make_ledger
 from dialoguellm_release.leakage.turns import as_turns
-from dialoguellm_release.records import columns_of, read_records
+from dialoguellm_release.record_columns import columns_of
+from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, SPLITS, Label
 from dialoguellm_release.schemas.recipes.dataset import CleanRules

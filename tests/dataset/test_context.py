@@ -41,11 +41,11 @@ def maker(context_k: int = 1, relabel: dict[Label, Label] | None = None) -> Reco
     ],
 )
 def test_context_is_the_k_utterances_before(k: int, contexts: list[tuple[str, ...]]) -> None:
-    assert [record.context for record in maker(k).records(DIALOGUE, "test")] == contexts
+    assert [record.context for record in maker(k).records([DIALOGUE], "test")] == contexts
 
 
 def test_ids_keep_the_numbers_of_the_corpus() -> None:
-    assert [record.id for record in maker().records(DIALOGUE, "test")] == [
+    assert [record.id for record in maker().records([DIALOGUE], "test")] == [
         "meld/test/7/0",
         "meld/test/7/2",
         "meld/test/7/3",
@@ -53,7 +53,7 @@ def test_ids_keep_the_numbers_of_the_corpus() -> None:
 
 
 def test_the_instruction_names_only_what_the_record_has() -> None:
-    first, second, _ = maker().records(DIALOGUE, "test")
+    first, second, _ = maker().records([DIALOGUE], "test")
     assert "context" not in first.instruction
     assert "video" not in second.instruction
     assert "with the help of the context" in second.instruction
@@ -62,13 +62,13 @@ def test_the_instruction_names_only_what_the_record_has() -> None:
 
 def test_relabelling_is_counted_and_keeps_the_source() -> None:
     one = maker(relabel={"excitement": "happiness"})
-    record = one.records(DIALOGUE, "test")[1]
+    record = one.records([DIALOGUE], "test")[1]
     assert (record.output, record.label, record.source_label) == ("happiness", "happiness", "excitement")
     assert one.relabelled == {"excitement -> happiness": 1}
 
 
 def test_a_record_that_contradicts_itself_is_refused() -> None:
-    data = maker().records(DIALOGUE, "test")[0].model_dump()
+    data = maker().records([DIALOGUE], "test")[0].model_dump()
     with pytest.raises(ValidationError, match="id is not corpus/split"):
         Record(**data | {"id": "meld/test/7/1"})
     with pytest.raises(ValidationError, match="output and label differ"):

@@ -13,10 +13,10 @@ import pytest
 
 from dialoguellm_release.cards.croissant import COLUMN_TYPES, LIST_COLUMNS, render_croissant
 from dialoguellm_release.corpora.registry import corpus_entry
-from dialoguellm_release.dataset.records import record_schema
 from dialoguellm_release.hub.licenses import publishable_part
 from dialoguellm_release.layout import CROISSANT
 from dialoguellm_release.prompts import load_prompt
+from dialoguellm_release.record_columns import record_schema
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, SPLITS

@@ -4,21 +4,21 @@ import hashlib
 import json
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dialoguellm_release.errors import DataError
-from dialoguellm_release.records import (
+from dialoguellm_release.record_columns import (
     are_records,
     check_records,
-    columns_in,
     columns_of,
-    content_sha256,
     record_digests,
-    rows_in,
+    records_of,
 )
+from dialoguellm_release.records import columns_in, content_sha256, rows_in
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.record import COLUMNS, Record
 from dialoguellm_release.step import StepResult
@@ -101,10 +101,16 @@ VALUES: list[Any] = [
 def test_columns_are_refused_exactly_where_a_record_is(name: str) -> None:
     for value in VALUES:
         columns = columns_of([record(index=0), record(index=1)])
-        columns[name][1] = value
-        rows = [dict(zip(COLUMNS, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        place, first = COLUMNS.index(name), columns[name][0].as_py()
         try:
-            Record(**rows[1])
+            values = pa.array([first, value])
+        except pa.ArrowException:
+            continue  # no column of a file can hold both
+        columns = columns.set_column(place, name, values)
+        cells = columns.to_pylist()[1].items()
+        row = {one: tuple(cell) if isinstance(cell, list) else cell for one, cell in cells}
+        try:
+            Record.model_validate(row)
         except ValidationError:
             assert not are_records(columns), value
             with pytest.raises(DataError) as raised:
@@ -124,8 +130,4 @@ def test_the_columns_of_the_real_corpora_are_their_records(
     assert paper_dataset.manifest.content_sha256 == expected
     for path in (paper_dataset.folder / "data").rglob("*.parquet"):
         records = list(rows_in(path, Record))
-        columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-        for some in columns_in(path):
-            for name, values in some.items():
-                columns[name] += values
-        assert columns == columns_of(records)
+        assert [one for columns in columns_in(path) for one in records_of(columns)] == records

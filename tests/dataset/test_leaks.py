@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from dialoguellm_release.leakage.audit import make_ledger
 from dialoguellm_release.leakage.shared import split_names
 from dialoguellm_release.leakage.turns import as_turns
-from dialoguellm_release.records import columns_of
+from dialoguellm_release.record_columns import columns_of
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import SPLITS
 from dialoguellm_release.schemas.recipes.dataset import CleanRules

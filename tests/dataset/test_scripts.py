@@ -12,7 +12,7 @@ import pytest
 from dialoguellm_release.leakage.audit import make_ledger
 from dialoguellm_release.leakage.shared import find_ngrams, find_overlaps, find_shared, split_names
 from dialoguellm_release.leakage.turns import as_turns
-from dialoguellm_release.records import columns_of
+from dialoguellm_release.record_columns import columns_of
 from dialoguellm_release.schemas.recipes.dataset import CleanRules
 from dialoguellm_release.schemas.record import Record
 from tests.dataset.test_leaks import by_brute_force

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from dialoguellm_release.dataset.counts import turn_statistics
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.leakage.turns import as_turns
-from dialoguellm_release.records import columns_of, read_records
+from dialoguellm_release.record_columns import columns_of
+from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.audit import SplitStatistics, Spread
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName, Split

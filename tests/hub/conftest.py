@@ -14,9 +14,7 @@ from pydantic import JsonValue
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.dataset.records import (
     RowWriter,
-    record_schema,
     record_table,
-    sft_schema,
     sft_table,
 )
 from dialoguellm_release.folders import combined_sha256, read_manifest, sha256_of_text, stamps, write_manifest
@@ -26,7 +24,8 @@ from dialoguellm_release.hub.store_folder import FolderStore
 from dialoguellm_release.layout import DataFile
 from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
-from dialoguellm_release.records import columns_of, content_sha256, record_digests
+from dialoguellm_release.record_columns import columns_of, record_digests, record_schema, sft_schema
+from dialoguellm_release.records import content_sha256
 from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.audit import Sizes
 from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures, DatasetManifest

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dialoguellm_release.dataset.records import RowWriter, sft_schema
+from dialoguellm_release.dataset.records import RowWriter
 from dialoguellm_release.layout import DataFile
+from dialoguellm_release.record_columns import sft_schema
 from dialoguellm_release.schemas.corpus import Distribution
 from dialoguellm_release.schemas.record import SFT_COLUMNS
 from tests.hub.rights import (

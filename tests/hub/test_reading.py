@@ -10,9 +10,9 @@ import pytest
 
 from dialoguellm_release.cards.dataset import render_dataset_card
 from dialoguellm_release.corpora.registry import corpus_entry
-from dialoguellm_release.dataset.records import record_schema, sft_schema
 from dialoguellm_release.hub.publish import publish_release
 from dialoguellm_release.hub.store_folder import FolderStore
+from dialoguellm_release.record_columns import record_schema, sft_schema
 from dialoguellm_release.schemas.record import SFT_COLUMNS
 
 if TYPE_CHECKING:

@@ -94,7 +94,7 @@ def test_prompts_are_those_of_a_dataset(speakers: Any, context_k: int) -> None:
     )
     maker = RecordMaker(prompt, "Apache-2.0", SPACE, {}, context_k, speakers)
     dialogue = Dialogue(corpus="one", split="test", id="1", utterances=utterances)
-    expected = [prompt.prompt(one) for one in maker.records(dialogue, "test")]
+    expected = [prompt.prompt(one) for one in maker.records([dialogue], "test")]
     assert [prompt.prompt(one) for one in listening.asked] == expected
 
 
