@@ -150,14 +150,8 @@ class MissingExtraError(ReleaseError):
     """
 
     def __init__(self, extra: str, library: str) -> None:
-        super().__init__(
-            Problem(
-                where=f"import {library}",
-                what=f"this step needs the extra '{extra}'",
-                fix=f"pip install 'dialoguellm-release[{extra}]'",
-                code="extra.missing",
-            )
-        )
+        what, fix = f"this step needs the extra '{extra}'", f"pip install 'dialoguellm-release[{extra}]'"
+        super().__init__(Problem(f"import {library}", what, fix=fix, code="extra.missing"))
 
 
 def one_of(argument: str, value: Name | str, known: Iterable[Name]) -> Name:
@@ -174,11 +168,5 @@ def one_of(argument: str, value: Name | str, known: Iterable[Name]) -> Name:
         if name == value:
             return name
     near = difflib.get_close_matches(str(value), map(str, names), n=1)
-    raise DataError(
-        Problem(
-            argument,
-            f"{value!r} is not known" + (f"; did you mean {near[0]}?" if near else ""),
-            expected=", ".join(map(str, names)),
-            code="argument.unknown_name",
-        )
-    )
+    what = f"{value!r} is not known" + (f"; did you mean {near[0]}?" if near else "")
+    raise DataError(Problem(argument, what, ", ".join(map(str, names)), code="argument.unknown_name"))

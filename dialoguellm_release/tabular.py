@@ -53,16 +53,13 @@ def read_rows(
         content = path.read_bytes()
         text = content if suffix == ".parquet" else content.decode(encoding_of(content, encoding))
     except OSError as error:
-        raise DataError(
-            Problem(where, f"cannot be read: {error.strerror}", code="table.unreadable")
-        ) from error
+        what = f"cannot be read: {error.strerror}"
+        raise DataError(Problem(where, what, code="table.unreadable")) from error
     except UnicodeDecodeError as error:
-        name = (encoding or "utf-8").upper()
+        what = f"not text in {(encoding or 'utf-8').upper()}"
         got = f"byte {error.object[error.start]:#04x} at offset {error.start:,}"
         fix = "save it as UTF-8, or state its encoding, as in cp1252"
-        raise DataError(
-            Problem(where, f"not text in {name}", got=got, fix=fix, code="table.encoding")
-        ) from error
+        raise DataError(Problem(where, what, got=got, fix=fix, code="table.encoding")) from error
     found = list(parse_rows(path, text, columns, separator))
     if problems := [one for one in found if isinstance(one, Problem)]:
         raise DataError(problems)
@@ -184,14 +181,9 @@ def _csv_rows(
             elif len(row) == len(header):
                 yield TableRow(f"{path}:{line}", line, dict(zip(header, row, strict=True)))
             elif row:
-                yield Problem(
-                    f"{path}:{line}",
-                    "the number of cells differs from the header's",
-                    expected=f"{len(header)} cells",
-                    got=f"{len(row)} cells",
-                    fix="mend the row, or get the file again: it may be cut off",
-                    code="table.width",
-                )
+                what, expected = "the number of cells differs from the header's", f"{len(header)} cells"
+                got, fix = f"{len(row)} cells", "mend the row, or get the file again: it may be cut off"
+                yield Problem(f"{path}:{line}", what, expected, got, fix, code="table.width")
             line = rows.line_num + skipped + 1
     except csv.Error as error:
         what, code = f"not CSV in the row that begins here: {error}", "table.csv"

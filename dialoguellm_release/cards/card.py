@@ -136,13 +136,7 @@ def _surroundings(text: str) -> tuple[str, str]:
     before, begin, rest = text.partition(f"\n{BEGIN}\n")
     _, end, after = rest.partition(f"\n{END}\n")
     if not begin or not end or text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise CardError(
-            Problem(
-                CARD,
-                "each of the two lines around the generated part must occur once, alone on a line",
-                expected=f"{BEGIN} ... {END}",
-                fix="restore them, or delete both: the text is then kept below the generated part",
-                code="card.markers",
-            )
-        )
+        what = "each of the two lines around the generated part must occur once, alone on a line"
+        fix = "restore them, or delete both: the text is then kept below the generated part"
+        raise CardError(Problem(CARD, what, f"{BEGIN} ... {END}", fix=fix, code="card.markers"))
     return before, after

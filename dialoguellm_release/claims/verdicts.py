@@ -194,9 +194,8 @@ def _computed(test: PaperTest, printed: Mapping[str, float]) -> float:
     ]
     if not all(groups):
         what = f"no figure of the paper is called {', '.join(test.of)}"
-        raise RecipeError(
-            Problem("claims", what, fix="correct `of` of this test", code="claims.unknown_figure")
-        )
+        fix, code = "correct `of` of this test", "claims.unknown_figure"
+        raise RecipeError(Problem("claims", what, fix=fix, code=code))
     terms = [sum(group.values()) for group in groups]
     match test.compute:
         case "same" | "sum":
@@ -283,10 +282,8 @@ def direction_verdict(test: DirectionTest, found: FoundManifests) -> Verdict:
     alike = [pair for pair in pairs if not unlike[id(pair)]]
     if not alike:
         first, second = closest = min(pairs, key=lambda pair: len(unlike[id(pair)]))
-        differences = "; ".join(unlike[id(closest)])
-        return Verdict(
-            "not yet testable", f"{first.folder} and {second.folder} differ in more: {differences}"
-        )
+        by = f"{first.folder} and {second.folder} differ in more: {'; '.join(unlike[id(closest)])}"
+        return Verdict("not yet testable", by)
     compared = [
         compare_scores(first.folder, second.folder).differences[test.metric] for first, second in alike
     ]

@@ -112,13 +112,9 @@ def check_unicode(text: str, name: str) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise Fault(
-            f"{name} has half of a surrogate pair, which is no character",
-            expected="Unicode text",
-            got=f"{text[error.start]!a} at character {error.start + 1:,}",
-            fix="write the file again with whole characters",
-            code="corpora.not_unicode",
-        ) from error
+        what = f"{name} has half of a surrogate pair, which is no character"
+        got, fix = f"{text[error.start]!a} at character {error.start + 1:,}", "write whole characters"
+        raise Fault(what, "Unicode text", got, fix, "corpora.not_unicode") from error
     return text
 
 
@@ -130,13 +126,8 @@ def table_cell(value: Any, column: str, may_be_list: bool = False) -> str:
         return ""
     if isinstance(value, (bytes, dict)) or (isinstance(value, list) and not may_be_list):
         kind = "bytes" if isinstance(value, bytes) else "an object" if isinstance(value, dict) else "a list"
-        raise Fault(
-            f"{column} is {kind}",
-            expected="text or a number",
-            got=repr(value)[:80],
-            fix="write one text in each cell",
-            code="corpora.not_a_text",
-        )
+        fix, code = "write one text in each cell", "corpora.not_a_text"
+        raise Fault(f"{column} is {kind}", "text or a number", repr(value)[:80], fix, code)
     return json.dumps(value, default=str, ensure_ascii=False)
 
 
@@ -185,12 +176,8 @@ def seconds(clock: str) -> float:
     """
     match = _CLOCK.fullmatch(clock)
     if match is None:
-        raise Fault(
-            "not a time",
-            expected="hours:minutes:seconds,thousandths",
-            got=repr(clock),
-            code="corpora.wrong_time",
-        )
+        expected = "hours:minutes:seconds,thousandths"
+        raise Fault("not a time", expected, repr(clock), code="corpora.wrong_time")
     hours, minutes, whole, fraction = match.groups()
     return float(f"{int(hours) * 3600 + int(minutes) * 60 + int(whole)}.{fraction}")
 
@@ -220,12 +207,8 @@ class NativeLabels:
         """The native label, mended, and its canonical one."""
         found = self.read_or_drop(cell)
         if found is None:
-            raise Fault(
-                "a label that names no emotion",
-                got=repr(cell),
-                fix="correct the label",
-                code="corpora.dropped_label",
-            )
+            what, fix = "a label that names no emotion", "correct the label"
+            raise Fault(what, got=repr(cell), fix=fix, code="corpora.dropped_label")
         return found
 
     def read_or_drop(self, cell: str) -> NativeLabel | None:
@@ -239,13 +222,8 @@ class NativeLabels:
             return None
         label = entry.native_labels.get(native)
         if label is None:
-            raise Fault(
-                "unknown label",
-                expected=", ".join(entry.native_labels),
-                got=repr(cell),
-                fix=self._hint(native),
-                code="corpora.unknown_label",
-            )
+            known, code = ", ".join(entry.native_labels), "corpora.unknown_label"
+            raise Fault("unknown label", known, repr(cell), self._hint(native), code)
         return native, label
 
     def _mended(self, cell: str) -> str:

@@ -123,11 +123,9 @@ def guess_corpus(data: Sequence[str], beside: Path, options: DataOptions, scratc
         dialogues[one.split] += 1
         records[one.split] += sum(turn.label is not None for turn in one.utterances)
     if not records["train"]:
-        fix = "leave the split of the rows to train on empty, or call it train"
-        problem = Problem(
-            str(source.folder), "no row to train on", fix=fix, code="corpora.nothing_to_train_on"
-        )
-        raise DataError(problem)
+        where, fix = str(source.folder), "leave the split of the rows to train on empty, or call it train"
+        code = "corpora.nothing_to_train_on"
+        raise DataError(Problem(where, "no row to train on", fix=fix, code=code))
     each, draw = int(dialogues["train"] * options.held_out), None
     shares = {split: 0 if records[split] else each for split in SPLITS}
     if any(shares.values()):
@@ -292,10 +290,8 @@ def _named(
             named[one] = names[number]
         elif one not in stated:
             what = "no name has this number" if names else "the label is a number without a name"
-            where, fix = (
-                used.first.get(one, "the label"),
-                "name every label, from that of 0 on: --label-names NAME,NAME,...",
-            )
+            where = used.first.get(one, "the label")
+            fix = "name every label, from that of 0 on: --label-names NAME,NAME,..."
             problems.append(Problem(where, what, got=one, fix=fix, code="corpora.numbered_labels"))
     return named, problems
 
@@ -306,9 +302,8 @@ def _several(natives: Mapping[str, int], used: UsedLabels) -> list[Problem]:
     for one in natives:
         parts = _SEPARATORS.split(one)
         if len(parts) > 1 and all(part in natives or part.lower() in LABELS for part in parts):
-            cells[
-                next(where for cell, where in used.first.items() if one in (cell, cell.strip().lower()))
-            ] = one
+            where = next(at for cell, at in used.first.items() if one in (cell, cell.strip().lower()))
+            cells[where] = one
     what, fix = "several labels in one cell", "keep one label for each utterance"
     return [
         Problem(where, what, "one label", cell, fix, code="corpora.several_labels")
@@ -386,15 +381,10 @@ def _loaded(data: str, config: str | None, scratch: Path, *, is_saved: bool = Fa
         splits = dict.fromkeys(tables, "train")
     if None in splits.values() or len(set(splits.values())) < len(splits):
         fix = "save the splits that are meant as files, and name them: --data train=FILE --data test=FILE"
-        got = ", ".join(tables)
-        raise DataError(
-            Problem(
-                data, "its splits are not train, validation and test", got=got, fix=fix, code="corpora.splits"
-            )
-        )
+        what, got = "its splits are not train, validation and test", ", ".join(tables)
+        raise DataError(Problem(data, what, got=got, fix=fix, code="corpora.splits"))
     for name, table in tables.items():
         table.to_parquet(scratch / f"{splits[name]}.parquet")
     title = Path(data).resolve().name if Path(data).is_dir() else data.rpartition("/")[2]
-    return Source(
-        title, scratch, {one: f"{one}.parquet" for one in SPLITS if one in splits.values()}, is_copy=True
-    )
+    files: dict[Split | None, str] = {one: f"{one}.parquet" for one in SPLITS if one in splits.values()}
+    return Source(title, scratch, files, is_copy=True)

@@ -286,16 +286,11 @@ class EmotionPredictor:
         for number, turns in enumerate(conversations):
             if isinstance(turns, str | bytes | Turn | Mapping):
                 what, got = "one turn is not a conversation", repr(turns)[:200]
-                raise DataError(
-                    Problem("turns", what, "a list of turns", got, code="predict.no_conversation")
-                )
+                problem = Problem("turns", what, "a list of turns", got, code="predict.no_conversation")
+                raise DataError(problem)
             so_far = self._begin()
-            waiting.append(
-                [
-                    so_far.record_of(turn_of(turn), f"conversation {number}, turn {place}")
-                    for place, turn in enumerate(turns)
-                ]
-            )
+            named = ((f"conversation {number}, turn {place}", one) for place, one in enumerate(turns))
+            waiting.append([so_far.record_of(turn_of(turn), where) for where, turn in named])
             size += len(waiting[-1])
             if size >= AT_ONCE:
                 yield from self._answered(waiting)

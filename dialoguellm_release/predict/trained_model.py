@@ -287,9 +287,8 @@ class LocalModel:
         device: str | None,
     ) -> None:
         if batch_size < 1:
-            raise DataError(
-                Problem("batch_size", "is not positive", got=str(batch_size), code="predict.batch_size")
-            )
+            what, got = "is not positive", str(batch_size)
+            raise DataError(Problem("batch_size", what, got=got, code="predict.batch_size"))
         loaded, tokenizer = load_model(model, backbone, device)
         task = model.task
         spaces = [one.label_space for one in task.corpora.values()] if task else [choice.shown]

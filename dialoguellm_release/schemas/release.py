@@ -205,9 +205,8 @@ class SpaceRepository(Repository):
         # `evaluate.load("owner/name")` looks for `name.py` in the Space.
         owner, _, name = self.repo_id.partition("/")
         if self.metric is not None and name != self.metric:
-            raise ValueError(
-                f"evaluate.load needs the Space to be named like its module: {owner}/{self.metric}"
-            )
+            what = "evaluate.load needs the Space to be named like its module"
+            raise ValueError(f"{what}: {owner}/{self.metric}")
         return self
 
 
@@ -267,10 +266,8 @@ class ReleaseRecipe(Recipe):
         for name, one in named.items():
             unknown = [other for other in one.depends_on if other not in named]
             if unknown:
-                known = ", ".join(sorted(named))
-                raise ValueError(
-                    f"{name} depends on {', '.join(unknown)}, which is not in this release; it has {known}"
-                )
+                what = f"{name} depends on {', '.join(unknown)}, which is not in this release"
+                raise ValueError(f"{what}; it has {', '.join(sorted(named))}")
         try:
             self.in_order()
         except CycleError as error:
@@ -291,9 +288,8 @@ class ReleaseRecipe(Recipe):
         adapters = {adapter.repo_id for adapter in self.adapters}
         for space in self.spaces:
             if space.app is not None and not adapters & set(space.depends_on):
-                raise ValueError(
-                    f"{space.repo_id} depends on no adapter of this release, so it has none to offer"
-                )
+                what = "depends on no adapter of this release, so it has none to offer"
+                raise ValueError(f"{space.repo_id} {what}")
         return self
 
     def by_key(self) -> dict[str, list[tuple[RepositoryName, Repository]]]:

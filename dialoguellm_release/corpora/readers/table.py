@@ -251,12 +251,8 @@ def _names(cell: str, column: str) -> str:
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise Fault(
-            f"{column} is not a list of names",
-            expected="['NAME', ...]",
-            got=repr(cell),
-            code="corpora.not_a_list",
-        )
+        what = f"{column} is not a list of names"
+        raise Fault(what, "['NAME', ...]", repr(cell), code="corpora.not_a_list")
     return joined(names)
 
 
@@ -270,11 +266,8 @@ def _filled_in(template: str, columns: Sequence[str], cells: Sequence[str]) -> s
     def value(match: re.Match[str]) -> str:
         place = int(match[1])
         if place >= len(cells):
-            raise Fault(
-                "dialogue_id names a column that is not among those of dialogue",
-                got=template,
-                code="corpora.wrong_template",
-            )
+            what = "dialogue_id names a column that is not among those of dialogue"
+            raise Fault(what, got=template, code="corpora.wrong_template")
         if match[2] is None:
             return cells[place]
         return str(whole_number(cells[place], columns[place])).zfill(int(match[2]))
