@@ -106,10 +106,7 @@ class ReleaseError(Exception):
     """
 
     def __init__(
-        self,
-        problems: Problem | Sequence[Problem],
-        outcome: str = "nothing was written",
-        table: str = "",
+        self, problems: Problem | Sequence[Problem], outcome: str = "nothing was written", table: str = ""
     ) -> None:
         self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
         if not self.problems:

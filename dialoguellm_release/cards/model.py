@@ -8,11 +8,7 @@ from dataclasses import dataclass
 from dialoguellm_release.cards.card import render_card
 from dialoguellm_release.cards.dataset import language_metadata, languages_of
 from dialoguellm_release.cards.licenses import derived_license_metadata, hub_license, recipe_of
-from dialoguellm_release.cards.score import (
-    LABEL_SCORERS,
-    hub_metrics,
-    model_index,
-)
+from dialoguellm_release.cards.score import LABEL_SCORERS, hub_metrics, model_index
 from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.layout import JOINT_CONFIGS
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
@@ -40,12 +36,7 @@ def render_backbone_card(manifest: BackboneManifest, repo_id: str) -> str:
         "pipeline_tag": "text-generation",
         "tags": [TASK_TAG, "test-model"],
     }
-    body = {
-        "manifest": manifest,
-        "recipe": recipe,
-        "repo_id": repo_id,
-        "owner": repo_id.rpartition("/")[0],
-    }
+    body = {"manifest": manifest, "recipe": recipe, "repo_id": repo_id, "owner": repo_id.rpartition("/")[0]}
     return render_card("model_cards", "backbone.md.jinja", metadata, body)
 
 

@@ -14,12 +14,7 @@ from dialoguellm_release.schemas.manifests import (
     RELIABILITY_FIGURE,
     ScoreManifest,
 )
-from dialoguellm_release.schemas.scores import (
-    METRICS,
-    PROBABILITY_METRICS,
-    MetricName,
-    ScoreFigures,
-)
+from dialoguellm_release.schemas.scores import METRICS, PROBABILITY_METRICS, MetricName, ScoreFigures
 
 TASK = "text-classification"
 LABEL_SCORERS = ("first_token", "full_likelihood", "full_likelihood_per_token", "constrained_generation")

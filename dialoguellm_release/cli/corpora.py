@@ -94,18 +94,9 @@ def check(
 
 def _listed_data(listed: ListedCorpus) -> dict[str, Any]:
     entry = listed.entry
-    return {
-        "name": entry.name,
-        "title": entry.title,
-        "homepage": entry.homepage,
-        "text_license": entry.text_license.model_dump(),
-        "label_license": entry.label_license.model_dump(),
-        "allowed": entry.allowed,
-        "downloads": [download.model_dump(mode="json") for download in entry.downloads],
-        "request": entry.request.model_dump() if entry.request else None,
-        "is_there": listed.is_there,
-        "files": [asdict(file) for file in listed.files],
-    }
+    names = {"name", "title", "homepage", "text_license", "label_license", "downloads", "request"}
+    found = {"is_there": listed.is_there, "files": [asdict(file) for file in listed.files]}
+    return {**entry.model_dump(mode="json", include=names), "allowed": entry.allowed, **found}
 
 
 def _listed_table(listed: Sequence[ListedCorpus]) -> str:

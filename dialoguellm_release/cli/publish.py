@@ -18,6 +18,9 @@ from dialoguellm_release.render.tables import Table
 if TYPE_CHECKING:
     from dialoguellm_release.steps.release import Check, Collected, Publication, Published, Verified
 
+STATED = "repo_type repo_id where tag commit state is_new visibility gated license"
+"""What is said of each repository as data: names of its attributes."""
+
 HUB = "hub"
 """The `--to` of the Hugging Face Hub; a folder of this name is `./hub`."""
 
@@ -110,16 +113,7 @@ def as_data(publication: Publication) -> dict[str, Any]:
         "tag": publication.tag,
         "repositories": [
             {
-                "repo_type": one.repo_type,
-                "repo_id": one.repo_id,
-                "where": one.where,
-                "tag": one.tag,
-                "commit": one.commit,
-                "state": one.state,
-                "is_new": one.is_new,
-                "visibility": one.visibility,
-                "gated": one.gated,
-                "license": one.license,
+                **{name: getattr(one, name) for name in STATED.split()},
                 "bytes": one.size,
                 "changes": [
                     {"path": file.path, "change": file.change, "bytes": file.size} for file in one.changes

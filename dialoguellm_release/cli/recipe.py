@@ -16,16 +16,7 @@ from dialoguellm_release.render.tables import GAP, Table, terminal_width
 if TYPE_CHECKING:
     from dialoguellm_release.steps.recipe import NewRecipe
 
-_FORMAT_KEYS = (
-    "type",
-    "file",
-    "encoding",
-    "separator",
-    "dialogues",
-    "utterances",
-    "speakers",
-    "ignores_case",
-)
+_FORMAT_KEYS = "type file encoding separator dialogues utterances speakers ignores_case"
 
 app = command.group("List, show, validate and write recipes.")
 
@@ -221,7 +212,7 @@ def _findings(made: NewRecipe) -> Table:
     """What was found in the data, and the files that are written."""
     guessed, labels = made.guessed, made.guessed.labels
     form = guessed.entry.format.model_dump(mode="json", exclude_defaults=True)
-    rows = [("format", ", ".join(f"{key} {form[key]!r}" for key in _FORMAT_KEYS if key in form))]
+    rows = [("format", ", ".join(f"{key} {form[key]!r}" for key in _FORMAT_KEYS.split() if key in form))]
     rows += [(f"{split} file", name) for split, name in form.get("files", {}).items()]
     rows += [(f"{role} column", column) for role, column in guessed.columns.items()]
     if "dialogue" not in guessed.columns and form["type"] == "table":

@@ -239,8 +239,7 @@ def table(
         typer.Option(help="With --claims: a table of the paper with what was measured, by its number."),
     ] = None,
     status: Annotated[
-        str | None,
-        typer.Option(help="With --claims: list the claims of one status, as contradicted."),
+        str | None, typer.Option(help="With --claims: list the claims of one status, as contradicted.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="With --claims: list every claim.")] = False,
     json: Json = False,

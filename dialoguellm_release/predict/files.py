@@ -117,10 +117,7 @@ class PredictedFile:
 
 
 def write_predictions(
-    source: ConversationFile,
-    predictor: EmotionPredictor,
-    out: Path,
-    unfinished: Unfinished,
+    source: ConversationFile, predictor: EmotionPredictor, out: Path, unfinished: Unfinished
 ) -> PredictedFile:
     """Predicts a file into another one, which appears when it is whole."""
     warnings = warnings_of(source, predictor)
@@ -191,11 +188,7 @@ class PartialOutput:
     """
 
     def __init__(
-        self,
-        out: Path,
-        labels: Sequence[str],
-        inputs: Mapping[str, JsonValue],
-        unfinished: Unfinished,
+        self, out: Path, labels: Sequence[str], inputs: Mapping[str, JsonValue], unfinished: Unfinished
     ) -> None:
         self.out, self._labels = out, labels
         self._form = out.suffix.lower()

@@ -15,18 +15,8 @@ LIMITS_OF_USE = (
 )
 """The one text of the limits: on stderr, in the help and in the metadata of output."""
 
-FIXED_COLUMNS = (
-    "line",
-    "conversation",
-    "turn",
-    "speaker",
-    "text",
-    "start_s",
-    "end_s",
-    "label",
-    "margin",
-    "reason",
-)
+_COLUMNS = "line conversation turn speaker text start_s end_s label margin reason"
+FIXED_COLUMNS = tuple(_COLUMNS.split())
 """The columns of predictions before the probability of each label."""
 
 

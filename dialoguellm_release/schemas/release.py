@@ -18,8 +18,7 @@ RepositoryName = Annotated[str, Field(pattern=r"^((datasets|spaces)/)?[\w.-]+/[\
 """A repository as the Hub's addresses name it: `owner/name` is a model; `datasets/owner/name`."""
 
 Tag = Annotated[
-    str,
-    Field(pattern=r"^v(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$"),
+    str, Field(pattern=r"^v(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$")
 ]
 """A semantic version after a `v`: `v1.0.0`, `v1.1.0-rc.1`."""
 

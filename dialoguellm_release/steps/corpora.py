@@ -48,10 +48,8 @@ def fetch_corpora(
     entries = [corpus_entry(name) for name in corpus_names(names, "NAME")]
     for entry in entries:
         if warn and not all(one.verified for one in entry.downloads):
-            warn(
-                f"warning: the addresses of {entry.title} could not be tried when this version was made; "
-                "a file is taken only with the known hash"
-            )
+            untried = f"the addresses of {entry.title} could not be tried when this version was made"
+            warn(f"warning: {untried}; a file is taken only with the known hash")
     return fetch.fetch_corpora(entries, Path(to), mirror=mirror)
 
 
@@ -77,13 +75,8 @@ def check_corpora(sources: StrPath, recipe: StrPath = "paper") -> list[CheckedCo
     checked = list(check.check_corpora(CorpusFolders(Path(sources), own), loaded.recipe))
     if not checked:
         wanted = ", ".join(f"{name}/" for name in loaded.recipe.corpora)
-        problem = Problem(
-            str(sources),
-            "holds no corpus",
-            expected=f"at least one of {wanted}",
-            code="corpora.no_corpus_found",
-        )
-        raise DataError(problem, outcome="nothing was changed")
+        what, expected, code = "holds no corpus", f"at least one of {wanted}", "corpora.no_corpus_found"
+        raise DataError(Problem(str(sources), what, expected, code=code), outcome="nothing was changed")
     return checked
 
 
@@ -98,7 +91,6 @@ def corpus_names(
     """The named corpora in the order of those that are known."""
     known = tuple(dict.fromkeys((*(among or ()), *bundled_corpora())))
     if unknown := sorted(set(names) - set(known)):
-        raise DataError(
-            Problem(where, "not a corpus", ", ".join(known), ", ".join(unknown), code="corpora.unknown_name")
-        )
+        expected, got, code = ", ".join(known), ", ".join(unknown), "corpora.unknown_name"
+        raise DataError(Problem(where, "not a corpus", expected, got, code=code))
     return tuple(name for name in known if name in names)
