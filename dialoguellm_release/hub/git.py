@@ -33,6 +33,7 @@ _SETTINGS = {
     "core.attributesFile": os.devnull,
     "core.excludesFile": os.devnull,
     "core.autocrlf": "false",
+    "core.compression": "0",  # weights, pictures and Parquet do not shrink, and it takes half of the time
     "core.fsmonitor": "false",
     "core.quotePath": "false",
     "commit.gpgSign": "false",

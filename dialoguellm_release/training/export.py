@@ -248,7 +248,7 @@ def _left_out(tool: Tool, recipe: AdapterRecipe, backbone: BackboneRecipe) -> It
     if is_axolotl and "trackio" in recipe.trainer.report_to:
         yield "trainer.report_to: trackio"
     if tool == "llama-factory" and recipe.trainer.precision == "float32":
-        yield "trainer.precision: float32 (with bf16: false it computes in float16 where there is a GPU)"
+        yield "trainer.precision: float32 (with bf16: false it still computes in half precision on a GPU)"
     if recipe.packing == "shared_prefix":
         yield "packing: shared_prefix (records are padded: slower, the same loss)"
     quantization = recipe.quantization
