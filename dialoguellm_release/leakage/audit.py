@@ -21,7 +21,7 @@ from dialoguellm_release.schemas.labels import CorpusName, Part
 from dialoguellm_release.schemas.recipes.dataset import CleanRules
 
 if TYPE_CHECKING:
-    from dialoguellm_release.leakage.turns import Bits, Decisions
+    from dialoguellm_release.leakage.turns import Bits, Decisions, Flags
 
 Group = list[int]
 """Places of turns that say the same in the same context."""
@@ -51,32 +51,37 @@ def find_repeats(turns: Turns) -> list[Group]:
 
 def find_duplicates(turns: Turns, repeats: Iterable[Group]) -> list[Duplicate]:
     """The records of training splits with the same text, context and label, group by group."""
-    found = []
+    found, labels = [], turns.label.tolist()
+    is_training = _is_training(turns).tolist()
     for group in repeats:
         by_label = defaultdict(list)
         for place in group:
-            if turns.splits[turns.split[place]][1] == "train":
-                by_label[turns.labels[turns.label[place]]].append(turns.id_of(place))
-        words = int(turns.words[group[0]])
+            if is_training[place]:
+                by_label[labels[place]].append(place)
         found += [
-            Duplicate(words=words, label=label, ids=tuple(ids))
-            for label, ids in by_label.items()
-            if len(ids) > 1
+            Duplicate(
+                words=int(turns.words[group[0]]),
+                label=turns.labels[label],
+                ids=tuple(map(turns.id_of, places)),
+            )
+            for label, places in by_label.items()
+            if len(places) > 1
         ]
     return found
 
 
 def find_conflicts(turns: Turns, repeats: Iterable[Group]) -> list[Conflict]:
     """The records of any split with the same text and context and more than one label, group by group."""
+    labels = turns.label.tolist()
     return [
         Conflict(
             words=int(turns.words[group[0]]),
             records=tuple(
-                LabelledId(id=turns.id_of(place), label=turns.labels[turns.label[place]]) for place in group
+                LabelledId(id=turns.id_of(place), label=turns.labels[labels[place]]) for place in group
             ),
         )
         for group in repeats
-        if len(set(turns.label[group].tolist())) > 1
+        if len({labels[place] for place in group}) > 1
     ]
 
 
@@ -96,11 +101,10 @@ def decide(turns: Turns, leaks: Bits, repeats: Iterable[Group], rules: CleanRule
     import numpy as np
 
     decisions = np.where(leaks != 0, LEAKED, CLEAN).astype(np.int8)
-    is_training = np.array([split == "train" for _, split in turns.splits])[turns.split]
-    may_stay = is_training & (leaks == 0)
+    may_stay, label_of = (_is_training(turns) & (leaks == 0)).tolist(), turns.label.tolist()
     for group in repeats:
         places = [place for place in group if may_stay[place]]
-        labels = turns.label[places].tolist()
+        labels = [label_of[place] for place in places]
         kept = _kept_labels(labels, rules)
         seen = set[int]()
         for place, label in zip(places, labels, strict=True):
@@ -110,6 +114,12 @@ def decide(turns: Turns, leaks: Bits, repeats: Iterable[Group], rules: CleanRule
                 decisions[place] = DUPLICATE
             seen.add(label)
     return decisions
+
+
+def _is_training(turns: Turns) -> Flags:
+    import numpy as np
+
+    return np.array([split == "train" for _, split in turns.splits], dtype=bool)[turns.split]
 
 
 def part_sizes(decisions: Mapping[int, int]) -> PartSizes:
@@ -126,10 +136,6 @@ def _kept_labels(labels: list[int], rules: CleanRules) -> set[int]:
     if rules.conflicts == "drop":
         return set()
     return {max(counts, key=lambda label: counts[label])}
-
-
-if TYPE_CHECKING:
-    from dialoguellm_release.leakage.turns import Bits, Decisions
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, cast
 
 from dialoguellm_release.leakage.turns import NONE, CorpusSplits, Turns, dialogue_starts
@@ -22,10 +23,10 @@ def number_stretches(tokens: Numbers, groups: Numbers, size: int) -> Numbers:
 
     It is NONE where the stretch is there once, or its group ends before; single tokens keep their numbers.
 
-    Why: what is there once is shared by nobody, and neither is any longer stretch with it. Two halves that
-    have numbers are a pair of integers, so a stretch of 8 is numbered in three steps, exactly, and without a
-    table of tuples (prefix doubling: Karp, Miller and Rosenberg, "Rapid identification of repeated patterns
-    in strings, trees and arrays", STOC 1972).
+    Why: what is there once is shared by nobody, and neither is any longer stretch with it. As many tokens as
+    fit into 64 bits are one integer, and so are two halves that have numbers: 8 words are numbered in two
+    steps, exactly, and without a table of tuples (prefix doubling: Karp, Miller and Rosenberg, "Rapid
+    identification of repeated patterns in strings, trees and arrays", STOC 1972).
 
     Args:
         tokens: Numbers from 0 on.
@@ -39,20 +40,29 @@ def number_stretches(tokens: Numbers, groups: Numbers, size: int) -> Numbers:
 
     if size == 1:
         return tokens
-    half = size // 2
-    first = number_stretches(tokens, groups, half)
-    second = first if size == 2 * half else number_stretches(tokens, groups, size - half)
-    begins = (first[:-half] != NONE) & (second[half:] != NONE) & (groups[:-half] == groups[half:])
-    factor, numbers, used = int(second.max(initial=0)) + 1, np.full(len(tokens), NONE, dtype=np.int32), 0
-    parts = 1 << (len(tokens) // _SORTED_AT_ONCE).bit_length()
+    most = max(len(tokens) - size + 1, 0)
+    begins = groups[:most] == groups[size - 1 :]
+    if (int(tokens.max(initial=0)) + 1) ** size < 1 << 63:
+        pieces = [tokens[offset : most + offset] for offset in range(size)]
+    else:
+        half = size // 2
+        first = number_stretches(tokens, groups, half)
+        second = first if size == 2 * half else number_stretches(tokens, groups, size - half)
+        pieces = [first[:most], second[half : most + half]]
+        begins &= (pieces[0] != NONE) & (pieces[1] != NONE)
+    factor = max(int(one.max(initial=0)) for one in pieces) + 1
+    numbers, used = np.full(len(tokens), NONE, dtype=np.int32), 0
+    parts = 1 << (most // _SORTED_AT_ONCE).bit_length()
     for part in range(parts):
-        starts = np.flatnonzero(begins & ((first[:-half] & (parts - 1)) == part))
-        pairs = first[starts].astype(np.int64) * factor + second[starts + half]
-        order = np.argsort(pairs)
-        is_new = np.diff(pairs[order], prepend=-1, append=-1) != 0
+        starts = np.flatnonzero(begins & ((pieces[0] & (parts - 1)) == part))
+        keys = np.zeros(len(starts), dtype=np.int64)
+        for piece in pieces:
+            keys = keys * factor + piece[starts]
+        order = np.argsort(keys)
+        is_new = np.diff(keys[order], prepend=-1, append=-1) != 0
         is_repeated = ~(is_new[:-1] & is_new[1:])
         numbers[starts[order[is_repeated]]] = np.cumsum(is_new[:-1])[is_repeated] + used
-        used += len(pairs)
+        used += len(keys)
     return numbers
 
 
@@ -145,8 +155,9 @@ def holders(numbers: Numbers, splits: Numbers, count: int) -> Bits:
     import numpy as np
 
     held = no_bits(numbers.max(initial=NONE) + 2, count)  # the last one is that of NONE, -1
-    for split in np.unique(splits).tolist():
-        held[numbers[splits == split]] |= bit_of(split)
+    ends = [*(np.flatnonzero(np.diff(splits)) + 1).tolist(), len(splits)]
+    for start, end in pairwise([0, *ends]) if len(splits) else ():
+        held[numbers[start:end]] |= bit_of(int(splits[start]))
     held[NONE] = 0
     return held[numbers]
 

@@ -54,7 +54,11 @@ class Document:
         return f"{found.file}:{found.line}"
 
 
-class _Yaml12Loader(yaml.SafeLoader):
+_Yaml11Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""PyYAML's, in C where it has been compiled with libyaml: that takes a tenth of the time."""
+
+
+class _Yaml12Loader(_Yaml11Loader):
     """The scalars of YAML 1.2's core schema, without infinities and not-a-numbers."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
@@ -111,7 +115,7 @@ def parse_yaml(
     Why `alias`: recipes are YAML 1.2 without aliases and tags; what others wrote is read as PyYAML reads it.
     """
     try:
-        loader = (yaml.SafeLoader if alias == "allow" else _Yaml12Loader)(text)
+        loader = (_Yaml11Loader if alias == "allow" else _Yaml12Loader)(text)
         node = loader.get_single_node()
         walk = _Walk(file, first_line, loader if alias == "allow" else None)
         data = None if node is None else walk.value(node, ())
