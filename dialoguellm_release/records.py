@@ -281,8 +281,10 @@ def draw_records(records: Iterable[Record], most: int | None, seed: int) -> Iter
 
 
 def content_sha256(digests: Iterable[bytes]) -> str:
-    """One hash over the digests of records, whatever their order."""
-    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
+    """One hash over the digests of records, each alone or some joined, whatever their order."""
+    import numpy as np
+
+    return hashlib.sha256(np.sort(np.frombuffer(b"".join(digests), dtype="S32")).tobytes()).hexdigest()
 
 
 def shown_sha256(records: Iterable[Record]) -> str:

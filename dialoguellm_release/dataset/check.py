@@ -270,7 +270,8 @@ class _SplitCheck:
     prompt: Prompt
     class_labels: Sequence[Label]  # names of the class ids
     content: str = ""  # the content hash of the records that were found
-    _digests: list[bytes] = field(default_factory=list)
+    _records: int = 0
+    _digests: list[bytes] = field(default_factory=list)  # of some thousand records each
     _labels: Counter[Label] = field(default_factory=Counter)
     _dialogues: set[str] = field(default_factory=set)
     _of_records: list[Problem] = field(default_factory=list)
@@ -295,7 +296,8 @@ class _SplitCheck:
         lacking = 0
         try:
             for records in columns_in(self.folder / path):
-                self._digests += record_digests(records)
+                self._digests.append(b"".join(record_digests(records)))
+                self._records += len(records)
                 self._labels.update(records["label"].to_pylist())
                 self._dialogues.update(records["dialogue_id"].unique().to_pylist())
                 self._of_records += self._record_problems(records)
@@ -314,7 +316,7 @@ class _SplitCheck:
 
     def _figure_problems(self) -> Iterator[Problem]:
         """Counts and hash that are not the manifest's."""
-        found = Sizes(dialogues=len(self._dialogues), utterances=len(self._digests))
+        found = Sizes(dialogues=len(self._dialogues), utterances=self._records)
         stated = self.corpus.labels[self.split]
         compared = (
             ("dialogues and records", self.corpus.splits[self.split].model_dump(), found.model_dump()),

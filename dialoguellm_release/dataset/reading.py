@@ -184,7 +184,7 @@ class CorpusContent:
     def sizes(self) -> dict[Split, Sizes]:
         """How much was written of each split."""
         return {
-            split: Sizes(dialogues=one.dialogues, utterances=len(one.digests))
+            split: Sizes(dialogues=one.dialogues, utterances=one.records)
             for split, one in self.totals.items()
         }
 

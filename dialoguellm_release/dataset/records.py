@@ -299,10 +299,11 @@ class SplitTotals:
     """What was written of one split."""
 
     dialogues: int = 0
+    records: int = 0
     context_only: int = 0  # utterances without a label
     labels: Counter[Label] = field(default_factory=Counter)
     decisions: Counter[int] = field(default_factory=Counter)
-    digests: list[bytes] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)  # of some thousand records each
     described: int = 0  # records with a video description
 
 
@@ -333,7 +334,8 @@ class SplitWriter:
         totals.dialogues += len(records["dialogue_id"].unique())
         totals.labels.update(records["label"].to_pylist())
         totals.decisions.update(decisions.tolist())
-        totals.digests += record_digests(records)
+        totals.records += len(records)
+        totals.digests.append(b"".join(record_digests(records)))
         totals.described += len(records) - records["video_description"].null_count
         for part in dict.fromkeys(PART_OF[one] for one in sorted(set(decisions.tolist()))):
             if part not in self._writers:

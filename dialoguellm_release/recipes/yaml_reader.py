@@ -12,12 +12,17 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
 from dialoguellm_release.errors import Problem, RecipeError
 from dialoguellm_release.resources import record
+
+if TYPE_CHECKING:
+    from yaml import SafeLoader as _SafeLoader
+else:  # in C where PyYAML was compiled with libyaml: that takes a tenth of the time
+    _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 KeyPath = tuple[str | int, ...]
 
@@ -54,11 +59,7 @@ class Document:
         return f"{found.file}:{found.line}"
 
 
-_Yaml11Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""PyYAML's, in C where it has been compiled with libyaml: that takes a tenth of the time."""
-
-
-class _Yaml12Loader(_Yaml11Loader):
+class _Yaml12Loader(_SafeLoader):
     """The scalars of YAML 1.2's core schema, without infinities and not-a-numbers."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
@@ -115,7 +116,7 @@ def parse_yaml(
     Why `alias`: recipes are YAML 1.2 without aliases and tags; what others wrote is read as PyYAML reads it.
     """
     try:
-        loader = (_Yaml11Loader if alias == "allow" else _Yaml12Loader)(text)
+        loader = (_SafeLoader if alias == "allow" else _Yaml12Loader)(text)
         node = loader.get_single_node()
         walk = _Walk(file, first_line, loader if alias == "allow" else None)
         data = None if node is None else walk.value(node, ())
