@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from dialoguellm_release.cards.card import render_text
 from dialoguellm_release.cards.configs import corpora_in
-from dialoguellm_release.cards.dataset import COLUMN_NOTES, languages_of
+from dialoguellm_release.cards.dataset import languages_of
 from dialoguellm_release.cards.licenses import corpora_held, recipe_of
 from dialoguellm_release.layout import DataFile, data_file
 from dialoguellm_release.schemas.corpus import CorpusEntry, CorpusLicense
@@ -19,7 +19,7 @@ from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.manifests import FileStamp
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
-from dialoguellm_release.schemas.record import SFT_COLUMNS
+from dialoguellm_release.schemas.record import COLUMN_NOTES, SFT_COLUMNS
 
 PARQUET = "application/x-parquet"
 COLUMN_TYPES = dict.fromkeys(COLUMN_NOTES, "sc:Text") | {

@@ -24,30 +24,7 @@ from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.dataset_manifest import DatasetFigures, DatasetManifest
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
-
-COLUMN_NOTES: dict[str, str] = {
-    "id": "`corpus/split/dialogue_id/utterance_index`; unique",
-    "instruction": "the task, and the labels to choose from",
-    "video_description": "what is seen while the utterance is spoken; null where there is none",
-    "context": "the utterances before this one in its dialogue, oldest first, as `Speaker: text`, "
-    "or `text` where the corpus names no speakers",
-    "input": "the utterance to label",
-    "output": "the label that is trained and scored",
-    "label": "the same as a ClassLabel over the common vocabulary",
-    "source_label": "the label as the corpus spells it",
-    "other_labels": "further labels that annotators gave",
-    "corpus": "the corpus that the record is from",
-    "split": "`train`, `validation` or `test`",
-    "dialogue_id": "the corpus's own id of the dialogue, unique in its corpus and split",
-    "utterance_index": "the utterance's place in its dialogue; a gap means that the corpus left turns out",
-    "speaker": "who speaks; null where the corpus does not tell",
-    "start_s": "start in the video in seconds; null where there is none",
-    "end_s": "end in the video in seconds; null where there is none",
-    "license": "the licence of the record's text",
-    "leaks": "splits on the other side of the line between training and held-out that share text with the "
-    "record, see Leakage",
-}
-"""What each column holds, for the card's table."""
+from dialoguellm_release.schemas.record import COLUMN_NOTES
 
 _SIZE_CATEGORIES = {
     1_000: "n<1K",

@@ -87,22 +87,7 @@ def _id_and_labels_agree(row: Row) -> Row:
 
 
 class Record(Schema):
-    """One utterance as an instruction (paper section 3.3), in the column order of the dataset.
-
-    Attributes:
-        id: As `record_id` makes it.
-        instruction: The task and the labels to choose from.
-        video_description: None where there is none.
-        context: The utterances before this one, oldest first, as `Speaker: text`, or `text` where the
-            corpus does not name the speakers. Past only, same dialogue.
-        input: The utterance to label.
-        output: The label that is trained and scored.
-        label: The same as a class id (in Parquet a ClassLabel over the canonical vocabulary).
-        source_label: The label as the corpus spells it.
-        other_labels: Further labels that annotators gave.
-        license: SPDX id, or a `LicenseRef-` of the corpus registry.
-        leaks: Splits that share text with this record; None where no audit was made.
-    """
+    """One utterance as an instruction (paper section 3.3); `COLUMN_NOTES` says what each column holds."""
 
     id: Text
     instruction: Text
@@ -125,6 +110,30 @@ class Record(Schema):
 
     _agree = model_validator(mode="after")(_id_and_labels_agree)
 
+
+COLUMN_NOTES: dict[str, str] = {
+    "id": "`corpus/split/dialogue_id/utterance_index`; unique",
+    "instruction": "the task, and the labels to choose from",
+    "video_description": "what is seen while the utterance is spoken; null where there is none",
+    "context": "the utterances before this one in its dialogue, oldest first, as `Speaker: text`, "
+    "or `text` where the corpus names no speakers",
+    "input": "the utterance to label",
+    "output": "the label that is trained and scored",
+    "label": "the same as a ClassLabel over the common vocabulary",
+    "source_label": "the label as the corpus spells it",
+    "other_labels": "further labels that annotators gave",
+    "corpus": "the corpus that the record is from",
+    "split": "`train`, `validation` or `test`",
+    "dialogue_id": "the corpus's own id of the dialogue, unique in its corpus and split",
+    "utterance_index": "the utterance's place in its dialogue; a gap means that the corpus left turns out",
+    "speaker": "who speaks; null where the corpus does not tell",
+    "start_s": "start in the video in seconds; null where there is none",
+    "end_s": "end in the video in seconds; null where there is none",
+    "license": "the licence of the record's text",
+    "leaks": "splits on the other side of the line between training and held-out that share text with the "
+    "record, see Leakage",
+}
+"""What each column of the dataset holds."""
 
 COLUMNS: tuple[str, ...] = tuple(Record.model_fields)
 

@@ -10,14 +10,14 @@ from pydantic import JsonValue
 
 from dialoguellm_release.cards.check import check_our_card
 from dialoguellm_release.cards.configs import configs
-from dialoguellm_release.cards.dataset import COLUMN_NOTES, render_dataset_card
+from dialoguellm_release.cards.dataset import render_dataset_card
 from dialoguellm_release.errors import CardError
 from dialoguellm_release.layout import FIGURE_FILES, DataFile, data_file
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import PARTS, CorpusName, Part
-from dialoguellm_release.schemas.record import COLUMNS
+from dialoguellm_release.schemas.record import COLUMN_NOTES, COLUMNS
 
 Registry = dict[CorpusName, CorpusEntry]
 
