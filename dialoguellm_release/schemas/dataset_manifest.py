@@ -24,7 +24,6 @@ class CorpusFigures(Schema):
         context_only: Utterances without a label, of which there is no record, but which contexts may show.
         parts: How many records of each split are clean, and why the others are not; empty without an
             audit.
-        content_sha256: Hash of the records of each split.
     """
 
     license: Text
@@ -47,9 +46,7 @@ class VideoProvenance(Schema):
 
     Attributes:
         model_versions: The versions that answered, as the server names them, with the records they described.
-        prompt_sha256: Hash of the whole prompt of the model.
         content_sha256: Hash of the descriptions, whether or not their records are in this build.
-        records: Described records of this build, per corpus and split.
         shuffle_seed: Where each description was given to another record of its corpus and split; else None.
     """
 

@@ -91,7 +91,6 @@ class TrainedTask(Schema):
     """What a model was trained to do, so that it can be asked in the same way without the dataset.
 
     Attributes:
-        speakers: How its prompts name them.
         max_length: Longest prompt and completion together, in tokens.
     """
 
@@ -116,7 +115,6 @@ class AdapterFigures(Schema):
         truncated_records: Records whose context or description was shortened to fit.
         tokens: Of the training records, each counted once.
         first_loss: Mean loss over the first step; `last_loss` over the last logged steps.
-        validation_records: Records of the validation split that were evaluated.
         validation_loss: Of the weights that were kept, a mean over tokens; None without an evaluation.
     """
 
@@ -153,10 +151,8 @@ class TrainingRun(Schema):
 
     Attributes:
         hardware: The accelerator, or the kind of processor.
-        devices: Processes that trained together.
         precision: In which the model computed; None in older manifests, as `steps`.
         steps: That the figures below are of: fewer than all where the training was resumed.
-        seconds: Spent on these steps.
         tokens_per_second: Tokens of the records, each record's counted in full.
         computed_tokens_per_second: Tokens that passed through the model: fewer where packs share a prefix,
             more with padding.

@@ -144,13 +144,10 @@ class AdapterRecipe(Recipe):
     """An adapter to train.
 
     Attributes:
-        backbone: Name of a backbone recipe.
         prompt: Name of a prompt recipe; must be the one that the dataset was built with.
         packing: `shared_prefix` puts the records of a micro-batch into sequences that hold what their prompts
             begin with once, as many as are fastest; `none` pads each record to the longest. Loss and
             gradients are the same.
-        quantization: None keeps the weights as they are.
-        init_adapter: None starts from scratch.
         seed: Of the weights, the order and the dropout.
         seeds: Train one adapter for each, in a folder of its own; empty trains one with `seed`.
     """

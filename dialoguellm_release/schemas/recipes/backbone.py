@@ -120,7 +120,6 @@ class BuiltSource(Schema):
     Attributes:
         repo_id: The name under which it is published, and which adapters name as their base.
         vocab_size: At most; the tokenizer learns from the words that this project ships.
-        initializer_range: Standard deviation of the weights.
     """
 
     type: Literal["built"]
