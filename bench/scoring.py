@@ -1,28 +1,38 @@
-"""Seconds a record of three ways to score one model on the same records: ours, label by label, the authors'.
+"""Scoring beside two other ways to ask the same model about the same records, in one run.
 
-    python bench/scoring.py [--dataset DIR] [--records 64] [--authors-records 4] [--hidden 512] [--layers 8]
+    python bench/scoring.py [--backbone smollm2-135m-gguf] [--rounds 5] [--records 64] [--device cuda]
 
-Ours is `first_token` and `full_likelihood` as `score run` takes them. `label by label` is one plain pass a
-label over prompt and completion, batched as ours, nothing shared. The authors' way is that of their scripts
-(Dreamyao516/DialogueLLM, `py/myllama-generate-test.py`): batch 1, 4 beams, up to 256 new tokens, repetition
-penalty 1.15. It takes so long that only the first few records are asked, and its time is the mean over those.
-How long it takes hangs on when the model stops: 256 tokens are what one takes that does not stop, 4 what one
-takes that answers with a label; both are forced, as the model's weights are random.
+first_token and full_likelihood are asked as `score run` asks. `label by label` is one plain pass a label over
+prompt and completion, batched as ours, nothing shared. The authors' way is that of their scripts
+(Dreamyao516/DialogueLLM, `py/myllama-generate-test.py`): batch 1, 4 beams, repetition penalty 1.15. It is
+asked about `--few` records and forced to write `--new-tokens`, as the weights may be random: 4 are what it
+takes where the model stops at once, 256 what it takes where the model does not stop.
 
-The model is a LLaMA of random weights in float32 with the tiny backbone's tokenizer. Times are those of the
-processor, so that a crowded machine does not decide. Goals on a CPU: ours 50 times faster than the authors'
-way, `full_likelihood` 4 times faster than label by label, the same argmax.
+The model is a LLaMA of random weights of `--hidden` and `--layers` with the tiny backbone's tokenizer, or the
+backbone of a recipe (`make weights` gets smollm2-135m-gguf). A label is one token of both tokenizers; "one to
+three tokens" adds invented tokens, as LLaMA's has them. Each round runs every side once. Ratios on a CPU are
+those of the processor's time, and those of the clock beside them; on a GPU those of the clock.
+
+The share of the matmul peak is by the clock: 2 FLOPs a weight of the linear layers and token, without
+padding, attention and output layer, over the largest rate of a matrix product just before and after. On a
+busy machine it is too low. Last, `score run` is started in one and in two processes of one thread each:
+records a second without the start, and both must write the same predictions.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import re
+import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import torch
 from transformers import GenerationConfig
@@ -33,57 +43,88 @@ from dialoguellm_release.prompts import load_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.labels import LABELS, Label
-from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
+from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource
 from dialoguellm_release.scoring.answers import Scorer
 from dialoguellm_release.scoring.scorers import LikelihoodScorer, label_tokens
 from dialoguellm_release.steps.dataset import build_dataset
 from dialoguellm_release.steps.model import build_backbone
+from dialoguellm_release.training.devices import hardware_name, matmul_flops
+from dialoguellm_release.training.packs import linear_weights
 
 SPACE: tuple[Label, ...] = LABELS[:7]
+BEAMS = 4
+GOAL_FIRST, GOAL_FULL, GOAL_SHARE = 20, 8, 0.70
+Precision = Literal["float32", "bf16"]
+COMMAND_LINE = "from dialoguellm_release.cli.main import main; main()"
 
 
-def timed(work: Callable[..., list[int]], *arguments: Any) -> tuple[float, list[int]]:
-    start = time.process_time()
-    answers = work(*arguments)
-    return time.process_time() - start, answers
+class Took(NamedTuple):
+    """Seconds a record, by the clock and of the processor, and what was answered."""
+
+    clock: float
+    processor: float
+    answers: list[int]
 
 
-def by_scorer(scorer: Scorer, prompts: Sequence[EncodedPrompt]) -> list[int]:
+def timed(prompts: Sequence[EncodedPrompt], work: Callable[[Sequence[EncodedPrompt]], list[int]]) -> Took:
+    clock, processor = time.perf_counter(), time.process_time()
+    answers = work(prompts)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    clock, processor = time.perf_counter() - clock, time.process_time() - processor
+    return Took(clock / len(prompts), processor / len(prompts), answers)
+
+
+def by_scorer(scorer: Scorer) -> Callable[[Sequence[EncodedPrompt]], list[int]]:
     """The best label of each prompt, as `score run` asks for it."""
-    best = [0] * len(prompts)
-    for batch in scorer.plan(prompts):
-        for place, reply in zip(batch.places, scorer.replies(prompts, batch), strict=True):
-            values = reply.log_probs or ()
-            best[place] = values.index(max(values))
-    return best
+
+    def asked(prompts: Sequence[EncodedPrompt]) -> list[int]:
+        best = [0] * len(prompts)
+        for batch in scorer.plan(prompts):
+            for place, reply in zip(batch.places, scorer.replies(prompts, batch), strict=True):
+                values = reply.log_probs or ()
+                best[place] = values.index(max(values))
+        return best
+
+    return asked
 
 
-def label_by_label(
-    model: Any, prompts: Sequence[EncodedPrompt], completions: Sequence[list[int]], batch_size: int
-) -> list[int]:
+def label_by_label(model: Any, completions: Sequence[list[int]], batch_size: int) -> Callable[..., list[int]]:
     """The best label of each prompt by one pass a label: right-padded batches of like length."""
-    order = sorted(range(len(prompts)), key=lambda place: len(prompts[place].ids), reverse=True)
-    sums = torch.zeros(len(prompts), len(completions), dtype=torch.float64)
-    for start in range(0, len(order), batch_size):
-        places = order[start : start + batch_size]
-        for column, completion in enumerate(completions):
-            rows = [prompts[place].ids + completion for place in places]
-            length = max(map(len, rows))
-            ids = torch.tensor([row + [0] * (length - len(row)) for row in rows])
-            mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows])
-            with torch.inference_mode():
-                log_probs = model(input_ids=ids, attention_mask=mask).logits.log_softmax(-1)
-            for line, place in enumerate(places):
-                first = len(prompts[place].ids) - 1
-                for step, token in enumerate(completion):
-                    sums[place, column] += log_probs[line, first + step, token].double()
-    return sums.argmax(1).tolist()
+
+    def asked(prompts: Sequence[EncodedPrompt]) -> list[int]:
+        order = sorted(range(len(prompts)), key=lambda place: len(prompts[place].ids), reverse=True)
+        sums = torch.zeros(len(prompts), len(completions), dtype=torch.float64)
+        for start in range(0, len(order), batch_size):
+            places = order[start : start + batch_size]
+            for column, completion in enumerate(completions):
+                rows = [prompts[place].ids + completion for place in places]
+                length = max(map(len, rows))
+                ids = torch.tensor([row + [0] * (length - len(row)) for row in rows])
+                mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows])
+                firsts = torch.tensor([len(prompts[place].ids) - 1 for place in places])
+                with torch.inference_mode():
+                    logits = model(
+                        input_ids=ids.to(model.device),
+                        attention_mask=mask.to(model.device),
+                        use_cache=False,
+                        logits_to_keep=torch.arange(int(firsts.min()), length - 1).to(model.device),
+                    ).logits
+                log_probs = logits.float().log_softmax(-1).cpu()
+                for line, place in enumerate(places):
+                    first = int(firsts[line] - firsts.min())
+                    for step, token in enumerate(completion):
+                        sums[place, column] += log_probs[line, first + step, token].double()
+        best: list[int] = sums.argmax(1).tolist()
+        return best
+
+    return asked
 
 
-def as_authors(model: Any, tokenizer: Any, prompts: Sequence[EncodedPrompt], new_tokens: int) -> list[int]:
+def as_authors(model: Any, tokenizer: Any, new_tokens: int) -> Callable[..., list[int]]:
     """How many tokens were written, one record after another; each is kept from stopping before."""
     config = GenerationConfig(
-        num_beams=4,
+        num_beams=BEAMS,
         max_new_tokens=new_tokens,
         min_new_tokens=new_tokens,
         repetition_penalty=1.15,
@@ -91,46 +132,90 @@ def as_authors(model: Any, tokenizer: Any, prompts: Sequence[EncodedPrompt], new
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.eos_token_id,
     )
-    written = []
-    for prompt in prompts:
-        ids = torch.tensor([prompt.ids])
-        with torch.inference_mode():
-            out = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=config)
-        written.append(out.shape[1] - ids.shape[1])
-    return written
+
+    def asked(prompts: Sequence[EncodedPrompt]) -> list[int]:
+        written = []
+        for prompt in prompts:
+            ids = torch.tensor([prompt.ids], device=model.device)
+            with torch.inference_mode():
+                out = model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=config)
+            written.append(out.shape[1] - ids.shape[1])
+        return written
+
+    return asked
+
+
+class Rounds:
+    """What each side took in each round."""
+
+    def __init__(self, *, on_gpu: bool) -> None:
+        self.took: dict[str, list[Took]] = {}
+        self.on_gpu = on_gpu
+
+    def add(self, name: str, took: Took) -> Took:
+        self.took.setdefault(name, []).append(took)
+        return took
+
+    def show(self, name: str) -> None:
+        by_clock = [1000 * one.clock for one in self.took[name]]
+        print(f"{name}: {spread(by_clock, '.2f')} ms a record by the clock")
+
+    def ratio(self, ours: str, theirs: str, goal: float) -> None:
+        pairs = list(zip(self.took[ours], self.took[theirs], strict=True))
+        by_clock = spread([other.clock / own.clock for own, other in pairs])
+        by_processor = spread([other.processor / own.processor for own, other in pairs])
+        shown = by_clock if self.on_gpu else f"{by_processor} of the processor, {by_clock} by the clock"
+        print(f"{theirs} / {ours}: {shown} (goal: at least {goal})")
+
+
+def spread(values: Sequence[float], form: str = ".1f") -> str:
+    return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument(
+        "--backbone", help="a backbone recipe that needs no download [default: random weights]"
+    )
     parser.add_argument("--dataset", type=Path, help="[default: the demo's, built on the spot]")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--records", type=int, default=64)
-    parser.add_argument("--authors-records", type=int, default=4)
+    parser.add_argument("--few", type=int, default=2, help="records that the authors' way is asked about")
+    parser.add_argument("--new-tokens", type=int, default=4)
     parser.add_argument("--hidden", type=int, default=512)
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--no-processes", action="store_true", help="leave out the last part")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-
     with tempfile.TemporaryDirectory() as folder:
-        dataset = arguments.dataset or build_dataset("demo", out=Path(folder, "dataset")).folder
-        sizes = [
-            f"source.hidden_size={arguments.hidden}",
-            f"source.intermediate_size={3 * arguments.hidden}",
-            f"source.num_hidden_layers={arguments.layers}",
-            f"source.num_attention_heads={max(4, arguments.hidden // 64)}",
-            "source.initializer_range=0.05",
-        ]
-        recipe = load_recipe("tiny", "backbone", BackboneRecipe, sizes)
-        build_backbone("tiny", Path(folder, "backbone"), overrides=sizes)
-        model, tokenizer = load_backbone(recipe.recipe, Path(folder, "backbone"))
-        model = model.float().eval()
+        work = Path(folder)
+        dataset = arguments.dataset or build_dataset("demo", out=work / "dataset").folder
+        reference = arguments.backbone or random_backbone(work, arguments.hidden, arguments.layers)
+        recipe = load_recipe(reference, "backbone", BackboneRecipe).recipe
+        built = work / "backbones" / Path(reference).stem
+        if isinstance(recipe.source, BuiltSource):
+            build_backbone(reference, built)
+        precision: Precision = "bf16" if arguments.device.startswith("cuda") else "float32"
+        model, tokenizer = load_backbone(recipe, built, precision=precision, device=arguments.device)
         encoder = Encoder(load_prompt("dialogue-v1"), tokenizer, 768)
         records = list(islice(read_records(dataset, "meld", "test"), arguments.records))
-        prompts = encoder.encode_all(records)
-        compare(model, tokenizer, encoder, prompts, arguments)
+        compare(model.eval(), tokenizer, encoder, encoder.encode_all(records), arguments)
+        del model
+        if arguments.device == "cpu" and not arguments.no_processes:
+            in_processes(reference, dataset, work)
+
+
+def random_backbone(work: Path, hidden: int, layers: int) -> str:
+    path = work / "random.yaml"
+    sizes = f"hidden_size: {hidden}, intermediate_size: {3 * hidden}, num_hidden_layers: {layers}"
+    heads = f"num_attention_heads: {max(4, hidden // 64)}, initializer_range: 0.05"
+    path.write_text(f"extends: tiny\ndescription: random weights\nsource: {{{sizes}, {heads}}}\n", "utf-8")
+    return str(path)
 
 
 def compare(
@@ -140,36 +225,76 @@ def compare(
     prompts: Sequence[EncodedPrompt],
     arguments: argparse.Namespace,
 ) -> None:
-    # A label is one token of this tokenizer; with LLaMA's it is one to three, which is tried as well.
+    on_gpu, size = arguments.device.startswith("cuda"), arguments.batch_size
     ones = list(label_tokens(encoder, SPACE).values())
     several = [tokens + [5 + place] * (place % 3) for place, tokens in enumerate(ones)]
-    mean = sum(len(prompt.ids) for prompt in prompts) / len(prompts)
+    batch, few = prompts[:size], prompts[: arguments.few]
+    first = LikelihoodScorer(model, [tokens[:1] for tokens in ones], size)
+    plan = first.plan(prompts)
+    own = sum(len(prompts[place].ids) - one.shared for one in plan for place in one.places) / len(prompts)
+    mean = statistics.mean(len(prompt.ids) for prompt in prompts)
+    theirs = BEAMS * (mean + arguments.new_tokens - 1)
     print(
-        f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, {len(prompts)} records of "
-        f"{mean:.0f} tokens on average, batches of {arguments.batch_size}, {torch.get_num_threads()} threads"
+        f"{model.num_parameters() / 1e6:.1f} M parameters on {hardware_name(torch.get_num_threads())}; "
+        f"{len(prompts)} records of {mean:.0f} tokens, {own:.0f} of them their own, batches of {size}\n"
+        f"tokens that pass through the model: authors' way {theirs:.0f} a record, first_token {own:.0f}: "
+        f"{theirs / own:.1f} times"
     )
-    by_scorer(LikelihoodScorer(model, ones, arguments.batch_size), prompts[: arguments.batch_size])
-    few = prompts[: arguments.authors_records]
-    size = arguments.batch_size
-    for name, completions in (("one token a label", ones), ("one to three tokens a label", several)):
-        ours, best = timed(by_scorer, LikelihoodScorer(model, completions, size), prompts)
-        plain, wanted = timed(label_by_label, model, prompts, completions, size)
-        same = sum(one == other for one, other in zip(best, wanted, strict=True))
-        print(
-            f"{name}: full_likelihood {1000 * ours / len(prompts):.2f} ms a record, label by label "
-            f"{1000 * plain / len(prompts):.2f}: {plain / ours:.1f} times; "
-            f"same argmax {same} of {len(prompts)}"
-        )
-    first = [tokens[:1] for tokens in ones]
-    ours, _ = timed(by_scorer, LikelihoodScorer(model, first, size), prompts)
-    each = ours / len(prompts)
-    print(f"first_token: {1000 * each:.2f} ms a record")
-    for new_tokens in (256, 4):
-        authors, _ = timed(as_authors, model, tokenizer, few, new_tokens)
-        print(
-            f"authors' way, {new_tokens} new tokens: {1000 * authors / len(few):.0f} ms a record (mean over "
-            f"{len(few)}): {authors / len(few) / each:.0f} times first_token"
-        )
+    rounds = Rounds(on_gpu=on_gpu)
+    wide: tuple[Precision, ...] = ("bf16",) if on_gpu else ("float32", "bf16")
+    share: dict[Precision, list[float]] = {precision: [] for precision in wide}
+    exact = model.dtype
+    by_scorer(first)(batch)
+    for _ in range(arguments.rounds):
+        for precision in wide:
+            model.to(torch.bfloat16 if precision == "bf16" else exact)
+            peak = matmul_flops(precision)
+            scorer = LikelihoodScorer(model, [tokens[:1] for tokens in ones], size)
+            took = rounds.add(f"first_token, {precision}", timed(prompts, by_scorer(scorer)))
+            peak = max(peak, matmul_flops(precision))
+            share[precision].append(2 * linear_weights(model) * own / took.clock / peak)
+            if precision == wide[0]:
+                rounds.add("the authors' way", timed(few, as_authors(model, tokenizer, arguments.new_tokens)))
+                for name, tokens in (("one token", ones), ("one to three tokens", several)):
+                    ours = by_scorer(LikelihoodScorer(model, tokens, size))
+                    best = rounds.add(f"full_likelihood, {name}", timed(batch, ours)).answers
+                    plain = label_by_label(model, tokens, size)
+                    other = rounds.add(f"label by label, {name}", timed(batch, plain)).answers
+                    same = sum(one == two for one, two in zip(best, other, strict=True))
+                    assert on_gpu or same == len(batch), f"{same} of {len(batch)} answers are the same"
+        if not on_gpu:
+            # What bf16 rounded stays rounded: the same for all sides, and for the speed no matter.
+            model.to(exact)
+    for name in rounds.took:
+        rounds.show(name)
+    for precision, values in share.items():
+        print(f"first_token, {precision}: {spread(values, '.2f')} of the matmul peak (goal: {GOAL_SHARE})")
+    rounds.ratio(f"first_token, {wide[0]}", "the authors' way", GOAL_FIRST)
+    for name in ("one token", "one to three tokens"):
+        rounds.ratio(f"full_likelihood, {name}", f"label by label, {name}", GOAL_FULL)
+
+
+def in_processes(backbone: str, dataset: Path, work: Path) -> None:
+    """How fast `score run` is in one and in two processes, and whether both write the same."""
+    rates, written = [], []
+    for count in (1, 2):
+        out = work / f"score-{count}"
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count)]
+        command = [sys.executable, *launcher, "--no-python", sys.executable, "-c", COMMAND_LINE]
+        command += ["score", "run", "meld", "--backbone", backbone, "--dataset", str(dataset)]
+        command += ["--backbones", str(work / "backbones"), "--cache", f"{out}-cache", "--out", str(out)]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        shown = re.search(r"^score: .*?([\d.,]+)/s", done.stderr, re.MULTILINE)
+        if done.returncode or shown is None:
+            sys.exit(done.stderr)
+        rates.append(float(shown[1].replace(",", "")))
+        written.append((out / "predictions.parquet").read_bytes())
+    same = "the same predictions" if written[0] == written[1] else "OTHER PREDICTIONS"
+    one, two = rates
+    print(
+        f"score run, records a second: {one:.1f}, in two processes {two:.1f} ({two / one:.2f} times), {same}"
+    )
 
 
 if __name__ == "__main__":
