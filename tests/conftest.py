@@ -429,9 +429,10 @@ def short_adapter_recipe() -> Loaded[AdapterRecipe]:
 def tiny_adapter(
     once: Once, short_adapter_recipe: Loaded[AdapterRecipe], tiny_backbone: Path, small_dataset: Path
 ) -> Path:
-    """An adapter trained on `small_dataset`."""
+    """An adapter trained on `small_dataset`, with its figure as users get it."""
 
     def train(folder: Path) -> None:
-        trained(short_adapter_recipe, folder / "tiny", small_dataset, tiny_backbone.parent)
+        with figures_in_full():
+            trained(short_adapter_recipe, folder / "tiny", small_dataset, tiny_backbone.parent)
 
     return once("adapters", train) / "tiny"

@@ -8,10 +8,11 @@ import pytest
 from sklearn.metrics import f1_score
 
 from dialoguellm_release.errors import DataError
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, CorpusName
 from dialoguellm_release.schemas.manifests import ScoreManifest
 from dialoguellm_release.schemas.record import Record
-from dialoguellm_release.steps.dataset import build_dataset
+from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.score import score_baseline
 
 SPACE = LABELS[:7]
@@ -187,10 +188,11 @@ NEUTRAL: dict[CorpusName, float] = {"meld": 1256 / 2610, "dailydialog": 6321 / 7
 
 @pytest.mark.corpora
 @pytest.mark.parametrize("corpus", NEUTRAL)
-def test_majority_on_the_real_corpora(corpus: CorpusName, corpora_dir: Path, tmp_path: Path) -> None:
-    others = [name for name in ("meld", "emorynlp", "dailydialog", "meisd", "iemocap") if name != corpus]
-    dataset = build_dataset("paper", corpora_dir, tmp_path / "dataset", skip=others).folder
-    figures = score_baseline(corpus, "majority", dataset, tmp_path / "out", overrides=FEW).manifest.figures
+def test_majority_on_the_real_corpora(
+    corpus: CorpusName, paper_dataset: StepResult[DatasetManifest], tmp_path: Path
+) -> None:
+    scored = score_baseline(corpus, "majority", paper_dataset.folder, tmp_path / "out", overrides=FEW)
+    figures = scored.manifest.figures
     share = NEUTRAL[corpus]
     assert figures.metrics["accuracy"] == pytest.approx(share)
     assert figures.metrics["weighted_f1"] == pytest.approx(2 * share**2 / (1 + share))
