@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from dialoguellm_release.schemas.labels import LABELS
 from dialoguellm_release.schemas.manifests import BackboneManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource, HubSource
 from dialoguellm_release.steps.model import build_backbone
+from tests.hub_server.clients import point_clients_at
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 BUILD = """
@@ -176,6 +179,24 @@ class _Refusing(BaseHTTPRequestHandler):
         pass
 
 
+@dataclass(frozen=True)
+class Served:
+    """What answers as a Hub at an address."""
+
+    url: str
+
+
+@pytest.fixture
+def refusing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Sends the clients of this process to a Hub that answers every request with one error code."""
+    handler = type("Handler", (_Refusing,), {})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        point_clients_at(Served(f"http://127.0.0.1:{server.server_port}"), tmp_path / "cache", monkeypatch)
+        yield lambda code: setattr(handler, "code", code)
+        server.shutdown()
+
+
 @pytest.mark.parametrize(
     ("code", "what"),
     [
@@ -183,34 +204,22 @@ class _Refusing(BaseHTTPRequestHandler):
         ("RepoNotFound", "the Hub has no such model, or does not show it to you"),
     ],
 )
-def test_a_model_that_the_hub_refuses_says_what_to_do(code: str, what: str, tmp_path: Path) -> None:
-    handler = type("Handler", (_Refusing,), {"code": code})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        endpoint = f"http://127.0.0.1:{server.server_port}"
-        environment = os.environ | {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path)}
-        command = [sys.executable, "-c", LOAD, hub_recipe().model_dump_json()]
-        output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-        server.shutdown()
-    assert what in output.stdout
-    assert "hf auth login" in output.stdout
+def test_a_model_that_the_hub_refuses_says_what_to_do(
+    code: str, what: str, refusing: Callable[[str], None]
+) -> None:
+    refusing(code)
+    with pytest.raises(DataError) as raised:
+        load_backbone(hub_recipe(), None)
+    assert what in str(raised.value)
+    assert "hf auth login" in str(raised.value)
 
 
-def loaded_from(endpoint: str, home: Path, revision: str | None = None) -> str:
-    """What a process says that loads a model from a Hub at an address."""
-    environment = os.environ | {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "HF_HOME": str(home)}
-    command = [sys.executable, "-c", LOAD, hub_recipe(revision).model_dump_json()]
-    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
-
-
-def test_a_revision_that_the_hub_lacks_is_named(tmp_path: Path) -> None:
-    handler = type("Handler", (_Refusing,), {"code": "RevisionNotFound"})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        said = loaded_from(f"http://127.0.0.1:{server.server_port}", tmp_path, COMMIT)
-        server.shutdown()
-    assert said.startswith(f"someone/small-llama at {COMMIT}: ")
-    assert "check repo_id, revision or path in the backbone recipe" in said
+def test_a_revision_that_the_hub_lacks_is_named(refusing: Callable[[str], None]) -> None:
+    refusing("RevisionNotFound")
+    with pytest.raises(DataError) as raised:
+        load_backbone(hub_recipe(COMMIT), None)
+    assert str(raised.value).startswith(f"someone/small-llama at {COMMIT}: ")
+    assert "check repo_id, revision or path in the backbone recipe" in str(raised.value)
 
 
 @pytest.mark.slow
@@ -218,7 +227,10 @@ def test_a_hub_out_of_reach_is_told(tmp_path: Path) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
-    said = loaded_from(f"http://127.0.0.1:{port}", tmp_path)
+    endpoint = f"http://127.0.0.1:{port}"
+    environment = os.environ | {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path)}
+    command = [sys.executable, "-c", LOAD, hub_recipe().model_dump_json()]
+    said = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
     assert "neither in the local cache nor reachable on the Hub" in said
     assert "hf download" in said
 

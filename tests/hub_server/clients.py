@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
-from tests.hub_server.server import HubServer
+
+class Served(Protocol):
+    """What answers as a Hub at an address."""
+
+    @property
+    def url(self) -> str: ...
 
 
-def environment(server: HubServer, cache: Path) -> dict[str, str]:
+def environment(server: Served, cache: Path) -> dict[str, str]:
     """The variables that send another process to a local Hub; the token is not among them.
 
     Uploads by Xet need a storage service of their own and are turned off.
@@ -24,7 +30,7 @@ def environment(server: HubServer, cache: Path) -> dict[str, str]:
     }
 
 
-def point_clients_at(server: HubServer, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def point_clients_at(server: Served, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sends the clients of this process to a local Hub, with a cache of their own.
 
     Why not by variables: the libraries read them when they are imported.
