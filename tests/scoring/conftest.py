@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.scoring.answers import Scorer
 from dialoguellm_release.steps.model import build_backbone
 from dialoguellm_release.steps.score import ModelChoice, score
+from tests.conftest import Once
 
 SPACE = LABELS[:7]
 FEW = "intervals.resamples=50"
@@ -35,12 +37,14 @@ def bytes_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def backbones(tmp_path_factory: pytest.TempPathFactory, bytes_recipe: Path) -> Path:
-    """The folder where the backbones of these tests are built."""
-    folder = tmp_path_factory.mktemp("built")
-    for recipe in ("tiny", str(bytes_recipe)):
-        build_backbone(recipe, folder / Path(recipe).stem)
-    return folder
+def backbones(once: Once, tiny_backbone: Path, bytes_recipe: Path) -> Path:
+    """The folder with the backbones of these tests."""
+
+    def build(folder: Path) -> None:
+        shutil.copytree(tiny_backbone, folder / "tiny")
+        build_backbone(str(bytes_recipe), folder / "bytes")
+
+    return once("scoring_backbones", build)
 
 
 @pytest.fixture(scope="session", params=["tiny", "bytes"])
