@@ -7,6 +7,8 @@ Each part runs in a process of its own with a time limit; its result is one line
 written when the part ends, so that nothing is lost where a later part fails.
 
 device      versions, and the largest matmul rate that the device reaches (the peak that shares refer to)
+attention   loss, gradients and seconds of a pack of 128 records by masks and by segments: four blocks of
+            SmolLM2's shape
 ours        LLaMA-2-7B's shape with random weights in bf16 by the recipe llama-2-7b: shared-prefix packs of 8
             records, activation checkpointing
 ours-large  the same in packs of 64 records, without activation checkpointing
@@ -145,6 +147,55 @@ def part_device(_: argparse.Namespace) -> dict[str, Any]:
         "versions": versions,
         "matmul_tflops": round(matmul_flops() / 1e12, 2),
     }
+
+
+def part_attention(arguments: argparse.Namespace) -> dict[str, Any]:
+    import torch
+
+    from dialoguellm_release.recipes.catalogue import load_recipe
+    from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
+    from dialoguellm_release.training.attention import attention_for_packs, boolean_mask
+    from dialoguellm_release.training.packs import packed, summed_loss
+
+    shape = load_recipe("smollm2-135m", "backbone", BackboneRecipe).recipe.source.architecture
+    rows = made_up_rows(16 if arguments.tiny else BATCH, shape.vocab_size)
+    model = random_model(shape, 4)
+    batch = packed(rows)
+    batch = {name: one.to(model.device) if hasattr(one, "to") else one for name, one in batch.items()}
+
+    def step(mask_of: Any) -> tuple[float, Any]:
+        model.zero_grad()
+        loss = summed_loss(model, batch, mask_of)
+        loss.backward()
+        weights = dict(model.named_parameters())
+        chosen = [weights[f"model.layers.{number}.self_attn.v_proj.weight"] for number in range(4)]
+        return loss.item(), torch.cat([one.grad.float().flatten() for one in chosen])
+
+    def seconds(mask_of: Any) -> float:
+        step(mask_of)
+        started = now()
+        for _ in range(5):
+            step(mask_of)
+        return (now() - started) / 5
+
+    found: dict[str, Any] = {"tokens": batch["input_ids"].numel()}
+    model.float()
+    exact_loss, exact = step(boolean_mask)
+    model.to(torch.bfloat16 if on_gpu() else torch.float32)
+    ways = {"masks": boolean_mask, "segments": attention_for_packs(model, 10_000, model.dtype)}
+    found["by_segment"] = model.config._attn_implementation == "by_segment"
+    for way, mask_of in ways.items():
+        if way == "masks":
+            model.set_attn_implementation("sdpa")
+        elif found["by_segment"]:
+            model.set_attn_implementation("by_segment")
+        loss, gradient = step(mask_of)
+        found[way] = {
+            "loss_difference": abs(loss - exact_loss) / exact_loss,
+            "gradient_difference": ((gradient - exact).norm() / exact.norm()).item(),
+            "seconds": round(seconds(mask_of), 5),
+        }
+    return found
 
 
 def ours(arguments: argparse.Namespace, *settings: str) -> dict[str, Any]:
@@ -355,6 +406,7 @@ LARGE = (
 )
 PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "device": part_device,
+    "attention": part_attention,
     "ours": ours,
     "ours-large": lambda arguments: ours(arguments, *LARGE),
     "trl": part_trl,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from inspect import signature
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dialoguellm_release.errors import Problem, RecipeError
 
@@ -57,13 +58,86 @@ def segments_of(position_ids: Sequence[int], last_seen: Sequence[int]) -> tuple[
     return tuple(found)
 
 
+class Ragged(NamedTuple):
+    """Segments as FlashAttention takes sequences of any length.
+
+    Attributes:
+        keys: The places of the tokens that each segment sees, segment after segment.
+        query_starts: Where the tokens of each segment start, and the end.
+        key_starts: The same in `keys`.
+        longest_query: The most tokens of a segment.
+        longest_keys: The most tokens that one sees.
+    """
+
+    keys: torch.Tensor
+    query_starts: torch.Tensor
+    key_starts: torch.Tensor
+    longest_query: int
+    longest_keys: int
+
+
+def ragged(segments: Sequence[Segment], device: torch.device) -> Ragged:
+    """The segments of a pack on a device."""
+    import torch
+
+    places = [torch.arange(one.start, one.end) for one in segments]
+    keys = [torch.cat([places[number] for number in one.seen]) for one in segments]
+
+    def starts(parts: list[torch.Tensor]) -> torch.Tensor:
+        return torch.tensor([0, *map(len, parts)]).cumsum(0).to(device, torch.int32)
+
+    longest_query, longest_keys = (max(map(len, parts)) for parts in (places, keys))
+    return Ragged(torch.cat(keys).to(device), starts(places), starts(keys), longest_query, longest_keys)
+
+
+def _flash_attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, places: Ragged, scale: float | None
+) -> torch.Tensor:
+    """FlashAttention of all segments in one call, each with a copy of the keys that it sees."""
+    import torch
+    from torch.nn.attention.varlen import varlen_attn
+
+    kind = query.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else query.dtype
+    queries, keys, values = (states[0].transpose(0, 1).to(dtype) for states in (query, key, value))
+    groups = queries.shape[1] // keys.shape[1]
+    output = varlen_attn(
+        queries.contiguous(),
+        *(states.index_select(0, places.keys).repeat_interleave(groups, 1) for states in (keys, values)),
+        places.query_starts,
+        places.key_starts,
+        places.longest_query,
+        places.longest_keys,
+        scale=scale,
+        window_size=(-1, 0),
+    )
+    return output[None]
+
+
+def _has_flash_attention(model: PreTrainedModel | PeftModel) -> bool:
+    """Whether the device and this torch have FlashAttention over sequences of any length.
+
+    It came to PyTorch as `varlen_attn`, with windows from 2.11 on, and knows no dropout.
+    """
+    import torch
+
+    if model.device.type != "cuda" or torch.cuda.get_device_capability(model.device) < (8, 0):
+        return False
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return False
+    has_dropout = bool(getattr(model.config.get_text_config(), "attention_dropout", 0))
+    return "window_size" in signature(varlen_attn).parameters and not has_dropout
+
+
 def _attention_by_segment(
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
-    segments: tuple[Segment, ...] | None = None,
+    segments: tuple[Segment, ...] | Ragged | None = None,
     **settings: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention as transformers' `AttentionInterface` wants it; without segments it is that of `sdpa`.
@@ -79,6 +153,8 @@ def _attention_by_segment(
             module, query, key, value, attention_mask, **settings
         )
         return plain
+    if isinstance(segments, Ragged):
+        return _flash_attention(query, key, value, segments, settings.get("scaling")), None
     # On a CPU the gradient takes several times as long in half precision as in float32.
     exact = torch.promote_types(query.dtype, torch.float32)
     sizes = [one.end - one.start for one in segments]
@@ -152,11 +228,14 @@ def additive_mask(last_seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, torch.finfo(dtype).min)
 
 
-def attention_for_packs(model: PreTrainedModel | PeftModel, longest: int) -> MaskMaker | None:
+def attention_for_packs(
+    model: PreTrainedModel | PeftModel, longest: int, dtype: torch.dtype
+) -> MaskMaker | None:
     """Makes a model ready to read packs.
 
     Args:
         longest: Tokens of the longest sequence.
+        dtype: What attention is computed in.
 
     Returns:
         The function that makes of `last_seen` the mask that the model takes; None where it computes attention
@@ -173,7 +252,8 @@ def attention_for_packs(model: PreTrainedModel | PeftModel, longest: int) -> Mas
         what = "the backbone's attention sees fewer tokens back than the longest sequence has"
         expected, or_else = f"at most {window} tokens", ", or trainer.max_length to the window"
         raise _no_packs(what, expected, str(longest), or_else, code="training.window_too_short")
-    if model.device.type == "cpu" and model.config._attn_implementation == "sdpa":
+    is_by_segment = model.device.type == "cpu" or (dtype.itemsize == 2 and _has_flash_attention(model))
+    if is_by_segment and model.config._attn_implementation == "sdpa":
         _set_attention_by_segment(model)
     match attention := model.config._attn_implementation:
         case "by_segment":

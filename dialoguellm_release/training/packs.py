@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING, Any
 
-from dialoguellm_release.training.attention import MaskMaker, parts_after_the_keys, segments_of
+from dialoguellm_release.training.attention import MaskMaker, parts_after_the_keys, ragged, segments_of
 from dialoguellm_release.training.data import FILLER, Row
 
 if TYPE_CHECKING:
@@ -187,8 +187,12 @@ def summed_loss(model: PreTrainedModel, batch: Batch, mask_of: MaskMaker | None 
         reading = {"attention_mask": mask_of(batch["last_seen"]), "position_ids": batch["position_ids"]}
     else:
         # transformers takes four dimensions for a mask that is ready; made into one it would fail.
-        reading = {name: batch[name] for name in ("position_ids", "segments")}
-        reading["attention_mask"] = batch["last_seen"][:, None, None]
+        segments, device = batch["segments"], batch["input_ids"].device
+        reading = {
+            "position_ids": batch["position_ids"],
+            "segments": segments if device.type == "cpu" else ragged(segments, device),
+            "attention_mask": batch["last_seen"][:, None, None],
+        }
     with _logits_only_at(model, batch["target_rows"], batch["target_columns"]):
         output = model(input_ids=batch["input_ids"], needed=batch["needed"], **reading, use_cache=False)
     logits = output.logits[0]

@@ -136,6 +136,7 @@ def sft_trainer(
         validation: Rows to look at every `eval_steps`; empty for none.
         lora: None where the model has its adapter already.
     """
+    import torch
     from accelerate import PartialState
     from datasets import Dataset
     from trl import SFTTrainer
@@ -145,7 +146,8 @@ def sft_trainer(
     collate: Collator = padded
     if packing == "shared_prefix":
         longest = max(len(row["input_ids"]) for row in [*rows, *validation])
-        mask_of, collate = attention_for_packs(model, longest), packed
+        dtype = torch.bfloat16 if config.bf16 else torch.float16 if config.fp16 else torch.float32
+        mask_of, collate = attention_for_packs(model, longest, dtype), packed
     devices: int = PartialState().num_processes
     step = config.per_device_train_batch_size * config.gradient_accumulation_steps * devices
     # Accelerate would fill the last batches up with rows a second time, which would then count twice.

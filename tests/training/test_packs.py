@@ -25,6 +25,7 @@ from dialoguellm_release.training.attention import (
     boolean_mask,
     only_needed_in_last_layer,
     parts_after_the_keys,
+    ragged,
     segments_of,
 )
 from dialoguellm_release.training.data import EpochOrder, Row
@@ -106,7 +107,7 @@ def test_loss_and_gradients_are_those_of_the_separate_sequences(
     assert batch["input_ids"].numel() < 0.8 * sum(len(row["input_ids"]) for row in rows)
     alone = {**losses_and_gradients(model, lambda: sum(separate_loss(model, row) for row in rows))}
 
-    mask_of = attention_for_packs(model, 20)
+    mask_of = attention_for_packs(model, 20, model.dtype)
     assert (mask_of is None) == (attention == "sdpa")
     assert len(parts_after_the_keys(model)) == 3
     if checkpointing:
@@ -145,7 +146,7 @@ def test_padded_batches_have_the_same_loss() -> None:
         expected = sum(separate_loss(model, row).item() for row in rows)
         found = [
             summed_loss(model, padded(rows)).item(),
-            summed_loss(model, packed(rows), attention_for_packs(model, 20)).item(),
+            summed_loss(model, packed(rows), attention_for_packs(model, 20, model.dtype)).item(),
         ]
     assert found == pytest.approx([expected, expected], rel=1e-6)
 
@@ -195,6 +196,37 @@ def test_segments_say_what_the_mask_says(rows: list[tuple[list[int], int]]) -> N
             assert mask[place].nonzero().flatten().tolist() == [seen for seen in places if seen <= place]
 
 
+def test_flash_attention_gets_what_each_segment_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FlashAttention runs on GPUs alone: here a loop stands in for it."""
+
+    def one_by_one(queries: Any, keys: Any, values: Any, *places: Any, **settings: Any) -> torch.Tensor:
+        query_starts, key_starts, longest_query, longest_keys = places
+        sizes, lengths = query_starts.diff().tolist(), key_starts.diff().tolist()
+        assert (max(sizes), max(lengths), settings["window_size"]) == (longest_query, longest_keys, (-1, 0))
+        parts = zip(queries.split(sizes), keys.split(lengths), values.split(lengths), strict=True)
+        found = []
+        for query, *seen in parts:
+            key, value = (one.transpose(0, 1) for one in seen)
+            mask = torch.ones(len(query), key.shape[1], dtype=torch.bool).tril(key.shape[1] - len(query))
+            query = query.transpose(0, 1)
+            found.append(
+                torch.nn.functional.scaled_dot_product_attention(
+                    query, key, value, mask, scale=settings["scale"]
+                )
+            )
+        return torch.cat(found, 1).transpose(0, 1)
+
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", one_by_one)
+    model = small_model("llama").double()
+    batch = packed(made_up_rows())
+    expected = losses_and_gradients(model, lambda: summed_loss(model, batch, boolean_mask))
+    assert attention_for_packs(model, 20, model.dtype) is None
+    on_device = batch | {"segments": ragged(batch["segments"], model.device)}
+    found = losses_and_gradients(model, lambda: summed_loss(model, on_device))
+    for name, value in expected.items():
+        assert torch.allclose(found[name], value, rtol=0, atol=1e-12), name
+
+
 def test_without_segments_our_attention_is_sdpa() -> None:
     model = small_model("llama").eval()
     ids = torch.tensor([[0, 0, 5, 6, 7], [9, 8, 7, 6, 5]])
@@ -202,7 +234,7 @@ def test_without_segments_our_attention_is_sdpa() -> None:
     settings = {"attention_mask": mask, "max_new_tokens": 4, "do_sample": False}
     with torch.no_grad():
         expected = model(ids, attention_mask=mask).logits, model.generate(ids, **settings)
-        attention_for_packs(model, 10)
+        attention_for_packs(model, 10, model.dtype)
         assert model.config._attn_implementation == "by_segment"
         assert "by_segment" not in model.config.to_json_string()
         found = model(ids, attention_mask=mask).logits, model.generate(ids, **settings)
@@ -213,15 +245,15 @@ def test_attention_that_takes_no_such_mask_is_refused() -> None:
     model = small_model("llama")
     model.config._attn_implementation = "flash_attention_2"
     with pytest.raises(RecipeError, match="takes no mask of our own"):
-        attention_for_packs(model, 10)
+        attention_for_packs(model, 10, model.dtype)
     hybrid = small_model("qwen2")
     hybrid.config.layer_types = ["full_attention", "linear_attention", "full_attention"]
     with pytest.raises(RecipeError, match="whatever the mask"):
-        attention_for_packs(hybrid, 10)
+        attention_for_packs(hybrid, 10, hybrid.dtype)
     windowed = small_model("mistral", sliding_window=16)
-    attention_for_packs(windowed, 16)
+    attention_for_packs(windowed, 16, windowed.dtype)
     with pytest.raises(RecipeError, match="sees fewer tokens back"):
-        attention_for_packs(windowed, 17)
+        attention_for_packs(windowed, 17, windowed.dtype)
 
 
 @pytest.mark.parametrize("packing", ["shared_prefix", "none"])
