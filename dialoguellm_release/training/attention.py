@@ -93,17 +93,21 @@ def ragged(segments: Sequence[Segment], device: torch.device) -> Ragged:
 def _flash_attention(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, places: Ragged, scale: float | None
 ) -> torch.Tensor:
-    """FlashAttention of all segments in one call, each with a copy of the keys that it sees."""
+    """FlashAttention of all segments in one call, each with a copy of the keys that it sees.
+
+    The copies are of float32, because the gradients of all copies of a token are summed.
+    """
     import torch
     from torch.nn.attention.varlen import varlen_attn
 
     kind = query.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else query.dtype
-    queries, keys, values = (states[0].transpose(0, 1).to(dtype) for states in (query, key, value))
-    groups = queries.shape[1] // keys.shape[1]
+    groups = query.shape[1] // key.shape[1]
+    exact = torch.promote_types(query.dtype, torch.float32)
+    copied = (states[0].transpose(0, 1).to(exact).index_select(0, places.keys) for states in (key, value))
     output = varlen_attn(
-        queries.contiguous(),
-        *(states.index_select(0, places.keys).repeat_interleave(groups, 1) for states in (keys, values)),
+        query[0].transpose(0, 1).to(dtype).contiguous(),
+        *(states.to(dtype).repeat_interleave(groups, 1) for states in copied),
         places.query_starts,
         places.key_starts,
         places.longest_query,
