@@ -157,7 +157,7 @@ def part_attention(arguments: argparse.Namespace) -> dict[str, Any]:
     from dialoguellm_release.training.attention import attention_for_packs, boolean_mask
     from dialoguellm_release.training.packs import packed, summed_loss
 
-    shape = load_recipe("smollm2-135m", "backbone", BackboneRecipe).recipe.source.architecture
+    shape: Any = load_recipe("smollm2-135m", "backbone", BackboneRecipe).recipe.source.architecture
     rows = made_up_rows(16 if arguments.tiny else BATCH, shape.vocab_size)
     model = random_model(shape, 4)
     batch = packed(rows)
@@ -165,7 +165,7 @@ def part_attention(arguments: argparse.Namespace) -> dict[str, Any]:
 
     def step(mask_of: Any) -> tuple[float, Any]:
         model.zero_grad()
-        loss = summed_loss(model, batch, mask_of)
+        loss: Any = summed_loss(model, batch, mask_of)
         loss.backward()
         weights = dict(model.named_parameters())
         chosen = [weights[f"model.layers.{number}.self_attn.v_proj.weight"] for number in range(4)]

@@ -91,7 +91,7 @@ def seconds(model: Any, batches: list[Batch], mask_of: MaskMaker | None) -> floa
 
 def compare(rows: list[Row], width: int, size: int, rounds: int) -> bool:
     model = model_of(width, 1 + max(max(row["input_ids"]) for row in rows))
-    assert attention_for_packs(model, 512) is None
+    assert attention_for_packs(model, 512, model.dtype) is None
     alike = [packed(found) for found in micro_batches(rows, size, in_packs=True)]
     ways: dict[str, tuple[list[Batch], MaskMaker | None]] = {
         "padded": ([padded(found) for found in micro_batches(rows, size, in_packs=False)], None),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from inspect import signature
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from dialoguellm_release.errors import Problem, RecipeError
 
@@ -104,18 +104,24 @@ def _flash_attention(
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else query.dtype
     groups = query.shape[1] // key.shape[1]
     exact = torch.promote_types(query.dtype, torch.float32)
-    copied = (states[0].transpose(0, 1).to(exact).index_select(0, places.keys) for states in (key, value))
+    keys, values = (
+        states[0]
+        .transpose(0, 1)
+        .to(exact)
+        .index_select(0, places.keys)
+        .to(dtype)
+        .repeat_interleave(groups, 1)
+        for states in (key, value)
+    )
     output = varlen_attn(
         query[0].transpose(0, 1).to(dtype).contiguous(),
-        *(states.to(dtype).repeat_interleave(groups, 1) for states in copied),
-        places.query_starts,
-        places.key_starts,
-        places.longest_query,
-        places.longest_keys,
+        keys,
+        values,
+        *places[1:],
         scale=scale,
         window_size=(-1, 0),
     )
-    return output[None]
+    return cast("torch.Tensor", output)[None]
 
 
 def _has_flash_attention(model: PreTrainedModel | PeftModel) -> bool:
