@@ -190,7 +190,7 @@ def _opened(path: Path, columns: Iterable[str]) -> Iterator[pq.ParquetFile]:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, pre_buffer=False) as file:
             missing = [name for name in columns if name not in file.schema_arrow.names]
             if missing:
                 what = f"lacks the columns {', '.join(missing)}"

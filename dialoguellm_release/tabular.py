@@ -120,7 +120,9 @@ def parse_rows(
         yield from _json_table(str(path), content, columns)
     elif suffix in SUFFIXES:
         usual = "\t" if suffix == ".tsv" else ","
-        yield from _csv_rows(str(path), io.StringIO(content, newline=""), columns, separator or usual)
+        # StringIO would take four bytes for each character.
+        lines = io.TextIOWrapper(io.BytesIO(content.encode()), "utf-8", newline="")
+        yield from _csv_rows(str(path), lines, columns, separator or usual)
     else:
         yield _unknown_format(str(path))
 

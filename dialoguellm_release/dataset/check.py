@@ -360,7 +360,7 @@ class _SplitCheck:
         import pyarrow.parquet as pq
 
         try:
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(path, pre_buffer=False) as file:
                 if tuple(file.schema_arrow.names) != SFT_COLUMNS:
                     what, names = "its sft table has other columns", ", ".join(file.schema_arrow.names)
                     problem = self._problem("", what, ", ".join(SFT_COLUMNS), names, code="dataset.wrong_sft")

@@ -158,7 +158,11 @@ class TurnCollector:
 
         if not self._tables:
             self.add(pa.table({name: pa.array([], pa.string()) for name in _READ}), ())
-        table = pa.concat_tables(self._tables).unify_dictionaries().combine_chunks()
+        table, self._tables = pa.concat_tables(self._tables).unify_dictionaries(), []
+        forms, table = table["text"].combine_chunks(), table.drop_columns("text").combine_chunks()
+        said = forms.dictionary_encode()
+        text, texts = said.indices.to_numpy(), said.dictionary
+        del forms, said
         split, index, label, context, is_undrawn = (
             table[name].to_numpy() for name in ("split", "index", "label", "context", "is_undrawn")
         )
@@ -168,8 +172,6 @@ class TurnCollector:
         rank[[number for number, _ in names]] = np.arange(len(names))
         keys = (rank[named.indices.to_numpy()] * len(self._splits) + split) * 2 + is_undrawn
         found, dialogue = np.unique(keys, return_inverse=True)
-        said = table["text"].chunk(0).dictionary_encode()
-        text, texts = said.indices.to_numpy(), said.dictionary
         words = pc.add(pc.count_substring(texts, " "), pc.cast(pc.not_equal(texts, ""), pa.int32()))
         place, dialogue = np.arange(len(text)), dialogue.astype(np.int32)
         ids = [names[one][1] for one in (found // 2 // len(self._splits)).tolist()]

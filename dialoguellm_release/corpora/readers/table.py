@@ -102,7 +102,8 @@ class DialogueRows:
         """The dialogues; counts them as what the public file holds."""
         self._folder.notes.public_dialogues[self.split] += len(self._dialogues)
         self._folder.notes.public_utterances[self.split] += sum(map(len, self._dialogues.values()))
-        for dialogue_id, rows in self._dialogues.items():
+        for dialogue_id in list(self._dialogues):
+            rows = self._dialogues.pop(dialogue_id)  # so that what was given is no longer held
             utterances = tuple(rows[index][1] for index in sorted(rows))
             yield Dialogue(
                 corpus=self._folder.entry.name, split=self.split, id=dialogue_id, utterances=utterances
