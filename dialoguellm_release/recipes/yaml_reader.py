@@ -122,7 +122,9 @@ def parse_yaml(
         data = None if node is None else walk.value(node, ())
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        where = f"{file}:{mark.line + first_line}:{mark.column + 1}" if mark else file
+        # libyaml marks what the end of the text lacks on the line after it.
+        line = min(mark.line, text.rstrip().count("\n")) if mark else 0
+        where = f"{file}:{line + first_line}:{mark.column + 1}" if mark else file
         what = f"not YAML: {error.problem or error.context}"
         raise RecipeError(Problem(where, what, code="yaml.invalid")) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
