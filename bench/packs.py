@@ -36,10 +36,10 @@ from dialoguellm_release.training.attention import (
     MaskMaker,
     attention_for_packs,
     boolean_mask,
-    only_needed_in_last_layer,
 )
 from dialoguellm_release.training.data import EpochOrder, Row, training_rows
 from dialoguellm_release.training.packs import Batch, packed, padded, summed_loss
+from dialoguellm_release.training.shortcuts import only_needed_in_last_layer
 
 STEP = 64
 MICRO_BATCHES = (4, 8, 16, 64)

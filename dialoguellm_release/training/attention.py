@@ -1,9 +1,8 @@
-"""Which tokens of a pack see each other, and what the last layer need not compute."""
+"""Which tokens of a pack see each other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -289,54 +288,3 @@ def _set_attention_by_segment(model: PreTrainedModel | PeftModel) -> None:
 def _no_packs(what: str, expected: str, got: str, or_else: str = "", *, code: str) -> RecipeError:
     fix = f"set packing: none{or_else}"
     return RecipeError(Problem("packing: shared_prefix", what, expected, got, fix, code=code))
-
-
-_AFTER_THE_KEYS = ("self_attn.q_proj", "self_attn.o_proj", "mlp")
-"""The parts of a decoder layer whose outputs at a token serve that token alone."""
-
-
-def parts_after_the_keys(model: PreTrainedModel | PeftModel) -> list[torch.nn.Module]:
-    """Those of the last decoder layer; none where a model names its parts otherwise, or routes to experts."""
-    layers = getattr(model.get_decoder(), "layers", None)
-    named = dict(layers[-1].named_modules()) if layers is not None and len(layers) else {}
-    is_dense = "mlp.down_proj" in named and all(name in named for name in _AFTER_THE_KEYS)
-    return [named[name] for name in _AFTER_THE_KEYS] if is_dense else []
-
-
-@contextmanager
-def only_needed_in_last_layer(model: PreTrainedModel | PeftModel) -> Iterator[None]:
-    """Inside the block the last layer computes little more than keys and values where no target is predicted.
-
-    Why: nothing reads its output elsewhere. In a model of two layers that is nearly half of the work.
-    Attention is given the places as `needed`, the first time as when activation checkpointing repeats it.
-    """
-    parts = parts_after_the_keys(model)
-    needed: torch.Tensor | None = None
-    shape: tuple[int, ...] = ()
-
-    def enter(_: Any, _given: Any, settings: dict[str, Any]) -> None:
-        nonlocal needed
-        needed = settings.get("needed")
-
-    def gather(_: Any, given: tuple[torch.Tensor, ...]) -> Any:
-        nonlocal shape
-        if needed is None:
-            return None
-        shape = given[0].shape[:-1]
-        return (given[0].flatten(0, 1).index_select(0, needed.to(given[0].device))[None], *given[1:])
-
-    def scatter(_: Any, _given: Any, output: torch.Tensor) -> Any:
-        if needed is None:
-            return None
-        spread = output.new_zeros((shape[0] * shape[1], output.shape[-1]))
-        return spread.index_copy(0, needed.to(output.device), output[0]).view(*shape, -1)
-
-    with ExitStack() as around:
-        if parts:
-            attention = model.get_decoder().layers[-1].self_attn
-            hooks = [attention.register_forward_pre_hook(enter, with_kwargs=True)]
-            for part in parts:
-                hooks += [part.register_forward_pre_hook(gather), part.register_forward_hook(scatter)]
-            for hook in hooks:
-                around.callback(hook.remove)
-        yield

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING, Any
 
-from dialoguellm_release.training.attention import MaskMaker, parts_after_the_keys, ragged, segments_of
+from dialoguellm_release.training.attention import MaskMaker, ragged, segments_of
 from dialoguellm_release.training.data import FILLER, Row
+from dialoguellm_release.training.shortcuts import parts_after_the_keys
 
 if TYPE_CHECKING:
     import torch

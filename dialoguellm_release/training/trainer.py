@@ -13,11 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.processes import rank
 from dialoguellm_release.progress import progress
-from dialoguellm_release.training.attention import (
-    MaskMaker,
-    attention_for_packs,
-    only_needed_in_last_layer,
-)
+from dialoguellm_release.training.attention import MaskMaker, attention_for_packs
 from dialoguellm_release.training.checkpoints import writing_weights
 from dialoguellm_release.training.data import FILLER, EpochOrder, Row, sorted_alike
 from dialoguellm_release.training.packs import (
@@ -28,6 +24,7 @@ from dialoguellm_release.training.packs import (
     padded,
     summed_loss,
 )
+from dialoguellm_release.training.shortcuts import lora_in_one_product, only_needed_in_last_layer
 
 if TYPE_CHECKING:
     import torch
@@ -161,7 +158,10 @@ def sft_trainer(
         seconds_of_evaluation = 0.0
 
         def train(self, *arguments: Any, **settings: Any) -> Any:
-            with only_needed_in_last_layer(self.model):
+            with ExitStack() as around:
+                around.enter_context(only_needed_in_last_layer(self.model))
+                if devices == 1:
+                    around.enter_context(lora_in_one_product(self.model))
                 return super().train(*arguments, **settings)
 
         def _get_train_sampler(self, _dataset: Any = None) -> EpochOrder:

@@ -23,14 +23,17 @@ from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.training.attention import (
     attention_for_packs,
     boolean_mask,
-    only_needed_in_last_layer,
-    parts_after_the_keys,
     ragged,
     segments_of,
 )
 from dialoguellm_release.training.data import EpochOrder, Row
 from dialoguellm_release.training.packs import pack, pack_size, packed, padded, summed_loss
 from dialoguellm_release.training.sft import tune
+from dialoguellm_release.training.shortcuts import (
+    lora_in_one_product,
+    only_needed_in_last_layer,
+    parts_after_the_keys,
+)
 
 VOCABULARY = 64
 ARCHITECTURES: tuple[tuple[str, dict[str, Any], str], ...] = (
@@ -123,13 +126,32 @@ def test_loss_and_gradients_are_those_of_the_separate_sequences(
     assert max(value.abs().max().item() for name, value in alone.items() if name != "loss") > 0.01
 
 
+def test_lora_in_one_product_has_the_loss_and_gradients_of_peft() -> None:
+    from peft import LoraConfig, get_peft_model
+
+    lora = LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=12, target_modules="all-linear")
+    model = get_peft_model(small_model("llama"), lora).double()
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+    rows = made_up_rows()
+    expected = losses_and_gradients(model, lambda: summed_loss(model, padded(rows)))
+    with lora_in_one_product(model):
+        found = losses_and_gradients(model, lambda: summed_loss(model, padded(rows)))
+        assert not all(torch.equal(found[name], value) for name, value in expected.items())
+    for name, value in expected.items():
+        assert torch.allclose(found[name], value, rtol=0, atol=1e-12), name
+    again = losses_and_gradients(model, lambda: summed_loss(model, padded(rows)))
+    assert all(torch.equal(again[name], value) for name, value in expected.items())
+
+
 def losses_and_gradients(model: Any, loss_of: Callable[[], Any]) -> dict[str, torch.Tensor]:
     model.zero_grad()
     with norms_in_double():
         loss = loss_of()
         loss.backward()
-    gradients = {name: weight.grad.clone() for name, weight in model.named_parameters()}
-    return {"loss": loss.detach(), **gradients}
+    trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    return {"loss": loss.detach(), **{name: weight.grad.clone() for name, weight in trained.items()}}
 
 
 def separate_loss(model: Any, row: Row) -> torch.Tensor:
