@@ -3,6 +3,7 @@
     dlm-release dataset build paper --sources DIR --skip iemocap
     python bench/study.py --backbone BACKBONE [--dataset build/dataset] [--work build/study] [--jobs 1]
     python bench/study.py --table                       # the results so far, as Markdown
+    python bench/study.py --compare meld-no-context,meld-k5   # on the test split, each the mean of its seeds
 
 BACKBONE is a backbone recipe: `smollm2-135m`, or a file that names a folder of weights. Every run is a
 sequence of `dlm-release` commands, listed in `bench/study.yaml`, in a process of its own. A step whose output
@@ -198,6 +199,58 @@ def table(work: Path) -> str:
     return "\n".join(rows)
 
 
+def compared(work: Path, names: Sequence[str], corpus: str) -> str:
+    """Weighted F1 of two systems, each the mean of its seeds, by the paired bootstrap over dialogues."""
+    from dialoguellm_release.schemas.scores import Resampling
+    from dialoguellm_release.scoring.significance import Run as Compared
+    from dialoguellm_release.scoring.significance import paired_bootstrap
+
+    folders = [
+        sorted(
+            path
+            for path in (work / "scores").glob(f"{name}*-{corpus}-test")
+            if _is_run(path.name, name, corpus)
+        )
+        for name in names
+    ]
+    runs = [
+        Compared(_confusions(found), lambda sums: {"weighted_f1": _weighted_f1(sums)}) for found in folders
+    ]
+    first, second = runs
+    found = paired_bootstrap(first, second, Resampling(resamples=10_000, level=0.95, seed=1))["weighted_f1"]
+    low, high = (f"{100 * end:.2f}" for end in found.interval)
+    seeds = " and ".join(str(len(one)) for one in folders)
+    return f"{100 * found.value:+.2f} ({low} to {high}), p {found.p_value:.2g}, of {seeds} runs"
+
+
+def _is_run(folder: str, name: str, corpus: str) -> bool:
+    middle = folder.removeprefix(name).removesuffix(f"-{corpus}-test")
+    return not middle or middle.removeprefix("-seed").isdigit()
+
+
+def _confusions(folders: Sequence[Path]) -> Any:
+    """Counts by dialogue, run, reference and prediction."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    tables = [pq.read_table(folder / "predictions.parquet") for folder in folders]
+    dialogues = [name.rpartition("/")[0] for name in tables[0]["id"].to_pylist()]
+    rows = {name: number for number, name in enumerate(dict.fromkeys(dialogues))}
+    labels = [name.removeprefix("score_") for name in tables[0].column_names if name.startswith("score_")]
+    counts = np.zeros((len(rows), len(tables), len(labels), len(labels)))
+    for run, table in enumerate(tables):
+        pairs = zip(table["reference"].to_pylist(), table["prediction"].to_pylist(), strict=True)
+        for dialogue, (reference, prediction) in zip(dialogues, pairs, strict=True):
+            counts[rows[dialogue], run, labels.index(reference), labels.index(prediction)] += 1
+    return counts
+
+
+def _weighted_f1(counts: Any) -> Any:
+    right, given, answered = counts.diagonal(axis1=-2, axis2=-1), counts.sum(-1), counts.sum(-2)
+    f1 = 2 * right / (given + answered).clip(1)
+    return ((f1 * given).sum(-1) / given.sum(-1)).mean(-1)
+
+
 def _headline(figures: Mapping[str, Any]) -> tuple[float, float | None]:
     name = figures["headline"]
     clean = (figures.get("clean") or {}).get("metrics")
@@ -230,7 +283,12 @@ def main() -> None:
     parser.add_argument("--plan", type=Path, default=PLAN)
     parser.add_argument("--run", help="carry out this run alone, in this process: NAME or NAME-seedN")
     parser.add_argument("--table", action="store_true", help="print the results so far and do nothing else")
+    parser.add_argument("--compare", metavar="FIRST,SECOND", help="compare two systems and do nothing else")
+    parser.add_argument("--corpus", default="meld", help="of --compare; not one whose headline is micro F1")
     arguments = parser.parse_args()
+    if arguments.compare:
+        print(compared(arguments.work, arguments.compare.split(","), arguments.corpus))
+        return
     if arguments.table:
         print(table(arguments.work))
         return
