@@ -12,17 +12,12 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import yaml
 
 from dialoguellm_release.errors import Problem, RecipeError
 from dialoguellm_release.resources import record
-
-if TYPE_CHECKING:
-    from yaml import SafeLoader as _SafeLoader
-else:  # in C where PyYAML was compiled with libyaml: that takes a tenth of the time
-    _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 KeyPath = tuple[str | int, ...]
 
@@ -59,7 +54,7 @@ class Document:
         return f"{found.file}:{found.line}"
 
 
-class _Yaml12Loader(_SafeLoader):
+class _Yaml12Loader(yaml.SafeLoader):
     """The scalars of YAML 1.2's core schema, without infinities and not-a-numbers."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
@@ -114,17 +109,16 @@ def parse_yaml(
     """The values in a text with their positions, and what is wrong with it.
 
     Why `alias`: recipes are YAML 1.2 without aliases and tags; what others wrote is read as PyYAML reads it.
+    The loader is the slow one of Python: deep nesting raises there, and ends the process in libyaml.
     """
     try:
-        loader = (_SafeLoader if alias == "allow" else _Yaml12Loader)(text)
+        loader = (yaml.SafeLoader if alias == "allow" else _Yaml12Loader)(text)
         node = loader.get_single_node()
         walk = _Walk(file, first_line, loader if alias == "allow" else None)
         data = None if node is None else walk.value(node, ())
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        # libyaml marks what the end of the text lacks on the line after it.
-        line = min(mark.line, text.rstrip().count("\n")) if mark else 0
-        where = f"{file}:{line + first_line}:{mark.column + 1}" if mark else file
+        where = f"{file}:{mark.line + first_line}:{mark.column + 1}" if mark else file
         what = f"not YAML: {error.problem or error.context}"
         raise RecipeError(Problem(where, what, code="yaml.invalid")) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
