@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import pairwise
 from types import GenericAlias
@@ -198,3 +198,27 @@ def _escaped(texts: pa.Array) -> pa.Array:
     for character in sorted(map(chr, np.unique(special).tolist()), key=lambda one: one != "\\"):
         texts = pc.replace_substring(texts, character, to_json(character).decode()[1:-1])
     return texts
+
+
+class BatchedRows:
+    """The rows of a table that is read in batches, as many at once as are asked for."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self._batches, self._held = batches, list[Any]()
+
+    def take(self, count: int) -> list[pa.RecordBatch]:
+        """The next rows, or all that are left."""
+        import pyarrow as pa
+
+        while sum(map(len, self._held)) < count and (batch := next(self._batches, None)) is not None:
+            self._held.append(batch)
+        if not self._held:
+            return []
+        table = pa.Table.from_batches(self._held)
+        taken: list[pa.RecordBatch] = table.slice(0, count).to_batches()
+        self._held = table.slice(count).to_batches()
+        return taken
+
+    def rest(self) -> int:
+        """How many rows are left."""
+        return sum(map(len, self._held)) + sum(map(len, self._batches))

@@ -17,7 +17,7 @@ from dialoguellm_release.leakage.audit import PART_OF, Ledger, audit_as_json, ma
 from dialoguellm_release.leakage.shared import bit_of, no_bits, split_names
 from dialoguellm_release.leakage.turns import TurnCollector, Turns, of_records, turns_before
 from dialoguellm_release.prompts import Prompt, prompt_of_dataset
-from dialoguellm_release.record_columns import by_distinct, record_digests
+from dialoguellm_release.record_columns import BatchedRows, by_distinct, record_digests
 from dialoguellm_release.records import ROWS_AT_ONCE, columns_in, content_sha256
 from dialoguellm_release.schemas.audit import Sizes
 from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures, DatasetManifest
@@ -235,30 +235,6 @@ def _places(flags: pa.ChunkedArray) -> list[int]:
     return places
 
 
-class _Rows:
-    """The rows of a table that is read in batches, as many at once as are asked for."""
-
-    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
-        self._batches, self._held = batches, list[Any]()
-
-    def take(self, count: int) -> list[pa.RecordBatch]:
-        """The next rows, or all that are left."""
-        import pyarrow as pa
-
-        while sum(map(len, self._held)) < count and (batch := next(self._batches, None)) is not None:
-            self._held.append(batch)
-        if not self._held:
-            return []
-        table = pa.Table.from_batches(self._held)
-        taken: list[pa.RecordBatch] = table.slice(0, count).to_batches()
-        self._held = table.slice(count).to_batches()
-        return taken
-
-    def rest(self) -> int:
-        """How many rows are left."""
-        return sum(map(len, self._held)) + sum(map(len, self._batches))
-
-
 @dataclass
 class _SplitCheck:
     """Checks one split of one corpus, some thousand records at once, with their `sft` rows."""
@@ -292,7 +268,7 @@ class _SplitCheck:
         held = data_file(path)
         assert held is not None
         assert held.part is not None
-        rows = _Rows(self._sft_rows(self.folder / replace(held, holds="sft").path))
+        rows = BatchedRows(self._sft_rows(self.folder / replace(held, holds="sft").path))
         lacking = 0
         try:
             for records in columns_in(self.folder / path):
