@@ -254,8 +254,8 @@ def _advice(recipe: AdapterRecipe, architecture: Architecture | None) -> Iterato
     is_large = architecture is not None and architecture.parameters >= LARGE_MODEL
     if recipe.packing == "shared_prefix" and is_large and micro_batch < SMALL_PACK:
         yield (
-            f"packs of {micro_batch} records were slower than padding on an H100, packs of 64 were 3.5 times "
-            f"as fast: raise trainer.per_device_train_batch_size as far as memory allows, and lower "
+            f"on an H200 packs of 8 records were no faster than padding, packs of 64 six times as fast; with "
+            f"{micro_batch}, raise trainer.per_device_train_batch_size as far as memory allows, and lower "
             f"trainer.gradient_accumulation_steps so that the batch stays {batch}; or set packing: none"
         )
 
