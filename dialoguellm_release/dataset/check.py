@@ -86,7 +86,8 @@ class _RecordIndex:
             yield from found
             return
         ledger = make_ledger(turns, rules)
-        named, parts = (np.concatenate(one)[turns.place] for one in (self._leaks, self._parts))
+        none = np.empty(0, dtype=np.int8)  # a published copy may hold no record
+        named, parts = (np.concatenate([none, *one])[turns.place] for one in (self._leaks, self._parts))
         yield from _first_of(self._leak_problems(turns, ledger, named))
         is_leaked = np.array([names is None or bool(names) for names in self._named], dtype=bool)[named]
         yield from _first_of(_part_problems(turns, ledger, is_leaked, parts, manifest))

@@ -137,7 +137,7 @@ HEADER = b"id,prediction\n"
         ("mine.csv", HEADER + b"a,b\n\na,b,c\n", "table.width", ":4"),
         ("mine.csv", HEADER + b'"a\nb",c\nd\n', "table.width", ":4"),
         ("mine.csv", HEADER + b'a,"b\nc', "table.csv", ":2"),
-        ("mine.csv", HEADER + b"a," + b"b" * 200_000 + b"\n", "table.csv", ":2"),
+        ("mine.csv", HEADER + b"a," + b"b" * 200_000 + b"\n", "table.long_cell", ":2"),
         ("mine.csv", HEADER + b",anger\n", "predictions.id_type", ":2"),
         ("mine.jsonl", b'{"id": "a"\n', "table.json", ":1"),
         ("mine.jsonl", b"\n[1]\n", "table.json", ":2"),
