@@ -76,9 +76,9 @@ class RowWriter:
         self._written: Future[None] | None = None
 
     def add(self, rows: pa.Table) -> None:
-        """Takes some rows."""
+        """Takes some rows; however many at a time, the file has the same bytes."""
         self._tables.append(rows)
-        if sum(map(len, self._tables)) >= ROWS_PER_GROUP:
+        while sum(map(len, self._tables)) >= ROWS_PER_GROUP:
             self._flush()
 
     def __enter__(self) -> Self:
@@ -102,7 +102,8 @@ class RowWriter:
         if self._writer is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = pq.ParquetWriter(self._path, self._schema, compression="zstd")
-        rows, self._tables = pa.concat_tables(self._tables), []
+        rows = pa.concat_tables(self._tables)
+        rows, self._tables = rows.slice(0, ROWS_PER_GROUP).combine_chunks(), [rows.slice(ROWS_PER_GROUP)]
         self._wait()
         self._written = _thread().submit(self._writer.write_table, rows)
 

@@ -149,7 +149,7 @@ def test_an_unknown_file_of_another_split_misses_the_counts(
     )
     assert "expected: 280 / 2,610" in ended.err
     assert "got: 114 / 1,109" in ended.err
-    assert "not the public file: meld/test_sent_emo.csv" in ended.err
+    assert "not the public files: meld/test_sent_emo.csv" in ended.err
     assert not (tmp_path / "out").exists()
 
 
