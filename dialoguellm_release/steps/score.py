@@ -87,7 +87,7 @@ def score(
     from dialoguellm_release.scoring.model import score_model
 
     loaded = main_recipe(recipe, "score", ScoreRecipe, overrides)
-    chosen = _choice(model)
+    chosen = model if isinstance(model, ModelChoice) else ModelChoice(model)
     with first_alone():
         folders = model_folders(chosen)
     data, target = Path(dataset), _folder(out, loaded, overrides, folders.name)
@@ -137,7 +137,7 @@ def score_each_way(
     """
     from dialoguellm_release.scoring.model import score_model
 
-    chosen = _choice(model)
+    chosen = model if isinstance(model, ModelChoice) else ModelChoice(model)
     with first_alone():
         folders = model_folders(chosen)
     loaded = main_recipe(recipe, "score", ScoreRecipe, overrides)
@@ -397,7 +397,3 @@ def _model_inputs(loaded: Loaded[ScoreRecipe], dataset: Path, model: ModelFolder
     if not bundled_entry(corpus) and script != AuthorsScript():
         names["authors_script"] = sha256_of_text(canonical_json(script))
     return _inputs(loaded, dataset, names, folders, MODEL_PACKAGES)
-
-
-def _choice(model: StrPath | ModelChoice | None) -> ModelChoice:
-    return model if isinstance(model, ModelChoice) else ModelChoice(model)

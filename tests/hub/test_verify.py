@@ -18,7 +18,6 @@ from huggingface_hub import hf_hub_download
 from dialoguellm_release.folders import MANIFEST, stamp, stamps
 from dialoguellm_release.hub.contents import files_sha256
 from dialoguellm_release.hub.verify import Verified
-from dialoguellm_release.hub.verify_models import prediction_problems
 from dialoguellm_release.schemas.manifests import CALIBRATION
 from dialoguellm_release.schemas.release import RELEASE_FILE, ReleaseFile
 from dialoguellm_release.steps.release import publish, verify_release
@@ -440,18 +439,3 @@ def test_a_private_repository_is_not_there_for_strangers(
     (found,) = verify_release("datasets/dialoguellm/instructions@v1.0.0")
     assert found.problems[0].code == "verify.not_found"
     assert secret not in str(found)
-
-
-@pytest.mark.parametrize(
-    ("apart", "codes"),
-    [
-        ([0.09, 0.0, 0.0, 0.0, 0.0], []),
-        ([0.11, 0.0, 0.0, 0.0, 0.0], ["verify.other_prediction"]),
-        ([0.03, 0.03, 0.03, 0.03, 0.03], ["verify.other_prediction"]),
-    ],
-    ids=["half precision", "one far apart", "all a little apart"],
-)
-def test_probabilities_may_be_apart_as_half_precision_sets_them(apart: list[float], codes: list[str]) -> None:
-    before = {f"meld/test/0/{number}": {"score_neutral": 0.5} for number in range(len(apart))}
-    again = {name: {"score_neutral": 0.5 + one} for name, one in zip(before, apart, strict=True)}
-    assert [problem.code for problem in prediction_problems("scores/meld", again, before)] == codes

@@ -98,7 +98,7 @@ class _File:
                 yield Dialogue(corpus=name, split=split, id=dialogue_id, utterances=utterances)
 
     def _split_of(self, dialogue: dict[str, Any]) -> Split | None:
-        """The split of the file, or that which a dialogue or each of its utterances states."""
+        """The split of the file, or the one that a dialogue or each of its utterances states."""
         key = self._form.split
         if key is None:
             return given(self._folder, self._split) if self._split else None
