@@ -1,20 +1,62 @@
-"""The steps from clips to video descriptions."""
+"""The steps from clips to video descriptions: look at the clips of a dataset, have them described, count."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 from collections.abc import Sequence
+from contextlib import aclosing, closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+from pydantic import ValidationError
+
+from dialoguellm_release.corpora.registry import corpus_entry
+from dialoguellm_release.errors import DataError, Problem, problems_of
+from dialoguellm_release.folders import package_versions, read_manifest
+from dialoguellm_release.progress import progress
 from dialoguellm_release.recipes.catalogue import load_recipe
-from dialoguellm_release.schemas.video import Prices, VideoRecipe
+from dialoguellm_release.records import read_records
+from dialoguellm_release.schemas.corpus import CorpusEntry
+from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
+from dialoguellm_release.schemas.labels import SPLITS
+from dialoguellm_release.schemas.video import Prices, ServedDescriber, VideoRecipe, VideoStatus
+from dialoguellm_release.serve.asking import Asking, Budget, Question
+from dialoguellm_release.serve.client import OpenAIClient
+from dialoguellm_release.serve.store import FORGET_FAILED
 from dialoguellm_release.step import BUILD, StrPath
+from dialoguellm_release.video.clips import FoundClips, find_clips, read_shard
+from dialoguellm_release.video.frames import Extracted, extract_all
+from dialoguellm_release.video.ledger import (
+    Setup,
+    answered_elsewhere,
+    failures,
+    noted,
+    read_ledgers,
+    read_setup,
+    reading,
+    refuse_other,
+    summary,
+    writing,
+)
+from dialoguellm_release.video.questions import (
+    SYNTHETIC,
+    answer_synthetic,
+    asking_sha256,
+    cost_usd,
+    estimate_usd,
+    model_of,
+    prompt_sha256,
+    question_key,
+    read_answer,
+    request_body,
+    served_model,
+)
 
-if TYPE_CHECKING:
-    from dialoguellm_release.schemas.video import VideoStatus
-    from dialoguellm_release.video.run import Survey as Survey
+SHAPED_BY = ("av", "pillow", "openai")
 
 
 @dataclass(frozen=True)
@@ -28,6 +70,25 @@ class Limits:
 
     questions: int | None = None
     cost_usd: float | None = None
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the clips of a dataset give.
+
+    Attributes:
+        faults: Ids of records whose clip gives no frames, with the name of the fault and what was found.
+        questions: How many questions would be asked; equal ones count once.
+        skipped: Records whose clip has pictures that could not be decoded, with the number of those.
+        cost_usd: What the questions are expected to cost; None without prices.
+    """
+
+    found: FoundClips
+    faults: dict[str, str]
+    answered: int
+    questions: int
+    skipped: dict[str, int]
+    cost_usd: float | None
 
 
 def survey_clips(
@@ -59,10 +120,31 @@ def survey_clips(
     Example:
         >>> survey_clips("gpt-4.1-mini", "videos")  # doctest: +SKIP
     """
-    from dialoguellm_release.video import run
-
-    loaded = load_recipe(os.fspath(recipe), "video", VideoRecipe, overrides)
-    return run.survey_clips(loaded, Path(dataset), Path(videos), Path(out), run.read_shard(shard))
+    asked = load_recipe(os.fspath(recipe), "video", VideoRecipe, overrides).recipe
+    found = read_shard(shard).of(_clips(asked, Path(dataset), Path(videos)))
+    done, answered = answered_elsewhere(Path(out), None)
+    waiting = [clip for clip in found.clips if clip.record_id not in done]
+    asking = asking_sha256(asked)
+    faults: dict[str, str] = {}
+    shown: dict[str, int] = {}
+    skipped: dict[str, int] = {}
+    with progress("check clips", len(waiting)) as advance:
+        for one in extract_all(waiting, asked.frames, {}):
+            if one.fault is not None:
+                faults[one.clip.record_id] = str(one.fault)
+            elif (key := question_key(asking, one.frames)) not in answered:
+                shown[key] = len(one.frames)
+            if one.skipped:
+                skipped[one.clip.record_id] = one.skipped
+            advance(1)
+    return Survey(
+        found=found,
+        faults=faults,
+        answered=len(found.clips) - len(waiting),
+        questions=len(shown),
+        skipped=skipped,
+        cost_usd=sum(estimate_usd(asked, n) or 0.0 for n in shown.values()) if asked.prices else None,
+    )
 
 
 def describe_clips(
@@ -98,20 +180,51 @@ def describe_clips(
     Example:
         >>> describe_clips("gpt-4.1-mini", "videos", limits=Limits(cost_usd=5.0))  # doctest: +SKIP
     """
-    from dialoguellm_release.video import run
-
     loaded = load_recipe(os.fspath(recipe), "video", VideoRecipe, overrides)
-    until = limits or Limits()
-    return run.describe_clips(
-        loaded,
-        Path(dataset),
-        Path(videos),
-        Path(out),
-        run.read_shard(shard),
-        until.questions,
-        until.cost_usd,
-        retry_failed=retry_failed,
+    asked, describer = loaded.recipe, loaded.recipe.describer
+    part, folder, until = read_shard(shard), Path(out), limits or Limits()
+    client = OpenAIClient(served_model(describer)) if isinstance(describer, ServedDescriber) else None
+    setup = Setup(
+        recipe=loaded.name,
+        recipe_sha256=loaded.sha256,
+        asking=asking_sha256(asked),
+        model=model_of(asked),
+        prompt=asked.prompt.name,
+        prompt_sha256=prompt_sha256(asked.prompt),
+        estimate_usd=estimate_usd(asked),
+        created_by=package_versions(*SHAPED_BY),
     )
+    found = part.of(_clips(asked, Path(dataset), Path(videos)))
+    with reading(folder, part.ledger) as others:
+        for path, db in others:
+            refuse_other(path, read_setup(db), setup)
+    done, answered = answered_elsewhere(folder, part.ledger)
+    with writing(folder / part.ledger, setup) as ledger:
+        ledger.plan(found)
+        if retry_failed:
+            ledger.store.commit([FORGET_FAILED])
+        clips = ledger.waiting([clip for clip in found.clips if clip.record_id not in done])
+        with (
+            progress("describe", len(clips)) as advance,
+            closing(extract_all(clips, asked.frames, ledger.clip_hashes())) as extracted,
+        ):
+            asking = Asking(
+                ledger.store,
+                client.server if client else SYNTHETIC,
+                client.send if client else answer_synthetic,
+                read_answer,
+                cost_usd=partial(cost_usd, asked),
+                budget=Budget(until.questions, until.cost_usd, estimate_usd(asked), *ledger.store.money()),
+                advance=advance,
+                known=answered | ledger.store.keys(),
+            )
+
+            async def run() -> None:
+                async with aclosing(client) if client else nullcontext():
+                    await asking.over(_question(one, asked, setup.asking) for one in extracted)
+
+            asyncio.run(run())
+    return asking.stopped
 
 
 def video_status(folder: StrPath = BUILD / "video") -> VideoStatus:
@@ -130,18 +243,51 @@ def video_status(folder: StrPath = BUILD / "video") -> VideoStatus:
         >>> video_status("build/video").records.described  # doctest: +SKIP
         13708
     """
-    from dialoguellm_release.video.ledger import read_ledgers, summary
-
     return summary(read_ledgers(Path(folder)))
 
 
 def video_failures(folder: StrPath = BUILD / "video") -> dict[str, str]:
     """The records that failed or were refused, by id, each with the reason."""
-    from dialoguellm_release.video.ledger import failures, read_ledgers
-
     return failures(read_ledgers(Path(folder)))
 
 
 def video_prices(recipe: str, overrides: Sequence[str] = ()) -> Prices | None:
     """The prices of a video recipe; None where it has none."""
     return load_recipe(recipe, "video", VideoRecipe, overrides).recipe.prices
+
+
+def _question(extracted: Extracted, recipe: VideoRecipe, asking: str) -> Question:
+    key, changes = noted(extracted, asking)
+    return Question(key, partial(request_body, recipe.describer, recipe.prompt, extracted.frames), changes)
+
+
+def _clips(recipe: VideoRecipe, dataset: Path, videos: Path) -> FoundClips:
+    """The clips of the records that a dataset has of the recipe's corpora."""
+    manifest = read_manifest(dataset, DatasetManifest)
+    there = [
+        (name, split)
+        for name in recipe.corpora
+        if name in manifest.figures.corpora
+        for split in dict.fromkeys([*SPLITS, *manifest.figures.corpora[name].splits])
+        if any(file.path.startswith(f"data/{name}/{split}-") for file in manifest.outputs)
+    ]
+    if not there:
+        wanted, got = ", ".join(recipe.corpora), ", ".join(manifest.figures.corpora)
+        what = "has no corpus that the video recipe describes"
+        raise DataError(Problem(str(dataset), what, wanted, got, code="video.no_corpus"))
+    entries = {name: _entry_of(name, manifest, dataset) for name, _ in there}
+    records = (record for name, split in there for record in read_records(dataset, name, split))
+    return find_clips(records, videos, recipe.wrong_clips, entries)
+
+
+def _entry_of(corpus: str, manifest: DatasetManifest, dataset: Path) -> CorpusEntry:
+    """The corpus file with which a dataset was built; the bundled one where its recipe names no other."""
+    stated: Any = manifest.recipe.resolved.get("corpora")
+    entry = (stated.get(corpus) or {}).get("entry") if isinstance(stated, dict) else None
+    if entry is None:
+        return corpus_entry(corpus)
+    try:
+        return CorpusEntry.model_validate_json(json.dumps(entry))
+    except ValidationError as error:
+        what = f"the corpus file of {corpus} in its recipe is not valid"
+        raise DataError(problems_of(error, str(dataset), what, code="video.bad_corpus")) from error

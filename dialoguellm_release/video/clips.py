@@ -1,14 +1,15 @@
-"""The clip of a record: the video files below a folder, by the naming that the corpus file states."""
+"""The clips of records, by the naming that the corpus file states, and parts of them."""
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import itertools
 import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dialoguellm_release.corpora.registry import corpus_entry
@@ -17,6 +18,7 @@ from dialoguellm_release.schemas.corpus import ClipNaming, CorpusEntry, EpisodeT
 from dialoguellm_release.schemas.record import Record
 
 SUFFIXES = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".ogv"}
+LEDGER_SUFFIX = ".sqlite"
 
 Key = tuple[tuple[str, str], ...]
 """What a file and a record have in common: the named parts of the naming, sorted."""
@@ -112,6 +114,49 @@ def find_clips(
         several=several,
         without_record=tuple(sorted(without_record)),
     )
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of `count` parts of the clips, by number from 1; records of one clip are in one part."""
+
+    number: int = 1
+    count: int = 1
+
+    @property
+    def ledger(self) -> str:
+        """The name of the ledger of this part."""
+        return f"ledger{f'-{self.number}-of-{self.count}' if self.count > 1 else ''}{LEDGER_SUFFIX}"
+
+    def has(self, name: str) -> bool:
+        """Whether a clip, or a record without one, is in this part."""
+        digest = hashlib.sha256(name.encode()).digest()
+        return int.from_bytes(digest[:8], "big") % self.count == self.number - 1
+
+    def of(self, found: FoundClips) -> FoundClips:
+        """What was found, of this part."""
+        return replace(
+            found,
+            clips=tuple(clip for clip in found.clips if self.has(f"{clip.name} {clip.start_s} {clip.end_s}")),
+            without_clip=tuple(filter(self.has, found.without_clip)),
+            left_out={name: reason for name, reason in found.left_out.items() if self.has(name)},
+            several={name: files for name, files in found.several.items() if self.has(name)},
+        )
+
+
+def read_shard(text: str) -> Shard:
+    """A part from its form `i/n`.
+
+    >>> read_shard("2/8")
+    Shard(number=2, count=8)
+    """
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text, re.ASCII)
+    shard = Shard(int(match[1]), int(match[2])) if match else None
+    if shard is None or not 1 <= shard.number <= shard.count:
+        raise DataError(
+            Problem("--shard", "not a part", expected="i/n, as in 1/8 to 8/8", got=text, code="video.shard")
+        )
+    return shard
 
 
 class _Naming:

@@ -29,11 +29,9 @@ from dialoguellm_release.serve.store import (
     open_store,
     unusable,
 )
-from dialoguellm_release.video.clips import Clip, FoundClips
+from dialoguellm_release.video.clips import LEDGER_SUFFIX, Clip, FoundClips
 from dialoguellm_release.video.frames import Extracted, SeenFile
 from dialoguellm_release.video.questions import question_key
-
-SUFFIX = ".sqlite"
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS setup (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -76,7 +74,7 @@ def reading(folder: Path, but: str | None = None) -> Iterator[list[tuple[Path, s
     try:
         with ExitStack() as stack:
             found = []
-            for path in sorted(folder.glob(f"*{SUFFIX}")):
+            for path in sorted(folder.glob(f"*{LEDGER_SUFFIX}")):
                 if path.name != but and not path.name.startswith("."):
                     db = stack.enter_context(closing(_connected(path)))
                     if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'setup'").fetchone():

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.steps.video import Limits, describe_clips, survey_clips, video_status
+from dialoguellm_release.video.clips import Shard, read_shard
 from dialoguellm_release.video.ledger import read_descriptions
-from dialoguellm_release.video.run import Shard, read_shard
 
 
 def describe(filmed: Any, out: Path, settings: list[str], **options: Any) -> str | None:
