@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dialoguellm_release.cli.command import Json, group, problem_data, say, show_result
+from dialoguellm_release.errors import DataError
 from dialoguellm_release.render import numbers
 from dialoguellm_release.render.tables import Table
 
@@ -78,7 +79,6 @@ def check(
 
     Example: dlm-release corpora check corpora
     """
-    from dialoguellm_release.errors import DataError
     from dialoguellm_release.steps.corpora import check_corpora
 
     checked = check_corpora(sources, recipe)

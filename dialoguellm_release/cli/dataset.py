@@ -21,6 +21,7 @@ from dialoguellm_release.cli.command import (
     show_json,
     show_result,
 )
+from dialoguellm_release.errors import DataError
 from dialoguellm_release.render import numbers
 from dialoguellm_release.render.tables import Column, Table
 
@@ -83,7 +84,6 @@ def check(dataset: BuiltDataset, json: Json = False) -> None:
 
     Example: dlm-release dataset check build/dataset
     """
-    from dialoguellm_release.errors import DataError
     from dialoguellm_release.steps.dataset import check_dataset
 
     problems = check_dataset(dataset)
@@ -119,7 +119,6 @@ def hydrate(
 
     Example: dlm-release dataset hydrate dialoguellm/instructions@v1.0.0 --sources corpora --out build/full
     """
-    from dialoguellm_release.errors import DataError
     from dialoguellm_release.steps.dataset import hydrate_dataset
 
     try:

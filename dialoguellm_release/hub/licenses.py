@@ -27,11 +27,7 @@ from dialoguellm_release.layout import (
 from dialoguellm_release.leakage.audit import audit_as_json, publishable_audit
 from dialoguellm_release.record_columns import record_schema, sft_schema, standoff_schema
 from dialoguellm_release.schemas.audit import Audit
-from dialoguellm_release.schemas.corpus import (
-    DISTRIBUTIONS,
-    CorpusEntry,
-    Distribution,
-)
+from dialoguellm_release.schemas.corpus import DISTRIBUTIONS, CorpusEntry, Distribution
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest, PublishedSubset
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe

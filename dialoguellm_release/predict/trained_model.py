@@ -11,12 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dialoguellm_release.backbones.adapters import (
-    check_unchanged,
-    downloaded,
-    find_adapter,
-    load_answering,
-)
+from dialoguellm_release.backbones.adapters import check_unchanged, downloaded, find_adapter, load_answering
 from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.backbones.weights import Base, base_of
 from dialoguellm_release.encoding import EncodedPrompt, Encoder, context_window
