@@ -21,9 +21,6 @@ from .steps.adapter import TrainedSeeds as TrainedSeeds
 from .steps.adapter import check_adapter as check_adapter
 from .steps.adapter import train_adapter as train_adapter
 from .steps.adapter import train_seeds as train_seeds
-from .steps.card import check_cards as check_cards
-from .steps.card import render_card as render_card
-from .steps.card import write_card as write_card
 from .steps.compare import check_claims as check_claims
 from .steps.compare import compare_scores as compare_scores
 from .steps.compare import score_table as score_table
@@ -41,8 +38,11 @@ from .steps.model import merge_adapter as merge_adapter
 from .steps.predict import predict_file as predict_file
 from .steps.recipe import DataOptions as DataOptions
 from .steps.recipe import new_recipe as new_recipe
+from .steps.release import check_cards as check_cards
 from .steps.release import publish as publish
+from .steps.release import render_card as render_card
 from .steps.release import verify_release as verify_release
+from .steps.release import write_card as write_card
 from .steps.score import calibrate_adapter as calibrate_adapter
 from .steps.score import score as score
 from .steps.score import score_baseline as score_baseline

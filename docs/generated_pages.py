@@ -100,7 +100,6 @@ TOPICS = {
     "steps.compare": "Scores",
     "serve": "Scores",
     "steps.release": "Releases",
-    "steps.card": "Releases",
     "errors": "Errors",
 }
 """Where a public name is described, by the begin of its module; under `Other` where none fits."""

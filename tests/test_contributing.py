@@ -17,8 +17,8 @@ from dialoguellm_release.schemas.labels import LABELS
 from dialoguellm_release.schemas.scores import METRICS, MetricName
 from dialoguellm_release.schemas.video import ServedDescriber, VideoRecipe
 from dialoguellm_release.steps.adapter import check_adapter
-from dialoguellm_release.steps.card import check_cards
 from dialoguellm_release.steps.dataset import audit_dataset, build_dataset, check_dataset
+from dialoguellm_release.steps.release import check_cards
 
 ROOT = Path(__file__).parents[1]
 TABLE = """\

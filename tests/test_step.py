@@ -18,10 +18,10 @@ from dialoguellm_release.resources import record, recording
 from dialoguellm_release.schemas.manifests import BackboneManifest, RecipeStamp
 from dialoguellm_release.step import Inputs, Output, StepResult, folder_name, run_step
 from dialoguellm_release.steps.adapter import train_adapter
-from dialoguellm_release.steps.card import check_cards, render_card
 from dialoguellm_release.steps.compare import check_claims, compare_scores, score_table
 from dialoguellm_release.steps.dataset import build_dataset, check_dataset
 from dialoguellm_release.steps.model import build_backbone, export_training, merge_adapter
+from dialoguellm_release.steps.release import check_cards, render_card
 from dialoguellm_release.steps.score import (
     ModelChoice,
     score,

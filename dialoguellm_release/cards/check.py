@@ -15,11 +15,12 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from dialoguellm_release.cards.card import BEGIN
-from dialoguellm_release.cards.configs import config_problems, our_config_problems
 from dialoguellm_release.cards.metadata import (
     FENCE,
     HUB_ID,
+    config_problems,
     metadata_problems,
+    our_config_problems,
     our_metadata_problems,
     read_front_matter,
     validation_problems,

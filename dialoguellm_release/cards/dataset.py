@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from dialoguellm_release.cards.card import render_card
-from dialoguellm_release.cards.configs import configs, corpora_in
 from dialoguellm_release.cards.licenses import (
     HELD,
     corpora_held,
@@ -16,6 +15,7 @@ from dialoguellm_release.cards.licenses import (
     recipe_of,
     rights_held,
 )
+from dialoguellm_release.cards.metadata import configs, corpora_in
 from dialoguellm_release.layout import AGREEMENT_FIGURE, AUDIT, COUNT_FIGURES
 from dialoguellm_release.render import numbers
 from dialoguellm_release.schemas.audit import Sizes

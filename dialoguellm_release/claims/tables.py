@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dialoguellm_release.claims.claims import Scores, cells
-from dialoguellm_release.claims.evidence import FoundManifests
+from dialoguellm_release.claims.claims import FoundManifests, Scores, cells
 from dialoguellm_release.claims.verdicts import EXACT, measured_score
 from dialoguellm_release.corpora.registry import title_of
 from dialoguellm_release.render import numbers

@@ -9,14 +9,15 @@ from fnmatch import fnmatchcase
 from itertools import product
 from typing import Any
 
-from dialoguellm_release.claims.claims import all_claims, paper_figures
-from dialoguellm_release.claims.evidence import (
+from dialoguellm_release.claims.claims import (
     Found,
     FoundManifests,
     Status,
     Verdict,
+    all_claims,
     figure_at,
     is_met,
+    paper_figures,
     whole_test_scores,
 )
 from dialoguellm_release.errors import Problem, RecipeError

@@ -44,7 +44,7 @@ def check(
 
     Example: dlm-release card check build/dataset some/clone/README.md
     """
-    from dialoguellm_release.steps.card import check_cards
+    from dialoguellm_release.steps.release import check_cards
 
     checked = check_cards(paths)
     if json:
@@ -89,7 +89,7 @@ def render(
 
     Example: dlm-release card render build/dataset | diff build/dataset/README.md -
     """
-    from dialoguellm_release.steps import card as steps
+    from dialoguellm_release.steps import release as steps
 
     card = steps.render_card(folder, dataset=dataset, backbones=backbones, scores=scores or ())
     if card.absent:

@@ -13,12 +13,16 @@ import yaml
 from pydantic import ValidationError
 
 from dialoguellm_release.cards.card import merged_card
-from dialoguellm_release.cards.configs import corpora_in
 from dialoguellm_release.cards.croissant import render_croissant
 from dialoguellm_release.cards.dataset import render_dataset_card
 from dialoguellm_release.cards.licenses import recipe_of, render_licenses
-from dialoguellm_release.cards.model import AdapterLinks, render_adapter_card, render_backbone_card
-from dialoguellm_release.cards.score import eval_results
+from dialoguellm_release.cards.metadata import corpora_in
+from dialoguellm_release.cards.model import (
+    AdapterLinks,
+    eval_results,
+    render_adapter_card,
+    render_backbone_card,
+)
 from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.errors import DataError, Problem, problems_of
 from dialoguellm_release.folders import (

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.claims.evidence import Status as Status
+from dialoguellm_release.claims.claims import Status as Status
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import bundled
 from dialoguellm_release.render.tables import Table
@@ -23,7 +23,7 @@ from dialoguellm_release.step import BUILD, StrPath
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dialoguellm_release.claims.evidence import Verdict
+    from dialoguellm_release.claims.claims import Verdict
     from dialoguellm_release.claims.tables import PaperTable
 
 
@@ -112,8 +112,7 @@ def check_claims(build: StrPath = BUILD, claims: StrPath | None = None) -> Claim
         >>> check_claims("build")  # doctest: +SKIP
         ClaimReport(41 not yet testable, 12 reproduced, 7 contradicted)
     """
-    from dialoguellm_release.claims.claims import all_claims
-    from dialoguellm_release.claims.evidence import find_manifests
+    from dialoguellm_release.claims.claims import all_claims, find_manifests
     from dialoguellm_release.claims.tables import ablation_table, results_table
     from dialoguellm_release.claims.verdicts import verdicts
 

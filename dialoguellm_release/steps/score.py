@@ -352,7 +352,7 @@ def _scored(
     replace: bool,
 ) -> StepResult[ScoreManifest]:
     """The score folder; `answer` is called only where it is not current."""
-    from dialoguellm_release.cards.score import render_score_report
+    from dialoguellm_release.cards.model import render_score_report
     from dialoguellm_release.scoring.folder import write_scores
 
     def make(staged: Path) -> Output:

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from dialoguellm_release.cards.check import checked_card, eval_result_problems
-from dialoguellm_release.cards.score import eval_results
+from dialoguellm_release.cards.model import eval_results
 from dialoguellm_release.folders import MANIFEST, read_manifest
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import (
@@ -17,7 +17,7 @@ from dialoguellm_release.schemas.manifests import (
     Manifest,
     ScoreManifest,
 )
-from dialoguellm_release.steps.card import RenderedCard, write_card
+from dialoguellm_release.steps.release import RenderedCard, write_card
 from tests.damage import damaged, only_release_errors
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "cards"

@@ -9,8 +9,8 @@ import yaml
 from pydantic import JsonValue
 
 from dialoguellm_release.cards.check import check_our_card
-from dialoguellm_release.cards.configs import configs
 from dialoguellm_release.cards.dataset import render_dataset_card
+from dialoguellm_release.cards.metadata import configs
 from dialoguellm_release.errors import CardError
 from dialoguellm_release.layout import FIGURE_FILES, DataFile, data_file
 from dialoguellm_release.schemas.claims import ClaimsRecipe

@@ -10,8 +10,7 @@ import yaml
 from dialoguellm_release.cards.card import split_card
 from dialoguellm_release.cards.check import check_our_card, eval_result_problems
 from dialoguellm_release.cards.metadata import OUR_KEYS
-from dialoguellm_release.cards.model import AdapterLinks, render_adapter_card
-from dialoguellm_release.cards.score import eval_results, model_index
+from dialoguellm_release.cards.model import AdapterLinks, eval_results, model_index, render_adapter_card
 from dialoguellm_release.resources import resource_folder
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import AdapterManifest, ScoreManifest

@@ -6,8 +6,12 @@ from typing import Any
 import yaml
 
 from dialoguellm_release.cards.check import check_our_card
-from dialoguellm_release.cards.model import AdapterLinks, render_adapter_card, render_backbone_card
-from dialoguellm_release.cards.score import render_score_report
+from dialoguellm_release.cards.model import (
+    AdapterLinks,
+    render_adapter_card,
+    render_backbone_card,
+    render_score_report,
+)
 from dialoguellm_release.corpora.registry import corpus_entry
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import (

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dialoguellm_release.cards.card import render_text
-from dialoguellm_release.cards.score import render_score_report
+from dialoguellm_release.cards.model import render_score_report
 from dialoguellm_release.schemas.manifests import RecipeStamp, ScoreManifest
 from dialoguellm_release.schemas.scores import LabelFigures
 

@@ -15,9 +15,8 @@ import pytest
 
 from dialoguellm_release.errors import PublishError
 from dialoguellm_release.folders import git_blob_id
-from dialoguellm_release.hub.git import GitRepository
 from dialoguellm_release.hub.publish import Published, publish_release
-from dialoguellm_release.hub.store_folder import FolderStore
+from dialoguellm_release.hub.store_folder import FolderStore, GitRepository
 from tests.hub.codes import refuses
 
 if TYPE_CHECKING:

@@ -128,7 +128,7 @@ def test_what_a_killed_private_release_wrote_does_not_become_public(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("dialoguellm_release.hub.git.GitRepository._write_tree", killed)
+        patch.setattr("dialoguellm_release.hub.store_folder.GitRepository._write_tree", killed)
         with pytest.raises(KeyboardInterrupt):
             publish(released(build, "private"), build.path, target)
     with refuses("hub.other_visibility"):

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from dialoguellm_release.claims.evidence import Verdict
+from dialoguellm_release.claims.claims import Verdict
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import read_manifest, write_manifest
 from dialoguellm_release.prompts import load_prompt
