@@ -24,11 +24,11 @@ from .steps.adapter import train_seeds as train_seeds
 from .steps.compare import check_claims as check_claims
 from .steps.compare import compare_scores as compare_scores
 from .steps.compare import score_table as score_table
-from .steps.corpora import check_corpora as check_corpora
-from .steps.corpora import fetch_corpora as fetch_corpora
 from .steps.dataset import audit_dataset as audit_dataset
 from .steps.dataset import build_dataset as build_dataset
+from .steps.dataset import check_corpora as check_corpora
 from .steps.dataset import check_dataset as check_dataset
+from .steps.dataset import fetch_corpora as fetch_corpora
 from .steps.dataset import hydrate_dataset as hydrate_dataset
 from .steps.doctor import examine as examine
 from .steps.model import ModelChoice as ModelChoice

@@ -90,7 +90,6 @@ def command_line() -> str:
 TOPICS = {
     "predict": "Predict",
     "steps.dataset": "Datasets",
-    "steps.corpora": "Datasets",
     "steps.video": "Datasets",
     "records": "Datasets",
     "prompts": "Datasets",

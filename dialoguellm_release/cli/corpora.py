@@ -16,7 +16,7 @@ from dialoguellm_release.render.tables import Table
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.corpus import CorpusLicense
-    from dialoguellm_release.steps.corpora import CheckedCorpus, ListedCorpus
+    from dialoguellm_release.steps.dataset import CheckedCorpus, ListedCorpus
 
 app = group("List, download and check the corpora.")
 
@@ -33,7 +33,7 @@ def list_corpora(
 
     Example: dlm-release corpora list --sources corpora
     """
-    from dialoguellm_release.steps import corpora as steps
+    from dialoguellm_release.steps import dataset as steps
 
     listed = steps.list_corpora(sources)
     text = "\n\n".join(map(_listed_text, listed)) if everything else _listed_table(listed)
@@ -56,7 +56,7 @@ def fetch(
 
     Example: dlm-release corpora fetch NAME --out corpora
     """
-    from dialoguellm_release.steps.corpora import fetch_corpora
+    from dialoguellm_release.steps.dataset import fetch_corpora
 
     files = fetch_corpora(names, to, mirror=mirror, warn=say)
     fetched = sum(not file.was_there for file in files)
@@ -79,7 +79,7 @@ def check(
 
     Example: dlm-release corpora check corpora
     """
-    from dialoguellm_release.steps.corpora import check_corpora
+    from dialoguellm_release.steps.dataset import check_corpora
 
     checked = check_corpora(sources, recipe)
     for corpus in checked:

@@ -47,8 +47,7 @@ def demo(
     """
     from dialoguellm_release.schemas.release import ReleaseRecipe
     from dialoguellm_release.steps.adapter import train_adapter
-    from dialoguellm_release.steps.corpora import corpora_of
-    from dialoguellm_release.steps.dataset import build_dataset
+    from dialoguellm_release.steps.dataset import build_dataset, corpora_of
     from dialoguellm_release.steps.recipe import load_any
     from dialoguellm_release.steps.release import publish as publish_release
     from dialoguellm_release.steps.score import ModelChoice

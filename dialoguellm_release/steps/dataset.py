@@ -1,33 +1,130 @@
-"""The steps around a dataset folder: build it, hydrate a published copy, check it, audit it."""
+"""The steps from native files to a dataset folder: fetch, check, build, hydrate, audit."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.corpora.registry import CorpusFolders, load_dataset_recipe
+from dialoguellm_release.cards.check import check_our_card
+from dialoguellm_release.cards.croissant import render_croissant
+from dialoguellm_release.cards.dataset import render_dataset_card
+from dialoguellm_release.cards.licenses import recipe_of, render_licenses
+from dialoguellm_release.corpora import check, fetch
+from dialoguellm_release.corpora.check import list_corpora as list_corpora
+from dialoguellm_release.corpora.registry import (
+    CorpusFolders,
+    bundled_corpora,
+    corpus_entries,
+    corpus_entry,
+    load_dataset_recipe,
+)
+from dialoguellm_release.dataset.build import SHAPED_BY, STAGES, Build, dataset_sha256, write_dataset
+from dialoguellm_release.dataset.check import dataset_problems
+from dialoguellm_release.dataset.figures import write_figures
+from dialoguellm_release.dataset.reading import arranged
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.folders import canonical_json, read_manifest, sha256_of_text, write_text
+from dialoguellm_release.hub.lookup import published_folder
+from dialoguellm_release.hydration import hydrate
+from dialoguellm_release.hydration.published import open_published
 from dialoguellm_release.layout import CROISSANT, LICENSES
+from dialoguellm_release.leakage.audit import audit_between, make_ledger
+from dialoguellm_release.leakage.turns import read_turns
+from dialoguellm_release.progress import progress
 from dialoguellm_release.prompts import prompt_of
 from dialoguellm_release.recipes.catalogue import load_claims
 from dialoguellm_release.recipes.load import Loaded
+from dialoguellm_release.records import paused_garbage_collection
 from dialoguellm_release.resources import recording, resource_folder
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.dataset_manifest import DatasetFigures, DatasetManifest, VideoProvenance
 from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.step import BUILD, Inputs, Output, StepResult, StrPath, folder_name, run_step
-from dialoguellm_release.steps.corpora import corpus_names
+from dialoguellm_release.video.ledger import read_descriptions
 
 if TYPE_CHECKING:
-    from dialoguellm_release.dataset.build import Build
+    from dialoguellm_release.corpora.check import CheckedCorpus as CheckedCorpus
+    from dialoguellm_release.corpora.check import CheckedSplit as CheckedSplit
+    from dialoguellm_release.corpora.check import ListedCorpus as ListedCorpus
+    from dialoguellm_release.corpora.fetch import FetchedFile
     from dialoguellm_release.schemas.audit import Audit
+
+
+def fetch_corpora(
+    names: Sequence[str], to: StrPath, *, mirror: str | None = None, warn: Callable[[str], None] | None = None
+) -> list[FetchedFile]:
+    """Downloads the files of corpora that have an official address; only a known hash is accepted.
+
+    Args:
+        names: Corpora with a bundled corpus file.
+        to: The folder that gets a sub-folder for each corpus.
+        mirror: An address under which `CORPUS/FILE` is tried before the official addresses.
+        warn: Called with a warning on addresses that were not tested when this version was made.
+
+    Returns:
+        The files, downloaded now or present before.
+
+    Raises:
+        DataError: A corpus has to be asked for (and whom), a file that is there is another one, or a
+            file could not be fetched.
+
+    Example:
+        >>> from dialoguellm_release.corpora.registry import bundled_corpora
+        >>> fetch_corpora(bundled_corpora(), "corpora")  # doctest: +SKIP
+    """
+    entries = [corpus_entry(name) for name in corpus_names(names, "NAME")]
+    for entry in entries:
+        if warn and not all(one.verified for one in entry.downloads):
+            untried = f"the addresses of {entry.title} could not be tried when this version was made"
+            warn(f"warning: {untried}; a file is taken only with the known hash")
+    return fetch.fetch_corpora(entries, Path(to), mirror=mirror)
+
+
+def check_corpora(sources: StrPath, recipe: StrPath = "paper") -> list[CheckedCorpus]:
+    """Reads each corpus that a folder holds, and reports what the readers find.
+
+    Args:
+        sources: Folder with one sub-folder a corpus in its native layout.
+        recipe: The dataset recipe whose counts are expected.
+
+    Returns:
+        Each corpus with its counts and problems.
+
+    Raises:
+        DataError: The folder holds none of the recipe's corpora.
+
+    Example:
+        >>> check_corpora("corpora")  # doctest: +SKIP
+    """
+    loaded, own = load_dataset_recipe(os.fspath(recipe))
+    checked = list(check.check_corpora(CorpusFolders(Path(sources), own), loaded.recipe))
+    if not checked:
+        wanted = ", ".join(f"{name}/" for name in loaded.recipe.corpora)
+        what, expected, code = "holds no corpus", f"at least one of {wanted}", "corpora.no_corpus_found"
+        raise DataError(Problem(str(sources), what, expected, code=code), outcome="nothing was changed")
+    return checked
+
+
+def corpora_of(recipe: StrPath) -> tuple[CorpusName, ...]:
+    """The corpora that a dataset recipe names, in its order."""
+    return tuple(load_dataset_recipe(os.fspath(recipe))[0].recipe.corpora)
+
+
+def corpus_names(
+    names: Collection[str], where: str, among: Collection[CorpusName] | None = None
+) -> tuple[CorpusName, ...]:
+    """The named corpora in the order of those that are known."""
+    known = tuple(dict.fromkeys((*(among or ()), *bundled_corpora())))
+    if unknown := sorted(set(names) - set(known)):
+        expected, got, code = ", ".join(known), ", ".join(unknown), "corpora.unknown_name"
+        raise DataError(Problem(where, "not a corpus", expected, got, code=code))
+    return tuple(name for name in known if name in names)
 
 
 @recording()
@@ -69,10 +166,6 @@ def build_dataset(
         >>> build_dataset("demo", out="build/demo/dataset")  # doctest: +SKIP
         StepResult(build/demo/dataset: dataset, new, content aa136ead0b1c)
     """
-    from dialoguellm_release.dataset.build import SHAPED_BY, Build, write_dataset
-    from dialoguellm_release.dataset.reading import arranged
-    from dialoguellm_release.progress import progress
-
     with recording(on=False):  # the recipe is compared as it was resolved, with its corpus files in it
         loaded, own_sources = load_dataset_recipe(os.fspath(recipe), overrides)
     target = Path(out or BUILD / folder_name("dataset", overrides))
@@ -134,12 +227,6 @@ def hydrate_dataset(
         >>> hydrate_dataset("dialoguellm/erc@v1.0.0", "corpora")  # doctest: +SKIP
         StepResult(build/dataset: dataset, new, content c1326f0faee4)
     """
-    from dialoguellm_release.dataset.build import SHAPED_BY, STAGES, Build
-    from dialoguellm_release.hub.lookup import published_folder
-    from dialoguellm_release.hydration import hydrate
-    from dialoguellm_release.hydration.published import open_published
-    from dialoguellm_release.progress import progress
-
     copy, target, native = open_published(published_folder(str(published))), Path(out), Path(sources)
     if target.resolve() == copy.folder.resolve():
         fix = "name another folder with --out"
@@ -177,9 +264,6 @@ def _dataset_output(
     figures: DatasetFigures, folder: Path, build: Build, read: Collection[CorpusName] | None = None
 ) -> Output:
     """What the manifest says of data files that are written, with the figures drawn where matplotlib is."""
-    from dialoguellm_release.dataset.build import dataset_sha256
-    from dialoguellm_release.dataset.figures import write_figures
-
     own = {name: one.entry.title for name, one in build.recipe.corpora.items() if one.entry}
     with suppress(MissingExtraError):
         write_figures(folder, figures, build.claims, synthetic=build.recipe.synthetic, titles=own)
@@ -194,11 +278,6 @@ def _dataset_output(
 
 def _write_dataset_card(folder: Path, manifest: DatasetManifest, claims: ClaimsRecipe | None) -> None:
     """Writes what tells of the data files: the card, the licences and the Croissant metadata."""
-    from dialoguellm_release.cards.croissant import render_croissant
-    from dialoguellm_release.cards.dataset import render_dataset_card
-    from dialoguellm_release.cards.licenses import recipe_of, render_licenses
-    from dialoguellm_release.corpora.registry import corpus_entries
-
     entries = corpus_entries(recipe_of(manifest, DatasetRecipe))
     write_text(folder / CROISSANT, render_croissant(manifest, entries))
     write_text(folder / LICENSES, render_licenses(manifest, entries))
@@ -221,12 +300,6 @@ def check_dataset(dataset: StrPath = BUILD / "dataset") -> list[Problem]:
         >>> check_dataset("build/dataset")  # doctest: +SKIP
         []
     """
-    from dialoguellm_release.cards.check import check_our_card
-    from dialoguellm_release.cards.licenses import recipe_of
-    from dialoguellm_release.dataset.check import dataset_problems
-    from dialoguellm_release.progress import progress
-    from dialoguellm_release.records import paused_garbage_collection
-
     dataset = Path(dataset)
     manifest = read_manifest(dataset, DatasetManifest)
     rules = recipe_of(manifest, DatasetRecipe).clean
@@ -258,11 +331,6 @@ def audit_dataset(dataset: StrPath = BUILD / "dataset", against: StrPath | None 
         >>> audit_dataset("build/dataset").figures.pairs_without_overlap  # doctest: +SKIP
         7
     """
-    from dialoguellm_release.cards.licenses import recipe_of
-    from dialoguellm_release.leakage.audit import audit_between, make_ledger
-    from dialoguellm_release.leakage.turns import read_turns
-    from dialoguellm_release.progress import progress
-
     first, other = Path(dataset), Path(against) if against else None
     manifests = [read_manifest(folder, DatasetManifest) for folder in (first, other) if folder]
     rules = recipe_of(manifests[0], DatasetRecipe).clean
@@ -277,8 +345,6 @@ def _descriptions(video: Path | None) -> tuple[dict[str, str], VideoProvenance |
     """Descriptions by record id, and where they are from; none without a video folder."""
     if video is None:
         return {}, None
-    from dialoguellm_release.video.ledger import read_descriptions
-
     found = read_descriptions(video)
     return found.texts, found.provenance
 
@@ -303,7 +369,5 @@ def _folders(
 
 def _expected_dialogues(recipe: DatasetRecipe, left_out: Collection[CorpusName]) -> int | None:
     """How many dialogues a build expects to read; None where the recipe does not say."""
-    from dialoguellm_release.dataset.build import STAGES
-
     built = [one for name, one in recipe.corpora.items() if name not in left_out]
     return STAGES * sum(split.dialogues for one in built for split in one.expect.values()) or None
