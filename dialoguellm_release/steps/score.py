@@ -31,13 +31,13 @@ from dialoguellm_release.step import (
     BUILD,
     Inputs,
     Output,
-    StepResult,
     StrPath,
     current_result,
     folder_name,
     main_recipe,
     run_step,
 )
+from dialoguellm_release.step import StepResult as StepResult
 from dialoguellm_release.steps.model import ModelChoice as ModelChoice
 from dialoguellm_release.steps.model import model_folders
 
