@@ -8,14 +8,17 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dialoguellm_release.cards.check import check_our_card
 from dialoguellm_release.cards.croissant import render_croissant
 from dialoguellm_release.cards.dataset import render_dataset_card
 from dialoguellm_release.cards.licenses import recipe_of, render_licenses
 from dialoguellm_release.corpora import check, fetch
+from dialoguellm_release.corpora.check import CheckedCorpus as CheckedCorpus
+from dialoguellm_release.corpora.check import CheckedSplit as CheckedSplit
+from dialoguellm_release.corpora.check import ListedCorpus as ListedCorpus
 from dialoguellm_release.corpora.check import list_corpora as list_corpora
+from dialoguellm_release.corpora.fetch import FetchedFile
 from dialoguellm_release.corpora.registry import (
     CorpusFolders,
     bundled_corpora,
@@ -41,19 +44,13 @@ from dialoguellm_release.recipes.catalogue import load_claims
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import paused_garbage_collection
 from dialoguellm_release.resources import recording, resource_folder
+from dialoguellm_release.schemas.audit import Audit
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.dataset_manifest import DatasetFigures, DatasetManifest, VideoProvenance
 from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.step import BUILD, Inputs, Output, StepResult, StrPath, folder_name, run_step
 from dialoguellm_release.video.ledger import read_descriptions
-
-if TYPE_CHECKING:
-    from dialoguellm_release.corpora.check import CheckedCorpus as CheckedCorpus
-    from dialoguellm_release.corpora.check import CheckedSplit as CheckedSplit
-    from dialoguellm_release.corpora.check import ListedCorpus as ListedCorpus
-    from dialoguellm_release.corpora.fetch import FetchedFile
-    from dialoguellm_release.schemas.audit import Audit
 
 
 def fetch_corpora(
