@@ -78,14 +78,7 @@ def _visible(character: str) -> str:
 def problems_of(
     error: ValidationError, where: str, what: str, *, code: str, fix: str | None = None
 ) -> tuple[Problem, ...]:
-    """One problem for each thing that pydantic refused, with the path of its value.
-
-    Args:
-        where: The file or the object that was validated.
-        what: What it is not, as in "not a manifest of a dataset".
-        code: Of each problem.
-        fix: What the user can do; the same for each.
-    """
+    """One problem for each value that pydantic refused; `what` is as in "not a manifest of a dataset"."""
     return tuple(
         Problem(where, f"{what}: {_path_of(one['loc'])}{one['msg']}", fix=fix, code=code)
         for one in error.errors(include_url=False)
@@ -152,14 +145,7 @@ class MissingExtraError(ReleaseError):
 
 
 def one_of(argument: str, value: Name | str, known: Iterable[Name]) -> Name:
-    """A value that is one of some known names.
-
-    Args:
-        argument: What the caller calls it, for the message.
-
-    Raises:
-        DataError: It is none of them.
-    """
+    """A value that is one of some known names; a DataError with what the caller calls it where it is none."""
     names = list(known)
     for name in names:
         if name == value:

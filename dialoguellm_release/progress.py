@@ -27,14 +27,9 @@ class Advance(Protocol):
 def progress(
     description: str, total: int | None, *, start: int = 0, in_bytes: bool = False
 ) -> Iterator[Advance]:
-    """Shows how far some work is, with its rate and the time left.
+    """Shows how far some work is, with its rate and the time left; `start` was done before, by another run.
 
     Of several processes of one run the first alone shows it.
-
-    Args:
-        total: How much there is to do; None where it is not known.
-        start: How much was done before, in a run that is resumed.
-        in_bytes: Whether bytes are counted.
     """
     if rank():
         yield _ignore

@@ -148,8 +148,6 @@ def run_step(
         make: Writes the files into an empty folder and gives back what the manifest says of them.
         finish: Adds what is rendered from the manifest (the card); it gets a draft that lists the files of
             `make`.
-        again: Make it even where it is current.
-        replace: Replace finished work.
     """
     found = current_result(model, out, inputs, again=again, replace=replace)
     return found or _made(model, out, inputs, make, finish)

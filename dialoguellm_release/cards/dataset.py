@@ -43,11 +43,8 @@ def render_dataset_card(
 ) -> str:
     """The `README.md` of a dataset folder; the files that `manifest.outputs` lists decide its configs.
 
-    Args:
-        claims: The paper's figures to set beside the built ones; None for none.
-        corpora: The registry's entries of the corpora in the build and in the claims.
-        source: What the loading lines give to `load_dataset`: a repository id or a folder, but not `.`,
-            which it cannot read.
+    `source` is what its loading lines give to `load_dataset`: a repository id or a folder, but not `.`, which
+    that cannot read.
     """
     figures, recipe, published = manifest.figures, recipe_of(manifest, DatasetRecipe), manifest.published
     paths = [file.path for file in manifest.outputs]

@@ -61,11 +61,7 @@ def license_metadata(license_ids: Iterable[str]) -> dict[str, object]:
 
 
 def derived_license_metadata(license_ids: Iterable[str | None]) -> dict[str, object]:
-    """The licence keys of a work made from others: theirs if it is one and the same, else none is claimed.
-
-    Args:
-        license_ids: Of the works that it was made from; None for one that is not known here.
-    """
+    """The licence keys of a work made from others: theirs if it is known, one and the same, else none."""
     sources = set(license_ids)
     hub_ids = {"other" if license_id is None else hub_license(license_id) for license_id in sources}
     if len(sources) == 1 and hub_ids != {"other"}:

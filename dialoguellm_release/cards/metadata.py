@@ -277,13 +277,8 @@ def configs(
     file has them, class names included, in its schema, where `datasets` reads them.
 
     Why: `datasets` caches a local folder by its name and these entries, not by its files; with the hashes
-    in the description it notices that the content is another.
-
-    Args:
-        corpora: Those of the dataset, in its order.
-        content: Hash of the records.
-        prompt_sha256: Hash of the prompt, which shapes the rows of `sft`.
-        build: Hash of the records of the whole build, which shapes the rows of `standoff`.
+    in the description it notices that the content is another: `content` is that of the records, `build` that
+    of the whole build, which shapes the rows of `standoff`.
     """
     found: list[dict[str, object]] = []
     for name in (*config_names(corpora), STANDOFF_CONFIG):

@@ -205,12 +205,7 @@ def eval_results(scores: Sequence[ScoreFigures], dataset_id: str, revision: str 
     """The files of `.eval_results/` by path: the headline metric of each corpus on its test split.
 
     Why one: the Hub reads one value for a task, and a task is a config and a split (its `eval-results.md`).
-    The other metrics are in `model-index` and in the card.
-
-    Args:
-        scores: In the order of the card; of several on one corpus the first counts.
-        dataset_id: The dataset's repository.
-        revision: Its commit; None where it is not known.
+    Of several scores on one corpus the first counts. The other metrics are in `model-index` and in the card.
     """
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 

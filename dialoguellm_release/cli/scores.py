@@ -189,12 +189,7 @@ def claims_summary(report: steps.compare.ClaimReport) -> dict[str, Any]:
 
 
 def claims_text(report: steps.compare.ClaimReport, form: Format, status: str | None) -> str:
-    """Claims with their verdicts.
-
-    Args:
-        status: Of the claims to list, or `all`; None counts them by place on a terminal, and lists all in a
-            file format.
-    """
+    """Claims of a status, or `all`; without one they are counted by place, or listed in a file format."""
     if status is None and form == "text":
         return _by_place(report).text() + "\n--status STATUS or --all lists the claims."
     wanted = None if status in (None, "all") else status

@@ -26,15 +26,7 @@ class Column:
 
 
 class Table:
-    """Rows of text below a header.
-
-    Args:
-        columns: A header, or a `Column` where its cells are not aligned to the left.
-        rows: One cell for each column.
-
-    Raises:
-        ValueError: A row has another number of cells.
-    """
+    """Rows of text below a header, which is a `Column` where its cells are not aligned to the left."""
 
     def __init__(self, columns: Iterable[str | Column], rows: Iterable[Sequence[str]]) -> None:
         self.columns = tuple(Column(one) if isinstance(one, str) else one for one in columns)
@@ -56,9 +48,6 @@ class Table:
         """The table for a terminal: cells are wrapped between words, and no line is longer than `width`.
 
         Where the columns do not fit beside each other, each row becomes a block with one line per column.
-
-        Args:
-            width: In characters; None takes that of the terminal, `COLUMNS`, or 80.
         """
         available = width or terminal_width()
         widths = self._widths(available)

@@ -53,11 +53,7 @@ class ClaimReport:
         return self.as_table().html()
 
     def as_table(self, status: str | None = None) -> Table:
-        """The claims with their verdicts, to be written in any format.
-
-        Args:
-            status: Of the claims to list; None for all.
-        """
+        """The claims of a status, or all, with their verdicts, to be written in any format."""
         rows = []
         for name, claim in self.claims.items():
             verdict = self.verdicts[name]

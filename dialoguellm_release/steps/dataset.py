@@ -46,7 +46,7 @@ from dialoguellm_release.records import paused_garbage_collection
 from dialoguellm_release.resources import recording, resource_folder
 from dialoguellm_release.schemas.audit import Audit
 from dialoguellm_release.schemas.claims import ClaimsRecipe
-from dialoguellm_release.schemas.dataset_manifest import DatasetFigures, DatasetManifest, VideoProvenance
+from dialoguellm_release.schemas.dataset_manifest import DatasetFigures, DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.step import BUILD, Inputs, Output, StepResult, StrPath, folder_name, run_step
@@ -169,7 +169,7 @@ def build_dataset(
     skipped = corpus_names(skip, "--skip", loaded.recipe.corpora)
     left_out = [name for name in skipped if name in loaded.recipe.corpora]
     folders = _folders(loaded, own_sources, Path(sources) if sources else None, left_out)
-    texts, provenance = arranged(loaded, *_descriptions(Path(video) if video else None))
+    texts, provenance = arranged(loaded, *(read_descriptions(Path(video)) if video else ({}, None)))
     claims = load_claims(loaded.recipe)
     prompt_of(loaded.recipe)  # a bundled one is a resource; a user's is part of the recipe
     build = Build(loaded, folders, claims, left_out, texts, provenance)
@@ -336,14 +336,6 @@ def audit_dataset(dataset: StrPath = BUILD / "dataset", against: StrPath | None 
         turns, second = read_turns(first, advance, other)
     audit = make_ledger(turns, rules).audit
     return audit_between(audit, second) if other else audit
-
-
-def _descriptions(video: Path | None) -> tuple[dict[str, str], VideoProvenance | None]:
-    """Descriptions by record id, and where they are from; none without a video folder."""
-    if video is None:
-        return {}, None
-    found = read_descriptions(video)
-    return found.texts, found.provenance
 
 
 def _folders(
