@@ -8,8 +8,13 @@ from dataclasses import dataclass
 import yaml
 
 from dialoguellm_release.cards.card import render_card
-from dialoguellm_release.cards.dataset import language_metadata, languages_of
-from dialoguellm_release.cards.licenses import derived_license_metadata, hub_license, recipe_of
+from dialoguellm_release.cards.dataset import (
+    derived_license_metadata,
+    hub_license,
+    language_metadata,
+    languages_of,
+    recipe_of,
+)
 from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.layout import JOINT_CONFIGS
 from dialoguellm_release.render import numbers

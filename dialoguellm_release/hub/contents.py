@@ -14,8 +14,7 @@ from pydantic import ValidationError
 
 from dialoguellm_release.cards.card import merged_card
 from dialoguellm_release.cards.croissant import render_croissant
-from dialoguellm_release.cards.dataset import render_dataset_card
-from dialoguellm_release.cards.licenses import recipe_of, render_licenses
+from dialoguellm_release.cards.dataset import recipe_of, render_dataset_card, render_licenses
 from dialoguellm_release.cards.metadata import corpora_in
 from dialoguellm_release.cards.model import (
     AdapterLinks,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dialoguellm_release.cards.card import split_card
 from dialoguellm_release.cards.check import check_our_card, problems_in
-from dialoguellm_release.cards.licenses import dataset_license_metadata, hub_license, recipe_of
+from dialoguellm_release.cards.dataset import dataset_license_metadata, hub_license, recipe_of
 from dialoguellm_release.cards.model import adapter_license
 from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.dataset.check import dataset_problems

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from dialoguellm_release.cards.check import check_our_card
 from dialoguellm_release.cards.croissant import render_croissant
-from dialoguellm_release.cards.dataset import render_dataset_card
-from dialoguellm_release.cards.licenses import recipe_of, render_licenses
+from dialoguellm_release.cards.dataset import recipe_of, render_dataset_card, render_licenses
 from dialoguellm_release.corpora import check, fetch
 from dialoguellm_release.corpora.check import CheckedCorpus as CheckedCorpus
 from dialoguellm_release.corpora.check import CheckedSplit as CheckedSplit

@@ -10,8 +10,7 @@ from pathlib import Path
 from dialoguellm_release.cards.card import merged_card
 from dialoguellm_release.cards.check import CheckedCard as CheckedCard
 from dialoguellm_release.cards.check import checked_card
-from dialoguellm_release.cards.dataset import render_dataset_card
-from dialoguellm_release.cards.licenses import recipe_of
+from dialoguellm_release.cards.dataset import recipe_of, render_dataset_card
 from dialoguellm_release.cards.model import render_adapter_card, render_backbone_card, render_score_report
 from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.errors import CardError, DataError, Problem
