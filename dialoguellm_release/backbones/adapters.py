@@ -43,11 +43,7 @@ _HARMLESS = {"init_lora_weights": (True, False, "gaussian"), "task_type": ("CAUS
 
 
 def find_adapter(reference: str | PathLike[str]) -> Path:
-    """The folder of an adapter: a path, or the downloaded copy of a repository on the Hub.
-
-    Args:
-        reference: A folder, `owner/name` or `owner/name@revision`.
-    """
+    """The folder of an adapter: a path, or the downloaded copy of `owner/name` or `owner/name@revision`."""
     repo_id, _, revision = str(reference).partition("@")
     if Path(reference).is_dir() or not re.fullmatch(r"[\w.-]+/[\w.-]+", repo_id):
         return Path(reference)
@@ -62,12 +58,7 @@ def find_adapter(reference: str | PathLike[str]) -> Path:
 def downloaded(
     repo_id: str, revision: str | None, fix: str, files: Sequence[str] | None = (CONFIG, WEIGHTS)
 ) -> Path:
-    """The local copy of an adapter's repository on the Hub; a pickle in place of safetensors is left there.
-
-    Args:
-        fix: What to do where the Hub fails in an unknown way.
-        files: Which to download; None takes all.
-    """
+    """The local copy of an adapter's repository on the Hub; a pickle in place of safetensors stays there."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
@@ -91,11 +82,7 @@ def load_adapter(
     """The model with the adapter of a folder.
 
     Why: without safetensors PEFT reads a pickle, which can run anything; and it keeps the untrained weights
-    of every layer that the file has no weights for.
-
-    Args:
-        location: What an error calls the folder; None calls it by its path.
-        is_trainable: False freezes the adapter.
+    of every layer that the file has no weights for. An error calls the folder by `location`, or its path.
     """
     try:
         from peft import PeftModel, get_peft_model_state_dict

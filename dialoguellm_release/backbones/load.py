@@ -35,13 +35,9 @@ def load_backbone(
     precision: Literal["auto", "float32", "bf16"] = "auto",
     device: str | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """The model, in the precision that the hardware favours, and the tokenizer.
+    """The model and the tokenizer, on a GPU where there is one and no other device is named.
 
-    Args:
-        folder: Where a backbone was built; not used for one from the Hub or a folder of the user's.
-        quantization: None keeps the weights in that precision.
-        precision: `auto` is bf16 where a GPU has it, else float32.
-        device: As torch names it; None takes a GPU where there is one.
+    The precision `auto` is bf16 where a GPU has it, else float32. Only one that was built has a folder.
     """
     try:
         import torch
@@ -85,9 +81,6 @@ def load_model(location: str | Path, *, fix: str = _FIX, **options: Any) -> PreT
 
     Why: `from_pretrained` fills weights that a checkpoint lacks with random numbers and leaves out those it
     does not know, with a warning at most. Tied weights and buffers that are never saved count as present.
-
-    Args:
-        fix: What the user can do where it fails.
     """
     try:
         import torch
@@ -186,9 +179,7 @@ def local_tokenizer(
 ) -> PreTrainedTokenizerFast | None:
     """The tokenizer of a backbone where it is on this machine; nothing is downloaded, no weights are read.
 
-    Args:
-        folder: Where a backbone may have been built.
-        tokenizer: A folder that holds it; None looks into `folder` or the cache of the Hub.
+    Without a folder that holds it, the one where the backbone may be built or the cache of the Hub has it.
     """
     source = recipe.source
     gguf_file = revision = None

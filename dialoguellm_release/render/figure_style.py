@@ -40,11 +40,7 @@ NUMBER_SIZE = 9.5
 
 @contextmanager
 def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
-    """A figure to draw on; the file is written when the block ends, and depends on nothing but the drawing.
-
-    Raises:
-        MissingExtraError: The extra `figures` is not installed.
-    """
+    """A figure to draw on; the file is written when the block ends, and depends on the drawing alone."""
     try:
         import matplotlib
         from matplotlib.figure import Figure

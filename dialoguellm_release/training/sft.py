@@ -94,11 +94,7 @@ def tune(
 ) -> Tuned:
     """The model with a trained LoRA adapter; the model that is passed is changed in place.
 
-    Args:
-        model: With an adapter, the training goes on from it.
-        validation: Looked at every `trainer.eval_steps`.
-        work: Where files are written while it runs; None keeps none of them.
-        architecture: What advice is computed from where memory runs out.
+    With an adapter, the training goes on from it. `architecture` is for advice where memory runs out.
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
