@@ -4,9 +4,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from matplotlib.figure import Figure
 
 from dialoguellm_release.dataset.figures import write_figures
 from dialoguellm_release.errors import MissingExtraError
@@ -18,6 +18,9 @@ from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import build_dataset, check_dataset
 from tests.figures import figures_in_full
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Dataset = StepResult[DatasetManifest]
 
@@ -60,6 +63,8 @@ def texts_of(figures: list[Figure]) -> list[set[str]]:
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The drawings that are saved from here on."""
+    from matplotlib.figure import Figure
+
     saved: list[Figure] = []
     save = Figure.savefig
 
