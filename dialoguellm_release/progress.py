@@ -32,7 +32,7 @@ def progress(
     Of several processes of one run the first alone shows it.
     """
     if rank():
-        yield _ignore
+        yield lambda _count, _note=None: None
     elif sys.stderr.isatty():
         with _bar(description, total, start, in_bytes=in_bytes) as advance:
             yield advance
@@ -57,10 +57,6 @@ def silence_transformers() -> None:
     datasets.disable_progress_bars()
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-
-
-def _ignore(_count: int, _note: str | None = None) -> None:
-    """Shows nothing."""
 
 
 @contextmanager

@@ -115,10 +115,6 @@ class Difference:
     part: Part
     text: str
 
-    def is_protected_in(self, kind: Kind) -> bool:
-        """Whether a folder of this kind is finished work where it differs in this way."""
-        return self.part in _PROTECTED.get(kind, _PROTECTED_ANYWHERE)
-
 
 def run_step(
     model: type[AnyManifest],
@@ -164,7 +160,8 @@ def current_result(
     if not found:
         clear_left_over(out)
         return None if again else StepResult(out, old, was_current=True)
-    lost = [one for one in found if one.is_protected_in(old.kind)]
+    protected = _PROTECTED.get(old.kind, _PROTECTED_ANYWHERE)
+    lost = [one for one in found if one.part in protected]
     if lost and not replace:
         raise DataError(_finished_work(out, old, lost))
     say(f"{out} is not current: {_listed(found)}.")

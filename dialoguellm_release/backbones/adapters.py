@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dialoguellm_release.backbones.load import check_finite, first_names, location_at, refused_by_hub
-from dialoguellm_release.errors import DataError, MissingExtraError, Problem
+from dialoguellm_release.errors import DataError, Problem, needing
 from dialoguellm_release.folders import combined_sha256, sha256_of
 from dialoguellm_release.schemas.manifests import AdapterManifest, MergedManifest
 
@@ -84,10 +84,8 @@ def load_adapter(
     Why: without safetensors PEFT reads a pickle, which can run anything; and it keeps the untrained weights
     of every layer that the file has no weights for. An error calls the folder by `location`, or its path.
     """
-    try:
+    with needing("train"):
         from peft import PeftModel, get_peft_model_state_dict
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", str(error.name)) from error
 
     where = location or str(folder)
     config = read_config(folder, where)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dialoguellm_release.backbones.weights import Base, base_of
-from dialoguellm_release.errors import DataError, MissingExtraError, Problem
+from dialoguellm_release.errors import DataError, MissingExtraError, Problem, needing
 from dialoguellm_release.progress import silence_transformers
 from dialoguellm_release.schemas.recipes.adapter import QuantizationRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource, FolderSource, HubSource
@@ -39,10 +39,8 @@ def load_backbone(
 
     The precision `auto` is bf16 where a GPU has it, else float32. Only one that was built has a folder.
     """
-    try:
+    with needing("train"):
         import torch
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", str(error.name)) from error
 
     tokenizer = load_tokenizer(recipe, folder)
     base, location = _base_and_location(recipe, folder)
@@ -82,11 +80,9 @@ def load_model(location: str | Path, *, fix: str = _FIX, **options: Any) -> PreT
     Why: `from_pretrained` fills weights that a checkpoint lacks with random numbers and leaves out those it
     does not know, with a warning at most. Tied weights and buffers that are never saved count as present.
     """
-    try:
+    with needing("train"):
         import torch
         from transformers import AutoModelForCausalLM
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", str(error.name)) from error
 
     silence_transformers()
     at = location_at(str(location), options.get("revision"))
@@ -230,10 +226,8 @@ def refused_by_hub(repo_id: str, revision: str | None, error: BaseException | No
 def _tokenizer(
     location: str, gguf_file: str | None, *, revision: str | None, fix: str, local_files_only: bool = False
 ) -> PreTrainedTokenizerFast:
-    try:
+    with needing("train"):
         from transformers import AutoTokenizer
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", str(error.name)) from error
 
     silence_transformers()
     options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}

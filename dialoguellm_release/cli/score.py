@@ -287,4 +287,4 @@ def _claims(
         show(chosen.as_table().written(form))
     else:
         show(scores.claims_text(report, form, status))
-    say(scores.counts_text(report))
+    say(", ".join(f"{count} {status}" for status, count in report.counts.most_common()))

@@ -211,8 +211,3 @@ def _by_place(report: steps.compare.ClaimReport) -> Table:
     statuses = dict.fromkeys((*always, *report.counts))
     rows = [(place, *(numbers.count(one[status]) for status in statuses)) for place, one in counts.items()]
     return Table(("place in the paper", *(Column(status, "right") for status in statuses)), rows)
-
-
-def counts_text(report: steps.compare.ClaimReport) -> str:
-    """How many claims have each status."""
-    return ", ".join(f"{count} {status}" for status, count in report.counts.most_common())

@@ -13,6 +13,15 @@ from typing import Literal
 Align = Literal["left", "right"]
 Format = Literal["text", "markdown", "csv", "latex"]
 
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        **{character: f"\\{character}" for character in "&%$#_{}"},
+    }
+)
+
 GAP = 2
 """Spaces between two columns on a terminal."""
 
@@ -71,7 +80,8 @@ class Table:
 
     def latex(self) -> str:
         """The table as a LaTeX `tabular` that needs no package."""
-        header, *body = (" & ".join(map(_latex_cell, row)) + r" \\" for row in (self.header, *self.rows))
+        rows = ([cell.translate(_LATEX) for cell in row] for row in (self.header, *self.rows))
+        header, *body = (" & ".join(row) + r" \\" for row in rows)
         begin = rf"\begin{{tabular}}{{{''.join(column.align[0] for column in self.columns)}}}"
         return "\n".join([begin, r"\hline", header, r"\hline", *body, r"\hline", r"\end{tabular}"])
 
@@ -151,17 +161,3 @@ def markdown_row(cells: Iterable[object]) -> str:
     """
     texts = (" ".join(str(cell).split()).replace("|", r"\|") for cell in cells)
     return f"| {' | '.join(texts)} |"
-
-
-def _latex_cell(text: str) -> str:
-    return text.translate(_LATEX)
-
-
-_LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        **{character: f"\\{character}" for character in "&%$#_{}"},
-    }
-)

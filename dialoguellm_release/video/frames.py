@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from dialoguellm_release.errors import MissingExtraError
+from dialoguellm_release.errors import needing
 from dialoguellm_release.folders import sha256_of
 from dialoguellm_release.schemas.video import FramesRecipe
 from dialoguellm_release.video.clips import Clip
@@ -88,10 +88,8 @@ def extract_frames(
         start_s: Where in the file the clip begins; None for the whole file.
         end_s: Where it ends; None likewise.
     """
-    try:
+    with needing("video"):
         import av
-    except ImportError as error:
-        raise MissingExtraError("video", "av") from error
 
     if not path.is_file():
         raise ClipFault("missing", "no file here")
