@@ -27,7 +27,6 @@ from dialoguellm_release.corpora.registry import (
 )
 from dialoguellm_release.dataset.build import SHAPED_BY, STAGES, Build, dataset_sha256, write_dataset
 from dialoguellm_release.dataset.check import dataset_problems
-from dialoguellm_release.dataset.figures import write_figures
 from dialoguellm_release.dataset.reading import arranged
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.folders import canonical_json, read_manifest, sha256_of_text, write_text
@@ -260,6 +259,8 @@ def _dataset_output(
     figures: DatasetFigures, folder: Path, build: Build, read: Collection[CorpusName] | None = None
 ) -> Output:
     """What the manifest says of data files that are written, with the figures drawn where matplotlib is."""
+    from dialoguellm_release.dataset.figures import write_figures
+
     own = {name: one.entry.title for name, one in build.recipe.corpora.items() if one.entry}
     with suppress(MissingExtraError):
         write_figures(folder, figures, build.claims, synthetic=build.recipe.synthetic, titles=own)

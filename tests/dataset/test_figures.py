@@ -194,11 +194,9 @@ def test_without_the_extra_a_dataset_is_whole_but_for_its_figures(
 def test_a_dataset_from_before_the_extra_is_built_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dialoguellm_release.dataset import build
-
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "matplotlib", None)
-        patch.setattr(build, "SHAPED_BY", ("pyarrow", "pydantic", "jinja2"))
+        patch.setattr("dialoguellm_release.steps.dataset.SHAPED_BY", ("pyarrow", "pydantic", "jinja2"))
         build_dataset("demo", out=tmp_path / "out")
         assert build_dataset("demo", out=tmp_path / "out").was_current
     assert not build_dataset("demo", out=tmp_path / "out").was_current
