@@ -6,11 +6,13 @@ import json
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import jinja2
+from jinja2 import nodes
 from pydantic import ValidationError
 
 from dialoguellm_release.errors import DataError, Problem, RecipeError, problems_of
@@ -21,6 +23,9 @@ from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName, Label
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe, Knowledge, PromptRecipe
 from dialoguellm_release.schemas.record import Record
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 INSTRUCTION_FIELDS = ("labels", "knowledge")
 PROMPT_FIELDS = ("instruction", "video_description", "context", "input", "speaker")
@@ -40,8 +45,8 @@ class Prompt:
             environment, name, "instruction", recipe.instruction, INSTRUCTION_FIELDS
         )
         self._template = _compiled(environment, name, "template", recipe.template, PROMPT_FIELDS)
-        every = f"{{% for {', '.join(PROMPT_FIELDS)} in rows %}}{recipe.template}\0{{% endfor %}}"
-        self._all = _compiled(environment, name, "template", every, ("rows",))
+        (macro,) = environment.parse(_as_macro(recipe.template, PROMPT_FIELDS)).find_all(nodes.Macro)
+        self._parts = macro.body
         self._instructions: dict[tuple[tuple[Label, ...], bool, bool], str] = {}
 
     @cached_property
@@ -82,12 +87,22 @@ class Prompt:
             raise RecipeError(Problem(self.name, what, fix=fix, code="prompt.ends_in_space"))
         return prompt
 
-    def render_all(self, rows: Sequence[tuple[Any, ...]]) -> list[str]:
-        """The prompts of some thousand rows of fields, as `render` makes each, in half the time."""
-        prompts = self._rendered(self._all, rows).split("\0")[:-1] if rows else []
-        if len(prompts) == len(rows) and not any(map(str.isspace, [one[-1:] for one in prompts])):
-            return prompts
-        return [self.render(*row) for row in rows]
+    def render_columns(self, records: pa.Table) -> pa.Array:
+        """The prompts of records in columns, as `render` makes each, in a tenth of the time."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        columns = {name: records[name].combine_chunks() for name in PROMPT_FIELDS}
+        with suppress(LookupError):
+            prompts = _joined(self._parts, columns)
+            if isinstance(prompts, pa.Array):
+                ends = pc.binary_slice(
+                    prompts.cast(pa.binary()), -4
+                ).unique()  # a character has 4 bytes at most
+                if not any(one.decode(errors="ignore")[-1:].isspace() for one in ends.to_pylist()):
+                    return prompts
+        rows = zip(*(one.to_pylist() for one in columns.values()), strict=True)
+        return pa.array([self.render(*row) for row in rows], pa.string())
 
     def _rendered(self, template: Callable[..., str], *values: object) -> str:
         try:
@@ -251,8 +266,70 @@ def _compiled(
     Why: a macro takes a fifth of the time of a template, which makes a context each time.
     """
     try:
-        template = environment.from_string(f"{{% macro render({', '.join(fields)}) %}}{text}{{% endmacro %}}")
+        template = environment.from_string(_as_macro(text, fields))
     except jinja2.TemplateSyntaxError as error:
         what = f"{part}: not a Jinja template: {error.message}, in its line {error.lineno}"
         raise RecipeError(Problem(name, what, code="prompt.template")) from error
     return cast("Callable[..., str]", vars(template.module)["render"])
+
+
+def _as_macro(text: str, fields: tuple[str, ...]) -> str:
+    return f"{{% macro render({', '.join(fields)}) %}}{text}{{% endmacro %}}"
+
+
+def _joined(parts: Iterable[nodes.Node], columns: Mapping[str, pa.Array]) -> Any:
+    """What parts of a template make of columns: a column, or one text for all rows.
+
+    Templates that only put texts side by side, ask whether there is one, and go through a list are made of
+    columns; of any other, LookupError is raised.
+    """
+    import pyarrow.compute as pc
+
+    made = list(_pieces(parts, columns))
+    if all(isinstance(one, str) for one in made):
+        return "".join(made)
+    return pc.binary_join_element_wise(*made, "") if len(made) > 1 else made[0]
+
+
+def _pieces(parts: Iterable[nodes.Node], columns: Mapping[str, pa.Array]) -> Iterator[Any]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for node in parts:
+        match node:
+            case nodes.TemplateData(data=str(text)) | nodes.Const(value=str(text)):
+                yield text
+            case nodes.Name(name=name) if pa.types.is_string(columns[name].type):
+                yield columns[name].fill_null("None")
+            case nodes.Output(nodes=inner) | nodes.Concat(nodes=inner):
+                yield from _pieces(inner, columns)
+            case nodes.If(test=nodes.Name(name=name), body=there, elif_=[], else_=lacking):
+                yield _either(name, there, lacking, columns)
+            case nodes.CondExpr(test=nodes.Name(name=name), expr1=one, expr2=nodes.Node() as other):
+                yield _either(name, [one], [other], columns)
+            case nodes.For(
+                target=nodes.Name(name=item), iter=nodes.Name(name=name), body=body, else_=[], test=None
+            ) if pa.types.is_list(columns[name].type):
+                items = columns[name].flatten()
+                made = _joined(body, {item: items})
+                texts = pa.repeat(made, len(items)) if isinstance(made, str) else made
+                ends = pc.cumulative_sum(pc.list_value_length(columns[name]))
+                ends = pa.concat_arrays([pa.array([0], ends.type), ends])
+                yield pc.binary_join(pa.ListArray.from_arrays(ends, texts), "")
+            case _:
+                raise LookupError(node)
+
+
+def _either(
+    asked: str, there: list[nodes.Node], lacking: list[nodes.Node], columns: Mapping[str, pa.Array]
+) -> Any:
+    """One text where there is something in a column, and another where there is nothing."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    held = columns[asked]
+    lengths = pc.list_value_length(held) if pa.types.is_list(held.type) else pc.binary_length(held)
+    is_there = pc.greater(lengths, 0).fill_null(False)
+    if not pc.any(is_there).as_py():
+        return _joined(lacking, columns)
+    return pc.if_else(is_there, _joined(there, columns), _joined(lacking, columns))

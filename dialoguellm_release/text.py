@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _APOSTROPHES = "'’‘`ʼ"
 _IGNORED = "\u0640"  # ARABIC TATWEEL only stretches a word
@@ -46,9 +50,14 @@ class _Characters(dict[int, str]):
 
 _CHARACTERS = _Characters()
 
-_ASCII = bytes(ord(_CHARACTERS[ord(chr(code).lower())] or " ") for code in range(128)) + bytes(128)
+_ASCII = bytes(ord(_CHARACTERS[ord(chr(code).lower())] or " ") for code in range(128)) + bytes(
+    range(128, 256)
+)
 _DROPPED = bytes(code for code in range(128) if not _CHARACTERS[code])
 """The same for `bytes.translate`, which takes half the time."""
+
+_END = b"\xff"
+"""A byte that no text in UTF-8 has."""
 
 
 def normalise(text: str) -> str:
@@ -71,6 +80,27 @@ def normalise(text: str) -> str:
     kept = unicodedata.normalize("NFKC", folded.translate(_CHARACTERS))  # marks may have become neighbours
     spaced = _end_of_unspaced.sub(" ", kept)
     return " ".join(word for word in spaced.split() if any(map(str.isalnum, word)))
+
+
+def normalise_all(texts: pa.Array) -> pa.Array:
+    """As `normalise`, of a column: texts in ASCII in one buffer, in a third of the time."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    plain = pc.replace_substring(texts, "’", "'")
+    in_one = pa.ListArray.from_arrays([0, len(texts)], plain.cast(pa.binary()))
+    (held,) = pc.binary_join(in_one, _END).to_pylist()
+    found = np.frombuffer((held + _END * bool(len(texts))).translate(_ASCII, _DROPPED), dtype=np.uint8)
+    is_gap = (found == ord(" ")) | (found == ord(_END))
+    found = found[~(np.append(True, is_gap[:-1])[: len(found)] & (found == ord(" ")))]
+    found = found[~(np.append(found[1:] == ord(_END), False)[: len(found)] & (found == ord(" ")))]
+    is_end = found == ord(_END)
+    ends = np.append(0, np.flatnonzero(is_end) - np.arange(len(texts)))
+    words = pa.LargeStringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(found[~is_end]))
+    is_other = pc.invert(pc.string_is_ascii(plain))
+    others = list(map(normalise, texts.filter(is_other).to_pylist()))
+    return pc.replace_with_mask(words, is_other, pa.array(others, pa.large_string()))
 
 
 def has_unspaced(text: str) -> bool:

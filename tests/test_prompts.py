@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from dialoguellm_release.errors import RecipeError
@@ -49,6 +50,54 @@ def test_the_whole_prompt() -> None:
 def test_a_record_without_knowledge_has_no_empty_heading() -> None:
     text = load_prompt("dialogue-v1").render("Do.", None, (), "Hm.", None)
     assert text == "### Instruction:\nDo.\n\n### Input:\nHm.\n\n### Response:"
+
+
+@pytest.mark.parametrize("name", ["dialogue-v1", "history-v1", "dialogue-zh"])
+def test_prompts_of_columns_are_those_of_records(name: str) -> None:
+    assert_columns_agree(load_prompt(name))
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ speaker }}: {{ video_description }}.",  # nothing is shown as None
+        "{% for line in context %}{% if line %}{{ loop.index }} {% endif %}{{ line | upper }}{% endfor %}.",
+        "{% for input in context %}{{ input }}|{% else %}none{% endfor %}{{ input }}.",
+        "{% for line in context %}{{ speaker ~ line }}{% endfor %}.",
+        "{% for line in context %}-{% endfor %}{{ context }}{% if not speaker %}?{% endif %}.",
+        "{% if context and speaker %}a{% elif speaker %}b{% else %}c{% endif %}{{ 1 if input else 2 }}",
+        "{% set input = 'x' %}{{ input }}",
+        "the same for all",
+    ],
+)
+def test_any_template_may_be_asked_for_columns(template: str) -> None:
+    assert_columns_agree(prompt(template))
+
+
+def test_a_prompt_of_columns_may_not_end_in_white_space_either() -> None:
+    with pytest.raises(RecipeError) as caught:
+        prompt("{{ input }}{{ speaker if speaker else '\u3000' }}").render_columns(ROWS)
+    assert caught.value.problems[0].code == "prompt.ends_in_space"
+    with pytest.raises(RecipeError) as caught:
+        prompt("{{ inptu }}").render_columns(ROWS)
+    assert caught.value.problems[0].code == "prompt.template"
+
+
+ROWS = pa.table(
+    {
+        "instruction": ["Do.", "Do.", "Do that.", "Do."],
+        "video_description": pa.array([None, "A door.", None, "Zoë waves."], pa.string()),
+        "context": [[], ["Ann: Hm.", "What? {{ input }}"], ["好。"], []],
+        "input": ["I know.", "Why?", "知道", "é"],
+        "speaker": pa.array(["Ann", None, "", "Bob"], pa.string()),
+    }
+)
+
+
+def assert_columns_agree(one: Prompt) -> None:
+    for rows in (ROWS, ROWS.slice(1, 2), ROWS.slice(0, 1), ROWS.slice(0, 0)):
+        expected = [one.render(*row.values()) for row in rows.to_pylist()]
+        assert one.render_columns(rows).to_pylist() == expected
 
 
 def test_the_completion_is_a_space_and_the_label() -> None:

@@ -3,11 +3,12 @@ from __future__ import annotations
 import re
 import unicodedata
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialoguellm_release.text import count_words, normalise
+from dialoguellm_release.text import count_words, normalise, normalise_all
 
 
 @pytest.mark.parametrize(
@@ -58,3 +59,9 @@ def test_ascii_words_are_runs_of_letters_and_digits_without_apostrophes(text: st
 @given(st.text(), st.text())
 def test_a_space_between_two_texts_joins_their_words(first: str, second: str) -> None:
     assert normalise(f"{first} {second}").split() == [*normalise(first).split(), *normalise(second).split()]
+
+
+@given(st.lists(st.text(st.one_of(st.characters(codec="ascii"), st.characters(codec="utf-8"))), max_size=5))
+def test_a_column_of_texts_is_normalised_as_each_is(texts: list[str]) -> None:
+    column = pa.array(["left out", *texts], pa.string()).slice(1)
+    assert normalise_all(column).to_pylist() == list(map(normalise, texts))

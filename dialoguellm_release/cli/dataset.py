@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dialoguellm_release import steps
 from dialoguellm_release.cli import command
 from dialoguellm_release.cli.command import (
     BUILD,
@@ -58,7 +57,9 @@ def build(
 
     Example: dlm-release dataset build paper --sources corpora --skip my-corpus
     """
-    made = steps.dataset.build_dataset(
+    from dialoguellm_release.steps.dataset import build_dataset
+
+    made = build_dataset(
         recipe,
         sources,
         out,
@@ -83,7 +84,9 @@ def check(dataset: BuiltDataset, json: Json = False) -> None:
 
     Example: dlm-release dataset check build/dataset
     """
-    problems = steps.dataset.check_dataset(dataset)
+    from dialoguellm_release.steps.dataset import check_dataset
+
+    problems = check_dataset(dataset)
     if json:
         show_json({"problems": problem_data(problems)})
     if problems:
@@ -116,10 +119,10 @@ def hydrate(
 
     Example: dlm-release dataset hydrate dialoguellm/instructions@v1.0.0 --sources corpora --out build/full
     """
+    from dialoguellm_release.steps.dataset import hydrate_dataset
+
     try:
-        made = steps.dataset.hydrate_dataset(
-            published, sources, out, skip=skip or (), again=again, replace=replace
-        )
+        made = hydrate_dataset(published, sources, out, skip=skip or (), again=again, replace=replace)
     except DataError as error:
         if json:
             show_json({"problems": problem_data(error.problems)})
@@ -149,7 +152,9 @@ def audit_dataset(
 
     Example: dlm-release dataset audit build/dataset
     """
-    found = steps.dataset.audit_dataset(dataset, against)
+    from dialoguellm_release.steps import dataset as steps
+
+    found = steps.audit_dataset(dataset, against)
     show_result(found.model_dump(mode="json"), audit_text(found, everything=everything), json=json)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import JsonValue
 
@@ -148,34 +148,13 @@ ReadCorpus = Callable[[CorpusName, CorpusRecipe, Notes], Iterator[Dialogue]]
 """Gives the dialogues of a corpus; fills the notes while they are read."""
 
 
-class Spill:
-    """Tables in a file, one after the other, so that they take no memory until they are read again."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file, self._start, self._tables = file, file.tell(), 0
-
-    def append(self, table: pa.Table) -> None:
-        """Writes a table behind the others."""
-        import pyarrow as pa
-
-        with pa.ipc.new_stream(self._file, table.schema) as stream:
-            stream.write_table(table)
-        self._tables += 1
-
-    def __iter__(self) -> Iterator[pa.Table]:
-        import pyarrow as pa
-
-        self._file.seek(self._start)
-        for _ in range(self._tables):
-            yield pa.ipc.open_stream(self._file).read_all()
-
-
 @dataclass
 class CorpusContent:
     """What is read of one corpus."""
 
-    utterances: Spill  # some thousand at once, of whole dialogues, in the order of its files
     notes: Notes = field(default_factory=Notes)  # its files, and what was noticed in them
+    # Some thousand at once, of whole dialogues, in the order of its files.
+    utterances: list[pa.Table] = field(default_factory=list)
     undrawn: list[Drawable] = field(default_factory=list)  # the dialogues to which the corpus gives no split
     # The split of each of them by its id; one that is not here is left out.
     assigned: dict[str, Split] = field(default_factory=dict)
@@ -195,11 +174,12 @@ class CorpusContent:
             if one in there:
                 yield one, held if len(there) == 1 else held.filter(pc.equal(split, one))
 
-    def labels(self) -> Iterator[tuple[Split | None, str, Label | None]]:
-        """The split that the files give, the dialogue and the label of every utterance."""
+    def rows(self, *columns: str, is_drawn: bool) -> Iterator[tuple[Any, ...]]:
+        """Columns of every utterance whose split is drawn, or given by the files."""
         for held in self.utterances:
-            columns = (held[name].to_pylist() for name in ("split", "dialogue_id", "label"))
-            yield from zip(*columns, strict=True)
+            is_wanted = held["split"].is_null() if is_drawn else held["split"].is_valid()
+            found = held.filter(is_wanted).select(columns)
+            yield from zip(*(one.to_pylist() for one in found.columns), strict=True)
 
     @property
     def sizes(self) -> dict[Split, Sizes]:
@@ -221,13 +201,12 @@ def read_corpora(
     recipe: DatasetRecipe,
     folders: CorpusFolders,
     read: ReadCorpus,
-    spill: IO[bytes],
     advance: Callable[[int], None],
 ) -> tuple[Turns, dict[CorpusName, CorpusContent]]:
-    """The turns of all corpora that go into the dataset, and the content of each, held in a file."""
+    """The turns of all corpora that go into the dataset, and the content of each."""
     collector, contents, problems = TurnCollector(named), dict[CorpusName, CorpusContent](), list[Problem]()
     for name, corpus in named.items():
-        contents[name] = content = CorpusContent(Spill(spill))
+        contents[name] = content = CorpusContent()
         try:
             for dialogues in batched_dialogues(read(name, corpus, content.notes)):
                 _collect(dialogues, recipe, content, collector)
@@ -261,22 +240,26 @@ def _collect(
     dialogues: Sequence[Dialogue], recipe: DatasetRecipe, content: CorpusContent, collector: TurnCollector
 ) -> None:
     """Keeps dialogues of one corpus, and adds their labelled utterances to the turns."""
+    import numpy as np
     import pyarrow as pa
 
     drawn = [one for one in dialogues if one.split is None]
     content.undrawn += [Drawable(one.id, one.series, len(one.utterances)) for one in drawn]
     table = utterance_table(dialogues)
     content.utterances.append(table)
-    if table["label"].null_count:
-        table = table.filter(table["label"].is_valid())
+    is_record = table["label"].is_valid().to_numpy()
+    sizes = np.array([len(one.utterances) for one in dialogues])
+    before = np.cumsum(is_record) - is_record
+    before -= np.repeat(before[np.cumsum(sizes) - sizes], sizes)
+    if not is_record.all():
+        table = table.filter(pa.array(is_record))
     turns = {name: table[one].combine_chunks() for name, one in _TURN.items()}
     turns["corpus"] = pa.repeat(dialogues[0].corpus, len(table))
     turns["label"] = by_distinct(
         turns["label"].cast("string"), lambda one: recipe.relabel.get(one, one), pa.string()
     )
     context_k = recipe.context_of(dialogues[0].corpus)
-    records = (sum(one.label is not None for one in dialogue.utterances) for dialogue in dialogues)
-    collector.add(pa.table(turns), [min(place, context_k) for count in records for place in range(count)])
+    collector.add(pa.table(turns), np.minimum(before[is_record], context_k))
 
 
 def _assigned(name: CorpusName, draw: SplitDraw, source: Path, content: CorpusContent, turns: Turns) -> Turns:
@@ -297,7 +280,7 @@ def _assigned(name: CorpusName, draw: SplitDraw, source: Path, content: CorpusCo
         _stratify(content)
         content.assigned = draw_split(content.undrawn, draw, lambda one: one.id not in barred)
         drawn = {"seed": draw.seed, "barred_from_held_out": len(barred)}
-    given = {(split, dialogue) for split, dialogue, _ in content.labels() if split}
+    given = set(content.rows("split", "dialogue_id", is_drawn=False))
     if twice := [one for one, split in content.assigned.items() if (split, one) in given]:
         what = f"dialogues are drawn into a split that already has one of the same id: {', '.join(twice[:5])}"
         fix = "draw none for a split that the files have, or give each dialogue an id of its own"
@@ -312,9 +295,11 @@ def _stratify(content: CorpusContent) -> None:
     The rarest label first is the order of Sechidis, Tsoumakas and Vlahavas, "On the stratification of
     multi-label data", ECML PKDD 2011; a dialogue is drawn as a whole, so it counts for one label alone.
     """
+    if all(one.series for one in content.undrawn):
+        return
     undrawn = defaultdict[str, list[Label]](list)
-    for split, dialogue, label in content.labels():
-        if not split and label:
+    for dialogue, label in content.rows("dialogue_id", "label", is_drawn=True):
+        if label:
             undrawn[dialogue].append(label)
     counts = Counter(label for labels in undrawn.values() for label in labels)
     content.undrawn = [

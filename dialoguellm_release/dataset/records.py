@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from dialoguellm_release.layout import DataFile
 from dialoguellm_release.leakage.audit import PART_OF
-from dialoguellm_release.prompts import PROMPT_FIELDS, Prompt
+from dialoguellm_release.prompts import Prompt
 from dialoguellm_release.record_columns import (
     by_distinct,
     check_records,
@@ -43,9 +43,8 @@ def sft_table(records: pa.Table, prompt: Prompt, labels: Sequence[Label] = LABEL
     """The `sft` rows of records."""
     import pyarrow as pa
 
-    shown = zip(*(records[name].to_pylist() for name in PROMPT_FIELDS), strict=True)
     made = {
-        "prompt": prompt.render_all(list(shown)),
+        "prompt": prompt.render_columns(records),
         "completion": by_distinct(records["output"], prompt.completion),
         "label": by_distinct(records["label"], labels.index, pa.int64()),
     }
@@ -105,7 +104,7 @@ class RowWriter:
         rows = pa.concat_tables(self._tables)
         rows, self._tables = rows.slice(0, ROWS_PER_GROUP).combine_chunks(), [rows.slice(ROWS_PER_GROUP)]
         self._wait()
-        self._written = _thread().submit(self._writer.write_table, rows)
+        self._written = _threads().submit(self._writer.write_table, rows)
 
     def _wait(self) -> None:
         if self._written is not None:
@@ -114,14 +113,14 @@ class RowWriter:
 
 
 @cache
-def _thread() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, "parquet")
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(2, "dataset")
 
 
 def utterance_schema(*, is_held: bool) -> pa.Schema:
     """The Arrow schema of `utterance_table`.
 
-    Why: a build holds every utterance in a file, and as columns they take a fifth of what objects take.
+    Why: a build holds every utterance, and as columns they take a fifth of what objects take.
     """
     import pyarrow as pa
 
@@ -168,10 +167,9 @@ class RecordMaker:
             else pa.nulls(rows, text)
         )
         labels = by_distinct(given["label"], lambda label: self.relabel.get(label, label))
-        counts = given["label"].value_counts().to_pylist() if self.relabel else ()
-        replaced = {one["values"]: one["counts"] for one in counts if one["values"] in self.relabel}
+        counts = _counts(given["label"]) if self.relabel else {}
         self.relabelled.update(
-            {f"{label} -> {self.relabel[label]}": count for label, count in replaced.items()}
+            {f"{one} -> {self.relabel[one]}": count for one, count in counts.items() if one in self.relabel}
         )
         made = {
             "id": names,
@@ -223,6 +221,11 @@ class RecordMaker:
             for found, label in zip(others.to_pylist(), labels.to_pylist(), strict=True)
         ]
         return pa.array(map(list, kept), others.type)
+
+
+def _counts(column: pa.ChunkedArray) -> dict[str, int]:
+    """How often each value occurs."""
+    return {one["values"]: one["counts"] for one in column.value_counts().to_pylist()}
 
 
 def utterance_table(dialogues: Sequence[Dialogue]) -> pa.Table:
@@ -304,7 +307,8 @@ class SplitTotals:
     context_only: int = 0  # utterances without a label
     labels: Counter[Label] = field(default_factory=Counter)
     decisions: Counter[int] = field(default_factory=Counter)
-    digests: list[bytes] = field(default_factory=list)  # of some thousand records each
+    # Of some thousand records each; hashed beside what goes on.
+    digests: list[Future[bytes]] = field(default_factory=list)
     described: int = 0  # records with a video description
 
 
@@ -333,12 +337,15 @@ class SplitWriter:
         check_records(records)
         totals = self.totals
         totals.dialogues += len(records["dialogue_id"].unique())
-        totals.labels.update(records["label"].to_pylist())
-        totals.decisions.update(decisions.tolist())
+        totals.labels.update(_counts(records["label"]))
+        numbers, counts = np.unique(decisions, return_counts=True)
+        totals.decisions.update(dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
         totals.records += len(records)
-        totals.digests.append(b"".join(record_digests(records)))
+        if totals.digests:
+            totals.digests[-1].result()  # so that no more than some thousand records wait
+        totals.digests.append(_threads().submit(lambda: b"".join(record_digests(records))))
         totals.described += len(records) - records["video_description"].null_count
-        for part in dict.fromkeys(PART_OF[one] for one in sorted(set(decisions.tolist()))):
+        for part in dict.fromkeys(PART_OF[one] for one in numbers.tolist()):
             if part not in self._writers:
                 self._writers[part] = self._open(part)
             is_here = np.isin(decisions, [one for one, its_part in PART_OF.items() if its_part == part])

@@ -181,7 +181,11 @@ class PartialState(Schema):
 
 
 class PartialOutput:
-    """An output in the making. For Parquet, which cannot be continued, the rows wait as JSON Lines."""
+    """An output in the making. For Parquet, which cannot be continued, the rows wait as JSON Lines.
+
+    Args:
+        unfinished: What to do with rows of an earlier run: `refuse`, `resume` or `discard` them.
+    """
 
     def __init__(
         self, out: Path, labels: Sequence[str], inputs: Mapping[str, JsonValue], unfinished: Unfinished

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 
 def write_figures(folder: Path, figures: ScoreFigures) -> None:
-    """Writes every figure of a score into its folder."""
+    """Writes every figure of a score into its folder.
+
+    Raises:
+        MissingExtraError: The extra `figures` is not installed.
+    """
     _write_confusion(folder, figures)
     given = [one for one in (figures.probabilities, figures.calibrated) if one is not None]
     if given:

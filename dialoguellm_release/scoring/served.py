@@ -87,7 +87,13 @@ def score_served(
 
 
 class ServedAsker:
-    """Asks a served model for labels, of a few prompts or of many in several calls."""
+    """Asks a served model for labels, of a few prompts or of many in several calls.
+
+    Args:
+        cache: Holds the store of answers.
+        wanted: How answers are read; `auto` is decided by the first prompts.
+        advance: Called with the number of prompts that were answered.
+    """
 
     def __init__(
         self,

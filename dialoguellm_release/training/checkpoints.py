@@ -64,7 +64,9 @@ def _has_steps_left(checkpoint: Path) -> bool:
 def open_run(folder: Path, run: str, unfinished: Unfinished) -> None:
     """Makes the folder ready for a training, empty or with the checkpoints of the same one.
 
-    `run` identifies the training: a hash over recipe, records, backbone and versions.
+    Args:
+        run: Identifies the training: a hash over recipe, records, backbone and versions.
+        unfinished: Refuse an unfinished training, resume one of the same, or discard it.
     """
     steps = steps_done(folder)
     if not steps or unfinished == "discard":
