@@ -13,7 +13,8 @@ A broken invariant of this package is an ordinary exception, with its traceback.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -78,22 +79,12 @@ def _visible(character: str) -> str:
 def problems_of(
     error: ValidationError, where: str, what: str, *, code: str, fix: str | None = None
 ) -> tuple[Problem, ...]:
-    """One problem for each thing that pydantic refused, with the path of its value.
-
-    Args:
-        where: The file or the object that was validated.
-        what: What it is not, as in "not a manifest of a dataset".
-        code: Of each problem.
-        fix: What the user can do; the same for each.
-    """
+    """One problem for each value that pydantic refused; `what` is as in "not a manifest of a dataset"."""
+    found = ((".".join(map(str, one["loc"])), one["msg"]) for one in error.errors(include_url=False))
     return tuple(
-        Problem(where, f"{what}: {_path_of(one['loc'])}{one['msg']}", fix=fix, code=code)
-        for one in error.errors(include_url=False)
+        Problem(where, ": ".join(filter(None, (what, path, message))), fix=fix, code=code)
+        for path, message in found
     )
-
-
-def _path_of(loc: tuple[int | str, ...]) -> str:
-    return f"{'.'.join(map(str, loc))}: " if loc else ""
 
 
 class ReleaseError(Exception):
@@ -151,15 +142,17 @@ class MissingExtraError(ReleaseError):
         super().__init__(Problem(f"import {library}", what, fix=fix, code="extra.missing"))
 
 
+@contextmanager
+def needing(extra: str) -> Iterator[None]:
+    """Imports of what an extra of this package brings; a `MissingExtraError` where it is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(extra, str(error.name)) from error
+
+
 def one_of(argument: str, value: Name | str, known: Iterable[Name]) -> Name:
-    """A value that is one of some known names.
-
-    Args:
-        argument: What the caller calls it, for the message.
-
-    Raises:
-        DataError: It is none of them.
-    """
+    """A value that is one of some known names; a DataError with what the caller calls it where it is none."""
     names = list(known)
     for name in names:
         if name == value:

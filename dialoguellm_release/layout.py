@@ -116,11 +116,7 @@ def config_names(corpora: Iterable[CorpusName]) -> tuple[str, ...]:
 
 
 def config_files(paths: Iterable[str], config: str, split: Split, corpora: Sequence[CorpusName]) -> list[str]:
-    """The paths that a config reads for a split, in reading order: the clean rows of all corpora first.
-
-    Args:
-        corpora: Those of the dataset, in its order.
-    """
+    """The paths that a config reads for a split, in reading order: the clean rows of all corpora first."""
     place = {name: number for number, name in enumerate(corpora)}
     held = [(path, file) for path in paths if (file := data_file(path))]
     chosen = [(path, file) for path, file in held if file.split == split and file.is_read_by(config)]

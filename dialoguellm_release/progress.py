@@ -27,17 +27,12 @@ class Advance(Protocol):
 def progress(
     description: str, total: int | None, *, start: int = 0, in_bytes: bool = False
 ) -> Iterator[Advance]:
-    """Shows how far some work is, with its rate and the time left.
+    """Shows how far some work is, with its rate and the time left; `start` was done before, by another run.
 
     Of several processes of one run the first alone shows it.
-
-    Args:
-        total: How much there is to do; None where it is not known.
-        start: How much was done before, in a run that is resumed.
-        in_bytes: Whether bytes are counted.
     """
     if rank():
-        yield _ignore
+        yield lambda _count, _note=None: None
     elif sys.stderr.isatty():
         with _bar(description, total, start, in_bytes=in_bytes) as advance:
             yield advance
@@ -62,10 +57,6 @@ def silence_transformers() -> None:
     datasets.disable_progress_bars()
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-
-
-def _ignore(_count: int, _note: str | None = None) -> None:
-    """Shows nothing."""
 
 
 @contextmanager

@@ -37,19 +37,7 @@ ROWS_AT_ONCE = 4_000
 
 
 def record_files(dataset: Path, config: str, split: Split) -> tuple[FileStamp, ...]:
-    """The Parquet files that a config reads for a split, as the dataset's manifest lists them.
-
-    Args:
-        dataset: A dataset folder.
-        config: `default` for every corpus, `clean` for their clean part, or the name of one corpus.
-        split: The split.
-
-    Returns:
-        The stamps of the files, the clean parts of all corpora first.
-
-    Raises:
-        DataError: The folder is no dataset, or has no such config or split.
-    """
+    """The files that a config reads for a split, by the dataset's manifest, the clean parts first."""
     return _files(dataset, read_manifest(dataset, DatasetManifest), config, split)
 
 

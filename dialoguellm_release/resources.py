@@ -29,14 +29,7 @@ Value = TypeVar("Value")
 
 
 def resource_folder(name: str) -> Path:
-    """The folder of one kind of bundled files, in the wheel or in the checkout.
-
-    Args:
-        name: `recipes`, `dataset_cards`, `model_cards`, `metrics`, `spaces` or `synthetic_corpora`.
-
-    Raises:
-        FileNotFoundError: The package is neither an installed wheel nor in its checkout.
-    """
+    """The folder of one kind of bundled files, in the wheel or in the checkout."""
     candidates = (_PACKAGE / "bundled" / name, _PACKAGE.parent / _CHECKOUT_FOLDERS[name])
     for folder in candidates:
         if folder.is_dir():

@@ -115,10 +115,6 @@ class Difference:
     part: Part
     text: str
 
-    def is_protected_in(self, kind: Kind) -> bool:
-        """Whether a folder of this kind is finished work where it differs in this way."""
-        return self.part in _PROTECTED.get(kind, _PROTECTED_ANYWHERE)
-
 
 def run_step(
     model: type[AnyManifest],
@@ -148,40 +144,10 @@ def run_step(
         make: Writes the files into an empty folder and gives back what the manifest says of them.
         finish: Adds what is rendered from the manifest (the card); it gets a draft that lists the files of
             `make`.
-        again: Make it even where it is current.
-        replace: Replace finished work.
     """
-    found = current_result(model, out, inputs, again=again, replace=replace)
-    return found or _made(model, out, inputs, make, finish)
-
-
-def current_result(
-    model: type[AnyManifest], out: Path, inputs: Inputs, *, again: bool = False, replace: bool = False
-) -> StepResult[AnyManifest] | None:
-    """The folder as it is, where `run_step` would do nothing; None where it would make it."""
-    old = _manifest_in(out, model)
-    if old is None:
-        return None
-    found = differences(old, inputs, out)
-    if not found:
-        clear_left_over(out)
-        return None if again else StepResult(out, old, was_current=True)
-    lost = [one for one in found if one.is_protected_in(old.kind)]
-    if lost and not replace:
-        raise DataError(_finished_work(out, old, lost))
-    say(f"{out} is not current: {_listed(found)}.")
-    return None
-
-
-def _made(
-    model: type[AnyManifest],
-    out: Path,
-    inputs: Inputs,
-    make: Callable[[Path], Output],
-    finish: Callable[[Path, AnyManifest], None] | None,
-) -> StepResult[AnyManifest]:
-    old = _manifest_in(out, model)
-    found = differences(old, inputs, out) if old else ()
+    old, found = _compared(model, out, inputs)
+    if current := _current(out, old, found, again=again, replace=replace):
+        return current
     with ExitStack() as around:
         if not is_recording():
             around.enter_context(recording())
@@ -198,6 +164,40 @@ def _made(
         manifest = model(**{**stated, "rendered_with": _digests(rendering), "outputs": stamps()})
         write_manifest(folder, manifest)
     return StepResult(out, manifest, was_current=False)
+
+
+def current_result(
+    model: type[AnyManifest], out: Path, inputs: Inputs, *, again: bool = False, replace: bool = False
+) -> StepResult[AnyManifest] | None:
+    """The folder as it is, where `run_step` would do nothing; None where it would make it."""
+    return _current(out, *_compared(model, out, inputs), again=again, replace=replace)
+
+
+def _compared(
+    model: type[AnyManifest], out: Path, inputs: Inputs
+) -> tuple[AnyManifest | None, tuple[Difference, ...]]:
+    """The manifest that is there, and how its inputs differ from the present ones."""
+    try:
+        old = read_manifest(out, model)
+    except DataError:
+        return None, ()
+    return old, differences(old, inputs, out)
+
+
+def _current(
+    out: Path, old: AnyManifest | None, found: Sequence[Difference], *, again: bool, replace: bool
+) -> StepResult[AnyManifest] | None:
+    if old is None:
+        return None
+    if not found:
+        clear_left_over(out)
+        return None if again else StepResult(out, old, was_current=True)
+    protected = _PROTECTED.get(old.kind, _PROTECTED_ANYWHERE)
+    lost = [one for one in found if one.part in protected]
+    if lost and not replace:
+        raise DataError(_finished_work(out, old, lost))
+    say(f"{out} is not current: {_listed(found)}.")
+    return None
 
 
 def _stamper(folder: Path) -> Callable[[], tuple[FileStamp, ...]]:
@@ -264,13 +264,6 @@ def folder_name(name: str, overrides: Sequence[str] = ()) -> str:
     if len(full) <= MAX_NAME:
         return full
     return f"{full[: MAX_NAME - 9]}-{sha256_of_text(full)[:8]}"
-
-
-def _manifest_in(out: Path, model: type[AnyManifest]) -> AnyManifest | None:
-    try:
-        return read_manifest(out, model)
-    except DataError:
-        return None
 
 
 def _listed(found: Sequence[Difference]) -> str:

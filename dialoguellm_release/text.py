@@ -96,11 +96,11 @@ def normalise_all(texts: pa.Array) -> pa.Array:
     found = found[~(np.append(True, is_gap[:-1])[: len(found)] & (found == ord(" ")))]
     found = found[~(np.append(found[1:] == ord(_END), False)[: len(found)] & (found == ord(" ")))]
     is_end = found == ord(_END)
-    ends = np.append(0, np.flatnonzero(is_end) - np.arange(len(texts)))
-    words = pa.LargeStringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(found[~is_end]))
+    ends = np.append(0, np.flatnonzero(is_end) - np.arange(len(texts))).astype(np.int32)
+    words = pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(found[~is_end]))
     is_other = pc.invert(pc.string_is_ascii(plain))
     others = list(map(normalise, texts.filter(is_other).to_pylist()))
-    return pc.replace_with_mask(words, is_other, pa.array(others, pa.large_string()))
+    return pc.replace_with_mask(words, is_other, pa.array(others, pa.string()))
 
 
 def has_unspaced(text: str) -> bool:

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dialoguellm_release.dataset import figures as dataset_figures
 from dialoguellm_release.render import figure_style
+from dialoguellm_release.scoring import figures as score_figures
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.figure import Figure
 
 _drawn = figure_style._saved
+_writers: dict[str, Callable[..., None]] = {
+    "dialoguellm_release.dataset.figures.write_figures": dataset_figures.write_figures,
+    "dialoguellm_release.scoring.folder.write_figures": score_figures.write_figures,
+}
 
 
 @contextmanager
 def figures_sketched() -> Iterator[None]:
-    """Figures are sketched: see `_sketched`."""
+    """Figures are sketched, see `_sketched`; those of equal contents once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figure_style, "_saved", _sketched)
+        for name, write in _writers.items():
+            patch.setattr(name, _remembered(write))
         yield
 
 
@@ -33,7 +43,29 @@ def figures_in_full() -> Iterator[None]:
     """Figures are drawn as users get them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figure_style, "_saved", _drawn)
+        for name, write in _writers.items():
+            patch.setattr(name, write)
         yield
+
+
+def _remembered(write: Callable[..., None]) -> Callable[..., None]:
+    """Writes figures; what was asked for before in this process is copied."""
+    kept: dict[str, dict[str, bytes]] = {}
+
+    def written(folder: Path, *of: object, **more: Any) -> None:
+        if sys.modules.get("matplotlib", write) is None:  # a test has taken it away
+            write(folder, *of, **more)
+        key = repr((of, more))
+        if key not in kept:
+            with tempfile.TemporaryDirectory() as made:
+                write(Path(made), *of, **more)
+                files = [path for path in Path(made).rglob("*") if path.is_file()]
+                kept[key] = {str(path.relative_to(made)): path.read_bytes() for path in files}
+        for name, content in kept[key].items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(content)
+
+    return written
 
 
 def _sketched(figure: Figure, path: Path) -> set[str]:

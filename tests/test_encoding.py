@@ -3,11 +3,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast
 
 from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.encoding import GOLDEN_RECORD, Encoder
@@ -18,6 +16,9 @@ from dialoguellm_release.schemas.labels import LABELS, Split
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.record import Record
 from tests.tokenizers import with_prefix_space
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 ROOMY = 1000
 
@@ -33,6 +34,9 @@ def prompt() -> Prompt:
 
 
 def that_ends_every_text() -> PreTrainedTokenizerFast:
+    from tokenizers import processors
+    from transformers import PreTrainedTokenizerFast
+
     backend = with_prefix_space().backend_tokenizer
     backend.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
@@ -41,6 +45,9 @@ def that_ends_every_text() -> PreTrainedTokenizerFast:
 
 
 def that_merges_across_the_border() -> PreTrainedTokenizerFast:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
     vocabulary = {
         character: index for index, character in enumerate(sorted(set("".join(map(chr, range(128))))))
     }

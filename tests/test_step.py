@@ -248,7 +248,7 @@ def test_the_second_run_of_every_step_does_nothing(
     made: dict[str, StepResult[Any]], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not made[name].was_current
-    monkeypatch.setattr(step, "_made", _rebuilt)
+    monkeypatch.setattr(step, "staged", _rebuilt)
     second = STEPS[name]()
     assert second.was_current
     assert second.manifest == made[name].manifest
@@ -258,7 +258,7 @@ def test_the_second_run_of_every_step_does_nothing(
 def test_every_declared_input_of_every_step_counts(
     made: dict[str, StepResult[Any]], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(step, "_made", _rebuilt)
+    monkeypatch.setattr(step, "staged", _rebuilt)
     path = made[name].folder / MANIFEST
     whole = path.read_text(encoding="utf-8")
     flipped = 0

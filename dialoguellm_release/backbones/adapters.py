@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dialoguellm_release.backbones.load import check_finite, first_names, location_at, refused_by_hub
-from dialoguellm_release.errors import DataError, MissingExtraError, Problem
+from dialoguellm_release.errors import DataError, Problem, needing
 from dialoguellm_release.folders import combined_sha256, sha256_of
 from dialoguellm_release.schemas.manifests import AdapterManifest, MergedManifest
 
@@ -43,11 +43,7 @@ _HARMLESS = {"init_lora_weights": (True, False, "gaussian"), "task_type": ("CAUS
 
 
 def find_adapter(reference: str | PathLike[str]) -> Path:
-    """The folder of an adapter: a path, or the downloaded copy of a repository on the Hub.
-
-    Args:
-        reference: A folder, `owner/name` or `owner/name@revision`.
-    """
+    """The folder of an adapter: a path, or the downloaded copy of `owner/name` or `owner/name@revision`."""
     repo_id, _, revision = str(reference).partition("@")
     if Path(reference).is_dir() or not re.fullmatch(r"[\w.-]+/[\w.-]+", repo_id):
         return Path(reference)
@@ -62,12 +58,7 @@ def find_adapter(reference: str | PathLike[str]) -> Path:
 def downloaded(
     repo_id: str, revision: str | None, fix: str, files: Sequence[str] | None = (CONFIG, WEIGHTS)
 ) -> Path:
-    """The local copy of an adapter's repository on the Hub; a pickle in place of safetensors is left there.
-
-    Args:
-        fix: What to do where the Hub fails in an unknown way.
-        files: Which to download; None takes all.
-    """
+    """The local copy of an adapter's repository on the Hub; a pickle in place of safetensors stays there."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
@@ -91,16 +82,10 @@ def load_adapter(
     """The model with the adapter of a folder.
 
     Why: without safetensors PEFT reads a pickle, which can run anything; and it keeps the untrained weights
-    of every layer that the file has no weights for.
-
-    Args:
-        location: What an error calls the folder; None calls it by its path.
-        is_trainable: False freezes the adapter.
+    of every layer that the file has no weights for. An error calls the folder by `location`, or its path.
     """
-    try:
+    with needing("train"):
         from peft import PeftModel, get_peft_model_state_dict
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", str(error.name)) from error
 
     where = location or str(folder)
     config = read_config(folder, where)

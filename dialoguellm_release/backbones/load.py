@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dialoguellm_release.backbones.weights import Base, base_of
-from dialoguellm_release.errors import DataError, MissingExtraError, Problem
+from dialoguellm_release.errors import DataError, MissingExtraError, Problem, needing
 from dialoguellm_release.progress import silence_transformers
 from dialoguellm_release.schemas.recipes.adapter import QuantizationRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource, FolderSource, HubSource
@@ -35,18 +35,12 @@ def load_backbone(
     precision: Literal["auto", "float32", "bf16"] = "auto",
     device: str | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """The model, in the precision that the hardware favours, and the tokenizer.
+    """The model and the tokenizer, on a GPU where there is one and no other device is named.
 
-    Args:
-        folder: Where a backbone was built; not used for one from the Hub or a folder of the user's.
-        quantization: None keeps the weights in that precision.
-        precision: `auto` is bf16 where a GPU has it, else float32.
-        device: As torch names it; None takes a GPU where there is one.
+    The precision `auto` is bf16 where a GPU has it, else float32. Only one that was built has a folder.
     """
-    try:
+    with needing("train"):
         import torch
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", str(error.name)) from error
 
     tokenizer = load_tokenizer(recipe, folder)
     base, location = _base_and_location(recipe, folder)
@@ -85,15 +79,10 @@ def load_model(location: str | Path, *, fix: str = _FIX, **options: Any) -> PreT
 
     Why: `from_pretrained` fills weights that a checkpoint lacks with random numbers and leaves out those it
     does not know, with a warning at most. Tied weights and buffers that are never saved count as present.
-
-    Args:
-        fix: What the user can do where it fails.
     """
-    try:
+    with needing("train"):
         import torch
         from transformers import AutoModelForCausalLM
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", str(error.name)) from error
 
     silence_transformers()
     at = location_at(str(location), options.get("revision"))
@@ -186,9 +175,7 @@ def local_tokenizer(
 ) -> PreTrainedTokenizerFast | None:
     """The tokenizer of a backbone where it is on this machine; nothing is downloaded, no weights are read.
 
-    Args:
-        folder: Where a backbone may have been built.
-        tokenizer: A folder that holds it; None looks into `folder` or the cache of the Hub.
+    Without a folder that holds it, the one where the backbone may be built or the cache of the Hub has it.
     """
     source = recipe.source
     gguf_file = revision = None
@@ -239,10 +226,8 @@ def refused_by_hub(repo_id: str, revision: str | None, error: BaseException | No
 def _tokenizer(
     location: str, gguf_file: str | None, *, revision: str | None, fix: str, local_files_only: bool = False
 ) -> PreTrainedTokenizerFast:
-    try:
+    with needing("train"):
         from transformers import AutoTokenizer
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", str(error.name)) from error
 
     silence_transformers()
     options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.errors import DataError, MissingExtraError, Problem
+from dialoguellm_release.errors import DataError, Problem, needing
 from dialoguellm_release.folders import (
     MANIFEST,
     Output,
@@ -233,10 +233,8 @@ def write_for_earlier_versions(folder: Path) -> None:
 
 
 def _tokenizer(source: BuiltSource) -> PreTrainedTokenizerFast:
-    try:
+    with needing("train"):
         from transformers import PreTrainedTokenizerFast
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", str(error.name)) from error
 
     silence_transformers()
     return PreTrainedTokenizerFast(

@@ -20,13 +20,9 @@ from dialoguellm_release.resources import record, resource_folder
 def render_card(
     folder: str, template: str, metadata: Mapping[str, object], body: Mapping[str, object]
 ) -> str:
-    """A card: front matter from data, then the body from a template.
+    """A card: front matter from data, then the body from a template of `dataset_cards` or `model_cards`.
 
-    Args:
-        folder: `dataset_cards` or `model_cards`; sections that both use are in `model_cards`.
-        template: File name in that folder.
-        metadata: Keys and values of the front matter, in order.
-        body: The names that the template may use; a name that is missing is an error, never blank.
+    A name that a template uses and the body lacks is an error, never blank.
     """
     return f"{front_matter(metadata)}\n{render_text(folder, template, body)}"
 
@@ -104,9 +100,6 @@ def merged_card(rendered: str, existing: str | None) -> str:
 
     Kept are the text outside the two markers (all of it where there are none, below the generated part) and
     every key of the metadata that this package never writes.
-
-    Raises:
-        CardError: The existing card has one marker without the other, or its metadata cannot be read.
     """
     metadata, body = split_card(rendered)
     before, after = "", ""

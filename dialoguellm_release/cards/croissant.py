@@ -10,8 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 
 from dialoguellm_release.cards.card import render_text
-from dialoguellm_release.cards.dataset import languages_of
-from dialoguellm_release.cards.licenses import corpora_held, recipe_of
+from dialoguellm_release.cards.dataset import corpora_held, languages_of, recipe_of
 from dialoguellm_release.cards.metadata import corpora_in
 from dialoguellm_release.layout import DataFile, data_file
 from dialoguellm_release.schemas.corpus import CorpusEntry, CorpusLicense

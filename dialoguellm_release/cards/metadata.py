@@ -6,6 +6,8 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from copy import deepcopy
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -35,13 +37,19 @@ def read_front_matter(text: str, card: str) -> tuple[Document | None, Sequence[P
         expected = "YAML between two lines of ---"
         return None, [Problem(f"{card}:1", "has no metadata", expected, fix=fix, code="card.no_metadata")]
     try:
-        document, problems = parse_yaml(head, card, first_line=2, alias="allow")
+        document, problems = _parsed(head, card)
     except RecipeError as error:
         return None, error.problems
     if not isinstance(document.data, dict):
         what, got = "its metadata is not a mapping", repr(document.data)
         return None, [Problem(f"{card}:1", what, got=got, code="card.metadata_not_a_mapping")]
-    return document, problems
+    return Document(deepcopy(document.data), document.positions), problems
+
+
+@lru_cache(maxsize=64)
+def _parsed(head: str, card: str) -> tuple[Document, list[Problem]]:
+    """A card is read again for each question that a release asks it; its text is parsed once."""
+    return parse_yaml(head, card, first_line=2, alias="allow")
 
 
 _OUR_KEYS = """
@@ -277,13 +285,8 @@ def configs(
     file has them, class names included, in its schema, where `datasets` reads them.
 
     Why: `datasets` caches a local folder by its name and these entries, not by its files; with the hashes
-    in the description it notices that the content is another.
-
-    Args:
-        corpora: Those of the dataset, in its order.
-        content: Hash of the records.
-        prompt_sha256: Hash of the prompt, which shapes the rows of `sft`.
-        build: Hash of the records of the whole build, which shapes the rows of `standoff`.
+    in the description it notices that the content is another: `content` is that of the records, `build` that
+    of the whole build, which shapes the rows of `standoff`.
     """
     found: list[dict[str, object]] = []
     for name in (*config_names(corpora), STANDOFF_CONFIG):

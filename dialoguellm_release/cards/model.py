@@ -8,8 +8,13 @@ from dataclasses import dataclass
 import yaml
 
 from dialoguellm_release.cards.card import render_card
-from dialoguellm_release.cards.dataset import language_metadata, languages_of
-from dialoguellm_release.cards.licenses import derived_license_metadata, hub_license, recipe_of
+from dialoguellm_release.cards.dataset import (
+    derived_license_metadata,
+    hub_license,
+    language_metadata,
+    languages_of,
+    recipe_of,
+)
 from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.layout import JOINT_CONFIGS
 from dialoguellm_release.render import numbers
@@ -205,12 +210,7 @@ def eval_results(scores: Sequence[ScoreFigures], dataset_id: str, revision: str 
     """The files of `.eval_results/` by path: the headline metric of each corpus on its test split.
 
     Why one: the Hub reads one value for a task, and a task is a config and a split (its `eval-results.md`).
-    The other metrics are in `model-index` and in the card.
-
-    Args:
-        scores: In the order of the card; of several on one corpus the first counts.
-        dataset_id: The dataset's repository.
-        revision: Its commit; None where it is not known.
+    Of several scores on one corpus the first counts. The other metrics are in `model-index` and in the card.
     """
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 

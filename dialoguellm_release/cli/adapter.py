@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dialoguellm_release import steps
 from dialoguellm_release.cli import command
 from dialoguellm_release.cli.command import (
     BUILD,
@@ -25,7 +26,6 @@ from dialoguellm_release.render.tables import Table
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.manifests import AdapterManifest
-    from dialoguellm_release.steps.adapter import Check, MeanAndDeviation, SeedsSummary, Tokens, Unfinished
 
 app = command.group("Check, train, merge and export adapters.")
 
@@ -60,9 +60,7 @@ def check(
 
     Example: dlm-release adapter check llama-2-7b --tokenizer Llama-2-7b-hf --tokens-per-second 10000
     """
-    from dialoguellm_release.steps.adapter import check_adapter
-
-    found = check_adapter(
+    found = steps.adapter.check_adapter(
         recipe,
         dataset,
         tokenizer=tokenizer,
@@ -102,20 +100,18 @@ def train(
 
     Example: dlm-release adapter train tiny --set trainer.max_steps=20
     """
-    from dialoguellm_release.steps import adapter as steps
-
-    unfinished: Unfinished = "resume" if resume else "discard" if again else "refuse"
+    unfinished: steps.adapter.Unfinished = "resume" if resume else "discard" if again else "refuse"
     overrides = [*(settings or ()), *([f"seed={seed}", "seeds=[]"] if seed is not None else ())]
     shared: dict[str, Any] = {"backbones": backbones, "overrides": overrides, "unfinished": unfinished}
     shared |= {"again": again, "replace": replace}
-    if steps.seeds_of(recipe, overrides):
-        trained = steps.train_seeds(recipe, dataset, out, **shared)
-        if not steps.rank():
+    if steps.adapter.seeds_of(recipe, overrides):
+        trained = steps.adapter.train_seeds(recipe, dataset, out, **shared)
+        if not steps.adapter.rank():
             say(f"{trained.folder} holds {len(trained.made)} adapters.")
             show_result(trained.summary.model_dump(mode="json"), seeds_as_text(trained.summary), json=json)
         return
-    made = steps.train_adapter(recipe, dataset, out, **shared)
-    if not steps.rank():
+    made = steps.adapter.train_adapter(recipe, dataset, out, **shared)
+    if not steps.adapter.rank():
         say_made(made, "trained")
         show_result(summary(made.manifest), as_text(made.manifest), json=json)
 
@@ -135,9 +131,7 @@ def merge(
 
     Example: dlm-release adapter merge build/adapters/tiny
     """
-    from dialoguellm_release.steps.model import merge_adapter
-
-    made = merge_adapter(adapter, out, backbones=backbones, again=again, replace=replace)
+    made = steps.model.merge_adapter(adapter, out, backbones=backbones, again=again, replace=replace)
     say_made(made, "merged")
     figures, content = made.manifest.figures, made.manifest.content_sha256
     text = (
@@ -163,9 +157,7 @@ def export(
 
     Example: dlm-release adapter export tiny trl --out build/exports/trl-tiny
     """
-    from dialoguellm_release.steps.model import export_training
-
-    made = export_training(
+    made = steps.model.export_training(
         recipe,
         tool,
         dataset,
@@ -204,7 +196,7 @@ def as_text(manifest: AdapterManifest) -> str:
     return "\n".join([*lines, f"content {manifest.content_sha256}"])
 
 
-def seeds_as_text(summary: SeedsSummary) -> Table:
+def seeds_as_text(summary: steps.adapter.SeedsSummary) -> Table:
     """One line a seed, and the mean of all."""
     rows = [
         (
@@ -218,13 +210,13 @@ def seeds_as_text(summary: SeedsSummary) -> Table:
     return Table(("seed", "last loss", "validation loss", "content"), [*rows, mean])
 
 
-def _spread(value: MeanAndDeviation | None) -> str:
+def _spread(value: steps.adapter.MeanAndDeviation | None) -> str:
     if value is None:
         return numbers.MISSING
     return f"{numbers.decimal(value.mean, 4)} ± {numbers.decimal(value.standard_deviation, 4)}"
 
 
-def check_as_text(check: Check) -> str:
+def check_as_text(check: steps.adapter.Check) -> str:
     """The check in paragraphs: sizes and steps, lengths, memory, and what is not known."""
     sizes = {
         "parameters": check.parameters,
@@ -252,8 +244,7 @@ def check_as_text(check: Check) -> str:
     return "\n\n".join(parts)
 
 
-def _lengths(tokens: Tokens) -> str:
-    from dialoguellm_release.steps.adapter import survival_table
+def _lengths(tokens: steps.adapter.Tokens) -> str:
 
     share = 1 - tokens.computed_per_epoch / tokens.per_epoch
     saved = f"{numbers.percent(abs(share))} {'fewer' if share > 0 else 'more, for padding'}"
@@ -264,5 +255,5 @@ def _lengths(tokens: Tokens) -> str:
         f"tokens an epoch: {tokens.per_epoch:,}\n"
         f"  of which through the model: {tokens.computed_per_epoch:,} ({saved})\n"
         f"records shortened to fit: {tokens.shortened:,}\n\n"
-        f"{survival_table(tokens.survival)}"
+        f"{steps.adapter.survival_table(tokens.survival)}"
     )

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
+from dialoguellm_release import steps
+
 BUILD = Path("build")
 """Where commands write and look, unless an option says otherwise."""
 
@@ -59,18 +61,18 @@ def choice(name: str, known: Collection[Any], option: str) -> Any:
     return name
 
 
-def served_model(model: str, base_url: str, api: str, key_variable: str, concurrency: int) -> ServedModel:
+def served_model(
+    model: str, base_url: str, api: str, key_variable: str, concurrency: int
+) -> steps.predict.ServedModel:
     """The served model that the options name."""
     from dialoguellm_release.schemas.scores import ServerApi
-    from dialoguellm_release.steps.predict import ServedModel
 
-    return ServedModel(base_url, model, choice(api, get_args(ServerApi), "--api"), key_variable, concurrency)
+    known = choice(api, get_args(ServerApi), "--api")
+    return steps.predict.ServedModel(base_url, model, known, key_variable, concurrency)
 
 
 if TYPE_CHECKING:
     from dialoguellm_release.errors import Problem
-    from dialoguellm_release.steps import StepResult
-    from dialoguellm_release.steps.predict import ServedModel
 
 
 def say(text: object) -> None:
@@ -78,7 +80,7 @@ def say(text: object) -> None:
     typer.echo(text, err=True)
 
 
-def say_made(made: StepResult[Any], done: str) -> None:
+def say_made(made: steps.score.StepResult[Any], done: str) -> None:
     """What a step did, on stderr: `done`, as in "trained", or nothing where its folder is current."""
     say(f"{made.folder} is current; nothing was done." if made.was_current else f"{made.folder} is {done}.")
 

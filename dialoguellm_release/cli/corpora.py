@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dialoguellm_release import steps
 from dialoguellm_release.cli.command import Json, group, problem_data, say, show_result
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.render import numbers
@@ -16,7 +17,6 @@ from dialoguellm_release.render.tables import Table
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.corpus import CorpusLicense
-    from dialoguellm_release.steps.dataset import CheckedCorpus, ListedCorpus
 
 app = group("List, download and check the corpora.")
 
@@ -33,9 +33,7 @@ def list_corpora(
 
     Example: dlm-release corpora list --sources corpora
     """
-    from dialoguellm_release.steps import dataset as steps
-
-    listed = steps.list_corpora(sources)
+    listed = steps.dataset.list_corpora(sources)
     text = "\n\n".join(map(_listed_text, listed)) if everything else _listed_table(listed)
     show_result({"corpora": [_listed_data(one) for one in listed]}, text, json=json)
 
@@ -56,9 +54,7 @@ def fetch(
 
     Example: dlm-release corpora fetch NAME --out corpora
     """
-    from dialoguellm_release.steps.dataset import fetch_corpora
-
-    files = fetch_corpora(names, to, mirror=mirror, warn=say)
+    files = steps.dataset.fetch_corpora(names, to, mirror=mirror, warn=say)
     fetched = sum(not file.was_there for file in files)
     say(f"{fetched} fetched, {len(files) - fetched} were there.")
     data = [{"corpus": one.corpus, "path": str(one.path), "was_there": one.was_there} for one in files]
@@ -79,9 +75,7 @@ def check(
 
     Example: dlm-release corpora check corpora
     """
-    from dialoguellm_release.steps.dataset import check_corpora
-
-    checked = check_corpora(sources, recipe)
+    checked = steps.dataset.check_corpora(sources, recipe)
     for corpus in checked:
         for path in corpus.unknown_files:
             say(f"warning: {path} is not the public file (its hash differs); it was read all the same")
@@ -92,14 +86,14 @@ def check(
     say(f"{sources}: nothing is wrong.")
 
 
-def _listed_data(listed: ListedCorpus) -> dict[str, Any]:
+def _listed_data(listed: steps.dataset.ListedCorpus) -> dict[str, Any]:
     entry = listed.entry
     names = {"name", "title", "homepage", "text_license", "label_license", "downloads", "request"}
     found = {"is_there": listed.is_there, "files": [asdict(file) for file in listed.files]}
     return {**entry.model_dump(mode="json", include=names), "allowed": entry.allowed, **found}
 
 
-def _listed_table(listed: Sequence[ListedCorpus]) -> str:
+def _listed_table(listed: Sequence[steps.dataset.ListedCorpus]) -> str:
     """One row a corpus: what it is, what may leave, how to get it, and whether it is there."""
     rows = [
         (
@@ -116,7 +110,7 @@ def _listed_table(listed: Sequence[ListedCorpus]) -> str:
     return f"{Table(header, rows).text()}\n\nLicences, sources and files: --all"
 
 
-def _listed_text(listed: ListedCorpus) -> str:
+def _listed_text(listed: steps.dataset.ListedCorpus) -> str:
     entry = listed.entry
     rows = [
         (entry.name, entry.title),
@@ -142,7 +136,7 @@ def _licence(licence: CorpusLicense) -> str:
     return f"{licence.id}, may be passed on: {licence.redistribute}; stated in {licence.stated_in}{doubt}"
 
 
-def _checked_data(checked: CheckedCorpus) -> dict[str, Any]:
+def _checked_data(checked: steps.dataset.CheckedCorpus) -> dict[str, Any]:
     return {
         "name": checked.corpus,
         "source": checked.source,
@@ -162,7 +156,7 @@ def _checked_data(checked: CheckedCorpus) -> dict[str, Any]:
     }
 
 
-def _checked_text(checked: list[CheckedCorpus]) -> str:
+def _checked_text(checked: list[steps.dataset.CheckedCorpus]) -> str:
     rows, lines = list[tuple[str, ...]](), list[str]()
     for one in checked:
         name = f"{one.corpus} ({one.source})" if one.source else one.corpus

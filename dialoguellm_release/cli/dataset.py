@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dialoguellm_release import steps
 from dialoguellm_release.cli import command
 from dialoguellm_release.cli.command import (
     BUILD,
@@ -57,9 +58,7 @@ def build(
 
     Example: dlm-release dataset build paper --sources corpora --skip my-corpus
     """
-    from dialoguellm_release.steps.dataset import build_dataset
-
-    made = build_dataset(
+    made = steps.dataset.build_dataset(
         recipe,
         sources,
         out,
@@ -84,9 +83,7 @@ def check(dataset: BuiltDataset, json: Json = False) -> None:
 
     Example: dlm-release dataset check build/dataset
     """
-    from dialoguellm_release.steps.dataset import check_dataset
-
-    problems = check_dataset(dataset)
+    problems = steps.dataset.check_dataset(dataset)
     if json:
         show_json({"problems": problem_data(problems)})
     if problems:
@@ -119,10 +116,10 @@ def hydrate(
 
     Example: dlm-release dataset hydrate dialoguellm/instructions@v1.0.0 --sources corpora --out build/full
     """
-    from dialoguellm_release.steps.dataset import hydrate_dataset
-
     try:
-        made = hydrate_dataset(published, sources, out, skip=skip or (), again=again, replace=replace)
+        made = steps.dataset.hydrate_dataset(
+            published, sources, out, skip=skip or (), again=again, replace=replace
+        )
     except DataError as error:
         if json:
             show_json({"problems": problem_data(error.problems)})
@@ -152,9 +149,7 @@ def audit_dataset(
 
     Example: dlm-release dataset audit build/dataset
     """
-    from dialoguellm_release.steps import dataset as steps
-
-    found = steps.audit_dataset(dataset, against)
+    found = steps.dataset.audit_dataset(dataset, against)
     show_result(found.model_dump(mode="json"), audit_text(found, everything=everything), json=json)
 
 

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from dialoguellm_release import steps
 from dialoguellm_release.cli import adapter, corpora, dataset, predict, publish, recipe, score, scores, video
 from dialoguellm_release.cli.command import BUILD, Again, Json, Skip, say, show, show_json
 from dialoguellm_release.errors import Problem, ReleaseError
@@ -46,15 +47,9 @@ def demo(
     Example: dlm-release demo --sources corpora
     """
     from dialoguellm_release.schemas.release import ReleaseRecipe
-    from dialoguellm_release.steps.adapter import train_adapter
-    from dialoguellm_release.steps.dataset import build_dataset, corpora_of
-    from dialoguellm_release.steps.recipe import load_any
-    from dialoguellm_release.steps.release import publish as publish_release
-    from dialoguellm_release.steps.score import ModelChoice
-    from dialoguellm_release.steps.score import score as score_adapter
 
     started = time.monotonic()
-    plan = load_any("releases/demo").recipe
+    plan = steps.recipe.load_any("releases/demo").recipe
     assert isinstance(plan, ReleaseRecipe)
     assert plan.dataset is not None
     (backbone_plan,), (adapter_plan,) = plan.backbones, plan.adapters
@@ -63,15 +58,18 @@ def demo(
 
     recipe = "demo" if sources is None else "paper"
     say(f"1/4  dataset: recipe {recipe}")
-    absent = [name for name in corpora_of(recipe) if sources is not None and not (sources / name).exists()]
+    named = steps.dataset.corpora_of(recipe) if sources else ()
+    absent = [name for name in named if sources and not (sources / name).exists()]
     if absent:
         say(f"     not in {sources}, left out: {', '.join(absent)}")
     left_out = {*(skip or ()), *absent}
-    built = build_dataset(recipe, sources, out / "dataset", skip=left_out, again=again, replace=True)
+    built = steps.dataset.build_dataset(
+        recipe, sources, out / "dataset", skip=left_out, again=again, replace=True
+    )
     dataset.warn_of_unknown_files(built.manifest)
     dataset.note_missing_figures(built.manifest)
     say("2/4  adapter: recipe tiny")
-    trained = train_adapter(
+    trained = steps.adapter.train_adapter(
         "tiny",
         built.folder,
         out / adapter_plan.folder,
@@ -81,10 +79,12 @@ def demo(
         replace=True,
     )
     say(f"3/4  scores: recipe {score_recipe}")
-    model = ModelChoice(trained.folder, backbones=out / "backbones", cache=out / "cache")
-    scored = score_adapter(score_recipe, built.folder, model, out / score_folder, again=again, replace=True)
+    model = steps.score.ModelChoice(trained.folder, backbones=out / "backbones", cache=out / "cache")
+    scored = steps.score.score(
+        score_recipe, built.folder, model, out / score_folder, again=again, replace=True
+    )
     say("4/4  release: recipe demo")
-    release = publish_release("demo", out, str(out / "release"))
+    release = steps.release.publish("demo", out, str(out / "release"))
 
     where = {one.repo_id: one.where for one in release.repositories}
     loading = LOADING.format(
@@ -100,9 +100,7 @@ def demo(
     show(f"\nLoad it\n{loading}")
     say(f"\nDone in {time.monotonic() - started:.0f} s. Everything is in {out}.")
     if app:
-        from dialoguellm_release.steps.predict import serve_app
-
-        raise typer.Exit(serve_app(trained.folder, out / backbone_plan.folder))
+        raise typer.Exit(steps.predict.serve_app(trained.folder, out / backbone_plan.folder))
 
 
 def doctor(
@@ -119,9 +117,7 @@ def doctor(
 
     Example: dlm-release doctor --sources corpora
     """
-    from dialoguellm_release.steps.doctor import examine
-
-    findings = examine(sources)
+    findings = steps.doctor.examine(sources)
     if json:
         show_json({"findings": [asdict(one) for one in findings]})
     else:

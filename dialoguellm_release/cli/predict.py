@@ -5,16 +5,14 @@ from __future__ import annotations
 import json as json_module
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from dialoguellm_release import steps
 from dialoguellm_release.cli import command
 from dialoguellm_release.cli.command import BUILD, Json, say, show, show_json
 from dialoguellm_release.render.predictions import LIMITS_OF_USE, predictions_table
-
-if TYPE_CHECKING:
-    from dialoguellm_release.steps.predict import ConversationFile, EmotionPredictor
 
 
 def predict(
@@ -72,8 +70,6 @@ def predict(
 
     Example: dlm-release predict chat.txt --adapter build/adapters/tiny --out emotions.csv
     """
-    from dialoguellm_release.steps import predict as steps
-
     if served is not None and (backbone is not None or device is not None):
         raise typer.BadParameter("--backbone and --device are of a model that runs here, not of --served")
     if served is None and adapter is None:
@@ -82,20 +78,20 @@ def predict(
         raise typer.BadParameter("--resume and --replace need --out")
     server = served and command.served_model(served, base_url, api, key_variable, concurrency)
     if out is not None:
-        steps.check_output(out, file, replace=replace)
+        steps.predict.check_output(out, file, replace=replace)
     chosen = None if labels is None else [one.strip() for one in labels.split(",")]
     named = {"text": text, "speaker": speaker, "dialogue": dialogue}
     columns = {role: name for role, name in named.items() if name is not None}
-    with steps.opened(file, form, columns) as source:
+    with steps.predict.opened(file, form, columns) as source:
         if server:
-            predictor = steps.EmotionPredictor.from_served(
+            predictor = steps.predict.EmotionPredictor.from_served(
                 server, adapter, labels=chosen, corpus=corpus, context_k=context_k, cache=cache
             )
         else:
             assert adapter is not None
-            predictor = steps.EmotionPredictor.from_pretrained(
+            predictor = steps.predict.EmotionPredictor.from_pretrained(
                 adapter,
-                backbone=backbone or steps.backbone_of(adapter),
+                backbone=backbone or steps.predict.backbone_of(adapter),
                 labels=chosen,
                 corpus=corpus,
                 context_k=context_k,
@@ -106,16 +102,17 @@ def predict(
         if out is None:
             _to_stdout(source, predictor, json=json)
             return
-        made = steps.predict_source(source, predictor, out, resume=resume, replace=replace)
+        made = steps.predict.predict_source(source, predictor, out, resume=resume, replace=replace)
     if json:
         show_json({**vars(made), "out": str(made.out), "limits_of_use": LIMITS_OF_USE})
-    say(f"{made.out} is written: {steps.counted(predictor)}.")
+    say(f"{made.out} is written: {steps.predict.counted(predictor)}.")
 
 
-def _to_stdout(source: ConversationFile, predictor: EmotionPredictor, *, json: bool) -> None:
-    from dialoguellm_release.steps import predict as steps
+def _to_stdout(
+    source: steps.predict.ConversationFile, predictor: steps.predict.EmotionPredictor, *, json: bool
+) -> None:
 
-    pieces = steps.predict_rows(source, predictor)
+    pieces = steps.predict.predict_rows(source, predictor)
     if json:
         stated = {"limits_of_use": LIMITS_OF_USE, "calibrated_on": predictor.calibrated_on}
         show(json_module.dumps(stated)[:-1] + ', "predictions": [')
@@ -130,9 +127,9 @@ def _to_stdout(source: ConversationFile, predictor: EmotionPredictor, *, json: b
             show(predictions_table(rows))
     else:
         for number, rows in enumerate(pieces):
-            lines = steps.lines_of(rows, predictor.labels, "csv", has_header=not number)
+            lines = steps.predict.lines_of(rows, predictor.labels, "csv", has_header=not number)
             show(lines.removesuffix("\n"))
-    say(steps.counted(predictor))
+    say(steps.predict.counted(predictor))
 
 
 def is_terminal() -> bool:

@@ -6,10 +6,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from dialoguellm_release import steps
 from dialoguellm_release.cli.command import (
     BUILD,
     BackbonesFolder,
@@ -23,9 +24,6 @@ from dialoguellm_release.cli.command import (
 from dialoguellm_release.errors import CardError, Problem, PublishError
 from dialoguellm_release.render import numbers
 from dialoguellm_release.render.tables import Table
-
-if TYPE_CHECKING:
-    from dialoguellm_release.steps.release import Check, Collected, Publication, Published, Verified
 
 app = group("Check and render cards.")
 
@@ -44,9 +42,7 @@ def check(
 
     Example: dlm-release card check build/dataset some/clone/README.md
     """
-    from dialoguellm_release.steps.release import check_cards
-
-    checked = check_cards(paths)
+    checked = steps.release.check_cards(paths)
     if json:
         cards = [
             {"path": str(one.path), "is_ours": one.is_ours, "problems": problem_data(one.problems)}
@@ -89,13 +85,11 @@ def render(
 
     Example: dlm-release card render build/dataset | diff build/dataset/README.md -
     """
-    from dialoguellm_release.steps import release as steps
-
-    card = steps.render_card(folder, dataset=dataset, backbones=backbones, scores=scores or ())
+    card = steps.release.render_card(folder, dataset=dataset, backbones=backbones, scores=scores or ())
     if card.absent:
         say(f"note: it would tell more with {' and '.join(card.absent)}")
     if out:
-        steps.write_card(card, folder, out)
+        steps.release.write_card(card, folder, out)
         say(f"{out} is written.")
     if json:
         show_json({"kind": card.kind, "out": str(out) if out else None, "card": card.text})
@@ -144,27 +138,24 @@ def publish(
 
     Example: dlm-release publish v1 --to hub --only dataset --dry-run
     """
-    from dialoguellm_release.steps import release
-    from dialoguellm_release.steps.release import problems_of
-
     asks = to == HUB and not (dry_run or yes)
     if asks and not sys.stdin.isatty():
         what = "there is no terminal to ask on before the Hub is changed"
         problem = Problem("--yes", what, fix="add --yes", code="publish.not_confirmed")
         raise PublishError(problem, outcome="nothing was changed")
     try:
-        publication = release.publish(
+        publication = steps.release.publish(
             recipe, build, to, only=only or (), dry_run=dry_run, approve=_ask if asks else None
         )
     except KeyboardInterrupt:
-        outcome = "nothing was changed" if dry_run else release.UNFINISHED
+        outcome = "nothing was changed" if dry_run else steps.release.UNFINISHED
         say(f"Stopped by Ctrl-C; {outcome}.")
         raise typer.Exit(130) from None
     if json:
         show_json(as_data(publication))
     else:
         show(as_plan(publication) if dry_run else as_text(publication))
-    problems = problems_of(publication.checks)
+    problems = steps.release.problems_of(publication.checks)
     if problems:
         raise PublishError(problems, outcome="nothing was written (--dry-run)")
     for note in publication.notes:
@@ -172,7 +163,7 @@ def publish(
     say("Nothing was written (--dry-run)." if dry_run else f"Published to {to}.")
 
 
-def as_text(publication: Publication) -> str:
+def as_text(publication: steps.release.Publication) -> str:
     """The repositories of a release as a table."""
     rows = [
         (one.repo_id, one.repo_type, one.tag, one.state, str(len(one.changes)))
@@ -181,7 +172,7 @@ def as_text(publication: Publication) -> str:
     return Table(("repository", "type", "tag", "state", "changed files"), rows).text()
 
 
-def as_plan(publication: Publication) -> str:
+def as_plan(publication: steps.release.Publication) -> str:
     """What would be done in each repository, file by file, and every check."""
     parts = ["\n".join(_planned(one)) for one in publication.repositories]
     if publication.upstream:
@@ -192,7 +183,7 @@ def as_plan(publication: Publication) -> str:
     return "\n\n".join([*parts, check_table("gate", publication.checks)])
 
 
-def as_data(publication: Publication) -> dict[str, Any]:
+def as_data(publication: steps.release.Publication) -> dict[str, Any]:
     """A release as data."""
     return {
         "tag": publication.tag,
@@ -221,7 +212,7 @@ def as_data(publication: Publication) -> dict[str, Any]:
     }
 
 
-def _ask(publication: Publication) -> bool:
+def _ask(publication: steps.release.Publication) -> bool:
     say(as_text(publication))
     sent = [file for one in publication.repositories for file in one.changes if file.change != "deleted"]
     where = ", ".join(one.where for one in publication.repositories)
@@ -231,7 +222,7 @@ def _ask(publication: Publication) -> bool:
     return typer.confirm(f"Publish {publication.tag}?", err=True)
 
 
-def _planned(one: Published) -> Iterator[str]:
+def _planned(one: steps.release.Published) -> Iterator[str]:
     state = "no change, the tag alone" if one.state == "unchanged" else "one commit"
     facts = [state, one.visibility, f"licence {one.license or 'not stated'}", numbers.size(one.size)]
     if one.is_new:
@@ -244,7 +235,7 @@ def _planned(one: Published) -> Iterator[str]:
         yield Table(("  change", "file", "size"), rows).text()
 
 
-def _collection(collection: Collected) -> str:
+def _collection(collection: steps.release.Collected) -> str:
     """What becomes of a collection."""
     state = f"gets {len(collection.added)} more" if collection.added else "no change"
     state = "new" if collection.is_new else state
@@ -271,9 +262,7 @@ def verify(
 
     Example: dlm-release verify dialoguellm/instructions@v1.0.0
     """
-    from dialoguellm_release.steps.release import verify_release
-
-    found = verify_release(what, at, sample=sample, saved=release)
+    found = steps.release.verify_release(what, at, sample=sample, saved=release)
     if json:
         show_json({"repositories": [_verified_data(one) for one in found]})
     else:
@@ -284,18 +273,18 @@ def verify(
     say(f"{what}: nothing is wrong in what was checked.")
 
 
-def verified_text(verified: Verified) -> str:
+def verified_text(verified: steps.release.Verified) -> str:
     """The checks on a repository as a table."""
     at = f" at {verified.revision} ({verified.commit})" if verified.revision else ""
     return f"{verified.where}{at}\n{check_table('item', verified.checks)}"
 
 
-def check_table(title: str, checks: Sequence[Check]) -> str:
+def check_table(title: str, checks: Sequence[steps.release.Check]) -> str:
     """Checks as a table: what was checked, its outcome, and a note or why it was not."""
     return Table((title, "verdict", ""), [(one.name, one.outcome, one.note) for one in checks]).text()
 
 
-def _verified_data(verified: Verified) -> dict[str, Any]:
+def _verified_data(verified: steps.release.Verified) -> dict[str, Any]:
     return {
         "repository": verified.where,
         "revision": verified.revision,

@@ -5,16 +5,14 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from dialoguellm_release import steps
 from dialoguellm_release.cli import command
 from dialoguellm_release.cli.command import BUILD, Json, say, show, show_json, show_result
 from dialoguellm_release.render.tables import GAP, Table, terminal_width
-
-if TYPE_CHECKING:
-    from dialoguellm_release.steps.recipe import NewRecipe
 
 _FORMAT_KEYS = "type file encoding separator dialogues utterances speakers ignores_case"
 
@@ -31,10 +29,8 @@ def list_recipes(
 
     Example: dlm-release recipe list
     """
-    from dialoguellm_release.steps.recipe import as_kind, bundled, load_any
-
-    wanted = as_kind(kind) if kind else None
-    recipes = {name: load_any(name).recipe for name in bundled()}
+    wanted = steps.recipe.as_kind(kind) if kind else None
+    recipes = {name: steps.recipe.load_any(name).recipe for name in steps.recipe.bundled()}
     found = {name: one for name, one in recipes.items() if wanted in (None, one.kind)}
     rows = [{"name": name, "kind": one.kind, "description": one.description} for name, one in found.items()]
     texts = {name: " ".join(one.description.split()) for name, one in found.items()}
@@ -55,11 +51,10 @@ def show_recipe(
 
     Example: dlm-release recipe show adapters/tiny --origin
     """
-    from dialoguellm_release.steps.recipe import as_yaml, leaves, load_any
-
-    loaded = load_any(name, settings or ())
+    loaded = steps.recipe.load_any(name, settings or ())
     data = {"name": loaded.name, "sha256": loaded.sha256, "recipe": loaded.stamp.resolved}
-    text = Table(("key", "value", "written in"), leaves(loaded)) if origin else as_yaml(loaded)
+    rows = steps.recipe.leaves(loaded)
+    text = Table(("key", "value", "written in"), rows) if origin else steps.recipe.as_yaml(loaded)
     show_result(data, text, json=json)
 
 
@@ -76,9 +71,7 @@ def validate(
 
     Example: dlm-release recipe validate my/recipe.yaml
     """
-    from dialoguellm_release.steps.recipe import bundled, validate_recipes
-
-    checked = validate_recipes(names or list(bundled()))
+    checked = steps.recipe.validate_recipes(names or list(steps.recipe.bundled()))
     if json:
         show_json({"valid": checked})
     else:
@@ -95,9 +88,7 @@ def schema(
 
     Example: dlm-release recipe schema adapter
     """
-    from dialoguellm_release.steps.recipe import as_kind, json_schema
-
-    show(json_schema(as_kind(kind)).rstrip())
+    show(steps.recipe.json_schema(steps.recipe.as_kind(kind)).rstrip())
 
 
 @app.command()
@@ -148,8 +139,6 @@ def new(
 
     Example: dlm-release recipe new --extends llama-2-7b --data my.csv
     """
-    from dialoguellm_release.steps.recipe import DataOptions, new_recipe
-
     named = {"text": text, "label": label, "speaker": speaker, "dialogue": dialogue, "split": split}
     pairs = [one.partition("=") for one in mapped or ()]
     if wrong := [one for one, separator, _ in pairs if not separator]:
@@ -157,7 +146,7 @@ def new(
     label_map = {one: to for one, _, to in pairs}
     if twice := [one for one, _, to in pairs if label_map[one] != to]:
         raise typer.BadParameter(f"--map: {twice[0]} is mapped to two labels")
-    known = DataOptions(
+    known = steps.recipe.DataOptions(
         columns={role: column for role, column in named.items() if column is not None},
         encoding=encoding,
         label_map=label_map,
@@ -166,11 +155,11 @@ def new(
         config=config,
     )
 
-    def confirm(made: NewRecipe) -> bool:
+    def confirm(made: steps.recipe.NewRecipe) -> bool:
         show_result(_as_data(made), _findings(made), json=json)
         return not dry_run
 
-    made = new_recipe(
+    made = steps.recipe.new_recipe(
         parent,
         data,
         out,
@@ -186,7 +175,7 @@ def new(
         say("Look at the corpus file, then run:\n" + "\n".join(map(shlex.join, made.commands)))
 
 
-def _as_data(made: NewRecipe) -> dict[str, Any]:
+def _as_data(made: steps.recipe.NewRecipe) -> dict[str, Any]:
     guessed = made.guessed
     return {
         "corpus": str(made.corpus),
@@ -208,7 +197,7 @@ def _as_data(made: NewRecipe) -> dict[str, Any]:
     }
 
 
-def _findings(made: NewRecipe) -> Table:
+def _findings(made: steps.recipe.NewRecipe) -> Table:
     """What was found in the data, and the files that are written."""
     guessed, labels = made.guessed, made.guessed.labels
     form = guessed.entry.format.model_dump(mode="json", exclude_defaults=True)

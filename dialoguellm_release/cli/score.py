@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from dialoguellm_release import steps
 from dialoguellm_release.cli import command, scores
 from dialoguellm_release.cli.command import (
     BUILD,
@@ -26,7 +27,6 @@ from dialoguellm_release.render.tables import Format
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.manifests import ScoreManifest
-    from dialoguellm_release.steps import StepResult
 
 app = command.group("Score models, baselines and predictions; compare scores.")
 
@@ -67,18 +67,19 @@ def run(
     Example: dlm-release score run my-recipe.yaml --adapter build/adapters/tiny
     """
     from dialoguellm_release.schemas.scores import ScorerName
-    from dialoguellm_release.steps import score as steps
 
-    model = steps.ModelChoice(adapter, backbone, backbones, cache)
+    model = steps.score.ModelChoice(adapter, backbone, backbones, cache)
     overrides = settings or ()
     if scorers is None:
-        made = steps.score(recipe, dataset, model, out, overrides=overrides, again=again, replace=replace)
-        if not steps.rank():
+        made = steps.score.score(
+            recipe, dataset, model, out, overrides=overrides, again=again, replace=replace
+        )
+        if not steps.score.rank():
             _report(made, json=json)
         return
     known = get_args(ScorerName)
     names = known if scorers == "all" else scorers.split(",")
-    by_scorer = steps.score_each_way(
+    by_scorer = steps.score.score_each_way(
         recipe,
         [command.choice(name, known, "--scorers") for name in names],
         dataset,
@@ -88,7 +89,7 @@ def run(
         again=again,
         replace=replace,
     )
-    if steps.rank():
+    if steps.score.rank():
         return
     for one in by_scorer.values():
         say_made(one, "scored")
@@ -115,10 +116,11 @@ def baseline(
     Example: dlm-release score baseline my-recipe.yaml tfidf
     """
     from dialoguellm_release.schemas.scores import BaselineName
-    from dialoguellm_release.steps.score import score_baseline
 
     known = command.choice(name, get_args(BaselineName), "NAME")
-    made = score_baseline(recipe, known, dataset, out, overrides=settings or (), again=again, replace=replace)
+    made = steps.score.score_baseline(
+        recipe, known, dataset, out, overrides=settings or (), again=again, replace=replace
+    )
     _report(made, json=json)
 
 
@@ -142,10 +144,8 @@ def served(
 
     Example: dlm-release score served my-recipe.yaml my-model --base-url http://127.0.0.1:8000/v1
     """
-    from dialoguellm_release.steps.score import score_served
-
     asked = command.served_model(model, base_url, api, key_variable, concurrency)
-    made = score_served(
+    made = steps.score.score_served(
         recipe, asked, dataset, out, cache=cache, overrides=settings or (), again=again, replace=replace
     )
     _report(made, json=json)
@@ -166,15 +166,13 @@ def predictions(
 
     Example: dlm-release score predictions my-recipe.yaml mine.csv
     """
-    from dialoguellm_release.steps.score import score_predictions
-
-    made = score_predictions(
+    made = steps.score.score_predictions(
         recipe, file, dataset, out, overrides=settings or (), again=again, replace=replace
     )
     _report(made, json=json)
 
 
-def _report(made: StepResult[ScoreManifest], *, json: bool) -> None:
+def _report(made: steps.score.StepResult[ScoreManifest], *, json: bool) -> None:
     say_made(made, "scored")
     show_result(scores.summary(made.manifest), scores.as_text(made.manifest), json=json)
 
@@ -194,9 +192,7 @@ def calibrate(
     Example: dlm-release score run my.yaml --adapter build/adapters/my --set split=validation --out build/val
              dlm-release score calibrate build/val --adapter build/adapters/my
     """
-    from dialoguellm_release.steps.score import calibrate_adapter
-
-    found = calibrate_adapter(folder, adapter, replace=replace)
+    found = steps.score.calibrate_adapter(folder, adapter, replace=replace)
     show_result(found.model_dump(mode="json"), scores.calibration_text(found), json=json)
 
 
@@ -212,9 +208,7 @@ def compare(
 
     Example: dlm-release score compare build/scores/FIRST build/scores/SECOND
     """
-    from dialoguellm_release.steps.compare import compare_scores
-
-    found = compare_scores(first, second)
+    found = steps.compare.compare_scores(first, second)
     text = scores.comparison_text(found, str(first), str(second))
     show_result(scores.comparison_summary(found), text, json=json)
 
@@ -264,10 +258,9 @@ def table(
         raise typer.BadParameter("--status, --all, --paper and --paper-table need --claims")
 
     from dialoguellm_release.schemas.scores import MetricName
-    from dialoguellm_release.steps.compare import score_table
 
     chosen = None if metric is None else command.choice(metric, get_args(MetricName), "--metric")
-    found = score_table(folders, chosen)
+    found = steps.compare.score_table(folders, chosen)
     if json:
         show_json(scores.table_summary(found))
         return
@@ -280,11 +273,10 @@ def table(
 def _claims(
     build: Path, paper: str | None, paper_table: str | None, form: Format, status: str | None, *, json: bool
 ) -> None:
-    from dialoguellm_release.steps.compare import Status, check_claims
 
     if status not in (None, "all"):
-        command.choice(str(status), get_args(Status), "--status")
-    report = check_claims(build, paper)
+        command.choice(str(status), get_args(steps.compare.Status), "--status")
+    report = steps.compare.check_claims(build, paper)
     if paper_table is not None:
         command.choice(paper_table, report.tables, "--paper-table")
     if json:
@@ -295,4 +287,4 @@ def _claims(
         show(chosen.as_table().written(form))
     else:
         show(scores.claims_text(report, form, status))
-    say(scores.counts_text(report))
+    say(", ".join(f"{count} {status}" for status, count in report.counts.most_common()))

@@ -9,14 +9,16 @@ from functools import partial
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
+from dialoguellm_release import steps
 from dialoguellm_release.render import numbers
 from dialoguellm_release.render.tables import Column, Format, Table, terminal_width
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.manifests import Calibration, ScoreManifest
     from dialoguellm_release.schemas.scores import Part, ScoreFigures, ScorerName
-    from dialoguellm_release.steps import StepResult
-    from dialoguellm_release.steps.compare import ClaimReport, Comparison, ScoreTable
+
+    Scored = Mapping[ScorerName, steps.score.StepResult[ScoreManifest]]
+    Against = Mapping[ScorerName, steps.compare.Comparison]
 
 MAX_LISTED = 100
 
@@ -96,17 +98,13 @@ def calibration_text(found: Calibration) -> str:
     return f"temperature {found.temperature:.4f}, fitted on {origin}\n{table}"
 
 
-def against_first(made: Mapping[ScorerName, StepResult[ScoreManifest]]) -> dict[ScorerName, Comparison]:
+def against_first(made: Scored) -> Against:
     """Each scorer but the first beside the first."""
-    from dialoguellm_release.steps.compare import compare_scores
-
     first, *others = made
-    return {name: compare_scores(made[first].folder, made[name].folder) for name in others}
+    return {name: steps.compare.compare_scores(made[first].folder, made[name].folder) for name in others}
 
 
-def scorers_summary(
-    made: Mapping[ScorerName, StepResult[ScoreManifest]], against: Mapping[ScorerName, Comparison]
-) -> dict[str, Any]:
+def scorers_summary(made: Scored, against: Against) -> dict[str, Any]:
     """The scores of several scorers, and how far each is from the first, as data."""
     return {
         "scorers": {name: summary(one.manifest) for name, one in made.items()},
@@ -115,9 +113,7 @@ def scorers_summary(
     }
 
 
-def scorers_text(
-    made: Mapping[ScorerName, StepResult[ScoreManifest]], against: Mapping[ScorerName, Comparison]
-) -> Table:
+def scorers_text(made: Scored, against: Against) -> Table:
     """How many points each scorer is worth, in percent, beside the first."""
     first = next(iter(made))
     headline = made[first].manifest.figures.headline
@@ -135,7 +131,7 @@ def scorers_text(
     return Table(header, rows)
 
 
-def comparison_summary(found: Comparison) -> dict[str, Any]:
+def comparison_summary(found: steps.compare.Comparison) -> dict[str, Any]:
     """Two runs beside each other, as data."""
     return {
         "first": found.first.system.model_dump(mode="json"),
@@ -148,7 +144,7 @@ def comparison_summary(found: Comparison) -> dict[str, Any]:
     }
 
 
-def comparison_text(found: Comparison, first: str, second: str) -> str:
+def comparison_text(found: steps.compare.Comparison, first: str, second: str) -> str:
     """Two runs beside each other, in percent."""
     runs = f"first: {first}\nsecond: {second}\n{numbers.count(found.first.records)} records"
     warnings = dict.fromkeys([*found.first.warnings, *found.second.warnings])
@@ -162,7 +158,7 @@ def comparison_text(found: Comparison, first: str, second: str) -> str:
     return "\n".join([runs, *(f"warning: {one}" for one in warnings), found.as_table().text(), test])
 
 
-def table_summary(found: ScoreTable) -> dict[str, Any]:
+def table_summary(found: steps.compare.ScoreTable) -> dict[str, Any]:
     """A table of scores as data."""
     return {
         "rows": [
@@ -180,7 +176,7 @@ def table_summary(found: ScoreTable) -> dict[str, Any]:
     }
 
 
-def claims_summary(report: ClaimReport) -> dict[str, Any]:
+def claims_summary(report: steps.compare.ClaimReport) -> dict[str, Any]:
     """Every claim with its verdict, and the paper's tables, as data."""
     return {
         "counts": dict(report.counts),
@@ -192,13 +188,8 @@ def claims_summary(report: ClaimReport) -> dict[str, Any]:
     }
 
 
-def claims_text(report: ClaimReport, form: Format, status: str | None) -> str:
-    """Claims with their verdicts.
-
-    Args:
-        status: Of the claims to list, or `all`; None counts them by place on a terminal, and lists all in a
-            file format.
-    """
+def claims_text(report: steps.compare.ClaimReport, form: Format, status: str | None) -> str:
+    """Claims of a status, or `all`; without one they are counted by place, or listed in a file format."""
     if status is None and form == "text":
         return _by_place(report).text() + "\n--status STATUS or --all lists the claims."
     wanted = None if status in (None, "all") else status
@@ -211,7 +202,7 @@ def claims_text(report: ClaimReport, form: Format, status: str | None) -> str:
     return table.written(form)
 
 
-def _by_place(report: ClaimReport) -> Table:
+def _by_place(report: steps.compare.ClaimReport) -> Table:
     """How many claims of each place have each status."""
     counts: dict[str, Counter[str]] = {}
     for name, claim in report.claims.items():
@@ -220,8 +211,3 @@ def _by_place(report: ClaimReport) -> Table:
     statuses = dict.fromkeys((*always, *report.counts))
     rows = [(place, *(numbers.count(one[status]) for status in statuses)) for place, one in counts.items()]
     return Table(("place in the paper", *(Column(status, "right") for status in statuses)), rows)
-
-
-def counts_text(report: ClaimReport) -> str:
-    """How many claims have each status."""
-    return ", ".join(f"{count} {status}" for status, count in report.counts.most_common())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dialoguellm_release import steps
 from dialoguellm_release.cli import command
 from dialoguellm_release.cli.command import BUILD, DatasetFolder, Json, say, show_result
 from dialoguellm_release.render import numbers
@@ -15,7 +16,6 @@ from dialoguellm_release.render.tables import Column, Table
 
 if TYPE_CHECKING:
     from dialoguellm_release.schemas.video import RecordCounts, VideoStatus
-    from dialoguellm_release.steps.video import Survey
 
 app = command.group("Describe the video clips of the corpora.")
 
@@ -42,9 +42,7 @@ def check(
 
     Example: dlm-release video check openai --videos corpora
     """
-    from dialoguellm_release.steps.video import survey_clips
-
-    survey = survey_clips(recipe, videos, dataset, overrides=settings or ())
+    survey = steps.video.survey_clips(recipe, videos, dataset, overrides=settings or ())
     show_result(check_data(survey), check_text(survey), json=json)
 
 
@@ -78,26 +76,24 @@ def describe(
 
     Example: dlm-release video describe openai --videos corpora --max-cost 20
     """
-    from dialoguellm_release.steps.video import Limits, describe_clips, survey_clips, video_status
-
     if dry_run:
-        survey = survey_clips(recipe, videos, dataset, out, shard=shard, overrides=settings or ())
+        survey = steps.video.survey_clips(recipe, videos, dataset, out, shard=shard, overrides=settings or ())
         show_result(dry_run_data(survey), dry_run_text(survey), json=json)
         note_prices(recipe, settings)
         return
-    stopped = describe_clips(
+    stopped = steps.video.describe_clips(
         recipe,
         videos,
         dataset,
         out,
         shard=shard,
-        limits=Limits(limit, max_cost),
+        limits=steps.video.Limits(limit, max_cost),
         retry_failed=retry_failed,
         overrides=settings or (),
     )
     if stopped:
         say(f"Stopped: {stopped}.")
-    status = video_status(out)
+    status = steps.video.video_status(out)
     show_result(status.model_dump(mode="json"), status_text(status), json=json)
     note_prices(recipe, settings)
 
@@ -112,10 +108,8 @@ def status(
 
     Example: dlm-release video status build/video --failed
     """
-    from dialoguellm_release.steps.video import video_failures, video_status
-
-    found = video_status(folder)
-    failures = video_failures(folder) if failed else {}
+    found = steps.video.video_status(folder)
+    failures = steps.video.video_failures(folder) if failed else {}
     data = found.model_dump(mode="json") | ({"failures": failures} if failed else {})
     named = [f"{name}: {reason}" for name, reason in failures.items()]
     show_result(data, "\n".join([status_text(found), *named]), json=json)
@@ -123,15 +117,13 @@ def status(
 
 def note_prices(recipe: str, settings: list[str] | None) -> None:
     """Prints the date of the prices, and whether their source was read."""
-    from dialoguellm_release.steps.video import video_prices
-
-    prices = video_prices(recipe, settings or ())
+    prices = steps.video.video_prices(recipe, settings or ())
     if prices is not None:
         known = "as of" if prices.verified else "UNVERIFIED, as of"
         say(f"prices {known} {prices.date}: {prices.source}")
 
 
-def check_data(survey: Survey) -> dict[str, Any]:
+def check_data(survey: steps.video.Survey) -> dict[str, Any]:
     """What a check found, as data."""
     found = survey.found
     return {
@@ -145,7 +137,7 @@ def check_data(survey: Survey) -> dict[str, Any]:
     }
 
 
-def check_text(survey: Survey) -> str:
+def check_text(survey: steps.video.Survey) -> str:
     """What a check found, as text."""
     found = survey.found
     lines = [f"records with a clip: {len(found.clips):,}"]
@@ -164,7 +156,7 @@ def check_text(survey: Survey) -> str:
     return "\n".join(lines)
 
 
-def dry_run_data(survey: Survey) -> dict[str, Any]:
+def dry_run_data(survey: steps.video.Survey) -> dict[str, Any]:
     """What a run would ask, as data."""
     return {
         "answered": survey.answered,
@@ -175,7 +167,7 @@ def dry_run_data(survey: Survey) -> dict[str, Any]:
     }
 
 
-def dry_run_text(survey: Survey) -> str:
+def dry_run_text(survey: steps.video.Survey) -> str:
     """What a run would ask, as text."""
     lines = [
         f"answered already: {survey.answered:,}",

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.corpora.cells import Notes
@@ -81,15 +82,16 @@ def write_dataset(
     """Writes the data files and the audit of a dataset into an empty folder, and gives its figures."""
     corpora, recipe = build.corpora(), build.recipe
     named = {name: recipe.corpora[name] for name in corpora}
-    turns, contents = read_corpora(named, recipe, build.folders, read or build.read, advance)
-    ledger = make_ledger(turns, recipe.clean)
-    write_text(folder / AUDIT, audit_as_json(ledger.audit))
-    statistics, audit = turn_statistics(turns), ledger.audit.figures
-    labels = class_labels(one.label_space for one in corpora.values())
-    writer = _Writer(build, folder, labels, _Decisions(turns, ledger), advance)
-    del turns, ledger
-    for name, entry in corpora.items():
-        writer.write(name, entry, contents[name])
+    with TemporaryFile(dir=folder) as spill:
+        turns, contents = read_corpora(named, recipe, build.folders, read or build.read, spill, advance)
+        ledger = make_ledger(turns, recipe.clean)
+        write_text(folder / AUDIT, audit_as_json(ledger.audit))
+        statistics, audit = turn_statistics(turns), ledger.audit.figures
+        labels = class_labels(one.label_space for one in corpora.values())
+        writer = _Writer(build, folder, labels, _Decisions(turns, ledger), advance)
+        del turns, ledger
+        for name, entry in corpora.items():
+            writer.write(name, entry, contents[name])
     rows = [
         row
         for name, content in contents.items()
@@ -167,15 +169,15 @@ class _Writer:
         self._decisions, self._advance = decisions, advance
 
     def write(self, name: CorpusName, entry: CorpusEntry, content: CorpusContent) -> None:
-        """Writes the records of a corpus, whose utterances are then no longer held."""
+        """Writes the records of a corpus."""
         recipe, descriptions = self._build.recipe, self._build.descriptions or {}
         terms = (entry.text_license.id, entry.label_space, recipe.relabel)
         shown = (recipe.context_of(name), recipe.speakers)
         maker = RecordMaker(self.prompt, *terms, *shown, descriptions)
         writers: dict[Split, SplitWriter] = {}
         with ExitStack() as files:
-            while content.utterances:
-                for split, utterances in content.by_split(content.utterances.pop(0)):
+            for held in content.utterances:
+                for split, utterances in content.by_split(held):
                     if split not in writers:
                         where = (self._folder, name, split)
                         writers[split] = SplitWriter(*where, self.prompt, self._labels, files)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import count, product
 from pathlib import Path
@@ -62,7 +63,8 @@ class _RecordIndex:
         self._collector.add(records, sizes)
         lines = lines_of(records["speaker"].combine_chunks(), records["input"].combine_chunks())
         context = records["context"].combine_chunks().flatten()
-        hashes = by_distinct(pa.concat_arrays([lines, context]), _hash_of, pa.uint64()).to_numpy()
+        lines_and_contexts = pa.concat_arrays([lines, context])
+        hashes = by_distinct(lines_and_contexts, lambda one: hash(one) & _WRAP, pa.uint64()).to_numpy()
         self._lines.append(hashes[: len(records)])
         self._contexts.append(_hashes_of_contexts(hashes[len(records) :], sizes))
         leaks = [None if one is None else tuple(one) for one in records["leaks"].to_pylist()]
@@ -211,10 +213,6 @@ def _audit_problems(
         yield Problem(str(path), "is not what an audit finds", fix=AGAIN, code="dataset.wrong_audit")
 
 
-def _hash_of(line: str) -> int:
-    return hash(line) & _WRAP
-
-
 def _hashes_of_contexts(lines: Numbers, sizes: Numbers) -> Numbers:
     """For each context a hash of its lines and their order, from the hashes of the lines of all contexts."""
     import numpy as np
@@ -246,6 +244,7 @@ class _SplitCheck:
     corpus: CorpusFigures
     prompt: Prompt
     class_labels: Sequence[Label]  # names of the class ids
+    beside: Executor  # hashes records and renders their `sft` rows
     content: str = ""  # the content hash of the records that were found
     _records: int = 0
     _digests: list[bytes] = field(default_factory=list)  # of some thousand records each
@@ -270,21 +269,22 @@ class _SplitCheck:
         assert held is not None
         assert held.part is not None
         rows = BatchedRows(self._sft_rows(self.folder / replace(held, holds="sft").path))
-        lacking = 0
+        lacking, rendered = 0, self.beside.submit(list[Problem])
         try:
             for records in columns_in(self.folder / path):
-                self._digests.append(b"".join(record_digests(records)))
+                given = rows.take(len(records))
+                lacking += len(records) - sum(map(len, given))
+                self._of_sft += rendered.result()
+                rendered = self.beside.submit(self._rendered, records, given)
                 self._records += len(records)
                 self._labels.update(records["label"].to_pylist())
                 self._dialogues.update(records["dialogue_id"].unique().to_pylist())
                 self._of_records += self._record_problems(records)
                 index.add(records, held.part)
-                given = rows.take(len(records))
-                self._of_sft += self._sft_problems(records, given)
-                lacking += len(records) - sum(map(len, given))
                 advance(len(records))
         except DataError as error:
             yield from error.problems
+        self._of_sft += rendered.result()
         additional = rows.rest()
         if lacking or additional:
             got = f"{lacking} rows fewer" if lacking else f"{additional} rows more"
@@ -347,17 +347,20 @@ class _SplitCheck:
             what = f"its sft table cannot be read: {error}"
             self._of_sft.append(self._problem("", what, code="dataset.wrong_sft"))
 
-    def _sft_problems(self, records: pa.Table, batches: Sequence[pa.RecordBatch]) -> Iterator[Problem]:
-        """Which `sft` rows are not the rendering of their records."""
+    def _rendered(self, records: pa.Table, batches: Sequence[pa.RecordBatch]) -> list[Problem]:
+        """Hashes records; which of their `sft` rows are not their rendering."""
         import pyarrow as pa
 
+        self._digests.append(b"".join(record_digests(records)))
         wanted = sft_table(records, self.prompt, self.class_labels)
         if not batches or (rows := pa.Table.from_batches(batches)).equals(wanted):
-            return
-        for row, right in zip(rows.to_pylist(), wanted.to_pylist(), strict=False):
-            if row != right:
-                what, texts = "its sft row is not its rendering", (str(right), str(row))
-                yield self._problem(right["id"], what, *texts, code="dataset.wrong_sft")
+            return []
+        what, code = "its sft row is not its rendering", "dataset.wrong_sft"
+        return [
+            self._problem(right["id"], what, str(right), str(row), code=code)
+            for row, right in zip(rows.to_pylist(), wanted.to_pylist(), strict=False)
+            if row != right
+        ]
 
     def _problem(
         self, record_id: str, what: str, expected: str | None = None, got: str | None = None, *, code: str
@@ -381,13 +384,14 @@ def dataset_problems(
         yield Problem(str(folder), what, *shas, AGAIN, code="dataset.other_prompt")
     index, digests = _RecordIndex(figures), dict[str, str]()
     paths = [file.path for file in manifest.outputs]
-    for name, corpus in figures.corpora.items():
-        for split in corpus.splits:
-            files = config_files(paths, name, split, (name,))
-            if files or manifest.published is None:
-                check = _SplitCheck(folder, name, split, corpus, prompt, figures.class_labels)
-                yield from check.problems(files, index, advance)
-                digests[f"{name}/{split}"] = check.content
+    with ThreadPoolExecutor(1, "sft") as beside:  # Arrow and NumPy release Python's lock
+        for name, corpus in figures.corpora.items():
+            for split in corpus.splits:
+                files = config_files(paths, name, split, (name,))
+                if files or manifest.published is None:
+                    check = _SplitCheck(folder, name, split, corpus, prompt, figures.class_labels, beside)
+                    yield from check.problems(files, index, advance)
+                    digests[f"{name}/{split}"] = check.content
     expected = manifest.published.published_sha256 if manifest.published else manifest.content_sha256
     got = combined_sha256(digests.items())
     if got != expected:

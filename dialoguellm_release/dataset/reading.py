@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import JsonValue
 
@@ -148,13 +148,34 @@ ReadCorpus = Callable[[CorpusName, CorpusRecipe, Notes], Iterator[Dialogue]]
 """Gives the dialogues of a corpus; fills the notes while they are read."""
 
 
+class Spill:
+    """Tables in a file, one after the other, so that they take no memory until they are read again."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._start, self._tables = file, file.tell(), 0
+
+    def append(self, table: pa.Table) -> None:
+        """Writes a table behind the others."""
+        import pyarrow as pa
+
+        with pa.ipc.new_stream(self._file, table.schema) as stream:
+            stream.write_table(table)
+        self._tables += 1
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        import pyarrow as pa
+
+        self._file.seek(self._start)
+        for _ in range(self._tables):
+            yield pa.ipc.open_stream(self._file).read_all()
+
+
 @dataclass
 class CorpusContent:
     """What is read of one corpus."""
 
+    utterances: Spill  # some thousand at once, of whole dialogues, in the order of its files
     notes: Notes = field(default_factory=Notes)  # its files, and what was noticed in them
-    # Some thousand at once, of whole dialogues, in the order of its files.
-    utterances: list[pa.Table] = field(default_factory=list)
     undrawn: list[Drawable] = field(default_factory=list)  # the dialogues to which the corpus gives no split
     # The split of each of them by its id; one that is not here is left out.
     assigned: dict[str, Split] = field(default_factory=dict)
@@ -201,12 +222,13 @@ def read_corpora(
     recipe: DatasetRecipe,
     folders: CorpusFolders,
     read: ReadCorpus,
+    spill: IO[bytes],
     advance: Callable[[int], None],
 ) -> tuple[Turns, dict[CorpusName, CorpusContent]]:
-    """The turns of all corpora that go into the dataset, and the content of each."""
+    """The turns of all corpora that go into the dataset, and the content of each, held in a file."""
     collector, contents, problems = TurnCollector(named), dict[CorpusName, CorpusContent](), list[Problem]()
     for name, corpus in named.items():
-        contents[name] = content = CorpusContent()
+        contents[name] = content = CorpusContent(Spill(spill))
         try:
             for dialogues in batched_dialogues(read(name, corpus, content.notes)):
                 _collect(dialogues, recipe, content, collector)

@@ -120,7 +120,7 @@ def _threads() -> ThreadPoolExecutor:
 def utterance_schema(*, is_held: bool) -> pa.Schema:
     """The Arrow schema of `utterance_table`.
 
-    Why: a build holds every utterance, and as columns they take a fifth of what objects take.
+    Why: a build holds every utterance in a file, and as columns they take a fifth of what objects take.
     """
     import pyarrow as pa
 

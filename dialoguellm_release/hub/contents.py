@@ -14,8 +14,7 @@ from pydantic import ValidationError
 
 from dialoguellm_release.cards.card import merged_card
 from dialoguellm_release.cards.croissant import render_croissant
-from dialoguellm_release.cards.dataset import render_dataset_card
-from dialoguellm_release.cards.licenses import recipe_of, render_licenses
+from dialoguellm_release.cards.dataset import recipe_of, render_dataset_card, render_licenses
 from dialoguellm_release.cards.metadata import corpora_in
 from dialoguellm_release.cards.model import (
     AdapterLinks,
@@ -148,10 +147,19 @@ class RepoPlan:
     existing_card: str | None = None
     visibility: Visibility = "public"
     gated: Literal[False, "auto", "manual"] = False
+    _rendered: dict[tuple[str, ...], dict[str, PlannedFile]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def files_at(self, commits: Commits) -> dict[str, PlannedFile]:
         """Its files by path; a dependency whose commit is not known is named by `UNKNOWN_COMMIT`."""
         known = {name: commits.get(name, UNKNOWN_COMMIT) for name in self.depends_on}
+        at = tuple(known.values())
+        if at not in self._rendered:
+            self._rendered[at] = self._files(known)
+        return dict(self._rendered[at])
+
+    def _files(self, known: Commits) -> dict[str, PlannedFile]:
         texts = dict(self.texts(known))
         texts[CARD] = merged_card(texts[CARD], self.existing_card)
         files = {**self.fixed, **{path: PlannedFile.rendered(text) for path, text in texts.items()}}

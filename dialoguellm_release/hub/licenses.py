@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from pydantic import ValidationError
 
-from dialoguellm_release.cards.licenses import recipe_of
+from dialoguellm_release.cards.dataset import recipe_of
 from dialoguellm_release.corpora.registry import bundled_entry
 from dialoguellm_release.errors import Problem, PublishError, problems_of
 from dialoguellm_release.folders import canonical_json, combined_sha256, sha256_of_text

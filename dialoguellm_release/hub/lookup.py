@@ -115,11 +115,8 @@ class Absent:
 def find_published(what: str, at: str, scratch: Path) -> Iterator[Copy | Absent]:
     """The repositories that `verify` is asked for, each with its files.
 
-    Args:
-        what: A folder that holds a `release.json` (or any that begins with `.` or `/`), `owner/name`,
-            `datasets/owner/name@v1.0.0`, or the name or path of a release recipe.
-        at: `hub`, or a folder that was published to.
-        scratch: For the files of a folder.
+    `what` is a folder that holds a `release.json` (or any that begins with `.` or `/`), `owner/name`,
+    `datasets/owner/name@v1.0.0`, or the name or path of a release recipe.
     """
     match = _REPOSITORY.fullmatch(what)
     is_recipe = what.endswith((".yaml", ".yml"))

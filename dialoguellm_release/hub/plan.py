@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from dialoguellm_release.cards.licenses import recipe_of
+from dialoguellm_release.cards.dataset import recipe_of
 from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.errors import DataError, Problem, PublishError
 from dialoguellm_release.folders import MANIFEST, read_manifest
@@ -55,12 +55,7 @@ def plan_release(
     """The repositories of a release with all their files, and the checks of them.
 
     Where a folder does not match its manifest, or nothing of the dataset may be published, the plan has
-    checks and no repositories.
-
-    Args:
-        build: The folder that the recipe's folders are relative to (`--from`).
-        existing_cards: The cards in the store, whose parts that are not ours are kept; None for none.
-        names: The repositories to plan; None for all.
+    checks and no repositories. Of `existing_cards`, those in the store, the parts that are not ours are kept.
     """
     sources = read_sources(recipe, build)
     checks = source_checks(sources)
@@ -186,9 +181,8 @@ def _score(folder: Path, adapter: Path) -> str:
 def chosen(recipe: ReleaseRecipe, only: Sequence[str]) -> tuple[RepositoryName, ...]:
     """The names of the repositories to publish, each after all that it depends on.
 
-    Args:
-        only: Keys of the recipe (`dataset`, `backbones`, `adapters`, `spaces`), names or ids of repositories;
-            empty for all. An id alone is that of a model if there is one, as on the Hub.
+    `only` has keys of the recipe, names or ids of repositories; an id alone is that of a model if there is
+    one, as on the Hub.
     """
     words = {key: [name for name, _ in held] for key, held in recipe.by_key().items() if held}
     names = {name: [name] for name in recipe.repositories}

@@ -173,11 +173,7 @@ class Store(ABC):
         parent: str | None,
         message: str,
     ) -> str:
-        """Makes a commit that holds exactly the files, on top of `parent`.
-
-        Args:
-            changed: Paths that differ from the parent; those that are not among the files are deleted.
-        """
+        """Makes a commit of exactly the files, on top of `parent`, from which the paths `changed` differ."""
 
     def set_branch(self, _name: RepositoryName, _commit: str) -> None:
         """Moves the branch to a commit, where it does not move with each commit."""
@@ -197,11 +193,7 @@ class Store(ABC):
 
 
 def open_store(where: str, scratch: Path | None = None) -> Store:
-    """The store that `--to` or `--at` names: `hub`, or a folder.
-
-    Args:
-        scratch: To read from a folder: takes the files of its commits; the folder must exist then.
-    """
+    """The store that `--to` or `--at` names: `hub`, or a folder, whose commits are unpacked in `scratch`."""
     if where == HUB:
         from dialoguellm_release.hub.store_hub import HubStore
 

@@ -201,11 +201,7 @@ _KINDS = {"datasets": "datasets/", "models": "", "spaces": "spaces/"}
 
 
 class FolderStore(Store):
-    """A folder of git repositories; each work tree is at the newest release.
-
-    Args:
-        scratch: Where `download` unpacks commits; needed for that alone.
-    """
+    """A folder of git repositories; each work tree is at the newest release. `download` needs `scratch`."""
 
     def __init__(self, folder: Path, scratch: Path | None = None) -> None:
         self._folder, self._scratch = folder, scratch

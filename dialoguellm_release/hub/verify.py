@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from dialoguellm_release.cards.card import split_card
 from dialoguellm_release.cards.check import check_our_card, problems_in
-from dialoguellm_release.cards.licenses import dataset_license_metadata, hub_license, recipe_of
+from dialoguellm_release.cards.dataset import dataset_license_metadata, hub_license, recipe_of
 from dialoguellm_release.cards.model import adapter_license
 from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.dataset.check import dataset_problems
@@ -194,21 +196,27 @@ def verify_release(what: str, at: str, *, sample: int, saved: Path | None) -> li
 def verify_copy(copy: Copy, sample: int, saved: ReleaseFile | None, scratch: Path) -> Verified:
     """The checks on one repository."""
     what_of_a_card = "metadata, configs, links, pictures, paths"
-    items: list[tuple[str, Callable[[], Check]]] = [
-        ("transfer", lambda: _transfer_check(copy)),
-        ("release.json", lambda: check_of("release.json", _release_problems(copy), "names itself")),
-        ("hashes", lambda: check_of("hashes", _hash_problems(copy), "every file, by both lists")),
-        ("content", lambda: _content_check(copy)),
-        ("card", lambda: check_of("card", problems_in(copy.folder, check_our_card), what_of_a_card)),
-        (CARD_LICENSE, lambda: license_check(copy)),
-        ("corpus licences", lambda: _licences_check(copy)),
-        ("links", lambda: link_check(copy)),
-        ("saved", lambda: saved_check(copy, saved)),
-        ("loading", lambda: loading_check(copy, scratch / "loading")),
-        ("figures", lambda: figures_check(copy)),
-        ("predictions", lambda: predictions_check(copy, sample, scratch / "predictions")),
-    ]
-    checks = [_made(name, check, copy.folder) for name, check in items]
+    items: dict[str, Callable[[], Check]] = {
+        "transfer": lambda: _transfer_check(copy),
+        "release.json": lambda: check_of("release.json", _release_problems(copy), "names itself"),
+        "hashes": lambda: check_of("hashes", _hash_problems(copy), "every file, by both lists"),
+        "content": lambda: _content_check(copy),
+        "card": lambda: check_of("card", problems_in(copy.folder, check_our_card), what_of_a_card),
+        CARD_LICENSE: lambda: license_check(copy),
+        "corpus licences": lambda: _licences_check(copy),
+        "links": lambda: link_check(copy),
+        "saved": lambda: saved_check(copy, saved),
+        "loading": lambda: loading_check(copy, scratch / "loading"),
+        "figures": lambda: figures_check(copy),
+        "predictions": lambda: predictions_check(copy, sample, scratch / "predictions"),
+    }
+    made: dict[str, Callable[[], Check]] = {
+        name: partial(_made, name, check, copy.folder) for name, check in items.items()
+    }
+    with ThreadPoolExecutor(1, "loading") as beside:
+        if copy.dataset:  # reading it is work of Arrow, which goes on beside the other checks
+            made["loading"] = beside.submit(made["loading"]).result
+        checks = [check() for check in made.values()]
     return Verified(copy.name or str(copy.folder), copy.revision, copy.commit, tuple(checks))
 
 

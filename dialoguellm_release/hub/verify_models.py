@@ -11,7 +11,7 @@ from dialoguellm_release.backbones.adapters import load_adapter
 from dialoguellm_release.backbones.load import load_backbone, load_model
 from dialoguellm_release.backbones.weights import Base, base_of
 from dialoguellm_release.cards.card import split_card
-from dialoguellm_release.cards.licenses import recipe_of
+from dialoguellm_release.cards.dataset import recipe_of
 from dialoguellm_release.errors import (
     CardError,
     DataError,

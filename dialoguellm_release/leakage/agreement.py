@@ -8,7 +8,7 @@ from itertools import combinations, product
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.leakage.shared import holders, number_stretches
-from dialoguellm_release.leakage.turns import Turns
+from dialoguellm_release.leakage.turns import Turns, dialogue_starts
 from dialoguellm_release.schemas.audit import MIN_RUN, MIN_WORDS, Agreement
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Label, class_labels
 
@@ -84,7 +84,7 @@ def _runs_by_corpus(speech: Turns) -> dict[CorpusName, Places]:
     import numpy as np
 
     corpus = speech.split // len(SPLITS)
-    run = number_stretches(speech.text, speech.dialogue, MIN_RUN)
+    run = number_stretches(speech.text, dialogue_starts(speech), MIN_RUN)
     corpora = holders(run, corpus, len(speech.splits) // len(SPLITS))
     names = [name for name, _ in speech.splits[:: len(SPLITS)]]
     runs: dict[CorpusName, Places] = {names[one]: defaultdict(list) for one in np.unique(corpus)}

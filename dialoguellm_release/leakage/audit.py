@@ -15,7 +15,7 @@ from dialoguellm_release.leakage.shared import (
     find_shared,
     number_stretches,
 )
-from dialoguellm_release.leakage.turns import NONE, Turns
+from dialoguellm_release.leakage.turns import NONE, Turns, dialogue_starts
 from dialoguellm_release.schemas.audit import Audit, Conflict, Duplicate, LabelledId, PartSizes
 from dialoguellm_release.schemas.labels import CorpusName, Part
 from dialoguellm_release.schemas.recipes.dataset import CleanRules
@@ -36,10 +36,10 @@ def find_repeats(turns: Turns) -> list[Group]:
     """
     import numpy as np
 
-    groups: list[Group] = []
+    groups, starts = list[Group](), dialogue_starts(turns)
     for size in np.unique(turns.context):
         places = np.flatnonzero((turns.context == size) & (turns.words > 0))
-        number = number_stretches(turns.text, turns.dialogue, int(size) + 1)[places - size]
+        number = number_stretches(turns.text, starts, int(size) + 1)[places - size]
         places, number = places[number != NONE], number[number != NONE]
         is_repeated = np.bincount(number)[number] > 1
         places, number = places[is_repeated], number[is_repeated]

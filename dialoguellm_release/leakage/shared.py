@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from dialoguellm_release.leakage.turns import NONE, CorpusSplits, Turns, dialogue_starts
 from dialoguellm_release.schemas.audit import MIN_RUN, MIN_WORDS, NGRAM, Overlap
@@ -14,56 +14,76 @@ if TYPE_CHECKING:
     from dialoguellm_release.leakage.turns import Bits, Flags, Numbers
 
 
-_SORTED_AT_ONCE = 250_000
+_SORTED_AT_ONCE = 500_000
 """Stretches are numbered in parts of about this size, so that sorting takes little memory."""
 
+_FACTOR = 0x1E3779B97F4A7C15
 
-def number_stretches(tokens: Numbers, groups: Numbers, size: int) -> Numbers:
+
+def number_stretches(tokens: Numbers, starts: Numbers, size: int) -> Numbers:
     """A number for the stretch of `size` tokens that begins at each one and is there more than once.
 
     It is NONE where the stretch is there once, or its group ends before; single tokens keep their numbers.
 
-    Why: what is there once is shared by nobody, and neither is any longer stretch with it. As many tokens as
-    fit into 64 bits are one integer, and so are two halves that have numbers: 8 words are numbered in two
-    steps, exactly, and without a table of tuples (prefix doubling: Karp, Miller and Rosenberg, "Rapid
-    identification of repeated patterns in strings, trees and arrays", STOC 1972).
+    Why: what is there once is shared by nobody. Sorting a 64-bit hash of each stretch (Karp and Rabin,
+    "Efficient randomized pattern-matching algorithms", IBM Journal 31, 1987) brings equal ones together
+    without a table of tuples; where two hashes are equal the tokens are compared, so numbers are exact.
 
     Args:
         tokens: Numbers from 0 on.
-        groups: The group of each token; the tokens of one are adjacent.
+        starts: The position of the first token of each group.
 
     >>> import numpy as np
-    >>> number_stretches(np.array([4, 5, 6, 4, 5]), np.array([0, 0, 0, 1, 1]), 2).tolist()
-    [1, -1, -1, 1, -1]
+    >>> number_stretches(np.array([4, 5, 6, 4, 5]), np.array([0, 3]), 2).tolist()
+    [0, -1, -1, 0, -1]
     """
     import numpy as np
 
     if size == 1:
         return tokens
-    most = max(len(tokens) - size + 1, 0)
-    begins = groups[:most] == groups[size - 1 :]
-    if (int(tokens.max(initial=0)) + 1) ** size < 1 << 63:
-        pieces = [tokens[offset : most + offset] for offset in range(size)]
-    else:
-        half = size // 2
-        first = number_stretches(tokens, groups, half)
-        second = first if size == 2 * half else number_stretches(tokens, groups, size - half)
-        pieces = [first[:most], second[half : most + half]]
-        begins &= (pieces[0] != NONE) & (pieces[1] != NONE)
-    factor = max(int(one.max(initial=0)) for one in pieces) + 1
-    numbers, used = np.full(len(tokens), NONE, dtype=np.int32), 0
-    parts = 1 << (most // _SORTED_AT_ONCE).bit_length()
+    begins = stretches_begin(len(tokens), starts, size)
+    numbers, used, most = np.full(len(tokens), NONE, dtype=np.int32), 0, max(len(tokens) - size + 1, 0)
+    parts = min(1 << (most // _SORTED_AT_ONCE).bit_length(), 128)
+    part_of = ((tokens[:most] + tokens[size - 1 :]) & (parts - 1)).astype(np.uint8)
+    part_of[~begins[:most]] = parts
     for part in range(parts):
-        starts = np.flatnonzero(begins & ((pieces[0] & (parts - 1)) == part))
-        keys = np.zeros(len(starts), dtype=np.int64)
-        for piece in pieces:
-            keys = keys * factor + piece[starts]
+        if not len(places := np.flatnonzero(part_of == part)):
+            continue
+        keys = np.zeros(len(places), dtype=np.int64)
+        for offset in range(size):
+            keys = keys * _FACTOR + tokens[places + offset]
         order = np.argsort(keys)
-        is_new = np.diff(keys[order], prepend=-1, append=-1) != 0
-        is_repeated = ~(is_new[:-1] & is_new[1:])
-        numbers[starts[order[is_repeated]]] = np.cumsum(is_new[:-1])[is_repeated] + used
-        used += len(keys)
+        places, is_same = places[order], np.diff(keys[order]) == 0
+        if not _are_equal(tokens, places, is_same, size):
+            places = places[np.lexsort([tokens[places + offset] for offset in range(size)])]
+            rows = np.stack([tokens[places + offset] for offset in range(size)])
+            is_same = (rows[:, 1:] == rows[:, :-1]).all(axis=0)
+        is_repeated = np.append(is_same, False) | np.append(False, is_same)
+        is_first = is_repeated & ~np.append(False, is_same)
+        numbers[places[is_repeated]] = np.cumsum(is_first)[is_repeated] + (used - 1)
+        used += int(np.count_nonzero(is_first))
     return numbers
+
+
+def stretches_begin(length: int, starts: Numbers, size: int) -> Flags:
+    """Where a stretch of `size` tokens begins that is inside of one group.
+
+    >>> import numpy as np
+    >>> stretches_begin(5, np.array([0, 3]), 2).tolist()
+    [True, True, False, True, False]
+    """
+    import numpy as np
+
+    begins, ends = np.ones(length, dtype=bool), np.append(starts, length)
+    for offset in range(1, size):
+        begins[ends[ends >= offset] - offset] = False
+    return begins
+
+
+def _are_equal(tokens: Numbers, places: Numbers, is_same: Flags, size: int) -> bool:
+    """Whether neighbours that are said to be the same stretch are that."""
+    one, other = places[:-1][is_same], places[1:][is_same]
+    return all(bool((tokens[one + offset] == tokens[other + offset]).all()) for offset in range(size))
 
 
 @dataclass(frozen=True)
@@ -95,7 +115,7 @@ def find_shared(turns: Turns) -> Shared:
     is_speech = turns.words > 0
     speech = turns.where(is_speech)
     starts = dialogue_starts(speech)
-    run = number_stretches(speech.text, speech.dialogue, MIN_RUN)
+    run = number_stretches(speech.text, starts, MIN_RUN)
     return Shared(
         speech=speech,
         is_speech=is_speech,
@@ -191,27 +211,18 @@ class Ngrams:
 def find_ngrams(speech: Turns) -> Ngrams:
     """The n-grams of turns that have words, with the splits that have them."""
     import numpy as np
+    import pyarrow as pa
 
-    dialogue = np.repeat(speech.dialogue, speech.words)
-    ngram = number_stretches(_words(speech), dialogue, NGRAM)
-    is_ngram = np.zeros(len(ngram), dtype=bool)
-    is_ngram[: 1 - NGRAM] = dialogue[: 1 - NGRAM] == dialogue[NGRAM - 1 :]
+    ends = np.cumsum(speech.words)
+    starts = ends - speech.words
+    dialogues = starts[dialogue_starts(speech)]
+    words = speech.said.take(pa.array(speech.place)).flatten().to_numpy()
+    ngram = number_stretches(words, dialogues, NGRAM)
     return Ngrams(
         holders=holders(ngram, np.repeat(speech.split, speech.words), len(speech.splits)),
-        is_ngram=is_ngram,
-        starts=np.cumsum(speech.words) - speech.words,
+        is_ngram=stretches_begin(len(words), dialogues, NGRAM),
+        starts=starts,
     )
-
-
-def _words(turns: Turns) -> Numbers:
-    """Every word that is said, as a number."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    words = pc.split_pattern(turns.texts, " ")
-    numbers = words.flatten().dictionary_encode().indices
-    said = pa.ListArray.from_arrays(words.offsets, numbers).take(pa.array(turns.text)).flatten()
-    return cast("Numbers", said.to_numpy())
 
 
 def find_overlaps(turns: Turns, shared: Shared, ngrams: Ngrams) -> list[Overlap]:

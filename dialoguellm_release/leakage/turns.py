@@ -43,9 +43,9 @@ class Turns:
         splits: Every split of every corpus, in the order of the dataset.
         labels: The canonical labels, then the others that were collected.
         dialogue_ids: By the numbers in `dialogue`, in their natural order.
-        texts: All that is said, normalised, each text once.
-        place: The position of each turn among those that were collected.
-        text: The position of each turn in `texts`.
+        said: The words of each turn as numbers, in the order in which turns were collected.
+        place: The position of each turn in `said`.
+        text: A number for the text of each turn: the same for the same words.
         words: Words of each turn.
         split: The position of each turn in `splits`.
         dialogue: A number for the dialogue of each turn.
@@ -58,7 +58,7 @@ class Turns:
     splits: CorpusSplits
     labels: tuple[Label, ...]
     dialogue_ids: list[str]
-    texts: pa.LargeStringArray
+    said: pa.ListArray
     place: Numbers
     text: Numbers
     words: Numbers
@@ -120,6 +120,7 @@ class TurnCollector:
         self._labels = defaultdict[Label, int](
             count(len(LABELS)).__next__, zip(LABELS, count(), strict=False)
         )
+        self._words = defaultdict[str, int](count().__next__)
         self._tables: list[pa.Table] = []
 
     def add(self, columns: pa.Table, context_sizes: Sequence[int] | Numbers) -> None:
@@ -133,7 +134,7 @@ class TurnCollector:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        text, number = pa.string(), pa.int32()
+        text, number = pa.string(), pa.int16()
         splits = pc.coalesce(columns["split"].cast(text), pa.scalar("test"))
         places = pc.binary_join_element_wise(columns["corpus"], splits, "/")
         dialogues = columns["dialogue_id"].combine_chunks()
@@ -145,10 +146,21 @@ class TurnCollector:
             "dialogue": dialogues,
             "index": columns["utterance_index"].cast(pa.int64()),
             "label": by_distinct(columns["label"].cast(text), self._labels.__getitem__, number),
-            "context": pa.array(context_sizes, number),
-            "text": normalise_all(columns["input"].combine_chunks()),
+            "context": pa.array(context_sizes, pa.int32()),
+            "said": self._said(columns["input"].combine_chunks().dictionary_encode()),
         }
         self._tables.append(pa.table(table))
+
+    def _said(self, texts: pa.DictionaryArray) -> pa.ListArray:
+        """The words of texts, as numbers."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        forms = normalise_all(texts.dictionary)
+        words = pc.split_pattern(forms, " ")
+        numbers = by_distinct(words.flatten(), lambda one: self._words[one] if one else None, pa.int32())
+        said = pa.ListArray.from_arrays(words.offsets, numbers)
+        return pc.if_else(pc.equal(forms, ""), pa.scalar([], said.type), said).take(texts.indices)
 
     def turns(self) -> Turns:
         """All turns, sorted by corpus, split, dialogue id and utterance index."""
@@ -159,10 +171,7 @@ class TurnCollector:
         if not self._tables:
             self.add(pa.table({name: pa.array([], pa.string()) for name in _READ}), ())
         table, self._tables = pa.concat_tables(self._tables).unify_dictionaries(), []
-        forms, table = table["text"].combine_chunks(), table.drop_columns("text").combine_chunks()
-        said = forms.dictionary_encode()
-        text, texts = said.indices.to_numpy(), said.dictionary
-        del forms, said
+        said, table = table["said"].combine_chunks(), table.drop_columns("said").combine_chunks()
         split, index, label, context, is_undrawn = (
             table[name].to_numpy() for name in ("split", "index", "label", "context", "is_undrawn")
         )
@@ -172,13 +181,40 @@ class TurnCollector:
         rank[[number for number, _ in names]] = np.arange(len(names))
         keys = (rank[named.indices.to_numpy()] * len(self._splits) + split) * 2 + is_undrawn
         found, dialogue = np.unique(keys, return_inverse=True)
-        words = pc.add(pc.count_substring(texts, " "), pc.cast(pc.not_equal(texts, ""), pa.int32()))
-        place, dialogue = np.arange(len(text)), dialogue.astype(np.int32)
+        place, dialogue = np.arange(len(said), dtype=np.int32), dialogue.astype(np.int32)
+        words = pc.list_value_length(said).to_numpy()
         ids = [names[one][1] for one in (found // 2 // len(self._splits)).tolist()]
-        columns = (place, text, words.to_numpy()[text], split, dialogue, index, label, context, is_undrawn)
-        return Turns(self._splits, tuple(self._labels), ids, texts, *columns).sorted()
+        columns = (place, number_texts(said), words, split, dialogue, index, label, context, is_undrawn)
+        return Turns(self._splits, tuple(self._labels), ids, said, *columns).sorted()
 
 
+def number_texts(said: pa.ListArray) -> Numbers:
+    """A number for each text: the same for the same words.
+
+    Why in parts, which texts are in by the sum of their words: a hash table of all texts is as large as all
+    that is held of a dataset.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    starts, ends = (said.offsets.to_numpy()[place] for place in (slice(-1), slice(1, None)))
+    has_words, sums = ends > starts, np.zeros(len(said), dtype=np.int64)
+    if has_words.any():
+        sums[has_words] = np.add.reduceat(said.values.to_numpy(), starts[has_words], dtype=np.int64)
+    numbers, used = np.empty(len(said), dtype=np.int32), 0
+    parts = 1 << (len(said) // _NUMBERED_AT_ONCE).bit_length()
+    for part in range(parts):
+        places = np.flatnonzero((sums & (parts - 1)) == part)
+        words = said.take(pa.array(places))
+        ends = pa.py_buffer(words.offsets.to_numpy() * words.values.type.byte_width)
+        texts = pa.BinaryArray.from_buffers(pa.binary(), len(words), [None, ends, words.values.buffers()[1]])
+        coded = texts.dictionary_encode()
+        numbers[places] = coded.indices.to_numpy() + used
+        used += len(coded.dictionary)
+    return numbers
+
+
+_NUMBERED_AT_ONCE = 250_000
 _READ = ("corpus", "split", "dialogue_id", "utterance_index", "input", "label")
 
 

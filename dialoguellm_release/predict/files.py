@@ -181,11 +181,7 @@ class PartialState(Schema):
 
 
 class PartialOutput:
-    """An output in the making. For Parquet, which cannot be continued, the rows wait as JSON Lines.
-
-    Args:
-        unfinished: What to do with rows of an earlier run: `refuse`, `resume` or `discard` them.
-    """
+    """An output in the making. For Parquet, which cannot be continued, the rows wait as JSON Lines."""
 
     def __init__(
         self, out: Path, labels: Sequence[str], inputs: Mapping[str, JsonValue], unfinished: Unfinished

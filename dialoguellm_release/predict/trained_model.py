@@ -108,11 +108,7 @@ def choose_task(
 ) -> TaskChoice:
     """The task of a corpus that the model was trained on, or a part of its label space.
 
-    Args:
-        model: None for a model that was not trained here.
-        labels: Predictions are one of these; None allows the whole label space.
-        corpus: Whose task; None where the model knows one, or one alone that has all `labels`.
-        context_k: None is that of the training.
+    Without a corpus, the model knows one task, or one alone that has all `labels`.
     """
     listed = [labels] if isinstance(labels, str) else labels
     wanted = tuple(dict.fromkeys(listed)) if listed is not None else None

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dialoguellm_release.errors import MissingExtraError
+from dialoguellm_release.errors import needing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,16 +40,10 @@ NUMBER_SIZE = 9.5
 
 @contextmanager
 def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
-    """A figure to draw on; the file is written when the block ends, and depends on nothing but the drawing.
-
-    Raises:
-        MissingExtraError: The extra `figures` is not installed.
-    """
-    try:
+    """A figure to draw on; the file is written when the block ends, and depends on the drawing alone."""
+    with needing("figures"):
         import matplotlib
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("figures", "matplotlib") from error
 
     path.parent.mkdir(exist_ok=True)
     with matplotlib.rc_context():

@@ -13,6 +13,15 @@ from typing import Literal
 Align = Literal["left", "right"]
 Format = Literal["text", "markdown", "csv", "latex"]
 
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        **{character: f"\\{character}" for character in "&%$#_{}"},
+    }
+)
+
 GAP = 2
 """Spaces between two columns on a terminal."""
 
@@ -26,15 +35,7 @@ class Column:
 
 
 class Table:
-    """Rows of text below a header.
-
-    Args:
-        columns: A header, or a `Column` where its cells are not aligned to the left.
-        rows: One cell for each column.
-
-    Raises:
-        ValueError: A row has another number of cells.
-    """
+    """Rows of text below a header, which is a `Column` where its cells are not aligned to the left."""
 
     def __init__(self, columns: Iterable[str | Column], rows: Iterable[Sequence[str]]) -> None:
         self.columns = tuple(Column(one) if isinstance(one, str) else one for one in columns)
@@ -56,9 +57,6 @@ class Table:
         """The table for a terminal: cells are wrapped between words, and no line is longer than `width`.
 
         Where the columns do not fit beside each other, each row becomes a block with one line per column.
-
-        Args:
-            width: In characters; None takes that of the terminal, `COLUMNS`, or 80.
         """
         available = width or terminal_width()
         widths = self._widths(available)
@@ -82,7 +80,8 @@ class Table:
 
     def latex(self) -> str:
         """The table as a LaTeX `tabular` that needs no package."""
-        header, *body = (" & ".join(map(_latex_cell, row)) + r" \\" for row in (self.header, *self.rows))
+        rows = ([cell.translate(_LATEX) for cell in row] for row in (self.header, *self.rows))
+        header, *body = (" & ".join(row) + r" \\" for row in rows)
         begin = rf"\begin{{tabular}}{{{''.join(column.align[0] for column in self.columns)}}}"
         return "\n".join([begin, r"\hline", header, r"\hline", *body, r"\hline", r"\end{tabular}"])
 
@@ -162,17 +161,3 @@ def markdown_row(cells: Iterable[object]) -> str:
     """
     texts = (" ".join(str(cell).split()).replace("|", r"\|") for cell in cells)
     return f"| {' | '.join(texts)} |"
-
-
-def _latex_cell(text: str) -> str:
-    return text.translate(_LATEX)
-
-
-_LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        **{character: f"\\{character}" for character in "&%$#_{}"},
-    }
-)

@@ -145,10 +145,7 @@ def kept_replies(
     """The reply to each prompt, from the store in a folder or the model; the same text is asked once.
 
     Several processes share out the batches, and each gets the replies to all. The batches are those of one
-    process, and so are the replies.
-
-    Args:
-        asked: What, with the text of a prompt, decides the reply: model, revision, way of asking, versions.
+    process, and so are the replies. `asked`, with the text of a prompt, decides the reply.
     """
     distinct = list({prompt.text: prompt for prompt in prompts}.values())
     keys = [request_key(**asked, prompt=sha256_of_text(prompt.text)) for prompt in distinct]

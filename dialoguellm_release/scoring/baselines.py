@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.errors import DataError, MissingExtraError, Problem
+from dialoguellm_release.errors import DataError, Problem, needing
 from dialoguellm_release.folders import canonical_json, sha256_of_text
 from dialoguellm_release.progress import progress
 from dialoguellm_release.records import read_records
@@ -82,12 +82,10 @@ def _shares(training: Sequence[Record], labels: Sequence[Label]) -> dict[Label, 
 
 def _regression(training: Sequence[Record], task: Task, *, with_context: bool) -> list[Answer]:
     """A logistic regression on TF-IDF; the context has separate features of lower weight."""
-    try:
+    with needing("score"):
         from scipy.sparse import hstack
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LogisticRegression
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("score", str(error.name)) from error
 
     def utterances(records: Sequence[Record]) -> list[str]:
         return [record.input for record in records]

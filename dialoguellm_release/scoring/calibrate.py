@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from dialoguellm_release.errors import DataError, MissingExtraError, Problem
+from dialoguellm_release.errors import DataError, Problem, needing
 from dialoguellm_release.folders import file_problems, read_manifest
 from dialoguellm_release.schemas.manifests import (
     MAX_TEMPERATURE,
@@ -55,10 +55,8 @@ def fit_temperature(found: AnswerProbabilities, where: str) -> float:
 
     Source: temperature scaling, Guo et al., "On calibration of modern neural networks", ICML 2017.
     """
-    try:
+    with needing("score"):
         from scipy.optimize import brentq
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("score", str(error.name)) from error
 
     if problems := list(_record_problems(found, where)):
         raise DataError(problems, outcome="no temperature was fitted")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dialoguellm_release.errors import DataError, MissingExtraError, Problem
+from dialoguellm_release.errors import DataError, Problem, needing
 from dialoguellm_release.folders import sha256_of_text
 from dialoguellm_release.prompts import Prompt
 from dialoguellm_release.records import read_records
@@ -140,10 +140,8 @@ def _nearest(
     candidates: Sequence[Record], records: Sequence[Record], shots: int
 ) -> Iterable[tuple[Record, ...]]:
     """The candidates with the highest cosine of TF-IDF, the nearest last; ties in canonical order."""
-    try:
+    with needing("score"):
         from sklearn.feature_extraction.text import TfidfVectorizer
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("score", str(error.name)) from error
 
     vectorizer = TfidfVectorizer(preprocessor=_as_words, sublinear_tf=True, token_pattern=r"\S+")
     known = vectorizer.fit_transform([one.input for one in candidates])

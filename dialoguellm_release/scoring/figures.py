@@ -23,11 +23,7 @@ if TYPE_CHECKING:
 
 
 def write_figures(folder: Path, figures: ScoreFigures) -> None:
-    """Writes every figure of a score into its folder.
-
-    Raises:
-        MissingExtraError: The extra `figures` is not installed.
-    """
+    """Writes every figure of a score into its folder."""
     _write_confusion(folder, figures)
     given = [one for one in (figures.probabilities, figures.calibrated) if one is not None]
     if given:

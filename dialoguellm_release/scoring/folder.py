@@ -125,10 +125,8 @@ def read_probabilities(path: Path, labels: Sequence[Label]) -> AnswerProbabiliti
 def read_answers(path: Path, task: Task) -> list[Answer]:
     """The answers in a file of predictions, in the order of the records of a task.
 
-    Args:
-        path: CSV with a header, JSON Lines or Parquet, with the columns `id` and `prediction`. Null, the
-            empty text and `invalid` stand for an answer that names no label; all else has to be a label.
-            With `score_LABEL` for every label, these are its probabilities.
+    Null, the empty text and `invalid` stand for an answer that names no label; all else has to be a label.
+    With `score_LABEL` for every label, these are its probabilities.
     """
     has_scores = any(name.startswith(SCORE) for row in read_rows(path)[:1] for name in row.cells)
     columns = [SCORE + label for label in task.labels] if has_scores else []

@@ -78,11 +78,9 @@ def score_model(
     again: bool = False,
     leave_out_unfit: bool = False,
 ) -> Iterator[tuple[ScorerName, Scored]]:
-    """The answers of a model by each scorer; scorers share replies where they can.
+    """The answers of a model by each scorer; scorers share replies where they can, and keep each at once.
 
-    Args:
-        folder: Keeps each reply at once.
-        leave_out_unfit: Where two labels share their first token, leave out `first_token` and do not refuse.
+    `leave_out_unfit` leaves `first_token` out where two labels share their first token, instead of refusing.
     """
     task = read_task(settings, dataset)
     trained = None if model.adapter is None else read_manifest(model.adapter, AdapterManifest)

@@ -142,8 +142,7 @@ def probability_metrics(found: AnswerProbabilities, times: Floats) -> dict[Proba
       answers among those that are at least as sure. Source: Geifman et al., "Bias-reduced uncertainty
       estimation for deep neural classifiers", ICLR 2019.
 
-    Args:
-        times: Shape (resamples, dialogues): how often each dialogue counts.
+    `times` has the shape (resamples, dialogues): how often each dialogue counts.
     """
     import numpy as np
 

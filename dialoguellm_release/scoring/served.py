@@ -87,13 +87,7 @@ def score_served(
 
 
 class ServedAsker:
-    """Asks a served model for labels, of a few prompts or of many in several calls.
-
-    Args:
-        cache: Holds the store of answers.
-        wanted: How answers are read; `auto` is decided by the first prompts.
-        advance: Called with the number of prompts that were answered.
-    """
+    """Asks a served model for labels, of a few prompts or of many in several calls."""
 
     def __init__(
         self,

@@ -204,8 +204,7 @@ class Asking:
     async def ask(self, question: Question, server_errors: int | None = None) -> Failure | None:
         """Sends a question until it is answered or given up; the last failure where it has no answer.
 
-        Args:
-            server_errors: Give up after so many attempts where the last one failed with a server error.
+        With `server_errors` it is given up after so many attempts if the last one ended in a server error.
         """
         assert question.key is not None
         policy, changes = self.server.policy, question.changes

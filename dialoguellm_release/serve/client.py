@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from dialoguellm_release.errors import DataError, MissingExtraError, Problem
+from dialoguellm_release.errors import DataError, Problem, needing
 from dialoguellm_release.folders import sha256_of_text
 from dialoguellm_release.retry import PASSING_STATUS, RetryPolicy, retry_after_s
 from dialoguellm_release.serve.protocol import PATHS, Api, clean, error_in
@@ -122,10 +122,8 @@ class OpenAIClient:
 
     def __init__(self, server: ServedModel) -> None:
         """Raises DataError where the key is missing, MissingExtraError where the client is not installed."""
-        try:
+        with needing(server.extra):
             from openai import AsyncOpenAI, DefaultAioHttpClient
-        except ImportError as error:
-            raise MissingExtraError(server.extra, "openai") from error
         try:
             address = urlsplit(server.base_url)
             is_address = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0

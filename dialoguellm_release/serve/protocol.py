@@ -81,7 +81,8 @@ def read_completion(body: str) -> Completion | None:
         return None
     text, thought, refusal, cut_off, log_probs = parts
     usage = _dict(parsed.get("usage"))
-    answer = without_thoughts(text)
+    # Whether or not the beginning or the end of what a reasoning model thinks is marked.
+    answer = _THOUGHT_BEGIN.sub("", _THOUGHT_END.sub("", _THOUGHT.sub("", text)))
     return Completion(
         text=_SPECIAL.sub("", answer).rstrip(),
         first=_first_tokens(log_probs),
@@ -99,11 +100,6 @@ def error_in(body: str) -> str | None:
     parsed = _parsed(body)
     error = None if "choices" in parsed or "output" in parsed else parsed.get("error")
     return None if not error else _text(_dict(error).get("message")) or _text(error)
-
-
-def without_thoughts(text: str) -> str:
-    """A text without what a reasoning model thinks in it, whether or not its beginning or end is marked."""
-    return _THOUGHT_BEGIN.sub("", _THOUGHT_END.sub("", _THOUGHT.sub("", text)))
 
 
 def plain_token(token: str) -> str:

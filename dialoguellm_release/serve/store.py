@@ -108,11 +108,7 @@ class AnswerStore:
 
 @contextmanager
 def open_store(path: Path, *begin: Change, tables: str = "") -> Iterator[AnswerStore]:
-    """The store at a path, created where there is none.
-
-    Args:
-        tables: Further tables that the file has; `CREATE TABLE IF NOT EXISTS` statements.
-    """
+    """The store at a path, created where there is none, with further `CREATE TABLE IF NOT EXISTS` tables."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         db = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False, isolation_level=None)

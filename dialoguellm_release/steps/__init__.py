@@ -1,6 +1,8 @@
 """The steps of the release, each a function from folder to folder: the only door of the command line.
 
-The package itself exports the public ones.
+The modules are listed in `__init__.pyi`; each is imported when it is first used.
 """
 
-from dialoguellm_release.step import StepResult as StepResult
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

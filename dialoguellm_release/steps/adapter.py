@@ -8,9 +8,10 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from dialoguellm_release.backbones.load import local_tokenizer
 from dialoguellm_release.backbones.weights import base_of
+from dialoguellm_release.cards.model import render_adapter_card
 from dialoguellm_release.errors import DataError, Problem, RecipeError
 from dialoguellm_release.folders import (
     MANIFEST,
@@ -43,15 +44,17 @@ from dialoguellm_release.step import (
     run_step,
 )
 from dialoguellm_release.steps.model import built_backbone
+from dialoguellm_release.training import check, train
+from dialoguellm_release.training.adapter_folder import SEEDS_FILE, over_seeds
+from dialoguellm_release.training.adapter_folder import MeanAndDeviation as MeanAndDeviation
+from dialoguellm_release.training.adapter_folder import SeedsSummary as SeedsSummary
+from dialoguellm_release.training.check import Check as Check
+from dialoguellm_release.training.check import Footprint as Footprint
+from dialoguellm_release.training.check import Tokens as Tokens
+from dialoguellm_release.training.checkpoints import Unfinished as Unfinished
+from dialoguellm_release.training.checkpoints import checkpoints_of
+from dialoguellm_release.training.data import records_of, records_read
 from dialoguellm_release.training.data import survival_table as survival_table
-
-if TYPE_CHECKING:
-    from dialoguellm_release.training.adapter_folder import MeanAndDeviation as MeanAndDeviation
-    from dialoguellm_release.training.adapter_folder import SeedsSummary as SeedsSummary
-    from dialoguellm_release.training.check import Check as Check
-    from dialoguellm_release.training.check import Footprint as Footprint
-    from dialoguellm_release.training.check import Tokens as Tokens
-    from dialoguellm_release.training.checkpoints import Unfinished as Unfinished
 
 
 @dataclass(frozen=True)
@@ -97,10 +100,6 @@ def check_adapter(
     Example:
         >>> check_adapter("llama-2-7b", tokens_per_second=9000)  # doctest: +SKIP
     """
-    from dialoguellm_release.backbones.load import local_tokenizer
-    from dialoguellm_release.training import check
-    from dialoguellm_release.training.data import records_of
-
     loaded = load_recipe(os.fspath(recipe), "adapter", AdapterRecipe, overrides)
     backbone = load_recipe(loaded.recipe.backbone, "backbone", BackboneRecipe)
     prompt = load_prompt(loaded.recipe.prompt)
@@ -196,8 +195,6 @@ def train_seeds(
     Example:
         >>> train_seeds("tiny", overrides=["seeds=[1, 2, 3]"]).summary  # doctest: +SKIP
     """
-    from dialoguellm_release.training.adapter_folder import SEEDS_FILE, over_seeds
-
     loaded = main_recipe(recipe, "adapter", AdapterRecipe, overrides)
     folder = Path(out or BUILD / "adapters" / folder_name(loaded.name, overrides))
     made = []
@@ -223,18 +220,12 @@ def trained(
     replace: bool = False,
 ) -> StepResult[AdapterManifest]:
     """The folder of the adapter of a loaded recipe."""
-    from dialoguellm_release.cards.model import render_adapter_card
-    from dialoguellm_release.training import train
-    from dialoguellm_release.training.checkpoints import checkpoints_of
-    from dialoguellm_release.training.data import records_read
-    from dialoguellm_release.training.train import init_adapter_sha256
-
     built = read_manifest(dataset, DatasetManifest)
     backbone = main_recipe(loaded.recipe.backbone, "backbone", BackboneRecipe)
     with first_alone():
         backbone_folder = built_backbone(loaded.recipe.backbone, backbone, backbones)
     load_prompt(loaded.recipe.prompt)  # a resource, which is compared by its path where it is not bundled
-    init = init_adapter_sha256(loaded.recipe.init_adapter)
+    init = train.init_adapter_sha256(loaded.recipe.init_adapter)
     base = {"backbone": canonical_json(base_of(backbone.recipe, backbone_folder).as_data())}
     read = records_read(dataset, loaded.recipe)
     inputs = Inputs(

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.claims.claims import Status as Status
+from dialoguellm_release.claims.claims import Verdict, all_claims, find_manifests
+from dialoguellm_release.claims.tables import PaperTable, ablation_table, results_table
+from dialoguellm_release.claims.verdicts import verdicts
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import bundled
 from dialoguellm_release.render.tables import Table
@@ -22,9 +25,6 @@ from dialoguellm_release.step import BUILD, StrPath
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from dialoguellm_release.claims.claims import Verdict
-    from dialoguellm_release.claims.tables import PaperTable
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,11 +53,7 @@ class ClaimReport:
         return self.as_table().html()
 
     def as_table(self, status: str | None = None) -> Table:
-        """The claims with their verdicts, to be written in any format.
-
-        Args:
-            status: Of the claims to list; None for all.
-        """
+        """The claims of a status, or all, with their verdicts, to be written in any format."""
         rows = []
         for name, claim in self.claims.items():
             verdict = self.verdicts[name]
@@ -112,10 +108,6 @@ def check_claims(build: StrPath = BUILD, claims: StrPath | None = None) -> Claim
         >>> check_claims("build")  # doctest: +SKIP
         ClaimReport(41 not yet testable, 12 reproduced, 7 contradicted)
     """
-    from dialoguellm_release.claims.claims import all_claims, find_manifests
-    from dialoguellm_release.claims.tables import ablation_table, results_table
-    from dialoguellm_release.claims.verdicts import verdicts
-
     recipe = load_recipe(os.fspath(claims or papers()[0]), "claims", ClaimsRecipe).recipe
     found = find_manifests(Path(build))
     tables: dict[str, PaperTable] = {}

@@ -8,14 +8,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dialoguellm_release.cards.check import check_our_card
 from dialoguellm_release.cards.croissant import render_croissant
-from dialoguellm_release.cards.dataset import render_dataset_card
-from dialoguellm_release.cards.licenses import recipe_of, render_licenses
+from dialoguellm_release.cards.dataset import recipe_of, render_dataset_card, render_licenses
 from dialoguellm_release.corpora import check, fetch
+from dialoguellm_release.corpora.check import CheckedCorpus as CheckedCorpus
+from dialoguellm_release.corpora.check import CheckedSplit as CheckedSplit
+from dialoguellm_release.corpora.check import ListedCorpus as ListedCorpus
 from dialoguellm_release.corpora.check import list_corpora as list_corpora
+from dialoguellm_release.corpora.fetch import FetchedFile
 from dialoguellm_release.corpora.registry import (
     CorpusFolders,
     bundled_corpora,
@@ -25,7 +27,6 @@ from dialoguellm_release.corpora.registry import (
 )
 from dialoguellm_release.dataset.build import SHAPED_BY, STAGES, Build, dataset_sha256, write_dataset
 from dialoguellm_release.dataset.check import dataset_problems
-from dialoguellm_release.dataset.figures import write_figures
 from dialoguellm_release.dataset.reading import arranged
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.folders import canonical_json, read_manifest, sha256_of_text, write_text
@@ -41,19 +42,13 @@ from dialoguellm_release.recipes.catalogue import load_claims
 from dialoguellm_release.recipes.load import Loaded
 from dialoguellm_release.records import paused_garbage_collection
 from dialoguellm_release.resources import recording, resource_folder
+from dialoguellm_release.schemas.audit import Audit
 from dialoguellm_release.schemas.claims import ClaimsRecipe
-from dialoguellm_release.schemas.dataset_manifest import DatasetFigures, DatasetManifest, VideoProvenance
+from dialoguellm_release.schemas.dataset_manifest import DatasetFigures, DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.step import BUILD, Inputs, Output, StepResult, StrPath, folder_name, run_step
 from dialoguellm_release.video.ledger import read_descriptions
-
-if TYPE_CHECKING:
-    from dialoguellm_release.corpora.check import CheckedCorpus as CheckedCorpus
-    from dialoguellm_release.corpora.check import CheckedSplit as CheckedSplit
-    from dialoguellm_release.corpora.check import ListedCorpus as ListedCorpus
-    from dialoguellm_release.corpora.fetch import FetchedFile
-    from dialoguellm_release.schemas.audit import Audit
 
 
 def fetch_corpora(
@@ -172,7 +167,7 @@ def build_dataset(
     skipped = corpus_names(skip, "--skip", loaded.recipe.corpora)
     left_out = [name for name in skipped if name in loaded.recipe.corpora]
     folders = _folders(loaded, own_sources, Path(sources) if sources else None, left_out)
-    texts, provenance = arranged(loaded, *_descriptions(Path(video) if video else None))
+    texts, provenance = arranged(loaded, *(read_descriptions(Path(video)) if video else ({}, None)))
     claims = load_claims(loaded.recipe)
     prompt_of(loaded.recipe)  # a bundled one is a resource; a user's is part of the recipe
     build = Build(loaded, folders, claims, left_out, texts, provenance)
@@ -264,6 +259,8 @@ def _dataset_output(
     figures: DatasetFigures, folder: Path, build: Build, read: Collection[CorpusName] | None = None
 ) -> Output:
     """What the manifest says of data files that are written, with the figures drawn where matplotlib is."""
+    from dialoguellm_release.dataset.figures import write_figures
+
     own = {name: one.entry.title for name, one in build.recipe.corpora.items() if one.entry}
     with suppress(MissingExtraError):
         write_figures(folder, figures, build.claims, synthetic=build.recipe.synthetic, titles=own)
@@ -339,14 +336,6 @@ def audit_dataset(dataset: StrPath = BUILD / "dataset", against: StrPath | None 
         turns, second = read_turns(first, advance, other)
     audit = make_ledger(turns, rules).audit
     return audit_between(audit, second) if other else audit
-
-
-def _descriptions(video: Path | None) -> tuple[dict[str, str], VideoProvenance | None]:
-    """Descriptions by record id, and where they are from; none without a video folder."""
-    if video is None:
-        return {}, None
-    found = read_descriptions(video)
-    return found.texts, found.provenance
 
 
 def _folders(

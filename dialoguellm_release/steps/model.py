@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from dialoguellm_release.backbones import weights
 from dialoguellm_release.backbones.adapters import find_adapter
-from dialoguellm_release.backbones.weights import base_of, pinned
+from dialoguellm_release.backbones.load import local_tokenizer
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import canonical_json, read_manifest, sha256_of_text
 from dialoguellm_release.prompts import load_prompt
@@ -24,6 +24,7 @@ from dialoguellm_release.schemas.manifests import (
 )
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe, BuiltSource
+from dialoguellm_release.scoring.model import ModelFolders
 from dialoguellm_release.step import (
     BUILD,
     Inputs,
@@ -34,9 +35,7 @@ from dialoguellm_release.step import (
     main_recipe,
     run_step,
 )
-
-if TYPE_CHECKING:
-    from dialoguellm_release.scoring.model import ModelFolders
+from dialoguellm_release.training import adapter_folder, export
 
 BACKBONE_PACKAGES = ("torch", "transformers", "tokenizers")
 """Whose versions shape the weights and the tokenizer."""
@@ -72,8 +71,6 @@ def build_backbone(
         >>> build_backbone("tiny")  # doctest: +SKIP
         StepResult(build/backbones/tiny: backbone, new, content 0f5a1c2b3d4e)
     """
-    from dialoguellm_release.backbones import weights
-
     loaded = main_recipe(recipe, "backbone", BackboneRecipe, overrides)
 
     def make(folder: Path) -> Output:
@@ -120,14 +117,12 @@ def merge_adapter(
         >>> merge_adapter("build/adapters/tiny")  # doctest: +SKIP
         StepResult(build/merged/tiny: merged, new, content 4a0c2d3e4a5b)
     """
-    from dialoguellm_release.training import adapter_folder
-
     adapter = Path(adapter)
     trained = read_manifest(adapter, AdapterManifest)
     name = str(trained.recipe.resolved["backbone"])
     backbone = load_recipe(name, "backbone", BackboneRecipe)
     folder = built_backbone(name, backbone, Path(backbones))
-    base = base_of(pinned(backbone.recipe, trained.figures.base_revision), folder)
+    base = weights.base_of(weights.pinned(backbone.recipe, trained.figures.base_revision), folder)
     inputs = Inputs(
         trained.recipe,
         folders={"adapter": trained.content_sha256, "backbone": canonical_json(base.as_data())},
@@ -176,9 +171,6 @@ def export_training(
         >>> export_training("tiny", "trl")  # doctest: +SKIP
         StepResult(build/exports/trl-tiny: export, new, content 2f0c2d3e4a5b)
     """
-    from dialoguellm_release.backbones.load import local_tokenizer
-    from dialoguellm_release.training import export
-
     if tool not in export.TOOLS:
         known = ", ".join(export.TOOLS)
         raise DataError(Problem("TOOL", "no such tool", known, tool, code="training.no_tool"))
@@ -230,8 +222,6 @@ class ModelChoice:
 
 def model_folders(model: ModelChoice) -> ModelFolders:
     """The folders of a model; its backbone is built first where it has to be."""
-    from dialoguellm_release.scoring.model import ModelFolders
-
     adapter = find_adapter(model.adapter) if model.adapter else None
     is_folder = adapter is None or Path(str(model.adapter)) == adapter
     name = None if is_folder else str(model.adapter).partition("@")[0].rpartition("/")[2]

@@ -6,8 +6,13 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from dialoguellm_release.cards.card import merged_card
+from dialoguellm_release.cards.check import CheckedCard as CheckedCard
+from dialoguellm_release.cards.check import checked_card
+from dialoguellm_release.cards.dataset import recipe_of, render_dataset_card
+from dialoguellm_release.cards.model import render_adapter_card, render_backbone_card, render_score_report
+from dialoguellm_release.corpora.registry import corpus_entries
 from dialoguellm_release.errors import CardError, DataError, Problem
 from dialoguellm_release.folders import (
     MANIFEST,
@@ -17,23 +22,26 @@ from dialoguellm_release.folders import (
     read_manifest,
     write_text,
 )
+from dialoguellm_release.hub import verify
+from dialoguellm_release.hub.checks import Check as Check
 from dialoguellm_release.hub.checks import problems_of as problems_of
+from dialoguellm_release.hub.contents import read_release_file
+from dialoguellm_release.hub.lookup import Copy
+from dialoguellm_release.hub.publish import Publication as Publication
+from dialoguellm_release.hub.publish import Published as Published
+from dialoguellm_release.hub.publish import publish_release
 from dialoguellm_release.hub.store import UNFINISHED as UNFINISHED
-from dialoguellm_release.recipes.catalogue import load_recipe
+from dialoguellm_release.hub.store import Collected as Collected
+from dialoguellm_release.hub.store import open_store
+from dialoguellm_release.hub.verify import Verified as Verified
+from dialoguellm_release.layout import CARD
+from dialoguellm_release.recipes.catalogue import load_claims, load_recipe
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import AdapterManifest, BackboneManifest, ScoreManifest
 from dialoguellm_release.schemas.recipes.backbone import BackboneRecipe
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.release import RELEASE_FILE, ReleaseRecipe, repository_of
 from dialoguellm_release.step import BUILD, StrPath
-
-if TYPE_CHECKING:
-    from dialoguellm_release.cards.check import CheckedCard as CheckedCard
-    from dialoguellm_release.hub.checks import Check as Check
-    from dialoguellm_release.hub.publish import Publication as Publication
-    from dialoguellm_release.hub.publish import Published as Published
-    from dialoguellm_release.hub.store import Collected as Collected
-    from dialoguellm_release.hub.verify import Verified as Verified
 
 
 @dataclass(frozen=True)
@@ -63,23 +71,17 @@ def check_cards(paths: Sequence[StrPath]) -> list[CheckedCard]:
         >>> [one.problems for one in check_cards(["build/dataset"])]  # doctest: +SKIP
         [()]
     """
-    from dialoguellm_release.cards.check import checked_card
-
     return [_with_license(checked_card(Path(path))) for path in paths]
 
 
 def _with_license(card: CheckedCard) -> CheckedCard:
     """Adds where the licence of a card is not the one that follows from the manifest beside it."""
-    from dialoguellm_release.hub.lookup import Copy
-    from dialoguellm_release.hub.verify import license_check
-    from dialoguellm_release.layout import CARD
-
     folder = card.path.parent
     copy = Copy(folder, None, None, None, None)
     if not card.is_ours or card.path.name != CARD:
         return card
     try:
-        found = license_check(copy).problems
+        found = verify.license_check(copy).problems
     except CardError as error:
         found = () if card.problems else error.problems
     placed = (replace(one, where=str(folder / one.where)) for one in found)
@@ -113,8 +115,6 @@ def render_card(
     Example:
         >>> print(render_card("build/adapters/tiny").text)  # doctest: +SKIP
     """
-    from dialoguellm_release.cards.model import render_score_report
-
     folder = Path(folder)
     kind = kind_of(folder)
     if kind == "dataset":
@@ -145,8 +145,6 @@ def write_card(card: RenderedCard, folder: StrPath, out: StrPath) -> None:
     Example:
         >>> write_card(render_card("build/dataset"), "build/dataset", "card.md")  # doctest: +SKIP
     """
-    from dialoguellm_release.cards.card import merged_card
-
     folder, out = Path(folder), Path(out)
     if folder.resolve() in out.resolve().parents:
         what = "is inside the folder, whose manifest holds the hash of each file"
@@ -161,11 +159,6 @@ def write_card(card: RenderedCard, folder: StrPath, out: StrPath) -> None:
 
 
 def _dataset_card(folder: Path) -> str:
-    from dialoguellm_release.cards.dataset import render_dataset_card
-    from dialoguellm_release.cards.licenses import recipe_of
-    from dialoguellm_release.corpora.registry import corpus_entries
-    from dialoguellm_release.recipes.catalogue import load_claims
-
     manifest = read_manifest(folder, DatasetManifest)
     recipe = recipe_of(manifest, DatasetRecipe)
     entries, claims = corpus_entries(recipe), load_claims(recipe)
@@ -173,9 +166,6 @@ def _dataset_card(folder: Path) -> str:
 
 
 def _backbone_card(folder: Path) -> str:
-    from dialoguellm_release.cards.licenses import recipe_of
-    from dialoguellm_release.cards.model import render_backbone_card
-
     manifest = read_manifest(folder, BackboneManifest)
     return render_backbone_card(manifest, recipe_of(manifest, BackboneRecipe).source.repo_id)
 
@@ -183,8 +173,6 @@ def _backbone_card(folder: Path) -> str:
 def _adapter_card(
     folder: Path, dataset: Path | None, backbones: Path, scores: Sequence[Path]
 ) -> RenderedCard:
-    from dialoguellm_release.cards.model import render_adapter_card
-
     manifest = read_manifest(folder, AdapterManifest)
     figures = manifest.figures
     data = _of_adapter(dataset or BUILD / "dataset", DatasetManifest, figures.dataset_content_sha256)
@@ -230,8 +218,6 @@ def _of_adapter(folder: Path, model: type[AnyManifest], content_sha256: str) -> 
 
 def _published_id(folder: Path) -> str | None:
     """The id of the repository that a published folder is a copy of; None for any other."""
-    from dialoguellm_release.hub.contents import read_release_file
-
     path = folder / RELEASE_FILE
     return repository_of(read_release_file(path).repository)[1] if path.is_file() else None
 
@@ -265,9 +251,6 @@ def publish(
     Example:
         >>> publish("demo", "build/demo", "build/release", dry_run=True)  # doctest: +SKIP
     """
-    from dialoguellm_release.hub.publish import publish_release
-    from dialoguellm_release.hub.store import open_store
-
     loaded = load_recipe(os.fspath(recipe), "release", ReleaseRecipe)
     store = open_store(os.fspath(to))
     return publish_release(loaded.recipe, Path(build), store, only=only, dry_run=dry_run, approve=approve)
@@ -295,8 +278,6 @@ def verify_release(
     Example:
         >>> verify_release("demo", "build/release")  # doctest: +SKIP
     """
-    from dialoguellm_release.hub import verify
-
     return verify.verify_release(
         os.fspath(what), os.fspath(at), sample=sample, saved=Path(saved) if saved else None
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from dialoguellm_release.backbones.weights import base_of, pinned
+from dialoguellm_release.cards.model import render_score_report
 from dialoguellm_release.corpora.registry import bundled_entry
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import (
@@ -26,24 +27,28 @@ from dialoguellm_release.schemas.corpus import AuthorsScript
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.manifests import CALIBRATION, AdapterManifest, Calibration, ScoreManifest
 from dialoguellm_release.schemas.scores import BaselineName, ScoreRecipe, ScorerName
+from dialoguellm_release.scoring import baselines
+from dialoguellm_release.scoring import served as scoring
+from dialoguellm_release.scoring.answers import authors_script_of
+from dialoguellm_release.scoring.calibrate import fit_calibration
+from dialoguellm_release.scoring.folder import score_predictions as scored
+from dialoguellm_release.scoring.folder import write_scores
+from dialoguellm_release.scoring.model import ModelFolders, score_model
+from dialoguellm_release.scoring.task import Scored
 from dialoguellm_release.serve.client import ServedModel as ServedModel
 from dialoguellm_release.step import (
     BUILD,
     Inputs,
     Output,
-    StepResult,
     StrPath,
     current_result,
     folder_name,
     main_recipe,
     run_step,
 )
+from dialoguellm_release.step import StepResult as StepResult
 from dialoguellm_release.steps.model import ModelChoice as ModelChoice
 from dialoguellm_release.steps.model import model_folders
-
-if TYPE_CHECKING:
-    from dialoguellm_release.scoring.model import ModelFolders
-    from dialoguellm_release.scoring.task import Scored
 
 MODEL_PACKAGES = ("torch", "transformers", "peft", "numpy", "pyarrow")
 SERVED_PACKAGES = ("openai", "numpy", "pyarrow")
@@ -84,8 +89,6 @@ def score(
         >>> score("my-recipe.yaml", model="build/adapters/tiny")  # doctest: +SKIP
         StepResult(build/scores/my-recipe-tiny: score, new, content 1f0c2d3e4a5b)
     """
-    from dialoguellm_release.scoring.model import score_model
-
     loaded = main_recipe(recipe, "score", ScoreRecipe, overrides)
     chosen = model if isinstance(model, ModelChoice) else ModelChoice(model)
     with first_alone():
@@ -135,8 +138,6 @@ def score_each_way(
         >>> both = ["full_likelihood", "free_generation"]
         >>> score_each_way("my-recipe.yaml", both, model="build/adapters/tiny")  # doctest: +SKIP
     """
-    from dialoguellm_release.scoring.model import score_model
-
     chosen = model if isinstance(model, ModelChoice) else ModelChoice(model)
     with first_alone():
         folders = model_folders(chosen)
@@ -200,8 +201,6 @@ def score_baseline(
         >>> score_baseline("my-recipe.yaml", "majority")  # doctest: +SKIP
         StepResult(build/scores/my-recipe-majority: score, new, content 5d0c2d3e4a5b)
     """
-    from dialoguellm_release.scoring import baselines
-
     if baseline not in get_args(BaselineName):
         known = ", ".join(get_args(BaselineName))
         raise DataError(Problem("baseline", "no such baseline", known, baseline, code="scoring.no_baseline"))
@@ -244,8 +243,6 @@ def score_predictions(
         >>> score_predictions("my-recipe.yaml", "mine.csv")  # doctest: +SKIP
         StepResult(build/scores/my-recipe-mine: score, new, content 9a0c2d3e4a5b)
     """
-    from dialoguellm_release.scoring.folder import score_predictions as scored
-
     loaded = main_recipe(recipe, "score", ScoreRecipe, overrides)
     data, file = Path(dataset), Path(predictions)
     target = _folder(out, loaded, overrides, file.stem)
@@ -290,8 +287,6 @@ def score_served(
         >>> score_served("my.yaml", ServedModel("http://127.0.0.1:8000/v1", "my-model"))  # doctest: +SKIP
         StepResult(build/scores/my-my-model: score, new, content 3c0c2d3e4a5b)
     """
-    from dialoguellm_release.scoring import served as scoring
-
     loaded = main_recipe(recipe, "score", ScoreRecipe, overrides)
     data, target = Path(dataset), _folder(out, loaded, overrides, served.name)
     settings = {"served model": served.model, "server address": served.sha256, "server API": served.api}
@@ -322,8 +317,6 @@ def calibrate_adapter(scores: StrPath, adapter: StrPath, *, replace: bool = Fals
         >>> calibrate_adapter("build/scores/validation", "build/adapters/my")  # doctest: +SKIP
         Calibration(version=1, temperature=1.43, ...)
     """
-    from dialoguellm_release.scoring.calibrate import fit_calibration
-
     folder = Path(adapter)
     fitted = fit_calibration(Path(scores), folder)
     before = None if replace else read_calibration(folder, read_manifest(folder, AdapterManifest))
@@ -352,8 +345,6 @@ def _scored(
     replace: bool,
 ) -> StepResult[ScoreManifest]:
     """The score folder; `answer` is called only where it is not current."""
-    from dialoguellm_release.cards.model import render_score_report
-    from dialoguellm_release.scoring.folder import write_scores
 
     def make(staged: Path) -> Output:
         figures, content_sha256, files = write_scores(loaded.recipe, dataset, answer(), staged)
@@ -382,8 +373,6 @@ def _inputs(
 
 
 def _model_inputs(loaded: Loaded[ScoreRecipe], dataset: Path, model: ModelFolders) -> Inputs:
-    from dialoguellm_release.scoring.answers import authors_script_of
-
     trained = read_manifest(model.adapter, AdapterManifest) if model.adapter else None
     backbone = pinned(model.backbone.recipe, trained.figures.base_revision if trained else None)
     folders = {"backbone": canonical_json(base_of(backbone, model.backbone_folder).as_data())}

@@ -67,11 +67,7 @@ def write_adapter(
     base: Base,
     example: tuple[Record, Sequence[Label]],
 ) -> None:
-    """Writes everything but card and manifest.
-
-    Args:
-        example: A record as the model saw it, and the labels of its instruction, for the golden prompt.
-    """
+    """Writes everything but card and manifest; the example becomes the golden prompt."""
     with writing_weights(folder):
         save_adapter(tuned.model, base, folder)
     _save_tokenizer(tokenizer, folder)

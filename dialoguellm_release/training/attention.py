@@ -34,12 +34,7 @@ class Segment:
 
 
 def segments_of(position_ids: Sequence[int], last_seen: Sequence[int]) -> tuple[Segment, ...]:
-    """The segments of a pack, in its order.
-
-    Args:
-        position_ids: The depth of each token in the tree.
-        last_seen: For each token, the index after the last token that sees it.
-    """
+    """The segments of a pack in its order, by the depths in the tree and the index after each last reader."""
     starts = [
         place
         for place in range(len(position_ids))
@@ -240,15 +235,10 @@ def additive_mask(last_seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 def attention_for_packs(
     model: PreTrainedModel | PeftModel, longest: int, dtype: torch.dtype
 ) -> MaskMaker | None:
-    """Makes a model ready to read packs.
+    """Makes a model ready to read packs, of so many tokens at most.
 
-    Args:
-        longest: Tokens of the longest sequence.
-        dtype: What attention is computed in.
-
-    Returns:
-        The function that makes of `last_seen` the mask that the model takes; None where it computes attention
-        by segment, which it does from now on.
+    Gives the function that makes of `last_seen` the mask that the model takes; None where it computes
+    attention by segment, which it does from now on.
     """
     config = model.config.get_text_config()
     others = sorted(set(getattr(config, "layer_types", None) or ()) - MASKED_LAYERS)

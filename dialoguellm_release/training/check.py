@@ -295,10 +295,8 @@ def footprint(
 ) -> Footprint:
     """The memory of a training step.
 
-    Args:
-        tokens: That pass through the model in one micro-batch, padding included.
-        targets: Positions of a micro-batch whose logits are needed.
-        width: Bytes of a weight: 2 for bf16, 4 for float32.
+    `tokens` pass through the model in one micro-batch, padding included; the logits of `targets` are needed;
+    `width` is the bytes of a weight.
     """
     trained = trainable_parameters(architecture, recipe) or 0
     return Footprint(

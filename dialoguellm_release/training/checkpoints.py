@@ -64,9 +64,7 @@ def _has_steps_left(checkpoint: Path) -> bool:
 def open_run(folder: Path, run: str, unfinished: Unfinished) -> None:
     """Makes the folder ready for a training, empty or with the checkpoints of the same one.
 
-    Args:
-        run: Identifies the training: a hash over recipe, records, backbone and versions.
-        unfinished: Refuse an unfinished training, resume one of the same, or discard it.
+    `run` identifies the training: a hash over recipe, records, backbone and versions.
     """
     steps = steps_done(folder)
     if not steps or unfinished == "discard":

@@ -141,11 +141,7 @@ def survival_table(rows: Iterable[Survival]) -> str:
 def encode_or_show_survival(
     encoder: Encoder, read: Callable[[], Iterable[Record]]
 ) -> Iterator[EncodedPrompt]:
-    """The encoded prompts of the records, one after the other.
-
-    Args:
-        read: Gives the records; called once more where a table is to be shown.
-    """
+    """The encoded prompts of the records; `read` is called once more where a table has to be shown."""
     try:
         yield from encoder.encode_each(read())
     except DataError as error:

@@ -39,10 +39,7 @@ class Pack:
 def pack(sequences: Sequence[tuple[Sequence[int], int]]) -> Pack:
     """The tree of some sequences.
 
-    Sequences that have more in common may stand apart in `sequences`: they are sorted here.
-
-    Args:
-        sequences: Each with the index of its first target, at least 1.
+    Each comes with the index of its first target. Those that have more in common are brought together here.
     """
     packed = Pack([], [], [], [], [])
     path: list[int] = []

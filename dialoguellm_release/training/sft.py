@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dialoguellm_release.errors import DataError, MissingExtraError, Problem, RecipeError
+from dialoguellm_release.errors import DataError, Problem, RecipeError, needing
 from dialoguellm_release.processes import rank
 from dialoguellm_release.progress import silence_transformers
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe, LoraRecipe
@@ -94,18 +94,12 @@ def tune(
 ) -> Tuned:
     """The model with a trained LoRA adapter; the model that is passed is changed in place.
 
-    Args:
-        model: With an adapter, the training goes on from it.
-        validation: Looked at every `trainer.eval_steps`.
-        work: Where files are written while it runs; None keeps none of them.
-        architecture: What advice is computed from where memory runs out.
+    With an adapter, the training goes on from it. `architecture` is for advice where memory runs out.
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    try:
+    with needing("train"):
         import torch
         from transformers.trainer_callback import PrinterCallback
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", str(error.name)) from error
 
     silence_transformers()
     is_new = not hasattr(model, "peft_config")

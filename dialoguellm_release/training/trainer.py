@@ -61,12 +61,7 @@ def log_lines(log: Iterable[LogEntry]) -> str:
 
 
 def watcher(trainer: SFTTrainer, around: ExitStack, log: Path | None = None) -> Watcher:
-    """A callback for a trainer that `sft_trainer` made.
-
-    Args:
-        around: Is closed when the training ends, and with it the progress bar.
-        log: A file that gets each entry as it is measured; None writes none.
-    """
+    """A callback for a trainer that `sft_trainer` made; it closes `around`, and the bar, at the end."""
     from transformers import TrainerCallback
 
     class Callback(TrainerCallback):  # type: ignore[misc]
@@ -127,12 +122,7 @@ def sft_trainer(
     lora: LoraConfig | None,
     packing: Packing,
 ) -> SFTTrainer:
-    """A trainer that has not begun.
-
-    Args:
-        validation: Rows to look at every `eval_steps`; empty for none.
-        lora: None where the model has its adapter already.
-    """
+    """A trainer that has not begun; without `lora` the model has its adapter already."""
     import torch
     from accelerate import PartialState
     from datasets import Dataset

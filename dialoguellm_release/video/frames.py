@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from dialoguellm_release.errors import MissingExtraError
+from dialoguellm_release.errors import needing
 from dialoguellm_release.folders import sha256_of
 from dialoguellm_release.schemas.video import FramesRecipe
 from dialoguellm_release.video.clips import Clip
@@ -88,10 +88,8 @@ def extract_frames(
         start_s: Where in the file the clip begins; None for the whole file.
         end_s: Where it ends; None likewise.
     """
-    try:
+    with needing("video"):
         import av
-    except ImportError as error:
-        raise MissingExtraError("video", "av") from error
 
     if not path.is_file():
         raise ClipFault("missing", "no file here")
@@ -205,13 +203,15 @@ class _Clip:
 
     def _encoded(self, picture: VideoFrame, rule: FramesRecipe) -> Frame:
         from av.video.reformatter import Interpolation
+        from PIL.Image import frombuffer
 
         shape = picture.width * float(self.stream.sample_aspect_ratio or 1), float(picture.height)
         scale = min(1.0, rule.max_side / max(shape))
         width, height = (max(1, round(side * scale)) for side in shape)
         exact = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
         resized = self.resizer.reformat(picture, width, height, "rgb24", interpolation=exact, threads=1)
-        image = resized.to_image()  # type: ignore[no-untyped-call]
+        pixels: Any = resized.planes[0]  # VideoFrame.to_image copies them more often, and holds Python's lock
+        image = frombuffer("RGB", (width, height), pixels, "raw", "RGB", pixels.line_size, 1)
         image = upright(image, _matrix_of(picture))
         file = io.BytesIO()
         image.save(file, "JPEG", quality=rule.quality)
@@ -326,7 +326,8 @@ def extract_all(
 ) -> Generator[Extracted, None, None]:
     """The frames of each clip, in their order.
 
-    Why threads: decoding, resizing and encoding release Python's lock, and no bytes are copied.
+    Why threads: decoding and resizing, nearly all of the work, release Python's lock, and no process copies
+    frames to another.
 
     Args:
         known: Size, modification time and hash of files by name, so that an episode is hashed once.

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import alone, canonical_json, combined_sha256, sha256_of_text
@@ -65,11 +65,7 @@ class Setup:
 
 @contextmanager
 def reading(folder: Path, but: str | None = None) -> Iterator[list[tuple[Path, sqlite3.Connection]]]:
-    """The ledgers of a folder, for reading, also while runs write them; empty ones are left out.
-
-    Args:
-        but: The name of a ledger that is not opened; None opens all.
-    """
+    """The ledgers of a folder but one, for reading, also while runs write them; empty ones are left out."""
     path = folder
     try:
         with ExitStack() as stack:
@@ -334,8 +330,7 @@ def failures(ledgers: Ledgers) -> dict[str, str]:
     }
 
 
-@dataclass(frozen=True)
-class Descriptions:
+class Descriptions(NamedTuple):
     """Descriptions by record id, and where they are from."""
 
     texts: dict[str, str]

@@ -167,11 +167,7 @@ def read_answer(body: str) -> StoredAnswer:
 
 
 def estimate_usd(recipe: VideoRecipe, frames: int | None = None) -> float | None:
-    """The expected cost of a request; None without prices.
-
-    Args:
-        frames: How many frames it shows; None for as many as the recipe takes.
-    """
+    """The expected cost of a request with so many frames, or as many as usual; None without prices."""
     prices = recipe.prices
     if prices is None:
         return None

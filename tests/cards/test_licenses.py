@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dialoguellm_release.cards.licenses import dataset_license_metadata, license_metadata, render_licenses
+from dialoguellm_release.cards.dataset import dataset_license_metadata, license_metadata, render_licenses
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName

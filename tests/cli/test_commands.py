@@ -137,7 +137,7 @@ def test_the_command_line_alone_brings_no_part_of_the_house() -> None:
     loaded = [name for name in ast.literal_eval(done.stdout) if ".cli" not in name]
     assert loaded == [
         f"dialoguellm_release.{name}"
-        for name in ("errors", "render", "render.numbers", "render.predictions", "render.tables")
+        for name in ("errors", "render", "render.numbers", "render.predictions", "render.tables", "steps")
     ]
 
 

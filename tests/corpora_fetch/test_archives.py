@@ -109,21 +109,24 @@ def test_an_archive_that_reaches_out_of_its_folder_is_refused(
 @pytest.mark.parametrize(
     ("archive", "said"),
     [
-        (zipped(whole())[:-30], "cannot be unzipped: File is not a zip file"),
-        (b"no zip at all", "cannot be unzipped: File is not a zip file"),
+        (lambda: zipped(whole())[:-30], "cannot be unzipped: File is not a zip file"),
+        (lambda: b"no zip at all", "cannot be unzipped: File is not a zip file"),
         (
-            zipped(whole() | {"set/train/text.txt": b"else"}),
+            lambda: zipped(whole() | {"set/train/text.txt": b"else"}),
             "holds another train/text.txt than the known one",
         ),
-        (zipped({"set/train/text.txt": b"one\ntwo\n"}), "does not hold test/text.txt"),
-        (zipped(whole() | {"set/test/text.txt": bytes(MAX_MEMBER_BYTES + 1)}), "to more than 67108864 bytes"),
+        (lambda: zipped({"set/train/text.txt": b"one\ntwo\n"}), "does not hold test/text.txt"),
+        (
+            lambda: zipped(whole() | {"set/test/text.txt": bytes(MAX_MEMBER_BYTES + 1)}),
+            "to more than 67108864 bytes",
+        ),
     ],
     ids=["cut", "no zip", "another member", "no member", "bomb"],
 )
 def test_a_wrong_archive_is_told_and_removed(
-    entry: CorpusEntry, site: Any, tmp_path: Path, tree: Any, archive: bytes, said: str
+    entry: CorpusEntry, site: Any, tmp_path: Path, tree: Any, archive: Callable[[], bytes], said: str
 ) -> None:
-    site.files["/all.zip"] = archive
+    site.files["/all.zip"] = archive()
     assert said in failure(entry, tmp_path)
     assert tree(tmp_path) == {}
     site.files["/all.zip"] = zipped(whole())

@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import cohen_kappa_score
 
 from dialoguellm_release.leakage.agreement import cohen_kappa, find_agreement
 from dialoguellm_release.leakage.turns import as_turns
@@ -102,6 +101,8 @@ def test_every_two_corpora_have_a_row_and_none_agrees_with_itself(dialogue_of: D
 
 @given(st.lists(st.tuples(st.sampled_from(LABELS[:4]), st.sampled_from(LABELS[:4])), min_size=1))
 def test_kappa_is_that_of_scikit_learn(pairs: list[tuple[Label, Label]]) -> None:
+    from sklearn.metrics import cohen_kappa_score
+
     kappa = cohen_kappa(pairs)
     if len({label for pair in pairs for label in pair}) == 1:
         assert kappa is None

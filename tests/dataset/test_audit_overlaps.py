@@ -8,6 +8,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,7 +18,8 @@ from hypothesis import strategies as st
 
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import stamps, write_manifest
-from dialoguellm_release.leakage.shared import find_ngrams, find_overlaps, find_shared, number_stretches
+from dialoguellm_release.leakage import shared
+from dialoguellm_release.leakage.shared import find_ngrams, find_overlaps, find_shared
 from dialoguellm_release.leakage.turns import NONE, Turns, as_turns, read_turns
 from dialoguellm_release.record_columns import columns_of
 from dialoguellm_release.schemas.audit import Audit, Overlap
@@ -39,8 +41,8 @@ def only(records: Sequence[Record]) -> Overlap:
 
 
 def overlaps_of(turns: Turns) -> list[Overlap]:
-    shared = find_shared(turns)
-    return find_overlaps(turns, shared, find_ngrams(shared.speech))
+    found = find_shared(turns)
+    return find_overlaps(turns, found, find_ngrams(found.speech))
 
 
 def figures(overlap: Overlap) -> dict[str, object]:
@@ -183,13 +185,16 @@ def test_a_dialogue_that_lacks_turns_is_refused(dialogue_of: DialogueOf) -> None
 TOKENS = st.lists(st.tuples(st.integers(0, 2), st.booleans()), max_size=40)
 
 
+@pytest.mark.parametrize("factor", [shared._FACTOR, 1 << 62], ids=["hashes", "hashes that are often equal"])
 @given(TOKENS, st.integers(1, 9))
 def test_stretches_have_the_same_number_when_they_are_equal(
-    tokens: list[tuple[int, bool]], size: int
+    factor: int, tokens: list[tuple[int, bool]], size: int
 ) -> None:
     values = np.array([value for value, _ in tokens], dtype=np.int64)
     groups = np.cumsum([is_first for _, is_first in tokens], dtype=np.int64)
-    numbers = number_stretches(values, groups, size).tolist()
+    starts = np.flatnonzero(np.diff(groups, prepend=-1))
+    with mock.patch.object(shared, "_FACTOR", factor):
+        numbers = shared.number_stretches(values, starts, size).tolist()
     assert len(numbers) == len(tokens)
     stretches = [
         tuple(values[start : start + size])

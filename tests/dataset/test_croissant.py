@@ -6,9 +6,8 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import mlcroissant
 import pytest
 
 from dialoguellm_release.cards.croissant import COLUMN_TYPES, LIST_COLUMNS, render_croissant
@@ -23,6 +22,9 @@ from dialoguellm_release.schemas.labels import LABELS, SPLITS
 from dialoguellm_release.schemas.record import COLUMNS, SFT_COLUMNS, Record
 from dialoguellm_release.step import StepResult
 from tests.corpus_names import CORPORA
+
+if TYPE_CHECKING:
+    import mlcroissant
 
 Dataset = StepResult[DatasetManifest]
 REGISTRY = {name: corpus_entry(name) for name in CORPORA}
@@ -51,6 +53,8 @@ def as_row(record: Record) -> dict[str, Any]:
 
 
 def test_it_is_valid_and_only_what_no_build_knows_is_missed(demo_dataset: Dataset) -> None:
+    import mlcroissant
+
     issues = mlcroissant.Dataset(demo_dataset.folder / CROISSANT).metadata.ctx.issues
     assert not issues.errors
     missed = [str(warning) for warning in issues.warnings]
@@ -60,6 +64,8 @@ def test_it_is_valid_and_only_what_no_build_knows_is_missed(demo_dataset: Datase
 
 def test_the_records_come_back_through_it(demo_dataset: Dataset, tmp_path: Path) -> None:
     """From another place than where it was made."""
+    import mlcroissant
+
     folder = shutil.copytree(demo_dataset.folder, tmp_path / "elsewhere")
     records = [one for split in SPLITS for one in read_records(folder, "default", split)]
     dataset = mlcroissant.Dataset(folder / CROISSANT)
@@ -117,6 +123,8 @@ def test_licences_are_those_of_the_corpora(demo_dataset: Dataset) -> None:
 
 
 def test_a_published_copy_describes_only_what_it_holds(demo_dataset: Dataset, tmp_path: Path) -> None:
+    import mlcroissant
+
     part = publishable_part(demo_dataset.manifest, REGISTRY, "public", demo_dataset.folder)
     text = render_croissant(part, REGISTRY)
     assert "meisd" not in text.lower()
@@ -137,6 +145,8 @@ def test_a_published_copy_describes_only_what_it_holds(demo_dataset: Dataset, tm
 def test_a_release_has_version_and_date_and_nothing_is_recommended(
     demo_dataset: Dataset, tmp_path: Path
 ) -> None:
+    import mlcroissant
+
     part = publishable_part(demo_dataset.manifest, REGISTRY, "public", demo_dataset.folder)
     text = render_croissant(part, REGISTRY, "v1.2.0", "2026-01-31")
     (tmp_path / CROISSANT).write_text(text, encoding="utf-8")
@@ -158,6 +168,8 @@ def test_it_is_the_same_text_each_time(demo_dataset: Dataset) -> None:
 
 @pytest.mark.corpora
 def test_the_real_dataset_is_valid(paper_dataset: Dataset) -> None:
+    import mlcroissant
+
     dataset = mlcroissant.Dataset(paper_dataset.folder / CROISSANT)
     assert not dataset.metadata.ctx.issues.errors
     first = next(rows(dataset, "records"))

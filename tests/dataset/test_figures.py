@@ -4,9 +4,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from matplotlib.figure import Figure
 
 from dialoguellm_release.dataset.figures import write_figures
 from dialoguellm_release.errors import MissingExtraError
@@ -18,6 +18,9 @@ from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.step import StepResult
 from dialoguellm_release.steps.dataset import build_dataset, check_dataset
 from tests.figures import figures_in_full
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Dataset = StepResult[DatasetManifest]
 
@@ -60,6 +63,8 @@ def texts_of(figures: list[Figure]) -> list[set[str]]:
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The drawings that are saved from here on."""
+    from matplotlib.figure import Figure
+
     saved: list[Figure] = []
     save = Figure.savefig
 
@@ -189,11 +194,9 @@ def test_without_the_extra_a_dataset_is_whole_but_for_its_figures(
 def test_a_dataset_from_before_the_extra_is_built_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dialoguellm_release.dataset import build
-
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "matplotlib", None)
-        patch.setattr(build, "SHAPED_BY", ("pyarrow", "pydantic", "jinja2"))
+        patch.setattr("dialoguellm_release.steps.dataset.SHAPED_BY", ("pyarrow", "pydantic", "jinja2"))
         build_dataset("demo", out=tmp_path / "out")
         assert build_dataset("demo", out=tmp_path / "out").was_current
     assert not build_dataset("demo", out=tmp_path / "out").was_current

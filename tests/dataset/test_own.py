@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dialoguellm_release.cards.licenses import recipe_of
+from dialoguellm_release.cards.dataset import recipe_of
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.layout import AUDIT
 from dialoguellm_release.leakage.audit import audit_as_json

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from dialoguellm_release.cards.licenses import recipe_of
+from dialoguellm_release.cards.dataset import recipe_of
 from dialoguellm_release.corpora.registry import corpus_entries, corpus_entry
 from dialoguellm_release.errors import CardError, PublishError, RecipeError
 from dialoguellm_release.hub import plan

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from sklearn import metrics
 
 from dialoguellm_release.resources import metric_functions, resource_folder
 from dialoguellm_release.schemas.labels import LABELS
@@ -23,6 +22,8 @@ pairs = st.lists(
 def by_sklearn(
     references: list[str], predictions: list[str], labels: list[str], without: str | None
 ) -> dict[str, Any]:
+    from sklearn import metrics
+
     def f1(average: str | None, chosen: list[str] = labels) -> Any:
         return metrics.f1_score(references, predictions, labels=chosen, average=average, zero_division=0)
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,13 +15,18 @@ import yaml
 from dialoguellm_release.resources import resource_folder
 from tests.hub_server.clients import use_empty_metric_modules
 
-evaluate = pytest.importorskip("evaluate")
 FOLDER = resource_folder("metrics") / "erc_scores"
 
 
 @pytest.fixture(autouse=True)
 def _modules(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     use_empty_metric_modules(tmp_path_factory.mktemp("evaluate"), monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def evaluate() -> Any:
+    """The library; it takes seconds to import."""
+    return pytest.importorskip("evaluate")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +37,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
-def test_loads_from_its_folder_and_takes_names_or_ids(published: Path, tmp_path: Path) -> None:
+def test_loads_from_its_folder_and_takes_names_or_ids(evaluate: Any, published: Path, tmp_path: Path) -> None:
     from dialoguellm_release.resources import metric_functions
 
     erc_scores = metric_functions("erc_scores").erc_scores
@@ -53,7 +59,7 @@ def test_loads_from_its_folder_and_takes_names_or_ids(published: Path, tmp_path:
 )
 @pytest.mark.parametrize("column", ["predictions", "references"])
 def test_labels_are_refused_as_the_functions_refuse_them_before_they_are_cast(
-    wrong: list[object], column: str, published: Path, tmp_path: Path
+    wrong: list[object], column: str, evaluate: Any, published: Path, tmp_path: Path
 ) -> None:
     from dialoguellm_release.resources import metric_functions
 
@@ -72,7 +78,7 @@ def test_labels_are_refused_as_the_functions_refuse_them_before_they_are_cast(
             metric.add(**singular)
 
 
-def test_arrays_and_columns_of_data_frames_are_labels(published: Path, tmp_path: Path) -> None:
+def test_arrays_and_columns_of_data_frames_are_labels(evaluate: Any, published: Path, tmp_path: Path) -> None:
     import numpy as np
     import pandas as pd
 
@@ -86,7 +92,7 @@ def test_arrays_and_columns_of_data_frames_are_labels(published: Path, tmp_path:
     assert metric.compute()["accuracy"] == 0.5
 
 
-def test_the_examples_of_its_description_hold(published: Path, tmp_path: Path) -> None:
+def test_the_examples_of_its_description_hold(evaluate: Any, published: Path, tmp_path: Path) -> None:
     metric = evaluate.load(str(published), cache_dir=str(tmp_path))
     examples = metric.inputs_description.replace('"dialoguellm/erc_scores"', repr(str(published)))
     test = doctest.DocTestParser().get_doctest(examples, {"evaluate": evaluate}, "erc_scores", None, 0)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from dialoguellm_release import EmotionPredictor, ReleaseError, predict_file
 from dialoguellm_release.scoring import scorers
@@ -118,6 +117,8 @@ def test_one_speaker_and_a_turn_of_5000_words(predictor: EmotionPredictor, tmp_p
 def test_an_answer_that_is_not_a_number_names_the_line(
     predictor: EmotionPredictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import torch
+
     source = tmp_path / "talk.csv"
     source.write_text(TALK + '"Ann","a text\nof two lines"\nBob,NaN\n', encoding="utf-8")
     replies, found = LikelihoodScorer.replies, scorers._log_likelihoods

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sklearn.metrics import f1_score
 
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
@@ -46,6 +45,8 @@ def test_majority_is_the_commonest_label_of_training_not_of_test(
 
 
 def test_random_is_scored_by_its_expected_value(scored: Any, predictions_in: Any, tmp_path: Path) -> None:
+    from sklearn.metrics import f1_score
+
     manifest = scored("random")
     figures, columns = manifest.figures, predictions_in(tmp_path / "out")
     assert set(columns["prediction"]) == {"drawn"}

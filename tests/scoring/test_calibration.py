@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.calibration import calibration_curve
-from sklearn.metrics import accuracy_score, brier_score_loss, f1_score
 
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.schemas.scores import ProbabilityFigures
@@ -38,6 +36,9 @@ def drawn(audited_dataset: Path, dialogues_of: Any, tmp_path_factory: pytest.Tem
 
 def check(found: ProbabilityFigures, columns: dict[str, list[Any]], rows: list[int]) -> None:
     """Holds the figures of some rows of the predictions against independent implementations."""
+    from sklearn.calibration import calibration_curve
+    from sklearn.metrics import brier_score_loss
+
     values = np.array([[columns[f"score_{label}"][row] for label in SPACE] for row in rows])
     references = [columns["reference"][row] for row in rows]
     right = [columns["prediction"][row] == columns["reference"][row] for row in rows]
@@ -71,6 +72,8 @@ def test_they_are_those_of_other_implementations_on_all_and_on_clean_records(
 
 
 def test_the_surest_records_are_scored_alone(drawn: Any, predictions_in: Any) -> None:
+    from sklearn.metrics import accuracy_score, f1_score
+
     columns = predictions_in(drawn.folder)
     confidence = [max(columns[f"score_{label}"][row] for label in SPACE) for row in range(40)]
     order = sorted(range(40), key=lambda row: -confidence[row])

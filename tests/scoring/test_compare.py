@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scipy.stats import binomtest
 
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.schemas.scores import BaselineName
@@ -27,6 +26,8 @@ def folders(audited_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_a_regression_beats_the_commonest_label_where_words_tell(folders: dict[str, Path]) -> None:
+    from scipy.stats import binomtest
+
     found = compare_scores(folders["majority"], folders["tfidf"])
     # of 40 records six are happiness; the regression has every one right
     assert (found.only_first, found.only_second) == (0, 34)

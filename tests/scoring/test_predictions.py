@@ -11,7 +11,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from sklearn.metrics import accuracy_score
 
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.schemas.labels import Split
@@ -71,6 +70,8 @@ def test_an_empty_prediction_names_no_label(
 
 
 def test_our_own_predictions_score_as_they_did(tmp_path: Path, audited_dataset: Path) -> None:
+    from sklearn.metrics import accuracy_score
+
     ours = score_baseline("meld", "majority", audited_dataset, tmp_path / "majority", overrides=FEW)
     theirs = scored(tmp_path / "majority" / "predictions.parquet", audited_dataset)
     columns = pq.read_table(tmp_path / "majority" / "predictions.parquet").to_pydict()

@@ -10,7 +10,6 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
 from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.errors import DataError
@@ -51,6 +50,8 @@ def test_writes_a_probability_per_label_in_record_order(
 
 
 def test_the_predictions_give_the_same_figures_by_scikit_learn_alone(run: Any, predictions_in: Any) -> None:
+    from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
+
     folder = run("scores")
     columns = predictions_in(folder)
     figures = figures_in(folder)

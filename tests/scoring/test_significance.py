@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
 
 from dialoguellm_release.schemas.scores import Resampling
 from dialoguellm_release.scoring.metrics import metrics_of
@@ -116,6 +115,8 @@ def test_mcnemar_by_hand(only_first: int, only_second: int, p_value: float) -> N
 
 @given(st.integers(0, 400), st.integers(0, 400))
 def test_mcnemar_is_the_binomial_test(only_first: int, only_second: int) -> None:
+    from scipy.stats import binomtest
+
     if only_first + only_second:
         expected = binomtest(only_first, only_first + only_second).pvalue
         assert mcnemar(only_first, only_second) == pytest.approx(expected)

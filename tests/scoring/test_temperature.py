@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from scipy.optimize import minimize_scalar
 from typer.testing import CliRunner
 
 from dialoguellm_release.cli.main import app
@@ -40,6 +39,8 @@ def planted(temperature: float, records: int = 20_000, seed: int = 3) -> AnswerP
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5, 8.0])
 def test_a_planted_temperature_is_found(temperature: float) -> None:
+    from scipy.optimize import minimize_scalar
+
     found = planted(temperature)
     fitted = fit_temperature(found, "here")
     assert fitted == pytest.approx(temperature, rel=0.02)

@@ -145,7 +145,7 @@ def test_of_the_records_only_ids_and_lengths_are_held(
 
     expected = check_adapter("tiny", small_dataset, backbones=tiny_backbone.parent)
     monkeypatch.setattr("dialoguellm_release.encoding.ENCODED_AT_ONCE", 10)
-    monkeypatch.setattr("dialoguellm_release.training.data.records_of", watched)
+    monkeypatch.setattr("dialoguellm_release.steps.adapter.records_of", watched)
     assert check_adapter("tiny", small_dataset, backbones=tiny_backbone.parent) == expected
     assert 10 <= most <= 21
 

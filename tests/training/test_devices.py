@@ -55,7 +55,9 @@ def two_processes(dataset: Path, out: Path, *options: str, program: str = COMMAN
 
 
 def settings(*more: str) -> list[str]:
-    return [part for setting in (*SETTINGS, *more) for part in ("--set", setting)]
+    """The settings of these tests as options; one of `more` replaces that of the same key."""
+    values = dict(setting.split("=", 1) for setting in (*SETTINGS, *more))
+    return [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
 
 
 def run(command: list[str], cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -66,9 +68,12 @@ def run(command: list[str], cwd: Path, **variables: str) -> subprocess.Completed
 def kill_when_it_has_a_checkpoint(command: list[str], out: Path, **variables: str) -> None:
     """Kills one process of a training; torchrun ends what is left when one of its processes dies."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
-    started = subprocess.Popen(command, cwd=out.parent, env=environment, stderr=subprocess.DEVNULL)
+    errors = out.with_suffix(".stderr")
+    with errors.open("wb") as stream:
+        started = subprocess.Popen(command, cwd=out.parent, env=environment, stderr=stream)
     deadline = time.monotonic() + 240
     while last_whole_checkpoint(checkpoints_of(out)) is None and time.monotonic() < deadline:
+        assert started.poll() is None, errors.read_text(encoding="utf-8")
         time.sleep(0.05)
     workers = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text(encoding="ascii").split()
     os.kill(int(workers[-1]) if "torch.distributed.run" in command else started.pid, signal.SIGKILL)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from safetensors.torch import load_file, save_file
 
 from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.backbones.weights import base_of
@@ -60,6 +59,8 @@ def test_a_training_goes_on_from_an_adapter(
 def test_an_adapter_whose_start_has_changed_is_not_current(
     tiny_adapter: Path, tiny_backbone: Path, small_dataset: Path, tmp_path: Path
 ) -> None:
+    from safetensors.torch import load_file, save_file
+
     start = shutil.copytree(tiny_adapter, tmp_path / "start")
     settings = ["trainer.max_steps=1", f"init_adapter.path={start}"]
 
@@ -113,6 +114,7 @@ def test_a_training_goes_on_from_an_adapter_on_the_hub(
     tiny_adapter: Path,
 ) -> None:
     from peft import get_peft_model_state_dict
+    from safetensors.torch import load_file
 
     model = begun_with(adapter_on_the_hub, tiny_backbone, tiny_recipe)
     expected = load_file(tiny_adapter / "adapter_model.safetensors")

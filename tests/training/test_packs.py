@@ -6,13 +6,11 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.errors import RecipeError
@@ -35,6 +33,9 @@ from dialoguellm_release.training.shortcuts import (
     parts_after_the_keys,
 )
 
+if TYPE_CHECKING:
+    import torch
+
 VOCABULARY = 64
 ARCHITECTURES: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("llama", {}, "sdpa"),
@@ -52,6 +53,9 @@ ARCHITECTURES: tuple[tuple[str, dict[str, Any], str], ...] = (
 
 
 def small_model(model_type: str, attention: str = "sdpa", **settings: Any) -> Any:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
     config = AutoConfig.for_model(
         model_type,
         vocab_size=VOCABULARY,
@@ -85,6 +89,8 @@ def made_up_rows() -> list[Row]:
 @contextmanager
 def norms_in_double() -> Iterator[None]:
     """Norms and softmax compute in float32 whatever the model's type; in a proof to 1e-13 they may not."""
+    import torch
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "float32", torch.float64)
         patch.setattr(torch.Tensor, "float", torch.Tensor.double)
@@ -102,6 +108,8 @@ def test_loss_and_gradients_are_those_of_the_separate_sequences(
     model_type: str, settings: dict[str, Any], attention: str, checkpointing: bool, completion_only: bool
 ) -> None:
     """Also where the last layer leaves out what no target needs, and where it is computed twice."""
+    import torch
+
     model = small_model(model_type, attention, **settings).double()
     rows = made_up_rows()
     if not completion_only:
@@ -127,6 +135,7 @@ def test_loss_and_gradients_are_those_of_the_separate_sequences(
 
 
 def test_lora_in_one_product_has_the_loss_and_gradients_of_peft() -> None:
+    import torch
     from peft import LoraConfig, get_peft_model
 
     lora = LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=12, target_modules="all-linear")
@@ -156,12 +165,16 @@ def losses_and_gradients(model: Any, loss_of: Callable[[], Any]) -> dict[str, to
 
 def separate_loss(model: Any, row: Row) -> torch.Tensor:
     """The loss of one sequence by the model's own causal attention, without any of our code."""
+    import torch
+
     ids, first = torch.tensor(row["input_ids"]), row["first_target"]
     logits = model(input_ids=ids[None], use_cache=False).logits[0]
     return torch.nn.functional.cross_entropy(logits[first - 1 : -1], ids[first:], reduction="sum")
 
 
 def test_padded_batches_have_the_same_loss() -> None:
+    import torch
+
     model = small_model("llama")
     rows = made_up_rows()
     with torch.no_grad():
@@ -186,6 +199,8 @@ sequences = st.lists(
 def test_a_token_sees_the_tokens_of_its_sequence_before_it_and_no_other(
     rows: list[tuple[list[int], int]],
 ) -> None:
+    import torch
+
     tree = pack(rows)
     mask = boolean_mask(torch.tensor([tree.last_seen]))[0, 0]
     seen = []
@@ -207,6 +222,8 @@ def test_what_sequences_share_stands_once(rows: list[tuple[list[int], int]]) -> 
 
 @given(sequences)
 def test_segments_say_what_the_mask_says(rows: list[tuple[list[int], int]]) -> None:
+    import torch
+
     tree = pack(rows)
     segments = segments_of(tree.position_ids, tree.last_seen)
     assert [one.start for one in segments] == [0, *(one.end for one in segments[:-1])]
@@ -220,6 +237,7 @@ def test_segments_say_what_the_mask_says(rows: list[tuple[list[int], int]]) -> N
 
 def test_flash_attention_gets_what_each_segment_sees(monkeypatch: pytest.MonkeyPatch) -> None:
     """FlashAttention runs on GPUs alone: here a loop stands in for it."""
+    import torch
 
     def one_by_one(queries: Any, keys: Any, values: Any, *places: Any, **settings: Any) -> torch.Tensor:
         query_starts, key_starts, longest_query, longest_keys = places
@@ -250,6 +268,8 @@ def test_flash_attention_gets_what_each_segment_sees(monkeypatch: pytest.MonkeyP
 
 
 def test_without_segments_our_attention_is_sdpa() -> None:
+    import torch
+
     model = small_model("llama").eval()
     ids = torch.tensor([[0, 0, 5, 6, 7], [9, 8, 7, 6, 5]])
     mask = (ids > 0).long()
@@ -311,6 +331,8 @@ def test_the_batches_of_a_step_do_not_depend_on_the_packing() -> None:
 def test_packed_and_padded_training_give_the_same_adapter(
     tiny_backbone: Path, tiny_recipe: Loaded[BackboneRecipe]
 ) -> None:
+    import torch
+
     settings = (
         "trainer.max_steps=6",
         "trainer.per_device_train_batch_size=3",

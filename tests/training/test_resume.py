@@ -183,7 +183,7 @@ def test_resume_without_anything_to_go_on_from_begins_anew(
 def test_the_best_weights_on_the_validation_split_are_kept_in_a_resumed_training_too(
     train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    restless = (*BEST, "trainer.lr_scheduler_type=constant", "trainer.learning_rate=0.1")
+    restless = (*BEST, "trainer.lr_scheduler_type=constant", "trainer.learning_rate=0.03")
     best = train(tmp_path / "best", *restless)
     last = train(tmp_path / "last", *(setting for setting in restless if "load_best" not in setting))
     log = [json.loads(line) for line in (tmp_path / "best" / "training_log.jsonl").read_text().splitlines()]

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoTokenizer
 
 from dialoguellm_release.dataset.reading import shuffled
 from dialoguellm_release.encoding import Encoder
@@ -121,6 +120,8 @@ def test_a_recipe_for_descriptions_needs_some(recipe: str, tmp_path: Path, synth
 
 
 def test_a_long_description_loses_its_tail_and_never_the_label(tiny_backbone: Path, dataset: Path) -> None:
+    from transformers import AutoTokenizer
+
     tokenizer = AutoTokenizer.from_pretrained(tiny_backbone)
     prompt = load_prompt("dialogue-v1")
     record = next(one for one in meld(dataset) if one.video_description)
