@@ -30,9 +30,6 @@ from dialoguellm_release.dataset.check import dataset_problems
 from dialoguellm_release.dataset.reading import arranged
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
 from dialoguellm_release.folders import canonical_json, read_manifest, sha256_of_text, write_text
-from dialoguellm_release.hub.lookup import published_folder
-from dialoguellm_release.hydration import hydrate
-from dialoguellm_release.hydration.published import open_published
 from dialoguellm_release.layout import CROISSANT, LICENSES
 from dialoguellm_release.leakage.audit import audit_between, make_ledger
 from dialoguellm_release.leakage.turns import read_turns
@@ -44,11 +41,10 @@ from dialoguellm_release.records import paused_garbage_collection
 from dialoguellm_release.resources import recording, resource_folder
 from dialoguellm_release.schemas.audit import Audit
 from dialoguellm_release.schemas.claims import ClaimsRecipe
-from dialoguellm_release.schemas.dataset_manifest import DatasetFigures, DatasetManifest
+from dialoguellm_release.schemas.dataset_manifest import DatasetFigures, DatasetManifest, VideoProvenance
 from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.step import BUILD, Inputs, Output, StepResult, StrPath, folder_name, run_step
-from dialoguellm_release.video.ledger import read_descriptions
 
 
 def fetch_corpora(
@@ -167,7 +163,7 @@ def build_dataset(
     skipped = corpus_names(skip, "--skip", loaded.recipe.corpora)
     left_out = [name for name in skipped if name in loaded.recipe.corpora]
     folders = _folders(loaded, own_sources, Path(sources) if sources else None, left_out)
-    texts, provenance = arranged(loaded, *(read_descriptions(Path(video)) if video else ({}, None)))
+    texts, provenance = arranged(loaded, *_descriptions(video))
     claims = load_claims(loaded.recipe)
     prompt_of(loaded.recipe)  # a bundled one is a resource; a user's is part of the recipe
     build = Build(loaded, folders, claims, left_out, texts, provenance)
@@ -222,6 +218,10 @@ def hydrate_dataset(
         >>> hydrate_dataset("dialoguellm/erc@v1.0.0", "corpora")  # doctest: +SKIP
         StepResult(build/dataset: dataset, new, content c1326f0faee4)
     """
+    from dialoguellm_release.hub.lookup import published_folder
+    from dialoguellm_release.hydration import hydrate
+    from dialoguellm_release.hydration.published import open_published
+
     copy, target, native = open_published(published_folder(str(published))), Path(out), Path(sources)
     if target.resolve() == copy.folder.resolve():
         fix = "name another folder with --out"
@@ -336,6 +336,15 @@ def audit_dataset(dataset: StrPath = BUILD / "dataset", against: StrPath | None 
         turns, second = read_turns(first, advance, other)
     audit = make_ledger(turns, rules).audit
     return audit_between(audit, second) if other else audit
+
+
+def _descriptions(video: StrPath | None) -> tuple[dict[str, str], VideoProvenance | None]:
+    """Descriptions by record id, and where they are from; none without a video folder."""
+    if video is None:
+        return {}, None
+    from dialoguellm_release.video.ledger import read_descriptions
+
+    return read_descriptions(Path(video))
 
 
 def _folders(
