@@ -1,4 +1,4 @@
-"""Checks a dataset folder: files, records, counts, hashes, contexts, sft rows, and the audit."""
+"""Checks the content of a dataset folder: records, counts, hashes, contexts, sft rows, and the audit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dialoguellm_release.dataset.records import context_only, instructions_of, lines_of, sft_table
 from dialoguellm_release.errors import DataError, Problem
-from dialoguellm_release.folders import combined_sha256, file_problems
+from dialoguellm_release.folders import combined_sha256
 from dialoguellm_release.layout import AUDIT, config_files, data_file
 from dialoguellm_release.leakage.audit import PART_OF, Ledger, audit_as_json, make_ledger, part_sizes
 from dialoguellm_release.leakage.shared import bit_of, no_bits, split_names
@@ -368,14 +368,13 @@ class _SplitCheck:
         return Problem(record_id or f"{self.name}/{self.split}", what, expected, got, AGAIN, code=code)
 
 
-def dataset_problems(
+def content_problems(
     folder: Path, manifest: DatasetManifest, rules: CleanRules, advance: Callable[[int], None]
 ) -> Iterator[Problem]:
-    """Everything in a dataset folder that is not as its manifest, its schema and its recipe say.
+    """What in the tables of a dataset folder is not as its manifest, its schema and its recipe say.
 
     Of a published copy, only the corpora that it holds are checked.
     """
-    yield from file_problems(folder, manifest)
     figures = manifest.figures
     prompt = prompt_of_dataset(manifest)
     if prompt.sha256 != figures.prompt_sha256:

@@ -14,7 +14,7 @@ from dialoguellm_release.cards.check import check_our_card, problems_in
 from dialoguellm_release.cards.dataset import dataset_license_metadata, hub_license, recipe_of
 from dialoguellm_release.cards.model import adapter_license
 from dialoguellm_release.corpora.registry import corpus_entries
-from dialoguellm_release.dataset.check import dataset_problems
+from dialoguellm_release.dataset.check import content_problems
 from dialoguellm_release.errors import Problem, ReleaseError
 from dialoguellm_release.folders import MANIFEST, file_problems, git_blob_id, sha256_of, stamp, stamps
 from dialoguellm_release.hub.apps import APP_ADAPTERS, app_problems
@@ -307,14 +307,12 @@ def _content_check(copy: Copy) -> Check:
         text_free = list(_standoff_problems(copy.folder, dataset))
         if not records and not (dataset.published and dataset.published.standoff):
             return check_of("content", [Problem(MANIFEST, "counts no records", code="verify.no_records")])
-        hashes = set(file_problems(copy.folder, dataset))
         with (
             progress(f"checking {copy.name or copy.folder}", records) as advance,
             paused_garbage_collection(),
         ):
             rules = recipe_of(dataset, DatasetRecipe).clean
-            found = dataset_problems(copy.folder, dataset, rules, advance)
-            problems = [problem for problem in found if problem not in hashes]
+            problems = list(content_problems(copy.folder, dataset, rules, advance))
         note = f"schema, counts, labels and contexts of {records:,} records"
         return check_of("content", [*problems, *text_free], note)
     if adapter := copy.adapter:

@@ -26,10 +26,16 @@ from dialoguellm_release.corpora.registry import (
     load_dataset_recipe,
 )
 from dialoguellm_release.dataset.build import SHAPED_BY, STAGES, Build, dataset_sha256, write_dataset
-from dialoguellm_release.dataset.check import dataset_problems
+from dialoguellm_release.dataset.check import content_problems
 from dialoguellm_release.dataset.reading import arranged
 from dialoguellm_release.errors import DataError, MissingExtraError, Problem
-from dialoguellm_release.folders import canonical_json, read_manifest, sha256_of_text, write_text
+from dialoguellm_release.folders import (
+    canonical_json,
+    file_problems,
+    read_manifest,
+    sha256_of_text,
+    write_text,
+)
 from dialoguellm_release.layout import CROISSANT, LICENSES
 from dialoguellm_release.leakage.audit import audit_between, make_ledger
 from dialoguellm_release.leakage.turns import read_turns
@@ -301,8 +307,9 @@ def check_dataset(dataset: StrPath = BUILD / "dataset") -> list[Problem]:
     manifest = read_manifest(dataset, DatasetManifest)
     rules = recipe_of(manifest, DatasetRecipe).clean
     records = sum(manifest.figures.records.values())
+    problems = list(file_problems(dataset, manifest))
     with progress(f"checking {dataset.name}", records) as advance, paused_garbage_collection():
-        problems = list(dataset_problems(dataset, manifest, rules, advance))
+        problems += content_problems(dataset, manifest, rules, advance)
     card = dataset / "README.md"
     if card.is_file():
         text = card.read_text(encoding="utf-8", errors="replace")  # a damaged byte is a wrong hash already
