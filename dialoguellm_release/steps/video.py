@@ -28,33 +28,9 @@ from dialoguellm_release.serve.asking import Asking, Budget, Question
 from dialoguellm_release.serve.client import OpenAIClient
 from dialoguellm_release.serve.store import FORGET_FAILED
 from dialoguellm_release.step import BUILD, StrPath
+from dialoguellm_release.video import ledger, questions
 from dialoguellm_release.video.clips import FoundClips, find_clips, read_shard
 from dialoguellm_release.video.frames import Extracted, extract_all
-from dialoguellm_release.video.ledger import (
-    Setup,
-    answered_elsewhere,
-    failures,
-    noted,
-    read_ledgers,
-    read_setup,
-    reading,
-    refuse_other,
-    summary,
-    writing,
-)
-from dialoguellm_release.video.questions import (
-    SYNTHETIC,
-    answer_synthetic,
-    asking_sha256,
-    cost_usd,
-    estimate_usd,
-    model_of,
-    prompt_sha256,
-    question_key,
-    read_answer,
-    request_body,
-    served_model,
-)
 
 SHAPED_BY = ("av", "pillow", "openai")
 
@@ -122,9 +98,9 @@ def survey_clips(
     """
     asked = load_recipe(os.fspath(recipe), "video", VideoRecipe, overrides).recipe
     found = read_shard(shard).of(_clips(asked, Path(dataset), Path(videos)))
-    done, answered = answered_elsewhere(Path(out), None)
+    done, answered = ledger.answered_elsewhere(Path(out), None)
     waiting = [clip for clip in found.clips if clip.record_id not in done]
-    asking = asking_sha256(asked)
+    asking = questions.asking_sha256(asked)
     faults: dict[str, str] = {}
     shown: dict[str, int] = {}
     skipped: dict[str, int] = {}
@@ -132,18 +108,19 @@ def survey_clips(
         for one in extract_all(waiting, asked.frames, {}):
             if one.fault is not None:
                 faults[one.clip.record_id] = str(one.fault)
-            elif (key := question_key(asking, one.frames)) not in answered:
+            elif (key := questions.question_key(asking, one.frames)) not in answered:
                 shown[key] = len(one.frames)
             if one.skipped:
                 skipped[one.clip.record_id] = one.skipped
             advance(1)
+    usd = (questions.estimate_usd(asked, frames) or 0.0 for frames in shown.values())
     return Survey(
         found=found,
         faults=faults,
         answered=len(found.clips) - len(waiting),
         questions=len(shown),
         skipped=skipped,
-        cost_usd=sum(estimate_usd(asked, n) or 0.0 for n in shown.values()) if asked.prices else None,
+        cost_usd=sum(usd) if asked.prices else None,
     )
 
 
@@ -183,40 +160,41 @@ def describe_clips(
     loaded = load_recipe(os.fspath(recipe), "video", VideoRecipe, overrides)
     asked, describer = loaded.recipe, loaded.recipe.describer
     part, folder, until = read_shard(shard), Path(out), limits or Limits()
-    client = OpenAIClient(served_model(describer)) if isinstance(describer, ServedDescriber) else None
-    setup = Setup(
+    served = questions.served_model(describer) if isinstance(describer, ServedDescriber) else None
+    client = OpenAIClient(served) if served else None
+    setup = ledger.Setup(
         recipe=loaded.name,
         recipe_sha256=loaded.sha256,
-        asking=asking_sha256(asked),
-        model=model_of(asked),
+        asking=questions.asking_sha256(asked),
+        model=questions.model_of(asked),
         prompt=asked.prompt.name,
-        prompt_sha256=prompt_sha256(asked.prompt),
-        estimate_usd=estimate_usd(asked),
+        prompt_sha256=questions.prompt_sha256(asked.prompt),
+        estimate_usd=questions.estimate_usd(asked),
         created_by=package_versions(*SHAPED_BY),
     )
     found = part.of(_clips(asked, Path(dataset), Path(videos)))
-    with reading(folder, part.ledger) as others:
+    with ledger.reading(folder, part.ledger) as others:
         for path, db in others:
-            refuse_other(path, read_setup(db), setup)
-    done, answered = answered_elsewhere(folder, part.ledger)
-    with writing(folder / part.ledger, setup) as ledger:
-        ledger.plan(found)
+            ledger.refuse_other(path, ledger.read_setup(db), setup)
+    done, answered = ledger.answered_elsewhere(folder, part.ledger)
+    with ledger.writing(folder / part.ledger, setup) as own:
+        own.plan(found)
         if retry_failed:
-            ledger.store.commit([FORGET_FAILED])
-        clips = ledger.waiting([clip for clip in found.clips if clip.record_id not in done])
+            own.store.commit([FORGET_FAILED])
+        clips = own.waiting([clip for clip in found.clips if clip.record_id not in done])
         with (
             progress("describe", len(clips)) as advance,
-            closing(extract_all(clips, asked.frames, ledger.clip_hashes())) as extracted,
+            closing(extract_all(clips, asked.frames, own.clip_hashes())) as extracted,
         ):
             asking = Asking(
-                ledger.store,
-                client.server if client else SYNTHETIC,
-                client.send if client else answer_synthetic,
-                read_answer,
-                cost_usd=partial(cost_usd, asked),
-                budget=Budget(until.questions, until.cost_usd, estimate_usd(asked), *ledger.store.money()),
+                own.store,
+                client.server if client else questions.SYNTHETIC,
+                client.send if client else questions.answer_synthetic,
+                questions.read_answer,
+                cost_usd=partial(questions.cost_usd, asked),
+                budget=Budget(until.questions, until.cost_usd, setup.estimate_usd, *own.store.money()),
                 advance=advance,
-                known=answered | ledger.store.keys(),
+                known=answered | own.store.keys(),
             )
 
             async def run() -> None:
@@ -243,12 +221,12 @@ def video_status(folder: StrPath = BUILD / "video") -> VideoStatus:
         >>> video_status("build/video").records.described  # doctest: +SKIP
         13708
     """
-    return summary(read_ledgers(Path(folder)))
+    return ledger.summary(ledger.read_ledgers(Path(folder)))
 
 
 def video_failures(folder: StrPath = BUILD / "video") -> dict[str, str]:
     """The records that failed or were refused, by id, each with the reason."""
-    return failures(read_ledgers(Path(folder)))
+    return ledger.failures(ledger.read_ledgers(Path(folder)))
 
 
 def video_prices(recipe: str, overrides: Sequence[str] = ()) -> Prices | None:
@@ -257,8 +235,9 @@ def video_prices(recipe: str, overrides: Sequence[str] = ()) -> Prices | None:
 
 
 def _question(extracted: Extracted, recipe: VideoRecipe, asking: str) -> Question:
-    key, changes = noted(extracted, asking)
-    return Question(key, partial(request_body, recipe.describer, recipe.prompt, extracted.frames), changes)
+    key, changes = ledger.noted(extracted, asking)
+    body = partial(questions.request_body, recipe.describer, recipe.prompt, extracted.frames)
+    return Question(key, body, changes)
 
 
 def _clips(recipe: VideoRecipe, dataset: Path, videos: Path) -> FoundClips:
