@@ -70,17 +70,12 @@ def golden_record(like: Record, labels: Sequence[Label]) -> Record:
 
 @dataclass(frozen=True)
 class EncodedPrompt:
-    """A prompt as ids.
-
-    Attributes:
-        text: The prompt that the ids stand for.
-        whole_length: Tokens of the prompt before anything was left out of it.
-    """
+    """A prompt as ids."""
 
     record: Record
-    text: str
+    text: str  # the prompt that the ids stand for
     ids: list[int]
-    whole_length: int
+    whole_length: int  # tokens of the prompt before anything was left out of it
 
     @property
     def is_shortened(self) -> bool:
@@ -90,17 +85,11 @@ class EncodedPrompt:
 
 @dataclass(frozen=True, slots=True)
 class RecordLengths:
-    """Tokens of a record: what it needs of a budget, and where its label stands.
+    """Tokens of a record: what it needs of a budget, and where its label stands."""
 
-    Attributes:
-        whole: Its prompt as it is, and room for the longest label of the vocabulary.
-        shortest: Its prompt without context and description, and the same room.
-        with_label: Its prompt as it is and its own label, without the end-of-sequence token.
-    """
-
-    whole: int
-    shortest: int
-    with_label: int
+    whole: int  # its prompt as it is, and room for the longest label of the vocabulary
+    shortest: int  # its prompt without context and description, and the same room
+    with_label: int  # its prompt as it is and its own label, without the end-of-sequence token
 
 
 def in_batches(records: Iterable[Record]) -> Iterator[list[Record]]:

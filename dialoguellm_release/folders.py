@@ -67,16 +67,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Output:
-    """What was made: the files of a folder are written, and this is what its manifest says of them.
+    """What was made: the files of a folder are written, and this is what its manifest says of them."""
 
-    Attributes:
-        content_sha256: Hash of the content in canonical form.
-        fields: The fields of the manifest that this kind of folder has beside those of every manifest.
-        files: The native files that were read, relative to the `sources` of the step.
-    """
-
-    content_sha256: str
+    content_sha256: str  # hash of the content in canonical form
+    # The fields of the manifest that this kind of folder has beside those of every manifest.
     fields: Mapping[str, Any]
+    # The native files that were read, relative to the `sources` of the step.
     files: tuple[FileStamp, ...] = ()
 
 

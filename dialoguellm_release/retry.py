@@ -22,21 +22,13 @@ PASSING_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often a request is sent and how long to wait between two attempts.
+    """How often a request is sent and how long to wait between two attempts."""
 
-    Args:
-        attempts: Including the first one.
-        first_wait_s: After the first failure; doubles with each further one.
-        longest_backoff_s: The doubling stops here.
-        longest_asked_s: A server that asks for a longer wait is not asked again.
-        jitter: Share of a wait that is drawn at random, so that many clients do not return at once.
-    """
-
-    attempts: int = 6
-    first_wait_s: float = 1.0
-    longest_backoff_s: float = 8.0
-    longest_asked_s: float = 600.0
-    jitter: float = 0.0
+    attempts: int = 6  # including the first one
+    first_wait_s: float = 1.0  # after the first failure; doubles with each further one
+    longest_backoff_s: float = 8.0  # the doubling stops here
+    longest_asked_s: float = 600.0  # a server that asks for a longer wait is not asked again
+    jitter: float = 0.0  # share of a wait that is drawn at random, so that many clients do not return at once
 
     def wait_s(self, failures: int, asked_s: float | None = None) -> float:
         """How long to wait after so many failures: what the server asks for, else exponential back-off."""

@@ -65,21 +65,17 @@ class Inputs:
 
     The resources are not among them: they are recorded while the step runs. Nor are the native files: a
     step's function says which it read.
-
-    Attributes:
-        recipe: As it was resolved, with its overrides.
-        folders: Content hash of each input folder, by what it is ("dataset", "adapter"); for a model on the
-            Hub its id and revision.
-        settings: What was asked for beside the recipe, by a plain name ("server address").
-        sources: The folder below which the native files are; None where there are none.
-        own_sources: Folders that take the place of `sources/NAME`, by that name.
     """
 
-    recipe: RecipeStamp
+    recipe: RecipeStamp  # as it was resolved, with its overrides
+    # Content hash of each input folder, by what it is ("dataset", "adapter"); for a model on the Hub its id
+    # and revision.
     folders: Mapping[str, str] = field(default_factory=dict[str, str])
+    # What was asked for beside the recipe, by a plain name ("server address").
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     packages: tuple[str, ...] = ()
-    sources: Path | None = None
+    sources: Path | None = None  # the folder below which the native files are; None where there are none
+    # Folders that take the place of `sources/NAME`, by that name.
     own_sources: Mapping[str, Path] = field(default_factory=dict)
 
 

@@ -44,23 +44,15 @@ _READ = (".safetensors", ".json", ".jinja", ".model", ".txt")
 
 @dataclass(frozen=True)
 class Base:
-    """Which weights an adapter belongs to.
+    """Which weights an adapter belongs to."""
 
-    Attributes:
-        repo_id: The name by which adapters refer to it.
-        revision: Commit on the Hub: the pinned one, else the one that is loaded; None where neither is known.
-        content_sha256: Hash of a backbone in a folder; None for one from the Hub.
-        gguf_file: The file whose weights were dequantised; None for weights in safetensors.
-        dequantized_to: The type that they were dequantised to.
-        is_folder: Whether it is a folder of the user's, which no release holds.
-    """
-
-    repo_id: str
+    repo_id: str  # the name by which adapters refer to it
+    # Commit on the Hub: the pinned one, else the one that is loaded; None where neither is known.
     revision: str | None
-    content_sha256: str | None
-    gguf_file: str | None = None
-    dequantized_to: str | None = None
-    is_folder: bool = False
+    content_sha256: str | None  # hash of a backbone in a folder; None for one from the Hub
+    gguf_file: str | None = None  # the file whose weights were dequantised; None for weights in safetensors
+    dequantized_to: str | None = None  # the type that they were dequantised to
+    is_folder: bool = False  # whether it is a folder of the user's, which no release holds
 
     @classmethod
     def of(cls, figures: AdapterFigures) -> Base:

@@ -39,17 +39,11 @@ _PAGES = re.compile(r"^(?:blob|raw|resolve|tree)/[^/]+/?")
 
 @dataclass(frozen=True)
 class Reference:
-    """A link or a picture.
+    """A link or a picture."""
 
-    Attributes:
-        address: As written.
-        line: Counted from 1.
-        words: The alternative text of a picture; None for a link.
-    """
-
-    address: str
-    line: int
-    words: str | None = None
+    address: str  # as written
+    line: int  # counted from 1
+    words: str | None = None  # the alternative text of a picture; None for a link
 
     @property
     def path(self) -> str | None:

@@ -53,18 +53,12 @@ def render_backbone_card(manifest: BackboneManifest, repo_id: str) -> str:
 
 @dataclass(frozen=True)
 class AdapterLinks:
-    """What a release says of an adapter beside its folder.
+    """What a release says of an adapter beside its folder."""
 
-    Attributes:
-        dataset_id: Repository of the dataset, `owner/name` or `owner/name@commit`; None where the release
-            does not hold it.
-        metric_ids: The Spaces of the metrics.
-        predictions: Files of the repository that hold the answers to single records.
-    """
-
+    # Of the dataset, `owner/name` or `owner/name@commit`; None where the release does not hold it.
     dataset_id: str | None = None
-    metric_ids: Sequence[str] = ()
-    predictions: Sequence[str] = ()
+    metric_ids: Sequence[str] = ()  # the Spaces of the metrics
+    predictions: Sequence[str] = ()  # files of the repository that hold the answers to single records
 
 
 def render_adapter_card(

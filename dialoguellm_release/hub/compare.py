@@ -50,18 +50,13 @@ def changes(files: Mapping[str, PlannedFile], tree: Tree) -> tuple[FileChange, .
 
 @dataclass(frozen=True)
 class Step:
-    """What a release does in one repository.
-
-    Attributes:
-        files: With `UNKNOWN_COMMIT` for each dependency whose commit is not made yet.
-        commit: The one that has the files already; None where a commit is to be made.
-    """
+    """What a release does in one repository."""
 
     plan: RepoPlan
     where: str
     state: RepoState | None
-    files: Mapping[str, PlannedFile]
-    commit: str | None
+    files: Mapping[str, PlannedFile]  # with `UNKNOWN_COMMIT` for each dependency whose commit is not made yet
+    commit: str | None  # the one that has the files already; None where a commit is to be made
 
     @property
     def is_tagged(self) -> bool:

@@ -95,15 +95,11 @@ class Sources:
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """A file to publish: one on disk, or rendered for the release.
-
-    Attributes:
-        sha256: Of the content that was checked; what is published must still have it.
-    """
+    """A file to publish: one on disk, or rendered for the release."""
 
     content: Path | bytes
     size: int
-    sha256: str
+    sha256: str  # of the content that was checked; what is published must still have it
 
     def text(self) -> str:
         """The content of a text file."""
@@ -124,27 +120,20 @@ class PlannedFile:
 
 @dataclass(frozen=True)
 class RepoPlan:
-    """A repository of a release, as it will be published.
-
-    Attributes:
-        content_sha256: Of the folder that it is made from.
-        fixed: The files that are published as they are.
-        manifest: Of the folder; it is rewritten to list the published files. None for a Space.
-        texts: The card and what else is rendered from the commits of the repositories that it depends on.
-        depends_on: The content hash of each repository that it was made from.
-        existing_card: The card in the store, whose parts that are not ours are kept.
-    """
+    """A repository of a release, as it will be published."""
 
     name: RepositoryName
-    content_sha256: str
-    fixed: Mapping[str, PlannedFile]
-    manifest: Manifest | None
+    content_sha256: str  # of the folder that it is made from
+    fixed: Mapping[str, PlannedFile]  # the files that are published as they are
+    manifest: Manifest | None  # of the folder; it is rewritten to list the published files. None for a Space
+    # The card and what else is rendered from the commits of the repositories that it depends on.
     texts: Callable[[Commits], Mapping[str, str]]
     base: ForeignBase | None = None
     prompt_sha256: str | None = None
     scores: tuple[ScoreLink, ...] = ()
+    # The content hash of each repository that it was made from.
     depends_on: Mapping[RepositoryName, str] = field(default_factory=dict)
-    existing_card: str | None = None
+    existing_card: str | None = None  # the card in the store, whose parts that are not ours are kept
     visibility: Visibility = "public"
     gated: Literal[False, "auto", "manual"] = False
     _rendered: dict[tuple[str, ...], dict[str, PlannedFile]] = field(

@@ -39,19 +39,13 @@ Kind = TypeVar("Kind", bound=Manifest)
 
 @dataclass(frozen=True)
 class Copy:
-    """The files of a repository at one commit.
-
-    Attributes:
-        name: None where the folder does not say.
-        revision: The tag, branch or commit that was asked for; None for a work tree.
-        store: Where the other repositories of its release are; None where that is unknown.
-    """
+    """The files of a repository at one commit."""
 
     folder: Path
-    name: RepositoryName | None
-    revision: str | None
+    name: RepositoryName | None  # None where the folder does not say
+    revision: str | None  # the tag, branch or commit that was asked for; None for a work tree
     commit: str | None
-    store: Store | None
+    store: Store | None  # where the other repositories of its release are; None where that is unknown
 
     @cached_property
     def release(self) -> ReleaseFile:

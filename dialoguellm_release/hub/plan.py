@@ -35,14 +35,10 @@ AnyManifest = TypeVar("AnyManifest", bound=Manifest)
 
 @dataclass(frozen=True)
 class Plan:
-    """The repositories of a release, each after those that it depends on, and the checks of them.
-
-    Attributes:
-        checks: In the order in which they are shown; a release is refused where one failed.
-    """
+    """The repositories of a release, each after those that it depends on, and the checks of them."""
 
     repositories: tuple[RepoPlan, ...]
-    checks: tuple[Check, ...]
+    checks: tuple[Check, ...]  # in the order in which they are shown; a release is refused where one failed
     upstream: Mapping[RepositoryName, RepoPlan] = field(default_factory=dict)
 
 

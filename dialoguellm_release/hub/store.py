@@ -38,14 +38,10 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file of a commit.
-
-    Attributes:
-        hash: Its SHA-256 where it is in large-file storage (`is_lfs`), else its blob id in git.
-    """
+    """A file of a commit."""
 
     size: int
-    hash: str
+    hash: str  # its SHA-256 where it is in large-file storage (`is_lfs`), else its blob id in git
     is_lfs: bool = False
 
 
@@ -55,26 +51,18 @@ Tree = Mapping[str, StoredFile]
 
 @dataclass(frozen=True)
 class RepoState:
-    """A repository as its store has it.
+    """A repository as its store has it."""
 
-    Attributes:
-        head: The commit of its branch; None where it has no commit.
-        released: Those of the newest commit that a release or the Hub itself made; None without one.
-        tagged: The commit of the release's tag; None without that tag.
-        card: README.md at the tag, or at the head without a tag; None where there is none.
-        visibility: None where the store has no such setting.
-        is_fresh: Whether its only commit is the one that the Hub makes in a new repository.
-    """
-
-    head: str | None
+    head: str | None  # the commit of its branch; None where it has no commit
     files: Tree
+    # Those of the newest commit that a release or the Hub itself made; None without one.
     released: Tree | None
-    tagged: str | None
+    tagged: str | None  # the commit of the release's tag; None without that tag
     tagged_files: Tree
-    card: str | None
-    visibility: Visibility | None = None
+    card: str | None  # README.md at the tag, or at the head without a tag; None where there is none
+    visibility: Visibility | None = None  # None where the store has no such setting
     gated: Literal[False, "auto", "manual"] = False
-    is_fresh: bool = False
+    is_fresh: bool = False  # whether its only commit is the one that the Hub makes in a new repository
 
 
 @dataclass(frozen=True)

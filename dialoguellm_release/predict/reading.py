@@ -35,36 +35,25 @@ MAX_PROBLEMS = 100
 
 @dataclass(frozen=True)
 class InputTurn:
-    """A turn of a file.
+    """A turn of a file."""
 
-    Attributes:
-        line: The number of its line, or of its row in Parquet, from 1.
-        conversation: What tells conversations apart.
-    """
-
-    line: int
-    conversation: str
+    line: int  # the number of its line, or of its row in Parquet, from 1
+    conversation: str  # what tells conversations apart
     turn: Turn
 
 
 @dataclass(frozen=True)
 class ConversationFile:
-    """A file of conversations that was read once to its end.
-
-    Attributes:
-        columns: Of a table, by what they hold; empty for another format.
-        count: How many turns it has.
-        letters: Of its texts, by their script.
-    """
+    """A file of conversations that was read once to its end."""
 
     path: Path
     name: str
     format: InputFormat
     sha256: str
     encoding: str
-    columns: Mapping[str, str]
-    count: int = 0
-    letters: Counter[str] = field(default_factory=Counter)
+    columns: Mapping[str, str]  # of a table, by what they hold; empty for another format
+    count: int = 0  # how many turns it has
+    letters: Counter[str] = field(default_factory=Counter)  # of its texts, by their script
 
     def turns(self) -> Iterator[InputTurn | Problem]:
         """The turns in the order of the file, and what is wrong with it."""

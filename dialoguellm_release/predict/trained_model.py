@@ -41,14 +41,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """The folder of an adapter or of a merged model.
-
-    Attributes:
-        where: The folder or repository as the user named it.
-    """
+    """The folder of an adapter or of a merged model."""
 
     folder: Path
-    where: str
+    where: str  # the folder or repository as the user named it
     manifest: AdapterManifest | MergedManifest
     prompt: Prompt
 
@@ -82,22 +78,14 @@ def read_model(reference: str | Path, revision: str | None = None) -> TrainedMod
 
 @dataclass(frozen=True)
 class TaskChoice:
-    """What is asked in a run.
+    """What is asked in a run."""
 
-    Attributes:
-        shown: The labels that the instruction names, as in training.
-        labels: Those that a prediction may be.
-        context_k: Turns before each one that its prompt shows, at most.
-        corpora: Whose label space it is; empty where the model does not say.
-        languages: BCP 47 tags of their texts.
-    """
-
-    shown: tuple[Label, ...]
-    labels: tuple[Label, ...]
-    context_k: int
+    shown: tuple[Label, ...]  # the labels that the instruction names, as in training
+    labels: tuple[Label, ...]  # those that a prediction may be
+    context_k: int  # turns before each one that its prompt shows, at most
     speakers: SpeakerNames = "named"
-    corpora: tuple[CorpusName, ...] = ()
-    languages: tuple[str, ...] = ()
+    corpora: tuple[CorpusName, ...] = ()  # whose label space it is; empty where the model does not say
+    languages: tuple[str, ...] = ()  # BCP 47 tags of their texts
 
 
 def choose_task(
@@ -244,19 +232,13 @@ def _commit_of(folder: Path) -> str | None:
 
 @dataclass(frozen=True)
 class LabelScores:
-    """What was answered to one record.
-
-    Attributes:
-        label: Of an answer without probabilities.
-        is_shortened: Whether context was left out to fit.
-        is_cut: Whether the turn itself was cut to fit.
-    """
+    """What was answered to one record."""
 
     log_probs: tuple[float, ...] | None
-    label: Label | None = None
+    label: Label | None = None  # of an answer without probabilities
     reason: str | None = None
-    is_shortened: bool = False
-    is_cut: bool = False
+    is_shortened: bool = False  # whether context was left out to fit
+    is_cut: bool = False  # whether the turn itself was cut to fit
 
 
 class Answerer(Protocol):

@@ -46,17 +46,11 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer of a system to one record.
+    """The answer of a system to one record."""
 
-    Attributes:
-        label: None where it names no label of the label space, or is drawn at random.
-        is_drawn: Whether the label is drawn at random, with chances that the whole run shares.
-        scores: A probability for each label of the label space.
-    """
-
-    label: Label | None
-    is_drawn: bool = False
-    scores: tuple[float, ...] | None = None
+    label: Label | None  # None where it names no label of the label space, or is drawn at random
+    is_drawn: bool = False  # whether the label is drawn at random, with chances that the whole run shares
+    scores: tuple[float, ...] | None = None  # a probability for each label of the label space
     text: str | None = None
 
 

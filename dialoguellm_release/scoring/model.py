@@ -51,16 +51,12 @@ PACKAGES = ("torch", "transformers", "peft")
 
 @dataclass(frozen=True)
 class ModelFolders:
-    """A backbone, with its folder where it was built here, and an adapter on it or none.
-
-    Attributes:
-        adapter_name: Of an adapter from the Hub, whose folder is named by its commit.
-    """
+    """A backbone, with its folder where it was built here, and an adapter on it or none."""
 
     backbone: Loaded[BackboneRecipe]
     backbone_folder: Path | None
     adapter: Path | None
-    adapter_name: str | None = None
+    adapter_name: str | None = None  # of an adapter from the Hub, whose folder is named by its commit
 
     @property
     def name(self) -> str:

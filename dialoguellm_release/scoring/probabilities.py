@@ -39,18 +39,13 @@ RISK_STEPS = 20
 
 @dataclass(frozen=True)
 class AnswerProbabilities:
-    """The probabilities of records (rows) and labels (columns), and the places of references and answers.
-
-    Attributes:
-        dialogues: The number of each record's dialogue, from 0.
-        temperature: That the values were made with; None for those of the system.
-    """
+    """The probabilities of records (rows) and labels (columns), and the places of references and answers."""
 
     values: Floats
     references: Places
     answers: Places
-    dialogues: Places
-    temperature: float | None = None
+    dialogues: Places  # the number of each record's dialogue, from 0
+    temperature: float | None = None  # that the values were made with; None for those of the system
 
     @property
     def confidence(self) -> Floats:

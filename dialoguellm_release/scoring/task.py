@@ -29,25 +29,21 @@ from dialoguellm_release.scoring.answers import Answer
 
 @dataclass(frozen=True)
 class Scored:
-    """The answers of one system to the first records of a split.
-
-    Attributes:
-        chances: The probability of each label where answers are drawn at random.
-        examples: The examples in the prompt of each record, by its id.
-        temperature: Of the calibration of the adapter, for the probabilities of this corpus and scorer.
-        uncalibrated: Why the calibration of the adapter is none for them.
-    """
+    """The answers of one system to the first records of a split."""
 
     split: Sequence[Record]
     answers: Sequence[Answer]
     protocol: Protocol
     system: System
     truncated_records: int = 0
+    # The probability of each label where answers are drawn at random.
     chances: Mapping[Label, float] = field(default_factory=dict)
+    # The examples in the prompt of each record, by its id.
     examples: Mapping[str, Sequence[Record]] = field(default_factory=dict)
     served: ServedFigures | None = None
+    # Of the calibration of the adapter, for the probabilities of this corpus and scorer.
     temperature: float | None = None
-    uncalibrated: str | None = None
+    uncalibrated: str | None = None  # why the calibration of the adapter is none for them
 
     @property
     def records(self) -> Sequence[Record]:

@@ -28,36 +28,23 @@ LOOK_AGAIN_S = 0.5
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked.
+    """What is asked."""
 
-    Attributes:
-        key: Equal for questions with the same answer; None where nothing has to be asked.
-        body: Makes the JSON of the request, when it is needed.
-        changes: Written before the first request.
-    """
-
-    key: str | None
-    body: Callable[[], dict[str, Any]]
-    changes: tuple[Change, ...] = ()
+    key: str | None  # equal for questions with the same answer; None where nothing has to be asked
+    body: Callable[[], dict[str, Any]]  # makes the JSON of the request, when it is needed
+    changes: tuple[Change, ...] = ()  # written before the first request
 
 
 @dataclass
 class Budget:
-    """How many questions a run may still ask, and how much all answers may cost.
+    """How many questions a run may still ask, and how much all answers may cost."""
 
-    Args:
-        limit: Questions of this run; None for no limit.
-        max_cost_usd: Of everything in the store; None for no limit.
-        estimate_usd: Expected of a request, at least the highest cost so far; None without prices.
-        known_usd: What the answers in the store cost.
-        reserved: Requests that are open or whose fate is unknown: each counts as expected.
-    """
-
-    limit: int | None = None
-    max_cost_usd: float | None = None
+    limit: int | None = None  # questions of this run; None for no limit
+    max_cost_usd: float | None = None  # of everything in the store; None for no limit
+    # Expected of a request, at least the highest cost so far; None without prices.
     estimate_usd: float | None = None
-    known_usd: float = 0.0
-    reserved: int = 0
+    known_usd: float = 0.0  # what the answers in the store cost
+    reserved: int = 0  # requests that are open or whose fate is unknown: each counts as expected
     asked: int = 0
 
     def __post_init__(self) -> None:

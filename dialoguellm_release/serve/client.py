@@ -81,26 +81,18 @@ class ServedModel:
 
 @dataclass(eq=False)
 class Failure(Exception):
-    """A request that gave no answer.
+    """A request that gave no answer."""
 
-    Args:
-        kind: `lost` where it may have been answered; `declined` where it was not, but may be later; `refused`
-            where the same request will never be answered; `hopeless` where no request will.
-        reason: The HTTP status or what else happened, in a few fixed words.
-        status: The HTTP status; None where there was none.
-        wait_s: How long the server asks to wait; None where it does not say.
-        is_of_prompt: Whether the content of the prompt is what was refused: by a filter, or for its length.
-        words: What the server said, where it quotes nothing of the request.
-        problem: Of a `hopeless` one.
-    """
-
+    # `lost` where it may have been answered; `declined` where it was not, but may be later; `refused` where
+    # the same request will never be answered; `hopeless` where no request will.
     kind: Literal["lost", "declined", "refused", "hopeless"]
-    reason: str
-    status: int | None = None
-    wait_s: float | None = None
+    reason: str  # the HTTP status or what else happened, in a few fixed words
+    status: int | None = None  # the HTTP status; None where there was none
+    wait_s: float | None = None  # how long the server asks to wait; None where it does not say
+    # Whether the content of the prompt is what was refused: by a filter, or for its length.
     is_of_prompt: bool = False
-    words: str = ""
-    problem: Problem | None = None
+    words: str = ""  # what the server said, where it quotes nothing of the request
+    problem: Problem | None = None  # of a `hopeless` one
 
     @property
     def got(self) -> str:

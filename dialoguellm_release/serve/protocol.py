@@ -46,23 +46,17 @@ _THOUGHT_BEGIN = re.compile(
 
 @dataclass(frozen=True)
 class Completion:
-    """What a server wrote.
+    """What a server wrote."""
 
-    Attributes:
-        text: Without the thoughts of a reasoning model and without special tokens.
-        first: The likeliest first tokens with their log-probabilities, without those of probability 0; None
-            where the server gives none, or gives values that are no log-probabilities.
-        cut_off: Why the answer is not complete, as the server names it: `length`, `content_filter`.
-        thought: Whether the model reasoned before it answered.
-        model: The version that answered; None where the server does not say.
-    """
-
-    text: str
+    text: str  # without the thoughts of a reasoning model and without special tokens
+    # The likeliest first tokens with their log-probabilities, without those of probability 0; None where
+    # the server gives none, or gives values that are no log-probabilities.
     first: tuple[tuple[str, float], ...] | None = None
+    # Why the answer is not complete, as the server names it: `length`, `content_filter`.
     cut_off: str | None = None
     refusal: str | None = None
-    thought: bool = False
-    model: str | None = None
+    thought: bool = False  # whether the model reasoned before it answered
+    model: str | None = None  # the version that answered; None where the server does not say
     input_tokens: int | None = None
     output_tokens: int | None = None
 

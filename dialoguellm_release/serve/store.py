@@ -40,20 +40,15 @@ CREATE INDEX IF NOT EXISTS request_by_fate ON request (fate);
 
 @dataclass(frozen=True)
 class StoredAnswer:
-    """What is kept of an answer.
+    """What is kept of an answer."""
 
-    Attributes:
-        state: `refused` where the model or the server will not answer this question; `failed` where the
-            answer cannot be used.
-        data: What else is needed later; JSON.
-        model: The version that answered, as the server names it.
-    """
-
+    # `refused` where the model or the server will not answer this question; `failed` where the answer
+    # cannot be used.
     state: State
     text: str | None = None
-    data: Any = None
+    data: Any = None  # what else is needed later; JSON
     reason: str | None = None
-    model: str | None = None
+    model: str | None = None  # the version that answered, as the server names it
     input_tokens: int | None = None
     output_tokens: int | None = None
 

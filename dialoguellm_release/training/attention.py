@@ -20,17 +20,11 @@ BY_SEGMENT = "by_segment"
 
 @dataclass(frozen=True)
 class Segment:
-    """Tokens of a pack that follow each other in the same sequences.
+    """Tokens of a pack that follow each other in the same sequences."""
 
-    Attributes:
-        start: The place of the first.
-        end: The place after the last.
-        seen: The numbers of the segments that its sequences begin with, and its own.
-    """
-
-    start: int
-    end: int
-    seen: tuple[int, ...]
+    start: int  # the place of the first
+    end: int  # the place after the last
+    seen: tuple[int, ...]  # the numbers of the segments that its sequences begin with, and its own
 
 
 def segments_of(position_ids: Sequence[int], last_seen: Sequence[int]) -> tuple[Segment, ...]:

@@ -46,45 +46,28 @@ _BYTES_PER_LOGIT = 16
 
 @dataclass(frozen=True)
 class Tokens:
-    """The training records as a tokenizer sees them.
+    """The training records as a tokenizer sees them."""
 
-    Attributes:
-        lengths: Of prompt and longest label, before anything is shortened.
-        shortened: Records that lose context or description to fit.
-        longest: Of a sequence, once it is shortened.
-        per_epoch: Of all sequences, each in full.
-        computed_per_epoch: That pass through the model in the first epoch, by the recipe's packing.
-        largest_micro_batch: The most of these in one forward pass of that epoch.
-        targets: What that micro-batch has to predict.
-    """
-
-    lengths: Spread
+    lengths: Spread  # of prompt and longest label, before anything is shortened
     survival: tuple[Survival, ...]
-    shortened: int
-    longest: int
-    per_epoch: int
-    computed_per_epoch: int
-    largest_micro_batch: int
-    targets: int
+    shortened: int  # records that lose context or description to fit
+    longest: int  # of a sequence, once it is shortened
+    per_epoch: int  # of all sequences, each in full
+    computed_per_epoch: int  # that pass through the model in the first epoch, by the recipe's packing
+    largest_micro_batch: int  # the most of these in one forward pass of that epoch
+    targets: int  # what that micro-batch has to predict
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes by part, without what CUDA itself and its allocator take (about 1 GB).
-
-    Attributes:
-        adapter: The trained weights, in float32.
-        optimizer: Two moments of each trained weight.
-        activations: What is kept of a forward pass for the backward pass.
-        logits: At the positions of the targets.
-    """
+    """Bytes by part, without what CUDA itself and its allocator take (about 1 GB)."""
 
     weights: int
-    adapter: int
+    adapter: int  # the trained weights, in float32
     gradients: int
-    optimizer: int
-    activations: int
-    logits: int
+    optimizer: int  # two moments of each trained weight
+    activations: int  # what is kept of a forward pass for the backward pass
+    logits: int  # at the positions of the targets
 
     @property
     def total(self) -> int:

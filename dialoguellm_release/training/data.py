@@ -95,21 +95,15 @@ CUTOFFS = (128, 256, 384, 512, 768, 1024, 2048)
 
 @dataclass(frozen=True)
 class Survival:
-    """What becomes of records at a length.
-
-    Attributes:
-        is_of_recipe: Whether the recipe says this length.
-        shortened: Records that fit with less context or a shorter description.
-        refused: Records that do not fit without a loss of instruction, input or label: nothing is trained.
-        labels_lost: Records whose label, or a part of it, a plain cut at this length would take away, as
-            the paper's and most trainers' do.
-    """
+    """What becomes of records at a length."""
 
     max_length: int
-    is_of_recipe: bool
+    is_of_recipe: bool  # whether the recipe says this length
     whole: int
-    shortened: int
-    refused: int
+    shortened: int  # records that fit with less context or a shorter description
+    refused: int  # records that do not fit without a loss of instruction, input or label: nothing is trained
+    # Records whose label, or a part of it, a plain cut at this length would take away, as the paper's and
+    # most trainers' do.
     labels_lost: int
 
 

@@ -214,13 +214,10 @@ class Segments:
 
 @dataclass(frozen=True)
 class Configuration:
-    """The settings of a tool.
-
-    Attributes:
-        left_out: Settings of the recipe that the tool has no key for, and that are not its default.
-    """
+    """The settings of a tool."""
 
     settings: Settings
+    # Settings of the recipe that the tool has no key for, and that are not its default.
     left_out: tuple[str, ...]
 
 

@@ -19,21 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pack:
-    """Sequences as one.
+    """Sequences as one."""
 
-    Attributes:
-        input_ids: The tokens of the tree, depth first.
-        position_ids: The depth of each.
-        last_seen: For each token, the index after the last token that sees it.
-        predictors: Where the token stands that predicts each target, in the order of `targets`.
-        targets: The tokens to be predicted, of all sequences.
-    """
-
-    input_ids: list[int]
-    position_ids: list[int]
-    last_seen: list[int]
-    predictors: list[int]
-    targets: list[int]
+    input_ids: list[int]  # the tokens of the tree, depth first
+    position_ids: list[int]  # the depth of each
+    last_seen: list[int]  # for each token, the index after the last token that sees it
+    predictors: list[int]  # where the token stands that predicts each target, in the order of `targets`
+    targets: list[int]  # the tokens to be predicted, of all sequences
 
 
 def pack(sequences: Sequence[tuple[Sequence[int], int]]) -> Pack:

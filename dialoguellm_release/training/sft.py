@@ -39,42 +39,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Work:
-    """Where a training writes while it runs; None keeps nothing of a kind.
+    """Where a training writes while it runs; None keeps nothing of a kind."""
 
-    Attributes:
-        checkpoints: Checkpoints; the training resumes from the last whole one.
-        tracking: TensorBoard's events, where the recipe asks for them.
-    """
-
-    checkpoints: Path | None = None
+    checkpoints: Path | None = None  # checkpoints; the training resumes from the last whole one
     log: Path | None = None
-    tracking: Path | None = None
+    tracking: Path | None = None  # TensorBoard's events, where the recipe asks for them
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """A trained model and how the training went.
-
-    Attributes:
-        validation_loss: Of the weights that were kept; None where there are no rows to look at.
-        row_tokens: Of the training rows, each counted once.
-        seconds: Spent on training steps by this run; a resumed run counts only its own.
-        tokens: Of the rows that were trained on in that time, each row's counted in full.
-        computed_tokens: That passed through the model in that time, padding included.
-        linear_weights: Of the layers that each of these tokens passed through.
-    """
+    """A trained model and how the training went."""
 
     model: PeftModel
     trainable_parameters: int
     steps: int
     log: list[LogEntry]
-    validation_loss: float | None
-    row_tokens: int
-    seconds: float
-    tokens: int
-    computed_tokens: int
+    validation_loss: float | None  # of the weights that were kept; None where there are no rows to look at
+    row_tokens: int  # of the training rows, each counted once
+    seconds: float  # spent on training steps by this run; a resumed run counts only its own
+    tokens: int  # of the rows that were trained on in that time, each row's counted in full
+    computed_tokens: int  # that passed through the model in that time, padding included
     threads: int
-    linear_weights: int
+    linear_weights: int  # of the layers that each of these tokens passed through
 
     @property
     def losses(self) -> list[float]:

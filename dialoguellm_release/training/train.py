@@ -256,15 +256,11 @@ def _task(settings: AdapterRecipe, built: DatasetManifest) -> TrainedTask:
 
 @dataclass(frozen=True)
 class _Read:
-    """What is kept of the records of a split.
-
-    Attributes:
-        example: The first of those that have the most of context, description and speaker.
-    """
+    """What is kept of the records of a split."""
 
     rows: list[Row]
     shortened: int
-    example: Record
+    example: Record  # the first of those that have the most of context, description and speaker
 
 
 def _read(

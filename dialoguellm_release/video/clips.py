@@ -26,36 +26,25 @@ Key = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Clip:
-    """Where a record is seen.
-
-    Attributes:
-        name: The file relative to the folder of all videos, as reports and ledgers name it.
-        start_s: Where in the file; None where the file is the utterance alone.
-    """
+    """Where a record is seen."""
 
     record_id: str
-    name: str
+    name: str  # the file relative to the folder of all videos, as reports and ledgers name it
     path: Path
-    start_s: float | None
+    start_s: float | None  # where in the file; None where the file is the utterance alone
     end_s: float | None
 
 
 @dataclass(frozen=True)
 class FoundClips:
-    """Which records have a clip.
-
-    Attributes:
-        without_clip: Ids of records without a file.
-        left_out: Ids of records that the recipe leaves out, with its reason.
-        several: Ids of records that several files could show, with their names; none is taken.
-        without_record: Names of the files that belong to no record.
-    """
+    """Which records have a clip."""
 
     clips: tuple[Clip, ...]
-    without_clip: tuple[str, ...]
-    left_out: dict[str, str]
+    without_clip: tuple[str, ...]  # ids of records without a file
+    left_out: dict[str, str]  # ids of records that the recipe leaves out, with its reason
+    # Ids of records that several files could show, with their names; none is taken.
     several: dict[str, tuple[str, ...]]
-    without_record: tuple[str, ...]
+    without_record: tuple[str, ...]  # names of the files that belong to no record
 
 
 def find_clips(

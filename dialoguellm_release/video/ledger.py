@@ -46,20 +46,15 @@ CREATE TABLE IF NOT EXISTS record (
 
 @dataclass(frozen=True)
 class Setup:
-    """What a ledger holds answers to; all ledgers of a folder have the same `asking`.
-
-    Attributes:
-        asking: Hash of everything that shapes an answer.
-        estimate_usd: Cost of a request of which no tokens were counted; None without prices.
-    """
+    """What a ledger holds answers to; all ledgers of a folder have the same `asking`."""
 
     recipe: str
     recipe_sha256: str
-    asking: str
+    asking: str  # hash of everything that shapes an answer
     model: str
     prompt: str
     prompt_sha256: str
-    estimate_usd: float | None
+    estimate_usd: float | None  # cost of a request of which no tokens were counted; None without prices
     created_by: dict[str, str]
 
 
@@ -177,31 +172,23 @@ _WITHOUT_FRAMES: dict[str, State] = {"no_clip": "missing", "left_out": "left_out
 
 @dataclass(frozen=True)
 class SeenRecord:
-    """What became of a record.
-
-    Attributes:
-        answer: None where its frames have not been asked about, or have no answer yet.
-        fault: The name of what is wrong with its clip, or with the answer.
-    """
+    """What became of a record."""
 
     id: str
     state: State
-    answer: StoredAnswer | None
-    fault: str | None
+    answer: StoredAnswer | None  # None where its frames have not been asked about, or have no answer yet
+    fault: str | None  # the name of what is wrong with its clip, or with the answer
 
 
 @dataclass(frozen=True)
 class Ledgers:
-    """The ledgers of a folder, read.
-
-    Attributes:
-        records: The best that any ledger says of each record.
-        requests: For each ledger, fate and reason: how many, their tokens and cost, and how many have a cost.
-    """
+    """The ledgers of a folder, read."""
 
     setup: Setup
     names: tuple[str, ...]
+    # The best that any ledger says of each record.
     records: dict[str, SeenRecord] = field(default_factory=dict)
+    # For each ledger, fate and reason: how many, their tokens and cost, and how many have a cost.
     requests: list[tuple[Any, ...]] = field(default_factory=list)
     skipped: list[int] = field(default_factory=list)
 
