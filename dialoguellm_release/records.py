@@ -93,7 +93,7 @@ def _files(dataset: Path, manifest: DatasetManifest, config: str, split: Split) 
 def rows_in(path: Path, model: type[Row]) -> Iterator[Row]:
     """The rows of one Parquet file in their order, each checked by the schema."""
     row, columns = 0, list(model.model_fields)
-    with _opened(path, columns) as file:
+    with opened(path, columns) as file:
         labels = _labels_in(file.schema_arrow)
         for batch in file.iter_batches(ROWS_AT_ONCE, columns=columns):
             for values in batch.to_pylist():
@@ -115,7 +115,7 @@ def columns_in(path: Path) -> Iterator[pa.Table]:
     import pyarrow as pa
 
     first = 1
-    with _opened(path, COLUMNS) as file:
+    with opened(path, COLUMNS) as file:
         labels = _labels_in(file.schema_arrow)
         for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(COLUMNS)):
             found = _with_names(pa.Table.from_batches([batch]).select(COLUMNS), labels)
@@ -172,7 +172,7 @@ def _labels_in(schema: pa.Schema) -> tuple[Label, ...]:
 
 
 @contextmanager
-def _opened(path: Path, columns: Iterable[str]) -> Iterator[pq.ParquetFile]:
+def opened(path: Path, columns: Iterable[str]) -> Iterator[pq.ParquetFile]:
     """A Parquet file that has some columns."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -195,7 +195,7 @@ def _sorted_records(paths: Sequence[Path]) -> Iterator[Record]:
 
     tables = []
     for path in paths:
-        with _opened(path, COLUMNS) as file:
+        with opened(path, COLUMNS) as file:
             tables.append(file.read(columns=list(COLUMNS)))
     labels = _labels_in(tables[0].schema)
     starts = list(accumulate((table.num_rows for table in tables), initial=0))

@@ -8,13 +8,14 @@ from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dialoguellm_release.corpora.cells import Notes
 from dialoguellm_release.corpora.readers import read_corpus
 from dialoguellm_release.corpora.registry import bundled_corpora, entry_of
 from dialoguellm_release.dataset.build import Build, write_dataset
 from dialoguellm_release.dataset.reading import batched_dialogues
-from dialoguellm_release.dataset.records import RecordMaker
+from dialoguellm_release.dataset.records import RecordMaker, utterance_table
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.hydration.published import PACKAGE, PublishedCopy
 from dialoguellm_release.hydration.standoff import by_split, find_differences, summary
@@ -24,7 +25,10 @@ from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetF
 from dialoguellm_release.schemas.labels import CorpusName, Split
 from dialoguellm_release.schemas.manifests import FileStamp
 from dialoguellm_release.schemas.recipes.dataset import CorpusRecipe
-from dialoguellm_release.schemas.record import Dialogue, Record
+from dialoguellm_release.schemas.record import Dialogue
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MAX_FILES = 12
 """Up to this many files of a corpus are named."""
@@ -122,14 +126,13 @@ def _differences(
     maker = RecordMaker(prompt, figures.license, figures.label_space, *shown)
     read = read_corpus(entry_of(name, corpus), sources / name, corpus, notes)
 
-    def records() -> Iterator[list[Record]]:
+    def columns() -> Iterator[pa.Table]:
         for split, held in groupby(_with_split(read, _splits(copy, name)), attrgetter("split")):
             for dialogues in batched_dialogues(held):
-                found = maker.records(dialogues, split)
-                yield from (list(one) for _, one in groupby(found, attrgetter("dialogue_id")))
+                yield maker.columns(name, split, utterance_table(dialogues))
                 advance(sum(len(one.utterances) for one in dialogues))
 
-    found = find_differences(copy.rows(name), records(), copy.manifest.content_sha256)
+    found = find_differences(copy.columns(name), columns(), copy.manifest.content_sha256)
     if not found:
         return []
     reason = _cause(copy, name, notes.files, sources)

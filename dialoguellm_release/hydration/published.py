@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
@@ -24,12 +24,15 @@ from dialoguellm_release.folders import (
     sha256_of_text,
 )
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.records import natural_order, rows_in
+from dialoguellm_release.records import natural_order, opened, rows_in
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName, Label
 from dialoguellm_release.schemas.manifests import FileStamp
 from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
-from dialoguellm_release.schemas.record import Dialogue, Record, StandoffRow, Utterance
+from dialoguellm_release.schemas.record import STANDOFF_COLUMNS, Dialogue, Record, StandoffRow, Utterance
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PACKAGE = "dialoguellm-release"
 _AGAIN = "fetch the published copy again"
@@ -94,6 +97,16 @@ class PublishedCopy:
         """The stand-off rows of a corpus."""
         for file in self._files(f"standoff/{name}/"):
             yield from rows_in(self.folder / file.path, StandoffRow)
+
+    def columns(self, name: CorpusName) -> pa.Table:
+        """The stand-off rows of a corpus as columns, which are not checked."""
+        import pyarrow as pa
+
+        tables = []
+        for one in self._files(f"standoff/{name}/"):
+            with opened(self.folder / one.path, STANDOFF_COLUMNS) as file:
+                tables.append(file.read(columns=list(STANDOFF_COLUMNS)))
+        return pa.concat_tables(tables)
 
     def dialogues(self, name: CorpusName, label_map: Mapping[str, Label], notes: Notes) -> Iterator[Dialogue]:
         """The dialogues of a corpus from its published records, by id; notes what the manifest has of it."""

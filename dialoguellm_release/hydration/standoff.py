@@ -7,13 +7,13 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from dialoguellm_release.dataset.records import RowWriter
 from dialoguellm_release.errors import Problem
 from dialoguellm_release.folders import stamp
 from dialoguellm_release.layout import DataFile, config_files
-from dialoguellm_release.record_columns import standoff_schema
+from dialoguellm_release.record_columns import records_of, standoff_schema
 from dialoguellm_release.records import natural_order
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import SPLITS, CorpusName, Split
@@ -36,6 +36,9 @@ _KINDS = {
 
 _COMPARED = ("output", "source_label", "other_labels", "start_s", "end_s")
 """What rows and records both state of the corpus itself; what a build adds to it is not a fault of a copy."""
+
+_OF_COPIES = (*_COMPARED, "id", "corpus", "split", "dialogue_id", "utterance_index", "window_hmac")
+"""What rows and a copy that is the one of the build have in common."""
 
 _READ = (*(name for name in STANDOFF_COLUMNS if name != "window_hmac"), "speaker", "input")
 
@@ -61,7 +64,10 @@ def write_standoff(
                 path = folder / DataFile(name, split, holds="standoff").path
                 schema = standoff_schema(manifest.figures.class_labels)
                 with RowWriter(path, schema) as rows:
-                    rows.add(pa.table(_columns(_in_order(files), manifest.content_sha256), schema))
+                    table = _in_order(files)
+                    hashes = pa.array(_hashes(table, manifest.content_sha256), pa.string())
+                    table = table.append_column("window_hmac", hashes)
+                    rows.add(table.select(STANDOFF_COLUMNS).cast(schema))
                 written.append(stamp(path, folder))
     return tuple(written)
 
@@ -105,29 +111,51 @@ def _in_order(files: Sequence[Path]) -> pa.Table:
     return table.take(sorted(range(len(table)), key=lambda row: (keys[dialogues[row]], numbers[row])))
 
 
-def _columns(table: pa.Table, salt: str) -> list[list[Any]]:
-    """The columns of the stand-off rows of whole dialogues."""
+def _hashes(table: pa.Table, salt: str) -> list[str | None]:
+    """The hash of each record of whole dialogues."""
     dialogues: defaultdict[str, list[Turn]] = defaultdict(list)
     read = (table[name].to_pylist() for name in ("dialogue_id", "id", "speaker", "input"))
     for dialogue, *values in zip(*read, strict=True):
         dialogues[dialogue].append(Turn(*values))
-    hashes = [one for turns in dialogues.values() for one in window_hmacs(salt, turns)]
-    return [hashes if name == "window_hmac" else table[name].to_pylist() for name in STANDOFF_COLUMNS]
+    return [one for turns in dialogues.values() for one in window_hmacs(salt, turns)]
 
 
-def find_differences(
-    rows: Iterable[StandoffRow], copy: Iterable[Sequence[Record]], salt: str
-) -> list[Problem]:
-    """How a copy differs from the rows, record by record, by kind."""
-    dialogues: defaultdict[tuple[Split, str], list[StandoffRow]] = defaultdict(list)
-    for row in rows:
-        dialogues[row.split, row.dialogue_id].append(row)
+def find_differences(rows: pa.Table, copy: Iterable[pa.Table], salt: str) -> list[Problem]:
+    """How a copy, the records of whole dialogues of a corpus as columns, differs from the rows, by kind."""
+    import pyarrow as pa
+
+    def taken(places: Iterable[int]) -> pa.Table:
+        return rows.take(pa.array(places, pa.int64()))
+
+    left: defaultdict[tuple[Split, str], list[int]] = defaultdict(list)
+    for place, key in enumerate(_dialogues_in(rows)):
+        left[key].append(place)
     found: list[Problem] = []
-    for records in copy:
-        turns = dialogues.pop((records[0].split, records[0].dialogue_id), [])
-        found += _compared(turns, {record.id: record for record in records}, salt)
-    found += [_missing(row) for turns in dialogues.values() for row in turns]
+    for columns in copy:
+        here = {key: left.pop(key, []) for key in dict.fromkeys(_dialogues_in(columns))}
+        expected = taken([place for places in here.values() for place in places]).select(_OF_COPIES)
+        hashes = pa.array(_hashes(columns, salt), pa.string())
+        got = columns.append_column("window_hmac", hashes).select(_OF_COPIES)
+        if got.cast(expected.schema).equals(expected):
+            continue
+        records: defaultdict[tuple[Split, str], dict[str, Record]] = defaultdict(dict)
+        for record in records_of(columns):
+            records[record.split, record.dialogue_id][record.id] = record
+        for key, places in here.items():
+            found += _compared(_rows_of(taken(places)), records[key], salt)
+    found += [_missing(row) for places in left.values() for row in _rows_of(taken(places))]
     return sorted(found, key=lambda problem: list(_KINDS).index(problem.code))
+
+
+def _dialogues_in(table: pa.Table) -> Iterator[tuple[Split, str]]:
+    """Split and id of the dialogue of each row."""
+    return zip(table["split"].to_pylist(), table["dialogue_id"].to_pylist(), strict=True)
+
+
+def _rows_of(table: pa.Table) -> list[StandoffRow]:
+    """Rows as objects, which are not checked: the published file is known by its hash."""
+    rows = table.to_pylist()
+    return [StandoffRow.model_construct(**row | {"other_labels": tuple(row["other_labels"])}) for row in rows]
 
 
 def summary(differences: Iterable[Problem]) -> str:

@@ -100,24 +100,6 @@ def test_held_out_meisd_shares_no_text_with_other_training_splits(demo_dataset: 
     assert draw["barred_from_held_out"] > 0  # type: ignore[operator]
 
 
-@pytest.mark.corpora
-def test_the_real_corpora_give_the_same_bytes_twice(
-    paper_dataset: Dataset, corpora_dir: Path, tmp_path: Path
-) -> None:
-    """In another process, with another hash seed, in a folder of another name."""
-    out = tmp_path / "another_name"
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "dialoguellm_release.cli.main", "dataset", "build", "paper"),
-            *("--sources", corpora_dir, "--skip", "iemocap", "--out", out),
-        ],
-        env=os.environ | {"PYTHONHASHSEED": "7"},
-        check=True,
-    )
-    assert stamps(out) == stamps(paper_dataset.folder)
-    assert (out / "manifest.json").read_bytes() == (paper_dataset.folder / "manifest.json").read_bytes()
-
-
 @pytest.mark.usefixtures("drawn_figures")
 def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
     """Here, where hashes of strings are salted at random, and in a process with a fixed salt."""

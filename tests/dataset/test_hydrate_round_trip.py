@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from dialoguellm_release.folders import stamps
+from dialoguellm_release.folders import read_manifest, stamps
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import CorpusName
 from dialoguellm_release.step import StepResult
@@ -77,7 +80,6 @@ def replace(path: Path, content: bytes) -> None:
 
 
 @pytest.mark.corpora
-@pytest.mark.usefixtures("drawn_figures")
 @pytest.mark.parametrize(
     "held",
     [{"meld", "dailydialog", "meisd"}, pytest.param({"dailydialog"}, marks=pytest.mark.slow)],
@@ -90,11 +92,17 @@ def test_the_real_corpora_come_back(
     real_own: Path,
     tmp_path: Path,
 ) -> None:
-    """With rows of what was withheld or of a part of it: MEISD is then drawn again."""
-    copy = publish(paper_dataset, tmp_path / "copy", {"emorynlp"}, held)
-    made = hydrate_dataset(copy, real_own, tmp_path / "out")
+    """In another process, with another hash seed, in a folder of another name.
+
+    With rows of what was withheld or of a part of it: MEISD is then drawn again.
+    """
+    copy, out = publish(paper_dataset, tmp_path / "copy", {"emorynlp"}, held), tmp_path / "another_name"
+    command = [sys.executable, "-m", "dialoguellm_release.cli.main", "dataset", "hydrate", str(copy)]
+    environment = os.environ | {"PYTHONHASHSEED": "7"}
+    subprocess.run([*command, "--sources", str(real_own), "--out", str(out)], env=environment, check=True)
+    made = StepResult(out, read_manifest(out, DatasetManifest), False)
     assert made.manifest.content_sha256 == paper_dataset.manifest.content_sha256
-    assert stamps(made.folder) == stamps(paper_dataset.folder)
+    assert stamps(out) == stamps(paper_dataset.folder)
     assert without_origin(made) == without_origin(paper_dataset)
 
 

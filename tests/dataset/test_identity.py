@@ -16,7 +16,6 @@ from dialoguellm_release.record_columns import (
     check_records,
     columns_of,
     record_digests,
-    records_of,
 )
 from dialoguellm_release.records import columns_in, content_sha256, rows_in
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
@@ -129,5 +128,7 @@ def test_the_columns_of_the_real_corpora_are_their_records(
     expected = "c1326f0faee4bcd82b641b7f800d9d3c7c05db5ce65f50010be51ab4146de64c"
     assert paper_dataset.manifest.content_sha256 == expected
     for path in (paper_dataset.folder / "data").rglob("*.parquet"):
-        records = list(rows_in(path, Record))
-        assert [one for columns in columns_in(path) for one in records_of(columns)] == records
+        rows = (row for columns in columns_in(path) for row in columns.to_pylist())
+        for record, row in zip(rows_in(path, Record), rows, strict=True):
+            lists = {name: tuple(row[name]) for name in ("context", "other_labels", "leaks")}
+            assert vars(record) == row | lists

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialoguellm_release.errors import DataError
+from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import stamps
 from dialoguellm_release.hydration.standoff import (
     Turn,
@@ -23,6 +24,7 @@ from dialoguellm_release.hydration.standoff import (
     window_hmacs,
     write_standoff,
 )
+from dialoguellm_release.record_columns import columns_of
 from dialoguellm_release.records import read_records, rows_in
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, SPLITS
@@ -223,15 +225,15 @@ def test_an_utterance_that_is_alone_has_no_hash() -> None:
     assert window_hmacs(SALT, [Turn("meld/test/7/0", "Robin", "Yeah.")]) == [None]
 
 
-def rows_for(records: list[Record], salt: str = SALT) -> list[StandoffRow]:
+def rows_for(records: list[Record]) -> pa.Table:
     """Stand-off rows as `write_standoff` makes them, of one dialogue."""
-    hashes = window_hmacs(salt, [Turn(one.id, one.speaker, one.input) for one in records])
-    return [
-        StandoffRow.model_validate(
-            one.model_dump(include=set(STANDOFF_COLUMNS)) | {"window_hmac": hashes[place]}
-        )
-        for place, one in enumerate(records)
-    ]
+    hashes = window_hmacs(SALT, [Turn(one.id, one.speaker, one.input) for one in records])
+    table = columns_of(records).append_column("window_hmac", pa.array(hashes, pa.string()))
+    return table.select(STANDOFF_COLUMNS)
+
+
+def differences(records: list[Record], copy: list[Record]) -> list[Problem]:
+    return find_differences(rows_for(records), [columns_of(copy)], SALT)
 
 
 @given(st.data(), st.lists(TEXTS, min_size=2, max_size=9))
@@ -242,11 +244,11 @@ def test_a_change_of_any_one_utterance_is_named(
     place = data.draw(st.integers(0, len(records) - 1))
     field = data.draw(st.sampled_from(["input", "speaker"]))
     copy = [one.model_copy(update={field: "changed"}) if one is records[place] else one for one in records]
-    found = find_differences(rows_for(records), [copy], SALT)
+    found = differences(records, copy)
     named = [problem.where for problem in found]
     assert found
     assert named == ([records[place].id] if len(records) > 2 else [one.id for one in records])
-    assert not find_differences(rows_for(records), [records], SALT)
+    assert not differences(records, records)
 
 
 @given(st.data(), st.lists(TEXTS, min_size=3, max_size=9))
@@ -260,9 +262,7 @@ def test_every_window_that_differs_is_explained(
         one.model_copy(update={"input": "changed"}) if place in places else one
         for place, one in enumerate(records)
     ]
-    named = {
-        int(problem.where.rpartition("/")[2]) for problem in find_differences(rows_for(records), [copy], SALT)
-    }
+    named = {int(problem.where.rpartition("/")[2]) for problem in differences(records, copy)}
     for place in places:
         assert any(abs(place - one) <= 2 for one in named)
     untouched = {one for one in range(len(records)) if all(abs(one - place) > 1 for place in places)}
@@ -277,10 +277,10 @@ def test_a_missing_and_an_additional_record_are_nobody_elses_fault(
     place = data.draw(st.integers(0, len(records) - 1))
     fewer = [one for one in records if one is not records[place]]
     if fewer:
-        missing = find_differences(rows_for(records), [fewer], SALT)
+        missing = differences(records, fewer)
         assert [problem.where for problem in missing] == [records[place].id]
         assert missing[0].code == "hydration.record_missing"
-        additional = find_differences(rows_for(fewer), [records], SALT)
+        additional = differences(fewer, records)
         assert [problem.where for problem in additional] == [records[place].id]
         assert additional[0].code == "hydration.record_unknown"
 
@@ -291,7 +291,7 @@ def test_swapped_utterances_are_both_named(dialogue_of: Callable[..., list[Recor
     copy = [*records]
     copy[2] = third.model_copy(update={"input": fourth.input, "speaker": fourth.speaker})
     copy[3] = fourth.model_copy(update={"input": third.input, "speaker": third.speaker})
-    found = find_differences(rows_for(records), [copy], SALT)
+    found = differences(records, copy)
     assert [problem.where for problem in found] == [third.id, fourth.id]
 
 
@@ -299,7 +299,7 @@ def test_a_changed_label_is_told_with_both_labels(dialogue_of: Callable[..., lis
     records = dialogue_of("meld/test/7", ["One.", "Two.", "Three."])
     copy = [*records]
     copy[1] = records[1].model_copy(update={"output": "anger", "label": "anger", "source_label": "mad"})
-    found = find_differences(rows_for(records), [copy], SALT)
+    found = differences(records, copy)
     assert [(one.where, one.what, one.expected, one.got) for one in found] == [
         (records[1].id, "has another output", "neutral", "anger"),
         (records[1].id, "has another source_label", "neutral", "mad"),
@@ -310,6 +310,8 @@ def test_a_changed_label_is_told_with_both_labels(dialogue_of: Callable[..., lis
 def test_a_hash_that_was_forged_names_its_own_record(dialogue_of: Callable[..., list[Record]]) -> None:
     records = dialogue_of("meld/test/7", ["One.", "Two.", "Three.", "Four.", "Five."])
     rows = rows_for(records)
-    rows[2] = rows[2].model_copy(update={"window_hmac": "0" * 64})
-    found = find_differences(rows, [records], SALT)
+    hashes = rows["window_hmac"].to_pylist()
+    hashes[2] = "0" * 64
+    rows = rows.set_column(rows.column_names.index("window_hmac"), "window_hmac", [hashes])
+    found = find_differences(rows, [columns_of(records)], SALT)
     assert [problem.where for problem in found] == [records[2].id]
