@@ -53,17 +53,12 @@ class Reconciliation(Schema):
 
 
 class PartSizes(Schema):
-    """What became of the records of a split; held-out records are clean or leaked.
-
-    Attributes:
-        duplicates: Training records that say the same, with the same label, as one that is kept.
-        conflicts: Training records whose label lost to another one in the same context.
-    """
+    """What became of the records of a split; held-out records are clean or leaked."""
 
     clean: Count
     leaked: Count
-    duplicates: Count
-    conflicts: Count
+    duplicates: Count  # training records that say the same, with the same label, as one that is kept
+    conflicts: Count  # training records whose label lost to another one in the same context
 
 
 class Spread(Schema):
@@ -103,17 +98,13 @@ class Spread(Schema):
 
 
 class SplitStatistics(Schema):
-    """Utterances per dialogue and words per utterance of one corpus and split, and gaps.
-
-    Attributes:
-        records_after_gap: Records that are not numbered as the next after the one before in their dialogue.
-        missing_turns: How many numbers are left out there.
-    """
+    """Utterances per dialogue and words per utterance of one corpus and split, and gaps."""
 
     dialogue_lengths: Spread
     utterance_lengths: Spread
+    # Records that are not numbered as the next after the one before in their dialogue.
     records_after_gap: Count
-    missing_turns: Count
+    missing_turns: Count  # how many numbers are left out there
 
 
 MIN_WORDS = 5
@@ -133,30 +124,22 @@ class Overlap(Schema):
     """What a held-out split has in common with a training split.
 
     Every count of what they share is None, which means unknown, where one of the two has no word at all.
-
-    Attributes:
-        utterances: Its utterances of 5 words or more.
-        utterances_found: Those among them that the training split has word for word.
-        dialogues_with_run: Its dialogues that share 3 or more consecutive utterances with one dialogue of
-            the training split.
-        utterances_in_runs: Its utterances inside such runs, short ones among them.
-        dialogues_covered: Its dialogues of which every utterance is inside runs.
-        dialogues_identical: Its dialogues that are the same sequence of utterances as one of the training
-            split, however short.
-        ngram_share: Share of its word 8-grams, each as often as it occurs, that the training split has
-            too; None where it has no 8-gram. They run over the words of a whole dialogue, so that a text
-            cut into other utterances is found as well.
     """
 
     held_out: SplitName
     training: SplitName
     dialogues: Count
-    utterances: Count
-    utterances_found: Count | None
+    utterances: Count  # its utterances of 5 words or more
+    utterances_found: Count | None  # those among them that the training split has word for word
+    # Its dialogues that share 3 or more consecutive utterances with one dialogue of the training split.
     dialogues_with_run: Count | None
-    utterances_in_runs: Count | None
-    dialogues_covered: Count | None
+    utterances_in_runs: Count | None  # its utterances inside such runs, short ones among them
+    dialogues_covered: Count | None  # its dialogues of which every utterance is inside runs
+    # Its dialogues that are the same sequence of utterances as one of the training split, however short.
     dialogues_identical: Count | None
+    # Share of its word 8-grams, each as often as it occurs, that the training split has too; None where it
+    # has no 8-gram. They run over the words of a whole dialogue, so that a text cut into other utterances
+    # is found as well.
     ngram_share: Fraction | None
 
     @property
@@ -189,24 +172,19 @@ class Conflict(Schema):
 
 
 class Agreement(Schema):
-    """How two corpora label the utterances that both of them have.
-
-    Attributes:
-        ambiguous: Utterances of `first` that were left out, as several of either corpus could be meant.
-        counts: Utterances per label in `first` and label in `second`; labels that do not occur are left out.
-        shares: The same as P(label in `second` | label in `first`): each row adds up to 1.
-        observed: Share of the utterances with the same label; None without an utterance.
-        kappa: Cohen's kappa; None where it is not defined, as without an utterance, or when all of them
-            have one and the same label in both corpora.
-    """
+    """How two corpora label the utterances that both of them have."""
 
     first: CorpusName
     second: CorpusName
     utterances: Count
-    ambiguous: Count
+    ambiguous: Count  # utterances of `first` that were left out, as several of either corpus could be meant
+    # Utterances per label in `first` and label in `second`; labels that do not occur are left out.
     counts: dict[Label, dict[Label, Count]]
+    # The same as P(label in `second` | label in `first`): each row adds up to 1.
     shares: dict[Label, dict[Label, Fraction]]
-    observed: Fraction | None
+    observed: Fraction | None  # share of the utterances with the same label; None without an utterance
+    # Cohen's kappa; None where it is not defined, as without an utterance, or when all of them have one and
+    # the same label in both corpora.
     kappa: Annotated[float, Field(ge=-1, le=1)] | None
 
 
@@ -230,15 +208,11 @@ class RepeatCounts(Schema):
 
 
 class AuditFigures(Schema):
-    """An audit in numbers: what a card shows of it.
+    """An audit in numbers: what a card shows of it."""
 
-    Attributes:
-        overlaps: Pairs of splits that have something in common, or of which that is unknown.
-        pairs_without_overlap: How many have nothing.
-    """
-
+    # Pairs of splits that have something in common, or of which that is unknown.
     overlaps: tuple[Overlap, ...]
-    pairs_without_overlap: Count
+    pairs_without_overlap: Count  # how many have nothing
     duplicates: RepeatCounts
     conflicts: RepeatCounts
     agreement: tuple[Agreement, ...]

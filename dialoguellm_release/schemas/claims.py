@@ -127,17 +127,13 @@ class Side(Schema):
 
 
 class DirectionRule(Schema):
-    """Two kinds of scores of one backbone, of which the paper has the second above the first.
-
-    Attributes:
-        differ: Fields of the protocol in which the two may differ.
-        adapters_differ: Keys of the adapter recipe in which the two may differ, where both have one.
-    """
+    """Two kinds of scores of one backbone, of which the paper has the second above the first."""
 
     metric: PaperMetric = "weighted_f1"
     lower: Side
     higher: Side
-    differ: tuple[Text, ...] = ()
+    differ: tuple[Text, ...] = ()  # fields of the protocol in which the two may differ
+    # Keys of the adapter recipe in which the two may differ, where both have one.
     adapters_differ: tuple[Text, ...] = ()
 
 

@@ -13,77 +13,59 @@ from dialoguellm_release.schemas.manifests import FileStamp, Manifest
 
 
 class CorpusFigures(Schema):
-    """What was read of one corpus and what was made of it.
+    """What was read of one corpus and what was made of it."""
 
-    Attributes:
-        license: Of the text, as every record carries it.
-        may_redistribute: Whether the registry let the text be passed on when this was built.
-        context_k: Of its records alone; None is that of the dataset.
-        repairs: How often each named rule mended or dropped something.
-        unused: What the drawn split left over.
-        context_only: Utterances without a label, of which there is no record, but which contexts may show.
-        parts: How many records of each split are clean, and why the others are not; empty without an
-            audit.
-    """
-
-    license: Text
-    may_redistribute: bool
+    license: Text  # of the text, as every record carries it
+    may_redistribute: bool  # whether the registry let the text be passed on when this was built
     label_space: tuple[Label, ...]
-    context_k: Count | None = None
+    context_k: Count | None = None  # of its records alone; None is that of the dataset
     files: tuple[FileStamp, ...]
     unknown_files: tuple[Text, ...]
-    repairs: dict[str, Count]
-    unused: Sizes
+    repairs: dict[str, Count]  # how often each named rule mended or dropped something
+    unused: Sizes  # what the drawn split left over
     splits: dict[Split, Sizes]
+    # Utterances without a label, of which there is no record, but which contexts may show.
     context_only: dict[Split, Count] = {}
+    # How many records of each split are clean, and why the others are not; empty without an audit.
     parts: dict[Split, PartSizes] = {}
     labels: dict[Split, dict[Label, Count]]
     content_sha256: dict[Split, Sha256]
 
 
 class VideoProvenance(Schema):
-    """Where the video descriptions of a dataset are from.
-
-    Attributes:
-        model_versions: The versions that answered, as the server names them, with the records they described.
-        content_sha256: Hash of the descriptions, whether or not their records are in this build.
-        shuffle_seed: Where each description was given to another record of its corpus and split; else None.
-    """
+    """Where the video descriptions of a dataset are from."""
 
     recipe: Text
     recipe_sha256: Sha256
     model: Text
+    # The versions that answered, as the server names them, with the records they described.
     model_versions: dict[str, Count]
     prompt: Text
     prompt_sha256: Sha256
-    content_sha256: Sha256
+    content_sha256: Sha256  # hash of the descriptions, whether or not their records are in this build
     refused: Count
     records: dict[CorpusName, dict[Split, Count]] = {}
+    # Where each description was given to another record of its corpus and split; else None.
     shuffle_seed: int | None = None
 
 
 class DatasetFigures(Schema):
-    """The figures of a dataset build.
-
-    Attributes:
-        class_labels: Names of the ClassLabel `label`, in the order of their ids.
-        split_draws: How the splits of each corpus without splits of its own came about.
-        statistics: Empty where they were not counted.
-    """
+    """The figures of a dataset build."""
 
     records: dict[Split, Count]
     dialogues: dict[Split, Count]
     corpora: dict[CorpusName, CorpusFigures]
     skipped: tuple[CorpusName, ...]
-    class_labels: tuple[Label, ...] = LABELS
+    class_labels: tuple[Label, ...] = LABELS  # names of the ClassLabel `label`, in the order of their ids
     context_k: Count
     prompt: Text
     prompt_sha256: Sha256
+    # How the splits of each corpus without splits of its own came about.
     split_draws: dict[CorpusName, dict[str, JsonValue]] = {}
     relabelled: dict[str, Count]
     reconciliation: tuple[Reconciliation, ...]
     audit: AuditFigures | None = None
-    statistics: dict[CorpusName, dict[Split, SplitStatistics]] = {}
+    statistics: dict[CorpusName, dict[Split, SplitStatistics]] = {}  # empty where they were not counted
     video: VideoProvenance | None = None
 
     def context_of(self, corpus: CorpusName) -> int:
@@ -113,32 +95,22 @@ class DatasetFigures(Schema):
 
 
 class PublishedSubset(Schema):
-    """What a published copy holds of a dataset; `figures` are those of the whole build.
+    """What a published copy holds of a dataset; `figures` are those of the whole build."""
 
-    Attributes:
-        left_out: Corpora of which nothing is in the copy.
-        standoff: Corpora of which the copy holds ids, labels and positions, but no text.
-        records: How many with text there are.
-        published_sha256: Hash of these records, made as `content_sha256` is of the build's.
-    """
-
-    left_out: tuple[CorpusName, ...]
+    left_out: tuple[CorpusName, ...]  # corpora of which nothing is in the copy
+    # Corpora of which the copy holds ids, labels and positions, but no text.
     standoff: tuple[CorpusName, ...] = ()
-    records: dict[Split, Count]
+    records: dict[Split, Count]  # how many with text there are
     dialogues: dict[Split, Count]
-    published_sha256: Sha256
+    published_sha256: Sha256  # hash of these records, made as `content_sha256` is of the build's
 
 
 class DatasetManifest(Manifest):
-    """The manifest of a dataset folder.
-
-    Attributes:
-        published: None in the maintainer's own copy.
-    """
+    """The manifest of a dataset folder."""
 
     kind: Literal["dataset"] = "dataset"
     figures: DatasetFigures
-    published: PublishedSubset | None = None
+    published: PublishedSubset | None = None  # None in the maintainer's own copy
 
     @property
     def request(self) -> str:

@@ -29,30 +29,20 @@ class RecipeStamp(Schema):
 
 
 class Manifest(Schema):
-    """What every manifest says.
-
-    Attributes:
-        created_by: Versions of the packages that shaped the output.
-        inputs: The files that went in, each relative to its own source folder.
-        folders: Content hash of each input folder, by what it was ("dataset", "adapter").
-        resources: Hash of each bundled file that was read (corpus files, prompts, claims).
-        rendered_with: Likewise for what is rendered from the manifest (card templates).
-        settings: What was asked for beside the recipe.
-        outputs: Every file of the folder but the manifest itself.
-        content_sha256: Hash of the content in canonical form, whatever wrote the files.
-    """
+    """What every manifest says."""
 
     kind: Kind
     version: Literal[1] = 1
-    created_by: dict[str, str]
+    created_by: dict[str, str]  # versions of the packages that shaped the output
     recipe: RecipeStamp
-    inputs: tuple[FileStamp, ...]
-    folders: dict[str, str] = {}
+    inputs: tuple[FileStamp, ...]  # the files that went in, each relative to its own source folder
+    folders: dict[str, str] = {}  # content hash of each input folder, by what it was ("dataset", "adapter")
+    # Hash of each bundled file that was read (corpus files, prompts, claims).
     resources: dict[str, Sha256] = {}
-    rendered_with: dict[str, Sha256] = {}
-    settings: dict[str, JsonValue] = {}
-    outputs: tuple[FileStamp, ...]
-    content_sha256: Sha256
+    rendered_with: dict[str, Sha256] = {}  # likewise for what is rendered from the manifest (card templates)
+    settings: dict[str, JsonValue] = {}  # what was asked for beside the recipe
+    outputs: tuple[FileStamp, ...]  # every file of the folder but the manifest itself
+    content_sha256: Sha256  # hash of the content in canonical form, whatever wrote the files
 
     @property
     def work(self) -> str:
@@ -88,57 +78,41 @@ class TrainedCorpus(Schema):
 
 
 class TrainedTask(Schema):
-    """What a model was trained to do, so that it can be asked in the same way without the dataset.
-
-    Attributes:
-        max_length: Longest prompt and completion together, in tokens.
-    """
+    """What a model was trained to do, so that it can be asked in the same way without the dataset."""
 
     corpora: dict[CorpusName, TrainedCorpus]
     speakers: SpeakerNames = "named"
-    max_length: Count
+    max_length: Count  # longest prompt and completion together, in tokens
 
 
 class AdapterFigures(Schema):
-    """The figures of a training run.
-
-    Attributes:
-        base_revision: The commit that was loaded from the Hub, pinned by the recipe or not.
-        base_content_sha256: Content of a backbone in a folder; None for one from the Hub.
-        base_is_folder: Whether that is a folder of the user's, which no release holds.
-        base_gguf_file: The file whose weights were dequantised, to `base_dequantized_to`.
-        records_sha256: What was shown of the training records, whichever other corpora the dataset has.
-        init_adapter_sha256: Settings and weights of the folder that the training went on from; None where it
-            started from scratch, or from a commit on the Hub, which the recipe names.
-        knowledge: What its prompts show beside the input; scoring must show the same.
-        task: None in the manifest of an earlier version.
-        truncated_records: Records whose context or description was shortened to fit.
-        tokens: Of the training records, each counted once.
-        first_loss: Mean loss over the first step; `last_loss` over the last logged steps.
-        validation_loss: Of the weights that were kept, a mean over tokens; None without an evaluation.
-    """
+    """The figures of a training run."""
 
     base: Text
-    base_revision: Text | None
-    base_content_sha256: Sha256 | None
-    base_is_folder: bool = False
-    base_gguf_file: Text | None = None
+    base_revision: Text | None  # the commit that was loaded from the Hub, pinned by the recipe or not
+    base_content_sha256: Sha256 | None  # content of a backbone in a folder; None for one from the Hub
+    base_is_folder: bool = False  # whether that is a folder of the user's, which no release holds
+    base_gguf_file: Text | None = None  # the file whose weights were dequantised, to `base_dequantized_to`
     base_dequantized_to: Text | None = None
     dataset_config: Text
     dataset_content_sha256: Sha256
+    # What was shown of the training records, whichever other corpora the dataset has.
     records_sha256: Sha256 | None = None
     prompt_sha256: Sha256
-    knowledge: Knowledge = Knowledge()
-    task: TrainedTask | None = None
+    knowledge: Knowledge = Knowledge()  # what its prompts show beside the input; scoring must show the same
+    task: TrainedTask | None = None  # None in the manifest of an earlier version
+    # Settings and weights of the folder that the training went on from; None where it started from scratch,
+    # or from a commit on the Hub, which the recipe names.
     init_adapter_sha256: Sha256 | None = None
     records: Count
-    truncated_records: Count
-    tokens: Count = 0
+    truncated_records: Count  # records whose context or description was shortened to fit
+    tokens: Count = 0  # of the training records, each counted once
     trainable_parameters: Count
     steps: Count
-    first_loss: float
+    first_loss: float  # mean loss over the first step; `last_loss` over the last logged steps
     last_loss: float
     validation_records: Count = 0
+    # Of the weights that were kept, a mean over tokens; None without an evaluation.
     validation_loss: float | None = None
     seed: int
 
@@ -147,39 +121,27 @@ Precision = Literal["bf16", "fp16", "float32"]
 
 
 class TrainingRun(Schema):
-    """What a training took on the machine where it ran: no part of any hash.
+    """What a training took on the machine where it ran: no part of any hash."""
 
-    Attributes:
-        hardware: The accelerator, or the kind of processor.
-        precision: In which the model computed; None in older manifests, as `steps`.
-        steps: That the figures below are of: fewer than all where the training was resumed.
-        tokens_per_second: Tokens of the records, each record's counted in full.
-        computed_tokens_per_second: Tokens that passed through the model: fewer where packs share a prefix,
-            more with padding.
-        matmul_share: Operations of the linear layers a second, as a share of the largest rate of a matrix
-            product on the same hardware, threads and precision.
-    """
-
-    hardware: Text
+    hardware: Text  # the accelerator, or the kind of processor
     devices: Count = 1
-    precision: Precision | None = None
-    steps: Count | None = None
+    precision: Precision | None = None  # in which the model computed; None in older manifests, as `steps`
+    steps: Count | None = None  # that the figures below are of: fewer than all where the training was resumed
     seconds: float
-    tokens_per_second: float
+    tokens_per_second: float  # tokens of the records, each record's counted in full
+    # Tokens that passed through the model: fewer where packs share a prefix, more with padding.
     computed_tokens_per_second: float
+    # Operations of the linear layers a second, as a share of the largest rate of a matrix product on the
+    # same hardware, threads and precision.
     matmul_share: float | None = None
 
 
 class AdapterManifest(Manifest):
-    """The manifest of an adapter folder.
-
-    Attributes:
-        run: Kept as it is where the same adapter is trained again in its place.
-    """
+    """The manifest of an adapter folder."""
 
     kind: Literal["adapter"] = "adapter"
     figures: AdapterFigures
-    run: TrainingRun | None = None
+    run: TrainingRun | None = None  # kept as it is where the same adapter is trained again in its place
 
     @property
     def work(self) -> str:
@@ -200,19 +162,14 @@ class ScoreManifest(Manifest):
 
 
 class MergedFigures(Schema):
-    """The figures of a merge.
-
-    Attributes:
-        largest_difference: Between the logits of the merged model, read back, and of base with adapter.
-        largest_logit: In size, to hold the difference against.
-    """
+    """The figures of a merge."""
 
     adapter_content_sha256: Sha256
     base: Text
     base_revision: Text | None
     dtype: Text
-    largest_difference: float
-    largest_logit: float
+    largest_difference: float  # between the logits of the merged model, read back, and of base with adapter
+    largest_logit: float  # in size, to hold the difference against
     task: TrainedTask | None = None
 
 
@@ -256,13 +213,7 @@ class CalibrationErrors(Schema):
 
 
 class Calibration(Schema):
-    """The temperature of an adapter: its probabilities become softmax(log p / temperature).
-
-    Attributes:
-        records: How many of the dataset the temperature was fitted on.
-        adapter_content_sha256: The adapter that gave the probabilities; it belongs to no other.
-        before: Of these records as the model gives them; `after` with the temperature.
-    """
+    """The temperature of an adapter: its probabilities become softmax(log p / temperature)."""
 
     version: Literal[1] = 1
     temperature: Annotated[float, Field(ge=MIN_TEMPERATURE, le=MAX_TEMPERATURE)]
@@ -270,11 +221,11 @@ class Calibration(Schema):
     split: Literal["validation"]
     label_space: tuple[Label, ...]
     scorer: ScorerName
-    records: Annotated[int, Field(ge=1)]
+    records: Annotated[int, Field(ge=1)]  # how many of the dataset the temperature was fitted on
     dataset_content_sha256: Sha256
-    adapter_content_sha256: Sha256
+    adapter_content_sha256: Sha256  # the adapter that gave the probabilities; it belongs to no other
     score_content_sha256: Sha256
-    before: CalibrationErrors
+    before: CalibrationErrors  # of these records as the model gives them; `after` with the temperature
     after: CalibrationErrors
 
     def fits(self, scorer: ScorerName, label_space: tuple[Label, ...]) -> bool:

@@ -26,18 +26,12 @@ RELEASE_FILE = "release.json"
 
 
 class AppAdapter(Schema):
-    """An adapter that an app offers.
+    """An adapter that an app offers."""
 
-    Attributes:
-        adapter: Its repository, or the path of a folder.
-        corpus: Whose labels it gives; None where it knows one label space.
-        backbone: The folder of its base; None takes the base from the Hub.
-    """
-
-    adapter: Text
+    adapter: Text  # its repository, or the path of a folder
     revision: Text | None = None
-    corpus: Text | None = None
-    backbone: Text | None = None
+    corpus: Text | None = None  # whose labels it gives; None where it knows one label space
+    backbone: Text | None = None  # the folder of its base; None takes the base from the Hub
 
     @property
     def name(self) -> str:
@@ -54,26 +48,18 @@ class AppAdapters(Schema):
 
 
 class Link(Schema):
-    """A repository of the same release that another one was made from.
-
-    Attributes:
-        content_sha256: What its own `release.json` at that commit states.
-    """
+    """A repository of the same release that another one was made from."""
 
     repository: RepositoryName
     commit: Commit
-    content_sha256: Sha256
+    content_sha256: Sha256  # what its own `release.json` at that commit states
 
 
 class ForeignBase(Schema):
-    """The model that an adapter was trained on, where it is not part of the release.
-
-    Attributes:
-        revision: Commit; None where the backbone recipe pins none.
-    """
+    """The model that an adapter was trained on, where it is not part of the release."""
 
     repo_id: Text
-    revision: Commit | None
+    revision: Commit | None  # commit; None where the backbone recipe pins none
 
 
 class ScoreLink(Schema):
@@ -88,27 +74,22 @@ class ReleaseFile(Schema):
 
     Why it has no tag: a repository that did not change is the same under the next tag, and the links of its
     dependants name the commit of each tag.
-
-    Attributes:
-        content_sha256: Of what it was made from, as the manifest of that folder states it; of a Space, one
-            hash over its files.
-        files: Every file of the repository but this one.
-        files_sha256: One hash over `files`.
-        depends_on: What it was made from; at one tag of a release these are the commits under that tag.
-        base: Of an adapter on a model outside of the release; else None.
-        prompt_sha256: Of a dataset and an adapter: the prompt that they go with; else None.
     """
 
     version: Literal[1] = 1
     kind: Literal["release"] = "release"
     repository: RepositoryName
+    # Of what it was made from, as the manifest of that folder states it; of a Space, one hash over its
+    # files.
     content_sha256: Sha256
-    files_sha256: Sha256
+    files_sha256: Sha256  # one hash over `files`
+    # What it was made from; at one tag of a release these are the commits under that tag.
     depends_on: tuple[Link, ...] = ()
-    base: ForeignBase | None = None
+    base: ForeignBase | None = None  # of an adapter on a model outside of the release; else None
+    # Of a dataset and an adapter: the prompt that they go with; else None.
     prompt_sha256: Sha256 | None = None
     scores: tuple[ScoreLink, ...] = ()
-    files: tuple[FileStamp, ...]
+    files: tuple[FileStamp, ...]  # every file of the repository but this one
 
 
 _PREFIXES: dict[RepoType, str] = {"dataset": "datasets/", "model": "", "space": "spaces/"}
@@ -144,16 +125,13 @@ Visibility = Literal["public", "private"]
 
 
 class Repository(Schema):
-    """What every repository of a release states.
-
-    Attributes:
-        depends_on: The repositories of this release that it was made from, by their names.
-        gated: Who may download: everybody, users who accept the terms (`auto`), approved users (`manual`).
-    """
+    """What every repository of a release states."""
 
     repo_id: RepoId
     visibility: Visibility = "public"
+    # Who may download: everybody, users who accept the terms (`auto`), approved users (`manual`).
     gated: Literal[False, "auto", "manual"] = False
+    # The repositories of this release that it was made from, by their names.
     depends_on: tuple[RepositoryName, ...] = ()
 
 

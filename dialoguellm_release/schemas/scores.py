@@ -18,15 +18,10 @@ MetricName = Literal["accuracy", "weighted_f1", "macro_f1", "micro_f1", "micro_f
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric: a function of its name in `metrics/erc_scores/functions.py`, and what it is called.
+    """A metric: a function of its name in `metrics/erc_scores/functions.py`, and what it is called."""
 
-    Attributes:
-        title: For reports; `{without}` is the label that it leaves out.
-        hub_id: The metric on the Hub; None where the Hub has none.
-    """
-
-    title: str
-    hub_id: str | None = None
+    title: str  # for reports; `{without}` is the label that it leaves out
+    hub_id: str | None = None  # the metric on the Hub; None where the Hub has none
     hub_arguments: dict[str, str] | None = None
 
 
@@ -72,32 +67,25 @@ class Protocol(Schema):
     """What two scores must have in common to be compared.
 
     None where the system does not have it, as a majority label has no prompt; it differs from nothing.
-
-    Attributes:
-        records_sha256: Ids and references of the records that were scored.
-        context_k: How many utterances before the one to label are shown, at most.
-        few_shot_ids: Records that prompts show as examples; empty for none.
-        few_shot_sha256: Which record is shown which examples, in which order.
-        selected_on: The split on which the checkpoint was chosen; `none` where it is the last one; None
-            where no training is known. Settings that were chosen by hand are in no manifest, and not here.
-        leak_policy: What became of training records that share text with held-out ones; None where nothing
-            was trained.
     """
 
     corpus: CorpusName
     split: Split
     dataset_content_sha256: Sha256
-    records_sha256: Sha256
+    records_sha256: Sha256  # ids and references of the records that were scored
     label_space: tuple[Label, ...]
-    context_k: Count | None
+    context_k: Count | None  # how many utterances before the one to label are shown, at most
     context_direction: Literal["past"] | None
     prompt_sha256: Sha256 | None
     scorer: ScorerName | None
     shots: Count | None = None
     few_shot_rule: FewShotRule | None = None
-    few_shot_ids: tuple[Text, ...] | None
-    few_shot_sha256: Sha256 | None = None
+    few_shot_ids: tuple[Text, ...] | None  # records that prompts show as examples; empty for none
+    few_shot_sha256: Sha256 | None = None  # which record is shown which examples, in which order
+    # The split on which the checkpoint was chosen; `none` where it is the last one; None where no training
+    # is known. Settings that were chosen by hand are in no manifest, and not here.
     selected_on: SelectedOn | None
+    # What became of training records that share text with held-out ones; None where nothing was trained.
     leak_policy: LeakPolicy | None
 
     def differences(self, other: Protocol) -> dict[str, tuple[object, object]]:
@@ -111,38 +99,28 @@ class Protocol(Schema):
 
 
 class System(Schema):
-    """The system that was scored.
+    """The system that was scored."""
 
-    Attributes:
-        name: Of the adapter's, the backbone's or the baseline's recipe, or of the file of predictions.
-        base_content_sha256: Content of a backbone in a folder; None for one from the Hub.
-        base_gguf_file: The file whose weights were dequantised.
-        adapter_content_sha256: None where the backbone was scored alone.
-        training_sha256: Hash of everything that shaped the training but its seed: systems that share it
-            are seeds of one. None where nothing was trained.
-    """
-
-    name: Text
+    name: Text  # of the adapter's, the backbone's or the baseline's recipe, or of the file of predictions
     kind: Literal["model", "baseline", "predictions"]
     base: Text | None = None
     base_revision: Text | None = None
-    base_content_sha256: Sha256 | None = None
-    base_gguf_file: Text | None = None
-    adapter_content_sha256: Sha256 | None = None
+    base_content_sha256: Sha256 | None = None  # content of a backbone in a folder; None for one from the Hub
+    base_gguf_file: Text | None = None  # the file whose weights were dequantised
+    adapter_content_sha256: Sha256 | None = None  # None where the backbone was scored alone
+    # Hash of everything that shaped the training but its seed: systems that share it are seeds of one. None
+    # where nothing was trained.
     training_sha256: Sha256 | None = None
     seed: int | None = None
     server_api: ServerApi | None = None
 
 
 class ServedFigures(Schema):
-    """How the answers of a server could be read.
+    """How the answers of a server could be read."""
 
-    Attributes:
-        label_mass: Mean probability of all labels together among the first tokens; None where text is read.
-        without_label: Share of the records without a label among the likeliest first tokens; None likewise.
-    """
-
+    # Mean probability of all labels together among the first tokens; None where text is read.
     label_mass: Fraction | None = None
+    # Share of the records without a label among the likeliest first tokens; None likewise.
     without_label: Fraction | None = None
     invalid: dict[Text, Count] = {}
 
@@ -207,15 +185,12 @@ class ReliabilityBin(Schema):
 
 
 class ProbabilityFigures(Schema):
-    """How far the probabilities of some records are from what happens.
-
-    Attributes:
-        risk: The share of wrong answers among the surest 5 % of the records, 10 % and so on to 100 %.
-    """
+    """How far the probabilities of some records are from what happens."""
 
     metrics: dict[ProbabilityMetric, float]
     intervals: dict[ProbabilityMetric, Interval]
     bins: tuple[ReliabilityBin, ...]
+    # The share of wrong answers among the surest 5 % of the records, 10 % and so on to 100 %.
     risk: tuple[Fraction, ...]
 
 
@@ -227,59 +202,45 @@ class SelectedPart(Part):
 
 
 class Probabilities(Schema):
-    """The probabilities of the labels: whether they mean what they say, and what selecting by them gains.
+    """The probabilities of the labels: whether they mean what they say, and what selecting by them gains."""
 
-    Attributes:
-        temperature: Of the adapter's calibration; None for the probabilities as the system gives them.
-        clean: None where it is unknown which records are clean.
-    """
-
+    # Of the adapter's calibration; None for the probabilities as the system gives them.
     temperature: float | None = None
     all: ProbabilityFigures
-    clean: ProbabilityFigures | None
+    clean: ProbabilityFigures | None  # None where it is unknown which records are clean
     selected: tuple[SelectedPart, ...]
 
 
 class ScoreFigures(Part):
-    """The figures of a scoring run; metrics are fractions.
-
-    Attributes:
-        truncated_records: Records whose context or description was shortened to fit.
-        without: The label that `micro_f1_without` leaves out; None where the label space lacks it.
-        left_to_chance: Records whose label the system draws at random; every metric is its expected value.
-        chances: The probability of each label in such a draw.
-        majority: The metrics of the answer that is always the commonest reference, `majority_label`.
-        clean: Of the records that share no text with a training split; None for a dataset without an audit.
-        confusion_matrix: Rows are references, columns predictions, in that order; the last column counts
-            the invalid ones.
-        probabilities: As the system gives them; None where an answer has none.
-        calibrated: With the temperature of the adapter's calibration; None where it has none for this corpus,
-            scorer and label space.
-        uncalibrated: Why an adapter that has a calibration has none for this score; None where it has one,
-            or none at all.
-        without_probabilities: Answers that have none, though others have.
-        breakdown: Parts of the records, by what divides them and by the value of it.
-    """
+    """The figures of a scoring run; metrics are fractions."""
 
     protocol: Protocol
     system: System
     split_records: Count | None = None
-    truncated_records: Count
+    truncated_records: Count  # records whose context or description was shortened to fit
     headline: MetricName
-    without: Label | None
+    without: Label | None  # the label that `micro_f1_without` leaves out; None where the label space lacks it
     resampling: Resampling
+    # Records whose label the system draws at random; every metric is its expected value.
     left_to_chance: Count
-    chances: dict[Label, Fraction]
+    chances: dict[Label, Fraction]  # the probability of each label in such a draw
+    # The metrics of the answer that is always the commonest reference, `majority_label`.
     majority: dict[MetricName, float]
     majority_label: Label
+    # Of the records that share no text with a training split; None for a dataset without an audit.
     clean: Part | None
     per_label: dict[Label, LabelFigures]
+    # Rows are references, columns predictions, in that order; the last column counts the invalid ones.
     confusion_matrix: tuple[tuple[float, ...], ...]
+    # Parts of the records, by what divides them and by the value of it.
     breakdown: dict[Text, dict[Text, Part]]
-    probabilities: Probabilities | None = None
+    probabilities: Probabilities | None = None  # as the system gives them; None where an answer has none
+    # With the temperature of the adapter's calibration; None where it has none for this corpus, scorer and
+    # label space.
     calibrated: Probabilities | None = None
+    # Why an adapter that has a calibration has none for this score; None where it has one, or none at all.
     uncalibrated: Text | None = None
-    without_probabilities: Count = 0
+    without_probabilities: Count = 0  # answers that have none, though others have
     served: ServedFigures | None = None
 
     @property

@@ -149,62 +149,39 @@ Cost = Annotated[float, Field(ge=0)]
 
 
 class RecordCounts(Schema):
-    """Records by their state.
-
-    Attributes:
-        refused: The model would not describe them.
-        failed: By the name of the fault: of the clip, or of the answer.
-        missing: No clip was found.
-        left_out: The recipe leaves them out.
-        waiting: Not answered yet.
-    """
+    """Records by their state."""
 
     described: Count = 0
-    refused: Count = 0
-    failed: dict[str, Count] = {}
-    missing: Count = 0
-    left_out: Count = 0
-    waiting: Count = 0
+    refused: Count = 0  # the model would not describe them
+    failed: dict[str, Count] = {}  # by the name of the fault: of the clip, or of the answer
+    missing: Count = 0  # no clip was found
+    left_out: Count = 0  # the recipe leaves them out
+    waiting: Count = 0  # not answered yet
 
 
 class RequestCounts(Schema):
-    """Requests by their outcome.
+    """Requests by their outcome."""
 
-    Attributes:
-        answered: With a count of tokens or without.
-        declined: By HTTP status, or the reason where there was none; they cost nothing.
-        unknown: Sent, and the answer was lost: by a broken connection, a timeout or a killed run.
-        open: Of a run that is under way.
-    """
-
-    answered: Count = 0
-    declined: dict[str, Count] = {}
-    unknown: Count = 0
-    open: Count = 0
+    answered: Count = 0  # with a count of tokens or without
+    declined: dict[str, Count] = {}  # by HTTP status, or the reason where there was none; they cost nothing
+    unknown: Count = 0  # sent, and the answer was lost: by a broken connection, a timeout or a killed run
+    open: Count = 0  # of a run that is under way
 
 
 class Spending(Schema):
-    """Tokens and money; money is estimated from the recipe's prices, and None where it has none.
-
-    Attributes:
-        unknown_usd: What the requests of unknown outcome cost at most, and answers without a count of tokens.
-        to_come_usd: What the waiting records will cost, by the mean of those answered so far.
-    """
+    """Tokens and money; money is estimated from the recipe's prices, and None where it has none."""
 
     input_tokens: Count = 0
     output_tokens: Count = 0
     spent_usd: Cost | None = None
+    # What the requests of unknown outcome cost at most, and answers without a count of tokens.
     unknown_usd: Cost | None = None
+    # What the waiting records will cost, by the mean of those answered so far.
     to_come_usd: Cost | None = None
 
 
 class VideoStatus(Schema):
-    """What the ledgers of a video folder hold.
-
-    Attributes:
-        models: The versions that answered, as the server names them, with the records they described.
-        pictures_skipped: Pictures that could not be decoded on the way to frames.
-    """
+    """What the ledgers of a video folder hold."""
 
     ledgers: tuple[Text, ...]
     recipe: Text
@@ -214,6 +191,7 @@ class VideoStatus(Schema):
     records: RecordCounts
     by_corpus: dict[CorpusName, RecordCounts]
     requests: RequestCounts
+    # The versions that answered, as the server names them, with the records they described.
     models: dict[str, Count]
-    pictures_skipped: Count
+    pictures_skipped: Count  # pictures that could not be decoded on the way to frames
     spending: Spending
