@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -299,6 +300,25 @@ def paper_dataset(corpora_dir: Path, once: Once) -> StepResult[DatasetManifest]:
             build_dataset("paper", corpora_dir, folder / "dataset", skip=["iemocap"])
 
     return as_built(once("paper_dataset", build))
+
+
+@pytest.fixture(scope="session")
+def demo_run(once: Once) -> Path:
+    """What `dlm-release demo` makes, in `made`, and the screen that it ends with; nobody changes it."""
+
+    def fill(folder: Path) -> None:
+        with (
+            figures_in_full(),
+            pytest.MonkeyPatch.context() as patch,
+            (folder / "screen.txt").open("w", encoding="utf-8") as screen,
+            redirect_stdout(screen),
+            pytest.raises(SystemExit) as ended,
+        ):
+            patch.setattr(sys, "argv", ["dlm-release", "demo", "--out", str(folder / "made")])
+            main()
+        assert ended.value.code == 0
+
+    return once("demo_run", fill)
 
 
 @pytest.fixture(scope="session")

@@ -169,7 +169,7 @@ def _built_manifest(source: BuiltSource, folder: Path | None) -> BackboneManifes
 
 
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
-LABEL_WEIGHT = 100_000
+LABEL_WEIGHT = 50_000
 """How often a label stands in the tokenizer's training text: often enough that each becomes one token."""
 
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Once
-
 
 @pytest.fixture(scope="session")
 def demo() -> Callable[..., str]:
@@ -26,9 +24,6 @@ def demo() -> Callable[..., str]:
 
 
 @pytest.fixture(scope="session")
-def made(demo: Callable[..., str], once: Once) -> tuple[Path, str]:
+def made(demo_run: Path) -> tuple[Path, str]:
     """The folder of one demo, and the screen that it ended with."""
-    folder = once(
-        "made", lambda folder: (folder / "screen.txt").write_text(demo(folder / "made"), encoding="utf-8")
-    )
-    return folder / "made", (folder / "screen.txt").read_text(encoding="utf-8")
+    return demo_run / "made", (demo_run / "screen.txt").read_text(encoding="utf-8")

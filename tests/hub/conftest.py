@@ -42,9 +42,6 @@ from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.release import ReleaseRecipe
 from dialoguellm_release.schemas.scores import ScoreFigures
-from dialoguellm_release.steps.adapter import train_adapter
-from dialoguellm_release.steps.dataset import build_dataset
-from dialoguellm_release.steps.score import ModelChoice, score
 from tests.conftest import Once
 
 CORPORA: tuple[CorpusName, ...] = ("meld", "meisd")
@@ -65,18 +62,9 @@ class Build:
 
 
 @pytest.fixture(scope="session")
-def demo_build(once: Once) -> Path:
-    """The folders of the demo release as its steps make them, with little training: all of it loads."""
-    return once("demo_build", lambda folder: _make_demo_build(folder / "build")) / "build"
-
-
-def _make_demo_build(path: Path) -> None:
-    dataset = build_dataset("demo", out=path / "dataset").folder
-    few = ["trainer.max_steps=12", "trainer.learning_rate=1e-2", "data.max_records=96"]
-    adapter = path / "adapters" / "tiny"
-    train_adapter("tiny", dataset, adapter, backbones=path / "backbones", overrides=few)
-    model = ModelChoice(adapter, backbones=path / "backbones")
-    score("meld", dataset, model, path / "scores" / "meld-tiny")
+def demo_build(demo_run: Path) -> Path:
+    """The folders of the demo release as its steps make them: all of it loads."""
+    return demo_run / "made"
 
 
 @pytest.fixture
