@@ -161,6 +161,17 @@ def paused_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
+def return_memory() -> None:
+    """Returns memory that is no longer used to the system, which Arrow and C would keep for later.
+
+    Why: what one step of an audit leaves free is in pieces of other sizes than the next one asks for.
+    """
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
+    pa.system_memory_pool().release_unused()  # of glibc: what NumPy and Python took from it
+
+
 def _labels_in(schema: pa.Schema) -> tuple[Label, ...]:
     """The names of the class ids in the metadata of a Parquet file; without any, the canonical ones."""
     try:

@@ -16,6 +16,7 @@ from dialoguellm_release.leakage.shared import (
     number_stretches,
 )
 from dialoguellm_release.leakage.turns import NONE, Turns, dialogue_starts
+from dialoguellm_release.records import return_memory
 from dialoguellm_release.schemas.audit import Audit, Conflict, Duplicate, LabelledId, PartSizes
 from dialoguellm_release.schemas.labels import CorpusName, Part
 from dialoguellm_release.schemas.recipes.dataset import CleanRules
@@ -155,11 +156,15 @@ class Ledger:
 def make_ledger(turns: Turns, rules: CleanRules) -> Ledger:
     """The ledger of the turns of a dataset."""
     shared = find_shared(turns)
+    return_memory()
     ngrams = find_ngrams(shared.speech)
+    return_memory()
     overlaps = find_overlaps(turns, shared, ngrams)
     leaks = find_leaks(turns, shared, ngrams)
     del shared, ngrams
+    return_memory()
     repeats = find_repeats(turns)
+    return_memory()
     audit = Audit(
         overlaps=tuple(overlaps),
         duplicates=tuple(find_duplicates(turns, repeats)),

@@ -41,11 +41,12 @@ def number_stretches(tokens: Numbers, starts: Numbers, size: int) -> Numbers:
 
     if size == 1:
         return tokens
-    begins = stretches_begin(len(tokens), starts, size)
-    numbers, used, most = np.full(len(tokens), NONE, dtype=np.int32), 0, max(len(tokens) - size + 1, 0)
+    most = max(len(tokens) - size + 1, 0)
     parts = min(1 << (most // _SORTED_AT_ONCE).bit_length(), 128)
-    part_of = ((tokens[:most] + tokens[size - 1 :]) & (parts - 1)).astype(np.uint8)
-    part_of[~begins[:most]] = parts
+    low = tokens.astype(np.uint8)
+    part_of = (low[:most] + low[size - 1 :]) & (parts - 1)
+    part_of[~stretches_begin(len(tokens), starts, size)[:most]] = parts
+    numbers, used = np.full(len(tokens), NONE, dtype=np.int32), 0
     for part in range(parts):
         if not len(places := np.flatnonzero(part_of == part)):
             continue

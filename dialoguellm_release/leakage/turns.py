@@ -13,7 +13,7 @@ from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.layout import DEFAULT_CONFIG
 from dialoguellm_release.record_columns import by_distinct
-from dialoguellm_release.records import natural_order, read_columns
+from dialoguellm_release.records import natural_order, read_columns, return_memory
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.schemas.labels import LABELS, SPLITS, CorpusName, Label, Split
 from dialoguellm_release.text import normalise_all
@@ -168,6 +168,7 @@ class TurnCollector:
         import pyarrow as pa
         import pyarrow.compute as pc
 
+        return_memory()
         if not self._tables:
             self.add(pa.table({name: pa.array([], pa.string()) for name in _READ}), ())
         table, self._tables = pa.concat_tables(self._tables).unify_dictionaries(), []
@@ -182,9 +183,10 @@ class TurnCollector:
         keys = (rank[named.indices.to_numpy()] * len(self._splits) + split) * 2 + is_undrawn
         found, dialogue = np.unique(keys, return_inverse=True)
         place, dialogue = np.arange(len(said), dtype=np.int32), dialogue.astype(np.int32)
-        words = pc.list_value_length(said).to_numpy()
+        words, text = pc.list_value_length(said).to_numpy(), number_texts(said)
+        return_memory()
         ids = [names[one][1] for one in (found // 2 // len(self._splits)).tolist()]
-        columns = (place, number_texts(said), words, split, dialogue, index, label, context, is_undrawn)
+        columns = (place, text, words, split, dialogue, index, label, context, is_undrawn)
         return Turns(self._splits, tuple(self._labels), ids, said, *columns).sorted()
 
 
