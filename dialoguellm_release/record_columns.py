@@ -201,10 +201,14 @@ def _escaped(texts: pa.Array) -> pa.Array:
 
 
 class BatchedRows:
-    """The rows of a table that is read in batches, as many at once as are asked for."""
+    """The rows of a table that is read in batches, as many at once as are asked for.
+
+    Attributes:
+        lacking: How many rows fewer than asked for there were.
+    """
 
     def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
-        self._batches, self._held = batches, list[Any]()
+        self._batches, self._held, self.lacking = batches, list[Any](), 0
 
     def take(self, count: int) -> list[pa.RecordBatch]:
         """The next rows, or all that are left."""
@@ -212,6 +216,7 @@ class BatchedRows:
 
         while sum(map(len, self._held)) < count and (batch := next(self._batches, None)) is not None:
             self._held.append(batch)
+        self.lacking += max(0, count - sum(map(len, self._held)))
         if not self._held:
             return []
         table = pa.Table.from_batches(self._held)

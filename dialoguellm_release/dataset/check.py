@@ -10,7 +10,7 @@ from itertools import count, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dialoguellm_release.dataset.records import context_only, instructions_of, lines_of, sft_table
+from dialoguellm_release.dataset.records import context_only, counts_of, instructions_of, lines_of, sft_table
 from dialoguellm_release.errors import DataError, Problem
 from dialoguellm_release.folders import combined_sha256
 from dialoguellm_release.layout import AUDIT, config_files, data_file
@@ -269,15 +269,13 @@ class _SplitCheck:
         assert held is not None
         assert held.part is not None
         rows = BatchedRows(self._sft_rows(self.folder / replace(held, holds="sft").path))
-        lacking, rendered = 0, self.beside.submit(list[Problem])
+        rendered = self.beside.submit(list[Problem])
         try:
             for records in columns_in(self.folder / path):
-                given = rows.take(len(records))
-                lacking += len(records) - sum(map(len, given))
                 self._of_sft += rendered.result()
-                rendered = self.beside.submit(self._rendered, records, given)
+                rendered = self.beside.submit(self._rendered, records, rows)
                 self._records += len(records)
-                self._labels.update(records["label"].to_pylist())
+                self._labels.update(counts_of(records["label"]))
                 self._dialogues.update(records["dialogue_id"].unique().to_pylist())
                 self._of_records += self._record_problems(records)
                 index.add(records, held.part)
@@ -286,8 +284,8 @@ class _SplitCheck:
             yield from error.problems
         self._of_sft += rendered.result()
         additional = rows.rest()
-        if lacking or additional:
-            got = f"{lacking} rows fewer" if lacking else f"{additional} rows more"
+        if rows.lacking or additional:
+            got = f"{rows.lacking} rows fewer" if rows.lacking else f"{additional} rows more"
             what = "the sft table does not have the rows of the records"
             yield self._problem("", what, "as many as records", got, code="dataset.wrong_sft")
 
@@ -347,18 +345,18 @@ class _SplitCheck:
             what = f"its sft table cannot be read: {error}"
             self._of_sft.append(self._problem("", what, code="dataset.wrong_sft"))
 
-    def _rendered(self, records: pa.Table, batches: Sequence[pa.RecordBatch]) -> list[Problem]:
+    def _rendered(self, records: pa.Table, rows: BatchedRows) -> list[Problem]:
         """Hashes records; which of their `sft` rows are not their rendering."""
         import pyarrow as pa
 
         self._digests.append(b"".join(record_digests(records)))
-        wanted = sft_table(records, self.prompt, self.class_labels)
-        if not batches or (rows := pa.Table.from_batches(batches)).equals(wanted):
+        wanted, batches = sft_table(records, self.prompt, self.class_labels), rows.take(len(records))
+        if not batches or (found := pa.Table.from_batches(batches)).equals(wanted):
             return []
         what, code = "its sft row is not its rendering", "dataset.wrong_sft"
         return [
             self._problem(right["id"], what, str(right), str(row), code=code)
-            for row, right in zip(rows.to_pylist(), wanted.to_pylist(), strict=False)
+            for row, right in zip(found.to_pylist(), wanted.to_pylist(), strict=False)
             if row != right
         ]
 

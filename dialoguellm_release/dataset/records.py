@@ -167,7 +167,7 @@ class RecordMaker:
             else pa.nulls(rows, text)
         )
         labels = by_distinct(given["label"], lambda label: self.relabel.get(label, label))
-        counts = _counts(given["label"]) if self.relabel else {}
+        counts = counts_of(given["label"]) if self.relabel else {}
         self.relabelled.update(
             {f"{one} -> {self.relabel[one]}": count for one, count in counts.items() if one in self.relabel}
         )
@@ -223,7 +223,7 @@ class RecordMaker:
         return pa.array(map(list, kept), others.type)
 
 
-def _counts(column: pa.ChunkedArray) -> dict[str, int]:
+def counts_of(column: pa.ChunkedArray) -> dict[str, int]:
     """How often each value occurs."""
     return {one["values"]: one["counts"] for one in column.value_counts().to_pylist()}
 
@@ -337,7 +337,7 @@ class SplitWriter:
         check_records(records)
         totals = self.totals
         totals.dialogues += len(records["dialogue_id"].unique())
-        totals.labels.update(_counts(records["label"]))
+        totals.labels.update(counts_of(records["label"]))
         numbers, counts = np.unique(decisions, return_counts=True)
         totals.decisions.update(dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
         totals.records += len(records)
