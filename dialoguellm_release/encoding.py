@@ -103,14 +103,8 @@ class Encoder:
     """Prompts and completions as the ids of one tokenizer, so that both together fit `max_length`.
 
     Why: the same record must give the same ids in training and in scoring; so the room that is kept for
-    the completion is that of the longest label of the dataset or the canonical vocabulary.
-
-    Args:
-        max_length: Longest prompt and completion together, in tokens.
-        labels: Those of the dataset; the canonical ones are always known.
-
-    Attributes:
-        room: Tokens that a prompt may have.
+    the completion is that of the longest label of the dataset or the canonical vocabulary. A prompt may have
+    `room` tokens.
     """
 
     def __init__(

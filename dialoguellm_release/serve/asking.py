@@ -128,37 +128,22 @@ class Throttle:
 
 @dataclass
 class Asking:
-    """One run of questions.
+    """One run of questions."""
 
-    Args:
-        store: Keeps the answers.
-        server: How many requests are open at once, and how often each is sent.
-        send: Sends a request with its id; gives the body of the answer, or raises a Failure.
-        read: Reads the body of an answer; None where it is no answer of the protocol.
-        cost_usd: Of an answer; None where it is not known.
-        budget: What may be asked and spent.
-        advance: Called with the number of questions that are done.
-        known: Keys of the questions that need not be asked.
-        give_up_after: Questions in a row without an answer to any of their requests that end the run.
-
-    Attributes:
-        stopped: Why it ended before everything was asked; None where it did not.
-        problem: What keeps the server from answering any question; None where nothing does.
-        answers: What came of each question that was asked, by its key.
-    """
-
-    store: AnswerStore
-    server: ServedModel
+    store: AnswerStore  # keeps the answers
+    server: ServedModel  # how many requests are open at once, and how often each is sent
+    # Sends a request with its id; gives the body of the answer, or raises a Failure.
     send: Callable[[dict[str, Any], str], Awaitable[str]]
-    read: Callable[[str], StoredAnswer | None]
-    cost_usd: Callable[[StoredAnswer], float | None] = lambda _answer: None
+    read: Callable[[str], StoredAnswer | None]  # None for what is no answer of the protocol
+    cost_usd: Callable[[StoredAnswer], float | None] = lambda _answer: None  # None where it is not known
     budget: Budget = field(default_factory=Budget)
-    advance: Callable[[int], None] = lambda _count: None
-    known: set[str] = field(default_factory=set)
-    give_up_after: int = MAX_IN_A_ROW
+    advance: Callable[[int], None] = lambda _count: None  # called with the number of questions that are done
+    known: set[str] = field(default_factory=set)  # keys of the questions that need not be asked
+    give_up_after: int = MAX_IN_A_ROW  # questions in a row without an answer to any of their requests
+    # Why it ended before everything was asked, and what keeps the server from answering any question.
     stopped: str | None = field(default=None, init=False)
     problem: Problem | None = field(default=None, init=False)
-    answers: dict[str, StoredAnswer] = field(default_factory=dict, init=False)
+    answers: dict[str, StoredAnswer] = field(default_factory=dict, init=False)  # by the key of the question
 
     def __post_init__(self) -> None:
         self._throttle = Throttle(self.server.concurrency)

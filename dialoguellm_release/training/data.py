@@ -149,11 +149,7 @@ class EpochOrder:
 
     Why: a step sums the gradient of its whole batch, so the order inside changes nothing but the speed.
     With packs, micro-batches get rows that begin alike; with padding, rows of like length, the longest
-    first, so that too little memory shows at once.
-
-    Args:
-        batch_size: Rows of one optimiser step.
-        fillers: So many rows that stand after all others are taken last.
+    first, so that too little memory shows at once. The last `fillers` rows are taken last.
     """
 
     def __init__(
