@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from dialoguellm_release.cards.card import BEGIN
 from dialoguellm_release.cards.metadata import (
     FENCE,
     HUB_ID,
+    OpenModel,
     config_problems,
     metadata_problems,
     our_config_problems,
@@ -108,21 +109,17 @@ class _Html(HTMLParser):
             self.found.append((address, line, None))
 
 
-class _Open(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True)
-
-
-class _EvalDataset(_Open):
+class _EvalDataset(OpenModel):
     id: Annotated[str, Field(pattern=HUB_ID)]
     task_id: Annotated[str, Field(min_length=1)]
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
 
 
-class _EvalSource(_Open):
+class _EvalSource(OpenModel):
     url: Annotated[str, Field(pattern=r"^https?://")]
 
 
-class _EvalResult(_Open):
+class _EvalResult(OpenModel):
     dataset: _EvalDataset
     value: float | int
     source: _EvalSource | None = None

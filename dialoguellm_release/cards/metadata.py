@@ -118,11 +118,13 @@ _AnyIds = Annotated[str, Field(pattern=_ANY_HUB_ID)] | list[Annotated[str, Field
 """Including old ids without an owner, as `gpt2`."""
 
 
-class _Open(BaseModel):
+class OpenModel(BaseModel):
+    """What others write: keys that are not known are theirs."""
+
     model_config = ConfigDict(extra="ignore", strict=True, populate_by_name=True)
 
 
-class _Task(_Open):
+class _Task(OpenModel):
     type: str
 
 
@@ -134,13 +136,13 @@ class _Metric(_Task):
     value: float | int | str | dict[str, object]
 
 
-class _Result(_Open):
+class _Result(OpenModel):
     task: _Task
     dataset: _Dataset
     metrics: Annotated[list[_Metric], Field(min_length=1)]
 
 
-class _Model(_Open):
+class _Model(OpenModel):
     name: str
     results: list[_Result]
 
@@ -149,23 +151,23 @@ class _OurModel(_Model):
     results: Annotated[list[_Result], Field(min_length=1)]
 
 
-class _Feature(_Open):
+class _Feature(OpenModel):
     name: str
 
 
-class _Split(_Open):
+class _Split(OpenModel):
     name: str
     num_examples: Annotated[int, Field(ge=0)]
 
 
-class _DatasetInfo(_Open):
+class _DatasetInfo(OpenModel):
     config_name: str | None = None
     features: list[_Feature] = []
     splits: list[_Split] = []
     download_size: Annotated[int, Field(ge=0)] | None = None
 
 
-class _Metadata(_Open):
+class _Metadata(OpenModel):
     """The keys whose values the Hub or a library reads, where the card has them."""
 
     language: str | list[str] = []

@@ -85,6 +85,12 @@ def say_made(made: steps.score.StepResult[Any], done: str) -> None:
     say(f"{made.folder} is current; nothing was done." if made.was_current else f"{made.folder} is {done}.")
 
 
+def warn_of_unknown(paths: Iterable[str]) -> None:
+    """Names files of a corpus that were read although they are not the public ones."""
+    for path in paths:
+        say(f"warning: {path} is not the public file (its hash differs); it was read all the same")
+
+
 def show(text: object) -> None:
     """Data as text, on stdout."""
     typer.echo(text)

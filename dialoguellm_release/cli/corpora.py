@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dialoguellm_release import steps
-from dialoguellm_release.cli.command import Json, group, problem_data, say, show_result
+from dialoguellm_release.cli.command import Json, group, problem_data, say, show_result, warn_of_unknown
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.render import numbers
 from dialoguellm_release.render.tables import Table
@@ -77,8 +77,7 @@ def check(
     """
     checked = steps.dataset.check_corpora(sources, recipe)
     for corpus in checked:
-        for path in corpus.unknown_files:
-            say(f"warning: {path} is not the public file (its hash differs); it was read all the same")
+        warn_of_unknown(corpus.unknown_files)
     show_result({"corpora": [_checked_data(one) for one in checked]}, _checked_text(checked), json=json)
     problems = [problem for one in checked for problem in one.problems]
     if problems:

@@ -158,8 +158,7 @@ def warn_of_unknown_files(manifest: DatasetManifest) -> None:
     if manifest.recipe.resolved["synthetic"]:
         return
     for corpus in manifest.figures.corpora.values():
-        for path in corpus.unknown_files:
-            say(f"warning: {path} is not the public file (its hash differs); it was read all the same")
+        command.warn_of_unknown(corpus.unknown_files)
 
 
 def note_missing_figures(manifest: DatasetManifest) -> None:

@@ -186,13 +186,9 @@ def _adapter_card(
         named = Path(str(manifest.recipe.resolved["backbone"])).stem
         backbone = _of_adapter(backbones / named, BackboneManifest, str(figures.base_content_sha256))
     runs = [read_manifest(one, ScoreManifest) for one in scores]
+    what, expected = "was not made with this adapter", f"content {manifest.content_sha256}"
     strangers = [
-        Problem(
-            str(one),
-            "was not made with this adapter",
-            f"content {manifest.content_sha256}",
-            code="card.other_adapter",
-        )
+        Problem(str(one), what, expected, code="card.other_adapter")
         for one, run in zip(scores, runs, strict=True)
         if run.figures.system.adapter_content_sha256 != manifest.content_sha256
     ]

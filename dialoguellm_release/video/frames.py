@@ -69,13 +69,10 @@ class Frame:
 
 @dataclass(frozen=True)
 class ClipFrames:
-    """The frames of a clip in their order, each once.
-
-    Attributes:
-        skipped: Pictures that the decoder reported as corrupt, or could not decode, on the way to the frames.
-    """
+    """The frames of a clip in their order, each once."""
 
     frames: tuple[Frame, ...]
+    # Pictures that the decoder reported as corrupt, or could not decode, on the way to the frames.
     skipped: int = 0
 
 
@@ -304,17 +301,12 @@ class SeenFile(NamedTuple):
 
 @dataclass(frozen=True)
 class Extracted:
-    """The frames of a clip, or why it has none.
-
-    Attributes:
-        file: None where the clip cannot be read at all.
-        fault: None where there are frames.
-    """
+    """The frames of a clip, or why it has none."""
 
     clip: Clip
-    file: SeenFile | None
+    file: SeenFile | None  # None where the clip cannot be read at all
     frames: tuple[Frame, ...]
-    fault: ClipFault | None
+    fault: ClipFault | None  # None where there are frames
     skipped: int = 0
 
 
