@@ -13,7 +13,7 @@ import pytest
 from dialoguellm_release.backbones.load import load_backbone
 from dialoguellm_release.encoding import GOLDEN_RECORD, Encoder, golden_record
 from dialoguellm_release.errors import DataError, RecipeError
-from dialoguellm_release.folders import read_manifest, stamps, write_manifest
+from dialoguellm_release.folders import MANIFEST, read_manifest, stamps, write_manifest
 from dialoguellm_release.prompts import load_prompt, read_prompt
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.recipes.load import Loaded
@@ -34,9 +34,12 @@ from pathlib import Path
 from dialoguellm_release.recipes.catalogue import load_recipe
 from dialoguellm_release.schemas.recipes.adapter import AdapterRecipe
 from dialoguellm_release.steps.adapter import trained
-backbone, dataset, out, *settings = sys.argv[1:]
+from dialoguellm_release.steps.model import build_backbone
+dataset, out, *settings = sys.argv[1:]
+backbones = Path(out).parent / "backbones"
+build_backbone("tiny", backbones / "tiny")
 adapter = load_recipe("tiny", "adapter", AdapterRecipe, settings)
-trained(adapter, Path(out), Path(dataset), Path(backbone).parent)
+trained(adapter, Path(out), Path(dataset), backbones)
 """
 SETTINGS = ("trainer.max_steps=12", "trainer.per_device_train_batch_size=8", "trainer.learning_rate=1e-2")
 
@@ -60,12 +63,16 @@ def train(tiny_backbone: Path, small_dataset: Path, tmp_path: Path) -> Any:
 def test_another_process_with_other_hash_seed_and_threads_writes_the_same_bytes(
     tiny_adapter: Path, tiny_backbone: Path, small_dataset: Path, tmp_path: Path
 ) -> None:
+    """The adapter, and the backbone on which it is trained."""
     again = tmp_path / "elsewhere" / "again"
-    command = [sys.executable, "-c", TRAIN, *map(str, (tiny_backbone, small_dataset, again)), *SETTINGS]
+    command = [sys.executable, "-c", TRAIN, str(small_dataset), str(again), *SETTINGS]
     environment = os.environ | {"PYTHONHASHSEED": "99", "OMP_NUM_THREADS": "3"}
     output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     assert output.stdout == ""
     assert {line.partition(":")[0] for line in output.stderr.splitlines()} <= {"read train", "train"}
+    backbone = again.parent / "backbones" / "tiny"
+    assert stamps(backbone) == stamps(tiny_backbone)
+    assert (backbone / MANIFEST).read_bytes() == (tiny_backbone / MANIFEST).read_bytes()
     differing = set(stamps(again)) ^ set(stamps(tiny_adapter))
     assert {one.path for one in differing} <= {"README.md"}, "the card tells how long the training took"
     of_the_clock = {"run": None, "outputs": ()}

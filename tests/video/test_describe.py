@@ -245,7 +245,7 @@ def test_an_answer_that_comes_too_late_is_of_unknown_fate(
 
 
 def test_no_key_no_frame_and_no_prompt_in_what_is_written_out(
-    filmed: Any, serve: Any, settings: Any, tmp_path: Path, command: Any, caplog: pytest.LogCaptureFixture
+    filmed: Any, serve: Any, settings: Any, tmp_path: Path, run: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """On stderr and in logs, while the server quotes all of it in what it says."""
     prompt = load_recipe("openai", "video", VideoRecipe).recipe.prompt
@@ -256,7 +256,18 @@ def test_no_key_no_frame_and_no_prompt_in_what_is_written_out(
         server.mode(fail={"status": status, "code": "x", "message": quoted})
         changes = settings(server, "describer.attempts=1")
         if status in (400, 401):
-            written += "".join(command(filmed, tmp_path / f"{status} alone", changes).communicate())
+            sets = [part for one in changes for part in ("--set", one)]
+            places = (
+                "--videos",
+                filmed.videos,
+                "--dataset",
+                filmed.dataset,
+                "--out",
+                tmp_path / f"{status} run",
+            )
+            ended = run("video", "describe", "openai", *places, *sets, "--json")
+            assert ended.code == 1
+            written += ended.out + ended.err
         with caplog.at_level(logging.INFO), pytest.raises(DataError) as caught:
             describe(filmed, tmp_path / str(status), changes)
         written += str(caught.value) + caplog.text
