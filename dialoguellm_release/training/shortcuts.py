@@ -63,38 +63,60 @@ def only_needed_in_last_layer(model: PreTrainedModel | PeftModel) -> Iterator[No
 
 
 @contextmanager
-def lora_in_one_product(model: PreTrainedModel | PeftModel) -> Iterator[None]:
-    """Inside the block LoRA's second product adds itself, scaled, to the output of the layer.
+def lora_in_place(model: PreTrainedModel | PeftModel) -> Iterator[None]:
+    """Inside the block LoRA adds itself to the output of the layer in place, in the type of that output.
 
-    Why: PEFT scales the product and adds it in two passes over an output that is many times as wide as the
-    rank, and scales the gradient in a third. PEFT calls such a thing a variant. It reads the weight without
-    calling its layer, so it must not be used where FSDP or ZeRO-3 has spread the weights.
+    Why: PEFT passes over an output that is many times as wide as the rank three times forward and once
+    backward, and in half precision it copies each layer's input to float32 and back. PEFT calls such a thing
+    a variant. It reads the weights without calling their layers, so it must not be used where FSDP or ZeRO-3
+    has spread them.
     """
     import torch
+    from peft.helpers import disable_input_dtype_casting
     from peft.tuners.lora import Linear
     from peft.tuners.lora.layer import LoraVariant
 
-    class OneProduct(LoraVariant):  # type: ignore[misc]
+    class Addition(torch.autograd.Function):
+        @staticmethod
+        def forward(
+            ctx: Any, result: torch.Tensor, x: torch.Tensor, a: torch.Tensor, b: torch.Tensor, scaling: float
+        ) -> torch.Tensor:
+            flat, first, second = x.flatten(0, -2), a.to(result.dtype), b.to(result.dtype)
+            low = flat @ first.t()
+            result.flatten(0, -2).addmm_(low, second.t(), alpha=scaling)
+            ctx.mark_dirty(result)
+            ctx.save_for_backward(flat, low, first, second)
+            ctx.scaling, ctx.shape = scaling, x.shape
+            return result
+
+        @staticmethod
+        def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+            flat, low, first, second = ctx.saved_tensors
+            wide = grad.flatten(0, -2)
+            low_grad = (wide @ second).mul_(ctx.scaling)
+            x_grad = (low_grad @ first).view(ctx.shape) if ctx.needs_input_grad[1] else None
+            # The product of a few rows with many columns is faster than that of many rows with few columns.
+            return grad, x_grad, low_grad.t() @ flat, (low.t() @ wide).t().mul(ctx.scaling), None
+
+    class InPlace(LoraVariant):  # type: ignore[misc]
         @staticmethod
         def forward(module: Any, active_adapter: str, x: Any, result: Any, **_: Any) -> Any:
-            second, scaling = module.lora_B[active_adapter], module.scaling[active_adapter]
-            low = module.lora_A[active_adapter](module.lora_dropout[active_adapter](x))
-            if low.dtype != result.dtype or second.bias is not None:
-                return result + second(low) * scaling
-            flat = (result.flatten(0, -2), low.flatten(0, -2), second.weight.t())
-            return torch.addmm(*flat, alpha=scaling).view_as(result)
+            first, second = module.lora_A[active_adapter], module.lora_B[active_adapter]
+            x = module.lora_dropout[active_adapter](x).to(result.dtype)
+            return Addition.apply(result, x, first.weight, second.weight, module.scaling[active_adapter])  # type: ignore[no-untyped-call]
 
     plain = [
         (part, name)
         for part in model.modules()
         if isinstance(part, Linear)
         for name in part.active_adapters
-        if name in part.lora_A and name not in part.lora_variant
+        if name in part.lora_A and name not in part.lora_variant and part.lora_B[name].bias is None
     ]
     for part, name in plain:
-        part.lora_variant[name] = OneProduct()
+        part.lora_variant[name] = InPlace()
     try:
-        yield
+        with disable_input_dtype_casting(model):
+            yield
     finally:
         for part, name in plain:
             del part.lora_variant[name]

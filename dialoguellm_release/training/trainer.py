@@ -24,7 +24,7 @@ from dialoguellm_release.training.packs import (
     padded,
     summed_loss,
 )
-from dialoguellm_release.training.shortcuts import lora_in_one_product, only_needed_in_last_layer
+from dialoguellm_release.training.shortcuts import lora_in_place, only_needed_in_last_layer
 
 if TYPE_CHECKING:
     import torch
@@ -151,7 +151,7 @@ def sft_trainer(
             with ExitStack() as around:
                 around.enter_context(only_needed_in_last_layer(self.model))
                 if devices == 1:
-                    around.enter_context(lora_in_one_product(self.model))
+                    around.enter_context(lora_in_place(self.model))
                 return super().train(*arguments, **settings)
 
         def _get_train_sampler(self, _dataset: Any = None) -> EpochOrder:

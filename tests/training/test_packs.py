@@ -28,7 +28,7 @@ from dialoguellm_release.training.data import EpochOrder, Row
 from dialoguellm_release.training.packs import pack, pack_size, packed, padded, summed_loss
 from dialoguellm_release.training.sft import tune
 from dialoguellm_release.training.shortcuts import (
-    lora_in_one_product,
+    lora_in_place,
     only_needed_in_last_layer,
     parts_after_the_keys,
 )
@@ -134,7 +134,7 @@ def test_loss_and_gradients_are_those_of_the_separate_sequences(
     assert max(value.abs().max().item() for name, value in alone.items() if name != "loss") > 0.01
 
 
-def test_lora_in_one_product_has_the_loss_and_gradients_of_peft() -> None:
+def test_lora_in_place_has_the_loss_and_gradients_of_peft() -> None:
     import torch
     from peft import LoraConfig, get_peft_model
 
@@ -145,7 +145,7 @@ def test_lora_in_one_product_has_the_loss_and_gradients_of_peft() -> None:
             torch.nn.init.normal_(weight, std=0.1)
     rows = made_up_rows()
     expected = losses_and_gradients(model, lambda: summed_loss(model, padded(rows)))
-    with lora_in_one_product(model):
+    with lora_in_place(model):
         found = losses_and_gradients(model, lambda: summed_loss(model, padded(rows)))
         assert not all(torch.equal(found[name], value) for name, value in expected.items())
     for name, value in expected.items():
