@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import pairwise
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, cast, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from dialoguellm_release.errors import DataError, problems_of
+from dialoguellm_release.schemas.base import Text
 from dialoguellm_release.schemas.labels import LABELS, Label
 from dialoguellm_release.schemas.record import COLUMNS, SFT_COLUMNS, STANDOFF_COLUMNS, Record
 
@@ -103,9 +104,9 @@ def are_records(columns: pa.Table) -> bool:
     import pyarrow.compute as pc
 
     try:
-        for name, rules in _rules().items():
+        for name, (rules, is_text) in _rules().items():
             if name != "id":  # which is compared with what it is made of
-                rules.validate_python(_distinct(columns[name]))
+                rules.validate_python(_distinct(columns[name], is_text=is_text))
         columns = columns.cast(columns_schema())
     except (ValidationError, pa.ArrowException):
         return False
@@ -115,21 +116,29 @@ def are_records(columns: pa.Table) -> bool:
     return bool(names.equals(columns["id"]) and columns["output"].equals(columns["label"]))
 
 
-def _distinct(column: pa.ChunkedArray) -> list[Any]:
-    """The values of a column, each once; of lists their items as one tuple."""
+def _distinct(column: pa.Array | pa.ChunkedArray, *, is_text: bool) -> list[Any]:
+    """The values of a column, each once; of lists their items as one tuple, of plain texts the shortest."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     if not pa.types.is_list(column.type):
+        if is_text and pa.types.is_string(column.type):
+            lengths = pc.binary_length(column)
+            column = column.filter(pc.equal(lengths, pc.min(lengths)).fill_null(True))
         return cast("list[Any]", column.unique().to_pylist())
-    items = column.combine_chunks().flatten().unique().to_pylist()
+    items = _distinct(column.combine_chunks().flatten(), is_text=is_text)
     return [tuple(items), *[None] * bool(column.null_count)]
 
 
 @cache
-def _rules() -> dict[str, TypeAdapter[list[Any]]]:
+def _rules() -> dict[str, tuple[TypeAdapter[list[Any]], bool]]:
+    """For each column what its values must be, and whether that is no more than a text."""
     hints, config = get_type_hints(Record, include_extras=True), Record.model_config
     lists = {name: cast(Any, GenericAlias(list, hints[name])) for name in COLUMNS}
-    return {name: TypeAdapter(values, config=config) for name, values in lists.items()}
+    return {
+        name: (TypeAdapter(values, config=config), Text in (hints[name], *get_args(hints[name])))
+        for name, values in lists.items()
+    }
 
 
 def by_distinct(
@@ -194,8 +203,10 @@ def _escaped(texts: pa.Array) -> pa.Array:
     import pyarrow.compute as pc
 
     held = np.frombuffer(texts.buffers()[2] or b"", dtype=np.uint8)
-    special = held[(held < ord(" ")) | (held == ord('"')) | (held == ord("\\"))]
-    for character in sorted(map(chr, np.unique(special).tolist()), key=lambda one: one != "\\"):
+    special = [one for one in b'\\"' if (held == one).any()]  # the escapes have backslashes
+    if (held < ord(" ")).any():
+        special += np.unique(held[held < ord(" ")]).tolist()
+    for character in map(chr, special):
         texts = pc.replace_substring(texts, character, to_json(character).decode()[1:-1])
     return texts
 

@@ -215,7 +215,7 @@ class CorpusFolder:
 
         Why: a line break in a text would be another line of the prompt, such as a turn that nobody spoke.
         """
-        if cell.isascii() and cell.isprintable() and "  " not in cell and (text := cell.strip()):
+        if cell.isprintable() and "  " not in cell and (text := cell.strip()):
             return text
         text = one_line(check_unicode(cell, name))
         if is_blank(text):

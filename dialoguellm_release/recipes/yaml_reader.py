@@ -17,7 +17,7 @@ from typing import Any, Literal
 import yaml
 
 from dialoguellm_release.errors import Problem, RecipeError
-from dialoguellm_release.resources import record
+from dialoguellm_release.resources import record, resource_folder
 
 KeyPath = tuple[str | int, ...]
 
@@ -60,6 +60,12 @@ class _Yaml12Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
 
 
+class _BundledLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """The same in a tenth of the time, for files that are known."""
+
+    yaml_implicit_resolvers = _Yaml12Loader.yaml_implicit_resolvers
+
+
 for _tag, _pattern, _first in (
     ("null", r"null|~|", ["n", "~", ""]),
     ("bool", r"true|false", list("tf")),
@@ -100,11 +106,17 @@ def read_yaml(path: Path) -> Document:
 @lru_cache(maxsize=256)
 def _parsed(text: str, file: str) -> tuple[Document, list[Problem]]:
     """A recipe that others extend is parsed once; who reads it changes copies."""
-    return parse_yaml(text, file)
+    is_bundled = Path(file).is_relative_to(resource_folder("recipes"))
+    return parse_yaml(text, file, loader=_BundledLoader if is_bundled else _Yaml12Loader)
 
 
 def parse_yaml(
-    text: str, file: str, *, first_line: int = 1, alias: Literal["refuse", "allow"] = "refuse"
+    text: str,
+    file: str,
+    *,
+    first_line: int = 1,
+    alias: Literal["refuse", "allow"] = "refuse",
+    loader: type[yaml.SafeLoader] = _Yaml12Loader,
 ) -> tuple[Document, list[Problem]]:
     """The values in a text with their positions, and what is wrong with it.
 
@@ -112,9 +124,9 @@ def parse_yaml(
     The loader is the slow one of Python: deep nesting raises there, and ends the process in libyaml.
     """
     try:
-        loader = (yaml.SafeLoader if alias == "allow" else _Yaml12Loader)(text)
-        node = loader.get_single_node()
-        walk = _Walk(file, first_line, loader if alias == "allow" else None)
+        parser = (yaml.SafeLoader if alias == "allow" else loader)(text)
+        node = parser.get_single_node()
+        walk = _Walk(file, first_line, parser if alias == "allow" else None)
         data = None if node is None else walk.value(node, ())
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark

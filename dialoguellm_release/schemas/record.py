@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from operator import lt
 from typing import Annotated, TypeVar
 
 from pydantic import Field, model_validator
@@ -65,7 +65,7 @@ class Dialogue:
 
     def __post_init__(self) -> None:
         indices = [utterance.index for utterance in self.utterances]
-        if not indices or any(later <= earlier for earlier, later in pairwise(indices)):
+        if not indices or not all(map(lt, indices, indices[1:])):
             raise ValueError(f"utterance indices do not grow: {indices}")
 
 

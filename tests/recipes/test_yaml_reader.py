@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dialoguellm_release.errors import RecipeError
-from dialoguellm_release.recipes.yaml_reader import read_scalar, read_yaml
+from dialoguellm_release.recipes.yaml_reader import parse_yaml, read_scalar, read_yaml
+from dialoguellm_release.resources import resource_folder
 
 
 def written(folder: Path, text: str) -> Path:
@@ -116,3 +117,11 @@ def test_what_json_writes_is_read_as_yaml(
     for position in document.positions.values():
         assert 1 <= position.line <= len(lines)
         assert 1 <= position.column <= len(lines[position.line - 1]) + 1
+
+
+def test_bundled_recipes_are_the_same_by_the_fast_loader() -> None:
+    paths = sorted(resource_folder("recipes").rglob("*.yaml"))
+    assert paths
+    for path in paths:
+        document, _ = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+        assert read_yaml(path) == document

@@ -172,11 +172,11 @@ def _dialogues(folder: CorpusFolder) -> Iterator[Dialogue]:
                 wrong = Fault("unknown label", " ".join(known), got, code="corpora.unknown_label")
                 folder.note(wrong, labels.place, position + 1)
                 continue
-            native = (known[digit] for digit in digits)
-            turns = (
+            turns = [
                 Utterance(index=index, text=text, speaker="AB"[index % 2], label=label, source_label=name)
-                for index, (text, (name, label)) in enumerate(zip(utterances, native, strict=True))
-            )
+                for index, (text, digit) in enumerate(zip(utterances, digits, strict=True))
+                for name, label in (known[digit],)
+            ]
             yield Dialogue(corpus=folder.entry.name, split=split, id=str(position), utterances=tuple(turns))
 
 
