@@ -7,6 +7,7 @@ import posixpath
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -61,8 +62,12 @@ class Reference:
         return path in (None, "", ".") or path in files or any(one.startswith(f"{path}/") for one in files)
 
 
-def read_body(text: str, first_line: int) -> tuple[list[Reference], set[int]]:
-    """The references of the body of a card that begins at a line, and the lines of its code blocks."""
+@lru_cache(maxsize=32)
+def read_body(text: str, first_line: int) -> tuple[tuple[Reference, ...], frozenset[int]]:
+    """The references of the body of a card that begins at a line, and the lines of its code blocks.
+
+    A card is checked where it is written, published and verified; its text is parsed once.
+    """
     from markdown_it import MarkdownIt
 
     references, code = list[Reference](), set[int]()
@@ -74,7 +79,7 @@ def read_body(text: str, first_line: int) -> tuple[list[Reference], set[int]]:
             references += _in_html(token.content, first_line + start)
         else:
             references += _inline(token.children or [], first_line + start)
-    return references, code
+    return tuple(references), frozenset(code)
 
 
 def _inline(tokens: Sequence[Token], line: int) -> Iterator[Reference]:

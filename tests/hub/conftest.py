@@ -82,13 +82,16 @@ def metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def build(tmp_path: Path, metrics: Path, score_figures_of: Callable[..., ScoreFigures]) -> Build:
+def build(tmp_path: Path, metrics: Path, once: Once, score_figures_of: Callable[..., ScoreFigures]) -> Build:
     assert metrics.is_dir()
-    path = tmp_path / "build"
-    dataset = write_dataset(path / "dataset", "Hello.")
-    backbone = write_backbone(path / "backbones" / "tiny")
-    adapter = write_adapter(path / "adapters" / "tiny", dataset, backbone)
-    write_score(path / "scores" / "meld-tiny", adapter, score_figures_of)
+
+    def fill(path: Path) -> None:
+        dataset = write_dataset(path / "dataset", "Hello.")
+        backbone = write_backbone(path / "backbones" / "tiny")
+        adapter = write_adapter(path / "adapters" / "tiny", dataset, backbone)
+        write_score(path / "scores" / "meld-tiny", adapter, score_figures_of)
+
+    path = shutil.copytree(once("build", fill), tmp_path / "build")
     recipe = load_recipe("demo", "release", ReleaseRecipe).recipe
     metric_alone = tuple(one for one in recipe.spaces if one.metric)
     return Build(path, recipe.model_copy(update={"spaces": metric_alone}))
