@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from dialoguellm_release.errors import DataError, Problem, needing
 from dialoguellm_release.folders import canonical_json, sha256_of_text
 from dialoguellm_release.progress import progress
-from dialoguellm_release.records import read_records
-from dialoguellm_release.schemas.labels import Label
+from dialoguellm_release.records import read_columns, read_records
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.scores import BaselineName, ScoreRecipe, System
 from dialoguellm_release.scoring.answers import Answer
@@ -46,8 +45,10 @@ _two_letters_or_more = re.compile(r"\b\w\w+\b").findall
 def score_baseline(settings: ScoreRecipe, dataset: Path, name: BaselineName) -> Scored:
     """The answers of a baseline: a constant, the expected value of draws, or a logistic regression."""
     task = read_task(settings, dataset)
-    training = list(read_records(dataset, settings.corpus, "train"))
-    shares = _shares(training, task.labels)
+    read = read_columns(dataset, settings.corpus, "train")
+    counts = Counter(label for columns in read for label in columns["output"].to_pylist())
+    check_references(counts.elements(), task.labels, settings.corpus, "train")
+    shares = {label: counts[label] / counts.total() for label in task.labels}
     policy = leak_policy_of(task, settings.corpus, task.dataset.content_sha256)
     system = System(name=name, kind="baseline")
     if name in ("majority", "random"):
@@ -65,6 +66,7 @@ def score_baseline(settings: ScoreRecipe, dataset: Path, name: BaselineName) -> 
     weights = {"context_weight": CONTEXT_WEIGHT, "regression": REGRESSION}
     settings_of_fit: dict[str, object] = {"words": WORDS, "characters": CHARACTERS, **weights}
     with progress("fit", None):
+        training = list(read_records(dataset, settings.corpus, "train"))
         answers = _regression(training, task, with_context=with_context)
     return Scored(
         split=task.split,
@@ -72,12 +74,6 @@ def score_baseline(settings: ScoreRecipe, dataset: Path, name: BaselineName) -> 
         protocol=protocol_of(task, context_k=context_k, leak_policy=policy),
         system=system.model_copy(update={"training_sha256": sha256_of_text(canonical_json(settings_of_fit))}),
     )
-
-
-def _shares(training: Sequence[Record], labels: Sequence[Label]) -> dict[Label, float]:
-    check_references(training, labels)
-    counts = Counter(record.output for record in training)
-    return {label: counts[label] / len(training) for label in labels}
 
 
 def _regression(training: Sequence[Record], task: Task, *, with_context: bool) -> list[Answer]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -13,7 +14,7 @@ from dialoguellm_release.layout import CLEAN_CONFIG
 from dialoguellm_release.prompts import Prompt
 from dialoguellm_release.records import read_records
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
-from dialoguellm_release.schemas.labels import Label
+from dialoguellm_release.schemas.labels import CorpusName, Label, Split
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.scores import (
     LeakPolicy,
@@ -67,7 +68,7 @@ def read_task(settings: ScoreRecipe, dataset: Path) -> Task:
     built = read_manifest(dataset, DatasetManifest)
     split = list(read_records(dataset, settings.corpus, settings.split))
     labels = built.figures.corpora[settings.corpus].label_space
-    check_references(split, labels)
+    check_references((one.output for one in split), labels, settings.corpus, settings.split)
     return Task(settings, built, split, list(islice(split, settings.max_records)), labels)
 
 
@@ -133,17 +134,18 @@ def prompt_problem(task: Task, dataset: Path, prompt: Prompt, holder: str) -> Pr
     )
 
 
-def check_references(records: Sequence[Record], labels: Sequence[Label]) -> None:
-    """Refuses records with labels that the label space lacks, with a DataError."""
-    outside = [record.output for record in records if record.output not in labels]
+def check_references(
+    outputs: Iterable[Label], labels: Sequence[Label], corpus: CorpusName, split: Split
+) -> None:
+    """Refuses labels of records that the label space lacks, with a DataError."""
+    outside = Counter(sorted(output for output in outputs if output not in labels))
     if outside:
-        counts = {label: outside.count(label) for label in sorted(set(outside))}
         raise DataError(
             Problem(
-                records[0].corpus,
-                f"the {records[0].split} records hold labels that the label space of the corpus lacks",
+                corpus,
+                f"the {split} records hold labels that the label space of the corpus lacks",
                 expected=", ".join(labels),
-                got=", ".join(f"{label} ({count})" for label, count in counts.items()),
+                got=", ".join(f"{label} ({count})" for label, count in outside.items()),
                 fix="build the dataset again",
                 code="score.label_outside_space",
             )
