@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from dialoguellm_release.backbones import weights
@@ -28,7 +29,6 @@ from dialoguellm_release.scoring.model import ModelFolders
 from dialoguellm_release.step import (
     BUILD,
     Inputs,
-    Output,
     StepResult,
     StrPath,
     folder_name,
@@ -72,10 +72,7 @@ def build_backbone(
         StepResult(build/backbones/tiny: backbone, new, content 0f5a1c2b3d4e)
     """
     loaded = main_recipe(recipe, "backbone", BackboneRecipe, overrides)
-
-    def make(folder: Path) -> Output:
-        return weights.build_backbone(loaded, folder)
-
+    make = partial(weights.build_backbone, loaded)
     folder = Path(out or BUILD / "backbones" / folder_name(loaded.name, overrides))
     inputs = Inputs(loaded.stamp, packages=BACKBONE_PACKAGES)
     return run_step(BackboneManifest, folder, inputs, make, again=again, replace=replace)
@@ -128,10 +125,7 @@ def merge_adapter(
         folders={"adapter": trained.content_sha256, "backbone": canonical_json(base.as_data())},
         packages=("torch", "transformers", "peft"),
     )
-
-    def make(target: Path) -> Output:
-        return adapter_folder.merge_adapter(adapter, backbone, folder, target)
-
+    make = partial(adapter_folder.merge_adapter, adapter, backbone, folder)
     target = Path(out or BUILD / "merged" / adapter.name)
     return run_step(MergedManifest, target, inputs, make, again=again, replace=replace)
 
@@ -194,10 +188,7 @@ def export_training(
         settings={"tool": tool, "dataset": built.request, "backbone": backbone.name},
         packages=export.PACKAGES,
     )
-
-    def make(folder: Path) -> Output:
-        return export.export_training(loaded, backbone, found, data, tool, folder)
-
+    make = partial(export.export_training, loaded, backbone, found, data, tool)
     target = Path(out or BUILD / "exports" / f"{tool}-{folder_name(loaded.name, overrides)}")
     return run_step(ExportManifest, target, inputs, make, replace=replace)
 
