@@ -89,8 +89,7 @@ def load_adapter(
 
     where = location or str(folder)
     config = read_config(folder, where)
-    unknown = sorted(set(config) - set(_defaults()))
-    if unknown:
+    if unknown := sorted(set(config) - set(_defaults())):
         raise DataError(_unknown_fields(where, unknown))
     stored = _stored_names(folder, where)
     try:

@@ -79,8 +79,7 @@ def check(
     for corpus in checked:
         warn_of_unknown(corpus.unknown_files)
     show_result({"corpora": [_checked_data(one) for one in checked]}, _checked_text(checked), json=json)
-    problems = [problem for one in checked for problem in one.problems]
-    if problems:
+    if problems := [problem for one in checked for problem in one.problems]:
         raise DataError(problems, outcome="nothing was changed")
     say(f"{sources}: nothing is wrong.")
 

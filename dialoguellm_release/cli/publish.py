@@ -49,8 +49,7 @@ def check(
             for one in checked
         ]
         show_json({"cards": cards})
-    problems = [problem for one in checked for problem in one.problems]
-    if problems:
+    if problems := [problem for one in checked for problem in one.problems]:
         raise CardError(problems, outcome="nothing was changed")
     for one in checked:
         say(f"{one.path}: nothing is wrong{'' if one.is_ours else ' by the rules of the Hub'}.")
@@ -155,8 +154,7 @@ def publish(
         show_json(as_data(publication))
     else:
         show(as_plan(publication) if dry_run else as_text(publication))
-    problems = steps.release.problems_of(publication.checks)
-    if problems:
+    if problems := steps.release.problems_of(publication.checks):
         raise PublishError(problems, outcome="nothing was written (--dry-run)")
     for note in publication.notes:
         say(f"Note: {note}.")
@@ -267,8 +265,7 @@ def verify(
         show_json({"repositories": [_verified_data(one) for one in found]})
     else:
         show("\n\n".join(map(verified_text, found)))
-    problems = [problem for one in found for problem in one.problems]
-    if problems:
+    if problems := [problem for one in found for problem in one.problems]:
         raise PublishError(problems, outcome="nothing was changed")
     say(f"{what}: nothing is wrong in what was checked.")
 

@@ -230,8 +230,7 @@ class ReleaseRecipe(Recipe):
     @model_validator(mode="after")
     def _repositories_are_distinct(self) -> Self:
         names = [name for name, _ in self._named()]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
+        if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"named twice: {', '.join(twice)}")
         if not names:
             raise ValueError("names no repository")

@@ -115,8 +115,7 @@ class VideoRecipe(Recipe):
 
     @model_validator(mode="after")
     def _wrong_clips_are_record_ids(self) -> Self:
-        wrong = [name for name in self.wrong_clips if name.count("/") != 3]
-        if wrong:
+        if wrong := [name for name in self.wrong_clips if name.count("/") != 3]:
             raise ValueError(f"wrong_clips: not corpus/split/dialogue/utterance: {', '.join(wrong)}")
         return self
 

@@ -27,8 +27,7 @@ def fit_calibration(scores: Path, adapter: Path) -> Calibration:
     """The calibration of an adapter by its score on a validation split, of the clean records where known."""
     scored, trained = read_manifest(scores, ScoreManifest), read_manifest(adapter, AdapterManifest)
     figures = scored.figures
-    problems = [*file_problems(scores, scored), *_score_problems(scores, scored, trained)]
-    if problems:
+    if problems := [*file_problems(scores, scored), *_score_problems(scores, scored, trained)]:
         raise DataError(problems, outcome="no temperature was fitted")
     found = read_probabilities(scores / PREDICTIONS, figures.protocol.label_space)
     temperature = fit_temperature(found, str(scores))

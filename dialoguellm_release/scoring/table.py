@@ -339,8 +339,7 @@ def compare_scores(first: str | PathLike[str], second: str | PathLike[str]) -> C
     """
     first, second = Path(first), Path(second)
     manifests = {folder: read_manifest(folder, ScoreManifest) for folder in (first, second)}
-    problems = [one for folder, manifest in manifests.items() for one in file_problems(folder, manifest)]
-    if problems:
+    if problems := [one for folder, manifest in manifests.items() for one in file_problems(folder, manifest)]:
         raise DataError(problems, outcome="nothing was compared")
     one, other = (manifests[folder].figures for folder in (first, second))
     if one.protocol.records_sha256 != other.protocol.records_sha256:

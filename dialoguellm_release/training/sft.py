@@ -244,8 +244,7 @@ def _check_trained(model: PeftModel) -> None:
     import torch
 
     weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-    infinite = sorted(name for name, weight in weights.items() if not torch.isfinite(weight).all())
-    if infinite:
+    if infinite := sorted(name for name, weight in weights.items() if not torch.isfinite(weight).all()):
         raise DataError(diverged(f"values that are not finite in {', '.join(infinite)}"))
     if not any(weight.any() for name, weight in weights.items() if "lora_B" in name):
         what = "every lora_B is zero, so it changes nothing"
