@@ -24,7 +24,6 @@ from dialoguellm_release.schemas.manifests import (
     COVERAGE_FIGURE,
     LOSS_FIGURE,
     RELIABILITY_FIGURE,
-    AdapterFigures,
     AdapterManifest,
     BackboneManifest,
     Calibration,
@@ -104,7 +103,7 @@ def render_adapter_card(
         "left_out": _left_out(dataset, figures.dataset_config) if dataset else [],
         "loss_figure": next((file.path for file in manifest.outputs if file.path == LOSS_FIGURE), None),
         "labels": _labels(manifest, dataset),
-        "choice": _choice(figures),
+        "choice": figures.choices,
         "scores": runs,
         "chooses_labels": all(run.protocol.scorer in LABEL_SCORERS for run in runs),
         "has_intervals": any(run.intervals for run in runs),
@@ -147,13 +146,6 @@ def _labels(manifest: AdapterManifest, dataset: DatasetManifest | None) -> list[
         corpora = dataset.figures.corpora if dataset else {}
         spaces = [one.label_space for name, one in corpora.items() if _holds(figures.dataset_config, name)]
     return list(dict.fromkeys(label for space in spaces for label in space))
-
-
-def _choice(figures: AdapterFigures) -> list[str]:
-    """The corpora that a prediction must choose from; empty where there is nothing to choose."""
-    tasks = figures.task.corpora if figures.task else {}
-    distinct = {(one.label_space, one.context_k) for one in tasks.values()}
-    return list(tasks) if len(distinct) > 1 else []
 
 
 def _holds(config: str, corpus: str) -> bool:

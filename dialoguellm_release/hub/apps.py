@@ -14,7 +14,6 @@ from dialoguellm_release.cards.card import front_matter, split_card
 from dialoguellm_release.errors import Problem, PublishError, problems_of
 from dialoguellm_release.hub.contents import Commits, RepoPlan, Sources, parse_release_file
 from dialoguellm_release.layout import CARD
-from dialoguellm_release.schemas.manifests import AdapterManifest
 from dialoguellm_release.schemas.release import (
     RELEASE_FILE,
     AppAdapter,
@@ -47,7 +46,7 @@ def offering(plan: RepoPlan, depends_on: tuple[RepositoryName, ...], sources: So
         offered = tuple(
             AppAdapter(adapter=name, revision=commits[name], corpus=corpus)
             for name in adapters
-            for corpus in _tasks(sources.adapters[name].manifest)
+            for corpus in sources.adapters[name].manifest.figures.choices or (None,)
         )
         listed = AppAdapters(adapters=offered).model_dump_json(indent=2, exclude_none=True)
         return {CARD: f"{front_matter(metadata)}{body}", APP_ADAPTERS: f"{listed}\n"}
@@ -66,13 +65,6 @@ def _check_bases(adapters: Sequence[RepositoryName], sources: Sources) -> None:
             problems.append(Problem(name, what, fix=fix, code="apps.base_not_on_the_hub"))
     if problems:
         raise PublishError(problems)
-
-
-def _tasks(adapter: AdapterManifest) -> Sequence[str | None]:
-    """The corpora among whose labels a visitor chooses; None alone where there is nothing to choose."""
-    task = adapter.figures.task
-    asked = {(one.label_space, one.context_k) for one in task.corpora.values()} if task else set()
-    return list(task.corpora) if task and len(asked) > 1 else [None]
 
 
 def app_problems(files: Collection[str], read: Callable[[str], str]) -> Iterator[Problem]:

@@ -116,6 +116,13 @@ class AdapterFigures(Schema):
     validation_loss: float | None = None
     seed: int
 
+    @property
+    def choices(self) -> tuple[CorpusName, ...]:
+        """The corpora that a prediction must choose from; empty where there is nothing to choose."""
+        tasks = self.task.corpora if self.task else {}
+        distinct = {(one.label_space, one.context_k) for one in tasks.values()}
+        return tuple(tasks) if len(distinct) > 1 else ()
+
 
 Precision = Literal["bf16", "fp16", "float32"]
 
