@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -157,10 +157,13 @@ def package_versions(*names: str) -> dict[str, str]:
     found = {}
     for name in ("dialoguellm-release", *names):
         try:
-            found[name] = version(name)
+            found[name] = _installed(name)
         except PackageNotFoundError:
             continue
     return found
+
+
+_installed = cache(version)  # it reads the metadata of a package again each time
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

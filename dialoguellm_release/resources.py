@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import wraps
+from functools import lru_cache, wraps
 from pathlib import Path
 from types import ModuleType
 from typing import ParamSpec, TypeVar
@@ -106,16 +106,20 @@ def resource_at(name: str) -> Path:
 
 def resource_sha256(path: Path) -> str:
     """The hash of a file; of a YAML file, of its data, so that a comment does not count."""
+    content = path.read_bytes()
+    return hashlib.sha256(_data_of(content) if path.suffix in (".yaml", ".yml") else content).hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _data_of(content: bytes) -> bytes:
+    """The data of a YAML file as JSON; the file itself where it is none."""
     import yaml
 
-    content = path.read_bytes()
-    if path.suffix in (".yaml", ".yml"):
-        try:
-            data = yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-            content = json.dumps(data, default=str, sort_keys=True).encode()
-        except (yaml.YAMLError, ValueError, TypeError, RecursionError):
-            pass
-    return hashlib.sha256(content).hexdigest()
+    try:
+        data = yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return json.dumps(data, default=str, sort_keys=True).encode()
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError):
+        return content
 
 
 def cached(function: Callable[Arguments, Value]) -> Callable[Arguments, Value]:
