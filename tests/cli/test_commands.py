@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -15,6 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from dialoguellm_release.cli.main import main
+from dialoguellm_release.errors import ReleaseError
 from dialoguellm_release.recipes.load import bundled
 
 COMMANDS = (
@@ -248,17 +249,17 @@ def run_json(run: Any, tmp_path: Path) -> str:
     return text
 
 
-def test_debug_shows_the_traceback(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "dialoguellm_release.cli.main"]
+def test_debug_shows_the_traceback(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = ["dataset", "build", "paper", "--out", str(tmp_path / "out")]
-    short = subprocess.run([*command, *wrong], capture_output=True, text=True, check=False)
-    assert short.returncode == 1
-    assert "Traceback" not in short.stderr
-    assert short.stderr.startswith("--sources: the recipe paper needs")
-    long = subprocess.run([*command, "--debug", *wrong], capture_output=True, text=True, check=False)
+    short = run(*wrong)
+    assert short.code == 1
+    assert "Traceback" not in short.err
+    assert short.err.startswith("--sources: the recipe paper needs")
+    command = [sys.executable, "-m", "dialoguellm_release.cli.main", "--debug", *wrong]
+    long = subprocess.run(command, capture_output=True, text=True, check=False)
     assert long.returncode == 1
     assert "Traceback" in long.stderr
-    by_variable = subprocess.run(
-        [*command, *wrong], capture_output=True, text=True, check=False, env=os.environ | {"DLM_DEBUG": "1"}
-    )
-    assert "Traceback" in by_variable.stderr
+    monkeypatch.setenv("DLM_DEBUG", "1")
+    monkeypatch.setattr(sys, "argv", ["dlm-release", *wrong])
+    with pytest.raises(ReleaseError):
+        main()

@@ -42,7 +42,9 @@ from dialoguellm_release.schemas.recipes.dataset import DatasetRecipe
 from dialoguellm_release.schemas.record import Record
 from dialoguellm_release.schemas.release import ReleaseRecipe
 from dialoguellm_release.schemas.scores import ScoreFigures
-from tests.conftest import Once
+from tests.conftest import Ended, Once
+from tests.hub.publisher import Publisher
+from tests.hub_server.server import HubServer
 
 CORPORA: tuple[CorpusName, ...] = ("meld", "meisd")
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -95,6 +97,18 @@ def build(tmp_path: Path, metrics: Path, once: Once, score_figures_of: Callable[
     recipe = load_recipe("demo", "release", ReleaseRecipe).recipe
     metric_alone = tuple(one for one in recipe.spaces if one.metric)
     return Build(path, recipe.model_copy(update={"spaces": metric_alone}))
+
+
+@pytest.fixture
+def publisher(
+    build: Build,
+    hub_server: HubServer,
+    tmp_path: Path,
+    run: Callable[..., Ended],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Publisher:
+    monkeypatch.setattr(plan, "resource_folder", resource_folder)  # the bundled metric, as in other processes
+    return Publisher(build.path, hub_server, tmp_path / "home", run)
 
 
 @pytest.fixture

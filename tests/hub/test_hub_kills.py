@@ -2,58 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 import pytest
 
+from tests.hub.publisher import SECRET, Publisher
 from tests.hub_server.audit import broken_tags, release_commits
-from tests.hub_server.clients import environment
 from tests.hub_server.faults import Fault
 from tests.hub_server.server import HubServer
 
-if TYPE_CHECKING:
-    from tests.hub.conftest import Build
-
-SECRET = "hf_maintainerstoken"
 COMMITS = [(kind, first) for first in (1, 3, 4) for kind in ("before commit", "after commit")]
 TAGS = [(kind, first) for first in (1, 2, 4) for kind in ("before create_tag", "after create_tag")]
 FAST = [("after commit", 3), ("before create_tag", 2)]
-
-
-class Publisher:
-    """`dlm-release publish` in other processes, and the newest of them."""
-
-    def __init__(self, build: Path, server: HubServer, home: Path) -> None:
-        self._build, self.variables = build, environment(server, home) | {"HF_TOKEN": SECRET}
-        self.process: subprocess.Popen[str] | None = None
-
-    def run(self) -> tuple[int, str]:
-        """How it ended, and all that it printed."""
-        command = [sys.executable, "-m", "dialoguellm_release.cli.main", "publish", "demo"]
-        self.process = subprocess.Popen(
-            [*command, "--from", str(self._build), "--to", "hub", "--yes"],
-            env=os.environ | self.variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        printed, _ = self.process.communicate()
-        return self.process.returncode, printed
-
-    def kill(self) -> None:
-        """Ends it as `kill -9` does; whatever it sent just now still arrives."""
-        assert self.process
-        self.process.kill()
-        self.process.wait()
-
-
-@pytest.fixture
-def publisher(build: Build, hub_server: HubServer, tmp_path: Path) -> Publisher:
-    return Publisher(build.path, hub_server, tmp_path / "home")
 
 
 def assert_released(server: HubServer) -> None:
@@ -90,7 +48,7 @@ def test_a_killed_publish_goes_on(
     tagged = sum(bool(one.tags) for one in hub_server.store.repositories.values())
     assert tagged == (first if kind == "create_tag" else 5 if kind == "add_item" else 0)
     hub_server.faults.clear()
-    code, again = publisher.run()
+    code, again = publisher.run_here()
     assert code == 0, again
     assert_released(hub_server)
     assert SECRET not in printed + again
@@ -108,7 +66,7 @@ def test_ctrl_c_is_told_and_the_next_run_goes_on(publisher: Publisher, hub_serve
     assert code == 130
     assert "Traceback" not in printed
     assert broken_tags(hub_server.store) == []
-    code, printed = publisher.run()
-    assert code == 0, printed
+    code, again = publisher.run_here()
+    assert code == 0, again
     assert_released(hub_server)
-    assert SECRET not in printed
+    assert SECRET not in printed + again

@@ -37,10 +37,11 @@ LEAST_CHARACTERS = 12
 """Even shorter ones ("Yeah.") are whole cells by chance."""
 
 _HEX = re.compile(r"[0-9a-f]{32,128}")
+_APOSTROPHES, _OTHERS = re.compile("['’‘`]"), re.compile(r"[^a-z0-9]+")
 
 
 def words_of(text: str) -> list[str]:
-    return re.sub(r"[^a-z0-9]+", " ", re.sub("['’‘`]", "", text.lower())).split()
+    return _OTHERS.sub(" ", _APOSTROPHES.sub("", text.lower())).split()
 
 
 class Withheld:
@@ -56,8 +57,16 @@ class Withheld:
             self._by_start[tuple(words[:LEAST_WORDS])].add(tuple(words))
         self._lines = {text for text in kept if len(text) >= LEAST_CHARACTERS}
         self._digests = {digest for text in split for digest in _digests(text, salt)}
+        self._clean = set[str]()
 
-    def found_in(self, text: str) -> Iterator[str]:
+    def found_in(self, text: str) -> list[str]:
+        """The utterances in a text; one that was searched before, and holds none, is not searched again."""
+        found = [] if text in self._clean else list(self._searched(text))
+        if not found:
+            self._clean.add(text)
+        return found
+
+    def _searched(self, text: str) -> Iterator[str]:
         """The utterances in a text, by their words and as they are; hashes of one, whatever its length."""
         words = words_of(text)
         for place in range(len(words) - LEAST_WORDS + 1):

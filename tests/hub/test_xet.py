@@ -15,7 +15,7 @@ from dialoguellm_release.hub.store import UNCHANGED, UNFINISHED
 from dialoguellm_release.hub.store_hub import HubStore
 from dialoguellm_release.steps.release import UNFINISHED as SAID
 from tests.hub.codes import refuses
-from tests.hub.test_hub_kills import Publisher
+from tests.hub.publisher import Publisher
 from tests.hub_server.audit import broken_tags, release_commits
 from tests.hub_server.faults import Fault
 from tests.hub_server.xet import CLIENT_SETTINGS
@@ -164,9 +164,8 @@ def test_a_storage_that_cannot_be_reached_for_a_download_is_named(build: Build, 
 
 
 def test_ctrl_c_during_an_upload_prints_one_sentence(
-    build: Build, xet: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    publisher: Publisher, xet: HubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publisher = Publisher(build.path, xet, tmp_path / "home")
     monkeypatch.setitem(publisher.variables, "HF_HUB_DISABLE_XET", "0")
 
     def interrupt() -> None:
@@ -179,6 +178,6 @@ def test_ctrl_c_during_an_upload_prints_one_sentence(
     assert "Traceback" not in printed
     assert printed.strip().splitlines()[-1] == f"Stopped by Ctrl-C; {SAID}."
     xet.faults.clear()
-    code, printed = publisher.run()
+    code, printed = publisher.run_here()
     assert code == 0, printed
     assert_released(xet, repositories=5)
