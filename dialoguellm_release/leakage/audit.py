@@ -94,11 +94,7 @@ PART_OF: dict[int, Part] = {CLEAN: "clean", LEAKED: "leaked", DUPLICATE: "repeat
 
 
 def decide(turns: Turns, leaks: Bits, repeats: Iterable[Group], rules: CleanRules) -> Decisions:
-    """Whether the record of each turn is clean, leaks, is a duplicate, or loses a conflict.
-
-    Args:
-        leaks: The splits that each record shares something with.
-    """
+    """Whether the record of each turn is clean, leaks, is a duplicate, or loses a conflict."""
     import numpy as np
 
     decisions = np.where(leaks != 0, LEAKED, CLEAN).astype(np.int8)
@@ -141,16 +137,11 @@ def _kept_labels(labels: list[int], rules: CleanRules) -> set[int]:
 
 @dataclass(frozen=True)
 class Ledger:
-    """What an audit found.
-
-    Attributes:
-        leaks: For the record of each turn, the splits that it shares something with, as bits.
-        decisions: For the record of each turn, whether it is clean, and if not why.
-    """
+    """What an audit found."""
 
     audit: Audit
-    leaks: Bits
-    decisions: Decisions
+    leaks: Bits  # for the record of each turn, the splits that it shares something with, as bits
+    decisions: Decisions  # for the record of each turn, whether it is clean, and if not why
 
 
 def make_ledger(turns: Turns, rules: CleanRules) -> Ledger:
@@ -213,12 +204,7 @@ def publishable_audit(
 
 
 def audit_between(audit: Audit, second: Collection[CorpusName]) -> Audit:
-    """The part of an audit of two datasets that concerns both of them.
-
-    Args:
-        audit: Of all their records together.
-        second: The corpora of one of the two.
-    """
+    """The part of an audit of two datasets together that concerns both; `second` are the corpora of one."""
 
     def crosses(*names: str) -> bool:
         return len({name.split("/")[0] in second for name in names}) > 1

@@ -37,37 +37,21 @@ CorpusSplits = tuple[tuple[CorpusName, Split], ...]
 
 @dataclass(frozen=True)
 class Turns:
-    """Utterances of a dataset, dialogue after dialogue, each dialogue in its order.
+    """Utterances of a dataset, dialogue after dialogue, each dialogue in its order."""
 
-    Attributes:
-        splits: Every split of every corpus, in the order of the dataset.
-        labels: The canonical labels, then the others that were collected.
-        dialogue_ids: By the numbers in `dialogue`, in their natural order.
-        said: The words of each turn as numbers, in the order in which turns were collected.
-        place: The position of each turn in `said`.
-        text: A number for the text of each turn: the same for the same words.
-        words: Words of each turn.
-        split: The position of each turn in `splits`.
-        dialogue: A number for the dialogue of each turn.
-        index: The utterance index of each turn.
-        label: The position of each turn's label in `labels`.
-        context: How many turns before it the record of each turn shows.
-        is_undrawn: Whether the split of a turn is still to be drawn.
-    """
-
-    splits: CorpusSplits
-    labels: tuple[Label, ...]
-    dialogue_ids: list[str]
-    said: pa.ListArray
-    place: Numbers
-    text: Numbers
-    words: Numbers
-    split: Numbers
-    dialogue: Numbers
-    index: Numbers
-    label: Numbers
-    context: Numbers
-    is_undrawn: Flags
+    splits: CorpusSplits  # every split of every corpus, in the order of the dataset
+    labels: tuple[Label, ...]  # the canonical labels, then the others that were collected
+    dialogue_ids: list[str]  # by the numbers in `dialogue`, in their natural order
+    said: pa.ListArray  # the words of each turn as numbers, in the order in which turns were collected
+    place: Numbers  # the position of each turn in `said`
+    text: Numbers  # a number for the text of each turn: the same for the same words
+    words: Numbers  # words of each turn
+    split: Numbers  # the position of each turn in `splits`
+    dialogue: Numbers  # a number for the dialogue of each turn
+    index: Numbers  # the utterance index of each turn
+    label: Numbers  # the position of each turn's label in `labels`
+    context: Numbers  # how many turns before it the record of each turn shows
+    is_undrawn: Flags  # whether the split of a turn is still to be drawn
 
     def where(self, chosen: Flags | Numbers) -> Turns:
         """The turns that are chosen, in their order."""
@@ -108,11 +92,7 @@ _COLUMNS = ("place", "text", "words", "split", "dialogue", "index", "label", "co
 
 
 class TurnCollector:
-    """Collects utterances into turns.
-
-    Args:
-        corpora: Those of the dataset, in its order.
-    """
+    """Collects utterances into turns; the corpora are those of the dataset, in its order."""
 
     def __init__(self, corpora: Iterable[CorpusName]) -> None:
         self._splits: CorpusSplits = tuple(product(corpora, SPLITS))
@@ -124,12 +104,9 @@ class TurnCollector:
         self._tables: list[pa.Table] = []
 
     def add(self, columns: pa.Table, context_sizes: Sequence[int] | Numbers) -> None:
-        """Adds utterances.
+        """Adds utterances, with how many turns before it the record of each shows.
 
-        Args:
-            columns: Of records: corpus, split, dialogue_id, utterance_index, input and label are read; one
-                without a split counts as held out until it is drawn.
-            context_sizes: How many turns before it the record of each shows.
+        One without a split counts as held out until it is drawn.
         """
         import pyarrow as pa
         import pyarrow.compute as pc
@@ -225,13 +202,7 @@ def read_turns(
 ) -> tuple[Turns, tuple[CorpusName, ...]]:
     """The turns of a dataset folder, or of two, and the names of the corpora of the second one.
 
-    Args:
-        dataset: A dataset folder.
-        advance: Called with the number of records that were read.
-        against: Another dataset folder; a corpus of it that both have is named `other_CORPUS`.
-
-    Raises:
-        DataError: The files of a folder do not agree with its manifest, or a dialogue is incomplete.
+    A corpus of the second one that both have is named `other_CORPUS`.
     """
     corpora = read_manifest(dataset, DatasetManifest).figures.corpora
     second = read_manifest(against, DatasetManifest).figures.corpora if against else {}
@@ -259,13 +230,7 @@ def as_turns(
 ) -> Turns:
     """The turns of records, which may come in any order.
 
-    Args:
-        columns: The records, some at once.
-        corpora: Those of the dataset, in its order.
-        show_more: Corpora whose contexts also show utterances of which there is no record.
-
-    Raises:
-        DataError: A record shows more turns of its dialogue than there are before it.
+    The contexts of the corpora in `show_more` also show utterances of which there is no record.
     """
     import numpy as np
     import pyarrow.compute as pc
