@@ -82,13 +82,13 @@ def write_dataset(
     """Writes the data files and the audit of a dataset into an empty folder, and gives its figures."""
     corpora, recipe = build.corpora(), build.recipe
     named = {name: recipe.corpora[name] for name in corpora}
-    with TemporaryFile(dir=folder) as spill:
+    with TemporaryFile(dir=folder) as spill, ExitStack() as files:
         turns, contents = read_corpora(named, recipe, build.folders, read or build.read, spill, advance)
         ledger = make_ledger(turns, recipe.clean)
         write_text(folder / AUDIT, audit_as_json(ledger.audit))
         statistics, audit = turn_statistics(turns), ledger.audit.figures
         labels = class_labels(one.label_space for one in corpora.values())
-        writer = _Writer(build, folder, labels, _Decisions(turns, ledger), advance)
+        writer = _Writer(build, folder, labels, _Decisions(turns, ledger), advance, files)
         del turns, ledger
         for name, entry in corpora.items():
             writer.write(name, entry, contents[name])
@@ -162,11 +162,12 @@ class _Writer:
         labels: tuple[Label, ...],
         decisions: _Decisions,
         advance: Callable[[int], None],
+        files: ExitStack,
     ) -> None:
         self.prompt = prompt_of(build.recipe)
         self.relabelled = Counter[str]()
         self._build, self._folder, self._labels = build, folder, labels
-        self._decisions, self._advance = decisions, advance
+        self._decisions, self._advance, self._files = decisions, advance, files
 
     def write(self, name: CorpusName, entry: CorpusEntry, content: CorpusContent) -> None:
         """Writes the records of a corpus."""
@@ -175,17 +176,18 @@ class _Writer:
         shown = (recipe.context_of(name), recipe.speakers)
         maker = RecordMaker(self.prompt, *terms, *shown, descriptions)
         writers: dict[Split, SplitWriter] = {}
-        with ExitStack() as files:
-            for held in content.utterances:
-                for split, utterances in content.by_split(held):
-                    if split not in writers:
-                        where = (self._folder, name, split)
-                        writers[split] = SplitWriter(*where, self.prompt, self._labels, files)
-                    dialogues = utterances["dialogue_id"].unique().to_pylist()
-                    leaks, decided = self._decisions.of(name, split, dialogues)
-                    writers[split].add(maker.columns(name, split, utterances, leaks), decided)
-                    writers[split].totals.context_only += utterances["label"].null_count
-                    self._advance(len(dialogues))
+        for held in content.utterances:
+            for split, utterances in content.by_split(held):
+                if split not in writers:
+                    where = (self._folder, name, split)
+                    writers[split] = SplitWriter(*where, self.prompt, self._labels, self._files)
+                dialogues = utterances["dialogue_id"].unique().to_pylist()
+                leaks, decided = self._decisions.of(name, split, dialogues)
+                writers[split].add(maker.columns(name, split, utterances, leaks), decided)
+                writers[split].totals.context_only += utterances["label"].null_count
+                self._advance(len(dialogues))
+        for one in writers.values():
+            one.finish()
         content.totals = {split: writers[split].totals for split in SPLITS if split in writers}
         self.relabelled += maker.relabelled
 

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from dialoguellm_release.leakage.turns import Decisions
 
 ROWS_PER_GROUP = 20_000
+MOST_UNHASHED = 4
+"""So many batches of records may wait to be hashed."""
+
 _UTTERANCE = tuple(one.name for one in fields(Utterance))
 
 
@@ -80,6 +83,12 @@ class RowWriter:
         while sum(map(len, self._tables)) >= ROWS_PER_GROUP:
             self._flush()
 
+    def finish(self) -> None:
+        """Takes no more rows: writes what is left and closes the file, beside what goes on."""
+        if any(map(len, self._tables)):
+            self._flush(is_last=True)
+        self._tables = []
+
     def __enter__(self) -> Self:
         return self
 
@@ -87,14 +96,14 @@ class RowWriter:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None and any(map(len, self._tables)):
-                self._flush()
+            if kind is None:
+                self.finish()
             self._wait()
         finally:
             if self._writer is not None:
                 self._writer.close()
 
-    def _flush(self) -> None:
+    def _flush(self, *, is_last: bool = False) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -104,7 +113,12 @@ class RowWriter:
         rows = pa.concat_tables(self._tables)
         rows, self._tables = rows.slice(0, ROWS_PER_GROUP).combine_chunks(), [rows.slice(ROWS_PER_GROUP)]
         self._wait()
-        self._written = _threads().submit(self._writer.write_table, rows)
+        self._written = _threads().submit(self._write, rows, is_last)
+
+    def _write(self, rows: pa.Table, is_last: bool) -> None:
+        self._writer.write_table(rows)
+        if is_last:
+            self._writer.close()
 
     def _wait(self) -> None:
         if self._written is not None:
@@ -341,8 +355,8 @@ class SplitWriter:
         numbers, counts = np.unique(decisions, return_counts=True)
         totals.decisions.update(dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
         totals.records += len(records)
-        if totals.digests:
-            totals.digests[-1].result()  # so that no more than some thousand records wait
+        if len(totals.digests) >= MOST_UNHASHED:
+            totals.digests[-MOST_UNHASHED].result()
         totals.digests.append(_threads().submit(lambda: b"".join(record_digests(records))))
         totals.described += len(records) - records["video_description"].null_count
         for part in dict.fromkeys(PART_OF[one] for one in numbers.tolist()):
@@ -353,6 +367,11 @@ class SplitWriter:
             data, sft = self._writers[part]
             data.add(record_table(rows, self._labels))
             sft.add(sft_table(rows, self._prompt, self._labels))
+
+    def finish(self) -> None:
+        """Takes no more records; the files are written beside what goes on."""
+        for writer in chain.from_iterable(self._writers.values()):
+            writer.finish()
 
     def _open(self, part: Part) -> tuple[RowWriter, RowWriter]:
         data = self._folder / DataFile(self._corpus, self._split, part).path
