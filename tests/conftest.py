@@ -78,6 +78,20 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    """Nor are those of libraries that fixtures and tests import; each training searches twice."""
+    global _searched
+    if len(sys.modules) > _searched + 100:
+        _searched = len(sys.modules)
+        gc.collect()
+        gc.freeze()
+
+
+_searched = 0
+"""How many modules there were when the garbage was searched for last."""
+
+
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path_factory.mktemp("home")
