@@ -110,14 +110,15 @@ def row_problems(path: Path, held: DataFile) -> Iterator[Problem]:
     import pyarrow.parquet as pq
 
     try:
-        ids = pq.read_table(path, columns=["id"], partitioning=None)["id"]
+        with pq.ParquetFile(path) as file:  # pq.read_table and pa.scalar import pandas
+            ids = file.read(columns=["id"])["id"]
     except (pa.ArrowException, KeyError) as error:
         what = f"its rows cannot be read: {error}"
         yield Problem(str(path), what, fix=_AGAIN, code="licenses.unreadable_rows")
         return
     yield from _column_problems(path, (sft_schema() if held.holds == "sft" else record_schema()).names)
     prefix = f"{held.corpus}/{held.split}/"
-    strays = ids.filter(pc.invert(pc.fill_null(pc.starts_with(ids, prefix), fill_value=False)))
+    strays = ids.filter(pc.invert(pc.starts_with(ids, prefix)), null_selection_behavior="emit_null")
     if len(strays):
         what = "holds rows of another corpus or split than its path says"
         expected, got = f"ids that begin with {prefix}", str(strays[0].as_py())
