@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from dialoguellm_release.leakage.turns import Bits, Flags, Numbers
 
 
-_SORTED_AT_ONCE = 500_000
-"""Stretches are numbered in parts of about this size, so that sorting takes little memory."""
+_SORTED_AT_ONCE = 250_000
+"""Stretches are numbered, and words gathered, in parts of about this size, which takes little memory."""
 
 _FACTOR = 0x1E3779B97F4A7C15
 
@@ -46,6 +46,7 @@ def number_stretches(tokens: Numbers, starts: Numbers, size: int) -> Numbers:
     low = tokens.astype(np.uint8)
     part_of = (low[:most] + low[size - 1 :]) & (parts - 1)
     part_of[~stretches_begin(len(tokens), starts, size)[:most]] = parts
+    del low
     numbers, used = np.full(len(tokens), NONE, dtype=np.int32), 0
     for part in range(parts):
         if not len(places := np.flatnonzero(part_of == part)):
@@ -166,21 +167,27 @@ def no_bits(turns: int, splits: int) -> Bits:
     return np.zeros(turns, dtype=np.min_scalar_type((1 << splits) - 1))
 
 
-def holders(numbers: Numbers, splits: Numbers, count: int) -> Bits:
+def holders(numbers: Numbers, splits: Numbers, count: int, starts: Numbers | None = None) -> Bits:
     """For each number the splits in which it occurs, as bits; 0 for NONE.
 
     Args:
         splits: The split of each number, or its corpus.
         count: How many there are in all.
+        starts: Where the numbers of each split begin, where it has not one alone.
     """
     import numpy as np
 
     held = no_bits(numbers.max(initial=NONE) + 2, count)  # the last one is that of NONE, -1
-    ends = [*(np.flatnonzero(np.diff(splits)) + 1).tolist(), len(splits)]
-    for start, end in pairwise([0, *ends]) if len(splits) else ():
-        held[numbers[start:end]] |= bit_of(int(splits[start]))
+    firsts = np.flatnonzero(np.diff(splits, prepend=NONE))
+    begins = firsts if starts is None else starts[firsts]
+    runs = [slice(*one) for one in pairwise([*begins.tolist(), len(numbers)])]
+    for run, split in zip(runs, splits[firsts].tolist(), strict=True):
+        held[numbers[run]] |= bit_of(split)
     held[NONE] = 0
-    return held[numbers]
+    found = no_bits(len(numbers), count)
+    for run in runs:  # one by one, since indices take twice the memory of the numbers
+        found[run] = held[numbers[run]]
+    return found
 
 
 def _number_sequences(text: Numbers, starts: Numbers) -> Numbers:
@@ -212,18 +219,29 @@ class Ngrams:
 def find_ngrams(speech: Turns) -> Ngrams:
     """The n-grams of turns that have words, with the splits that have them."""
     import numpy as np
-    import pyarrow as pa
 
-    ends = np.cumsum(speech.words)
-    starts = ends - speech.words
+    starts = np.cumsum(speech.words) - speech.words
     dialogues = starts[dialogue_starts(speech)]
-    words = speech.said.take(pa.array(speech.place)).flatten().to_numpy()
-    ngram = number_stretches(words, dialogues, NGRAM)
+    ngram = number_stretches(_words(speech), dialogues, NGRAM)
     return Ngrams(
-        holders=holders(ngram, np.repeat(speech.split, speech.words), len(speech.splits)),
-        is_ngram=stretches_begin(len(words), dialogues, NGRAM),
+        holders=holders(ngram, speech.split, len(speech.splits), starts),
+        is_ngram=stretches_begin(len(ngram), dialogues, NGRAM),
         starts=starts,
     )
+
+
+def _words(turns: Turns) -> Numbers:
+    """Every word that is said, as a number."""
+    import numpy as np
+    import pyarrow as pa
+
+    words, used = np.empty(turns.words.sum(), dtype=np.int32), 0
+    for start in range(0, len(turns.place), _SORTED_AT_ONCE):
+        places = pa.array(turns.place[start : start + _SORTED_AT_ONCE])
+        said = turns.said.take(places).flatten()
+        words[used : used + len(said)] = said.to_numpy()
+        used += len(said)
+    return words
 
 
 def find_overlaps(turns: Turns, shared: Shared, ngrams: Ngrams) -> list[Overlap]:
