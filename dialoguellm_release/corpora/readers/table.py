@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import marshal
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
+from operator import attrgetter
+from typing import Any
 
 from dialoguellm_release.corpora.cells import Fault, NativeLabels, c1_as_cp1252, seconds, whole_number
 from dialoguellm_release.corpora.files import CorpusFolder
@@ -15,7 +18,7 @@ from dialoguellm_release.errors import Problem
 from dialoguellm_release.schemas.corpus import JsonFormat, TableFormat
 from dialoguellm_release.schemas.labels import SPLITS, Split
 from dialoguellm_release.schemas.record import Dialogue, Utterance
-from dialoguellm_release.tabular import TableRow
+from dialoguellm_release.tabular import ROWS_AT_ONCE, TableRow
 
 SPLIT_NAMES: dict[str, Split] = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
@@ -81,33 +84,62 @@ class DialogueRows:
 
     Utterances stand by their index, which in the public files is the order of the rows too.
 
-    Why: the rows of a dialogue may stand anywhere, so those of the whole split have to be held.
+    Why: the rows of a dialogue may stand anywhere, so those of the whole split have to be held. Packed, they
+    take a fifth of the memory of objects.
     """
 
     def __init__(self, folder: CorpusFolder, split: Split | None) -> None:
         self._folder = folder
         self.split = split
-        self._dialogues: dict[str, dict[int, tuple[int, Utterance]]] = {}
+        self._packed: dict[str, bytes] = {}
+        self._open: dict[str, dict[int, tuple[int, Utterance]]] = {}  # what was added last, not packed yet
+        self._added = 0
 
     def add(self, dialogue_id: str, utterance: Utterance, line: int) -> None:
         """Adds the utterance of a line."""
-        rows = self._dialogues.setdefault(dialogue_id, {})
+        rows = self._open.get(dialogue_id)
+        if rows is None:
+            rows = self._open[dialogue_id] = self._unpacked(dialogue_id)
         if utterance.index in rows:
             first, _ = rows[utterance.index]
             what = f"dialogue {dialogue_id}, utterance {utterance.index} a second time; first on line {first}"
             raise Fault(what, fix="keep one of the two lines", code="corpora.utterance_twice")
         rows[utterance.index] = line, utterance
+        self._added += 1
+        if self._added % ROWS_AT_ONCE == 0:
+            self._pack()
 
     def dialogues(self) -> Iterator[Dialogue]:
         """The dialogues; counts them as what the public file holds."""
-        self._folder.notes.public_dialogues[self.split] += len(self._dialogues)
-        self._folder.notes.public_utterances[self.split] += sum(map(len, self._dialogues.values()))
-        for dialogue_id in list(self._dialogues):
-            rows = self._dialogues.pop(dialogue_id)  # so that what was given is no longer held
+        self._pack()
+        self._folder.notes.public_dialogues[self.split] += len(self._packed)
+        self._folder.notes.public_utterances[self.split] += self._added
+        for dialogue_id in list(self._packed):
+            rows = self._unpacked(dialogue_id)
+            del self._packed[dialogue_id]  # so that what was given is no longer held
             utterances = tuple(rows[index][1] for index in sorted(rows))
             yield Dialogue(
                 corpus=self._folder.entry.name, split=self.split, id=dialogue_id, utterances=utterances
             )
+
+    def _pack(self) -> None:
+        for dialogue_id, rows in self._open.items():
+            values = [(line, *_values_of(utterance)) for line, utterance in rows.values()]
+            self._packed[dialogue_id] = marshal.dumps(values)
+        self._open.clear()
+
+    def _unpacked(self, dialogue_id: str) -> dict[int, tuple[int, Utterance]]:
+        packed = self._packed.get(dialogue_id)
+        found = ((line, _utterance_of(values)) for line, *values in (marshal.loads(packed) if packed else ()))
+        return {utterance.index: (line, utterance) for line, utterance in found}
+
+
+_FIELDS = tuple(one.name for one in fields(Utterance))
+_values_of = attrgetter(*_FIELDS)
+
+
+def _utterance_of(values: Sequence[Any]) -> Utterance:
+    return Utterance(**dict(zip(_FIELDS, values, strict=True)))
 
 
 @dataclass
