@@ -7,9 +7,8 @@ import hashlib
 import os
 import shlex
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from subprocess import PIPE, Popen
 
@@ -114,16 +113,22 @@ class GitRepository:
         parted = [entry.partition("\t") for entry in entries if entry]
         return {path: StoredFile(int(head.split()[3]), head.split()[2]) for head, _, path in parted}
 
-    def sha256_of_blob(self, blob: str) -> str:
-        """The SHA-256 of a file's content as git gives it back."""
-        with self._start("cat-file", "blob", blob) as process:
+    def sha256_of_blobs(self, blobs: Iterable[str]) -> Iterator[str]:
+        """The SHA-256 of each content as git gives it back, all by one process."""
+        with self._start("cat-file", "--batch") as process:
+            assert process.stdin is not None
             assert process.stdout is not None
-            digest = hashlib.sha256()
-            for part in iter(partial(process.stdout.read, 1 << 20), b""):
-                digest.update(part)
-        if process.returncode:
-            raise self._failure("cat-file", f"blob {blob} cannot be read")
-        return digest.hexdigest()
+            for blob in blobs:
+                process.stdin.write(f"{blob}\n".encode())
+                process.stdin.flush()
+                head = process.stdout.readline().split()
+                left, digest = int(head[2]) if len(head) == 3 else 1, hashlib.sha256()
+                while left and (part := process.stdout.read(min(left, 1 << 20))):
+                    digest.update(part)
+                    left -= len(part)
+                if left or process.stdout.read(1) != b"\n":
+                    raise self._failure("cat-file", f"blob {blob} cannot be read")
+                yield digest.hexdigest()
 
     def write_blob(self, content: Path | bytes) -> str:
         """Writes a content; its id."""
@@ -315,12 +320,16 @@ class FolderStore(Store):
     def put(self, name: RepositoryName, files: Mapping[str, PlannedFile], advance: Advance) -> None:
         """Writes files into git's object store, and reads them back."""
         git, problems = self._git(name), []
-        for path, file in files.items():
-            blob = git.write_blob(file.content)
-            if (got := git.sha256_of_blob(blob)) != file.sha256:
+
+        def written() -> Iterator[str]:
+            for path, file in files.items():
+                self._blobs[name, path] = git.write_blob(file.content)
+                yield self._blobs[name, path]
+
+        for (path, file), got in zip(files.items(), git.sha256_of_blobs(written()), strict=True):
+            if got != file.sha256:
                 where, what, code = str(git.path / path), CHANGED, "hub.changed_while_publishing"
                 problems.append(Problem(where, what, file.sha256, got, "try again", code=code))
-            self._blobs[name, path] = blob
             advance(file.size)
         if problems:
             raise PublishError(problems, UNCHANGED)
