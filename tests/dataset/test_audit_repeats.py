@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -105,6 +106,12 @@ def test_no_words_are_no_text_but_a_context(dialogue_of: DialogueOf) -> None:
     assert duplicates(records + dialogue_of("meld/train/3", ["Yes."])) == duplicates(records)
 
 
+@cache
+def plain(text: str) -> str:
+    """The words of a text; most texts come twice, as an utterance and as the context of the next."""
+    return " ".join(re.findall("[a-z0-9]+", re.sub("['’‘`]", "", text.lower())))
+
+
 def from_parquet(folder: Path) -> dict[tuple[str, ...], list[tuple[str, str, str]]]:
     """Id, split and label by normalised text and context, the speaker cut off the context's lines."""
     grouped: defaultdict[tuple[str, ...], list[tuple[str, str, str]]] = defaultdict(list)
@@ -114,10 +121,7 @@ def from_parquet(folder: Path) -> dict[tuple[str, ...], list[tuple[str, str, str
             continue
         for row in pq.read_table(folder / "data" / corpus, columns=columns).to_pylist():
             lines = [line.split(": ", 1)[1] if row["speaker"] else line for line in row["context"]]
-            key = tuple(
-                " ".join(re.findall("[a-z0-9]+", re.sub("['’‘`]", "", text.lower())))
-                for text in (row["input"], *lines)
-            )
+            key = tuple(map(plain, (row["input"], *lines)))
             if key[0]:
                 grouped[key].append((row["id"], row["split"], row["output"]))
     return grouped

@@ -13,6 +13,7 @@ from dialoguellm_release.errors import MissingExtraError
 from dialoguellm_release.folders import read_manifest
 from dialoguellm_release.layout import COUNT_FIGURES, FIGURE_FILES
 from dialoguellm_release.recipes.catalogue import load_recipe
+from dialoguellm_release.render import figure_style
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.dataset_manifest import DatasetManifest
 from dialoguellm_release.step import StepResult
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Dataset = StepResult[DatasetManifest]
-
-
-pytestmark = pytest.mark.usefixtures("drawn_figures")
 
 
 @pytest.fixture(scope="module")
@@ -63,16 +61,14 @@ def texts_of(figures: list[Figure]) -> list[set[str]]:
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The drawings that are saved from here on."""
-    from matplotlib.figure import Figure
-
     saved: list[Figure] = []
-    save = Figure.savefig
+    save = figure_style._saved
 
-    def noting(self: Figure, *arguments: object, **options: object) -> None:
-        saved.append(self)
-        save(self, *arguments, **options)  # type: ignore[arg-type]
+    def noting(figure: Figure, path: Path) -> set[str]:
+        saved.append(figure)
+        return save(figure, path)
 
-    monkeypatch.setattr(Figure, "savefig", noting)
+    monkeypatch.setattr(figure_style, "_saved", noting)
     return saved
 
 
@@ -110,6 +106,7 @@ def test_another_process_with_another_style_draws_the_same_bytes(
         assert (tmp_path / path).read_bytes() == (demo_dataset.folder / path).read_bytes(), path
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_the_papers_numbers_stand_beside_the_built_ones(
     demo_dataset: Dataset, claims: ClaimsRecipe, drawn: list[Figure], tmp_path: Path
 ) -> None:
@@ -162,6 +159,7 @@ def test_where_no_utterance_is_in_common_there_is_no_heat_map(tmp_path: Path) ->
 
 
 @pytest.mark.corpora
+@pytest.mark.usefixtures("drawn_figures")
 def test_a_corpus_that_was_not_built_is_said_so(
     paper_dataset: Dataset, claims: ClaimsRecipe, drawn: list[Figure], tmp_path: Path
 ) -> None:
