@@ -212,18 +212,19 @@ def main() -> None:
         for _ in range(arguments.rounds):
             for way in WAYS:
                 measured[way].append(measure(way, arguments.sources, Path(built)))
-    seconds = {way: statistics.median(one["seconds"] for one in runs) for way, runs in measured.items()}
-    for way, runs in measured.items():
-        spread = ", ".join(f"{one['seconds']:.2f}" for one in runs)
-        peak = max(one["peak_mb"] for one in runs)
-        print(f"{way:6} median {seconds[way]:6.2f} s   peak {peak:5.0f} MB   ({spread})")
+    seconds = {way: [one["seconds"] for one in runs] for way, runs in measured.items()}
+    peaks = {way: [one["peak_mb"] for one in runs] for way, runs in measured.items()}
+    for way in WAYS:
+        spread = f"({min(seconds[way]):.2f} to {max(seconds[way]):.2f})   peak {max(peaks[way]):5.0f} MB"
+        print(f"{way:6} median {statistics.median(seconds[way]):6.2f} s {spread}")
     figures = (
-        seconds["ours"] / seconds["floor"],
-        seconds["usual"] / seconds["ours"],
-        max(one["peak_mb"] for one in measured["ours"]),
+        [one / other for one, other in zip(seconds["ours"], seconds["floor"], strict=True)],
+        [one / other for one, other in zip(seconds["usual"], seconds["ours"], strict=True)],
+        peaks["ours"],
     )
-    for (name, goal), figure in zip(GOALS.items(), figures, strict=True):
-        print(f"{name}: {figure:.1f} (goal: {goal})")
+    for (name, goal), values in zip(GOALS.items(), figures, strict=True):
+        spread = f"({min(values):.1f} to {max(values):.1f})"
+        print(f"{name}: median {statistics.median(values):.1f} {spread} (goal: {goal})")
 
 
 if __name__ == "__main__":
