@@ -232,12 +232,15 @@ def compare(
     some, few = prompts[: arguments.label_records], prompts[: arguments.few]
     first = LikelihoodScorer(model, [tokens[:1] for tokens in ones], size)
     plan = first.plan(prompts)
-    own = sum(len(prompts[place].ids) - one.shared for one in plan for place in one.places) / len(prompts)
+    lengths = [[len(prompts[place].ids) - one.shared for place in one.places] for one in plan]
+    own = sum(map(sum, lengths)) / len(prompts)
+    with_padding = sum(max(some) * len(some) for some in lengths) / len(prompts)
     mean = statistics.mean(len(prompt.ids) for prompt in prompts)
     theirs = BEAMS * (mean + arguments.new_tokens - 1)
     print(
         f"{model.num_parameters() / 1e6:.1f} M parameters on {hardware_name(torch.get_num_threads())}; "
-        f"{len(prompts)} records of {mean:.0f} tokens, {own:.0f} of them their own, batches of {size}\n"
+        f"{len(prompts)} records of {mean:.0f} tokens, {own:.1f} of them their own, with padding "
+        f"{with_padding:.1f}, batches of {size}\n"
         f"tokens that pass through the model: authors' way {theirs:.0f} a record, first_token {own:.0f}: "
         f"{theirs / own:.1f} times"
     )

@@ -22,7 +22,8 @@ With --share: how much of the peak of matrix products a training of ours reaches
 cores, in float32 and in bf16. Counted are 4 operations for each token and weight of the linear layers that
 all tokens pass through: not the output layer, LoRA, attention, nor what the last layer does for few tokens.
 The peak is that of the same products, in the shapes of the backbone's layers and of a pack, in the same
-process before and after each training. Then it prints where the time of a step goes, by torch's profiler.
+process before and after each training. Then it prints the share that these products reach where nothing else
+is computed, which no training can exceed, and where the time of a step goes, by torch's profiler.
 Goals for smollm2-135m-gguf (`make weights` brings it): 0.65 in float32, 0.55 in bf16.
 
 What training costs on a GPU: bench/gpu.py.
@@ -245,21 +246,14 @@ def compare(sources: Path, count: int, rounds: int) -> None:
 
 
 KINDS = {
-    "matrix products": ("aten::mm",),
-    "LoRA's second product": ("aten::addmm",),
+    "products of the layers": ("aten::mm",),
+    "LoRA": ("aten::addmm", "Addition"),
     "attention": ("scaled_dot_product",),
     "optimizer": ("Optimizer", "_fused_adam", "_foreach"),
     "data": ("DataLoader",),
     "copies": ("aten::copy_", "aten::cat", "aten::index"),
-    "norms, activations, residuals": (
-        "::mul",
-        "::add",
-        "silu",
-        "::pow",
-        "::mean",
-        "::neg",
-        "::sum",
-        "::rsqrt",
+    "norms, activations, residuals": tuple(
+        f"::{name}" for name in ("mul", "add", "silu", "pow", "mean", "neg", "sum", "rsqrt")
     ),
 }
 
@@ -288,14 +282,38 @@ def share(
         tuned = tune(trained, tokenizer, rows, found)
         peak = max(peak, product_flops(shapes, precision))
         shares.append(4 * tuned.linear_weights * tuned.computed_tokens / tuned.seconds / peak)
-    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+    alone = products_alone(trained, tuned.computed_tokens * BATCH // count) / peak
+    with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as profiled:
         tune(trained, tokenizer, rows[:BATCH], found)
-    times = {one.key: one.self_cpu_time_total for one in profiled.key_averages()}
+    events = profiled.key_averages(group_by_input_shape=True)
+    total = sum(event.self_cpu_time_total for event in events)
     parts = dict.fromkeys([*KINDS, "the rest"], 0.0)
-    for name, spent in times.items():
-        kinds = [kind for kind, names in KINDS.items() if any(one in name for one in names)]
-        parts[kinds[0] if kinds else "the rest"] += spent / sum(times.values())
-    print(json.dumps({"shares": shares, "gigaflops": peak / 1e9, "parts": parts}))
+    for event in events:
+        kinds = [kind for kind, names in KINDS.items() if any(one in event.key for one in names)]
+        if event.key == "aten::mm" and any(found.lora.r in shape for shape in event.input_shapes):
+            kinds = ["LoRA"]
+        parts[kinds[0] if kinds else "the rest"] += event.self_cpu_time_total / total
+    print(json.dumps({"shares": shares, "gigaflops": peak / 1e9, "parts": parts, "alone": alone}))
+
+
+def products_alone(model: Any, tokens: int) -> float:
+    """The rate of all products with frozen weights in a step; the outputs are kept, as a step keeps them."""
+    import torch
+
+    weights: list[torch.Tensor] = [
+        part.base_layer.weight for part in model.modules() if hasattr(part, "base_layer")
+    ]
+    given = {size: torch.randn(tokens, size, dtype=weights[0].dtype) for one in weights for size in one.shape}
+    best = float("inf")
+    with torch.no_grad():
+        for _ in range(5):
+            started = time.perf_counter()
+            kept = [torch.nn.functional.linear(given[one.shape[1]], one) for one in weights]
+            for one in weights:
+                _ = given[one.shape[0]] @ one
+            best = min(best, time.perf_counter() - started)
+            del kept
+    return 4 * tokens * sum(one.shape.numel() for one in weights) / best
 
 
 def product_flops(shapes: list[tuple[int, int]], precision: str, tokens: int = 672) -> float:
@@ -328,6 +346,7 @@ def shares(backbone: str, sources: Path, count: int, rounds: int) -> None:
                 found = in_a_process(*given, *more)
                 middle, peak = spread(found["shares"], 3), f"{found['gigaflops']:.0f} GFLOP/s"
                 print(f"{precision}, threads {threads}: {middle} of {peak}, goal {goal}")
+                print(f"    the products alone: {found['alone']:.2f}")
                 parts = (f"{kind} {100 * part:.0f} %" for kind, part in found["parts"].items())
                 print("    " + ", ".join(parts), flush=True)
 
