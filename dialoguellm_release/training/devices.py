@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 from dialoguellm_release.errors import Problem, RecipeError
@@ -72,8 +73,7 @@ def training_run(tuned: Tuned, trainer: TrainerRecipe, steps: int) -> TrainingRu
 
     seconds = max(tuned.seconds, 1e-9)
     used = precision(trainer)
-    with cpu_threads(tuned.threads):
-        peak = matmul_flops(used)
+    peak = _peak(used, tuned.threads)
     achieved = FLOPS_PER_WEIGHT * tuned.linear_weights * tuned.computed_tokens / seconds
     return TrainingRun(
         hardware=hardware_name(tuned.threads),
@@ -121,6 +121,13 @@ def cpu_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+@cache
+def _peak(used: Precision, threads: int) -> float:
+    """The largest rate of a matrix product with so many threads, measured once a process."""
+    with cpu_threads(threads):
+        return matmul_flops(used)
 
 
 def matmul_flops(used: Precision) -> float:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,14 @@ class Corpora:
         self.edit(path, change)
 
 
+class Unchanged(Corpora):
+    """Corpora that nobody changes: what was read last is kept."""
+
+    @lru_cache(maxsize=1)  # noqa: B019
+    def read(self, name: CorpusName, *, json: bool = False) -> Read:
+        return super().read(name, json=json)
+
+
 @pytest.fixture
 def corpora(synthetic_dir: Path, tmp_path: Path) -> Corpora:
     """A copy of the synthetic corpora."""
@@ -79,10 +88,11 @@ def corpora(synthetic_dir: Path, tmp_path: Path) -> Corpora:
     return Corpora(tmp_path)
 
 
-@pytest.fixture(scope="session")
-def real(corpora_dir: Path) -> Corpora:
+@pytest.fixture(scope="module")
+def real(corpora_dir: Path) -> Iterator[Corpora]:
     """The real corpora; read only."""
-    return Corpora(corpora_dir)
+    yield Unchanged(corpora_dir)
+    Unchanged.read.cache_clear()
 
 
 @pytest.fixture
