@@ -10,7 +10,7 @@ sentences, and 4 % of the dialogues are taken from any other split, with every t
 Each step runs in a process of its own; its figures are of the whole process, imports included. Time is that
 of the processor, so that neighbours on the machine do not count. What to look for: microseconds for each
 record more that stay, and bytes for each record more, by which memory grows: all three steps keep numbers
-and the distinct texts of all utterances, but never the records. Goals: a build of 100 times MELD in 50 s,
+for all utterances and for their words, but never the records. Goals: a build of 100 times MELD in 50 s,
 and at most 300 bytes for each record more.
 """
 

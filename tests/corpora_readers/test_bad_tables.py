@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dialoguellm_release.corpora.cells import MAX_PROBLEMS
+from dialoguellm_release.corpora.readers import table
 from dialoguellm_release.schemas.labels import CorpusName
 
 if TYPE_CHECKING:
@@ -140,8 +141,13 @@ def test_a_wrong_cell(corpora: Corpora, cell: int, wrong: str, what: str) -> Non
     assert corpora.problem("emorynlp").startswith(f"{EMORY}:2: {what}")
 
 
+@pytest.mark.parametrize("rows_at_once", [2, 4_000])
 @pytest.mark.parametrize(("name", "file"), [("meld", MELD), ("emorynlp", EMORY)])
-def test_a_key_a_second_time(corpora: Corpora, name: CorpusName, file: str) -> None:
+def test_a_key_a_second_time(
+    corpora: Corpora, monkeypatch: pytest.MonkeyPatch, name: CorpusName, file: str, rows_at_once: int
+) -> None:
+    monkeypatch.setattr(table, "ROWS_AT_ONCE", rows_at_once)
+
     def with_row_5_again(content: bytes) -> bytes:
         lines = content.split(b"\n")
         return b"\n".join([*lines[:-1], lines[4], b""])
@@ -153,6 +159,26 @@ def test_a_key_a_second_time(corpora: Corpora, name: CorpusName, file: str) -> N
 
     assert problem.startswith(f"{file}:{last}: dialogue ")
     assert "a second time; first on line 5" in problem
+
+
+@pytest.mark.parametrize("rows_at_once", [3, 4_000])
+def test_rows_of_dialogues_may_be_anywhere(
+    corpora: Corpora, monkeypatch: pytest.MonkeyPatch, rows_at_once: int
+) -> None:
+    def every_third_row_first(content: bytes) -> bytes:
+        header, *rows = content.removesuffix(b"\n").split(b"\n")
+        return b"\n".join([header, *rows[::3], *rows[2::3], *rows[1::3], b""])
+
+    wanted = {(one.split, one.id): one for one in corpora.read("meld").dialogues}
+    corpora.edit(MELD, every_third_row_first)
+    monkeypatch.setattr(table, "ROWS_AT_ONCE", rows_at_once)
+
+    got = corpora.read("meld")
+
+    assert {(one.split, one.id): one for one in got.dialogues} == wanted
+    assert got.notes.public_utterances["train"] == sum(
+        len(one.utterances) for one in wanted.values() if one.split == "train"
+    )
 
 
 def test_a_dialogue_that_begins_again(corpora: Corpora) -> None:
