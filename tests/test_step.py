@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dialoguellm_release import resources, step
+from dialoguellm_release import resources, step, steps
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import MANIFEST, read_manifest, stamps
 from dialoguellm_release.resources import record, recording
@@ -209,7 +209,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, StepRes
     folder = tmp_path_factory.mktemp("work")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr("dialoguellm_release.dataset.figures.write_figures", lambda *_, **__: None)
         yield {name: run() for name, run in STEPS.items()}
 
 
@@ -259,6 +258,8 @@ def test_every_declared_input_of_every_step_counts(
     made: dict[str, StepResult[Any]], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(step, "staged", _rebuilt)
+    # `score_each_way` asks its model before it comes to a folder.
+    monkeypatch.setattr(steps.score, "score_model", lambda *_, **__: [("first_token", None)])
     path = made[name].folder / MANIFEST
     whole = path.read_text(encoding="utf-8")
     flipped = 0
@@ -307,7 +308,6 @@ def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "house" / "tests").mkdir()
     (tmp_path / "house" / "tests" / "corpora").symlink_to(synthetic)
     monkeypatch.setattr(resources, "_PACKAGE", tmp_path / "house" / "dialoguellm_release")
-    monkeypatch.setattr("dialoguellm_release.dataset.figures.write_figures", lambda *_, **__: None)
     return tmp_path / "house"
 
 
@@ -329,9 +329,12 @@ def test_an_edited_corpus_file_builds_the_dataset_again(
 
 
 def test_a_recipe_that_names_files_beside_it_is_the_same_from_any_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    tiny_backbone: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("dialoguellm_release.dataset.figures.write_figures", lambda *_, **__: None)
+    shutil.copytree(tiny_backbone, tmp_path / "backbones" / "tiny")
     folder = tmp_path / "recipes"
     folder.mkdir()
     for kind, name in (("prompts", "dialogue-v1"), ("backbones", "tiny")):

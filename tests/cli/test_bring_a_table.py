@@ -31,11 +31,6 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture(autouse=True)
-def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dialoguellm_release.dataset.figures.write_figures", lambda *_, **__: None)
-
-
 def test_a_dry_run_shows_everything_and_writes_nothing(run: Any, table: Path, tmp_path: Path) -> None:
     command = ("recipe", "new", "--extends", "tiny", "--data", table, "--out", tmp_path / "own", "--dry-run")
     ended = run(*command, "--speaker", "Who said it")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dialoguellm_release.dataset import figures
+from tests.conftest import Once
 
 RELEASE = """\
 version: 1
@@ -23,18 +24,20 @@ dataset: {repo_id: someone/data, folder: dataset}
 
 @pytest.fixture
 def published(
-    run: Callable[..., Any], tmp_path: Path, sources: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., Any], tmp_path: Path, sources: Path, once: Once, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     """The repository of a release whose MELD has no text, and nothing of MEISD and IEMOCAP."""
-    monkeypatch.setattr(figures, "write_figures", lambda *_, **__: None)
+
+    def fill(folder: Path) -> None:
+        monkeypatch.chdir(folder)
+        (folder / "release.yaml").write_text(RELEASE)
+        standoff = ("--set", "corpora.meld.distribution=standoff")
+        built = run("dataset", "build", "demo", "--sources", sources, *standoff, "--out", "build/dataset")
+        assert built.code == 0
+        assert run("publish", "release.yaml", "--from", "build", "--to", "release").code == 0
+
+    shutil.copytree(once("published_without_text", fill), tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    recipe = tmp_path / "release.yaml"
-    recipe.write_text(RELEASE)
-    standoff = ("--set", "corpora.meld.distribution=standoff")
-    assert (
-        run("dataset", "build", "demo", "--sources", sources, *standoff, "--out", "build/dataset").code == 0
-    )
-    assert run("publish", recipe, "--from", "build", "--to", "release").code == 0
     return tmp_path / "release" / "datasets" / "someone" / "data"
 
 

@@ -45,11 +45,6 @@ UNSTATED: dict[str, object] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dialoguellm_release.dataset.figures.write_figures", lambda *_, **__: None)
-
-
 def made(folder: Path, **changes: Any) -> Path:
     """A build of a Hindi corpus, whose prompt file is gone, with the release recipe beside it."""
     recipe = write_own_corpus(folder / "own", "hi", **changes)
