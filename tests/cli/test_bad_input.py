@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from dialoguellm_release.step import StepResult
+
 COMMAND = (sys.executable, "-m", "dialoguellm_release.cli.main")
 
 
@@ -158,10 +160,11 @@ def only_meld(tmp_path: Path) -> list[str | Path]:
     return ["dataset", "build", "paper", "--sources", tmp_path / "sources", *skip, "--out", tmp_path / "out"]
 
 
-def test_a_full_disk_is_told_and_leaves_the_old_dataset(run: Any, tmp_path: Path) -> None:
+def test_a_full_disk_is_told_and_leaves_the_old_dataset(
+    demo_dataset: StepResult[Any], tmp_path: Path
+) -> None:
     """The file system refuses a file over 20 kB, as a full one refuses any."""
-    out = tmp_path / "build" / "dataset"
-    assert run("dataset", "build", "demo", "--out", out).code == 0
+    out = shutil.copytree(demo_dataset.folder, tmp_path / "build" / "dataset")
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
     def small_files() -> None:

@@ -20,6 +20,7 @@ from dialoguellm_release.hub.store_folder import FolderStore, GitRepository
 from tests.hub.codes import refuses
 
 if TYPE_CHECKING:
+    from tests.conftest import Ended
     from tests.hub.conftest import Build
 
 REPOSITORIES = (
@@ -322,29 +323,28 @@ def test_the_id_of_a_blob_is_gits(tmp_path: Path) -> None:
     )
 
 
-def test_a_full_disk_is_told_and_the_next_run_goes_on(build: Build, target: Path) -> None:
+def test_a_full_disk_is_told_and_the_next_run_goes_on(
+    build: Build, target: Path, run: Callable[..., Ended]
+) -> None:
     """The file system refuses a file over 3 kB, as a full one refuses any."""
-    command = [sys.executable, "-m", "dialoguellm_release.cli.main", "publish", "demo"]
+    command = ["publish", "demo", "--from", str(build.path), "--to", str(target)]
 
     def small_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (3_000, 3_000))
 
-    def run(limit: Callable[[], None] | None) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*command, "--from", str(build.path), "--to", str(target)],
-            capture_output=True,
-            text=True,
-            check=False,
-            preexec_fn=limit,
-        )
-
-    full = run(small_files)
+    full = subprocess.run(
+        [sys.executable, "-m", "dialoguellm_release.cli.main", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=small_files,
+    )
     assert full.returncode == 1
     assert "git hash-object failed" in full.stderr
     assert "Traceback" not in full.stderr
     assert all("refs" not in held for held in state(target).values())
-    done = run(None)
-    assert done.returncode == 0, done.stderr
+    done = run(*command)
+    assert done.code == 0, done.err
     assert is_at(target, "v1.0.0")
 
 
