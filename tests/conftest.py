@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -92,11 +93,16 @@ _searched = 0
 """How many modules there were when the garbage was searched for last."""
 
 
+@pytest.fixture(scope="session")
+def _homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("homes")
+
+
 @pytest.fixture(autouse=True)
-def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    home = tmp_path_factory.mktemp("home")
+def _own_home(_homes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tempfile.mkdtemp(dir=_homes)  # pytest looks through all its folders for the next number
     for name in ("HOME", "HF_HOME", "XDG_CACHE_HOME"):
-        monkeypatch.setenv(name, str(home))
+        monkeypatch.setenv(name, home)
     monkeypatch.delenv("HF_TOKEN", raising=False)
 
 
