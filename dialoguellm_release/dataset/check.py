@@ -115,6 +115,7 @@ class _RecordIndex:
             np.concatenate([np.empty(0, dtype=np.uint64), *one])[turns.place]
             for one in (self._lines, self._contexts)
         )
+        self._lines, self._contexts = [], []  # the audit takes the memory
         expected = np.zeros(len(lines), dtype=np.uint64)
         factor = 1
         for offset in range(1, int(size.max(initial=0)) + 1):

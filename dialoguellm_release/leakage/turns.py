@@ -150,6 +150,9 @@ class TurnCollector:
             self.add(pa.table({name: pa.array([], pa.string()) for name in _READ}), ())
         table, self._tables = pa.concat_tables(self._tables).unify_dictionaries(), []
         said, table = table["said"].combine_chunks(), table.drop_columns("said").combine_chunks()
+        return_memory()
+        words, text = pc.list_value_length(said).to_numpy(), number_texts(said)
+        return_memory()
         split, index, label, context, is_undrawn = (
             table[name].to_numpy() for name in ("split", "index", "label", "context", "is_undrawn")
         )
@@ -160,8 +163,6 @@ class TurnCollector:
         keys = (rank[named.indices.to_numpy()] * len(self._splits) + split) * 2 + is_undrawn
         found, dialogue = np.unique(keys, return_inverse=True)
         place, dialogue = np.arange(len(said), dtype=np.int32), dialogue.astype(np.int32)
-        words, text = pc.list_value_length(said).to_numpy(), number_texts(said)
-        return_memory()
         ids = [names[one][1] for one in (found // 2 // len(self._splits)).tolist()]
         columns = (place, text, words, split, dialogue, index, label, context, is_undrawn)
         return Turns(self._splits, tuple(self._labels), ids, said, *columns).sorted()
@@ -193,7 +194,7 @@ def number_texts(said: pa.ListArray) -> Numbers:
     return numbers
 
 
-_NUMBERED_AT_ONCE = 250_000
+_NUMBERED_AT_ONCE = 50_000
 _READ = ("corpus", "split", "dialogue_id", "utterance_index", "input", "label")
 
 
