@@ -26,7 +26,7 @@ from dialoguellm_release.leakage.shared import split_names
 from dialoguellm_release.leakage.turns import Turns, dialogue_starts
 from dialoguellm_release.prompts import prompt_of
 from dialoguellm_release.recipes.load import Loaded
-from dialoguellm_release.records import content_sha256, paused_garbage_collection
+from dialoguellm_release.records import content_sha256, paused_garbage_collection, return_memory
 from dialoguellm_release.schemas.claims import ClaimsRecipe
 from dialoguellm_release.schemas.corpus import CorpusEntry
 from dialoguellm_release.schemas.dataset_manifest import CorpusFigures, DatasetFigures, VideoProvenance
@@ -91,6 +91,7 @@ def write_dataset(
         writer = _Writer(build, folder, labels, _Decisions(turns, ledger), advance, files)
         del turns, ledger
         for name, entry in corpora.items():
+            return_memory()
             writer.write(name, entry, contents[name])
     rows = [
         row
