@@ -115,7 +115,7 @@ def lora_in_place(model: PreTrainedModel | PeftModel) -> Iterator[None]:
     for part, name in plain:
         part.lora_variant[name] = InPlace()
     try:
-        with disable_input_dtype_casting(model):
+        with disable_input_dtype_casting(model, active=bool(plain)):
             yield
     finally:
         for part, name in plain:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     import torch
 
 VOCABULARY = 64
+LORA: dict[str, Any] = {"task_type": "CAUSAL_LM", "r": 4, "lora_alpha": 12, "target_modules": "all-linear"}
 ARCHITECTURES: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("llama", {}, "sdpa"),
     ("llama", {}, "eager"),
@@ -138,8 +140,7 @@ def test_lora_in_place_has_the_loss_and_gradients_of_peft() -> None:
     import torch
     from peft import LoraConfig, get_peft_model
 
-    lora = LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=12, target_modules="all-linear")
-    model = get_peft_model(small_model("llama"), lora).double()
+    model = get_peft_model(small_model("llama"), LoraConfig(**LORA)).double()
     for name, weight in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.1)
@@ -152,6 +153,38 @@ def test_lora_in_place_has_the_loss_and_gradients_of_peft() -> None:
         assert torch.allclose(found[name], value, rtol=0, atol=1e-12), name
     again = losses_and_gradients(model, lambda: summed_loss(model, padded(rows)))
     assert all(torch.equal(again[name], value) for name, value in expected.items())
+
+
+def test_lora_in_place_is_as_near_in_half_precision_as_peft() -> None:
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    base = small_model("llama")
+    models = [
+        get_peft_model(copy.deepcopy(base).to(type_), LoraConfig(**LORA))
+        for type_ in (torch.float32, torch.bfloat16)
+    ]
+    weights = [dict(model.named_parameters()) for model in models]
+    torch.manual_seed(3)
+    for name, weight in weights[0].items():
+        if "lora_" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+            assert weights[1][name].dtype == torch.float32
+            weights[1][name].data.copy_(weight.data)
+    batch = padded(made_up_rows())
+
+    def gradients(model: Any) -> torch.Tensor:
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=model.dtype == torch.bfloat16):
+            summed_loss(model, batch).backward()
+        return torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.requires_grad])
+
+    exact, of_peft = map(gradients, models)
+    with lora_in_place(models[1]):
+        of_ours = gradients(models[1])
+    assert not torch.equal(of_ours, of_peft)
+    assert 0 < (of_peft - exact).norm() < 0.05 * exact.norm()
+    assert (of_ours - exact).norm() < 1.5 * (of_peft - exact).norm()
 
 
 def losses_and_gradients(model: Any, loss_of: Callable[[], Any]) -> dict[str, torch.Tensor]:
