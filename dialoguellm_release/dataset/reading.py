@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -152,21 +153,21 @@ class Spill:
     """Tables in a file, one after the other, so that they take no memory until they are read again."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file, self._start, self._tables = file, file.tell(), 0
+        self._file, self._starts = file, list[int]()
 
     def append(self, table: pa.Table) -> None:
         """Writes a table behind the others."""
         import pyarrow as pa
 
+        self._starts.append(self._file.seek(0, os.SEEK_END))
         with pa.ipc.new_stream(self._file, table.schema) as stream:
             stream.write_table(table)
-        self._tables += 1
 
     def __iter__(self) -> Iterator[pa.Table]:
         import pyarrow as pa
 
-        self._file.seek(self._start)
-        for _ in range(self._tables):
+        for start in self._starts:
+            self._file.seek(start)
             yield pa.ipc.open_stream(self._file).read_all()
 
 
