@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from heapq import nlargest
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +41,9 @@ _LOOKS: tuple[dict[str, Any], ...] = (
 _HEADING_ROWS = 4
 """The height of a panel's title and column names, in rows."""
 
+_MOST_PANELS = 15
+"""The pairs of six corpora; a picture of all pairs of twenty is 80,000 pixels high."""
+
 
 def write_figures(
     folder: Path,
@@ -74,10 +79,15 @@ def write_figures(
                 axes = figure.subplots()
                 axes.set_title(f"{origin}{title}", pad=10)
                 draw(axes)
-    agreements = [one for one in figures.audit.agreement if one.utterances] if figures.audit else []
-    if agreements:
+    shared = [one for one in figures.audit.agreement if one.utterances] if figures.audit else []
+    if shared:
+        most = nlargest(_MOST_PANELS, shared, key=attrgetter("utterances"))
+        agreements = [one for one in shared if one in most]
         heights = [_HEADING_ROWS + len(one.counts) for one in agreements]
         with drawing(folder / AGREEMENT_FIGURE, 8, _height(sum(heights))) as figure:
+            if len(shared) > len(agreements):
+                what = f"The {len(agreements)} pairs of corpora with most in common, of {len(shared)}"
+                figure.suptitle(what)
             panels = figure.subplots(len(agreements), 1, squeeze=False, height_ratios=heights)
             for axes, one in zip(panels[:, 0], agreements, strict=True):
                 _draw_agreement(axes, one, origin, (named(one.first), named(one.second)))

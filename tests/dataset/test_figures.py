@@ -72,6 +72,22 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     return saved
 
 
+def test_of_many_pairs_of_corpora_those_with_most_in_common_are_drawn(
+    demo_dataset: Dataset, drawn: list[Figure], tmp_path: Path
+) -> None:
+    made = demo_dataset.manifest.figures
+    assert made.audit is not None
+    pair = next(one for one in made.audit.agreement if one.utterances)
+    pairs = [pair.model_copy(update={"utterances": count}) for count in range(1, 191)]
+    audit = made.audit.model_copy(update={"agreement": tuple(pairs)})
+    figures = made.model_copy(update={"audit": audit})
+    write_figures(tmp_path, figures, None, synthetic=True)
+    texts = texts_of(drawn)[-1]
+    assert "The 15 pairs of corpora with most in common, of 190" in texts
+    counted = {count for count in range(1, 191) if any(f" {count} utterances" in text for text in texts)}
+    assert counted == set(range(176, 191))
+
+
 def test_a_build_has_every_figure_at_the_width_of_a_card(demo_dataset: Dataset) -> None:
     assert {file.path for file in demo_dataset.manifest.outputs} >= set(FIGURE_FILES)
     for path in FIGURE_FILES:
