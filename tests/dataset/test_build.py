@@ -9,11 +9,13 @@ import sys
 from collections import Counter
 from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from dialoguellm_release.dataset.reading import Spill
 from dialoguellm_release.errors import DataError
 from dialoguellm_release.folders import read_manifest, stamps
 from dialoguellm_release.prompts import load_prompt
@@ -353,3 +355,22 @@ def test_the_order_of_records_is_the_same_whatever_other_corpora_are_built(
         assert ids[0] == ids[1]
         everything = [one.id for one in read_records(demo_dataset.folder, "default", split)]
         assert everything[: len(ids[0])] == ids[0]
+
+
+def test_tables_of_two_corpora_in_one_file_come_back_whoever_reads_between() -> None:
+    import pyarrow as pa
+
+    def table(*numbers: int) -> pa.Table:
+        return pa.table({"number": pa.array(numbers, pa.int64())})
+
+    with TemporaryFile() as file:
+        first, second = Spill(file), Spill(file)
+        first.append(table(1, 2))
+        assert next(iter(first)) == table(1, 2)
+        first.append(table(3))
+        half_read = iter(first)
+        next(half_read)
+        second.append(table(4))
+        assert list(second) == [table(4)]
+        assert list(half_read) == [table(3)]
+        assert list(first) == [table(1, 2), table(3)]
