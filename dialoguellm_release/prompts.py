@@ -88,7 +88,7 @@ class Prompt:
         return prompt
 
     def render_columns(self, records: pa.Table) -> pa.Array:
-        """The prompts of records in columns, as `render` makes each, in a tenth of the time."""
+        """The prompts of records in columns, as `render` makes each, in a third of the time."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -96,9 +96,8 @@ class Prompt:
         with suppress(LookupError):
             prompts = _joined(self._parts, columns)
             if isinstance(prompts, pa.Array):
-                ends = pc.binary_slice(
-                    prompts.cast(pa.binary()), -4
-                ).unique()  # a character has 4 bytes at most
+                # A character has 4 bytes at most.
+                ends = pc.binary_slice(prompts.cast(pa.binary()), -4).unique()
                 if not any(one.decode(errors="ignore")[-1:].isspace() for one in ends.to_pylist()):
                     return prompts
         rows = zip(*(one.to_pylist() for one in columns.values()), strict=True)
